@@ -42,18 +42,31 @@ class CettCurves:
         edges: float64 [layers, edges], thresholds on the score, increasing.
         cett: float64 [layers, edges], mean CETT at each.
         reached: bool [layers], False for experts to which no token was routed: their threshold is 0.
+        top: float64 [layers], share of tokens whose output is not zero: CETT once everything is dropped.
+        resolved: whether every step of the curves is an edge, so that nothing is left to interpolate.
     """
 
     edges: Floats
     cett: Floats
     reached: NDArray[np.bool_]
+    top: Floats
+    resolved: bool = False
 
     def thresholds(self, c: float) -> list[float]:
         """eps_l(c) of each layer, float32 values; 0 at c = 0, everything is dropped at c = 1."""
         if c <= 0 or c >= 1:
             return [0.0 if c <= 0 else LARGEST] * len(self.edges)
-        layers = zip(self.edges, self.cett, self.reached, strict=True)
-        return [_invert(edges, cett, c) if reached else 0.0 for edges, cett, reached in layers]
+        return [self._threshold(layer, c) for layer in range(len(self.edges))]
+
+    def _threshold(self, layer: int, c: float) -> float:
+        edges, cett = self.edges[layer], self.cett[layer]
+        if not self.reached[layer]:
+            return 0.0
+        if self.top[layer] <= c:  # a layer that hardly ever fires: all it does may go
+            return LARGEST
+        if self.resolved and cett[0] <= c:
+            return float(np.float32(edges[np.flatnonzero(cett <= c)[-1]]))
+        return _invert(edges, cett, c)
 
     def cover(self, c: float) -> bool:
         """Whether c lies inside the measured part of the curve of every layer that was reached."""
@@ -61,7 +74,7 @@ class CettCurves:
 
     def holds(self, c: float) -> NDArray[np.bool_]:
         """Which layers' curves have c inside their measured part, or no tokens at all, bool [layers]."""
-        return ((self.cett[:, 0] <= c) & (self.cett[:, -1] > c)) | ~self.reached
+        return ((self.cett[:, 0] <= c) & (self.cett[:, -1] > c)) | (self.top <= c) | ~self.reached
 
 
 def _invert(edges: Floats, cett: Floats, c: float) -> float:
@@ -100,8 +113,9 @@ def _dense_pass(
     losses = subject.losses(rows, visitor=visitor, label=label, outputs=True)
     counts = subject.counts(rows, losses)
     tokens = counts.reached.sum(axis=0)
-    mean = visitor.sums().ratio.sum(axis=0) / np.maximum(tokens, 1)[:, None]
-    return CettCurves(visitor.edge_values(), mean, tokens > 0), counts
+    sums, most = visitor.sums(), np.maximum(tokens, 1)
+    top = 1.0 - sums.zero_outputs.sum(axis=0) / most
+    return CettCurves(visitor.edge_values(), sums.ratio.sum(axis=0) / most[:, None], tokens > 0, top), counts
 
 
 class _CettVisitor(BatchVisitor):
@@ -123,15 +137,20 @@ class _CettVisitor(BatchVisitor):
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Add this batch's tokens at one site."""
         a, y = self.subject.valid(a), self.subject.valid(y)
-        flat = a.flatten(0, 1)
+        whole = output_norms(site, y)
+        # Window by window: no edge and no rounding of a product then depends on what else is in the batch.
+        ratio = torch.stack([self._summed(site, *window) for window in zip(a, whole, strict=True)])
+        zero = (whole == 0).sum(dim=1) - self.subject.absent(site)
+        self.parts[site.layer] = (ratio, zero, (a != 0).sum(dim=(1, 2)))
+
+    def _summed(self, site: FfnSite, a: Tensor, whole: Tensor) -> Tensor:
+        """Sum over the tokens of one window of their CETT at every edge, float64 [edges]."""
+        norms = self.norms[site.layer]
         edges = self.edges[site.layer]
         if edges is None:
-            edges = self.edges[site.layer] = _spanning(flat, self.norms[site.layer], routed=site.routed)
-        tails = tail_norms(flat, self.norms[site.layer], self.weights[site.layer], edges)
-        whole = output_norms(site, y)
-        ratio = _ratio(tails.view(*a.shape[:2], -1).double(), whole.double().unsqueeze(-1))
-        zero = (whole == 0).sum(dim=1) - self.subject.absent(site)
-        self.parts[site.layer] = (ratio.sum(dim=1), zero, (a != 0).sum(dim=(1, 2)))
+            edges = self.edges[site.layer] = _spanning(a, norms, routed=site.routed)
+        tails = tail_norms(a, norms, self.weights[site.layer], edges)
+        return _ratio(tails.double(), whole.double().unsqueeze(-1)).sum(dim=0)
 
     def end(self, rows: NDArray[np.int64]) -> None:
         """Bring this batch's sums to the host, one transfer per kind."""
@@ -176,7 +195,7 @@ def fine_curves(
     visitor = _EventVisitor(subject, ends=ends)
     losses = subject.losses(rows, visitor=visitor, label="calibrating (fine)", outputs=True)
     counts = subject.counts(rows, losses)
-    return visitor.curves(counts.reached.sum(axis=0)), counts
+    return visitor.curves(counts.reached.sum(axis=0), top=known.top), counts
 
 
 class _EventVisitor(BatchVisitor):
@@ -196,8 +215,12 @@ class _EventVisitor(BatchVisitor):
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Add this batch's tokens at one site."""
-        flat = self.subject.valid(a).flatten(0, 1).float()
-        whole = output_norms(site, self.subject.valid(y).flatten(0, 1)).double()
+        for window in zip(self.subject.valid(a), self.subject.valid(y), strict=True):
+            self._add(site, *window)  # one at a time: see _CettVisitor
+
+    def _add(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
+        """Add the tokens of one window."""
+        flat, whole = a.float(), output_norms(site, y).double()
         scores = flat.abs() * self.norms[site.layer]
         low, high = (float(np.float32(end)) for end in self.ends[site.layer])
         weight = site.down_weight().float()
@@ -212,12 +235,12 @@ class _EventVisitor(BatchVisitor):
             index = np.clip(np.ceil(bins) - 1, 0, FINE_BINS - 1).astype(np.int64)
             self.jumps[site.layer] += np.bincount(index, weights=jump.cpu().numpy(), minlength=FINE_BINS)
 
-    def curves(self, tokens: Ints) -> CettCurves:
+    def curves(self, tokens: Ints, *, top: Floats) -> CettCurves:
         """The mean curve over so many tokens of each layer at the edges of the narrow bins."""
         sums = np.concatenate([self.base[:, None], self.jumps], axis=1).cumsum(axis=1)
         ends = np.where(tokens[:, None] > 0, self.ends, (1.0, 2.0))
         edges = np.stack([np.geomspace(low, high, FINE_BINS + 1) for low, high in ends])
-        return CettCurves(edges, sums / np.maximum(tokens, 1)[:, None], tokens > 0)
+        return CettCurves(edges, sums / np.maximum(tokens, 1)[:, None], tokens > 0, top, resolved=True)
 
 
 def _jumps(

@@ -26,7 +26,7 @@ from sparsity_lab.measure.subject import Subject
 
 logger = logging.getLogger(__name__)
 
-ALGORITHM = 2  # raised when a change to this room changes numbers; part of every content key
+ALGORITHM = 3  # raised when a change to this room changes numbers; part of every content key
 PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
 FIXED_SPAN, SEARCH_SPAN = 1.25, 1.7
 PILOT_TOLERANCE, PILOT_EVALUATIONS = 0.12, 4  # the pilot's own sampling error is larger

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
 from sparsity_lab.measure.api import measure, sparsified
 from sparsity_lab.measure.sites import FfnSite
@@ -113,21 +112,9 @@ def test_neurons_that_lead_nowhere_are_dropped_at_once():
     assert found.loss_delta_nats < 0.05
 
 
-STAIRS = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="thresholds between the steps of a coarse staircase go one too far",
-)
-
-
 @pytest.mark.parametrize(
     ("knob", "kept"),
-    [
-        (0.2, 4),
-        pytest.param(0.4, 3, marks=STAIRS),
-        pytest.param(0.65, 2, marks=STAIRS),
-        pytest.param(0.9, 1, marks=STAIRS),
-    ],
+    [(0.2, 4), (0.4, 3), (0.65, 2), (0.9, 1)],
 )
 def test_four_neurons_by_hand(knob, kept):
     # Even tokens fire (.3, .4), odd ones (.6, .8). Mean CETT: 0 below .3, then .3, .5 from .4, .8 from .6, 1 from .8.
@@ -178,9 +165,6 @@ def test_a_bos_is_masked_like_any_token_and_not_counted():
     assert np.array_equal(loud.sparse.active, plain.sparse.active)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=SparsityLabError, reason="a layer that never fires has no crossing and stops the run"
-)
 def test_losses_by_hand():
     # Every token expects its successor by PEAK nats more than the others: the loss is the same everywhere.
     table = np.zeros((10, 4), dtype=np.float32)

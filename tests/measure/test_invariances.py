@@ -122,14 +122,6 @@ def test_one_pass_counts_the_same_for_every_batch_size(llama, own_text, activati
     the_same(batched(model.to(dtype), ids, window, thresholds=[0.3, 0.4]))
 
 
-CALIBRATED_BY_BATCH = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the pilot places its edges by the first batch, so thresholds differ by some 1e-5",
-)
-
-
-@CALIBRATED_BY_BATCH
 def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text):
     for activation in ("relu", "silu"):
         model = llama(layers=3, activation=activation)
@@ -139,7 +131,6 @@ def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text):
                 the_same(batched(model.to(dtype), ids, window, knob=0.2))
 
 
-@CALIBRATED_BY_BATCH
 @pytest.mark.parametrize("name", ["stories260K", "relu-2m"])
 def test_trained_models_count_the_same_for_every_batch_size(shared, name):
     source = Source(str(shared / "models" / name))
