@@ -1,0 +1,216 @@
+"""How many tokens a checkpoint was trained on: what its curve is drawn against, and no part of its numbers.
+
+The first of these that knows it says so:
+
+1. a CSV of the user's, with columns `checkpoint` and `trained_tokens`;
+2. `sparsity_lab.json` beside the weights, key `trained_tokens`;
+3. `trainer_state.json` of transformers, key `num_input_tokens_seen` (0 where the Trainer did not count);
+4. steps times the tokens of a step, where the latter are given; steps from `trainer_state.json`
+   (`global_step`), else from the name: `step143000`, `checkpoint-500`, `stage1-step1000-tokens5B`;
+5. the tokens a name speaks of, `tokens5B`, which are rounded.
+
+Names of later stages (`stage2-...`) count from that stage's own start, so neither 4 nor 5 reads them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.loading import Source
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("checkpoint", "trained_tokens")
+STEPS = re.compile(r"(?:^|[^a-z])(?:steps?|checkpoint|ckpt|iter)[-_]?(\d+)([km]?)(?![a-z0-9])", re.IGNORECASE)
+TOKENS = re.compile(r"(?:^|[^a-z])tokens?[-_]?(\d+(?:\.\d+)?)([kmbt]?)(?![a-z0-9.])", re.IGNORECASE)
+LATER_STAGE = re.compile(r"(?:^|[^a-z])(?:stage[-_]?(?:[2-9]|1\d)|ingredient)", re.IGNORECASE)
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """Where trained tokens may be read from besides the checkpoints' own files.
+
+    Attributes:
+        table: of the user's CSV, tokens by checkpoint name; empty without one.
+        tokens_per_step: tokens of one training step, or None.
+    """
+
+    table: Mapping[str, int] = field(default_factory=dict)
+    tokens_per_step: int | None = None
+
+    def of(self, source: Source) -> tuple[int | None, str]:
+        """Trained tokens of a checkpoint, or None, and where they were found.
+
+        Raises:
+            SparsityLabError: a file beside the weights that cannot be read.
+        """
+        names = [name for name in names_of(source) if name in self.table]
+        if names:
+            return self.table[names[0]], "the CSV"
+        about, state = _beside(source, "sparsity_lab.json"), _beside(source, "trainer_state.json")
+        for found, origin in (
+            (about.get("trained_tokens"), "sparsity_lab.json"),
+            (state.get("num_input_tokens_seen"), "trainer_state.json"),
+        ):
+            if isinstance(found, int) and found > 0:
+                return found, origin
+        return self._of_name(source, steps=state.get("global_step"))
+
+    def _of_name(self, source: Source, *, steps: object) -> tuple[int | None, str]:
+        name = _last_name(source)
+        if self.tokens_per_step is not None:
+            done = steps if isinstance(steps, int) else steps_in(name)
+            if done is not None:
+                return done * self.tokens_per_step, "steps times --tokens-per-step"
+        said = tokens_in(name)
+        return said, "unknown" if said is None else "the tokens said in their names"
+
+
+def steps_in(name: str) -> int | None:
+    """Steps that a revision's or a folder's name speaks of, or None."""
+    return _last(STEPS, name)
+
+
+def tokens_in(name: str) -> int | None:
+    """Tokens that a revision's or a folder's name speaks of, `tokens5B`, or None."""
+    return _last(TOKENS, name)
+
+
+def names_of(source: Source) -> list[str]:
+    """What a CSV may call a checkpoint, the fullest first.
+
+    Those are ID@REVISION or the path as given, then the revision, or the last two and the last part of the path.
+    """
+    if source.revision is not None:
+        return [str(source), source.revision]
+    path = Path(source.model)
+    if source.folder is None:
+        return [source.model]
+    parts = path.resolve().parts
+    return [source.model, str(path), str(path.resolve()), "/".join(parts[-2:]), parts[-1]]
+
+
+def read_table(path: Path) -> dict[str, int]:
+    """Tokens by checkpoint name, from a CSV with columns `checkpoint` and `trained_tokens`.
+
+    Raises:
+        SparsityLabError: unreadable, a column missing, a checkpoint without a name or there twice, or a value that
+            is no count; row and column are named.
+    """
+    table: dict[str, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            _refuse_columns(path, [name.strip() for name in reader.fieldnames or ()])
+            for raw in reader:
+                row = {str(key).strip(): value for key, value in raw.items()}
+                name, tokens = _row(path, reader.line_num, row)
+                if name in table:
+                    raise SparsityLabError(
+                        f"Row {reader.line_num} of {path}: the checkpoint {name!r} is there twice"
+                    )
+                table[name] = tokens
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+    if not table:
+        raise SparsityLabError(f"The table {path} has no rows")
+    return table
+
+
+def refuse_strangers(counts: TokenCounts, sources: Iterable[Source], *, path: Path) -> None:
+    """Refuse a table of which no row is about any of the checkpoints.
+
+    Raises:
+        SparsityLabError: no row names one.
+    """
+    named = list(sources)
+    if not any(name in counts.table for source in named for name in names_of(source)):
+        raise SparsityLabError(
+            f"No row of {path} is about a checkpoint of this run",
+            why=f"It names {next(iter(counts.table))!r} first, the first checkpoint is {named[0]}",
+            fix="Write checkpoints as on the command line, as ID@REVISION, or by their revision or folder name",
+        )
+
+
+def tell_origins(origins: Iterable[str], *, tokens_per_step: int | None) -> None:
+    """Note where the trained tokens of a run's checkpoints come from."""
+    found = Counter(origins)
+    logger.info(
+        "trained tokens: %s", ", ".join(f"{count} from {origin}" if origin != "unknown" else f"{count} unknown"
+                                        for origin, count in found.items()),
+    )  # fmt: skip
+    if tokens_per_step is not None and not any("steps" in origin for origin in found):
+        logger.warning(
+            "--tokens-per-step was not used: the checkpoints say their tokens themselves, or no steps"
+        )
+
+
+def _refuse_columns(path: Path, header: list[str]) -> None:
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise SparsityLabError(
+            f"The table {path} has no column {missing[0]!r}",
+            why=f"Its columns are {', '.join(header) or 'none'}",
+            fix=f"Give it the columns {' and '.join(COLUMNS)}",
+        )
+
+
+def _row(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, int]:
+    if "None" in row:
+        raise SparsityLabError(
+            f"Row {line} of {path} has more cells than the header", fix="Write counts without commas"
+        )
+    name, text = ((row.get(column) or "").strip() for column in COLUMNS)
+    if not name:
+        raise SparsityLabError(f"Row {line} of {path} has no name in the column 'checkpoint'")
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0 or value != value.to_integral_value():
+        raise SparsityLabError(
+            f"Row {line} of {path}, column 'trained_tokens': {text!r} is not a count of tokens",
+            fix="Write a whole number from 0 on, such as 2097152000 or 5e9",
+        )
+    return name, int(value)
+
+
+def _beside(source: Source, name: str) -> Mapping[str, Any]:
+    """The JSON object of a file beside the weights; empty where there is none."""
+    if source.folder is None or not (source.folder / name).is_file():
+        return {}
+    path = source.folder / name
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SparsityLabError(f"Cannot read {path}", why=str(error)) from error
+    if not isinstance(found, dict):
+        raise SparsityLabError(f"Cannot read {path}", why="It is no JSON object")
+    return found
+
+
+def _last_name(source: Source) -> str:
+    """The revision, or the name of the folder or file; a Hub id without a revision has none of these."""
+    if source.revision is not None:
+        return source.revision
+    if source.model.endswith(".gguf"):
+        return Path(source.model).stem
+    return "" if source.folder is None else source.folder.resolve().name
+
+
+def _last(pattern: re.Pattern[str], name: str) -> int | None:
+    if LATER_STAGE.search(name):
+        return None
+    found = pattern.findall(name)
+    return int(Decimal(found[-1][0]) * UNITS[found[-1][1].lower()]) if found else None

@@ -1,0 +1,132 @@
+"""Trained tokens: from names, files and a table, in their order; a record keeps its numbers when they change."""
+
+import json
+import logging
+
+import pytest
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.loading import Source
+from sparsity_lab.measure.trained_tokens import (
+    TokenCounts,
+    read_table,
+    refuse_strangers,
+    steps_in,
+    tell_origins,
+    tokens_in,
+)
+
+PYTHIA = Source("EleutherAI/pythia-70m", "step1000")
+OLMO = Source("allenai/OLMo-2-0425-1B", "stage1-step1000-tokens5B")
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "tokens"),
+    [
+        ("step143000", 143_000, None),
+        ("step0", 0, None),
+        ("checkpoint-500", 500, None),
+        ("step-500", 500, None),
+        ("step-000123", 123, None),
+        ("global_step1000", 1000, None),
+        ("iter_0001000", 1000, None),
+        ("step-50K", 50_000, None),
+        ("step1000-unsharded", 1000, None),
+        ("step1000-tokens4B", 1000, 4_000_000_000),
+        ("stage1-step1000-tokens5B", 1000, 5_000_000_000),
+        ("tokens2.5B", None, 2_500_000_000),
+        # A later stage counts from its own start; a wrong point on a curve is worse than none.
+        ("stage2-ingredient1-step1000-tokens5B", None, None),
+        ("stage10-step5", None, None),
+        ("main", None, None),
+        ("footsteps3", None, None),
+        ("step-12ab", None, None),
+    ],
+)
+def test_what_names_say(name, steps, tokens):
+    assert (steps_in(name), tokens_in(name)) == (steps, tokens)
+
+
+def test_revisions_by_steps_and_by_tokens_said():
+    per_step = 2_097_152
+    assert TokenCounts(tokens_per_step=per_step).of(PYTHIA)[0] == 1000 * per_step
+    assert TokenCounts(tokens_per_step=per_step).of(OLMO)[0] == 1000 * per_step, "said tokens are rounded"
+    assert TokenCounts().of(OLMO)[0] == 5_000_000_000
+    assert TokenCounts().of(PYTHIA) == (None, "unknown")
+    assert TokenCounts(tokens_per_step=per_step).of(Source("org/step500-model"))[0] is None
+
+
+def test_the_first_that_knows_says_so(tmp_path):
+    """CSV, then sparsity_lab.json, then tokens seen, then steps, then the tokens a name speaks of."""
+    folder = tmp_path / "run" / "step-7-tokens3K"
+    folder.mkdir(parents=True)
+    source = Source(str(folder))
+    assert TokenCounts().of(source)[0] == 3000
+    assert TokenCounts(tokens_per_step=10).of(source)[0] == 70
+    state = folder / "trainer_state.json"
+    state.write_text(json.dumps({"global_step": 8, "num_input_tokens_seen": 0}), encoding="utf-8")
+    assert TokenCounts(tokens_per_step=10).of(source)[0] == 80
+    assert TokenCounts().of(source)[0] == 3000
+    state.write_text(json.dumps({"global_step": 8, "num_input_tokens_seen": 81}), encoding="utf-8")
+    assert TokenCounts(tokens_per_step=10).of(source) == (81, "trainer_state.json")
+    (folder / "sparsity_lab.json").write_text(json.dumps({"trained_tokens": 82}), encoding="utf-8")
+    assert TokenCounts(tokens_per_step=10).of(source) == (82, "sparsity_lab.json")
+    for name in ("step-7-tokens3K", "run/step-7-tokens3K", str(folder)):
+        assert TokenCounts({name: 83}, 10).of(source) == (83, "the CSV")
+    both = TokenCounts({"step-7-tokens3K": 1, str(folder): 2})
+    assert both.of(source)[0] == 2, "the fullest name wins"
+
+
+def test_broken_files_beside_the_weights_are_named(tmp_path):
+    (tmp_path / "trainer_state.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="trainer_state"):
+        TokenCounts().of(Source(str(tmp_path)))
+
+
+def test_a_table_is_read_with_its_byte_order_mark_and_further_columns(tmp_path):
+    path = tmp_path / "tokens.csv"
+    path.write_text(
+        "\ufeffcheckpoint, trained_tokens,note\nstep1000,2097152000,x\nstep-0,0,\nlast,5e9,y\n",
+        encoding="utf-8",
+    )
+    assert read_table(path) == {"step1000": 2_097_152_000, "step-0": 0, "last": 5_000_000_000}
+    assert TokenCounts(read_table(path)).of(PYTHIA)[0] == 2_097_152_000
+    assert TokenCounts({str(PYTHIA): 5}).of(PYTHIA)[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "has no column 'checkpoint'. Its columns are none"),
+        ("checkpoint,tokens\na,1\n", "has no column 'trained_tokens'. Its columns are checkpoint, tokens"),
+        ("checkpoint,trained_tokens\n", "has no rows"),
+        ("checkpoint,trained_tokens\na,1\nb,much\n", "Row 3 of .*, column 'trained_tokens': 'much' is not"),
+        ("checkpoint,trained_tokens\na,-1\n", "Row 2 of .*, column 'trained_tokens': '-1'"),
+        ("checkpoint,trained_tokens\na,1.5\n", "Row 2 of .*'1.5'"),
+        ("checkpoint,trained_tokens\na,nan\n", "Row 2 of .*'nan'"),
+        ("checkpoint,trained_tokens\na,inf\n", "Row 2 of .*'inf'"),
+        ("checkpoint,trained_tokens\na\n", "Row 2 of .*, column 'trained_tokens': ''"),
+        ("checkpoint,trained_tokens\na,1,000\n", "Row 2 of .* more cells than the header. Write counts without"),
+        ("checkpoint,trained_tokens\n,7\n", "Row 2 of .* no name in the column 'checkpoint'"),
+        ("checkpoint,trained_tokens\na,1\na,2\n", "Row 3 of .*'a' is there twice"),
+    ],
+)  # fmt: skip
+def test_tables_that_cannot_be_read(tmp_path, content, told):
+    path = tmp_path / "tokens.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SparsityLabError, match=told):
+        read_table(path)
+
+
+def test_a_table_about_other_checkpoints_is_refused(tmp_path):
+    counts = TokenCounts({"step2000": 1})
+    with pytest.raises(SparsityLabError, match="about a checkpoint of this run"):
+        refuse_strangers(counts, [PYTHIA, OLMO], path=tmp_path / "tokens.csv")
+    refuse_strangers(TokenCounts({"step1000": 1, "other": 2}), [OLMO, PYTHIA], path=tmp_path / "tokens.csv")
+
+
+def test_origins_are_told_and_an_unused_option_too(caplog):
+    caplog.set_level(logging.INFO)
+    tell_origins(["sparsity_lab.json", "unknown", "sparsity_lab.json"], tokens_per_step=5)
+    assert "trained tokens: 2 from sparsity_lab.json, 1 unknown" in caplog.text
+    assert "--tokens-per-step was not used" in caplog.text
