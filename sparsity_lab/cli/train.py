@@ -46,7 +46,7 @@ def command(
     if not dry_run:
         prepare_output(folder)
     if ranks.is_main():
-        _print_sizes(ladder)
+        _print_sizes(ladder, folder if dry_run else None)
     if dry_run:
         return
     trained = train_ladder(ladder, output=folder, progress=progress() if ranks.is_main() else SILENT)
@@ -57,9 +57,18 @@ def command(
     typer.echo(f"Held-out text: {trained.data.validation_text}")
 
 
-def _print_sizes(ladder: LadderConfig) -> None:
+def _print_sizes(ladder: LadderConfig, folder: Path | None) -> None:
+    """Print what the ladder takes; with the folder of a dry run, also how often each run walks the corpus."""
+    from sparsity_lab.ladder.epochs import corpus_size
     from sparsity_lab.ladder.estimate import COLUMNS, Estimate
     from sparsity_lab.tables import to_markdown
 
-    estimate = Estimate.of(ladder).timed(ladder)
-    typer.echo(to_markdown([*estimate.rows, estimate.totals], COLUMNS))
+    estimate, columns = Estimate.of(ladder), dict(COLUMNS)
+    if folder is None:  # training tokenizes first and then counts
+        del columns["epochs"]
+    else:
+        size = corpus_size(ladder, prepared=folder / "data")
+        estimate = estimate.on(ladder, size)
+        typer.echo(f"Corpus: {'' if size.exact else 'about '}{size.train_tokens:,} training tokens", err=True)
+    estimate = estimate.timed(ladder)
+    typer.echo(to_markdown([*estimate.rows, estimate.totals], columns))

@@ -86,26 +86,35 @@ def prepare_data(
     Raises:
         SparsityLabError: the folder holds data of another specification, or the corpus is too small.
     """
-    wanted = {"data": asdict(data), "tokenizer": asdict(tokenizer), "seed": seed}
-    if (found := _existing(output, wanted)) is not None:
+    if (found := existing_data(data, tokenizer=tokenizer, output=output, seed=seed)) is not None:
         return found
     if not ranks.is_main():
         ranks.wait_for(output / "manifest.json")
         return prepare_data(data, tokenizer=tokenizer, output=output, seed=seed)
     records.prepare_output(output)
     corpus = open_corpus(data)
-    made = _make_tokenizer(corpus, data, tokenizer, seed=seed)
+    made = make_tokenizer(corpus, data, tokenizer, seed=seed)
     made.save_pretrained(output / "tokenizer")
     sizes = _tokenize(corpus, data, made, output=output, seed=seed, progress=progress)
-    manifest = {**wanted, "source": corpus.source, "license_note": corpus.license_note, **sizes}
+    manifest = {
+        **_wanted(data, tokenizer, seed),
+        "source": corpus.source,
+        "license_note": corpus.license_note,
+        **sizes,
+    }
     records.write_json(output / "manifest.json", manifest)
     _say(manifest)
     return PreparedData(output, manifest)
 
 
-def _make_tokenizer(
+def make_tokenizer(
     corpus: Corpus, data: DataSpec, spec: TokenizerSpec, *, seed: int
 ) -> PreTrainedTokenizerFast:
+    """The given tokenizer, or one trained on the training part.
+
+    Raises:
+        SparsityLabError: the given one has more ids than the vocabulary, or the text is too short.
+    """
     if spec.path is None:
         texts = corpus.documents(max_bytes=data.max_bytes)
         kept = (text for text in texts if not held_out(text, share=data.validation_share, seed=seed))
@@ -166,7 +175,15 @@ def _say(manifest: dict[str, Any]) -> None:
     logger.info("licence: %s", manifest["license_note"])
 
 
-def _existing(folder: Path, wanted: dict[str, Any]) -> PreparedData | None:
+def existing_data(
+    data: DataSpec, *, tokenizer: TokenizerSpec, output: Path, seed: int = 0
+) -> PreparedData | None:
+    """Data prepared before, or None where there are none.
+
+    Raises:
+        SparsityLabError: the folder holds data of another specification.
+    """
+    wanted, folder = _wanted(data, tokenizer, seed), output
     path = folder / "manifest.json"
     if not path.exists():
         return None
@@ -181,3 +198,7 @@ def _existing(folder: Path, wanted: dict[str, Any]) -> PreparedData | None:
             fix="Name another directory with --output, or remove this one",
         )
     return PreparedData(folder, manifest)
+
+
+def _wanted(data: DataSpec, tokenizer: TokenizerSpec, seed: int) -> dict[str, Any]:
+    return {"data": asdict(data), "tokenizer": asdict(tokenizer), "seed": seed}

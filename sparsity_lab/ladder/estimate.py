@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.models import ModelShape, build_model
 from sparsity_lab.ladder.schedule import checkpoint_steps
 from sparsity_lab.ladder.spec import LadderConfig, RunSpec
@@ -25,6 +26,7 @@ COLUMNS = {
     "params_nonembedding": "non-embedding",
     "tokens": "tokens",
     "tokens_per_parameter": "tokens / non-embedding",
+    "epochs": "epochs",
     "checkpoints": "checkpoints",
     "flops": "FLOPs",
     "seconds": "seconds, estimated",
@@ -54,6 +56,16 @@ class Estimate:
         """The same with `seconds`, from timing short pieces on this machine."""
         seconds = (seconds_per_token(run) * run.training.trained_tokens for run in config.runs)
         rows = ({**row, "seconds": round(s, 1)} for row, s in zip(self.rows, seconds, strict=True))
+        return Estimate(tuple(rows), self.disk_bytes)
+
+    def on(self, config: LadderConfig, size: CorpusSize) -> Estimate:
+        """The same with `epochs`.
+
+        Raises:
+            SparsityLabError: a run walks the corpus more often than the config allows.
+        """
+        epochs = [refuse_repeats(run, size, max_epochs=config.data.max_epochs) for run in config.runs]
+        rows = ({**row, "epochs": round(e, 3)} for row, e in zip(self.rows, epochs, strict=True))
         return Estimate(tuple(rows), self.disk_bytes)
 
     @property
@@ -109,6 +121,7 @@ def _row(run: RunSpec) -> dict[str, object]:
         "params_nonembedding": run.shape.params_nonembedding,
         "tokens": tokens,
         "tokens_per_parameter": tokens / run.shape.params_nonembedding,
+        "epochs": None,
         "checkpoints": len(checkpoint_steps(run.training)),
         "flops": flops_per_token(run.shape, window=run.training.window) * tokens,
         "seconds": None,

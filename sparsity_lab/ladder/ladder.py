@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from sparsity_lab import records
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import checkpoints, ranks
 from sparsity_lab.ladder.data import PreparedData, prepare_data
+from sparsity_lab.ladder.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
 from sparsity_lab.ladder.estimate import Estimate, refuse_without_space
-from sparsity_lab.ladder.spec import LadderConfig, RunSpec
+from sparsity_lab.ladder.spec import LadderConfig
 from sparsity_lab.ladder.training import TrainedRun, train_run
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.tables import write_table
 
-logger = logging.getLogger(__name__)
-
-RUN_COLUMNS = {key: heading for key, heading in ESTIMATE_COLUMNS.items() if key != "seconds"}
+RUN_COLUMNS = {key: heading for key, heading in ESTIMATE_COLUMNS.items() if key not in ("seconds", "epochs")}
 COLUMNS = {
     "run": "run",
     "activation": "activation",
@@ -64,7 +61,7 @@ def train_ladder(config: LadderConfig, *, output: Path, progress: Progress = SIL
         config.data, tokenizer=config.tokenizer, output=output / "data", seed=config.seed, progress=progress
     )
     for run in config.runs:
-        _refuse_repeats(run, data, max_epochs=config.data.max_epochs)
+        refuse_repeats(run, CorpusSize(data.train_tokens, exact=True), max_epochs=config.data.max_epochs)
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
         write_table(output / "runs", estimate.rows, RUN_COLUMNS)
@@ -95,20 +92,3 @@ def checkpoint_rows(runs: list[TrainedRun], *, output: Path) -> list[dict[str, o
         for path in run.checkpoints
         for about in (checkpoints.read_about(path),)
     ]
-
-
-def _refuse_repeats(run: RunSpec, data: PreparedData, *, max_epochs: float) -> None:
-    """A corpus walked more often than allowed is a mistake: repeated text is learnt by heart."""
-    window = run.training.window
-    usable = data.train_tokens // window * window
-    epochs = run.training.trained_tokens / usable if usable else float("inf")
-    if epochs > max_epochs:
-        raise SparsityLabError(
-            f"Run {run.name} asks for {run.training.trained_tokens:,} tokens, {epochs:.2f} epochs of a "
-            f"corpus of {data.train_tokens:,}",
-            why=f"max_epochs allows {max_epochs:g}",
-            fix=f"Gather more text with a larger max_bytes, train on fewer tokens, or set max_epochs: "
-            f"{-(-epochs // 1):.0f} under data",
-        )
-    if epochs > 1:
-        logger.info("%s: walks the corpus %.2f times, each time in another order", run.name, epochs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.models import ModelShape
+from sparsity_lab.ladder.models import ModelShape, nearest_divisor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,11 @@ class ModelSection:
             return self.heads
         assert self.head_dim is not None
         if self.head_dim < 1 or self.hidden_size % self.head_dim:
+            near = 2 * nearest_divisor(max(1, self.hidden_size // 2), max(1, self.head_dim // 2))
             raise SparsityLabError(
                 f"Heads of {self.head_dim} dimensions do not divide the hidden_size {self.hidden_size}",
-                fix="Take a head_dim that divides every hidden_size of the grid",
+                fix="Take a head_dim that divides every hidden_size of the grid"
+                + (f", such as {near} for this one" if self.hidden_size % near == 0 else ""),
             )
         return self.hidden_size // self.head_dim
 

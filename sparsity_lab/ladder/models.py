@@ -93,23 +93,36 @@ def _refuse_impossible(shape: ModelShape) -> None:
         raise SparsityLabError(
             "dReLU without a gate does not exist", fix="Set gated: true, or activation: relu"
         )
-    _refuse_indivisible("hidden_size", shape.hidden_size, by="heads", divisor=shape.heads)
-    _refuse_indivisible("heads", shape.heads, by="key_value_heads", divisor=shape.key_value_heads)
-    if (shape.hidden_size // shape.heads) % 2:
+    _refuse_heads(shape.hidden_size, shape.heads)
+    if shape.heads % shape.key_value_heads:
         raise SparsityLabError(
-            f"A head of {shape.hidden_size // shape.heads} dimensions (hidden_size {shape.hidden_size}, "
-            f"heads {shape.heads}) cannot be rotated",
-            why="Rotary embeddings turn dimensions in pairs, so the head's size must be even",
+            f"heads {shape.heads} is not a multiple of key_value_heads {shape.key_value_heads}",
+            fix=f"Take key_value_heads {nearest_divisor(shape.heads, shape.key_value_heads)}",
         )
 
 
-def _refuse_indivisible(name: str, value: int, *, by: str, divisor: int) -> None:
-    if value % divisor:
-        below = max(d for d in range(1, divisor + 1) if value % d == 0)
-        raise SparsityLabError(
-            f"{name} {value} is not a multiple of {by} {divisor}",
-            fix=f"Take {by} {below}, or a {name} of {divisor * max(1, round(value / divisor))}",
-        )
+def _refuse_heads(hidden_size: int, heads: int) -> None:
+    """Every head has the same even number of dimensions; what is proposed has it too."""
+    if hidden_size % (2 * heads) == 0:
+        return
+    whole = hidden_size % heads == 0
+    fitting = nearest_divisor(hidden_size // 2, heads) if hidden_size % 2 == 0 else None
+    width = 2 * heads * max(1, round(hidden_size / (2 * heads)))
+    raise SparsityLabError(
+        f"A head of {hidden_size // heads} dimensions (hidden_size {hidden_size}, heads {heads}) cannot be rotated"
+        if whole
+        else f"hidden_size {hidden_size} is not a multiple of heads {heads}",
+        why="Rotary embeddings turn dimensions in pairs, so the head's size must be even" if whole else "",
+        fix=f"Take a hidden_size of {width}"
+        if fitting is None
+        else f"Take heads {fitting} (of {hidden_size // fitting} dimensions), or a hidden_size of {width}",
+    )
+
+
+def nearest_divisor(value: int, wanted: int) -> int:
+    """The divisor of a value nearest to a wanted number, by ratio; the larger of two equally near."""
+    divisors = (d for d in range(1, value + 1) if value % d == 0)
+    return min(divisors, key=lambda d: (max(d / wanted, wanted / d), -d))
 
 
 def hf_config(shape: ModelShape, *, eos_token_id: int | None = None) -> PretrainedConfig:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import checkpoints, ranks
+from sparsity_lab.ladder.cores import available_cores
 from sparsity_lab.ladder.data import PreparedData
 from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.schedule import checkpoint_steps, scheduler_arguments
@@ -76,11 +77,11 @@ def train_run(spec: RunSpec, *, data: PreparedData, output: Path, progress: Prog
 
 
 def use_threads() -> int:
-    """Give torch the cores this process may run on, unless OMP_NUM_THREADS says otherwise; how many."""
+    """Give torch the cores this process may use, unless OMP_NUM_THREADS says otherwise; how many."""
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(available_cores())
     return torch.get_num_threads()
 
 

@@ -1,6 +1,7 @@
 """The command line of `train`: sizes before training, mistakes in one paragraph, output where it is asked."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -60,9 +61,24 @@ def test_it_says_the_sizes_trains_and_leaves_everything_in_the_output(config, tm
 def test_a_dry_run_writes_nothing(config, tmp_path):
     done = run(config, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for heading in ("parameters", "non-embedding", "tokens", "FLOPs", "seconds", "disk bytes"):
+    for heading in ("parameters", "non-embedding", "tokens", "epochs", "FLOPs", "seconds", "disk bytes"):
         assert heading in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_a_dry_run_refuses_the_budget_that_the_run_would_refuse(config, tmp_path):
+    config.write_text(yaml.safe_dump({**CONFIG, "training": {**CONFIG["training"], "tokens": 10_000_000}}))
+    dry = run(config, "--dry-run", cwd=tmp_path)
+    assert dry.returncode == 2
+    assert "about" in dry.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+    real = run(config, "--output", tmp_path / "out", cwd=tmp_path)
+    assert real.returncode == 2
+    said = [float(re.search(r"([0-9.]+) epochs", done.stderr)[1]) for done in (dry, real)]
+    assert said[0] == pytest.approx(said[1], rel=0.05)
+    after = run(config, "--dry-run", "--output", tmp_path / "out", cwd=tmp_path)  # the tokens are counted now
+    assert after.returncode == 2
+    assert f"{said[1]:.2f} epochs" in after.stderr
 
 
 @pytest.mark.parametrize(

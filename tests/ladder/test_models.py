@@ -1,6 +1,7 @@
 """Closed-form parameter counts equal those of the real models; impossible shapes are refused."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -108,3 +109,23 @@ def test_impossible_shapes_are_refused(change, words):
     with pytest.raises(SparsityLabError) as caught:
         ModelShape(**{**SHAPE, **change})
     assert words in caught.value.paragraph()
+
+
+@pytest.mark.parametrize("hidden_size", [2, 30, 64, 90, 96, 97])
+@pytest.mark.parametrize("heads", [1, 3, 4, 5, 7, 32, 64, 100])
+def test_what_is_proposed_for_heads_that_do_not_fit_is_itself_accepted(hidden_size, heads):
+    change = {"hidden_size": hidden_size, "heads": heads, "key_value_heads": heads}
+    try:
+        ModelShape(**{**SHAPE, **change})
+    except SparsityLabError as error:
+        proposed = re.findall(r"(heads|hidden_size)(?: of)? (\d+)", error.fix)
+        assert proposed
+        for name, value in proposed:
+            own = (
+                {"heads": int(value), "key_value_heads": int(value)}
+                if name == "heads"
+                else {name: int(value)}
+            )
+            ModelShape(**{**SHAPE, **change, **own})
+    else:
+        assert hidden_size % (2 * heads) == 0
