@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Measurement:
         flags: findings, each a word.
         searched: every evaluation of the search, pilot first.
         forward_passes: tokens passed through the model over tokens of the text.
+        score_weights: [F] of each layer, where a weight of the criterion's score was measured on the text.
     """
 
     criterion: str
@@ -75,6 +80,7 @@ class Measurement:
     flags: tuple[str, ...]
     searched: tuple[Evaluation, ...]
     forward_passes: float
+    score_weights: tuple[Tensor, ...] | None = None
 
     @property
     def activation_ratio(self) -> float:

@@ -1,7 +1,8 @@
 """One file per rule that says which neurons contribute weakly: a score, a scope and one number, the knob.
 
 A criterion file holds `KNOB`, the knob's range and the coordinate the search runs on, and
-`bind(subject, seed=...)`, which returns the rule tied to one model and text, a `Bound`.
+`bind(subject, seed=...)`, which returns the rule tied to one model and text, a `Bound`. One whose thresholds
+can be applied to another text also has `threshold_score()`, the score they are on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sparsity_lab.measure.counts import Counts, DenseSums, Ints
     from sparsity_lab.measure.sparse import CountingVisitor
 
@@ -107,4 +110,8 @@ class Bound(Protocol):
 
     def thresholds(self, knob: float) -> list[float] | None:
         """Thresholds on the score, layer by layer; None where the rule has none."""
+        ...
+
+    def score_weights(self) -> list[Tensor] | None:
+        """Weights of the score that were measured on the text, [F] of each layer; None where it has none."""
         ...

@@ -13,9 +13,13 @@ from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria._scores import Score, kept, mean_size
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
 from sparsity_lab.measure.sites import FfnSite, up_tapped
-from sparsity_lab.measure.sparse import CountingVisitor
+from sparsity_lab.measure.sparse import CountingVisitor, ThresholdVisitor
+from sparsity_lab.measure.subject import BatchVisitor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsity_lab.measure.calibration import Calibration
     from sparsity_lab.measure.subject import Subject
 
 # 256 bins an octave: a quantile is known to 0.4 % of the score before interpolation.
@@ -56,6 +60,10 @@ class ByThreshold:
     def thresholds(self, knob: float) -> list[float]:
         """The knob itself, for every layer."""
         return [float(np.float32(knob))] * len(self.subject.sites)
+
+    def score_weights(self) -> list[Tensor] | None:
+        """Mean |u_i| of each layer, where the score has it."""
+        return [w for w in self.weights if w is not None] if self.score.weight == "mean-up" else None
 
     def visitor(self, knob: float) -> CountingVisitor:
         """Masks scores at or below the thresholds."""
@@ -107,6 +115,48 @@ class ByQuantile(ByThreshold):
             None if total is None else mean_size(total, int(count))
             for total, count in zip(totals, tokens, strict=True)
         ]
+
+
+class Given(ByThreshold):
+    """Thresholds found elsewhere, whatever the knob."""
+
+    def __init__(self, subject: Subject, *, calibration: Calibration) -> None:
+        super().__init__(subject, criterion=calibration.criterion, score=calibration.score)
+        self.given = list(calibration.thresholds)
+        self.weights = given_weights(subject.sites, calibration)
+
+    def thresholds(self, knob: float) -> list[float]:
+        """As they were found."""
+        return self.given
+
+    def visitor(self, knob: float) -> CountingVisitor:
+        """The criterion's own mask; on |a_i| ||W_d[:, i]|| it is one read of the activations."""
+        if self.score.weight == "column-norm":
+            return ThresholdVisitor(self.subject, self.given)
+        return super().visitor(knob)
+
+
+class ScoreMask(BatchVisitor):
+    """Zeroes activations whose scores lie at or below given thresholds and counts nothing."""
+
+    def __init__(self, sites: Sequence[FfnSite], calibration: Calibration) -> None:
+        self.score, self.limits = calibration.score, calibration.thresholds
+        self.weights = given_weights(sites, calibration)
+
+    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
+        """Mask one site's activations."""
+        scores = self.score.values(a, s, self.weights[site.layer])
+        return a * kept(scores, self.limits[site.layer], a)
+
+
+def given_weights(sites: Sequence[FfnSite], calibration: Calibration) -> list[Tensor | None]:
+    """v [F] of each site, on its device: the calibration's where they were measured on a text."""
+    if calibration.score_weights is None:
+        return [calibration.score.static_weights(site) for site in sites]
+    return [
+        weight.to(site.down_weight().device)
+        for site, weight in zip(sites, calibration.score_weights, strict=True)
+    ]
 
 
 class _HistogramVisitor(Tally):

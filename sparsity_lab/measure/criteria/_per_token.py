@@ -56,6 +56,9 @@ class PerToken:
         """The rule has no thresholds that another text could be cut by."""
         return None
 
+    def score_weights(self) -> None:
+        """Nothing of the score comes from the text."""
+
     def visitor(self, knob: float) -> CountingVisitor:
         """Masks below each token's own cutoff."""
         return _CutoffVisitor(self, knob)

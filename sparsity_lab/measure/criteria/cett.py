@@ -15,6 +15,7 @@ from sparsity_lab.measure.criteria import Knob
 if TYPE_CHECKING:
     from sparsity_lab.measure.cett_curves import CettCurves
     from sparsity_lab.measure.counts import Counts, DenseSums, Ints
+    from sparsity_lab.measure.criteria._scores import Score
     from sparsity_lab.measure.sparse import ThresholdVisitor
     from sparsity_lab.measure.subject import Subject
 
@@ -86,11 +87,21 @@ class Cett:
         assert curves is not None, "pilot comes first"
         return curves.thresholds(knob)
 
+    def score_weights(self) -> None:
+        """W_d alone gives the score's weights."""
+
     def visitor(self, knob: float) -> ThresholdVisitor:
         """Masks at eps_l(c)."""
         from sparsity_lab.measure.sparse import ThresholdVisitor
 
         return ThresholdVisitor(self.subject, self.thresholds(knob))
+
+
+def threshold_score() -> Score:
+    """|a_i| ||W_d[:, i]||."""
+    from sparsity_lab.measure.criteria._scores import Score
+
+    return Score(of="a", weight="column-norm")
 
 
 def bind(subject: Subject, *, seed: int) -> Cett:

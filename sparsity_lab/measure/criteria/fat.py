@@ -8,14 +8,21 @@ from sparsity_lab.measure.criteria import Knob
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.criteria._by_threshold import ByThreshold
+    from sparsity_lab.measure.criteria._scores import Score
     from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="eps", low=0.0, high=1e6, start=0.05, scale="log", rising=True, slope=1.5)
 
 
+def threshold_score() -> Score:
+    """|s_i|."""
+    from sparsity_lab.measure.criteria._scores import Score
+
+    return Score(of="s")
+
+
 def bind(subject: Subject, *, seed: int) -> ByThreshold:
     """Tie the criterion to one model and text."""
     from sparsity_lab.measure.criteria._by_threshold import ByThreshold
-    from sparsity_lab.measure.criteria._scores import Score
 
-    return ByThreshold(subject, criterion="fat", score=Score(of="s"))
+    return ByThreshold(subject, criterion="fat", score=threshold_score())

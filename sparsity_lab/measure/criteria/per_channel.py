@@ -11,14 +11,21 @@ from sparsity_lab.measure.criteria import Knob
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.criteria._by_threshold import ByQuantile
+    from sparsity_lab.measure.criteria._scores import Score
     from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="quantile", low=0.0, high=1.0, start=0.4, scale="logit", rising=True, slope=1.5)
 
 
+def threshold_score() -> Score:
+    """|s_i| mean|u_i|."""
+    from sparsity_lab.measure.criteria._scores import Score
+
+    return Score(of="s", weight="mean-up")
+
+
 def bind(subject: Subject, *, seed: int) -> ByQuantile:
     """Tie the criterion to one model and text."""
     from sparsity_lab.measure.criteria._by_threshold import ByQuantile
-    from sparsity_lab.measure.criteria._scores import Score
 
-    return ByQuantile(subject, criterion="per-channel", score=Score(of="s", weight="mean-up"))
+    return ByQuantile(subject, criterion="per-channel", score=threshold_score())

@@ -11,14 +11,21 @@ from sparsity_lab.measure.criteria import Knob
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.criteria._by_threshold import ByThreshold
+    from sparsity_lab.measure.criteria._scores import Score
     from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="eps", low=0.0, high=0.0, start=0.0, scale="none", rising=True, slope=1.0)
 
 
+def threshold_score() -> Score:
+    """|s_i|."""
+    from sparsity_lab.measure.criteria._scores import Score
+
+    return Score(of="s")
+
+
 def bind(subject: Subject, *, seed: int) -> ByThreshold:
     """Tie the criterion to one model and text."""
     from sparsity_lab.measure.criteria._by_threshold import ByThreshold
-    from sparsity_lab.measure.criteria._scores import Score
 
-    return ByThreshold(subject, criterion="relu-zero", score=Score(of="s"))
+    return ByThreshold(subject, criterion="relu-zero", score=threshold_score())
