@@ -27,10 +27,12 @@ RECORD_KEYS: dict[str, str] = {
     "activation_function": "sigma, as the model's config names it",
     "gated": "true where a = sigma(W_g x) * (W_u x)",
     "criterion": "id of the rule that says which neurons contribute weakly",
-    "rule": "how the knob was chosen: fixed, ppl-increase, or series (one knob for a series of checkpoints)",
+    "rule": "how the knob was chosen: fixed, ppl-increase, activation-ratio, or series (one knob for a series of "
+    "checkpoints)",
     "knob": "the criterion's number; for cett the CETT c, dimensionless",
     "knob_interval": "95 % interval of the knob found, by bootstrap over windows, or null at a fixed one",
-    "ppl_increase_target": "p of PPL-p%, as a fraction (0.01 for 1 %), or null at a fixed knob",
+    "ppl_increase_target": "p of PPL-p%, as a fraction (0.01 for 1 %), or null where it was not searched for",
+    "activation_ratio_target": "activation ratio the knob was searched for, or null",
     "activation_ratio": "1 - |D|/F over valid tokens and layers, counted in the sparse run, 0 to 1",
     "activation_ratio_se": "standard error, block bootstrap over windows; at ppl-increase the noise of the knob found "
     "is in it, at fixed and series it is at the given knob",
@@ -45,7 +47,8 @@ RECORD_KEYS: dict[str, str] = {
     "ppl_dense": "exp(loss_dense_nats)",
     "ppl_sparse": "exp(loss_sparse_nats)",
     "ppl_ratio": "exp(loss_sparse_nats - loss_dense_nats)",
-    "loss_delta_se_nats": "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats",
+    "loss_delta_se_nats": "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats; at "
+    "activation-ratio the noise of the knob found is in it",
     "flags": "findings about this number: noisy, not_reached, not_monotone, off_target",
     "search": "every (knob, loss difference in nats, tokens) the search evaluated, in order",
     "forward_passes": "tokens passed through the model over tokens of the text",

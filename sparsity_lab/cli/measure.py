@@ -39,6 +39,9 @@ KnobValue = Annotated[float | None, typer.Option("--knob", help="Fix the criteri
 Increase = Annotated[
     str | None, typer.Option("--ppl-increase", help="p of PPL-p%: 1% or 0.01.", show_default="1%")
 ]
+TargetRatio = Annotated[
+    str | None, typer.Option("--activation-ratio", help="Keep this share of neurons: 30% or 0.3.")
+]
 Stabilise = Annotated[
     str | None, typer.Option(help="last:5 finds one knob on the last five checkpoints of each series.")
 ]
@@ -75,6 +78,7 @@ def command(
     criterion: Criterion = "cett",
     knob: KnobValue = None,
     ppl_increase: Increase = None,
+    activation_ratio: TargetRatio = None,
     stabilise: Stabilise = None,
     per_checkpoint: PerCheckpoint = False,
     revisions: Revisions = None,
@@ -99,13 +103,15 @@ def command(
     """
     if offline:
         os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    _refuse_idle(criterion, knob, ppl_increase, stabilise, per_checkpoint, sweep)
+    _refuse_idle(criterion, knob, ppl_increase, activation_ratio, stabilise, per_checkpoint, sweep)
     from sparsity_lab.measure.run import plan
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
     spec = MeasureSpec(
         text=text, criterion="cett" if criterion == ALL else criterion, knob=knob,
-        ppl_increase=percent(ppl_increase or "1%"), stabilise_last=_last(stabilise), tokens=tokens,
+        ppl_increase=percent(ppl_increase or "1%"),
+        activation_ratio=None if activation_ratio is None else percent(activation_ratio),
+        stabilise_last=_last(stabilise), tokens=tokens,
         window=window, bos=bos, device=device, dtype=dtype.value, batch_size=_batch_size(batch_size),
         seed=seed, architecture_file=architecture_file,
     )  # fmt: skip
@@ -119,12 +125,16 @@ def command(
 
 
 def _refuse_idle(
-    criterion: str, knob: float | None, ppl_increase: str | None, stabilise: str | None, per_checkpoint: bool,
-    sweep: bool,
+    criterion: str, knob: float | None, ppl_increase: str | None, activation_ratio: str | None,
+    stabilise: str | None, per_checkpoint: bool, sweep: bool,
 ) -> None:  # fmt: skip
     """Options that would do nothing beside the others are refused rather than ignored."""
     idle = {
         "--ppl-increase does nothing beside --knob": knob is not None and ppl_increase is not None,
+        "--activation-ratio does nothing beside --knob": knob is not None and activation_ratio is not None,
+        "--ppl-increase does nothing beside --activation-ratio": (
+            activation_ratio is not None and ppl_increase is not None
+        ),
         "--per-checkpoint does nothing without --stabilise": per_checkpoint and stabilise is None,
         "--sweep does nothing without --criterion all": sweep and criterion != ALL,
     }

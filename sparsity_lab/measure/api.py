@@ -11,11 +11,19 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures, engine
+from sparsity_lab.measure.body import shape_of
+from sparsity_lab.measure.calibration import (
+    Calibration,
+    checked,
+    of_record,
+    read_calibration,
+    refuse_other_models,
+)
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.site_checks import check_sites, not_as_described
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.sparse import MaskVisitor
-from sparsity_lab.measure.subject import Subject, auto_batch_size
+from sparsity_lab.measure.subject import BatchVisitor, Subject, auto_batch_size
 from sparsity_lab.measure.text import choose_window, cut
 from sparsity_lab.progress import SILENT, Progress
 
@@ -47,6 +55,7 @@ def measure(
     criterion: str = "cett",
     knob: float | None = None,
     ppl_increase: float | None = None,
+    activation_ratio: float | None = None,
     window: int | None = None,
     bos_id: int | None = None,
     batch_size: int | None = None,
@@ -54,7 +63,7 @@ def measure(
     architecture_file: Path | None = None,
     progress: Progress = SILENT,
 ) -> Measurement:
-    """Activation ratio of a live model at a fixed knob or at PPL-p%.
+    """Activation ratio of a live model at a fixed knob, at PPL-p%, or at a ratio given.
 
     Args:
         model: a transformers causal LM in evaluation mode.
@@ -62,6 +71,7 @@ def measure(
         criterion: id of a criterion (`sparsity-lab ls criteria`).
         knob: the criterion's number; leave `ppl_increase` out then.
         ppl_increase: fraction by which perplexity may rise (0.01 for PPL-1 %, the default).
+        activation_ratio: share of neurons to keep; the loss rise is then the answer.
         window: tokens of a window; up to 1,024 by default.
         bos_id: token put in front of each window and not counted.
         batch_size: windows per forward pass; changes speed only.
@@ -72,8 +82,10 @@ def measure(
     Raises:
         SparsityLabError: bad arguments, an unknown model, or an implausible dense loss.
     """
-    if knob is not None and ppl_increase is not None:
-        raise SparsityLabError("A knob and a perplexity increase were both given", fix="Give one of them")
+    if sum(wanted is not None for wanted in (knob, ppl_increase, activation_ratio)) > 1:
+        raise SparsityLabError(
+            "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
+        )
     _, sites = find_sites(model, architecture_file=architecture_file)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     width = choose_window(window, positions=positions, bos=bos_id is not None)
@@ -82,57 +94,59 @@ def measure(
     subject = Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
     if knob is not None:
         return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
+    if activation_ratio is not None:
+        return engine.at_activation_ratio(
+            subject, criterion=criterion, activation_ratio=activation_ratio, seed=seed
+        )
     increase = 0.01 if ppl_increase is None else ppl_increase
     return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=increase, seed=seed)
 
 
+Applicable = Sequence[float] | Mapping[str, Any] | Path | Calibration
+
+
 @contextmanager
-def sparsified(
-    model: Any, thresholds: Sequence[float] | Mapping[str, Any], *, architecture_file: Path | None = None
-) -> Iterator[Any]:
+def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | None = None) -> Iterator[Any]:
     """Run any code, generation or evaluation, with weak neurons set to zero.
 
     Args:
         model: a transformers causal LM.
-        thresholds: one per FFN layer on the score |a_i| w_i, or a record of `measure` that holds them.
+        thresholds: one per FFN layer on the score |a_i| w_i, or a record of `measure`, its path or its
+            calibration, whose thresholds are applied on the score of its own criterion.
         architecture_file: as in `measure`.
 
     Yields:
         The model itself; the hooks are gone when the context ends.
 
     Raises:
-        SparsityLabError: as many thresholds as the model has layers are needed, for a model of that width.
+        SparsityLabError: as many thresholds as the model has layers are needed, for a model of that shape.
     """
-    _, sites = find_sites(model, architecture_file=architecture_file)
-    values = check_thresholds(thresholds, sites)
-    with tapped(sites, MaskVisitor(sites, values)):
+    name, sites = find_sites(model, architecture_file=architecture_file)
+    calibration = calibration_of(thresholds)
+    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
+    refuse_other_models(calibration, sites, shape=shape)
+    with tapped(sites, _mask(sites, calibration)):
         yield model
 
 
-def check_thresholds(
-    thresholds: Sequence[float] | Mapping[str, Any], sites: Sequence[FfnSite]
-) -> list[float]:
-    """The thresholds as a list, proved to fit the model.
+def calibration_of(thresholds: Applicable) -> Calibration:
+    """What `sparsified` applies, whichever way it was given.
 
     Raises:
-        SparsityLabError: a record without thresholds, another number of layers, another FFN size, or a
-            threshold that is negative or no number.
+        SparsityLabError: a threshold that is negative or no number, or a record without thresholds.
     """
-    width = None
+    if isinstance(thresholds, Calibration):
+        return thresholds
+    if isinstance(thresholds, Path):
+        return read_calibration(thresholds)
     if isinstance(thresholds, Mapping):
-        width = thresholds.get("intermediate_size")
-        found = thresholds.get("thresholds")
-        if found is None:
-            raise SparsityLabError(f"The record of {thresholds.get('model')} holds no thresholds")
-        thresholds = found
-    if len(thresholds) != len(sites):
-        raise SparsityLabError(f"{len(thresholds)} thresholds for a model of {len(sites)} FFN layers")
-    if width is not None and width != sites[0].intermediate_size:
-        raise SparsityLabError(
-            f"The thresholds are of a model with F = {width}, this one has F = {sites[0].intermediate_size}"
-        )
-    values = [float(value) for value in thresholds]
-    for layer, value in enumerate(values):
-        if not value >= 0:
-            raise SparsityLabError(f"The threshold of layer {layer} is {value}, not a number from 0 on")
-    return values
+        return of_record(thresholds, name=f"The record of {thresholds.get('model')}")
+    return Calibration(criterion="cett", thresholds=checked(thresholds))
+
+
+def _mask(sites: Sequence[FfnSite], calibration: Calibration) -> BatchVisitor:
+    from sparsity_lab.measure.criteria._by_threshold import ScoreMask
+
+    if calibration.score.weight == "column-norm":
+        return MaskVisitor(sites, calibration.thresholds)
+    return ScoreMask(sites, calibration)

@@ -45,14 +45,16 @@ class Setting:
     """How the knob of a cell is chosen.
 
     Attributes:
-        rule: `fixed`, `ppl-increase` or `series`.
+        rule: `fixed`, `ppl-increase`, `activation-ratio` or `series`.
         knob: given for `fixed` and `series`.
         ppl_increase: given for `ppl-increase` and `series`.
+        activation_ratio: given for `activation-ratio`.
     """
 
     rule: str
     knob: float | None = None
     ppl_increase: float | None = None
+    activation_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Bench:
                 "rule": setting.rule,
                 "knob": setting.knob,
                 "ppl_increase": setting.ppl_increase,
+                "activation_ratio": setting.activation_ratio,
                 "seed": spec.seed,
             }
         )
@@ -187,6 +190,10 @@ class Bench:
         subject = Subject(loaded.model, loaded.sites, windows, batch, self.progress)
         if setting.knob is not None:
             return engine.at_knob(subject, criterion=spec.criterion, knob=setting.knob, seed=spec.seed)
+        if setting.activation_ratio is not None:
+            return engine.at_activation_ratio(
+                subject, criterion=spec.criterion, activation_ratio=setting.activation_ratio, seed=spec.seed
+            )
         assert setting.ppl_increase is not None
         return engine.at_ppl_increase(
             subject, criterion=spec.criterion, ppl_increase=setting.ppl_increase, seed=spec.seed
@@ -208,6 +215,7 @@ class Bench:
             "knob": measured.knob,
             "knob_interval": None if measured.spread.knob is None else list(measured.spread.knob),
             "ppl_increase_target": setting.ppl_increase,
+            "activation_ratio_target": setting.activation_ratio,
             "activation_ratio": measured.activation_ratio,
             "activation_ratio_se": measured.spread.activation_ratio,
             "activation_ratio_interval": [low, high],
@@ -245,6 +253,8 @@ def setting_of(spec: MeasureSpec) -> Setting:
     """The setting of a spec without the series rule."""
     if spec.knob is not None:
         return Setting("fixed", knob=spec.knob)
+    if spec.activation_ratio is not None:
+        return Setting("activation-ratio", activation_ratio=spec.activation_ratio)
     return Setting("ppl-increase", ppl_increase=spec.ppl_increase)
 
 

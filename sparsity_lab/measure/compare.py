@@ -1,8 +1,8 @@
-"""All criteria side by side at equal quality, and the perplexity each pays along its whole range.
+"""All criteria side by side at equal quality or equal sparsity, and what each pays along its whole range.
 
-At PPL-p% every criterion answers the same question, how few neurons do, so the ratios can be compared; the
-sweep draws what lies behind one number: perplexity against activation ratio (Sparsing Law, arXiv 2411.02335,
-figure 2).
+At PPL-p% every criterion answers the same question, how few neurons do, so the ratios can be compared; at one
+activation ratio it is the perplexity that can. The sweep draws what lies behind one number: perplexity against
+activation ratio (Sparsing Law, arXiv 2411.02335, figure 2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.cells import Bench, Setting
+from sparsity_lab.measure.cells import Bench, Setting, setting_of
 from sparsity_lab.measure.run import check_spec, write_table
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.progress import SILENT, Progress
@@ -43,49 +43,66 @@ def compare_criteria(
     sweep: bool = False,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
-    """Measure every criterion at PPL-p% on every checkpoint; a criterion a model cannot have is left out, said so.
+    """Measure every criterion on every checkpoint; one that a model cannot have is left out, and that is said.
 
     Args:
-        spec: its criterion and knob do not matter.
+        spec: its criterion does not matter; with `activation_ratio` all are compared at that ratio.
         checkpoints: which models.
         output: gets `records/`, `table.csv`, `criteria.md` and, with `sweep`, `sweep.csv`.
         sweep: measure at a range of perplexity increases as well.
         progress: where to report.
 
+    Returns:
+        The records of the comparison, those of the sweep not among them.
+
     Raises:
         SparsityLabError: as for `measure_checkpoints`.
     """
     if spec.knob is not None or spec.stabilise_last is not None:
-        raise SparsityLabError("All criteria are compared at one perplexity increase", fix="Leave --knob out")
+        raise SparsityLabError(
+            "All criteria are compared at one perplexity increase or at one activation ratio",
+            fix="Leave --knob and --stabilise out",
+        )
     check_spec(spec)
-    folder = records.prepare_output(records.prepare_output(output) / "records")
-    increases = sorted({spec.ppl_increase, *INCREASES}) if sweep else [spec.ppl_increase]
-    rows = []
-    for checkpoint in checkpoints:
-        for criterion in registry.names("criteria"):
-            bench = Bench(replace(spec, criterion=criterion), folder=folder, progress=progress)
-            rows += _one(bench, checkpoint, increases)
-    at_target = [row for row in rows if row["ppl_increase_target"] in (spec.ppl_increase, None)]
-    write_table(output, at_target)
-    shown = [
-        {**row, "flags": " ".join(row["flags"]), "ppl_ratio": f"{row['ppl_ratio']:.5f}"} for row in at_target
-    ]
-    shown.sort(key=lambda row: (str(row["series"]), float(row["activation_ratio"])))
-    records.write_text(output / "criteria.md", tables.to_markdown(shown, COLUMNS))
+    settings = [setting_of(spec)]
+    if sweep:
+        settings += [Setting("ppl-increase", ppl_increase=p) for p in INCREASES]
+    with records.no_empty_folders(output / "records"):
+        folder = records.prepare_output(records.prepare_output(output) / "records")
+        rows = []
+        for checkpoint in checkpoints:
+            for criterion in registry.names("criteria"):
+                bench = Bench(replace(spec, criterion=criterion), folder=folder, progress=progress)
+                rows += _one(bench, checkpoint, list(dict.fromkeys(settings)))
+    compared = [row for row in rows if row["rule"] in (settings[0].rule, "fixed") and _at(row, settings[0])]
+    _write(output, compared)
     if sweep:
         keys = ("series", "criterion", "knob", "activation_ratio", "activation_ratio_se", "ppl_ratio")
         records.write_text(output / "sweep.csv", tables.to_csv(rows, [*keys, "loss_delta_se_nats"]))
-    return at_target
+    return compared
 
 
-def _one(bench: Bench, checkpoint: Checkpoint, increases: Sequence[float]) -> list[dict[str, Any]]:
+def _at(row: dict[str, Any], setting: Setting) -> bool:
+    return row["rule"] == "fixed" or row["ppl_increase_target"] == setting.ppl_increase
+
+
+def _write(output: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_table(output, rows)
+    shown = [{**row, "flags": " ".join(row["flags"]), "ppl_ratio": f"{row['ppl_ratio']:.5f}"} for row in rows]
+    answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
+    shown.sort(key=lambda row: (str(row["series"]), float(row[answer])))
+    records.write_text(output / "criteria.md", tables.to_markdown(shown, COLUMNS))
+
+
+def _one(bench: Bench, checkpoint: Checkpoint, settings: Sequence[Setting]) -> list[dict[str, Any]]:
     prepared = bench.prepare(checkpoint)
     searchable = registry.load("criteria", bench.spec.criterion).KNOB.scale != "none"
-    settings = [Setting("ppl-increase", ppl_increase=p) for p in increases] if searchable else []
-    try:
-        return [bench.record(prepared, setting) for setting in settings or [Setting("fixed", knob=0.0)]]
-    except SparsityLabError as error:
-        if bench.measured or not error.fix.startswith("Use a criterion"):
-            raise
-        logger.warning("%s left out for %s: %s", bench.spec.criterion, checkpoint.source, error.what)
-        return []
+    rows = []
+    for setting in settings if searchable else [Setting("fixed", knob=0.0)]:
+        try:
+            rows.append(bench.record(prepared, setting))
+        except SparsityLabError as error:
+            if not error.fix.startswith(("Use a criterion", "Give a ratio below")):
+                raise
+            logger.warning("%s left out for %s: %s", bench.spec.criterion, checkpoint.source, error.what)
+    return rows

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 CSV_COLUMNS = (
     "series", "model", "revision", "architecture", "activation_function", "gated", "criterion", "rule", "knob",
-    "ppl_increase_target", "activation_ratio", "activation_ratio_se", "activated_share", "ppl_dense", "ppl_sparse",
+    "ppl_increase_target", "activation_ratio_target", "activation_ratio", "activation_ratio_se", "activated_share",
+    "ppl_dense", "ppl_sparse",
     "ppl_ratio", "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "nonzero_ratio", "flags", "tokens",
     "window", "bos", "trained_tokens", "params_total", "params_nonembedding", "hidden_size", "intermediate_size",
     "layers", "width_depth_ratio", "text_sha256", "seed", "content_key",
@@ -67,6 +68,13 @@ def check_spec(spec: MeasureSpec) -> None:
                 "The series rule finds the knob itself", fix="Leave --knob or --stabilise out"
             )
     engine.check_increase(spec.ppl_increase)
+    if spec.activation_ratio is not None:
+        engine.check_ratio(spec.activation_ratio)
+        if spec.stabilise_last is not None:
+            raise SparsityLabError(
+                "The series rule asks for equal perplexity, not for an activation ratio",
+                fix="Leave --activation-ratio or --stabilise out",
+            )
     for name, value in (
         ("tokens", spec.tokens),
         ("batch-size", spec.batch_size),

@@ -1,8 +1,8 @@
-"""Finds the knob at which the loss has risen by ln(1 + p): h = L_sparse - L_dense - ln(1 + p) = 0.
+"""Finds the knob at which a value grown with it meets its target, such as a loss rise of ln(1 + p).
 
-The search runs on a coordinate x of the knob (its logarithm, say) in which ln(rise) is nearly a straight
+The search runs on a coordinate x of the knob (its logarithm, say) in which ln(value) is nearly a straight
 line; the secant is taken there and kept inside a bracket. A pilot on part of the text brings x close; the
-whole text then needs two or three evaluations. The search stops where the sampling error of the rise makes
+whole text then needs two or three evaluations. The search stops where the sampling error of the value makes
 more digits meaningless.
 """
 
@@ -15,15 +15,31 @@ from dataclasses import dataclass
 MOST_EVALUATIONS = 8
 LARGEST_STEP = math.log(4.0)
 CLOSED = 1e-3
-PRIOR_SPREAD = 0.3
+
+
+@dataclass(frozen=True)
+class Slope:
+    """What is known beforehand of d ln(value) / dx.
+
+    Attributes:
+        guess: its typical size.
+        factor: it lies within this factor of the guess.
+        spread: points spread this widely in x count as much as the guess.
+        exact: values have no noise, so that the ends of a bracket say where between them the target lies.
+    """
+
+    guess: float
+    factor: float = 2.0
+    spread: float = 0.3
+    exact: bool = False
 
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation: the knob's coordinate and the loss rise sparse - dense in nats."""
+    """One evaluation: the knob's coordinate and the value there."""
 
     x: float
-    rise_nats: float
+    value: float
 
 
 @dataclass(frozen=True)
@@ -33,8 +49,8 @@ class Root:
     Attributes:
         points: every evaluation, in order.
         best: the one nearest the target.
-        reached: whether the rise ever came to the target.
-        slope: d ln(rise) / dx around the target.
+        reached: whether the value ever came to the target.
+        slope: d ln(value) / dx around the target.
     """
 
     points: tuple[Point, ...]
@@ -46,76 +62,91 @@ class Root:
 def find(
     evaluate: Callable[[float], float],
     *,
-    target_nats: float,
+    target: float,
     start: float,
     ends: tuple[float, float],
-    tolerance_nats: Callable[[], float],
-    slope: float,
+    tolerance: Callable[[], float],
+    slope: Slope,
     most: int = MOST_EVALUATIONS,
+    enough: int = MOST_EVALUATIONS,
 ) -> Root:
-    """Search the coordinate whose loss rise is `target_nats`.
+    """Search the coordinate whose value is `target`.
 
     Args:
-        evaluate: x -> loss rise in nats, nearly increasing in x.
-        target_nats: the rise wanted, > 0.
+        evaluate: x -> value, nearly increasing in x.
+        target: the value wanted, > 0.
         start: first x to try.
         ends: smallest and largest x allowed.
-        tolerance_nats: asked after each evaluation; a rise this near the target ends the search.
-        slope: first guess of d ln(rise) / dx.
+        tolerance: asked after each evaluation; a value this near the target ends the search.
+        slope: what is known beforehand of d ln(value) / dx.
         most: evaluations at which to give up.
+        enough: evaluations at which to stop where the target lies between two of them: a noisy value that has
+            not met it by then is told better by a fit to them all.
     """
     points: list[Point] = []
-    local = slope
+    local = slope.guess
     x: float | None = min(max(start, ends[0]), ends[1])
     while x is not None and len(points) < most:
         points.append(Point(x, evaluate(x)))
-        if abs(points[-1].rise_nats - target_nats) <= tolerance_nats():
+        met = abs(points[-1].value - target) <= tolerance()
+        if met or (len(points) >= enough and _bracketed(points, target)):
             break
-        local = local_slope(points, target_nats=target_nats, default=slope)
-        x = _next(points, target_nats=target_nats, slope=local, ends=ends)
-    best = min(points, key=lambda point: abs(point.rise_nats - target_nats))
-    near = abs(best.rise_nats - target_nats) <= tolerance_nats()
-    reached = near or any(point.rise_nats >= target_nats for point in points)
+        local = local_slope(points, target=target, prior=slope)
+        x = _next(points, target=target, slope=local, ends=ends, exact=slope.exact)
+    best = min(points, key=lambda point: abs(point.value - target))
+    near = abs(best.value - target) <= tolerance()
+    reached = near or any(point.value >= target for point in points)
     return Root(tuple(points), best, reached, local)
 
 
-def local_slope(points: list[Point], *, target_nats: float, default: float) -> float:
-    """d ln(rise) / dx around the target: least squares through the usable points, drawn towards `default`.
+def _bracketed(points: list[Point], target: float) -> bool:
+    return any(p.value < target for p in points) and any(p.value >= target for p in points)
 
-    The rise is noisy, and two near points say more of the noise than of the slope; `default` therefore
-    counts as much as points spread by `PRIOR_SPREAD`, and the result stays within a factor 2 of it.
+
+def local_slope(points: list[Point], *, target: float, prior: Slope) -> float:
+    """d ln(value) / dx around the target: least squares through the usable points, drawn towards the guess.
+
+    A loss rise is noisy, and two near points say more of the noise than of the slope: hence the prior.
     """
-    usable = [p for p in points if p.rise_nats > 0]
+    usable = [p for p in points if p.value > 0]
     if len(usable) < 2:
-        return default
-    weights = [1.0 / (1.0 + math.log(p.rise_nats / target_nats) ** 2) for p in usable]
+        return prior.guess
+    weights = [1.0 / (1.0 + math.log(p.value / target) ** 2) for p in usable]
     total = sum(weights)
     mean_x = sum(w * p.x for w, p in zip(weights, usable, strict=True)) / total
-    mean_y = sum(w * math.log(p.rise_nats) for w, p in zip(weights, usable, strict=True)) / total
+    mean_y = sum(w * math.log(p.value) for w, p in zip(weights, usable, strict=True)) / total
     across = sum(w * (p.x - mean_x) ** 2 for w, p in zip(weights, usable, strict=True))
     along = sum(
-        w * (p.x - mean_x) * (math.log(p.rise_nats) - mean_y) for w, p in zip(weights, usable, strict=True)
+        w * (p.x - mean_x) * (math.log(p.value) - mean_y) for w, p in zip(weights, usable, strict=True)
     )
-    prior = PRIOR_SPREAD**2
-    slope = (along + prior * default) / (across + prior)
-    return min(max(slope, default / 2), default * 2)
+    weight = prior.spread**2
+    slope = (along + weight * prior.guess) / (across + weight)
+    return min(max(slope, prior.guess / prior.factor), prior.guess * prior.factor)
 
 
 def _next(
-    points: list[Point], *, target_nats: float, slope: float, ends: tuple[float, float]
+    points: list[Point], *, target: float, slope: float, ends: tuple[float, float], exact: bool
 ) -> float | None:
     """The next x to try, inside the bracket; None when the bracket has closed or an end was tried."""
-    below = max((p.x for p in points if p.rise_nats < target_nats), default=None)
-    above = min((p.x for p in points if p.rise_nats >= target_nats), default=None)
-    nearest = min(points, key=lambda p: abs(p.rise_nats - target_nats))
+    below = max((p for p in points if p.value < target), key=lambda p: p.x, default=None)
+    above = min((p for p in points if p.value >= target), key=lambda p: p.x, default=None)
+    nearest = min(points, key=lambda p: abs(p.value - target))
     step = LARGEST_STEP / 2
-    if nearest.rise_nats > 0:
-        step = math.log(target_nats / nearest.rise_nats) / slope
+    if nearest.value > 0:
+        step = math.log(target / nearest.value) / slope
     wanted = nearest.x + min(max(step, -LARGEST_STEP), LARGEST_STEP)
     wanted = min(max(wanted, ends[0]), ends[1])
-    if below is not None and above is not None and below < above:
-        if above - below < CLOSED:
+    if below is not None and above is not None and below.x < above.x:
+        if above.x - below.x < CLOSED:
             return None
-        if not below + CLOSED / 5 < wanted < above - CLOSED / 5:
-            wanted = (below + above) / 2
+        if exact and below.value > 0:
+            wanted = _between(below, above, target=target)
+        elif not below.x + CLOSED / 5 < wanted < above.x - CLOSED / 5:
+            wanted = (below.x + above.x) / 2
     return None if any(math.isclose(wanted, p.x, abs_tol=1e-6) for p in points) else wanted
+
+
+def _between(below: Point, above: Point, *, target: float) -> float:
+    """Where the line through ln(value) at both ends of a bracket meets the target, kept off the ends."""
+    share = math.log(target / below.value) / math.log(above.value / below.value)
+    return below.x + min(max(share, 0.1), 0.9) * (above.x - below.x)

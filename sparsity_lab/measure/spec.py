@@ -22,7 +22,8 @@ class MeasureSpec:
         text: UTF-8 file.
         criterion: id of the criterion.
         knob: fixed knob, or None.
-        ppl_increase: p of PPL-p% as a fraction, used where `knob` is None.
+        ppl_increase: p of PPL-p% as a fraction, used where `knob` and `activation_ratio` are None.
+        activation_ratio: the share of neurons to keep, or None.
         stabilise_last: with the series rule, how many last checkpoints the one knob is found on; else None.
         tokens: valid tokens to measure on.
         window: tokens of a window, None for up to 1,024.
@@ -37,6 +38,7 @@ class MeasureSpec:
     criterion: str = "cett"
     knob: float | None = None
     ppl_increase: float = 0.01
+    activation_ratio: float | None = None
     stabilise_last: int | None = None
     tokens: int = 65_536
     window: int | None = None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import noise
 from sparsity_lab.measure.counts import Counts
-from sparsity_lab.measure.search import find
+from sparsity_lab.measure.search import Slope, find
 from sparsity_lab.measure.text import choose_window, cut, read_text
 
 TARGET = math.log1p(0.01)
@@ -60,11 +60,11 @@ def test_the_search_finds_the_crossing_of_a_power_law(power, start):
 
     root = find(
         rise,
-        target_nats=TARGET,
+        target=TARGET,
         start=start,
         ends=(-13.0, 0.0),
-        slope=1.8,
-        tolerance_nats=lambda: 1e-3 * TARGET,
+        slope=Slope(1.8),
+        tolerance=lambda: 1e-3 * TARGET,
     )
     assert root.reached
     assert root.best.x == pytest.approx(-1.5, abs=2e-3)
@@ -74,25 +74,25 @@ def test_the_search_finds_the_crossing_of_a_power_law(power, start):
 def test_a_rise_below_the_target_everywhere_is_not_reached():
     root = find(
         lambda x: 1e-4,
-        target_nats=TARGET,
+        target=TARGET,
         start=-2.0,
         ends=(-13.0, 0.0),
-        slope=1.8,
-        tolerance_nats=lambda: 1e-5,
+        slope=Slope(1.8),
+        tolerance=lambda: 1e-5,
     )
     assert not root.reached
-    assert root.best.rise_nats == 1e-4
+    assert root.best.value == 1e-4
     assert all(-13.0 <= point.x <= 0.0 for point in root.points)
 
 
 def test_a_rise_above_the_target_everywhere_ends_too():
     root = find(
         lambda x: 1.0,
-        target_nats=TARGET,
+        target=TARGET,
         start=-2.0,
         ends=(-13.0, 0.0),
-        slope=1.8,
-        tolerance_nats=lambda: 1e-5,
+        slope=Slope(1.8),
+        tolerance=lambda: 1e-5,
     )
     assert len(root.points) <= 8
     assert min(point.x for point in root.points) < -2.0
@@ -108,7 +108,7 @@ def test_the_search_lands_within_a_noisy_curves_own_noise(seed):
         return math.exp(1.8 * (x + 2)) * TARGET + float(generator.normal(scale=size))
 
     root = find(
-        rise, target_nats=TARGET, start=-3.0, ends=(-13.0, 0.0), slope=1.8, tolerance_nats=lambda: size / 4
+        rise, target=TARGET, start=-3.0, ends=(-13.0, 0.0), slope=Slope(1.8), tolerance=lambda: size / 4
     )
     assert root.reached
     assert abs(root.best.x + 2) < 4 * 0.05 / 1.8

@@ -1,0 +1,265 @@
+"""The steps of one measurement: pilot, calibration, search, sparse runs, and the noise of what came out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from sparsity_lab import registry
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure import noise
+from sparsity_lab.measure.counts import Counts, Floats, Ints
+from sparsity_lab.measure.criteria import Bound, Knob
+from sparsity_lab.measure.crossing import Crossing, crossings, fit
+from sparsity_lab.measure.goals import Goal, PplIncrease
+from sparsity_lab.measure.measurement import Evaluation, Measurement, Spread
+from sparsity_lab.measure.search import MOST_EVALUATIONS, Root, find
+from sparsity_lab.measure.sparse import sparse_pass
+from sparsity_lab.measure.subject import Subject
+
+PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
+PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 4
+SEARCH_SPAN = 1.7
+NOISY_SHARE = 0.25
+NEARBY = 0.7  # evaluations this near in x take part in local fits
+
+
+class Runner:
+    """The steps of one measurement, sharing one calibration and one account of evaluations."""
+
+    def __init__(self, subject: Subject, criterion: str, seed: int) -> None:
+        module = registry.load("criteria", criterion)
+        self.subject, self.criterion, self.seed = subject, criterion, seed
+        self.knob: Knob = module.KNOB
+        self.bound: Bound = module.bind(subject, seed=seed)
+        self.rows = pilot_rows(subject)
+        self.draws = noise.resamples(subject.all_rows, seed=seed)
+        self.dense: Counts | None = None
+        self.rough: list[Evaluation] = []
+        self.full: list[Evaluation] = []
+        self.begun_tokens = subject.forward_tokens
+
+    def pilot(self) -> Counts:
+        """Calibrate roughly on part of the text; its dense counts."""
+        dense = self.bound.pilot(self.rows)
+        check_plausible(dense.mean_loss_nats(), subject=self.subject)
+        return dense
+
+    def calibrate_around(self, knob: float, *, span: float) -> Counts:
+        """Calibrate exactly on the whole text, wider again where the pilot misjudged a layer."""
+        for widened in (span, span**2, span**4):
+            self.dense = self.bound.calibrate(self.knob.around(knob, span=widened))
+            check_plausible(self.dense.mean_loss_nats(), subject=self.subject)
+            if self.bound.covers(knob):
+                return self.dense
+        raise SparsityLabError(
+            f"No threshold gives {self.knob.symbol} = {knob:g} in every layer of this model on this text"
+        )
+
+    def pilot_search(self, goal: Goal) -> Root:
+        """Find the knob roughly, on part of the text."""
+        dense = self.pilot()
+
+        def value(x: float) -> float:
+            self.rough.append(self._run(self.rows, self.knob.from_x(x), dense=dense))
+            return goal.value(self.rough[-1].rise_nats, self.rough[-1].activation_ratio)
+
+        return find(
+            value,
+            target=goal.target,
+            start=self.knob.to_x(self.knob.start),
+            ends=self.knob.ends(),
+            tolerance=goal.pilot_tolerance,
+            slope=goal.slope(self.knob.slope),
+            most=PILOT_EVALUATIONS,
+        )
+
+    def search(self, goal: Goal, *, rough: Root) -> Root:
+        """Find the knob on the whole text, from where the pilot ended."""
+        prior = goal.slope(self.knob.slope)
+        return find(
+            lambda x: self._value(goal, x),
+            target=goal.target,
+            start=rough.best.x,
+            ends=self.knob.ends(),
+            tolerance=lambda: goal.tolerance(self._rise_error_nats(self.full[-1])),
+            slope=replace(prior, guess=rough.slope),
+            enough=MOST_EVALUATIONS if prior.exact else NOISY_EVALUATIONS,
+        )
+
+    def settle(self, goal: Goal, root: Root) -> tuple[Evaluation, Crossing]:
+        """The answer: at the crossing of a local fit, by one more sparse run where the best one is not there."""
+        best = self.evaluate(self.knob.from_x(root.best.x))
+        prior = goal.slope(self.knob.slope)
+        near = self._near(best.x)
+        xs, values = _xs(near), np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
+        if not root.reached:
+            return best, Crossing(best.x, prior.guess, 0.0)
+        crossing = fit(xs, values, target=goal.target, slope=prior)
+        if prior.exact:  # nothing to gain by a fit but the interval
+            return best, crossing
+        missed = abs(crossing.x - best.x) * crossing.slope * goal.target
+        low, high = self.knob.ends()
+        if missed <= goal.tolerance(self._rise_error_nats(best)) or not low < crossing.x < high:
+            return best, crossing
+        settled = self.evaluate(self.knob.from_x(crossing.x))
+        value = goal.value(settled.rise_nats, settled.activation_ratio)
+        # Where the value jumps across the target no curve fits, and the nearest evaluation is the better answer.
+        missed_it = goal.off_target(value, rise_error_nats=self._rise_error_nats(settled))
+        return (best if missed_it else settled), crossing
+
+    def evaluate(self, knob: float) -> Evaluation:
+        """One sparse run over the whole text; the calibration is moved there first where it does not reach."""
+        for done in self.full:
+            if done.knob == knob:
+                return done
+        if not self.bound.covers(knob):
+            self.calibrate_around(knob, span=SEARCH_SPAN)
+        self.full.append(self._run(self.subject.all_rows, knob, dense=self._dense()))
+        return self.full[-1]
+
+    def flags(self, root: Root, chosen: Evaluation, goal: Goal) -> tuple[str, ...]:
+        """Findings about a number found by a search."""
+        error = self._rise_error_nats(chosen)
+        value = goal.value(chosen.rise_nats, chosen.activation_ratio)
+        raised = {
+            "not_reached": not root.reached,
+            "noisy": isinstance(goal, PplIncrease) and error > NOISY_SHARE * goal.target,
+            "not_monotone": self._falls(),
+            "off_target": goal.off_target(value, rise_error_nats=error),
+        }
+        return tuple(word for word, is_raised in raised.items() if is_raised)
+
+    def result(
+        self,
+        chosen: Evaluation,
+        *,
+        goal: Goal | None = None,
+        crossing: Crossing | None = None,
+        flags: tuple[str, ...] = (),
+    ) -> Measurement:
+        """The measurement at one evaluation, found by a search for `goal` or at a knob given."""
+        return Measurement(
+            criterion=self.criterion,
+            knob=chosen.knob,
+            ppl_increase_target=goal.ppl_increase if isinstance(goal, PplIncrease) else None,
+            thresholds=self.bound.thresholds(chosen.knob),
+            dense=self._dense(),
+            sparse=chosen.counts,
+            sums=self.bound.sums(),
+            sizes=self.subject.sizes,
+            spread=self._spread(chosen, goal, crossing),
+            flags=flags,
+            searched=(*self.rough, *self.full),
+            forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
+        )
+
+    def _value(self, goal: Goal, x: float) -> float:
+        done = self.evaluate(self.knob.from_x(x))
+        if len(self.full) == 1:
+            goal.check_reach(
+                self.bound.sums().nonzero.sum() / (self._dense().reached.sum(axis=0) @ self.subject.sizes)
+            )
+        return goal.value(done.rise_nats, done.activation_ratio)
+
+    def _dense(self) -> Counts:
+        assert self.dense is not None, "calibrate first"
+        return self.dense
+
+    def _rise_error_nats(self, evaluation: Evaluation) -> float:
+        return noise.rise_error_nats(self.draws, self._dense(), evaluation.counts)
+
+    def _run(self, rows: Ints, knob: float, *, dense: Counts) -> Evaluation:
+        part = "pilot" if len(rows) < self.subject.windows.count else "sparse run"
+        label = f"{part} at {self.knob.symbol} = {knob:.4g}"
+        counts = sparse_pass(self.subject, rows, visitor=self.bound.visitor(knob), label=label)
+        rise_nats = counts.mean_loss_nats() - dense.mean_loss_nats()
+        ratio = counts.activation_ratio(self.subject.sizes)
+        inside = self.knob.low < knob < self.knob.high
+        x = self.knob.to_x(knob) if inside else 0.0
+        return Evaluation(x, knob, rise_nats, ratio, counts)
+
+    def _near(self, x: float, *, rough: bool = False) -> list[Evaluation]:
+        return [e for e in (*(self.rough if rough else ()), *self.full) if abs(e.x - x) < NEARBY]
+
+    def _falls(self) -> bool:
+        """Whether the rise falls by more than two of its own paired errors where more is dropped."""
+        ordered = sorted(self.full, key=lambda e: e.x)
+        for fewer, more in itertools.pairwise(ordered):
+            error = noise.rise_error_nats(self.draws, fewer.counts, more.counts)
+            if fewer.rise_nats - more.rise_nats > 2 * error:
+                return True
+        return False
+
+    def _spread(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Spread:
+        """Bootstrap over windows; each resample moves the knob searched for to its own crossing."""
+        ratios = noise.activation_ratios(self.draws, chosen.counts, sizes=self.subject.sizes)
+        rises = noise.loss_deltas_nats(self.draws, self._dense(), chosen.counts)
+        knob_interval = None
+        if goal is not None and crossing is not None:
+            shifts = self._shifts(chosen, goal, crossing)
+            around = self._near(chosen.x, rough=True)
+            if isinstance(goal, PplIncrease):
+                moved = noise.line_slope(_xs(around), np.array([e.activation_ratio for e in around]))
+                ratios = ratios + moved * shifts
+            else:
+                rises = (
+                    rises + noise.line_slope(_xs(around), np.array([e.rise_nats for e in around])) * shifts
+                )
+            low, high = np.quantile(shifts, (0.025, 0.975))
+            ends = sorted((self.knob.from_x(chosen.x + low), self.knob.from_x(chosen.x + high)))
+            knob_interval = (ends[0], ends[1])
+        low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
+        return Spread(float(ratios.std(ddof=1)), float(rises.std(ddof=1)), knob_interval, (low, high))
+
+    def _shifts(self, chosen: Evaluation, goal: Goal, crossing: Crossing) -> Floats:
+        """How far, in x, each resample moves the crossing; the scatter about the local fit is in it."""
+        near = self._near(chosen.x)
+        values = np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
+        drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
+        found = crossings(
+            _xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=crossing.slope
+        )
+        jitter = np.random.default_rng(self.seed).normal(scale=crossing.error, size=len(found))
+        return found - found.mean() + jitter
+
+
+def pilot_rows(subject: Subject) -> Ints:
+    """Evenly spaced windows of the pilot: an eighth of the text, at least 512 tokens and two windows.
+
+    All of the text for a mixture of experts: an expert that no token of the pilot reached would have no curve.
+    """
+    if any(site.routed for site in subject.sites):
+        return subject.all_rows
+    windows = subject.windows
+    wanted = max(windows.count // PILOT_SHARE, -(-PILOT_TOKENS // windows.window), PILOT_WINDOWS)
+    return np.unique(np.linspace(0, windows.count - 1, min(wanted, windows.count)).round().astype(np.int64))
+
+
+def check_plausible(loss_nats: float, *, subject: Subject) -> None:
+    """Refuse a dense loss that no trained model has on text it can read.
+
+    Raises:
+        SparsityLabError: NaN, or a perplexity above half the vocabulary.
+    """
+    vocabulary = int(subject.model.get_input_embeddings().weight.shape[0])
+    if not math.isfinite(loss_nats):
+        raise SparsityLabError(
+            "The dense loss is not a number",
+            why="The model overflows in this dtype, or its weights are broken",
+            fix="Try --dtype float32",
+        )
+    if loss_nats > math.log(vocabulary / 2):
+        raise SparsityLabError(
+            f"The dense perplexity is {math.exp(min(loss_nats, 700)):.4g}, above half the vocabulary "
+            f"of {vocabulary}: implausible",
+            why="The model is untrained, or the text or the tokenizer is not its own",
+            fix="Check the text, the tokenizer and the revision",
+        )
+
+
+def _xs(evaluations: list[Evaluation]) -> Floats:
+    return np.array([e.x for e in evaluations])
