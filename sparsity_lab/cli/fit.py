@@ -25,6 +25,10 @@ Ranges = Annotated[
     list[str] | None,
     typer.Option("--range", help="Search range of a formula's nonlinear coefficient, NAME=LOW:HIGH."),
 ]
+Rivals = Annotated[
+    str | None,
+    typer.Option(help="Laws compared, with commas.", show_default="the activation-ratio laws"),
+]
 Drop = Annotated[
     list[str] | None,
     typer.Option(
@@ -65,6 +69,7 @@ def command(
     data: Data = None,
     law: LawName = AUTO,
     ranges: Ranges = None,
+    rivals: Rivals = None,
     drop: Drop = None,
     bootstrap: Draws = 400,
     seed: Seed = 0,
@@ -85,18 +90,21 @@ def command(
     source = _source(table, data)
     folder = output or Path("runs") / f"fit-{data or Path(source).stem}"
     if "," in (x or "") or data == "chinchilla":
+        if rivals is not None:
+            raise SparsityLabError("--rivals does nothing for a law of several inputs", fix="Leave it out")
         _several_inputs(source, folder, law=law, x=x, y=y, group=group, exclude=exclude, robust=robust,
                         draws=bootstrap, seed=seed, lock=lock, strict=strict)  # fmt: skip
         return
     from sparsity_lab.cli.progress import progress
     from sparsity_lab.fitting.batch import fit_table
     from sparsity_lab.fitting.series import Columns
-    from sparsity_lab.fitting.spec import FitSpec
+    from sparsity_lab.fitting.spec import RIVALS, FitSpec
     from sparsity_lab.fitting.verdict import NOT
 
     drops, rule = _drops(drop, data)
     name = "; ".join([law, *(ranges or [])])
-    spec = FitSpec(law=name, drop=drops, drop_rule=rule, weighted=weighted, draws=bootstrap,
+    compared = RIVALS if rivals is None else tuple(word.strip() for word in rivals.split(","))
+    spec = FitSpec(law=name, rivals=compared, drop=drops, drop_rule=rule, weighted=weighted, draws=bootstrap,
                    reach=tuple(reach or ()), seed=seed)  # fmt: skip
     columns = Columns(x, y, group, se)
     results = fit_table(

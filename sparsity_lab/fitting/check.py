@@ -22,7 +22,7 @@ from sparsity_lab.fitting.fit import Judged, solve_and_judge
 from sparsity_lab.fitting.locks import Lock
 from sparsity_lab.fitting.runs_locks import RunsLock
 from sparsity_lab.fitting.series import Series, read_series
-from sparsity_lab.fitting.spec import RIVALS, load_law
+from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.progress import SILENT, Progress
 
@@ -124,7 +124,7 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock] | tuple[RunsLock, Ru
     now = _refit(old, series)
     new = locks.lock_from(
         series, now.problem, now.solution, verdict=now.verdict.word, table=old.table, reason=reason,
-        pinned=old.pinned, columns=old.columns, seed=old.seed, weighted=old.weighted,
+        pinned=old.pinned, columns=old.columns, seed=old.seed, weighted=old.weighted, rivals=old.rivals,
     )  # fmt: skip
     new = replace(
         new, prediction_tolerance=old.prediction_tolerance, coefficient_tolerance=old.coefficient_tolerance
@@ -174,7 +174,7 @@ def _input(lock: Lock, path: Path) -> Series | str:
 
 def _refit(lock: Lock, series: Series) -> Judged:
     weights = None if not lock.weighted or series.se is None else 1.0 / series.se
-    laws = [load_law(name) for name in RIVALS]
+    laws = [load_law(name) for name in lock.rivals]
     comparison = rivals.compare(
         series.x, series.y, laws, root_weights=weights, seed=lock.seed, extrapolate=False
     )

@@ -22,24 +22,50 @@ END, LEFT = "tokens per parameter at the end", "left to the limit"
 
 
 def write(results: Sequence[FitResult], folder: Path) -> bool:
-    """Write what the runs say together; False, and nothing written, where no two have a known size."""
-    limits = families.limits(results)
-    if len(limits) < 2:
+    """Write what the runs say together; False, and nothing written, where no two have a known size.
+
+    Runs measured by different rules are different quantities: each rule has a section of its own.
+    """
+    groups: dict[tuple[str, ...], list[FitResult]] = {}
+    for result in results:
+        groups.setdefault(result.series.quantity, []).append(result)
+    known = {key: own for key, own in groups.items() if len(families.limits(own)) >= 2}
+    if not known:
         return False
+    found, parts = [], []
+    for quantity, own in known.items():
+        name = _named(quantity, list(known))
+        entry, text = _family(own, stem=folder / "plots" / "-".join(["limits", *name]), title=" ".join(name))
+        found.append({"quantity": list(quantity), **entry})
+        parts.append(text)
+    alone = {key: value for key, value in found[0].items() if key != "quantity"}
+    write_json(folder / "families.json", plain(alone if len(known) == 1 else {"quantities": found}))
+    write_text(folder / "families.md", "\n".join(parts))
+    return True
+
+
+def _named(quantity: tuple[str, ...], among: Sequence[tuple[str, ...]]) -> list[str]:
+    """The parts of a quantity's name that tell it from the others."""
+    return [
+        part for i, part in enumerate(quantity) if len({one[i] if i < len(one) else "" for one in among}) > 1
+    ]
+
+
+def _family(results: Sequence[FitResult], *, stem: Path, title: str) -> tuple[dict[str, object], str]:
+    """Entry and text of the runs of one quantity; draws their figure."""
+    limits = families.limits(results)
     scale = families.against_scale(limits)
     speeds = [one for result in results if (one := families.speed(result)) is not None]
     pairs, shape = families.pairs(limits), _shape(results)
-    found = {
+    found: dict[str, object] = {
         "limits": [asdict(one) for one in limits],
         "against_scale": [asdict(one) for one in scale],
         "width_depth": None if shape is None else asdict(shape),
         "convergence": [asdict(one) for one in speeds],
         "activations": [asdict(one) for one in pairs],
     }
-    write_json(folder / "families.json", plain(found))
-    write_text(folder / "families.md", _markdown(scale, shape, speeds, pairs))
-    _figure(limits, scale, folder / "plots" / "limits")
-    return True
+    _figure(limits, scale, stem)
+    return found, _markdown(scale, shape, speeds, pairs, title=title)
 
 
 def _shape(results: Sequence[FitResult]) -> Bottleneck | None:
@@ -61,8 +87,15 @@ def _markdown(
     shape: Bottleneck | None,
     speeds: Sequence[families.Speed],
     pairs: Sequence[families.Pair],
+    *,
+    title: str,
 ) -> str:
-    lines = ["# What the runs say together", "", "## Limits against parameters", ""]
+    lines = [
+        "# What the runs say together" + (f": {title}" if title else ""),
+        "",
+        "## Limits against parameters",
+        "",
+    ]
     lines += ["A0 = a + s ln N over limits bounded on both sides; N in parameters/1e9.", ""]
     columns = ["activation", "runs", "a", "s", "low", "high", "p_value", "finding"]
     lines += [to_markdown([asdict(one) for one in scale], columns)] if scale else ["Fewer than three runs."]

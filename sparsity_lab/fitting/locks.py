@@ -25,6 +25,7 @@ from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Columns, Series
+from sparsity_lab.fitting.spec import RIVALS
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.records import write_text
 
@@ -76,6 +77,7 @@ class Lock:
         pinned: another hash is stale; otherwise the table may be measured anew and only drift counts.
         noise_sd: standard deviation of the residuals; freedom: points less coefficients.
         coefficients: name -> (value, standard error).
+        rivals: ids of the laws the verdict was reached against.
     """
 
     series: str
@@ -97,6 +99,7 @@ class Lock:
     columns: Columns = field(default_factory=Columns)
     weighted: bool = False
     seed: int = 0
+    rivals: tuple[str, ...] = RIVALS
 
 
 def lock_of(
@@ -120,6 +123,7 @@ def lock_of(
         columns=columns or Columns(),
         seed=result.seed,
         weighted="1/se^2" in result.objective,
+        rivals=_rivals(result),
     )
 
 
@@ -135,6 +139,7 @@ def lock_from(
     columns: Columns,
     seed: int,
     weighted: bool,
+    rivals: tuple[str, ...] = RIVALS,
 ) -> Lock:
     """A lock of a solved problem; `lock_of` makes one of a finished fit."""
     if not reason.strip():
@@ -167,7 +172,14 @@ def lock_from(
         columns=columns,
         weighted=weighted,
         seed=seed,
+        rivals=rivals,
     )
+
+
+def _rivals(result: FitResult) -> tuple[str, ...]:
+    """The usual ones, or those the fit was compared with."""
+    compared = {rival.law for rival in result.comparison.rivals}
+    return RIVALS if compared <= set(RIVALS) else tuple(sorted(compared))
 
 
 def probe_points(x: np.ndarray, *, ahead: bool) -> np.ndarray:
@@ -258,6 +270,7 @@ def to_toml(lock: Lock) -> str:
         "# `sparsity-lab check --update --reason ...`, or edit a tolerance together with its reason.",
         f"format = {FORMAT}",
         *_pairs(lock, ("series", "law", "verdict", "reason", "weighted", "seed")),
+        *([] if lock.rivals == RIVALS else _pairs(lock, ("rivals",))),
         "",
         "[input]",
         *_pairs(lock, ("table", "points_sha256", "pinned", "points", "dropped_points", "last_x")),
@@ -313,6 +326,7 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
         prediction_tolerance=Tolerance(**raw["prediction_tolerance"]),
         coefficient_tolerance=Tolerance(**raw["coefficient_tolerance"]),
         columns=Columns(**{key: given.get(key) for key in ("x", "y", "group", "se")}),
+        rivals=tuple(raw.get("rivals", RIVALS)),
     )
 
 

@@ -33,6 +33,7 @@ ACTIVATIONS = ("activation", "activation_function")
 # What else sets one quantity apart from another in a table of `measure`.
 QUANTITIES = ("criterion", "rule", "ppl_increase_target")
 OWN_KNOB = "ppl-increase"
+FIXED_KNOB = "fixed"
 SIZES = ("params_nonembedding", "params_total", "parameters")
 NOMINAL = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([MB])(?![a-zA-Z])")
 SHAPE = "width_depth_ratio"
@@ -62,6 +63,8 @@ class Series:
         parameters: count, from the table's column or the nominal size in the model's name; None where
             neither.
         width_depth_ratio: hidden size over layers where the table has it.
+        quantity: criterion, rule and target by which y was measured; series of different ones are never
+            compared.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Series:
     dropped: int = 0
     parameters: float | None = None
     width_depth_ratio: float | None = None
+    quantity: tuple[str, ...] = ()
 
     def without_leading(self, count: int) -> Series:
         """The series without its first points."""
@@ -93,6 +97,7 @@ class _Row:
     se: float | None
     parameters: float | None
     width_depth_ratio: float | None
+    quantity: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -184,13 +189,22 @@ def _row(raw: dict[str, str | None], line: int, columns: _Resolved, path: Path) 
         if error < 0:
             raise _bad(path, line, columns.se, raw[columns.se], "A standard error cannot be negative")
     group = tuple((raw.get(column) or "").strip() for column in columns.group)
+    quantity = _quantity(raw, columns)
     if "rule" in columns.group:
         # One knob makes one curve, unless each checkpoint has a knob of its own by the rule.
         group += ("" if raw.get("rule") == OWN_KNOB else (raw.get("knob") or "").strip(),)
     activation = (raw.get(columns.activation) or "").strip().lower() if columns.activation else None
     size = _optional(raw, _first(SIZES, raw)) or nominal_size(" ".join(group))
     ratio = _optional(raw, SHAPE if SHAPE in raw else None)
-    return _Row(line, group, activation or None, x / 1e9 if columns.in_tokens else x, y, error, size, ratio)
+    return _Row(line, group, activation or None, x / 1e9 if columns.in_tokens else x, y, error, size, ratio,
+                quantity)  # fmt: skip
+
+
+def _quantity(raw: dict[str, str | None], columns: _Resolved) -> tuple[str, ...]:
+    """What was measured: one knob for a series is one quantity whatever the knob, a fixed knob another each."""
+    named = [(raw.get(column) or "").strip() for column in columns.group if column in QUANTITIES]
+    fixed = "rule" in columns.group and raw.get("rule") == FIXED_KNOB
+    return (*named, (raw.get("knob") or "").strip()) if fixed else tuple(named)
 
 
 def nominal_size(text: str) -> float | None:
@@ -240,6 +254,7 @@ def _series(name: str, rows: list[_Row], columns: _Resolved, path: Path) -> Seri
         sha256=hashlib.sha256(np.stack([x, y]).astype("<f8").tobytes()).hexdigest(),
         parameters=rows[0].parameters,
         width_depth_ratio=rows[0].width_depth_ratio,
+        quantity=rows[0].quantity,
     )  # fmt: skip
 
 

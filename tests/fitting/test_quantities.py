@@ -1,0 +1,70 @@
+"""Runs measured by two rules are two quantities: they never meet in one regression, and a lock keeps its rivals."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sparsity_lab.fitting import check, locks
+from sparsity_lab.fitting.batch import fit_table
+from sparsity_lab.fitting.series import Columns
+from sparsity_lab.fitting.spec import RIVALS, FitSpec
+from sparsity_lab.tables import to_csv
+
+TOKENS = np.geomspace(1e6, 4e7, 9)
+SIZES = {"small": 1e5, "middle": 3e5, "large": 1e6}
+
+
+@pytest.fixture(scope="module")
+def two_rules(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    rows = [
+        {
+            "series": f"{name}-{activation}", "activation_function": activation, "criterion": "cett", "rule": rule,
+            "knob": knob + i, "ppl_increase_target": 0.01, "trained_tokens": tokens, "params_nonembedding": size,
+            "activation_ratio": limit + 0.1 * (tokens / 1e6) ** -0.7 + 1e-5 * ((i * 7) % 3),
+        }
+        for rule, knob, limit in (("series", 0.1, 0.2), ("ppl-increase", 0.2, 0.5))
+        for activation in ("silu", "gelu")
+        for name, size in SIZES.items()
+        for i, tokens in enumerate(TOKENS)
+    ]  # fmt: skip
+    rows = [{**row, "knob": 0.1} if row["rule"] == "series" else row for row in rows]
+    (folder / "table.csv").write_text(to_csv(rows, list(rows[0])))
+    fit_table(folder / "table.csv", output=folder / "fit", spec=FitSpec(law="power", draws=0))
+    return folder / "fit"
+
+
+def test_each_rule_has_a_family_of_its_own(two_rules):
+    found = json.loads((two_rules / "families.json").read_text())["quantities"]
+    assert [entry["quantity"][1] for entry in found] == ["series", "ppl-increase"]
+    for entry, limit in zip(found, (0.2, 0.5), strict=True):
+        assert len(entry["limits"]) == 6
+        assert all(one["value"] == pytest.approx(limit, abs=0.01) for one in entry["limits"])
+        assert all(
+            abs(pair["difference"]) < 0.02 for pair in entry["activations"]
+        )  # never one rule less another
+        (scale, _) = entry["against_scale"]
+        assert scale["runs"] == 3
+    text = (two_rules / "families.md").read_text()
+    assert "together: series" in text
+    assert "together: ppl-increase" in text
+
+
+def test_a_lock_remembers_the_rivals_its_verdict_was_reached_against(tmp_path):
+    r = np.array([2.0, 4.0, 8.0, 16.0, 24.0, 40.0, 60.0, 90.0, 128.0])
+    y = 0.1 + 0.004 * np.minimum(r, 20.0) + 1e-4 * np.sin(5 * r)
+    rows = [{"rule": "own", "ratio": a, "value": b} for a, b in zip(r, y, strict=True)]
+    (tmp_path / "shapes.csv").write_text(to_csv(rows, list(rows[0])))
+    spec = FitSpec(law="width-depth", rivals=("width-depth", "linear", "constant"), draws=0)
+    columns = Columns("ratio", "value", "rule")
+    (result,) = fit_table(
+        tmp_path / "shapes.csv", output=tmp_path / "fit", spec=spec, mapping=columns, lock="a test"
+    )
+    assert result.comparison.best_by_aicc == "width-depth"
+    (path,) = (tmp_path / "fit" / "locks").glob("*.toml")
+    lock = locks.read(path)
+    assert lock.rivals == ("constant", "linear", "width-depth")
+    assert check.check_one(path).status == check.PASS
+    assert "rivals" not in locks.to_toml(replace(lock, rivals=RIVALS))
