@@ -34,6 +34,12 @@ def command(
     batch_size: Annotated[str, typer.Option("--batch-size", help="A number, or auto.")] = "auto",
     device: Annotated[str, typer.Option("--device", help="A torch device, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
+    architecture_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."
+        ),
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("runs/eval"),
     seed: Annotated[int, typer.Option("--seed", help="Seed of sampling and bootstrap.")] = 0,
@@ -58,6 +64,7 @@ def command(
         device=device,
         dtype=dtype,
         seed=seed,
+        architecture_file=architecture_file,
     )
     report = run_eval(spec, output=output, progress=progress())
     typer.echo(to_markdown(report.rows, report.columns))

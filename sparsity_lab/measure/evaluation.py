@@ -16,6 +16,7 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import sparsified
+from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.lm_eval_bridge import (
     explained,
     folder_name,
@@ -43,7 +44,6 @@ NOTE_KEY = "sparsity_lab"
 DENSE = "dense"
 BOOTSTRAP_DRAWS = 1000
 CPU_BATCH = 8
-APPLICABLE = ("cett",)
 METRIC_ORDER = ("acc", "exact_match", "pass@1", "acc_norm", "f1")
 
 
@@ -58,6 +58,7 @@ class EvalSpec:
         dense: also run without thresholds.
         include_path: a folder of further task files.
         batch_size: windows at once, or `auto`.
+        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
     """
 
     model: str
@@ -72,6 +73,7 @@ class EvalSpec:
     device: str = "auto"
     dtype: str = "auto"
     seed: int = 0
+    architecture_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Setting:
     name: str
     record: dict[str, Any] | None = None
     path: Path | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
     prepare_output(output)
     manager = task_manager(spec.tasks, spec.include_path)
     source = Source(spec.model, spec.revision)
-    config = load_config(source)
+    config = load_config(source, architecture_file=spec.architecture_file)
     device = choose_device(spec.device)
     dtype, _ = choose_dtype(spec.dtype, config=config, device=device)
     tokenizer = load_tokenizer(source)
@@ -128,6 +131,9 @@ def evaluate(
         manager: lm-eval's task manager; None makes one from `spec`.
         progress: told of each setting.
     """
+    for setting in settings:  # thresholds of another model are refused now, not after hours of the first run
+        with _applied(model, setting, spec):
+            pass
     rows, files = [], []
     with progress.track("lm-eval settings", len(settings)) as advance:
         for setting in settings:
@@ -151,32 +157,42 @@ def read_settings(spec: EvalSpec) -> list[Setting]:
     """
     settings = [Setting(DENSE)] if spec.dense else []
     for path in spec.thresholds:
-        record = read_record(path)
-        if not record.get("thresholds") or record.get("criterion") not in APPLICABLE:
-            raise SparsityLabError(
-                f"The record {path} has no thresholds that can be applied",
-                why=f"Its criterion is {record.get('criterion')}, not one with a threshold on |a_i| w_i a layer",
-                fix=f"Give a record of {', '.join(APPLICABLE)}",
-            )
-        settings.append(Setting(setting_name(record), record, path))
+        calibration, record = read_calibration(path), read_record(path)
+        settings.append(Setting(setting_name(record), record, path, calibration))
     if not settings:
         raise SparsityLabError("Nothing to evaluate", fix="Give --thresholds, or leave --no-dense out")
+    _refuse_one_name(settings)
     return settings
 
 
+def _refuse_one_name(settings: Sequence[Setting]) -> None:
+    """Two settings of one name would write to one folder."""
+    named: dict[str, Setting] = {}
+    for setting in settings:
+        other = named.setdefault(setting.name, setting)
+        if other is not setting:
+            raise SparsityLabError(
+                f"{setting.path} and {other.path} are both called {setting.name}",
+                fix="Evaluate them in two runs, each with its own --output",
+            )
+
+
 def setting_name(record: dict[str, Any]) -> str:
-    """How a record's thresholds are called in tables: the quality they were set at, or the knob."""
-    target = record.get("ppl_increase_target")
+    """How a record's thresholds are called in tables: the quality they were set at, or the knob.
+
+    A criterion other than cett is named beside the quality.
+    """
+    target, criterion = record.get("ppl_increase_target"), str(record["criterion"])
     if target is not None:
-        return f"PPL-{100 * float(target):g}%"
-    return f"{record['criterion']} {record['knob']:g}"
+        return f"{'' if criterion == 'cett' else f'{criterion} '}PPL-{100 * float(target):g}%"
+    return f"{criterion} {record['knob']:g}"
 
 
 def _results(model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, manager: Any) -> dict[str, Any]:
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    with quiet(), _applied(model, setting), explained(spec.tasks):
+    with quiet(), _applied(model, setting, spec), explained(spec.tasks):
         live = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=_batch_size(spec, model))
         found = simple_evaluate(
             model=live,
@@ -197,10 +213,10 @@ def _results(model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, manag
     return found
 
 
-def _applied(model: Any, setting: Setting) -> AbstractContextManager[object]:
-    if setting.record is None:
+def _applied(model: Any, setting: Setting, spec: EvalSpec) -> AbstractContextManager[object]:
+    if setting.calibration is None:
         return nullcontext()
-    return sparsified(model, setting.record)
+    return sparsified(model, setting.calibration, architecture_file=spec.architecture_file)
 
 
 def _batch_size(spec: EvalSpec, model: Any) -> int | str:

@@ -146,28 +146,17 @@ def test_ruler_and_density_from_the_results(evaluated, family, tmp_path):
     assert in_order == sorted(in_order, reverse=True)  # more layers, less loss
 
 
-def measured_records(folder):
-    """Thresholds of the model at PPL-1 %, 5 % and 10 %, measured on its own text."""
-    import torch
+def measured_records(folder, criterion="cett", percents=(1, 5, 10)):
+    """Records of the model at PPL-1 %, 5 % and 10 %, measured on its own text."""
+    from sparsity_lab.measure.run import measure_checkpoints
+    from sparsity_lab.measure.spec import MeasureSpec, expand
 
-    from sparsity_lab.measure.api import measure
-    from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-    from sparsity_lab.measure.text import encode
-    from sparsity_lab.records import seal, write_json
-
-    source = Source(str(MODEL))
-    model = load_model(source, dtype=torch.float32, device="cpu")
-    ids = encode(load_tokenizer(source), TEXT.read_text(), tokens=4096)
-    for percent in (1, 5, 10):
-        found = measure(model, ids, ppl_increase=percent / 100, window=256)
-        record = {
-            "model": str(MODEL), "criterion": found.criterion, "knob": found.knob,
-            "ppl_increase_target": found.ppl_increase_target, "thresholds": found.thresholds,
-            "activation_ratio": found.activation_ratio, "ppl_ratio": found.ppl_ratio,
-            "intermediate_size": int(found.sizes[0]), "content_key": f"ppl{percent}",
-        }  # fmt: skip
-        write_json(folder / f"ppl{percent}.json", seal(record))
-        yield folder / f"ppl{percent}.json"
+    for percent in percents:
+        spec = MeasureSpec(
+            text=TEXT, criterion=criterion, ppl_increase=percent / 100, tokens=4096, window=256, bos=False
+        )
+        (row,) = measure_checkpoints(spec, expand([str(MODEL)]), output=folder / f"measured-{percent}")
+        yield folder / f"measured-{percent}" / "records" / f"{row['content_key']}.json"
 
 
 def test_dense_and_under_thresholds(tasks, evaluated, family, tmp_path):
@@ -221,4 +210,7 @@ def test_bad_input(tasks, tmp_path):
     broken = run("eval", MODEL, "--tasks", "stories_mc", "--include-path", tasks, "--thresholds", record,
                  "--offline", "--output", tmp_path, code=2)  # fmt: skip
     assert "record" in broken.stderr
+    absent = run("eval", MODEL, "--tasks", "stories_mc", "--include-path", tasks, "--offline", "--output", tmp_path,
+                 "--architecture-file", tmp_path / "absent.py", code=2)  # fmt: skip
+    assert "Cannot read the architecture file" in absent.stderr
     assert not list(tmp_path.rglob("results_*.json"))
