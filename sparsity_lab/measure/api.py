@@ -19,14 +19,6 @@ from sparsity_lab.measure.calibration import (
     read_calibration,
     refuse_other_models,
 )
-from sparsity_lab.measure.body import shape_of
-from sparsity_lab.measure.calibration import (
-    Calibration,
-    checked,
-    of_record,
-    read_calibration,
-    refuse_other_models,
-)
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.site_checks import check_sites, not_as_described
 from sparsity_lab.measure.sites import FfnSite, tapped
@@ -108,9 +100,6 @@ def measure(
         )
     increase = 0.01 if ppl_increase is None else ppl_increase
     return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=increase, seed=seed)
-
-
-Applicable = Sequence[float] | Mapping[str, Any] | Path | Calibration
 
 
 Applicable = Sequence[float] | Mapping[str, Any] | Path | Calibration
