@@ -1,0 +1,135 @@
+"""`bench measure --against`: loads a model and a text, compares both paths on them and writes what came out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from sparsity_lab import tables
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure import engine
+from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure.bench import device_name
+from sparsity_lab.measure.bench_comparison import Comparison, compare_at_cett, compare_at_ppl_increase
+from sparsity_lab.measure.compat import NAMES
+from sparsity_lab.measure.criteria.cett import KNOB
+from sparsity_lab.measure.loading import (
+    DTYPES,
+    Source,
+    choose_device,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
+from sparsity_lab.measure.subject import Subject, auto_batch_size
+from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.provenance import provenance
+from sparsity_lab.records import prepare_output, write_json
+from sparsity_lab.registry import unknown
+
+READER_COLUMNS = {
+    "question": "question",
+    "path": "path",
+    "seconds": "seconds",
+    "forward_passes": "forward passes",
+    "products": "products",
+    "syncs": "host syncs",
+    "peak_mib": "peak memory (MiB)",
+    "knob": "c",
+    "activation_ratio": "activation ratio",
+    "activation_ratio_se": "± se",
+    "loss_delta_nats": "loss rise (nats)",
+    "loss_delta_se_nats": "± se (nats)",
+    "flags": "flags",
+}
+
+
+def run_against(
+    name: str, model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str,
+    ppl_increase: float, knob: float | None, output: Path, seed: int = 0, progress: Progress = SILENT,
+) -> list[Comparison]:  # fmt: skip
+    """Load a model, compare at PPL-p% and at a fixed c, and write `NAME.json`, `.csv` and `.md`.
+
+    Args:
+        name: of the reproduced algorithm.
+        model: directory, GGUF file or Hub id.
+        text: UTF-8 file.
+        tokens: of the text; the reference keeps the activations of all of them.
+        window: tokens of a window, None for up to 1,024.
+        device, dtype: as for `measure`.
+        ppl_increase: p, a fraction.
+        knob: the fixed c; None for the engine's answer at PPL-p%, at two significant digits.
+        output: folder for the results.
+        seed: of the engine's pilot and the bootstraps.
+        progress: where to report.
+
+    Raises:
+        SparsityLabError: an unknown algorithm or dtype, no such model or text, or bad settings.
+    """
+    if name not in NAMES:
+        raise unknown(name, kind="reproduced algorithm", known=list(NAMES))
+    if dtype not in DTYPES:
+        raise unknown(dtype, kind="dtype", known=list(DTYPES))
+    engine.check_increase(ppl_increase)
+    if knob is not None:
+        KNOB.check(knob, criterion="cett")
+    prepare_output(output)
+    subject = _subject(
+        model, text=text, tokens=tokens, window=window, device=device, dtype=dtype, progress=progress
+    )
+    searched = compare_at_ppl_increase(subject, ppl_increase=ppl_increase, seed=seed)
+    fixed = float(f"{searched.rows[0].knob:.2g}") if knob is None else knob
+    comparisons = [searched, compare_at_cett(subject, c=fixed, seed=seed)]
+    _write(output / name, comparisons, subject=subject, model=model, device=device, dtype=dtype, seed=seed)
+    return comparisons
+
+
+def _subject(
+    model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str, progress: Progress
+) -> Subject:
+    if model.startswith("random:"):
+        raise SparsityLabError(
+            "Random weights have no perplexity to compare at",
+            fix="Give a model directory, GGUF file or Hub id",
+        )
+    read = read_text(text, tokens=tokens)
+    source, place = Source(model), choose_device(device)
+    config = load_config(source)
+    tokenizer = load_tokenizer(source)
+    bos_id = bos_of(tokenizer, wanted=True)
+    width = choose_window(
+        window, positions=getattr(config, "max_position_embeddings", None), bos=bos_id is not None
+    )
+    windows = cut(encode(tokenizer, read, tokens=tokens), window=width, bos_id=bos_id)
+    live = load_model(source, dtype=DTYPES[dtype], device=place)
+    return Subject(live, find_sites(live)[1], windows, auto_batch_size(place, window=width), progress)
+
+
+def _write(
+    stem: Path, comparisons: list[Comparison], *, subject: Subject, model: str, device: str, dtype: str,
+    seed: int,
+) -> None:  # fmt: skip
+    rows = [asdict(row) for comparison in comparisons for row in comparison.rows]
+    windows = subject.windows
+    write_json(
+        stem.with_suffix(".json"),
+        {
+            "model": Path(model).name,
+            "tokens": windows.tokens,
+            "window": windows.window,
+            "bos": windows.bos_id is not None,
+            "layers": len(subject.sites),
+            "text_sha256": windows.sha256,
+            "device": device_name(choose_device(device)),
+            "dtype": dtype,
+            "threads": torch.get_num_threads(),
+            "seed": seed,
+            "rows": rows,
+            "comparisons": [comparison.summary() for comparison in comparisons],
+            "provenance": provenance(),
+        },
+    )
+    tables.write_table(stem, rows, READER_COLUMNS)
