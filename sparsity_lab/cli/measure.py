@@ -49,7 +49,12 @@ PerCheckpoint = Annotated[
     bool, typer.Option("--per-checkpoint", help="With --stabilise, also measure each at its own knob.")
 ]
 Revisions = Annotated[str | None, typer.Option(help="Revisions of a Hub id, with commas.")]
-Tokens = Annotated[int, typer.Option(min=1, help="Tokens of text to measure on.")]
+Tokens = Annotated[
+    str,
+    typer.Option(
+        help="Tokens of text to measure on; auto:10% takes more until the loss rise's error is 10 % of it."
+    ),
+]
 Window = Annotated[int | None, typer.Option(min=1, help="Tokens of a window.", show_default="up to 1024")]
 Bos = Annotated[bool, typer.Option("--bos/--no-bos", help="A BOS in front of windows, where one is used.")]
 Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
@@ -82,7 +87,7 @@ def command(
     stabilise: Stabilise = None,
     per_checkpoint: PerCheckpoint = False,
     revisions: Revisions = None,
-    tokens: Tokens = 65_536,
+    tokens: Tokens = "65536",
     window: Window = None,
     bos: Bos = True,
     device: Device = "auto",
@@ -111,9 +116,9 @@ def command(
         text=text, criterion="cett" if criterion == ALL else criterion, knob=knob,
         ppl_increase=percent(ppl_increase or "1%"),
         activation_ratio=None if activation_ratio is None else percent(activation_ratio),
-        stabilise_last=_last(stabilise), tokens=tokens,
-        window=window, bos=bos, device=device, dtype=dtype.value, batch_size=_batch_size(batch_size),
-        seed=seed, architecture_file=architecture_file,
+        stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
+        error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
+        batch_size=_batch_size(batch_size), seed=seed, architecture_file=architecture_file,
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
     if dry_run:
@@ -173,6 +178,19 @@ def _last(stabilise: str | None) -> int | None:
     if word != "last" or not count.isdigit() or int(count) < 1:
         raise SparsityLabError(f"--stabilise {stabilise} is not understood", fix="Write last:5")
     return int(count)
+
+
+def _tokens(text: str) -> tuple[int, float | None]:
+    """Tokens, and the share of the rise its error may have where the text is to grow."""
+    from sparsity_lab.measure.auto_tokens import ERROR_SHARE, START_TOKENS
+    from sparsity_lab.measure.spec import percent
+
+    word, colon, share = text.partition(":")
+    if word == "auto":
+        return START_TOKENS, percent(share) if colon else ERROR_SHARE
+    if not text.isdigit() or int(text) < 1:
+        raise SparsityLabError(f"--tokens {text} is neither a positive number nor auto", fix="Write auto:10%")
+    return int(text), None
 
 
 def _batch_size(text: str) -> int | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.cells import Bench, Setting, setting_of
 from sparsity_lab.measure.run import check_spec, write_table
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
@@ -69,11 +70,16 @@ def compare_criteria(
         settings += [Setting("ppl-increase", ppl_increase=p) for p in INCREASES]
     with records.no_empty_folders(output / "records"):
         folder = records.prepare_output(records.prepare_output(output) / "records")
-        rows = []
-        for checkpoint in checkpoints:
-            for criterion in registry.names("criteria"):
-                bench = Bench(replace(spec, criterion=criterion), folder=folder, progress=progress)
-                rows += _one(bench, checkpoint, list(dict.fromkeys(settings)))
+
+        def measure(one: MeasureSpec) -> list[dict[str, Any]]:
+            rows = []
+            for checkpoint in checkpoints:
+                for criterion in registry.names("criteria"):
+                    bench = Bench(replace(one, criterion=criterion), folder=folder, progress=progress)
+                    rows += _one(bench, checkpoint, list(dict.fromkeys(settings)))
+            return rows
+
+        rows = grown(spec, measure)
     compared = [row for row in rows if row["rule"] in (settings[0].rule, "fixed") and _at(row, settings[0])]
     _write(output, compared)
     if sweep:

@@ -12,6 +12,7 @@ from typing import Any
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
+from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.cells import Bench, Prepared, Setting, at, setting_of
 from sparsity_lab.measure.series import series_knob
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
@@ -82,6 +83,10 @@ def check_spec(spec: MeasureSpec) -> None:
     ):
         if value is not None and value < 1:
             raise SparsityLabError(f"--{name} is {value}, not a positive number")
+    if spec.error_share is not None and not 0 < spec.error_share <= 1:
+        raise SparsityLabError(
+            f"An error of {spec.error_share:g} times the rise is not between 0 and 1", fix="Write auto:10%"
+        )
 
 
 def plan(spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path) -> Plan:
@@ -118,12 +123,19 @@ def measure_checkpoints(
     check_spec(spec)
     with records.no_empty_folders(output / "records"):
         records.prepare_output(output)
-        bench = Bench(spec, folder=records.prepare_output(output / "records"), progress=progress)
-        prepared = [bench.prepare(checkpoint) for checkpoint in checkpoints]
-        rows = _measure_all(bench, prepared, per_checkpoint=per_checkpoint, progress=progress)
+        folder = records.prepare_output(output / "records")
+        measured: set[str] = set()
+
+        def measure(one: MeasureSpec) -> list[dict[str, Any]]:
+            bench = Bench(one, folder=folder, progress=progress)
+            bench.measured = measured
+            prepared = [bench.prepare(checkpoint) for checkpoint in checkpoints]
+            return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, progress=progress)
+
+        rows = grown(spec, measure)
     records.write_json(output / "config.json", _config(spec, checkpoints))
     write_table(output, rows)
-    logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(bench.measured), len(rows))
+    logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(measured), len(rows))
     return rows
 
 

@@ -25,7 +25,9 @@ class MeasureSpec:
         ppl_increase: p of PPL-p% as a fraction, used where `knob` and `activation_ratio` are None.
         activation_ratio: the share of neurons to keep, or None.
         stabilise_last: with the series rule, how many last checkpoints the one knob is found on; else None.
-        tokens: valid tokens to measure on.
+        tokens: valid tokens to measure on; with `error_share`, to begin with.
+        error_share: the text grows until the standard error of the loss rise is below this share of ln(1 + p);
+            None for exactly `tokens`.
         window: tokens of a window, None for up to 1,024.
         bos: put a BOS in front of each window where the tokenizer uses one.
         device, dtype: as for torch, or `auto`.
@@ -41,6 +43,7 @@ class MeasureSpec:
     activation_ratio: float | None = None
     stabilise_last: int | None = None
     tokens: int = 65_536
+    error_share: float | None = None
     window: int | None = None
     bos: bool = True
     device: str = "auto"

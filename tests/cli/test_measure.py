@@ -193,6 +193,13 @@ def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
         (("--stabilise", "last:0"), "Write last:5"),
         (("--stabilise", "first:5"), "Write last:5"),
         (("--stabilise", "last:5"), "The series rule finds the knob itself"),
+        (("--activation-ratio", "1.2"), "An activation ratio of 1.2 is not between 0 and 1"),
+        (("--activation-ratio", "some"), "Write 1% or 0.01"),
+        (("--activation-ratio", "95%"), "of this model's activations are not zero"),
+        (("--tokens", "many"), "--tokens many is neither a positive number nor auto"),
+        (("--tokens", "0"), "--tokens 0 is neither a positive number nor auto"),
+        (("--tokens", "auto:0%"), "is not between 0 and 1. Write auto:10%"),
+        (("--tokens", "auto:x"), "'x' is not a share"),
         (("--batch-size", 0), "neither auto nor a positive number"),
         (("--revisions", "main"), "is local and has no revisions"),
         (("--device", "abacus"), "There is no torch device 'abacus'"),
@@ -205,7 +212,7 @@ def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
 def test_settings_that_cannot_be_measured(trained, source_text, output, capfd, words, told):
     if words[-1] in ("cuda", "mps") and torch.accelerator.is_available():
         pytest.skip("there is an accelerator")
-    knob = () if "--ppl-increase" in words else KNOB
+    knob = () if {"--ppl-increase", "--activation-ratio"} & {*words} else KNOB
     code = run(trained, "--text", source_text, *PART, *knob, *words, "--output", output)
     assert_mistake(code, capfd.readouterr(), output, told)
 
