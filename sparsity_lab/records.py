@@ -27,11 +27,14 @@ RECORD_KEYS: dict[str, str] = {
     "activation_function": "sigma, as the model's config names it",
     "gated": "true where a = sigma(W_g x) * (W_u x)",
     "criterion": "id of the rule that says which neurons contribute weakly",
-    "rule": "how the knob was chosen: fixed, ppl-increase, activation-ratio, or series (one knob for a series of "
-    "checkpoints)",
+    "compat": "the released algorithm reproduced instead of this package's engine (sparsinglaw), or null; its errors "
+    "are those at the knob found, and its thresholds were applied strictly (<)",
+    "rule": "how the knob was chosen: fixed, ppl-increase, activation-ratio, series (one knob for a series of "
+    "checkpoints), or thresholds (taken from another record)",
     "knob": "the criterion's number; for cett the CETT c, dimensionless",
     "knob_interval": "95 % interval of the knob found, by bootstrap over windows, or null at a fixed one",
-    "ppl_increase_target": "p of PPL-p%, as a fraction (0.01 for 1 %), or null where it was not searched for",
+    "ppl_increase_target": "p of PPL-p%, as a fraction (0.01 for 1 %), at thresholds the p they were set at on their "
+    "own text; null where it was not searched for",
     "activation_ratio_target": "activation ratio the knob was searched for, or null",
     "activation_ratio": "1 - |D|/F over valid tokens and layers, counted in the sparse run, 0 to 1",
     "activation_ratio_se": "standard error, block bootstrap over windows; at ppl-increase the noise of the knob found "
@@ -42,6 +45,9 @@ RECORD_KEYS: dict[str, str] = {
     "activated_share": "active neurons over all FFN neurons, those of experts a token was not routed to among "
     "them, 0 to 1; activation_ratio where there are no experts",
     "thresholds": "threshold on the criterion's score, layer by layer, float32 values",
+    "score_weights_sha256": "hash of the .safetensors of this name, which holds weights of the score that were "
+    "measured on the text (per-channel: mean |u_i|), or null",
+    "calibrated_on": "at thresholds, content_key of the record they are of and text_sha256 of its text, else null",
     "loss_dense_nats": "mean loss per predicted token of the dense run, nats",
     "loss_sparse_nats": "mean loss per predicted token of the sparse run, nats",
     "ppl_dense": "exp(loss_dense_nats)",
@@ -168,6 +174,11 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     return path
 
 
+def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write one record and read back what lies on disk."""
+    return read_record(write_record(folder, record))
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read one record and check its hash.
 
@@ -194,10 +205,20 @@ def find_record(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     with contextlib.suppress(SparsityLabError):
         found = read_record(path)
-        if found["content_key"] == key:
+        if found["content_key"] == key and _has_weights(path, found):
             return found
     path.replace(path.with_suffix(".damaged"))
     return None
+
+
+def _has_weights(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the file of score weights that a record speaks of lies beside it, undamaged."""
+    wanted = record.get("score_weights_sha256")
+    if wanted is None:
+        return True
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest() == wanted
+    return False
 
 
 def iter_records(folder: Path) -> Iterator[dict[str, Any]]:

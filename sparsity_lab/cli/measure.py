@@ -67,6 +67,9 @@ ArchitectureFile = Annotated[
     Path | None,
     typer.Option(help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."),
 ]
+Compat = Annotated[
+    str | None, typer.Option(help="Run a released algorithm reproduced here, slowly, instead: sparsinglaw.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
 Seed = Annotated[int, typer.Option(help="Seed of the bootstrap and the pilot.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
@@ -95,6 +98,7 @@ def command(
     batch_size: BatchSize = "auto",
     sweep: Sweep = False,
     architecture_file: ArchitectureFile = None,
+    compat: Compat = None,
     limit: Limit = None,
     seed: Seed = 0,
     output: Output = Path("runs/measure"),
@@ -119,6 +123,7 @@ def command(
         stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
         error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
         batch_size=_batch_size(batch_size), seed=seed, architecture_file=architecture_file,
+        compat=compat,
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
     if dry_run:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures, engine
 from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.loading import (
     Source,
     choose_device,
@@ -33,6 +35,7 @@ from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows, bos_of, choose_window, cut, encode, read_text
+from sparsity_lab.measure.trained_tokens import TokenCounts, read_table, refuse_strangers, tell_origins
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 
@@ -45,16 +48,27 @@ class Setting:
     """How the knob of a cell is chosen.
 
     Attributes:
-        rule: `fixed`, `ppl-increase`, `activation-ratio` or `series`.
+        rule: `fixed`, `ppl-increase`, `activation-ratio`, `series` or `thresholds`.
         knob: given for `fixed` and `series`.
         ppl_increase: given for `ppl-increase` and `series`.
         activation_ratio: given for `activation-ratio`.
+        calibration: given for `thresholds`.
     """
 
     rule: str
     knob: float | None = None
     ppl_increase: float | None = None
     activation_ratio: float | None = None
+    calibration: Calibration | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {
+            "rule": self.rule,
+            "ppl_increase_target": self.ppl_increase,
+            "activation_ratio_target": self.activation_ratio,
+            "calibrated_on": self.calibration and self.calibration.calibrated_on,
+        }
 
 
 @dataclass(frozen=True)
@@ -68,34 +82,36 @@ class Prepared:
     dtype: torch.dtype
     dtype_reason: str
     identity: str
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A checkpoint's model with its FFN sites, proved once.
-
-    Attributes:
-        checkpoint: which one.
-        model: the causal LM.
-        architecture: id of its architecture file.
-        sites: its FFN sites.
-    """
-
-    checkpoint: Checkpoint
-    model: Any
-    architecture: str
-    sites: list[FfnSite]
+    trained_tokens: int | None
+    tokens_origin: str
 
 
 class Bench:
     """Prepares checkpoints, loads each model once at a time, and answers cells from records where it can."""
 
-    def __init__(self, spec: MeasureSpec, *, folder: Path, progress: Progress = SILENT) -> None:
+    def __init__(
+        self, spec: MeasureSpec, *, folder: Path, progress: Progress = SILENT, shelf: Shelf | None = None
+    ) -> None:
         self.spec, self.folder, self.progress = spec, folder, progress
+        self.shelf = shelf or Shelf(spec.architecture_file)
+        table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
+        self.token_counts = TokenCounts(table, spec.tokens_per_step)
         self.text = read_text(spec.text, tokens=spec.tokens)
         self.encoded: dict[str, tuple[torch.Tensor, int | None]] = {}
-        self.loaded: Loaded | None = None
         self.measured: set[str] = set()
+
+    def prepare_all(self, checkpoints: Sequence[Checkpoint]) -> list[Prepared]:
+        """Prepare every checkpoint of a run, and say where their trained tokens come from.
+
+        Raises:
+            SparsityLabError: as `prepare`, or a table of trained tokens that is about none of them.
+        """
+        found = [self.prepare(checkpoint) for checkpoint in checkpoints]
+        if self.spec.trained_tokens is not None:
+            sources = [checkpoint.source for checkpoint in checkpoints]
+            refuse_strangers(self.token_counts, sources, path=self.spec.trained_tokens)
+        tell_origins((one.tokens_origin for one in found), tokens_per_step=self.spec.tokens_per_step)
+        return found
 
     def prepare(self, checkpoint: Checkpoint) -> Prepared:
         """Read a checkpoint's config and tokenise the text for it.
@@ -111,13 +127,20 @@ class Bench:
         device = choose_device(spec.device)
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
         windows = cut(ids, window=window, bos_id=bos_id)
-        return Prepared(checkpoint, config, windows, device, dtype, reason, fingerprint(source))
+        trained, origin = self.token_counts.of(source)
+        return Prepared(
+            checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained, origin
+        )
 
     def key(self, prepared: Prepared, setting: Setting) -> str:
         """Content key of a cell."""
         spec, windows = self.spec, prepared.windows
         file = spec.architecture_file
-        own = {} if file is None else {"architecture_file": architectures.file_sha256(file)}
+        own: dict[str, Any] = {} if file is None else {"architecture_file": architectures.file_sha256(file)}
+        if setting.calibration is not None:
+            own["calibration"] = setting.calibration.identity()
+        if spec.compat is not None:
+            own["compat"] = spec.compat
         return records.content_key(
             {
                 **own,
@@ -147,13 +170,25 @@ class Bench:
         if found is not None:
             if found["content_key"] not in self.measured:
                 logger.info("%s, %s: measured before", prepared.checkpoint.source, setting.rule)
+            return self._current(found, prepared)
+        shape, measured = self._measure(prepared, setting)
+        key = self.key(prepared, setting)
+        weights = measured.score_weights
+        self.measured.add(key)
+        return records.write_and_read(
+            self.folder,
+            {
+                **self._body(prepared, setting, measured, shape=shape, key=key),
+                "score_weights_sha256": weights and write_weights(self.folder, key, weights),
+            },
+        )
+
+    def _current(self, found: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+        """A record with its checkpoint's trained tokens as they are known now: they are no part of its key."""
+        known = prepared.trained_tokens
+        if known is None or known == found["trained_tokens"]:
             return found
-        loaded = self._load(prepared)
-        measurement = self._measure(loaded, prepared, setting)
-        body = self._body(loaded, prepared, setting, measurement)
-        records.write_record(self.folder, body)
-        self.measured.add(body["content_key"])
-        return records.read_record(self.folder / f"{body['content_key']}.json")
+        return records.write_and_read(self.folder, {**found, "trained_tokens": known})
 
     def _encode(self, source: Source) -> tuple[torch.Tensor, int | None]:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""
@@ -168,89 +203,66 @@ class Bench:
             self.encoded[identity] = (ids, bos_of(tokenizer, wanted=self.spec.bos))
         return self.encoded[identity]
 
-    def _load(self, prepared: Prepared) -> Loaded:
-        if self.loaded is None or self.loaded.checkpoint != prepared.checkpoint:
-            self.loaded = None  # free the last model before the next is read
-            source = prepared.checkpoint.source
-            model = load_model(source, dtype=prepared.dtype, device=prepared.device)
-            vocabulary = int(model.get_input_embeddings().weight.shape[0])
-            largest = int(prepared.windows.ids.max())
-            if largest >= vocabulary:
-                raise SparsityLabError(
-                    f"The tokenizer of {source} gives token {largest}, the model knows {vocabulary}",
-                    fix="Put the model's own tokenizer beside its weights",
-                )
-            architecture, sites = find_sites(model, architecture_file=self.spec.architecture_file)
-            self.loaded = Loaded(prepared.checkpoint, model, architecture, sites)
-        return self.loaded
-
-    def _measure(self, loaded: Loaded, prepared: Prepared, setting: Setting) -> Measurement:
+    def _measure(self, prepared: Prepared, setting: Setting) -> tuple[dict[str, Any], Measurement]:
+        """The model's shape and the numbers."""
         spec, windows = self.spec, prepared.windows
+        loaded = self.shelf.get(
+            prepared.checkpoint.source, dtype=prepared.dtype, device=prepared.device, ids=windows.ids
+        )
+        shape = shape_of(
+            loaded.model,
+            loaded.sites,
+            architecture=loaded.architecture,
+            architecture_file=spec.architecture_file,
+        )
+        if setting.calibration is not None:
+            refuse_other_models(setting.calibration, loaded.sites, shape=shape)
         batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
         subject = Subject(loaded.model, loaded.sites, windows, batch, self.progress)
-        if setting.knob is not None:
-            return engine.at_knob(subject, criterion=spec.criterion, knob=setting.knob, seed=spec.seed)
-        if setting.activation_ratio is not None:
-            return engine.at_activation_ratio(
-                subject, criterion=spec.criterion, activation_ratio=setting.activation_ratio, seed=spec.seed
-            )
-        assert setting.ppl_increase is not None
-        return engine.at_ppl_increase(
-            subject, criterion=spec.criterion, ppl_increase=setting.ppl_increase, seed=spec.seed
-        )
+        return shape, measure_subject(subject, setting, criterion=spec.criterion, seed=spec.seed)
 
     def _body(
-        self, loaded: Loaded, prepared: Prepared, setting: Setting, measured: Measurement
+        self, prepared: Prepared, setting: Setting, measured: Measurement, *, shape: dict[str, Any], key: str
     ) -> dict[str, Any]:
-        """The record, less its own hash; see `records.RECORD_KEYS`."""
-        source, windows = prepared.checkpoint.source, prepared.windows
-        dense, sparse = measured.dense, measured.sparse
-        low, high = measured.spread.activation_ratio_interval
-        return {
-            "model": source.model,
-            "revision": source.revision,
-            "series": prepared.checkpoint.series,
-            "criterion": measured.criterion,
-            "rule": setting.rule,
-            "knob": measured.knob,
-            "knob_interval": None if measured.spread.knob is None else list(measured.spread.knob),
-            "ppl_increase_target": setting.ppl_increase,
-            "activation_ratio_target": setting.activation_ratio,
-            "activation_ratio": measured.activation_ratio,
-            "activation_ratio_se": measured.spread.activation_ratio,
-            "activation_ratio_interval": [low, high],
-            "activation_ratio_per_layer": sparse.ratio_per_layer(measured.sizes).tolist(),
-            "activated_share": sparse.activated_share(measured.sizes),
-            "thresholds": measured.thresholds,
-            "loss_dense_nats": dense.mean_loss_nats(),
-            "loss_sparse_nats": sparse.mean_loss_nats(),
-            "ppl_dense": float(torch.tensor(dense.mean_loss_nats(), dtype=torch.float64).exp()),
-            "ppl_sparse": float(torch.tensor(sparse.mean_loss_nats(), dtype=torch.float64).exp()),
-            "ppl_ratio": measured.ppl_ratio,
-            "loss_delta_se_nats": measured.spread.loss_delta_nats,
-            "flags": list(measured.flags),
-            "search": [[e.knob, e.rise_nats, int(e.counts.seen.sum())] for e in measured.searched],
-            "forward_passes": measured.forward_passes,
-            "zero_output_tokens": measured.sums.zero_outputs.sum(axis=0).tolist(),
-            "nonzero_ratio": measured.nonzero_ratio,
-            "tokens": windows.tokens,
-            "window": windows.window,
-            "bos": windows.bos_id is not None,
-            "trained_tokens": trained_tokens(source),
-            **_shape(loaded, prepared.config, self.spec.architecture_file),
-            "text_sha256": windows.sha256,
-            "seed": self.spec.seed,
-            "content_key": self.key(prepared, setting),
-            "provenance": provenance(
+        source = prepared.checkpoint.source
+        return record_body(
+            measured,
+            named=Named(source.model, source.revision, prepared.checkpoint.series, prepared.trained_tokens),
+            setting=setting.said(),
+            windows=prepared.windows,
+            shape=shape,
+            seed=self.spec.seed,
+            content_key=key,
+            provenance=provenance(
                 device=prepared.device,
                 dtype=str(prepared.dtype).removeprefix("torch."),
                 dtype_reason=prepared.dtype_reason,
             ),
-        }
+        )
+
+
+def measure_subject(subject: Subject, setting: Setting, *, criterion: str, seed: int) -> Measurement:
+    """Measure a model and text in one setting.
+
+    Raises:
+        SparsityLabError: as the functions of `engine`.
+    """
+    if setting.calibration is not None:
+        return engine.at_thresholds(subject, calibration=setting.calibration, seed=seed)
+    if setting.knob is not None:
+        return engine.at_knob(subject, criterion=criterion, knob=setting.knob, seed=seed)
+    if setting.activation_ratio is not None:
+        return engine.at_activation_ratio(
+            subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed
+        )
+    assert setting.ppl_increase is not None
+    return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=setting.ppl_increase, seed=seed)
 
 
 def setting_of(spec: MeasureSpec) -> Setting:
     """The setting of a spec without the series rule."""
+    if spec.thresholds is not None:
+        return given(read_calibration(spec.thresholds))
     if spec.knob is not None:
         return Setting("fixed", knob=spec.knob)
     if spec.activation_ratio is not None:
@@ -258,33 +270,14 @@ def setting_of(spec: MeasureSpec) -> Setting:
     return Setting("ppl-increase", ppl_increase=spec.ppl_increase)
 
 
+def given(calibration: Calibration) -> Setting:
+    """The setting of thresholds found elsewhere; its PPL target is the one they were set at."""
+    return Setting("thresholds", ppl_increase=calibration.ppl_increase, calibration=calibration)
+
+
 def at(setting: Setting, knob: float) -> Setting:
     """The series rule's setting at the one knob found."""
     return replace(setting, rule="series", knob=knob)
-
-
-def _shape(loaded: Loaded, config: Any, architecture_file: Path | None) -> dict[str, Any]:
-    model, sites = loaded.model, loaded.sites
-    _, architecture = architectures.find(config, file=architecture_file)
-    layers = config.num_hidden_layers if any(site.routed for site in sites) else len(sites)
-    weights = {id(p): p.numel() for p in model.parameters()}
-    embeddings = {id(m.weight): m.weight.numel() for m in _embeddings(model)}
-    total = sum(weights.values())
-    return {
-        "architecture": loaded.architecture,
-        "activation_function": architectures.activation_name(config, architecture),
-        "gated": sites[0].gated,
-        "params_total": total,
-        "params_nonembedding": total - sum(embeddings.values()),
-        "hidden_size": int(config.hidden_size),
-        "intermediate_size": sites[0].intermediate_size,
-        "layers": layers,
-        "width_depth_ratio": config.hidden_size / layers,
-    }
-
-
-def _embeddings(model: Any) -> list[Any]:
-    return [m for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None]
 
 
 def _tokenizer_identity(source: Source) -> str:

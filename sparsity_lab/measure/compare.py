@@ -64,6 +64,10 @@ def compare_criteria(
             "All criteria are compared at one perplexity increase or at one activation ratio",
             fix="Leave --knob and --stabilise out",
         )
+    if spec.compat is not None:
+        raise SparsityLabError(
+            "A reproduced algorithm has one criterion", fix="Leave --compat or --criterion all out"
+        )
     check_spec(spec)
     settings = [setting_of(spec)]
     if sweep:

@@ -14,6 +14,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
 from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.cells import Bench, Prepared, Setting, at, setting_of
+from sparsity_lab.measure.compat import check_compat
 from sparsity_lab.measure.series import series_knob
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.progress import SILENT, Progress
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 CSV_COLUMNS = (
     "series", "model", "revision", "architecture", "activation_function", "gated", "criterion", "rule", "knob",
-    "ppl_increase_target", "activation_ratio_target", "activation_ratio", "activation_ratio_se", "activated_share",
-    "ppl_dense", "ppl_sparse",
+    "compat", "ppl_increase_target", "activation_ratio_target", "activation_ratio", "activation_ratio_se",
+    "activated_share", "ppl_dense", "ppl_sparse",
     "ppl_ratio", "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "nonzero_ratio", "flags", "tokens",
     "window", "bos", "trained_tokens", "params_total", "params_nonembedding", "hidden_size", "intermediate_size",
     "layers", "width_depth_ratio", "text_sha256", "seed", "content_key",
@@ -69,6 +70,14 @@ def check_spec(spec: MeasureSpec) -> None:
                 "The series rule finds the knob itself", fix="Leave --knob or --stabilise out"
             )
     engine.check_increase(spec.ppl_increase)
+    if spec.compat is not None:
+        check_compat(
+            spec.compat,
+            criterion=spec.criterion,
+            searches_ratio=spec.activation_ratio is not None,
+            stabilise=spec.stabilise_last is not None,
+            batch_size=spec.batch_size,
+        )
     if spec.activation_ratio is not None:
         engine.check_ratio(spec.activation_ratio)
         if spec.stabilise_last is not None:

@@ -34,6 +34,7 @@ class MeasureSpec:
         batch_size: windows per forward pass, None for auto; changes speed and memory only.
         seed: of the bootstrap and the pilot's projection.
         architecture_file: a file of the user's own that is executed and used instead of ours, or None.
+        compat: a released algorithm reproduced in `compat/` to run instead of the engine, or None.
     """
 
     text: Path
@@ -51,6 +52,7 @@ class MeasureSpec:
     batch_size: int | None = None
     seed: int = 0
     architecture_file: Path | None = None
+    compat: str | None = None
 
 
 @dataclass(frozen=True)

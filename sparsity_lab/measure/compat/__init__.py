@@ -11,11 +11,14 @@ from sparsity_lab.registry import unknown
 NAMES = ("sparsinglaw",)
 
 
-def check_compat(name: str, *, criterion: str, stabilise: bool, batch_size: int | None) -> None:
+def check_compat(
+    name: str, *, criterion: str, searches_ratio: bool, stabilise: bool, batch_size: int | None
+) -> None:
     """Refuse settings that a reproduced algorithm does not have.
 
     Raises:
-        SparsityLabError: an unknown name, a criterion other than cett, the series rule, or a batch size.
+        SparsityLabError: an unknown name, a criterion other than cett, a search for an activation ratio, the series
+            rule, or a batch size.
     """
     if name not in NAMES:
         raise unknown(name, kind="reproduced algorithm", known=list(NAMES))
@@ -23,6 +26,11 @@ def check_compat(name: str, *, criterion: str, stabilise: bool, batch_size: int 
         raise SparsityLabError(
             f"--compat {name} reproduces CETT alone, not {criterion}",
             fix="Leave --compat out, or use --criterion cett",
+        )
+    if searches_ratio:
+        raise SparsityLabError(
+            f"--compat {name} searches for a rise of perplexity alone",
+            fix="Leave --activation-ratio or --compat out",
         )
     if stabilise:
         raise SparsityLabError(
