@@ -16,9 +16,14 @@ from typing import Any
 import torch
 
 from sparsity_lab import records
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures, engine
-from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure.body import Named, record_body, shape_of
+from sparsity_lab.measure.calibration import (
+    Calibration,
+    read_calibration,
+    refuse_other_models,
+    write_weights,
+)
 from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.loading import (
     Source,
@@ -26,12 +31,10 @@ from sparsity_lab.measure.loading import (
     choose_dtype,
     fingerprint,
     load_config,
-    load_model,
     load_tokenizer,
-    trained_tokens,
 )
 from sparsity_lab.measure.measurement import Measurement
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows, bos_of, choose_window, cut, encode, read_text
@@ -219,6 +222,8 @@ class Bench:
             refuse_other_models(setting.calibration, loaded.sites, shape=shape)
         batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
         subject = Subject(loaded.model, loaded.sites, windows, batch, self.progress)
+        if spec.compat is not None:
+            return shape, _reproduced(subject, setting, seed=spec.seed)
         return shape, measure_subject(subject, setting, criterion=spec.criterion, seed=spec.seed)
 
     def _body(
@@ -228,7 +233,7 @@ class Bench:
         return record_body(
             measured,
             named=Named(source.model, source.revision, prepared.checkpoint.series, prepared.trained_tokens),
-            setting=setting.said(),
+            setting={**setting.said(), "compat": self.spec.compat},
             windows=prepared.windows,
             shape=shape,
             seed=self.spec.seed,
@@ -257,6 +262,14 @@ def measure_subject(subject: Subject, setting: Setting, *, criterion: str, seed:
         )
     assert setting.ppl_increase is not None
     return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=setting.ppl_increase, seed=seed)
+
+
+def _reproduced(subject: Subject, setting: Setting, *, seed: int) -> Measurement:
+    """By the released algorithm of the Sparsing Law, the one there is."""
+    if setting.knob is not None:
+        return sparsinglaw.at_cett(subject, c=setting.knob, seed=seed).measurement
+    assert setting.ppl_increase is not None
+    return sparsinglaw.at_ppl_increase(subject, ppl_increase=setting.ppl_increase, seed=seed).measurement
 
 
 def setting_of(spec: MeasureSpec) -> Setting:

@@ -8,6 +8,7 @@ the knob roughly; the whole text then takes the calibrating dense pass around it
 from __future__ import annotations
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.goals import Goal, PplIncrease, TargetRatio
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.runner import Runner
@@ -52,6 +53,23 @@ def at_activation_ratio(
     """
     check_ratio(activation_ratio)
     return _searched(subject, criterion=criterion, goal=TargetRatio(activation_ratio), seed=seed)
+
+
+def at_thresholds(subject: Subject, *, calibration: Calibration, seed: int = 0) -> Measurement:
+    """Measure under thresholds found on another text: a dense pass, and a sparse one that counts.
+
+    Raises:
+        SparsityLabError: a part the score needs and the model does not have, or an implausible dense loss.
+    """
+    from sparsity_lab.measure.criteria._by_threshold import Given
+
+    knob = 0.0 if calibration.knob is None else calibration.knob
+    runner = Runner(subject, calibration.criterion, seed, bound=Given(subject, calibration=calibration))
+    runner.calibrate_around(knob, span=1.0)
+    found = runner.evaluate(knob)
+    p = calibration.ppl_increase
+    noisy = p is not None and runner.is_noisy(found, PplIncrease(p))
+    return runner.result(found, flags=("noisy",) if noisy else ())
 
 
 def check_increase(ppl_increase: float) -> None:

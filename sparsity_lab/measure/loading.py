@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -287,26 +286,3 @@ def _refuse_not_finite(source: Source, model: Any) -> None:
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight.sum())) and not bool(torch.isfinite(weight).all()):
             raise SparsityLabError(f"The weights of {source} hold NaN or infinity, in {name} first")
-
-
-def trained_tokens(source: Source) -> int | None:
-    """Tokens the checkpoint was trained on, from the files beside its weights, or None.
-
-    `sparsity_lab.json` holds them exactly; transformers' `trainer_state.json` as `num_input_tokens_seen`.
-    """
-    folder = source.folder
-    if folder is None:
-        return None
-    for name, key in (
-        ("sparsity_lab.json", "trained_tokens"),
-        ("trainer_state.json", "num_input_tokens_seen"),
-    ):
-        path = folder / name
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8")).get(key)
-            except (ValueError, AttributeError) as error:
-                raise SparsityLabError(f"Cannot read {path}", why=str(error)) from error
-            if isinstance(found, int) and found > 0:
-                return found
-    return None

@@ -30,11 +30,11 @@ NEARBY = 0.7  # evaluations this near in x take part in local fits
 class Runner:
     """The steps of one measurement, sharing one calibration and one account of evaluations."""
 
-    def __init__(self, subject: Subject, criterion: str, seed: int) -> None:
+    def __init__(self, subject: Subject, criterion: str, seed: int, *, bound: Bound | None = None) -> None:
         module = registry.load("criteria", criterion)
         self.subject, self.criterion, self.seed = subject, criterion, seed
         self.knob: Knob = module.KNOB
-        self.bound: Bound = module.bind(subject, seed=seed)
+        self.bound: Bound = bound or module.bind(subject, seed=seed)
         self.rows = pilot_rows(subject)
         self.draws = noise.resamples(subject.all_rows, seed=seed)
         self.dense: Counts | None = None
@@ -127,11 +127,16 @@ class Runner:
         value = goal.value(chosen.rise_nats, chosen.activation_ratio)
         raised = {
             "not_reached": not root.reached,
-            "noisy": isinstance(goal, PplIncrease) and error > NOISY_SHARE * goal.target,
+            "noisy": self.is_noisy(chosen, goal),
             "not_monotone": self._falls(),
             "off_target": goal.off_target(value, rise_error_nats=error),
         }
         return tuple(word for word, is_raised in raised.items() if is_raised)
+
+    def is_noisy(self, evaluation: Evaluation, goal: Goal) -> bool:
+        """Whether the loss rise has an error above a quarter of the rise wanted."""
+        error = self._rise_error_nats(evaluation)
+        return isinstance(goal, PplIncrease) and error > NOISY_SHARE * goal.target
 
     def result(
         self,
@@ -142,6 +147,7 @@ class Runner:
         flags: tuple[str, ...] = (),
     ) -> Measurement:
         """The measurement at one evaluation, found by a search for `goal` or at a knob given."""
+        weights = self.bound.score_weights()
         return Measurement(
             criterion=self.criterion,
             knob=chosen.knob,
@@ -155,6 +161,7 @@ class Runner:
             flags=flags,
             searched=(*self.rough, *self.full),
             forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
+            score_weights=None if weights is None else tuple(weights),
         )
 
     def _value(self, goal: Goal, x: float) -> float:

@@ -35,6 +35,9 @@ class MeasureSpec:
         seed: of the bootstrap and the pilot's projection.
         architecture_file: a file of the user's own that is executed and used instead of ours, or None.
         compat: a released algorithm reproduced in `compat/` to run instead of the engine, or None.
+        thresholds: a record whose thresholds are applied, of criterion `criterion`; no knob is looked for then.
+        trained_tokens: a CSV of the checkpoints' trained tokens, or None.
+        tokens_per_step: tokens of one training step, for checkpoints whose names or files say their steps.
     """
 
     text: Path
@@ -53,6 +56,9 @@ class MeasureSpec:
     seed: int = 0
     architecture_file: Path | None = None
     compat: str | None = None
+    thresholds: Path | None = None
+    trained_tokens: Path | None = None
+    tokens_per_step: int | None = None
 
 
 @dataclass(frozen=True)
