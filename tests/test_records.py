@@ -1,5 +1,6 @@
 """Records are whole or not there, and a changed one is noticed."""
 
+import hashlib
 import json
 import os
 import stat
@@ -21,8 +22,8 @@ JSON_VALUES = st.recursive(
 
 def record(**changed):
     """A record with every documented key, its values of no meaning."""
-    body = dict.fromkeys(records.RECORD_KEYS, 1.5) | {"content_key": "00ff", "model": "a", "flags": []}
-    return body | changed
+    body = dict.fromkeys(records.RECORD_KEYS, 1.5)
+    return body | {"content_key": "00ff", "model": "a", "flags": [], "score_weights_sha256": None} | changed
 
 
 @given(JSON_VALUES)
@@ -50,6 +51,16 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path, value):
     with pytest.raises(ValueError, match="JSON"):
         records.write_json(tmp_path / "a.json", {"a": value})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_record_without_the_file_it_speaks_of_is_set_aside(tmp_path):
+    data = b"weights"
+    records.write_record(tmp_path, record(score_weights_sha256=hashlib.sha256(data).hexdigest()))
+    (tmp_path / "00ff.safetensors").write_bytes(data)
+    assert records.find_record(tmp_path, "00ff") is not None
+    (tmp_path / "00ff.safetensors").write_bytes(b"other")
+    assert records.find_record(tmp_path, "00ff") is None
+    assert (tmp_path / "00ff.damaged").exists()
 
 
 def test_a_written_record_reads_back_as_it_was(tmp_path):

@@ -68,6 +68,7 @@ class Setting:
         """What a record says of it."""
         return {
             "rule": self.rule,
+            "compat": None,
             "ppl_increase_target": self.ppl_increase,
             "activation_ratio_target": self.activation_ratio,
             "calibrated_on": self.calibration and self.calibration.calibrated_on,
@@ -191,7 +192,8 @@ class Bench:
         known = prepared.trained_tokens
         if known is None or known == found["trained_tokens"]:
             return found
-        return records.write_and_read(self.folder, {**found, "trained_tokens": known})
+        whole = {**dict.fromkeys(records.RECORD_KEYS), **found}  # of an earlier version, it may lack a key
+        return records.write_and_read(self.folder, {**whole, "trained_tokens": known})
 
     def _encode(self, source: Source) -> tuple[torch.Tensor, int | None]:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""

@@ -52,9 +52,9 @@ class Shelf:
         if self.held is None or self.held.source != source:
             self.held = None
             model = load_model(source, dtype=dtype, device=device)
-            refuse_strange_ids(model, ids, source=source)
             architecture, sites = find_sites(model, architecture_file=self.architecture_file)
             self.held = Loaded(source, model, architecture, sites)
+        refuse_strange_ids(self.held.model, ids, source=source)
         return self.held
 
 
