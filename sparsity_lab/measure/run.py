@@ -13,6 +13,7 @@ from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
 from sparsity_lab.measure.auto_tokens import grown
+from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.cells import Bench, Prepared, Setting, at, setting_of
 from sparsity_lab.measure.compat import check_compat
 from sparsity_lab.measure.series import series_knob
@@ -27,7 +28,7 @@ CSV_COLUMNS = (
     "activated_share", "ppl_dense", "ppl_sparse",
     "ppl_ratio", "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "nonzero_ratio", "flags", "tokens",
     "window", "bos", "trained_tokens", "params_total", "params_nonembedding", "hidden_size", "intermediate_size",
-    "layers", "width_depth_ratio", "text_sha256", "seed", "content_key",
+    "layers", "width_depth_ratio", "text_sha256", "seed", "calibrated_on", "content_key",
 )  # fmt: skip
 READER_COLUMNS = {
     "name": "checkpoint",
@@ -74,7 +75,8 @@ def check_spec(spec: MeasureSpec) -> None:
         check_compat(
             spec.compat,
             criterion=spec.criterion,
-            searches_ratio=spec.activation_ratio is not None,
+            ratio=spec.activation_ratio is not None,
+            thresholds=spec.thresholds is not None,
             stabilise=spec.stabilise_last is not None,
             batch_size=spec.batch_size,
         )
@@ -89,6 +91,7 @@ def check_spec(spec: MeasureSpec) -> None:
         ("tokens", spec.tokens),
         ("batch-size", spec.batch_size),
         ("stabilise", spec.stabilise_last),
+        ("tokens-per-step", spec.tokens_per_step),
     ):
         if value is not None and value < 1:
             raise SparsityLabError(f"--{name} is {value}, not a positive number")
@@ -96,13 +99,36 @@ def check_spec(spec: MeasureSpec) -> None:
         raise SparsityLabError(
             f"An error of {spec.error_share:g} times the rise is not between 0 and 1", fix="Write auto:10%"
         )
+    if spec.thresholds is not None:
+        _check_thresholds(spec, spec.thresholds)
+
+
+def _check_thresholds(spec: MeasureSpec, path: Path) -> None:
+    criterion = read_calibration(path).criterion
+    if criterion != spec.criterion:
+        raise SparsityLabError(
+            f"The thresholds of {path} are of {criterion}, not of {spec.criterion}",
+            fix="Leave --criterion out",
+        )
+    for option, value in (
+        ("--knob", spec.knob),
+        ("--activation-ratio", spec.activation_ratio),
+        ("--stabilise", spec.stabilise_last),
+        ("--compat", spec.compat),
+    ):
+        if value is not None:
+            raise SparsityLabError(
+                f"{option} does nothing beside --thresholds",
+                why="They are applied as they are",
+                fix="Leave one of them out",
+            )
 
 
 def plan(spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path) -> Plan:
     """What there is to do; loads no weights and writes nothing."""
     check_spec(spec)
     bench = Bench(spec, folder=output / "records")
-    prepared = tuple(bench.prepare(checkpoint) for checkpoint in checkpoints)
+    prepared = tuple(bench.prepare_all(checkpoints))
     return Plan(prepared, sum(bench.done(one, setting_of(spec)) is not None for one in prepared))
 
 
@@ -138,7 +164,7 @@ def measure_checkpoints(
         def measure(one: MeasureSpec) -> list[dict[str, Any]]:
             bench = Bench(one, folder=folder, progress=progress)
             bench.measured = measured
-            prepared = [bench.prepare(checkpoint) for checkpoint in checkpoints]
+            prepared = bench.prepare_all(checkpoints)
             return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, progress=progress)
 
         rows = grown(spec, measure)
@@ -150,7 +176,14 @@ def measure_checkpoints(
 
 def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write `table.csv` with every number and `table.md` for readers."""
-    flat = [{**row, "flags": " ".join(row["flags"])} for row in rows]
+    flat = [
+        {
+            **row,
+            "flags": " ".join(row["flags"]),
+            "calibrated_on": (row.get("calibrated_on") or {}).get("content_key"),
+        }
+        for row in rows
+    ]
     records.write_text(output / "table.csv", tables.to_csv(flat, CSV_COLUMNS))
     for row in flat:
         row["ppl_ratio"] = f"{row['ppl_ratio']:.5f}"

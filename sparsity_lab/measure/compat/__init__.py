@@ -12,31 +12,30 @@ NAMES = ("sparsinglaw",)
 
 
 def check_compat(
-    name: str, *, criterion: str, searches_ratio: bool, stabilise: bool, batch_size: int | None
+    name: str, *, criterion: str, ratio: bool, thresholds: bool, stabilise: bool, batch_size: int | None
 ) -> None:
     """Refuse settings that a reproduced algorithm does not have.
 
+    Args:
+        name: of the algorithm.
+        criterion: asked for.
+        ratio: whether an activation ratio is searched for.
+        thresholds: whether thresholds are given.
+        stabilise: whether the series rule is asked for.
+        batch_size: asked for, or None.
+
     Raises:
-        SparsityLabError: an unknown name, a criterion other than cett, a search for an activation ratio, the series
-            rule, or a batch size.
+        SparsityLabError: an unknown name, a criterion other than cett, or any of the others.
     """
     if name not in NAMES:
         raise unknown(name, kind="reproduced algorithm", known=list(NAMES))
-    if criterion != "cett":
-        raise SparsityLabError(
-            f"--compat {name} reproduces CETT alone, not {criterion}",
-            fix="Leave --compat out, or use --criterion cett",
-        )
-    if searches_ratio:
-        raise SparsityLabError(
-            f"--compat {name} searches for a rise of perplexity alone",
-            fix="Leave --activation-ratio or --compat out",
-        )
-    if stabilise:
-        raise SparsityLabError(
-            f"--compat {name} measures one checkpoint at a time", fix="Leave --stabilise or --compat out"
-        )
-    if batch_size is not None:
-        raise SparsityLabError(
-            f"--compat {name} takes one window at a time", fix="Leave --batch-size or --compat out"
-        )
+    refused = {
+        f"reproduces CETT alone, not {criterion}": ("--criterion", criterion != "cett"),
+        "searches for a rise of perplexity alone": ("--activation-ratio", ratio),
+        "finds its own thresholds": ("--thresholds", thresholds),
+        "measures one checkpoint at a time": ("--stabilise", stabilise),
+        "takes one window at a time": ("--batch-size", batch_size is not None),
+    }
+    for why, (option, is_refused) in refused.items():
+        if is_refused:
+            raise SparsityLabError(f"--compat {name} {why}", fix=f"Leave {option} or --compat out")
