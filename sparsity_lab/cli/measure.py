@@ -3,108 +3,51 @@
 from __future__ import annotations
 
 import os
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from sparsity_lab.cli.config import read_defaults
+from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsity_lab.measure.cells import Prepared
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 
 
-ALL = "all"
-
-
-class Dtype(str, Enum):
-    """Dtypes of a forward pass."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-Models = Annotated[
-    list[str],
-    typer.Argument(help="Checkpoint directories, directories of checkpoints, globs, GGUF files or Hub ids."),
-]
-Text = Annotated[Path, typer.Option("--text", help="Validation text, UTF-8.")]
-Criterion = Annotated[str, typer.Option(help="Which neurons are weak: see `ls criteria`; or all.")]
-KnobValue = Annotated[float | None, typer.Option("--knob", help="Fix the criterion's number, e.g. the CETT.")]
-Increase = Annotated[
-    str | None, typer.Option("--ppl-increase", help="p of PPL-p%: 1% or 0.01.", show_default="1%")
-]
-TargetRatio = Annotated[
-    str | None, typer.Option("--activation-ratio", help="Keep this share of neurons: 30% or 0.3.")
-]
-Stabilise = Annotated[
-    str | None, typer.Option(help="last:5 finds one knob on the last five checkpoints of each series.")
-]
-PerCheckpoint = Annotated[
-    bool, typer.Option("--per-checkpoint", help="With --stabilise, also measure each at its own knob.")
-]
-Revisions = Annotated[str | None, typer.Option(help="Revisions of a Hub id, with commas.")]
-Tokens = Annotated[
-    str,
-    typer.Option(
-        help="Tokens of text to measure on; auto:10% takes more until the loss rise's error is 10 % of it."
-    ),
-]
-Window = Annotated[int | None, typer.Option(min=1, help="Tokens of a window.", show_default="up to 1024")]
-Bos = Annotated[bool, typer.Option("--bos/--no-bos", help="A BOS in front of windows, where one is used.")]
-Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
-DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights and the forward pass.")]
-BatchSize = Annotated[str, typer.Option(help="Windows at once, or auto; speed only.")]
-Sweep = Annotated[
-    bool, typer.Option("--sweep", help="With --criterion all: perplexity along each one's range.")
-]
-ArchitectureFile = Annotated[
-    Path | None,
-    typer.Option(help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."),
-]
-Compat = Annotated[
-    str | None, typer.Option(help="Run a released algorithm reproduced here, slowly, instead: sparsinglaw.")
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
-Seed = Annotated[int, typer.Option(help="Seed of the bootstrap and the pilot.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-Config = Annotated[
-    Path | None, typer.Option(is_eager=True, callback=read_defaults, help="YAML of options; flags win.")
-]
-
-
 def command(
-    models: Models,
-    text: Text,
-    criterion: Criterion = "cett",
-    knob: KnobValue = None,
-    ppl_increase: Increase = None,
-    activation_ratio: TargetRatio = None,
-    stabilise: Stabilise = None,
-    per_checkpoint: PerCheckpoint = False,
-    revisions: Revisions = None,
-    tokens: Tokens = "65536",
-    window: Window = None,
-    bos: Bos = True,
-    device: Device = "auto",
-    dtype: DtypeOption = Dtype.auto,
-    batch_size: BatchSize = "auto",
-    sweep: Sweep = False,
-    architecture_file: ArchitectureFile = None,
-    compat: Compat = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    output: Output = Path("runs/measure"),
-    offline: Offline = False,
-    dry_run: DryRun = False,
-    config: Config = None,
+    models: options.Models,
+    text: options.Text,
+    criterion: options.Criterion = None,
+    knob: options.KnobValue = None,
+    ppl_increase: options.Increase = None,
+    activation_ratio: options.TargetRatio = None,
+    thresholds: options.Thresholds = None,
+    transfer: options.Transfer = None,
+    stabilise: options.Stabilise = None,
+    per_checkpoint: options.PerCheckpoint = False,
+    revisions: options.Revisions = None,
+    tokens_per_step: options.TokensPerStep = None,
+    trained_tokens: options.TrainedTokens = None,
+    tokens: options.Tokens = "65536",
+    window: options.Window = None,
+    bos: options.Bos = True,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.auto,
+    batch_size: options.BatchSize = "auto",
+    sweep: options.Sweep = False,
+    architecture_file: options.ArchitectureFile = None,
+    compat: options.Compat = None,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    output: options.Output = Path("runs/measure"),
+    offline: options.Offline = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
 ) -> None:
     """Measure the share of feed-forward neurons each checkpoint needs at equal quality.
 
@@ -112,45 +55,62 @@ def command(
     """
     if offline:
         os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    _refuse_idle(criterion, knob, ppl_increase, activation_ratio, stabilise, per_checkpoint, sweep)
-    from sparsity_lab.measure.run import plan
+    _refuse_idle(
+        {
+            "--knob": knob is not None, "--ppl-increase": ppl_increase is not None,
+            "--activation-ratio": activation_ratio is not None, "--thresholds": thresholds is not None,
+            "--transfer": bool(transfer), "--stabilise": stabilise is not None, "--per-checkpoint": per_checkpoint,
+            "--criterion all": criterion == options.ALL, "--sweep": sweep,
+        }
+    )  # fmt: skip
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
     spec = MeasureSpec(
-        text=text, criterion="cett" if criterion == ALL else criterion, knob=knob,
+        text=text, criterion=_criterion(criterion, thresholds), knob=knob,
         ppl_increase=percent(ppl_increase or "1%"),
         activation_ratio=None if activation_ratio is None else percent(activation_ratio),
         stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
         error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
         batch_size=_batch_size(batch_size), seed=seed, architecture_file=architecture_file,
-        compat=compat,
+        compat=compat, thresholds=thresholds, trained_tokens=trained_tokens, tokens_per_step=tokens_per_step,
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
-    if dry_run:
-        _print_plan(plan(spec, checkpoints, output=output))
-    elif criterion == ALL:
+    if transfer:
+        _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
+    elif dry_run:
+        _plan(spec, checkpoints, output=output)
+    elif criterion == options.ALL:
         _compare(spec, checkpoints, output=output, sweep=sweep)
     else:
         _measure(spec, checkpoints, output=output, per_checkpoint=per_checkpoint)
 
 
-def _refuse_idle(
-    criterion: str, knob: float | None, ppl_increase: str | None, activation_ratio: str | None,
-    stabilise: str | None, per_checkpoint: bool, sweep: bool,
-) -> None:  # fmt: skip
+NOTHING_BESIDE = (
+    ("--ppl-increase", "--knob"), ("--activation-ratio", "--knob"), ("--ppl-increase", "--activation-ratio"),
+    ("--ppl-increase", "--thresholds"), ("--thresholds", "--criterion all"), ("--transfer", "--criterion all"),
+)  # fmt: skip
+NOTHING_WITHOUT = (("--per-checkpoint", "--stabilise"), ("--sweep", "--criterion all"))
+
+
+def _refuse_idle(given: dict[str, bool]) -> None:
     """Options that would do nothing beside the others are refused rather than ignored."""
-    idle = {
-        "--ppl-increase does nothing beside --knob": knob is not None and ppl_increase is not None,
-        "--activation-ratio does nothing beside --knob": knob is not None and activation_ratio is not None,
-        "--ppl-increase does nothing beside --activation-ratio": (
-            activation_ratio is not None and ppl_increase is not None
-        ),
-        "--per-checkpoint does nothing without --stabilise": per_checkpoint and stabilise is None,
-        "--sweep does nothing without --criterion all": sweep and criterion != ALL,
-    }
-    for said, is_idle in idle.items():
-        if is_idle:
-            raise SparsityLabError(said, fix="Leave one of them out, or give what it needs")
+    idle = [f"{one} does nothing beside {two}" for one, two in NOTHING_BESIDE if given[one] and given[two]]
+    idle += [
+        f"{one} does nothing without {two}" for one, two in NOTHING_WITHOUT if given[one] and not given[two]
+    ]
+    if idle:
+        raise SparsityLabError(idle[0], fix="Leave one of them out, or give what it needs")
+
+
+def _criterion(named: str | None, thresholds: Path | None) -> str:
+    """The criterion named, or that of the thresholds, or cett."""
+    if named == options.ALL or (named is None and thresholds is None):
+        return "cett"
+    if named is not None or thresholds is None:
+        return str(named)
+    from sparsity_lab.measure.calibration import read_calibration
+
+    return read_calibration(thresholds).criterion
 
 
 def _measure(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, per_checkpoint: bool) -> None:
@@ -174,6 +134,28 @@ def _compare(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, 
         draw_sweep(output / "sweep.csv", output=output)
     typer.echo((output / "criteria.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
+
+
+def _transfer(
+    spec: MeasureSpec, checkpoints: list[Checkpoint], words: list[str], *, output: Path, dry_run: bool
+) -> None:
+    from sparsity_lab.measure.transfer import measure_transfer, named_texts, plan_transfer
+
+    texts = named_texts(spec.text, words)
+    if dry_run:
+        plan = plan_transfer(spec, checkpoints, texts=texts, output=output)
+        _print_plan(plan.prepared, cells=plan.cells, done=plan.done)
+        return
+    measure_transfer(spec, checkpoints, texts=texts, output=output, progress=progress())
+    typer.echo((output / "transfer.md").read_text(encoding="utf-8"))
+    typer.echo(f"Written to {output}")
+
+
+def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> None:
+    from sparsity_lab.measure.run import plan
+
+    found = plan(spec, checkpoints, output=output)
+    _print_plan(found.prepared, cells=len(found.prepared), done=found.done)
 
 
 def _last(stabilise: str | None) -> int | None:
@@ -206,21 +188,20 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _print_plan(found: object) -> None:
-    from sparsity_lab.measure.run import Plan
+def _print_plan(prepared: Sequence[Prepared], *, cells: int, done: int) -> None:
     from sparsity_lab.tables import to_markdown
 
-    assert isinstance(found, Plan)
     rows = [
         {
             "checkpoint": str(one.checkpoint.source),
             "series": one.checkpoint.series,
+            "trained tokens": one.trained_tokens,
             "tokens": one.windows.tokens,
             "windows": one.windows.count,
             "device": one.device,
             "dtype": str(one.dtype).removeprefix("torch."),
         }
-        for one in found.prepared
+        for one in prepared
     ]
     typer.echo(to_markdown(rows, list(rows[0])))
-    typer.echo(f"{len(rows)} cell(s), {found.done} of them measured already")
+    typer.echo(f"{cells} cell(s), {done} of them measured already")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,9 @@ def _short(row: dict[str, Any]) -> str:
 
 
 def _config(spec: MeasureSpec, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
-    settings = asdict(replace(spec, text=spec.text))
-    settings["text"] = str(spec.text)
-    settings["architecture_file"] = spec.architecture_file and str(spec.architecture_file)
-    return {**settings, "checkpoints": [str(checkpoint.source) for checkpoint in checkpoints]}
+    return {**settings_of(spec), "checkpoints": [str(checkpoint.source) for checkpoint in checkpoints]}
+
+
+def settings_of(spec: MeasureSpec) -> dict[str, Any]:
+    """A spec as JSON takes it."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(spec).items()}

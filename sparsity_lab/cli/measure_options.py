@@ -1,0 +1,95 @@
+"""The options of `sparsity-lab measure`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparsity_lab.cli.config import read_defaults
+
+ALL = "all"
+
+
+class Dtype(str, Enum):
+    """Dtypes of a forward pass."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+Models = Annotated[
+    list[str],
+    typer.Argument(help="Checkpoint directories, directories of checkpoints, globs, GGUF files or Hub ids."),
+]
+Text = Annotated[Path, typer.Option("--text", help="Validation text, UTF-8.")]
+Criterion = Annotated[
+    str | None,
+    typer.Option(help="Which neurons are weak: see `ls criteria`; or all.", show_default="cett"),
+]
+KnobValue = Annotated[float | None, typer.Option("--knob", help="Fix the criterion's number, e.g. the CETT.")]
+Increase = Annotated[
+    str | None, typer.Option("--ppl-increase", help="p of PPL-p%: 1% or 0.01.", show_default="1%")
+]
+TargetRatio = Annotated[
+    str | None, typer.Option("--activation-ratio", help="Keep this share of neurons: 30% or 0.3.")
+]
+Thresholds = Annotated[
+    Path | None,
+    typer.Option("--thresholds", help="Apply the thresholds of this record, found on another text."),
+]
+Transfer = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transfer",
+        metavar="[NAME=]FILE",
+        help="A further text; each text calibrates and its thresholds are applied to all. May be repeated.",
+    ),
+]
+Stabilise = Annotated[
+    str | None, typer.Option(help="last:5 finds one knob on the last five checkpoints of each series.")
+]
+PerCheckpoint = Annotated[
+    bool, typer.Option("--per-checkpoint", help="With --stabilise, also measure each at its own knob.")
+]
+Revisions = Annotated[str | None, typer.Option(help="Revisions of a Hub id, with commas.")]
+TokensPerStep = Annotated[
+    int | None,
+    typer.Option(min=1, help="Tokens of a training step, where names or trainer_state.json say the steps."),
+]
+TrainedTokens = Annotated[
+    Path | None, typer.Option(help="CSV with columns checkpoint, trained_tokens; it wins over all else.")
+]
+Tokens = Annotated[
+    str,
+    typer.Option(
+        help="Tokens of text to measure on; auto:10% takes more until the loss rise's error is 10 % of it."
+    ),
+]
+Window = Annotated[int | None, typer.Option(min=1, help="Tokens of a window.", show_default="up to 1024")]
+Bos = Annotated[bool, typer.Option("--bos/--no-bos", help="A BOS in front of windows, where one is used.")]
+Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
+DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights and the forward pass.")]
+BatchSize = Annotated[str, typer.Option(help="Windows at once, or auto; speed only.")]
+Sweep = Annotated[
+    bool, typer.Option("--sweep", help="With --criterion all: perplexity along each one's range.")
+]
+ArchitectureFile = Annotated[
+    Path | None,
+    typer.Option(help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."),
+]
+Compat = Annotated[
+    str | None, typer.Option(help="Run a released algorithm reproduced here, slowly, instead: sparsinglaw.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
+Seed = Annotated[int, typer.Option(help="Seed of the bootstrap and the pilot.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Config = Annotated[
+    Path | None, typer.Option(is_eager=True, callback=read_defaults, help="YAML of options; flags win.")
+]

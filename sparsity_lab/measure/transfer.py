@@ -1,0 +1,273 @@
+"""Thresholds from one text on another: every text calibrates, and each one's thresholds are applied to all.
+
+A threshold is set on a calibration text and used on others. How much sparsity and perplexity that costs is a
+matrix: calibrated on (rows) by measured on (columns). The diagonal is measured under its own thresholds once
+more, so that all errors of the matrix mean the same: at those thresholds, over windows of the text measured on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab import records, registry, tables
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.calibration import Calibration, read_calibration
+from sparsity_lab.measure.cells import Bench, Prepared, Setting, given, setting_of
+from sparsity_lab.measure.run import check_spec, settings_of
+from sparsity_lab.measure.shelf import Shelf
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.progress import SILENT, Progress
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    "series", "model", "revision", "criterion", "rule", "knob", "ppl_increase_target", "activation_ratio_target",
+    "calibrated_on", "measured_on", "activation_ratio", "activation_ratio_se", "ppl_ratio", "ppl_ratio_se",
+    "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "flags", "tokens", "window",
+    "calibration_key", "content_key",
+)  # fmt: skip
+MATRICES = {
+    "activation ratio ± standard error": ("activation_ratio", "activation_ratio_se", 4),
+    "perplexity ratio ± standard error": ("ppl_ratio", "ppl_ratio_se", 5),
+}
+CORNER = "calibrated on \\ measured on"
+
+
+@dataclass(frozen=True)
+class NamedText:
+    """A text and what the table calls it."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """What a transfer would do.
+
+    Attributes:
+        prepared: every checkpoint on every text, in the texts' order.
+        cells: how many there are, calibrations and applications.
+        done: how many of them have records already.
+    """
+
+    prepared: tuple[Prepared, ...]
+    cells: int
+    done: int
+
+
+def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
+    """Texts of a transfer: the first by its file's stem, the others as NAME=FILE or by their stem.
+
+    Raises:
+        SparsityLabError: an empty name or file, or one name for two texts.
+    """
+    texts = [NamedText(first.stem, first), *map(_named, others)]
+    seen: dict[str, Path] = {}
+    for text in texts:
+        if text.name in seen:
+            raise SparsityLabError(
+                f"Two texts are called {text.name!r}: {seen[text.name]} and {text.path}",
+                fix="Write --transfer NAME=FILE to name one",
+            )
+        seen[text.name] = text.path
+    return texts
+
+
+def measure_transfer(
+    spec: MeasureSpec,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    texts: Sequence[NamedText],
+    output: Path,
+    progress: Progress = SILENT,
+) -> list[dict[str, Any]]:
+    """Calibrate on every text and apply each one's thresholds to all; cells with a record are not measured again.
+
+    Args:
+        spec: the settings; its text does not matter.
+        checkpoints: which models.
+        texts: two or more, from `named_texts`.
+        output: gets `records/`, `config.json`, `transfer.csv` and `transfer.md`.
+        progress: where to report.
+
+    Returns:
+        One row for each checkpoint, text calibrated on and text measured on.
+
+    Raises:
+        SparsityLabError: bad settings, checkpoints or texts, or a criterion without thresholds.
+    """
+    check_transfer(spec, texts)
+    with records.no_empty_folders(output / "records"):
+        folder = records.prepare_output(records.prepare_output(output) / "records")
+        benches = _benches(spec, texts, folder=folder, progress=progress)
+        ready = [_prepare(benches, checkpoint) for checkpoint in checkpoints]
+        rows = []
+        with progress.track("transfer", len(ready) * len(benches) * (1 + len(benches))) as advance:
+            for prepared in ready:
+                for row in _matrix(benches, prepared, setting_of(spec)):
+                    rows += [] if row is None else [row]
+                    advance(1)
+    records.write_json(output / "config.json", _config(spec, checkpoints, texts))
+    records.write_text(output / "transfer.csv", tables.to_csv(rows, COLUMNS))
+    records.write_text(output / "transfer.md", to_markdown(rows, [text.name for text in texts]))
+    count = sum(len(bench.measured) for bench in benches.values())
+    logger.info("%d cell(s) measured in this run, %d in the table", count, len(rows))
+    return rows
+
+
+def plan_transfer(
+    spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, texts: Sequence[NamedText], output: Path
+) -> TransferPlan:
+    """What there is to do; loads no weights and writes nothing."""
+    check_transfer(spec, texts)
+    folder = output / "records"
+    benches = _benches(spec, texts, folder=folder, progress=SILENT)
+    ready = [_prepare(benches, checkpoint) for checkpoint in checkpoints]
+    done = 0
+    for prepared in ready:
+        for name, bench in benches.items():
+            found = bench.done(prepared[name], setting_of(spec))
+            if found is not None:
+                setting = given(_calibration(folder, found))
+                done += 1 + sum(benches[on].done(prepared[on], setting) is not None for on in benches)
+    cells = len(ready) * len(benches) * (1 + len(benches))
+    return TransferPlan(tuple(one for prepared in ready for one in prepared.values()), cells, done)
+
+
+def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
+    """Refuse settings and texts that make no matrix.
+
+    Raises:
+        SparsityLabError: one text alone, a criterion without thresholds, or a rule that finds no thresholds of its
+            own.
+    """
+    check_spec(spec)
+    if len(texts) < 2:
+        raise SparsityLabError(
+            "A transfer needs two texts or more", fix="Add --transfer NAME=FILE, once for each"
+        )
+    if not hasattr(registry.load("criteria", spec.criterion), "threshold_score"):
+        raise SparsityLabError(
+            f"{spec.criterion} has no thresholds that could be carried to another text",
+            why="It decides token by token, from that token's own scores",
+            fix="Measure it at one --knob on each text",
+        )
+    for option, value in (
+        ("--thresholds", spec.thresholds),
+        ("--stabilise", spec.stabilise_last),
+        ("--compat", spec.compat),
+        ("--tokens auto", spec.error_share),
+    ):
+        if value is not None:
+            raise SparsityLabError(
+                f"{option} does not go together with --transfer", fix="Leave one of them out"
+            )
+
+
+def to_markdown(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """The matrices of every checkpoint: rows calibrated on, columns measured on."""
+    parts = []
+    for model in dict.fromkeys((row["model"], row["revision"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["revision"]) == model]
+        parts.append(f"## {own[0]['series']}{_part(own[0])}: {_quality(own[0])}\n")
+        for heading, (key, error, digits) in MATRICES.items():
+            parts += [f"{heading}\n", _table(own, names, key=key, error=error, digits=digits)]
+        if noisy := [f"{row['calibrated_on']} on {row['measured_on']}" for row in own if row["flags"]]:
+            parts.append(f"noisy (give more --tokens): {', '.join(noisy)}\n")
+    return "\n".join(parts)
+
+
+def _named(word: str) -> NamedText:
+    name, equals, file = word.partition("=")
+    if not equals or Path(word).is_file():
+        name, file = Path(word).stem, word
+    if not name.strip() or not file.strip():
+        raise SparsityLabError(f"--transfer {word} is not understood", fix="Write NAME=FILE, or a file")
+    return NamedText(name.strip(), Path(file.strip()))
+
+
+def _benches(
+    spec: MeasureSpec, texts: Sequence[NamedText], *, folder: Path, progress: Progress
+) -> dict[str, Bench]:
+    """A bench for each text; they share one loaded model."""
+    shelf = Shelf(spec.architecture_file)
+    return {
+        text.name: Bench(replace(spec, text=text.path), folder=folder, progress=progress, shelf=shelf)
+        for text in texts
+    }
+
+
+def _prepare(benches: dict[str, Bench], checkpoint: Checkpoint) -> dict[str, Prepared]:
+    prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
+    seen: dict[str, str] = {}
+    for name, one in prepared.items():
+        other = seen.setdefault(one.windows.sha256, name)
+        if other != name:
+            raise SparsityLabError(
+                f"The texts {other!r} and {name!r} are the same {one.windows.tokens} tokens"
+            )
+    return prepared
+
+
+def _matrix(
+    benches: dict[str, Bench], prepared: dict[str, Prepared], setting: Setting
+) -> Iterator[dict[str, Any] | None]:
+    """The rows of one checkpoint; None after each calibration."""
+    for name, bench in benches.items():
+        found = bench.record(prepared[name], setting)
+        yield None
+        calibration = _calibration(bench.folder, found)
+        for on, other in benches.items():
+            applied = other.record(prepared[on], given(calibration))
+            yield {
+                **applied,
+                "rule": found["rule"],
+                "activation_ratio_target": found["activation_ratio_target"],
+                "calibrated_on": name,
+                "measured_on": on,
+                "ppl_ratio_se": applied["ppl_ratio"] * applied["loss_delta_se_nats"],
+                "flags": " ".join(applied["flags"]),
+                "calibration_key": found["content_key"],
+            }
+
+
+def _calibration(folder: Path, record: dict[str, Any]) -> Calibration:
+    return read_calibration(folder / f"{record['content_key']}.json")
+
+
+def _table(rows: Sequence[dict[str, Any]], names: Sequence[str], *, key: str, error: str, digits: int) -> str:
+    cells = {
+        (row["calibrated_on"], row["measured_on"]): f"{row[key]:.{digits}f} ± {row[error]:.{digits}f}"
+        for row in rows
+    }
+    lines = [{CORNER: name, **{on: cells[name, on] for on in names}} for name in names]
+    return tables.to_markdown(lines, [CORNER, *names])
+
+
+def _part(row: dict[str, Any]) -> str:
+    name = row["revision"] or Path(row["model"]).name
+    return "" if name == row["series"] else f"/{name}"
+
+
+def _quality(row: dict[str, Any]) -> str:
+    criterion = row["criterion"]
+    if row["ppl_increase_target"] is not None:
+        return f"{criterion} at PPL-{100 * row['ppl_increase_target']:g}%"
+    if row["activation_ratio_target"] is not None:
+        return f"{criterion} at the activation ratio {row['activation_ratio_target']:g}"
+    return f"{criterion} at {registry.load('criteria', criterion).KNOB.symbol} = {row['knob']:g}"
+
+
+def _config(
+    spec: MeasureSpec, checkpoints: Sequence[Checkpoint], texts: Sequence[NamedText]
+) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in settings_of(spec).items() if key != "text"},
+        "texts": {text.name: str(text.path) for text in texts},
+        "checkpoints": [str(checkpoint.source) for checkpoint in checkpoints],
+    }
