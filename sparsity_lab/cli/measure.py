@@ -128,6 +128,9 @@ def _compare(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, 
     from sparsity_lab.measure.compare import compare_criteria
 
     compare_criteria(spec, checkpoints, output=output, sweep=sweep, progress=progress())
+    from sparsity_lab.fitting.plots.criteria import draw_criteria
+
+    draw_criteria(output / "table.csv", output=output)
     if sweep:
         from sparsity_lab.fitting.plots.pareto import draw_sweep
 

@@ -49,7 +49,7 @@ def compare_criteria(
     Args:
         spec: its criterion does not matter; with `activation_ratio` all are compared at that ratio.
         checkpoints: which models.
-        output: gets `records/`, `table.csv`, `criteria.md` and, with `sweep`, `sweep.csv`.
+        output: gets `records/`, `table.csv`, `table.md`, `criteria.md` and, with `sweep`, `sweep.csv`.
         sweep: measure at a range of perplexity increases as well.
         progress: where to report.
 

@@ -131,7 +131,9 @@ def _next(
     below = max((p for p in points if p.value < target), key=lambda p: p.x, default=None)
     above = min((p for p in points if p.value >= target), key=lambda p: p.x, default=None)
     nearest = min(points, key=lambda p: abs(p.value - target))
-    step = LARGEST_STEP / 2
+    if above is None:  # the furthest along: where nothing is dropped yet the values say nothing of distance
+        nearest = below or nearest
+    step = LARGEST_STEP
     if nearest.value > 0:
         step = math.log(target / nearest.value) / slope
     wanted = nearest.x + min(max(step, -LARGEST_STEP), LARGEST_STEP)

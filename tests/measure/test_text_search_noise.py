@@ -85,6 +85,20 @@ def test_a_rise_below_the_target_everywhere_is_not_reached():
     assert all(-13.0 <= point.x <= 0.0 for point in root.points)
 
 
+def test_a_flat_start_is_left_behind():
+    """As with a quantile below a ReLU's share of zeros: nothing is dropped there and the loss does not move."""
+    root = find(
+        lambda x: 0.0 if x < 1.0 else math.exp(1.5 * (x - 2.0)) * TARGET,
+        target=TARGET,
+        start=-0.4,
+        ends=(-13.0, 9.0),
+        slope=Slope(1.5),
+        tolerance=lambda: 0.02 * TARGET,
+    )
+    assert root.reached
+    assert root.best.x == pytest.approx(2.0, abs=0.05)
+
+
 def test_a_rise_above_the_target_everywhere_ends_too():
     root = find(
         lambda x: 1.0,

@@ -10,7 +10,12 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
 
-RULES = {"fixed": "fixed knob", "ppl-increase": "own knob", "series": "one knob for the series"}
+RULES = {
+    "fixed": "fixed knob",
+    "ppl-increase": "own knob",
+    "activation-ratio": "ratio given",
+    "series": "one knob for the series",
+}
 
 
 def draw_table(table: Path, *, output: Path) -> list[Path]:

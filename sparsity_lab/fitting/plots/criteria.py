@@ -1,0 +1,70 @@
+"""All criteria side by side: activation ratio at equal perplexity, or perplexity rise at equal ratio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+
+SPREAD = 0.16  # of a row: how far apart the models' points stand
+INTERVAL = 1.96
+
+
+def draw_criteria(table: Path, *, output: Path) -> list[Path]:
+    """Draw `table.csv` of a comparison into `output/criteria.png` and `.svg`, the sparsest criterion on top."""
+    frame = pd.read_csv(table)
+    frame["criterion"] = frame["criterion"].astype(str)
+    given = (frame["rule"] == "activation-ratio").any()
+    if given:  # the exact zeros alone are no ratio one can ask for
+        frame = frame[frame["rule"] == "activation-ratio"].copy()
+    frame["value"] = 100 * (frame["ppl_ratio"] - 1) if given else frame["activation_ratio"]
+    frame["error"] = 100 * frame["loss_delta_se_nats"] if given else frame["activation_ratio_se"]
+    order = list(frame.groupby("criterion")["value"].mean().sort_values().index)
+    models = list(frame["series"].unique())
+    with styled():
+        drawn, (axes,) = figure(height=0.9 + 0.22 * len(order) + 0.1 * len(models))
+        for index, model in enumerate(models):
+            _points(axes, frame[frame["series"] == model], order, index=index, of=len(models))
+        axes.set_yticks(range(len(order)), order)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        if given:
+            ratio = frame["activation_ratio_target"].max()
+            axes.set_xlabel(f"perplexity rise at an activation ratio of {ratio:g} (%)")
+        else:
+            axes.set_xlim(left=0)
+            axes.set_xlabel(f"activation ratio at +{100 * frame['ppl_increase_target'].max():g} % perplexity")
+        if len(models) > 1:
+            drawn.legend(loc="outside upper center", ncols=min(len(models), 3), fontsize=6.5)
+        else:
+            axes.set_title(str(models[0]), loc="left")
+        return save(drawn, output / "criteria")
+
+
+def _points(axes: Axes, frame: pd.DataFrame, order: list[str], *, index: int, of: int) -> None:
+    offset = SPREAD * (index - (of - 1) / 2)
+    colour = COLOURS[index % len(COLOURS)]
+    places = [order.index(str(criterion)) + offset for criterion in frame["criterion"]]
+    axes.errorbar(
+        frame["value"],
+        places,
+        xerr=INTERVAL * frame["error"],
+        fmt=MARKERS[index % len(MARKERS)],
+        color=colour,
+        capsize=1.5,
+        elinewidth=0.7,
+        label=str(frame["series"].iloc[0]).removesuffix(".gguf"),
+    )
+    # Open markers: the number is flagged, see the table.
+    flagged = frame["flags"].notna()
+    axes.plot(
+        frame["value"][flagged],
+        [place for place, is_flagged in zip(places, flagged, strict=True) if is_flagged],
+        MARKERS[index % len(MARKERS)],
+        color=colour,
+        markerfacecolor="white",
+        zorder=3,
+    )
