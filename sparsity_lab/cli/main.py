@@ -6,13 +6,26 @@ Command files import nothing heavy at the top, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from sparsity_lab import __version__
-from sparsity_lab.cli import bench, bench_train, check, demo, density, evaluate, fit, ls, measure, train
+from sparsity_lab.cli import (
+    bench,
+    bench_train,
+    check,
+    demo,
+    density,
+    evaluate,
+    fit,
+    ls,
+    measure,
+    study,
+    train,
+)
 from sparsity_lab.errors import SparsityLabError
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ app.command("demo")(demo.command)
 app.command("train")(train.command)
 app.command("measure")(measure.command)
 app.command("fit")(fit.command)
+app.command("study")(study.command)
 app.command("check")(check.command)
 app.command("eval")(evaluate.command)
 app.command("ls")(ls.command)
@@ -52,6 +66,8 @@ def options(
     """Empirical sparsity and density laws of language models."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("sparsity_lab").setLevel(logging.ERROR if quiet else logging.INFO)
+    if quiet or not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # other libraries' bars, before these are imported
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ NAMES = ("series", "model")
 ACTIVATIONS = ("activation", "activation_function")
 # What else sets one quantity apart from another in a table of `measure`.
 QUANTITIES = ("criterion", "rule", "ppl_increase_target")
+DRELU = "drelu"
 OWN_KNOB = "ppl-increase"
 FIXED_KNOB = "fixed"
 SIZES = ("params_nonembedding", "params_total", "parameters")
@@ -106,7 +107,6 @@ class _Resolved:
     y: str
     se: str | None
     group: tuple[str, ...]
-    activation: str | None
 
     @property
     def in_tokens(self) -> bool:
@@ -154,7 +154,7 @@ def _columns(header: list[str], mapping: Columns, path: Path) -> _Resolved:
         group: tuple[str, ...] = (mapping.group,)
     else:
         group = _default_group(header, mapping, activation, path)
-    return _Resolved(x, y, se, group, activation)
+    return _Resolved(x, y, se, group)
 
 
 def _default_group(
@@ -193,10 +193,9 @@ def _row(raw: dict[str, str | None], line: int, columns: _Resolved, path: Path) 
     if "rule" in columns.group:
         # One knob makes one curve, unless each checkpoint has a knob of its own by the rule.
         group += ("" if raw.get("rule") == OWN_KNOB else (raw.get("knob") or "").strip(),)
-    activation = (raw.get(columns.activation) or "").strip().lower() if columns.activation else None
     size = _optional(raw, _first(SIZES, raw)) or nominal_size(" ".join(group))
     ratio = _optional(raw, SHAPE if SHAPE in raw else None)
-    return _Row(line, group, activation or None, x / 1e9 if columns.in_tokens else x, y, error, size, ratio,
+    return _Row(line, group, kind_of(raw), x / 1e9 if columns.in_tokens else x, y, error, size, ratio,
                 quantity)  # fmt: skip
 
 
@@ -205,6 +204,13 @@ def _quantity(raw: dict[str, str | None], columns: _Resolved) -> tuple[str, ...]
     named = [(raw.get(column) or "").strip() for column in columns.group if column in QUANTITIES]
     fixed = "rule" in columns.group and raw.get("rule") == FIXED_KNOB
     return (*named, (raw.get("knob") or "").strip()) if fixed else tuple(named)
+
+
+def kind_of(raw: Mapping[str, str | None]) -> str | None:
+    """The activation of a row, lower case; dReLU's config calls its function relu, its architecture tells."""
+    named = _first(ACTIVATIONS, raw)
+    word = (raw.get(named) or "").strip().lower() if named else ""
+    return DRELU if (raw.get("architecture") or "").startswith(DRELU) else word or None
 
 
 def nominal_size(text: str) -> float | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
@@ -24,8 +24,10 @@ from sparsity_lab.ladder.sections import build, check_keys, mapping
 from sparsity_lab.ladder.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
 from sparsity_lab.ladder.training_section import TrainingSection
 
+Parsed = TypeVar("Parsed", covariant=True)
 FOLDER = Path(__file__).parent / "configs"
-_KEYS = ("name", "seed", "data", "tokenizer", "model", "training", "runs")
+# `measure` and `fit` are read by `study_config`: what a ladder is does not depend on them.
+_KEYS = ("name", "seed", "data", "tokenizer", "model", "training", "runs", "measure", "fit")
 _NAME_WORDS = {
     "activation": "{}",
     "gated": "{}",
@@ -71,13 +73,30 @@ def load_config(name: str | Path) -> LadderConfig:
         SparsityLabError: no such file, no YAML, an unknown key (the nearest is named), a value of the wrong
             type, or an impossible model.
     """
+    return read_config(name, parse_config)
+
+
+class Parse(Protocol[Parsed]):
+    """Turns the plain values of a config into what they stand for."""
+
+    def __call__(self, content: Mapping[str, Any], *, default_name: str) -> Parsed:
+        """Parse; `default_name` is for a config that has none of its own."""
+        ...
+
+
+def read_config(name: str | Path, parse: Parse[Parsed]) -> Parsed:
+    """Read a YAML file, or a bundled config by name, and parse it; mistakes are told with the file's name.
+
+    Raises:
+        SparsityLabError: no such file, no YAML, or what `parse` refuses.
+    """
     path = find_config(str(name))
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SparsityLabError(f"Cannot read the config {path}", why=str(error)) from error
     try:
-        return parse_config(mapping(content, where="the config"), default_name=path.stem)
+        return parse(mapping(content, where="the config"), default_name=path.stem)
     except SparsityLabError as error:
         raise SparsityLabError(f"{path}: {error.what}", why=error.why, fix=error.fix) from error
 

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+IDENTITY = "run.json"
 _LONGEST_EAGER_WINDOW = 256
 
 
@@ -210,24 +211,49 @@ def _about(spec: RunSpec, data: PreparedData, step: int) -> dict[str, object]:
     }
 
 
+def checkpoints_of(spec: RunSpec, *, output: Path) -> dict[int, Path]:
+    """Step -> directory of the whole checkpoints of a run; none where it was never begun.
+
+    Raises:
+        SparsityLabError: the directory holds another run.
+    """
+    found = _identity(output)
+    if found is None:
+        return {}
+    if found.get("spec") != json.loads(json.dumps(spec.as_dict())):
+        raise _another_run(output)
+    return checkpoints.finished(output)
+
+
 def _claim(output: Path, spec: RunSpec, data: PreparedData) -> None:
     """Write the run's identity, or make sure that the directory holds this very run."""
     identity = {"spec": spec.as_dict(), "tokens_sha256": data.train_sha256}
-    path = records.prepare_output(output) / "run.json"
-    if not path.exists():
+    found = _identity(records.prepare_output(output))
+    if found is None:
         if ranks.is_main():
-            records.write_json(path, {**identity, "provenance": provenance()})
+            records.write_json(output / IDENTITY, {**identity, "provenance": provenance()})
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {output}") from error
     if {key: found.get(key) for key in identity} != json.loads(json.dumps(identity)):
-        raise SparsityLabError(
-            f"{output} holds a run of another configuration",
-            why="Its shape, training, seed or tokens differ from what is asked",
-            fix="Name another directory with --output, or remove this one",
-        )
+        raise _another_run(output)
+
+
+def _identity(output: Path) -> dict[str, Any] | None:
+    """What run.json says, or None where there is none."""
+    path = output / IDENTITY
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {output}") from error
+
+
+def _another_run(output: Path) -> SparsityLabError:
+    return SparsityLabError(
+        f"{output} holds a run of another configuration",
+        why="Its shape, training, seed or tokens differ from what is asked",
+        fix="Name another directory with --output, or remove this one",
+    )
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.laws._law import Array, Law, Variable
 
 SMALL: dict[str, Any] = {"fontsize": 6, "handlelength": 1.2, "labelspacing": 0.3}
+MANY, LEGEND_LINE_INCHES = 8, 0.115
 AHEAD = 3.0  # curves are drawn to three times the largest x
 SHEET_WIDTH_INCHES = 7.0
 BLUE, RED, GREEN, BLACK = style.COLOURS[0], style.COLOURS[1], style.COLOURS[2], style.COLOURS[-1]
@@ -45,15 +46,20 @@ def sheet(result: FitResult, stem: Path) -> list[Path]:
 def overview(results: Sequence[FitResult], stem: Path) -> list[Path]:
     """Write all series in one figure, one panel a law."""
     laws = list(dict.fromkeys(result.law.name for result in results))
+    groups = [[result for result in results if result.law.name == law] for law in laws]
+    # A long legend stands below its panel, which grows by its lines.
+    extra = [LEGEND_LINE_INCHES * (len(group) / 2 + 2) if len(group) > MANY else 0.0 for group in groups]
     with style.styled():
-        drawn, panels = style.figure(len(laws), 1, height=2.5 * len(laws))
-        for axes, law in zip(panels, laws, strict=True):
-            chosen = [result for result in results if result.law.name == law]
+        drawn, panels = style.figure(len(laws), 1, height=2.5 * len(laws) + sum(extra))
+        for axes, chosen in zip(panels, groups, strict=True):
             for i, result in enumerate(chosen):
                 _one_of_many(axes, result, i)
             axes.set_title(_formula(chosen[0].law))
             _label(axes, chosen[0])
-            _clear_legend(axes)
+            if len(chosen) > MANY:
+                axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.2), **SMALL)
+            else:
+                _clear_legend(axes)
         return style.save(drawn, stem)
 
 
@@ -85,7 +91,8 @@ def _formula(law: Law) -> str:
 
 def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
     colour = style.COLOURS[i % len(style.COLOURS)]
-    marker = style.MARKERS[i % len(style.MARKERS)]
+    # After a round of colours the markers move on by one, so that no two series look alike.
+    marker = style.MARKERS[(i + i // len(style.COLOURS)) % len(style.MARKERS)]
     axes.plot(
         result.series.x,
         result.series.y,

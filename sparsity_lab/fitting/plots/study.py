@@ -1,0 +1,130 @@
+"""A study's figures: the two rules side by side, all runs under every rule, and the width-depth ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.study import selection
+from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve, rule_words
+from sparsity_lab.fitting.study.shapes import Shaped
+
+HALF = 1.96
+ALL_WIDTH_INCHES = 7.0
+
+
+def two_rules(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> list[Path]:
+    """ReLU above SiLU (or whatever the activations with most sizes are); colour is size, filled the series rule."""
+    both = [curve for curve in curves if curve.rule in (SERIES, OWN)]
+    kinds = _most_sizes(both)
+    with styled():
+        drawn, panels = figure(len(kinds), 1, height=0.55 + 1.75 * len(kinds))
+        for axes, kind in zip(panels, kinds, strict=True):
+            family = selection.one_a_size(selection.of(both, rule=SERIES, activation=kind))
+            names = [curve.run for curve in family]
+            for curve in selection.of(both, activation=kind):
+                if curve.run in names:
+                    _one_rule(axes, curve, names.index(curve.run))
+            _tokens_axis(axes, label=kind is kinds[-1])
+            axes.set_ylabel(f"activation ratio, {kind}")
+            sizes = [
+                Line2D([], [], color=COLOURS[i % len(COLOURS)], label=_size(c)) for i, c in enumerate(family)
+            ]
+            axes.legend(handles=sizes, loc="best", handlelength=1.2, labelspacing=0.3, title="parameters",
+                        title_fontsize=6, fontsize=6)  # fmt: skip
+        drawn.legend(
+            handles=_rule_handles(ppl_increase), loc="outside upper center", ncols=2, handlelength=2.4
+        )
+        return save(drawn, stem)
+
+
+def all_runs(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> list[Path]:
+    """Every run, one panel a rule; colour is the activation."""
+    rules, kinds = selection.rules(curves), selection.activations(curves)
+    with styled():
+        drawn, panels = figure(1, len(rules), width=ALL_WIDTH_INCHES, height=2.8)
+        for axes, rule in zip(panels, rules, strict=True):
+            for curve in selection.of(curves, rule=rule):
+                i = kinds.index(curve.activation)
+                axes.plot(curve.tokens_per_parameter, curve.ratio, color=COLOURS[i % len(COLOURS)], linewidth=0.8,
+                          marker=MARKERS[i % len(MARKERS)], markersize=2)  # fmt: skip
+            _tokens_axis(axes)
+            axes.set_title(rule_words(rule, ppl_increase=ppl_increase))
+        top = max(axes.get_ylim()[1] for axes in panels)
+        for axes in panels:
+            axes.set_ylim(0, top)
+        panels[0].set_ylabel("activation ratio")
+        handles = [
+            Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=kind)
+            for i, kind in enumerate(kinds)
+        ]
+        drawn.legend(handles=handles, loc="outside lower center", ncols=len(kinds))
+        return save(drawn, stem)
+
+
+def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) -> list[Path]:
+    """The ratio against d/L at equal tokens, one line a rule, 95 % bars."""
+    rules = list(dict.fromkeys(one.rule for one in shapes))
+    with styled():
+        drawn, (axes,) = figure(height=2.7)
+        for i, rule in enumerate(rules):
+            own = [one for one in shapes if one.rule == rule]
+            axes.errorbar(
+                [one.width_depth_ratio for one in own], [one.activation_ratio for one in own],
+                yerr=[HALF * one.activation_ratio_se for one in own], color=COLOURS[i], marker=MARKERS[i],
+                capsize=1.5, elinewidth=0.7, linewidth=0.8, label=rule_words(rule, ppl_increase=ppl_increase),
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("width-depth ratio, hidden size / layers")
+        axes.set_ylabel(f"activation ratio, {shapes[0].activation}")
+        drawn.legend(loc="outside upper center", ncols=2, fontsize=6, handlelength=1.6)
+        return save(drawn, stem)
+
+
+def _most_sizes(curves: Sequence[Curve]) -> list[str]:
+    """ReLU and SiLU where they are, otherwise the one or two activations with most sizes."""
+    kinds = selection.activations(curves)
+    known: list[str] = [kind for kind in kinds if kind in ("relu", "silu")]
+    by_sizes = sorted(
+        kinds, key=lambda kind: -len(selection.sizes(selection.of(curves, rule=SERIES, activation=kind)))
+    )
+    return known or by_sizes[:2]
+
+
+def _one_rule(axes: Axes, curve: Curve, i: int) -> None:
+    series = curve.rule == SERIES
+    colour = COLOURS[i % len(COLOURS)]
+    axes.errorbar(
+        curve.tokens_per_parameter, curve.ratio, yerr=HALF * curve.se, color=colour, marker="o" if series else "s",
+        markersize=2.8, markerfacecolor=colour if series else "white", linestyle="-" if series else "--",
+        linewidth=0.9, elinewidth=0.5, capsize=1.2,
+    )  # fmt: skip
+
+
+def _rule_handles(ppl_increase: float) -> list[Line2D]:
+    return [
+        Line2D([], [], color="#444444", marker="o", label=rule_words(SERIES)),
+        Line2D([], [], color="#444444", marker="s", linestyle="--", markerfacecolor="white",
+               label=rule_words(OWN, ppl_increase=ppl_increase).replace(" perplexity", " PPL")),
+    ]  # fmt: skip
+
+
+def _tokens_axis(axes: Axes, *, label: bool = True) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if label:
+        axes.set_xlabel("tokens per parameter")
+
+
+def _size(curve: Curve) -> str:
+    return str(EngFormatter(places=2, sep="")(float(f"{curve.parameters:.2g}")))

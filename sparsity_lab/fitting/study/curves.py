@@ -1,0 +1,154 @@
+"""Reads the tables of `sparsity-lab measure` into curves: one run under one rule."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.series import kind_of
+from sparsity_lab.laws._law import Array
+
+SERIES, OWN, FIXED = "series", "ppl-increase", "fixed"
+NUMBERS = (
+    "trained_tokens", "activation_ratio", "knob", "loss_dense_nats", "ppl_ratio", "params_nonembedding",
+    "hidden_size", "layers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run under one rule; arrays of shape (checkpoints,), in order of tokens.
+
+    Attributes:
+        run: its name. activation: relu, silu, ...; `-plain` behind it where the network has no gate.
+        rule: `series`, `ppl-increase` or `fixed-C` with the CETT C.
+        parameters: without embeddings. hidden_size, layers: d and L.
+        tokens: trained. ratio, se: activation ratio and its standard error (0 where unknown).
+        knob: of each checkpoint. loss_nats: dense, on the text measured on. ppl_ratio: sparse over dense.
+    """
+
+    run: str
+    activation: str
+    rule: str
+    parameters: float
+    hidden_size: int
+    layers: int
+    tokens: Array
+    ratio: Array
+    se: Array
+    knob: Array
+    loss_nats: Array
+    ppl_ratio: Array
+
+    @property
+    def width_depth_ratio(self) -> float:
+        """d / L."""
+        return self.hidden_size / self.layers
+
+    @property
+    def tokens_per_parameter(self) -> Array:
+        """Tokens over non-embedding parameters."""
+        return np.asarray(self.tokens / self.parameters)
+
+    @property
+    def shape(self) -> tuple[int, int, float]:
+        """What runs that differ in their activation alone have in common."""
+        return self.hidden_size, self.layers, self.parameters
+
+    def at_tokens(self, tokens: float) -> tuple[float, float] | None:
+        """Ratio and its standard error, linear in ln tokens between checkpoints; None outside their range."""
+        return between(np.log(self.tokens), self.ratio, self.se, math.log(tokens))
+
+
+def between(x: Array, y: Array, se: Array, at: float) -> tuple[float, float] | None:
+    """y at a place between points, linear, with its standard error; None outside, a last digit's slack given.
+
+    Errors of neighbouring checkpoints come from the same text: taken as fully correlated, the larger bound.
+    """
+    order = np.argsort(x, kind="stable")
+    x, y, se = x[order], y[order], se[order]
+    slack = 1e-9 * max(abs(float(x[0])), abs(float(x[-1])), 1.0)
+    if not x[0] - slack <= at <= x[-1] + slack:
+        return None
+    return float(np.interp(at, x, y)), float(np.interp(at, x, se))
+
+
+def rule_words(rule: str, *, ppl_increase: float = 0.01) -> str:
+    """A rule as a reader knows it."""
+    if rule == SERIES:
+        return "one CETT for the series"
+    if rule == OWN:
+        return f"own CETT at +{100 * ppl_increase:g} % perplexity"
+    return f"CETT fixed at {rule.removeprefix(FIXED + '-')}"
+
+
+def read_curves(tables: Sequence[Path]) -> list[Curve]:
+    """Curves of all tables, in their order: rule by rule within a run.
+
+    Raises:
+        SparsityLabError: a table cannot be read, lacks a column, or has a number that is none; the row is named.
+    """
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for path in tables:
+        for row in _rows(path):
+            groups.setdefault((row["series"], _rule(row)), []).append(row)
+    return [_curve(run, rule, rows) for (run, rule), rows in groups.items()]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            header, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+    wanted = ("series", "rule", "activation_function", *NUMBERS)
+    if missing := [name for name in wanted if name not in header]:
+        raise SparsityLabError(
+            f"{path}: row 1 has no column {missing[0]!r}", why="It is no table of `sparsity-lab measure`"
+        )
+    for line, row in enumerate(rows, start=2):
+        for name in NUMBERS:
+            if not _positive(row[name]):
+                raise SparsityLabError(
+                    f"{path}: row {line}, column {name!r}: {row[name]!r}", why="That is no positive number"
+                )
+    return rows
+
+
+def _positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except (TypeError, ValueError):
+        return False
+
+
+def _rule(row: dict[str, str]) -> str:
+    return f"{FIXED}-{float(row['knob']):g}" if row["rule"] == FIXED else row["rule"]
+
+
+def _curve(run: str, rule: str, rows: list[dict[str, str]]) -> Curve:
+    rows = sorted(rows, key=lambda row: float(row["trained_tokens"]))
+    column = {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
+    first = rows[0]
+    plain = "-plain" if first.get("gated") == "false" else ""
+    return Curve(
+        run=run,
+        activation=(kind_of(first) or "unknown") + plain,
+        rule=rule,
+        parameters=float(column["params_nonembedding"][0]),
+        hidden_size=int(column["hidden_size"][0]),
+        layers=int(column["layers"][0]),
+        tokens=column["trained_tokens"],
+        ratio=column["activation_ratio"],
+        se=np.array([float(row.get("activation_ratio_se") or 0.0) for row in rows]),
+        knob=column["knob"],
+        loss_nats=column["loss_dense_nats"],
+        ppl_ratio=column["ppl_ratio"],
+    )

@@ -1,0 +1,115 @@
+"""Activations compared at equal loss: the ratio of each run, interpolated where its dense loss is the same.
+
+Runs of one shape are compared, on the text they were all measured on, so that the loss axis is common to
+them. The ratio is linear in loss between checkpoints. Errors are those of the ratios; one run an activation
+says nothing about how another seed would come out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from sparsity_lab.fitting.study import selection
+from sparsity_lab.fitting.study.curves import Curve, between
+
+LEVELS = (0.0, 0.5, 1.0)  # of the losses both have, from the highest to the lowest
+SPARSER, DENSER, TIED = "sparser", "denser", "not told apart"
+HALF = float(norm.ppf(0.975))
+
+
+@dataclass(frozen=True)
+class AtLoss:
+    """One activation at a loss all of its group have. `tokens` it needed to get there."""
+
+    parameters: float
+    rule: str
+    loss_nats: float
+    activation: str
+    run: str
+    ratio: float
+    se: float
+    tokens: float
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Another activation less the reference, at one loss, with its 95 % interval."""
+
+    parameters: float
+    rule: str
+    loss_nats: float
+    reference: str
+    other: str
+    reference_ratio: float
+    other_ratio: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What the reference is beside the other."""
+        return SPARSER if self.low > 0 else DENSER if self.high < 0 else TIED
+
+
+def at_lowest_common_loss(curves: Sequence[Curve]) -> list[AtLoss]:
+    """Every activation of every group of twins, rule by rule, at the lowest loss all of the group reached."""
+    found = []
+    for rule in selection.rules(curves):
+        for group in selection.twins(selection.of(curves, rule=rule)):
+            levels = common_losses(group)
+            for curve in group:
+                found += [_at(curve, level) for level in levels[-1:]]
+    return found
+
+
+def versus(curves: Sequence[Curve], *, reference: str) -> list[Versus]:
+    """Every other activation against the reference, twin by twin, along the losses both have."""
+    found = []
+    for rule in selection.rules(curves):
+        for group in selection.twins(selection.of(curves, rule=rule)):
+            own = [curve for curve in group if curve.activation == reference]
+            others = [curve for curve in group if curve.activation != reference]
+            found += [
+                _pair(own[0], other, loss)
+                for other in others
+                if own
+                for loss in common_losses([own[0], other])
+            ]
+    return found
+
+
+def common_losses(curves: Sequence[Curve]) -> list[float]:
+    """Losses, highest first, that lie inside the range of every curve; none where their ranges do not meet."""
+    high = min(float(curve.loss_nats.max()) for curve in curves)
+    low = max(float(curve.loss_nats.min()) for curve in curves)
+    return [high + share * (low - high) for share in LEVELS] if low < high else []
+
+
+def _at(curve: Curve, loss: float) -> AtLoss:
+    ratio, se = _ratio(curve, loss)
+    order = np.argsort(curve.loss_nats, kind="stable")
+    ln_tokens = np.interp(loss, curve.loss_nats[order], np.log(curve.tokens)[order])
+    return AtLoss(
+        curve.parameters, curve.rule, loss, curve.activation, curve.run, ratio, se, float(np.exp(ln_tokens))
+    )
+
+
+def _pair(one: Curve, other: Curve, loss: float) -> Versus:
+    (ratio, se), (other_ratio, other_se) = _ratio(one, loss), _ratio(other, loss)
+    gap, half = other_ratio - ratio, HALF * math.hypot(se, other_se)
+    return Versus(
+        one.parameters, one.rule, loss, one.activation, other.activation, ratio, other_ratio, gap,
+        gap - half, gap + half,
+    )  # fmt: skip
+
+
+def _ratio(curve: Curve, loss: float) -> tuple[float, float]:
+    found = between(curve.loss_nats, curve.ratio, curve.se, loss)
+    assert found is not None, "losses are taken inside the range of every curve"
+    return found

@@ -1,0 +1,136 @@
+"""How the ratio depends on size: of the limits that are identified, and of values at equal tokens a parameter.
+
+A limit is an extrapolation and often not identified; the value at equal tokens per parameter is measured. Both
+are put against ln N, one run a size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsity_lab.fitting.study import selection, trends
+from sparsity_lab.fitting.study.curves import FIXED, Curve
+from sparsity_lab.fitting.study.trends import Trend
+
+NOT_IDENTIFIED = "not identified"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the laws say of one run: the law, its verdict, its limit with a 95 % interval (None: open)."""
+
+    law: str
+    verdict: str
+    reason: str
+    bound: str | None
+    limit: float | None
+    low: float | None
+    high: float | None
+    best: str
+    ties: tuple[str, ...]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the data bound the limit on both sides."""
+        return self.verdict != NOT_IDENTIFIED and None not in (self.limit, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Sized:
+    """One size: its value at the common tokens per parameter, and its limit where there is one."""
+
+    rule: str
+    activation: str
+    run: str
+    parameters: float
+    tokens_per_parameter: float
+    ratio: float
+    se: float
+    fitted: Fitted | None
+
+
+@dataclass(frozen=True)
+class AgainstSize:
+    """Slopes against ln N with 95 % intervals; `limits` over the sizes whose limit is bounded."""
+
+    rule: str
+    activation: str
+    sizes: int
+    tokens_per_parameter: float
+    values: Trend
+    limits: Trend
+
+
+def fits_of(entries: Sequence[Mapping[str, Any]], curves: Sequence[Curve]) -> dict[tuple[str, str], Fitted]:
+    """(run, rule) -> what fits.json says of it; `sparsity-lab fit` names a series by its run, or run and rule."""
+    found = {}
+    for curve in curves:
+        for entry in entries:
+            own = str(entry["series"])
+            if (
+                own == curve.run
+                if curve.rule.startswith(FIXED)
+                else own.startswith(f"{curve.run}-{curve.rule}")
+            ):
+                found[curve.run, curve.rule] = _fitted(entry)
+    return found
+
+
+def sized(curves: Sequence[Curve], fits: Mapping[tuple[str, str], Fitted]) -> list[Sized]:
+    """One run a size for every rule and activation, at the most tokens a parameter that all sizes have."""
+    found = []
+    for rule in selection.rules(curves):
+        for activation in selection.activations(curves):
+            family = selection.one_a_size(selection.of(curves, rule=rule, activation=activation))
+            if len(family) < 2:
+                continue
+            mark = min(float(curve.tokens_per_parameter[-1]) for curve in family)
+            for curve in family:
+                if (at := curve.at_tokens(mark * curve.parameters)) is not None:
+                    fitted = fits.get((curve.run, rule))
+                    found.append(Sized(rule, activation, curve.run, curve.parameters, mark, *at, fitted))
+    return found
+
+
+def against_size(sizes: Sequence[Sized]) -> list[AgainstSize]:
+    """The slopes of all rules and activations with three sizes or more."""
+    groups: dict[tuple[str, str], list[Sized]] = {}
+    for one in sizes:
+        groups.setdefault((one.rule, one.activation), []).append(one)
+    return [_against(own) for own in groups.values() if len(own) >= trends.FEWEST]
+
+
+def _against(own: Sequence[Sized]) -> AgainstSize:
+    first = own[0]
+    values = trends.line(
+        np.log([one.parameters for one in own]),
+        np.array([one.ratio for one in own]),
+        np.array([one.se for one in own]),
+    )
+    sure = [(one.parameters, one.fitted) for one in own if one.fitted is not None and one.fitted.bounded]
+    limits = trends.line(
+        np.log(np.array([n for n, _ in sure])),
+        np.array([fit.limit for _, fit in sure], dtype=float),
+        np.array([((fit.high or 0.0) - (fit.low or 0.0)) / 3.92 for _, fit in sure]),
+    )
+    return AgainstSize(first.rule, first.activation, len(own), first.tokens_per_parameter, values, limits)
+
+
+def _fitted(entry: Mapping[str, Any]) -> Fitted:
+    limit = entry["coefficients"].get("A0") or entry["coefficients"].get("P") or {}
+    rivals = entry["rivals"]
+    return Fitted(
+        law=str(entry["law"]),
+        verdict=str(entry["verdict"]),
+        reason=str(entry["reason"]),
+        bound=entry["bound"],
+        limit=limit.get("value"),
+        low=limit.get("low"),
+        high=limit.get("high"),
+        best=str(rivals["best_by_aicc"]),
+        ties=tuple(rivals["aicc_ties"]),
+    )

@@ -1,0 +1,66 @@
+"""Which runs answer which question, found from their sizes and shapes rather than from their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sparsity_lab.fitting.study.curves import Curve
+
+SAME_SIZE = 1.5  # parameters within this factor count as one size
+
+
+def rules(curves: Sequence[Curve]) -> list[str]:
+    """All rules, in their order."""
+    return list(dict.fromkeys(curve.rule for curve in curves))
+
+
+def activations(curves: Sequence[Curve]) -> list[str]:
+    """All activations, in their order."""
+    return list(dict.fromkeys(curve.activation for curve in curves))
+
+
+def of(curves: Sequence[Curve], *, rule: str | None = None, activation: str | None = None) -> list[Curve]:
+    """The curves of a rule, an activation, or both."""
+    return [
+        curve for curve in curves if rule in (None, curve.rule) and activation in (None, curve.activation)
+    ]
+
+
+def sizes(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Curves of one size together, smallest first; a size spans at most a factor `SAME_SIZE`."""
+    found: list[list[Curve]] = []
+    for curve in sorted(curves, key=lambda curve: curve.parameters):
+        if found and curve.parameters <= SAME_SIZE * found[-1][0].parameters:
+            found[-1].append(curve)
+        else:
+            found.append([curve])
+    return found
+
+
+def one_a_size(curves: Sequence[Curve]) -> list[Curve]:
+    """Of each size the run trained on most tokens: the family along which size alone is meant to change.
+
+    Where several runs of one size differ in shape, the longest is the one the ladder treats as its main run.
+    """
+    return [max(group, key=lambda curve: float(curve.tokens[-1])) for group in sizes(curves)]
+
+
+def shapes(curves: Sequence[Curve]) -> list[Curve]:
+    """The largest group of one size and activation with different width-depth ratios, by ratio; may be empty."""
+    groups = [
+        group
+        for activation in activations(curves)
+        for group in sizes(of(curves, activation=activation))
+        if len({curve.width_depth_ratio for curve in group}) == len(group)
+    ]
+    best = max(groups, key=len, default=[])
+    return sorted(best, key=lambda curve: curve.width_depth_ratio) if len(best) > 2 else []
+
+
+def twins(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Groups of runs of one shape that differ in their activation."""
+    groups: dict[tuple[int, int, float], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault(curve.shape, []).append(curve)
+    several = [group for group in groups.values() if len({curve.activation for curve in group}) > 1]
+    return sorted(several, key=lambda group: group[0].parameters)

@@ -1,0 +1,80 @@
+"""Activation ratio against the width-depth ratio at one size, at the tokens all shapes have reached."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sparsity_lab.fitting import families
+from sparsity_lab.fitting.families import Bottleneck
+from sparsity_lab.fitting.study import selection
+from sparsity_lab.fitting.study.curves import Curve
+
+FEWEST = 5  # shapes, below which a bend cannot be told from a line
+COLUMNS = (
+    "rule", "run", "activation", "width_depth_ratio", "activation_ratio", "activation_ratio_se", "tokens",
+    "parameters",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A shape's ratio at the common tokens; a row of shapes.csv."""
+
+    rule: str
+    run: str
+    activation: str
+    width_depth_ratio: float
+    activation_ratio: float
+    activation_ratio_se: float
+    tokens: float
+    parameters: float
+
+
+def at_common_tokens(curves: Sequence[Curve]) -> list[Shaped]:
+    """The shapes of one size and activation under every rule, at the most tokens all of them have seen."""
+    found = []
+    for rule in selection.rules(curves):
+        group = selection.shapes(selection.of(curves, rule=rule))
+        tokens = min((float(curve.tokens[-1]) for curve in group), default=0.0)
+        for curve in group:
+            if (at := curve.at_tokens(tokens)) is not None:
+                found.append(
+                    Shaped(
+                        rule,
+                        curve.run,
+                        curve.activation,
+                        curve.width_depth_ratio,
+                        *at,
+                        tokens,
+                        curve.parameters,
+                    )
+                )
+    return found
+
+
+def bottleneck(shapes: Sequence[Shaped]) -> Bottleneck | None:
+    """Flat, straight, or linear then flat, by F-tests; None with fewer shapes than can tell."""
+    if len(shapes) < FEWEST:
+        return None
+    ratios = np.array([one.width_depth_ratio for one in shapes])
+    values = np.array([one.activation_ratio for one in shapes])
+    errors = np.array([one.activation_ratio_se for one in shapes])
+    return families.width_depth(ratios, values, se=errors if np.all(errors > 0) else None)
+
+
+def rows(shapes: Sequence[Shaped]) -> list[dict[str, object]]:
+    """Rows of shapes.csv."""
+    return [asdict(one) for one in shapes]
+
+
+def enough(table: Path) -> bool:
+    """Whether shapes.csv holds enough shapes for the width-depth law."""
+    with table.open(newline="", encoding="utf-8") as stream:
+        counted = Counter(row.get("rule") for row in csv.DictReader(stream))
+    return max(counted.values(), default=0) >= FEWEST

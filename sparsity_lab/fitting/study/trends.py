@@ -1,0 +1,137 @@
+"""Slopes of the activation ratio against ln tokens, with intervals: which way a curve goes, and where.
+
+A straight line in ln D by weighted least squares; weights 1/se^2. Checkpoints of one run are measured on one
+text, so their errors are correlated and the slope's true error is smaller: the interval is on the safe side.
+Scatter beyond the errors (chi-square over its degrees of freedom above 1, curvature included) widens it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.stats import t as student
+
+from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve
+from sparsity_lab.laws._law import Array
+
+RISES, FALLS, LEVEL, SHORT = "rises", "falls", "not told from level", "too few checkpoints"
+AGREE, DISAGREE, OPEN = "agree", "disagree", "undecided"
+FEWEST = 3
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A slope per factor e of tokens with its 95 % interval, NaN where there are too few points."""
+
+    points: int
+    slope: float
+    low: float
+    high: float
+
+    @property
+    def way(self) -> str:
+        """Rises or falls where the interval excludes zero."""
+        if math.isnan(self.low):
+            return SHORT
+        return RISES if self.low > 0 else FALLS if self.high < 0 else LEVEL
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a run under both rules.
+
+    Attributes:
+        run, activation, parameters: which run. low, high: edges in tokens per parameter.
+        trends: rule -> its slope there. difference: own less series, with its interval.
+    """
+
+    run: str
+    activation: str
+    parameters: float
+    low: float
+    high: float
+    trends: dict[str, Trend]
+    difference: Trend
+
+    @property
+    def verdict(self) -> str:
+        """Whether both rules go the same way, each beyond its error."""
+        return together(self.trends[SERIES], self.trends[OWN])
+
+
+def line(x: Array, y: Array, se: Array | None = None) -> Trend:
+    """The slope of y against x.
+
+    Args:
+        x: shape (n,). y: shape (n,).
+        se: standard errors of y, shape (n,); None, or any not above zero, for equal weights whose size
+            the scatter alone decides.
+    """
+    n = len(x)
+    if n < FEWEST or np.ptp(x) == 0:
+        return Trend(n, math.nan, math.nan, math.nan)
+    if np.ptp(y) == 0:
+        return Trend(n, 0.0, 0.0, 0.0)
+    known = se is not None and bool(np.all(se > 0))
+    weights = 1.0 / se**2 if known and se is not None else np.ones(n)
+    centre = float(weights @ x / weights.sum())
+    spread = float(weights @ (x - centre) ** 2)
+    slope = float(weights @ ((x - centre) * y) / spread)
+    residuals = y - float(weights @ y / weights.sum()) - slope * (x - centre)
+    scatter = float(weights @ residuals**2) / (n - 2)
+    error = math.sqrt((max(scatter, 1.0) if known else scatter) / spread)
+    half = float(student.ppf(0.5 + CONFIDENCE / 2, n - 2)) * error
+    return Trend(n, slope, slope - half, slope + half)
+
+
+def trend(curve: Curve) -> Trend:
+    """The slope of a whole run's activation ratio per factor e of tokens."""
+    return line(np.log(curve.tokens), curve.ratio, curve.se)
+
+
+def knob_trend(curve: Curve) -> Trend:
+    """The slope of ln c against ln tokens, from its scatter."""
+    return line(np.log(curve.tokens), np.log(curve.knob))
+
+
+def segments(curves: Sequence[Curve], edges: Sequence[float]) -> list[Segment]:
+    """Every run between every two edges (tokens per parameter) where both rules have enough checkpoints."""
+    by_run: dict[str, dict[str, Curve]] = {}
+    for curve in curves:
+        by_run.setdefault(curve.run, {})[curve.rule] = curve
+    found = []
+    for run, own in by_run.items():
+        if SERIES not in own or OWN not in own:
+            continue
+        for low, high in pairwise(edges):
+            slopes = {rule: _within(curve, low, high) for rule, curve in own.items()}
+            if slopes[SERIES].way != SHORT and slopes[OWN].way != SHORT:
+                first = own[SERIES]
+                gap = _gap(slopes[OWN], slopes[SERIES])
+                found.append(Segment(run, first.activation, first.parameters, low, high, slopes, gap))
+    return found
+
+
+def together(one: Trend, other: Trend) -> str:
+    """Whether two slopes have the same sign, each beyond its error."""
+    ways = {one.way, other.way}
+    if ways & {LEVEL, SHORT}:
+        return OPEN
+    return AGREE if len(ways) == 1 else DISAGREE
+
+
+def _within(curve: Curve, low: float, high: float) -> Trend:
+    inside = (curve.tokens_per_parameter >= low) & (curve.tokens_per_parameter <= high)
+    return line(np.log(curve.tokens[inside]), curve.ratio[inside], curve.se[inside])
+
+
+def _gap(one: Trend, other: Trend) -> Trend:
+    """The difference of two slopes; their half-widths added in squares."""
+    gap = one.slope - other.slope
+    half = math.hypot(one.high - one.slope, other.high - other.slope)
+    return Trend(min(one.points, other.points), gap, gap - half, gap + half)
