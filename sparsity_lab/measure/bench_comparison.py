@@ -32,6 +32,7 @@ class Row:
         question: what was asked: `PPL-1%` or `c = 0.1`.
         path: whose algorithm.
         seconds: wall time.
+        cpu_seconds: processor time of all threads, which other work on the machine hardly moves.
         forward_passes: over the whole text.
         products: float32 products [tokens, F] x [F, d] of one layer, besides those of the forward passes.
         syncs: times the search for thresholds waits for the device.
@@ -47,6 +48,7 @@ class Row:
     question: str
     path: str
     seconds: float
+    cpu_seconds: float
     forward_passes: float
     products: float
     syncs: int
@@ -67,6 +69,7 @@ class Comparison:
         rows: the engine, the reference, the engine again.
         speed_up: the reference's seconds over the mean of the engine's two.
         speed_up_least: over the longer of the two.
+        cpu_speed_up: as `speed_up`, of processor time.
         activation_ratio_difference: engine less reference.
         knob_difference: engine less reference.
         loss_delta_difference_nats: engine less reference.
@@ -79,6 +82,7 @@ class Comparison:
     rows: tuple[Row, Row, Row]
     speed_up: float
     speed_up_least: float
+    cpu_speed_up: float
     activation_ratio_difference: float
     knob_difference: float
     loss_delta_difference_nats: float
@@ -160,6 +164,7 @@ def _compare(
     return Comparison(
         rows=rows,
         speed_up=2 * rows[1].seconds / (rows[0].seconds + rows[2].seconds),
+        cpu_speed_up=2 * rows[1].cpu_seconds / (rows[0].cpu_seconds + rows[2].cpu_seconds),
         speed_up_least=rows[1].seconds / max(rows[0].seconds, rows[2].seconds),
         activation_ratio_difference=first.activation_ratio - reproduced.activation_ratio,
         knob_difference=first.knob - reproduced.knob,
@@ -175,32 +180,33 @@ def _relative(difference: float, value: float) -> float:
     return abs(difference) / value if value > 0 else float(difference != 0)
 
 
-def _timed(subject: Subject, work: Callable[[Subject], Any]) -> tuple[Any, tuple[float, Peak]]:
+def _timed(subject: Subject, work: Callable[[Subject], Any]) -> tuple[Any, tuple[float, float, Peak]]:
     device = subject.model.get_input_embeddings().weight.device.type
     gc.collect()
     with peak_memory(device) as peak:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         found = work(subject)
         if device == "cuda":
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-    return found, (seconds, peak)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return found, (seconds, cpu_seconds, peak)
 
 
 def _row(
     question: str,
     path: str,
     found: Measurement,
-    cost: tuple[float, Peak],
+    cost: tuple[float, float, Peak],
     *,
     products: float,
     syncs: int,
 ) -> Row:
-    seconds, peak = cost
+    seconds, cpu_seconds, peak = cost
     return Row(
         question=question,
         path=path,
         seconds=seconds,
+        cpu_seconds=cpu_seconds,
         forward_passes=found.forward_passes,
         products=products,
         syncs=syncs,

@@ -34,6 +34,7 @@ READER_COLUMNS = {
     "question": "question",
     "path": "path",
     "seconds": "seconds",
+    "cpu_seconds": "processor seconds",
     "forward_passes": "forward passes",
     "products": "products",
     "syncs": "host syncs",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Peak:
 def peak_memory(device: str) -> Iterator[Peak]:
     """Measure the peak of what runs in the context; on the CPU by Linux's own resettable high-water mark."""
     gc.collect()
+    _return_free_memory()
     found = Peak()
     if device != "cpu":
         torch.cuda.synchronize()
@@ -52,6 +54,12 @@ def peak_memory(device: str) -> Iterator[Peak]:
     yield found
     if can_reset:
         found.bytes = _status_bytes("VmHWM") - before
+
+
+def _return_free_memory() -> None:
+    """Hand memory that was freed back to the system, or what runs next would seem to need none."""
+    with suppress(AttributeError, OSError):  # glibc has it, other C libraries may not
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset_high_water() -> bool:

@@ -22,8 +22,8 @@ code at github.com/thunlp/SparsingLaw (`src/`). For L layers and T tokens:
 What differs, on purpose or because the released code says nothing: text, windows, BOS and the loss are this
 package's, so that both paths measure the same tokens (the released script takes one sentence, its BOS among
 the tokens). Several windows pass one at a time; their activations are all kept, and one threshold a layer is
-found over all of them. The masked copy is made in one step rather than by a clone and an assignment, which is
-faster here. Standard errors are ours, at the knob found; the released code has none. Its baselines FAT-eps and
+found over all of them. The masked copy is made in one step rather than by a clone and an assignment, which takes
+as long. Standard errors are ours, at the knob found; the released code has none. Its baselines FAT-eps and
 Top-k (k of a whole layer's tokens taken together) are not reproduced.
 """
 
