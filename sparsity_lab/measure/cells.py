@@ -1,30 +1,19 @@
-"""One cell: one checkpoint in one setting, from its content key to its record.
-
-The key is a hash of all that determines the numbers (weights, token ids, window, BOS, dtype, device kind,
-criterion, knob or target, seed, version of the algorithm), and of nothing that does not (batch size, names).
-"""
+"""One cell: one checkpoint in one setting, read from its record or measured and recorded."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sparsity_lab import records
-from sparsity_lab.measure import architectures, engine
 from sparsity_lab.measure.body import Named, record_body, shape_of
-from sparsity_lab.measure.calibration import (
-    Calibration,
-    read_calibration,
-    refuse_other_models,
-    write_weights,
-)
-from sparsity_lab.measure.compat import sparsinglaw
+from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.loading import (
     Source,
     choose_device,
@@ -34,6 +23,7 @@ from sparsity_lab.measure.loading import (
     load_tokenizer,
 )
 from sparsity_lab.measure.measurement import Measurement
+from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
@@ -44,35 +34,6 @@ from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How the knob of a cell is chosen.
-
-    Attributes:
-        rule: `fixed`, `ppl-increase`, `activation-ratio`, `series` or `thresholds`.
-        knob: given for `fixed` and `series`.
-        ppl_increase: given for `ppl-increase` and `series`.
-        activation_ratio: given for `activation-ratio`.
-        calibration: given for `thresholds`.
-    """
-
-    rule: str
-    knob: float | None = None
-    ppl_increase: float | None = None
-    activation_ratio: float | None = None
-    calibration: Calibration | None = None
-
-    def said(self) -> dict[str, Any]:
-        """What a record says of it."""
-        return {
-            "rule": self.rule,
-            "compat": None,
-            "ppl_increase_target": self.ppl_increase,
-            "activation_ratio_target": self.activation_ratio,
-            "calibrated_on": self.calibration and self.calibration.calibrated_on,
-        }
 
 
 @dataclass(frozen=True)
@@ -138,30 +99,17 @@ class Bench:
 
     def key(self, prepared: Prepared, setting: Setting) -> str:
         """Content key of a cell."""
-        spec, windows = self.spec, prepared.windows
-        file = spec.architecture_file
-        own: dict[str, Any] = {} if file is None else {"architecture_file": architectures.file_sha256(file)}
-        if setting.calibration is not None:
-            own["calibration"] = setting.calibration.identity()
-        if spec.compat is not None:
-            own["compat"] = spec.compat
-        return records.content_key(
-            {
-                **own,
-                "algorithm": engine.ALGORITHM,
-                "weights": prepared.identity,
-                "text": windows.sha256,
-                "window": windows.window,
-                "bos": windows.bos_id,
-                "dtype": str(prepared.dtype),
-                "device": torch.device(prepared.device).type if prepared.device != "auto" else "cuda",
-                "criterion": spec.criterion,
-                "rule": setting.rule,
-                "knob": setting.knob,
-                "ppl_increase": setting.ppl_increase,
-                "activation_ratio": setting.activation_ratio,
-                "seed": spec.seed,
-            }
+        spec = self.spec
+        return cell_key(
+            setting,
+            windows=prepared.windows,
+            weights=prepared.identity,
+            dtype=prepared.dtype,
+            device=prepared.device,
+            criterion=spec.criterion,
+            seed=spec.seed,
+            architecture_file=spec.architecture_file,
+            compat=spec.compat,
         )
 
     def done(self, prepared: Prepared, setting: Setting) -> dict[str, Any] | None:
@@ -224,9 +172,9 @@ class Bench:
             refuse_other_models(setting.calibration, loaded.sites, shape=shape)
         batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
         subject = Subject(loaded.model, loaded.sites, windows, batch, self.progress)
-        if spec.compat is not None:
-            return shape, _reproduced(subject, setting, seed=spec.seed)
-        return shape, measure_subject(subject, setting, criterion=spec.criterion, seed=spec.seed)
+        return shape, measure_subject(
+            subject, setting, criterion=spec.criterion, seed=spec.seed, compat=spec.compat
+        )
 
     def _body(
         self, prepared: Prepared, setting: Setting, measured: Measurement, *, shape: dict[str, Any], key: str
@@ -246,53 +194,6 @@ class Bench:
                 dtype_reason=prepared.dtype_reason,
             ),
         )
-
-
-def measure_subject(subject: Subject, setting: Setting, *, criterion: str, seed: int) -> Measurement:
-    """Measure a model and text in one setting.
-
-    Raises:
-        SparsityLabError: as the functions of `engine`.
-    """
-    if setting.calibration is not None:
-        return engine.at_thresholds(subject, calibration=setting.calibration, seed=seed)
-    if setting.knob is not None:
-        return engine.at_knob(subject, criterion=criterion, knob=setting.knob, seed=seed)
-    if setting.activation_ratio is not None:
-        return engine.at_activation_ratio(
-            subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed
-        )
-    assert setting.ppl_increase is not None
-    return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=setting.ppl_increase, seed=seed)
-
-
-def _reproduced(subject: Subject, setting: Setting, *, seed: int) -> Measurement:
-    """By the released algorithm of the Sparsing Law, the one there is."""
-    if setting.knob is not None:
-        return sparsinglaw.at_cett(subject, c=setting.knob, seed=seed).measurement
-    assert setting.ppl_increase is not None
-    return sparsinglaw.at_ppl_increase(subject, ppl_increase=setting.ppl_increase, seed=seed).measurement
-
-
-def setting_of(spec: MeasureSpec) -> Setting:
-    """The setting of a spec without the series rule."""
-    if spec.thresholds is not None:
-        return given(read_calibration(spec.thresholds))
-    if spec.knob is not None:
-        return Setting("fixed", knob=spec.knob)
-    if spec.activation_ratio is not None:
-        return Setting("activation-ratio", activation_ratio=spec.activation_ratio)
-    return Setting("ppl-increase", ppl_increase=spec.ppl_increase)
-
-
-def given(calibration: Calibration) -> Setting:
-    """The setting of thresholds found elsewhere; its PPL target is the one they were set at."""
-    return Setting("thresholds", ppl_increase=calibration.ppl_increase, calibration=calibration)
-
-
-def at(setting: Setting, knob: float) -> Setting:
-    """The series rule's setting at the one knob found."""
-    return replace(setting, rule="series", knob=knob)
 
 
 def _tokenizer_identity(source: Source) -> str:

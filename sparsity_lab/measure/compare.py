@@ -16,8 +16,9 @@ from typing import Any
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.auto_tokens import grown
-from sparsity_lab.measure.cells import Bench, Setting, setting_of
+from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.run import check_spec, write_table
+from sparsity_lab.measure.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.progress import SILENT, Progress
 

@@ -14,9 +14,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
 from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.calibration import read_calibration
-from sparsity_lab.measure.cells import Bench, Prepared, Setting, at, setting_of
+from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.compat import check_compat
 from sparsity_lab.measure.series import series_knob
+from sparsity_lab.measure.settings import Setting, at, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.progress import SILENT, Progress
 

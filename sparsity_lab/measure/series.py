@@ -15,8 +15,9 @@ from typing import Any
 from scipy.optimize import brentq
 
 from sparsity_lab import registry
-from sparsity_lab.measure.cells import Bench, Prepared, Setting, at
+from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.criteria import Knob
+from sparsity_lab.measure.settings import Setting, at
 
 logger = logging.getLogger(__name__)
 

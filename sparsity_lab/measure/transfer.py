@@ -16,8 +16,9 @@ from typing import Any
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.calibration import Calibration, read_calibration
-from sparsity_lab.measure.cells import Bench, Prepared, Setting, given, setting_of
+from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.run import check_spec, settings_of
+from sparsity_lab.measure.settings import Setting, given, setting_of
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.progress import SILENT, Progress
