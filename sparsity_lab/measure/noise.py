@@ -1,12 +1,16 @@
 """How far a measured number is from noise: block bootstrap over windows, dense and sparse run paired.
 
-Neighbouring windows come from one document, so whole blocks of them are drawn (circular blocks of
-n^(1/3) windows; Politis and Romano 1992). The sparse and the dense loss of a window are always drawn
-together: their difference is far less noisy than either.
+Neighbouring windows come from one document, so whole blocks of them are drawn (circular blocks; Politis and
+Romano 1992): of n^(1/3) windows or 4,096 tokens, whichever is more, but at least eight blocks. The sparse and
+the dense loss of a window are always drawn together: their difference is far less noisy than either.
+
+Few blocks understate the spread by the factor sqrt(1 - 1/blocks), which is put back. What no resampling of one
+text can show is how another text would differ.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +18,7 @@ import numpy as np
 from sparsity_lab.measure.counts import Counts, Floats, Ints
 
 RESAMPLES = 1000
+BLOCK_TOKENS, LEAST_BLOCKS = 4096, 8
 
 
 class Resamples(NamedTuple):
@@ -21,30 +26,39 @@ class Resamples(NamedTuple):
 
     Attributes:
         rows: int64 [windows seen], which windows.
-        weights: float64 [resamples, windows seen], how often each window is drawn.
+        weights: float64 [resamples, windows seen], how often each window is drawn, the distance from once
+            widened for the small number of blocks.
     """
 
     rows: Ints
     weights: Floats
 
 
-def resamples(rows: Ints, *, seed: int, count: int = RESAMPLES) -> Resamples:
+def resamples(rows: Ints, *, window: int, seed: int, count: int = RESAMPLES) -> Resamples:
     """Draw circular blocks of windows.
 
     Args:
         rows: indices of the windows seen, in the order of the text.
+        window: tokens of one.
         seed: the same seed gives the same draws.
         count: number of resamples.
     """
     n = len(rows)
-    length = max(1, round(n ** (1 / 3)))
+    length = block_length(n, window=window)
     blocks = -(-n // length)
     generator = np.random.default_rng(seed)
     starts = generator.integers(0, n, size=(count, blocks, 1))
     drawn = ((starts + np.arange(length)) % n).reshape(count, -1)[:, :n]
     weights = np.zeros((count, n))
     np.add.at(weights, (np.repeat(np.arange(count), n), drawn.ravel()), 1.0)
-    return Resamples(rows, weights)
+    widened = math.sqrt(blocks / max(blocks - 1, 1))
+    return Resamples(rows, 1.0 + widened * (weights - 1.0))
+
+
+def block_length(windows: int, *, window: int) -> int:
+    """Windows of one block."""
+    wanted = max(round(windows ** (1 / 3)), round(BLOCK_TOKENS / window))
+    return max(1, min(wanted, windows // LEAST_BLOCKS))
 
 
 def loss_deltas_nats(draws: Resamples, dense: Counts, sparse: Counts) -> Floats:

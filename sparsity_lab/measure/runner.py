@@ -36,7 +36,7 @@ class Runner:
         self.knob: Knob = module.KNOB
         self.bound: Bound = bound or module.bind(subject, seed=seed)
         self.rows = pilot_rows(subject)
-        self.draws = noise.resamples(subject.all_rows, seed=seed)
+        self.draws = noise.resamples(subject.all_rows, window=subject.windows.window, seed=seed)
         self.dense: Counts | None = None
         self.rough: list[Evaluation] = []
         self.full: list[Evaluation] = []

@@ -137,10 +137,10 @@ def run_of(losses, *, active=None):
 
 
 def test_each_resample_draws_as_many_windows_as_there_are_and_the_seed_decides():
-    draws = noise.resamples(np.arange(40), seed=3)
-    assert draws.weights.sum(axis=1).tolist() == [40.0] * noise.RESAMPLES
-    assert np.array_equal(noise.resamples(np.arange(40), seed=3).weights, draws.weights)
-    assert not np.array_equal(noise.resamples(np.arange(40), seed=4).weights, draws.weights)
+    draws = noise.resamples(np.arange(40), window=512, seed=3)
+    assert draws.weights.sum(axis=1) == pytest.approx(np.full(noise.RESAMPLES, 40.0))
+    assert np.array_equal(noise.resamples(np.arange(40), window=512, seed=3).weights, draws.weights)
+    assert not np.array_equal(noise.resamples(np.arange(40), window=512, seed=4).weights, draws.weights)
     assert draws.weights.mean(axis=0) == pytest.approx(np.ones(40), abs=0.2)
 
 
@@ -149,16 +149,42 @@ def test_the_error_of_a_loss_difference_is_that_of_a_mean_and_paired():
     windows = 400
     common = generator.normal(30.0, 8.0, windows)
     difference = generator.normal(0.1, 0.5, windows)
-    draws = noise.resamples(np.arange(windows), seed=0)
+    draws = noise.resamples(np.arange(windows), window=512, seed=0)
     error = noise.rise_error_nats(draws, run_of(common), run_of(common + difference))
     assert error == pytest.approx(difference.std() / 10 / windows**0.5, rel=0.2), "10 predictions a window"
     assert noise.rise_error_nats(draws, run_of(common), run_of(common)) == 0.0
 
 
+def test_the_error_of_a_mean_is_unbiased_by_few_blocks():
+    generator = np.random.default_rng(0)
+    errors = []
+    for _ in range(200):
+        difference = generator.normal(0.0, 1.0, 16)
+        draws = noise.resamples(np.arange(16), window=1024, seed=0)
+        errors.append(noise.rise_error_nats(draws, run_of(np.zeros(16)), run_of(difference)) ** 2)
+    assert np.mean(errors) ** 0.5 == pytest.approx(1.0 / 10 / 16**0.5, rel=0.05), "10 predictions a window"
+
+
+@pytest.mark.parametrize(
+    ("windows", "window", "length"),
+    [
+        (512, 128, 32),
+        (64, 1024, 4),
+        (1_000_000, 1024, 100),
+        (16, 1024, 2),
+        (16, 32, 2),
+        (7, 64, 1),
+        (2, 8, 1),
+    ],
+)
+def test_blocks_are_long_enough_and_enough(windows, window, length):
+    assert noise.block_length(windows, window=window) == length
+
+
 def test_neighbouring_windows_that_move_together_make_the_error_larger():
     generator = np.random.default_rng(0)
     shared = np.repeat(generator.normal(0.0, 0.5, 64), 8)
-    draws = noise.resamples(np.arange(512), seed=0)
+    draws = noise.resamples(np.arange(512), window=256, seed=0)
     zero = run_of(np.zeros(512))
     alone = noise.rise_error_nats(draws, zero, run_of(generator.permutation(shared)))
     assert noise.rise_error_nats(draws, zero, run_of(shared)) > 1.6 * alone

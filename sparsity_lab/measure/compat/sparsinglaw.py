@@ -186,7 +186,7 @@ class _Run:
         assert self.dense is not None, "evaluate first"
         assert self.sums is not None
         chosen, subject = self.evaluations[-1], self.subject
-        draws = noise.resamples(subject.all_rows, seed=seed)
+        draws = noise.resamples(subject.all_rows, window=subject.windows.window, seed=seed)
         ratios = noise.activation_ratios(draws, chosen.counts, sizes=subject.sizes)
         error = noise.rise_error_nats(draws, self.dense, chosen.counts)
         low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
