@@ -179,6 +179,17 @@ def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return read_record(write_record(folder, record))
 
 
+def retold(folder: Path, record: dict[str, Any], *, trained_tokens: int | None) -> dict[str, Any]:
+    """A record with its checkpoint's trained tokens as they are known now, rewritten where they differ.
+
+    They are no part of the content key, so a record measured before takes them on without being measured again.
+    """
+    if trained_tokens is None or trained_tokens == record.get("trained_tokens"):
+        return record
+    whole = {**dict.fromkeys(RECORD_KEYS), **record}  # of an earlier version, it may lack a key
+    return write_and_read(folder, {**whole, "trained_tokens": trained_tokens})
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read one record and check its hash.
 

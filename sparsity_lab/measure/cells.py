@@ -122,7 +122,7 @@ class Bench:
         if found is not None:
             if found["content_key"] not in self.measured:
                 logger.info("%s, %s: measured before", prepared.checkpoint.source, setting.rule)
-            return self._current(found, prepared)
+            return records.retold(self.folder, found, trained_tokens=prepared.trained_tokens)
         shape, measured = self._measure(prepared, setting)
         key = self.key(prepared, setting)
         weights = measured.score_weights
@@ -134,14 +134,6 @@ class Bench:
                 "score_weights_sha256": weights and write_weights(self.folder, key, weights),
             },
         )
-
-    def _current(self, found: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
-        """A record with its checkpoint's trained tokens as they are known now: they are no part of its key."""
-        known = prepared.trained_tokens
-        if known is None or known == found["trained_tokens"]:
-            return found
-        whole = {**dict.fromkeys(records.RECORD_KEYS), **found}  # of an earlier version, it may lack a key
-        return records.write_and_read(self.folder, {**whole, "trained_tokens": known})
 
     def _encode(self, source: Source) -> tuple[torch.Tensor, int | None]:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""

@@ -1,0 +1,224 @@
+"""A callback for transformers' Trainer: activation ratios of the model as it trains, in measure's own records.
+
+    trainer = Trainer(..., callbacks=[MeasureCallback("validation.txt", output="runs/sparsity", every_steps=500)])
+
+Training with it and without it ends in the same weights, bit for bit: the model is measured in evaluation mode
+on a text of its own, and flags, gradients and random states are as before. Only the main process measures. What
+fails during training is told once and left out; settings that are wrong are refused when the callback is made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from sparsity_lab import records
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure import architectures
+from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure.body import Named
+from sparsity_lab.measure.live import LiveCell, live_record, undisturbed
+from sparsity_lab.measure.run import check_spec, write_table
+from sparsity_lab.measure.settings import setting_of
+from sparsity_lab.measure.spec import MeasureSpec
+from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
+from sparsity_lab.measure.trained_tokens import steps_in
+
+logger = logging.getLogger(__name__)
+
+
+class MeasureCallback(TrainerCallback):
+    """Measures the live model every so many steps, at saves, or both; other processes wait meanwhile.
+
+    Args:
+        text: validation text, a UTF-8 file.
+        output: gets `records/`, `table.csv` and `table.md`, as `sparsity-lab measure` writes them.
+        every_steps: measure after every so many optimiser steps.
+        at_saves: measure whenever the Trainer saves a checkpoint.
+        tokenizer: reads the text; by default the Trainer's own `processing_class`.
+        tokens_per_step: trained tokens of one step, where the Trainer does not count `num_input_tokens_seen`.
+        series: name of the run in the table; by default the last part of the Trainer's `output_dir`.
+        criterion, knob, ppl_increase, activation_ratio, tokens, window, bos, batch_size, seed, architecture_file:
+            as in `MeasureSpec`; at most one of knob, ppl_increase (default 0.01) and activation_ratio.
+
+    Raises:
+        SparsityLabError: settings that nothing could be measured with, a text or an output that cannot be used.
+    """
+
+    def __init__(
+        self,
+        text: Path | str,
+        *,
+        output: Path | str,
+        every_steps: int | None = None,
+        at_saves: bool = False,
+        tokenizer: Any = None,
+        tokens_per_step: int | None = None,
+        series: str | None = None,
+        criterion: str = "cett",
+        knob: float | None = None,
+        ppl_increase: float | None = None,
+        activation_ratio: float | None = None,
+        tokens: int = 65_536,
+        window: int | None = None,
+        bos: bool = True,
+        batch_size: int | None = None,
+        seed: int = 0,
+        architecture_file: Path | None = None,
+    ) -> None:
+        if sum(wanted is not None for wanted in (knob, ppl_increase, activation_ratio)) > 1:
+            raise SparsityLabError(
+                "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
+            )
+        self.spec = MeasureSpec(
+            text=Path(text), criterion=criterion, knob=knob,
+            ppl_increase=0.01 if ppl_increase is None else ppl_increase, activation_ratio=activation_ratio,
+            tokens=tokens, window=window, bos=bos, batch_size=batch_size, seed=seed,
+            architecture_file=architecture_file, tokens_per_step=tokens_per_step,
+        )  # fmt: skip
+        _check_times(every_steps, at_saves=at_saves)
+        check_spec(self.spec)
+        if architecture_file is not None:
+            architectures.load_file(architecture_file)
+        self.every_steps, self.at_saves, self.series = every_steps, at_saves, series
+        self.tokenizer, self.content = tokenizer, read_text(self.spec.text, tokens=tokens)
+        self.ids = None if tokenizer is None else self._encoded(tokenizer)
+        self.output = records.prepare_output(Path(output))
+        self.folder = records.prepare_output(self.output / "records")
+        self.cell: LiveCell | None = None
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.failures = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tokenise the text and prove the model's feed-forward sites, so that what will fail is told now."""
+        if state.is_world_process_zero:
+            self._guarded(
+                lambda: self._begin(args, state, _plain(kwargs["model"]), kwargs.get("processing_class")),
+                step=0,
+            )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure after every so many steps."""
+        if self.every_steps is not None and state.global_step % self.every_steps == 0:
+            self._measure(args, state, kwargs["model"])
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure what was saved, unless this step was measured already."""
+        if self.at_saves:
+            self._measure(args, state, kwargs["model"])
+
+    def _begin(self, args: Any, state: Any, model: Any, processing_class: Any) -> None:
+        _refuse_sharded(args)
+        tokenizer = self.tokenizer or processing_class
+        if tokenizer is None:
+            raise SparsityLabError(
+                "There is no tokenizer to read the text with",
+                fix="Give MeasureCallback(tokenizer=...), or the Trainer a processing_class",
+            )
+        ids = self._encoded(tokenizer) if self.ids is None else self.ids
+        bos_id = bos_of(tokenizer, wanted=self.spec.bos)
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        window = choose_window(self.spec.window, positions=positions, bos=bos_id is not None)
+        with undisturbed(model):
+            find_sites(model, architecture_file=self.spec.architecture_file)
+        self.cell = LiveCell(
+            cut(ids, window=window, bos_id=bos_id), setting_of(self.spec), self.spec.criterion, self.spec.seed,
+            self.spec.batch_size, self.spec.architecture_file,
+        )  # fmt: skip
+        self.rows = self._earlier_rows(args, state)
+
+    def _measure(self, args: Any, state: Any, model: Any) -> None:
+        step = int(state.global_step)
+        if not state.is_world_process_zero or self.cell is None or step in self.rows:
+            return
+        self._guarded(lambda: self._record(args, state, _plain(model)), step=step)
+
+    def _record(self, args: Any, state: Any, model: Any) -> None:
+        assert self.cell is not None, "training has begun"
+        step = int(state.global_step)
+        named = Named(
+            str(Path(args.output_dir) / f"checkpoint-{step}"), None, self._series(args),
+            _tokens_seen(state, tokens_per_step=self.spec.tokens_per_step),
+        )  # fmt: skip
+        self.rows[step] = live_record(model, self.cell, named=named, folder=self.folder)
+        write_table(self.output, [self.rows[done] for done in sorted(self.rows)])
+        logger.info("step %d: activation ratio %.4f", step, self.rows[step]["activation_ratio"])
+
+    def _guarded(self, work: Callable[[], None], *, step: int) -> None:
+        """Training is worth more than its measurement: whatever fails here is told once and left out."""
+        try:
+            work()
+        except Exception as error:
+            self.failures += 1
+            logger.log(
+                logging.WARNING if self.failures == 1 else logging.DEBUG,
+                "Measuring sparsity at step %d failed and is left out, training goes on; later failures are not "
+                "told. %s",
+                step,
+                error.paragraph()
+                if isinstance(error, SparsityLabError)
+                else f"{type(error).__name__}: {error}",
+            )
+
+    def _encoded(self, tokenizer: Any) -> torch.Tensor:
+        ids = encode(tokenizer, self.content, tokens=self.spec.tokens)
+        cut(ids, window=self.spec.window or 2)  # a text too short is refused here, by the smallest window
+        return ids
+
+    def _series(self, args: Any) -> str:
+        return self.series or Path(args.output_dir).resolve().name
+
+    def _earlier_rows(self, args: Any, state: Any) -> dict[int, dict[str, Any]]:
+        """Rows of a run that is resumed, up to the step it is resumed from."""
+        assert self.cell is not None, "set just before"
+        wanted = {
+            **self.cell.setting.said(),
+            "criterion": self.cell.criterion,
+            "seed": self.cell.seed,
+            "text_sha256": self.cell.windows.sha256,
+            "series": self._series(args),
+        }
+        rows = {}
+        for path in sorted(self.folder.glob("*.json")) if state.global_step else ():
+            found = records.find_record(self.folder, path.stem)
+            if found is not None and all(found.get(key) == value for key, value in wanted.items()):
+                step = steps_in(Path(found["model"]).name)
+                if step is not None and step <= state.global_step:
+                    rows[step] = found
+        return rows
+
+
+def _check_times(every_steps: int | None, *, at_saves: bool) -> None:
+    if every_steps is None and not at_saves:
+        raise SparsityLabError(
+            "MeasureCallback is told no time to measure", fix="Give every_steps=500, or at_saves=True"
+        )
+    if every_steps is not None and every_steps < 1:
+        raise SparsityLabError(f"every_steps is {every_steps}, not a positive number")
+
+
+def _plain(model: Any) -> Any:
+    """The model itself, where torch.compile holds it."""
+    return getattr(model, "_orig_mod", model)
+
+
+def _refuse_sharded(args: Any) -> None:
+    """A forward pass of a model spread over processes needs all of them; only one measures."""
+    if getattr(args, "deepspeed", None) or getattr(args, "fsdp", None):
+        raise SparsityLabError(
+            "A model sharded by FSDP or DeepSpeed cannot be measured by one process while it trains",
+            fix="Measure its checkpoints with `sparsity-lab measure`",
+        )
+
+
+def _tokens_seen(state: Any, *, tokens_per_step: int | None) -> int | None:
+    """Trained tokens, as `trained_tokens` would find them in the checkpoint of this step."""
+    seen = int(getattr(state, "num_input_tokens_seen", 0) or 0)
+    if seen > 0:
+        return seen
+    return None if tokens_per_step is None else int(state.global_step) * tokens_per_step

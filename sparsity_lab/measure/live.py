@@ -1,0 +1,149 @@
+"""Measures a model that lives in this process, in the midst of its training, into the record a checkpoint would leave.
+
+The model is read as it would be saved: its own weights in their own dtype, in evaluation mode, without the
+autocast that a trainer may have wrapped around its forward. Training flags, that wrapper and every random
+state are put back afterwards, so that training goes on bit for bit as if nothing had been measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsity_lab import records
+from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure.body import Named, record_body, shape_of
+from sparsity_lab.measure.calibration import refuse_other_models, write_weights
+from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
+from sparsity_lab.measure.shelf import refuse_strange_ids
+from sparsity_lab.measure.subject import Subject, auto_batch_size
+from sparsity_lab.measure.text import Windows
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.provenance import provenance
+
+SAMPLE = 4096  # values of each weight in the fingerprint of a live model
+
+
+@dataclass(frozen=True)
+class LiveCell:
+    """What to measure a live model on, and how.
+
+    Attributes:
+        windows: the text.
+        setting: how the knob is chosen.
+        criterion: id of the criterion.
+        seed: of the bootstrap and the pilot.
+        batch_size: windows per forward pass, None for auto.
+        architecture_file: a file of the user's own for the model's family, or None.
+    """
+
+    windows: Windows
+    setting: Setting
+    criterion: str = "cett"
+    seed: int = 0
+    batch_size: int | None = None
+    architecture_file: Path | None = None
+
+
+def live_record(
+    model: Any, cell: LiveCell, *, named: Named, folder: Path, progress: Progress = SILENT
+) -> dict[str, Any]:
+    """The record of a live model: read where the folder has it, else measured and written there.
+
+    Args:
+        model: a transformers causal LM, left as it was found.
+        cell: text and settings.
+        named: what the record calls the model.
+        folder: of records.
+        progress: where to report.
+
+    Raises:
+        SparsityLabError: a model, text or setting that cannot be measured.
+    """
+    with undisturbed(model):
+        device, dtype = model.get_input_embeddings().weight.device, model.dtype
+        key = cell_key(
+            cell.setting,
+            windows=cell.windows,
+            weights=live_fingerprint(model),
+            dtype=dtype,
+            device=device.type,
+            criterion=cell.criterion,
+            seed=cell.seed,
+            architecture_file=cell.architecture_file,
+        )
+        found = records.find_record(folder, key)
+        if found is not None:
+            return records.retold(folder, found, trained_tokens=named.trained_tokens)
+        body = _measured(model, cell, named=named, key=key, progress=progress)
+        weights = body.pop("score_weights")
+        body["score_weights_sha256"] = weights and write_weights(folder, key, weights)
+        return records.write_and_read(folder, body)
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """Evaluation mode, no gradients and no wrapper around forward; all of it, and random states, put back."""
+    modes = [(module, module.training) for module in model.modules()]
+    wrapper = model.__dict__.get("forward")
+    if "_original_forward" in model.__dict__:  # where accelerate keeps what it wrapped
+        model.forward = model._original_forward
+    states = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        if wrapper is not None:
+            model.forward = wrapper
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def live_fingerprint(model: Any) -> str:
+    """A hash that changes when the weights do: evenly spaced values of each, and the config."""
+    digest = hashlib.sha256(model.config.to_json_string().encode())
+    for name, weight in model.named_parameters():
+        digest.update(f"{name}:{tuple(weight.shape)}:{weight.dtype}:".encode())
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // SAMPLE)]
+        digest.update(sample.to(torch.float32).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: Progress) -> dict[str, Any]:
+    architecture, sites = find_sites(model, architecture_file=cell.architecture_file)
+    refuse_strange_ids(model, cell.windows.ids, source=named.model)
+    shape = shape_of(model, sites, architecture=architecture, architecture_file=cell.architecture_file)
+    if cell.setting.calibration is not None:
+        refuse_other_models(cell.setting.calibration, sites, shape=shape)
+    device = model.get_input_embeddings().weight.device.type
+    batch = cell.batch_size or auto_batch_size(device, window=cell.windows.window)
+    subject = Subject(model, sites, cell.windows, batch, progress)
+    measured = measure_subject(subject, cell.setting, criterion=cell.criterion, seed=cell.seed)
+    body = record_body(
+        measured,
+        named=named,
+        setting=cell.setting.said(),
+        windows=cell.windows,
+        shape=shape,
+        seed=cell.seed,
+        content_key=key,
+        provenance=provenance(
+            device=device,
+            dtype=str(model.dtype).removeprefix("torch."),
+            dtype_reason="the weights of the live model are in it",
+        ),
+    )
+    return {**body, "score_weights": measured.score_weights}
