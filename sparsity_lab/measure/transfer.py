@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = (
     "series", "model", "revision", "criterion", "rule", "knob", "ppl_increase_target", "activation_ratio_target",
     "calibrated_on", "measured_on", "activation_ratio", "activation_ratio_se", "ppl_ratio", "ppl_ratio_se",
-    "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "flags", "tokens", "window",
+    "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "flags", "calibration_flags", "tokens", "window",
     "calibration_key", "content_key",
 )  # fmt: skip
 MATRICES = {
@@ -108,7 +108,7 @@ def measure_transfer(
         benches = _benches(spec, texts, folder=folder, progress=progress)
         ready = [_prepare(benches, checkpoint) for checkpoint in checkpoints]
         rows = []
-        with progress.track("transfer", len(ready) * len(benches) * (1 + len(benches))) as advance:
+        with progress.track("transfer", _cells(ready, benches)) as advance:
             for prepared in ready:
                 for row in _matrix(benches, prepared, setting_of(spec)):
                     rows += [] if row is None else [row]
@@ -117,7 +117,7 @@ def measure_transfer(
     records.write_text(output / "transfer.csv", tables.to_csv(rows, COLUMNS))
     records.write_text(output / "transfer.md", to_markdown(rows, [text.name for text in texts]))
     count = sum(len(bench.measured) for bench in benches.values())
-    logger.info("%d cell(s) measured in this run, %d in the table", count, len(rows))
+    logger.info("%d cell(s) measured in this run, calibrations among them; %d in the table", count, len(rows))
     return rows
 
 
@@ -136,8 +136,8 @@ def plan_transfer(
             if found is not None:
                 setting = given(_calibration(folder, found))
                 done += 1 + sum(benches[on].done(prepared[on], setting) is not None for on in benches)
-    cells = len(ready) * len(benches) * (1 + len(benches))
-    return TransferPlan(tuple(one for prepared in ready for one in prepared.values()), cells, done)
+    shown = tuple(one for prepared in ready for one in prepared.values())
+    return TransferPlan(shown, _cells(ready, benches), done)
 
 
 def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
@@ -178,9 +178,22 @@ def to_markdown(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
         parts.append(f"## {own[0]['series']}{_part(own[0])}: {_quality(own[0])}\n")
         for heading, (key, error, digits) in MATRICES.items():
             parts += [f"{heading}\n", _table(own, names, key=key, error=error, digits=digits)]
-        if noisy := [f"{row['calibrated_on']} on {row['measured_on']}" for row in own if row["flags"]]:
-            parts.append(f"noisy (give more --tokens): {', '.join(noisy)}\n")
+        parts += _findings(own)
     return "\n".join(parts)
+
+
+def _findings(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A line on flagged calibrations and one on noisy cells, where there are such."""
+    flagged = {row["calibrated_on"]: row["calibration_flags"] for row in rows if row["calibration_flags"]}
+    noisy = [f"{row['calibrated_on']} on {row['measured_on']}" for row in rows if row["flags"]]
+    lines = []
+    if flagged:
+        lines.append(
+            f"flagged calibrations: {', '.join(f'{name} ({word})' for name, word in flagged.items())}\n"
+        )
+    if noisy:
+        lines.append(f"noisy, for want of --tokens: {', '.join(noisy)}\n")
+    return lines
 
 
 def _named(word: str) -> NamedText:
@@ -233,8 +246,14 @@ def _matrix(
                 "measured_on": on,
                 "ppl_ratio_se": applied["ppl_ratio"] * applied["loss_delta_se_nats"],
                 "flags": " ".join(applied["flags"]),
+                "calibration_flags": " ".join(found["flags"]),
                 "calibration_key": found["content_key"],
             }
+
+
+def _cells(ready: Sequence[object], benches: dict[str, Bench]) -> int:
+    """Calibrations and applications of all checkpoints."""
+    return len(ready) * len(benches) * (1 + len(benches))
 
 
 def _calibration(folder: Path, record: dict[str, Any]) -> Calibration:
