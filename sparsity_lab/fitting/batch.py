@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -94,6 +95,11 @@ def _lock(
     results: Sequence[FitResult], folder: Path, *, table: str, reason: str, columns: Columns | None
 ) -> None:
     for result in results:
+        if not all(map(math.isfinite, result.values.values())):
+            logger.warning(
+                "%s is not locked: the fit has no coefficients in the law's own form.", result.series.name
+            )
+            continue
         made = locks.lock_of(result, table=table, reason=reason, columns=columns)
         locks.write(made, folder / "locks" / f"{report.file_stem(result.series.name)}.toml")
 

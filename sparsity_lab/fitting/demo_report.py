@@ -38,12 +38,12 @@ def write_report(folder: Path) -> Path:
     """Write `report.md` from the results of the demo's steps in `folder`, and return its path.
 
     Args:
-        folder: holds `ladder/`, `measure/`, `fit/`, `fit-sparsing-law/` and `density/`.
+        folder: holds `measure/rules/`, `fit/rules/`, `fit-sparsing-law/` and `density/`.
     """
     parts = [
         "# sparsity-lab demo\n",
         _measured(folder),
-        _fitted(folder / "fit", "Laws fitted to these runs", at=folder),
+        _fitted(folder / "fit" / "rules", "Laws fitted to these runs", at=folder),
         CAVEATS,
         _fitted(
             folder / "fit-sparsing-law", "The published series of the Sparsing Law, fitted anew", at=folder
@@ -56,7 +56,8 @@ def write_report(folder: Path) -> Path:
 
 
 def _measured(folder: Path) -> str:
-    with (folder / "measure" / "table.csv").open(newline="", encoding="utf-8") as stream:
+    measured = folder / "measure" / "rules"
+    with (measured / "table.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     tokens = int(rows[0]["tokens"])
     return "\n".join(
@@ -66,10 +67,8 @@ def _measured(folder: Path) -> str:
             f"{int(rows[0]['params_total']):,} parameters each; {tokens:,} tokens of held-out text. The rule of a row "
             "says how its CETT was chosen.\n",
             tables.to_markdown(_directions(rows), list(_directions(rows)[0])),
-            _picture(
-                folder / "measure" / "activation_ratio.png", "Activation ratio along training", at=folder
-            ),
-            (folder / "measure" / "table.md").read_text(encoding="utf-8"),
+            _picture(measured / "activation_ratio.png", "Activation ratio along training", at=folder),
+            (measured / "table.md").read_text(encoding="utf-8"),
         ]
     )
 
@@ -121,10 +120,11 @@ def _fitted(folder: Path, title: str, *, at: Path) -> str:
     ]
     last = ("verdict", "bound", "best by AICc")
     columns = [*dict.fromkeys(key for row in rows for key in row if key not in last), *last]
+    where = (folder / "fits.md").relative_to(at).as_posix()
     lines = [f"## {title}\n", tables.to_markdown(rows, columns)]
     lines.append(
         "Intervals are 95 %. All rivals with their held-out errors, profiles and warm-up points: "
-        f"[{folder.name}/fits.md]({folder.name}/fits.md).\n"
+        f"[{where}]({where}).\n"
     )
     pictures = sorted(folder.glob("**/all*.png"))[:1] or sorted(folder.glob("**/*.png"))
     lines += [_picture(path, title, at=at) for path in pictures]

@@ -90,7 +90,7 @@ class FitSection:
 
     bootstrap: int = 200
     drop: int = 0
-    segments: tuple[float, ...] = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    segments: tuple[float, ...] = (0.2, 1, 5, 25, 125, 625, 3125)
 
     def __post_init__(self) -> None:
         for name, value in (("bootstrap", self.bootstrap), ("drop", self.drop)):

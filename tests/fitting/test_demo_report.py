@@ -29,13 +29,14 @@ def folder(tmp_path_factory):
         for (name, rule), ratios in RATIOS.items()
         for n, ratio in zip(TOKENS, ratios, strict=True)
     ]  # fmt: skip
-    (out / "measure").mkdir()
-    (out / "measure" / "table.csv").write_text(to_csv(rows, list(rows[0])))
-    (out / "measure" / "table.md").write_text("| the table |\n")
-    draw_table(out / "measure" / "table.csv", output=out / "measure")
+    measured = out / "measure" / "rules"
+    measured.mkdir(parents=True)
+    (measured / "table.csv").write_text(to_csv(rows, list(rows[0])))
+    (measured / "table.md").write_text("| the table |\n")
+    draw_table(measured / "table.csv", output=measured)
     spec = FitSpec(draws=20)
-    fit_table(out / "measure" / "table.csv", output=out / "fit", spec=spec)
-    fit_table(out / "measure" / "table.csv", output=out / "fit-sparsing-law", spec=spec)
+    fit_table(measured / "table.csv", output=out / "fit" / "rules", spec=spec)
+    fit_table(measured / "table.csv", output=out / "fit-sparsing-law", spec=spec)
     run_density(output=out / "density", options=DensityOptions(sensitivity=False))
     return out
 
@@ -48,6 +49,7 @@ def test_the_page_holds_directions_verdicts_trend_and_only_pictures_that_exist(f
     assert any("silu" in x and "rises" in x for x in lines)
     assert "density doubles every" in text
     assert "identified" in text
+    assert "(fit/rules/fits.md)" in text
     pictures = [line.split("](")[1].rstrip(")") for line in lines if line.startswith("![")]
     assert len(pictures) >= 4
     assert all((folder / picture).is_file() for picture in pictures)

@@ -15,6 +15,7 @@ from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve, rule_words
 from sparsity_lab.fitting.study.shapes import Shaped
 
 HALF = 1.96
+SIDESTEP = 1.04  # so that the bars of two rules do not cover each other
 ALL_WIDTH_INCHES = 7.0
 
 
@@ -75,7 +76,7 @@ def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) ->
         for i, rule in enumerate(rules):
             own = [one for one in shapes if one.rule == rule]
             axes.errorbar(
-                [one.width_depth_ratio for one in own], [one.activation_ratio for one in own],
+                [one.width_depth_ratio * SIDESTEP ** (i - 1) for one in own], [one.activation_ratio for one in own],
                 yerr=[HALF * one.activation_ratio_se for one in own], color=COLOURS[i], marker=MARKERS[i],
                 capsize=1.5, elinewidth=0.7, linewidth=0.8, label=rule_words(rule, ppl_increase=ppl_increase),
             )  # fmt: skip
@@ -127,4 +128,5 @@ def _tokens_axis(axes: Axes, *, label: bool = True) -> None:
 
 
 def _size(curve: Curve) -> str:
-    return str(EngFormatter(places=2, sep="")(float(f"{curve.parameters:.2g}")))
+    """Parameters at two digits, as 80k or 0.64M."""
+    return str(EngFormatter(sep="")(float(f"{curve.parameters:.2g}")))

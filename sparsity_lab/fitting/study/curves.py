@@ -19,6 +19,7 @@ NUMBERS = (
     "trained_tokens", "activation_ratio", "knob", "loss_dense_nats", "ppl_ratio", "params_nonembedding",
     "hidden_size", "layers",
 )  # fmt: skip
+MAY_BE_ZERO = ("activation_ratio", "knob")
 
 
 @dataclass(frozen=True)
@@ -115,16 +116,17 @@ def _rows(path: Path) -> list[dict[str, str]]:
         )
     for line, row in enumerate(rows, start=2):
         for name in NUMBERS:
-            if not _positive(row[name]):
+            if not _sound(row[name], zero=name in MAY_BE_ZERO):
                 raise SparsityLabError(
-                    f"{path}: row {line}, column {name!r}: {row[name]!r}", why="That is no positive number"
+                    f"{path}: row {line}, column {name!r}: {row[name]!r}",
+                    why="That is no number, or none that is possible there",
                 )
     return rows
 
 
-def _positive(text: str) -> bool:
+def _sound(text: str, *, zero: bool) -> bool:
     try:
-        return 0 < float(text) < math.inf
+        return 0 < float(text) < math.inf or (zero and float(text) == 0)
     except (TypeError, ValueError):
         return False
 

@@ -46,15 +46,26 @@ def one_a_size(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def shapes(curves: Sequence[Curve]) -> list[Curve]:
-    """The largest group of one size and activation with different width-depth ratios, by ratio; may be empty."""
+    """The size and activation with most width-depth ratios, by ratio; empty with fewer than three.
+
+    Of several runs of one ratio the one trained on most tokens counts.
+    """
     groups = [
-        group
+        _one_a_ratio(group)
         for activation in activations(curves)
         for group in sizes(of(curves, activation=activation))
-        if len({curve.width_depth_ratio for curve in group}) == len(group)
     ]
     best = max(groups, key=len, default=[])
-    return sorted(best, key=lambda curve: curve.width_depth_ratio) if len(best) > 2 else []
+    return best if len(best) > 2 else []
+
+
+def _one_a_ratio(curves: Sequence[Curve]) -> list[Curve]:
+    longest: dict[float, Curve] = {}
+    for curve in curves:
+        known = longest.get(curve.width_depth_ratio)
+        if known is None or curve.tokens[-1] > known.tokens[-1]:
+            longest[curve.width_depth_ratio] = curve
+    return [longest[ratio] for ratio in sorted(longest)]
 
 
 def twins(curves: Sequence[Curve]) -> list[list[Curve]]:

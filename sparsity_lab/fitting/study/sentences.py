@@ -144,8 +144,8 @@ def _causes(found: Outcome, activation: str) -> list[str]:
         if series is not None:
             first, last = (100 * (float(series.ppl_ratio[i]) - 1) for i in (0, -1))
             text += (
-                f"; at the series' CETT of {number(series.knob[0], 3)} perplexity rises by {number(first, 2)} % at the "
-                f"first checkpoint and by {number(last, 2)} % at the last"
+                f"; at the series' CETT of {number(series.knob[0], 3)} perplexity changes by {first:+.2f} % at the "
+                f"first checkpoint and by {last:+.2f} % at the last"
             )
         lines.append(text + ".")
     return lines

@@ -2,7 +2,8 @@
 
 A straight line in ln D by weighted least squares; weights 1/se^2. Checkpoints of one run are measured on one
 text, so their errors are correlated and the slope's true error is smaller: the interval is on the safe side.
-Scatter beyond the errors (chi-square over its degrees of freedom above 1, curvature included) widens it.
+Its half-width is the larger of two: 1.96 times the error the measured errors give, and Student's quantile times
+the error the scatter about the line gives, curvature included.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve
@@ -21,6 +23,7 @@ from sparsity_lab.laws._law import Array
 RISES, FALLS, LEVEL, SHORT = "rises", "falls", "not told from level", "too few checkpoints"
 AGREE, DISAGREE, OPEN = "agree", "disagree", "undecided"
 FEWEST = 3
+FEWEST_IN_SEGMENT = 4  # on three points the scatter has one degree of freedom, and Student's quantile is 12.7
 CONFIDENCE = 0.95
 
 
@@ -84,8 +87,8 @@ def line(x: Array, y: Array, se: Array | None = None) -> Trend:
     slope = float(weights @ ((x - centre) * y) / spread)
     residuals = y - float(weights @ y / weights.sum()) - slope * (x - centre)
     scatter = float(weights @ residuals**2) / (n - 2)
-    error = math.sqrt((max(scatter, 1.0) if known else scatter) / spread)
-    half = float(student.ppf(0.5 + CONFIDENCE / 2, n - 2)) * error
+    by_scatter = float(student.ppf(0.5 + CONFIDENCE / 2, n - 2)) * math.sqrt(scatter / spread)
+    half = max(by_scatter, float(norm.ppf(0.5 + CONFIDENCE / 2)) / math.sqrt(spread) if known else 0.0)
     return Trend(n, slope, slope - half, slope + half)
 
 
@@ -96,7 +99,8 @@ def trend(curve: Curve) -> Trend:
 
 def knob_trend(curve: Curve) -> Trend:
     """The slope of ln c against ln tokens, from its scatter."""
-    return line(np.log(curve.tokens), np.log(curve.knob))
+    known = curve.knob > 0
+    return line(np.log(curve.tokens[known]), np.log(curve.knob[known]))
 
 
 def segments(curves: Sequence[Curve], edges: Sequence[float]) -> list[Segment]:
@@ -127,6 +131,8 @@ def together(one: Trend, other: Trend) -> str:
 
 def _within(curve: Curve, low: float, high: float) -> Trend:
     inside = (curve.tokens_per_parameter >= low) & (curve.tokens_per_parameter <= high)
+    if inside.sum() < FEWEST_IN_SEGMENT:
+        return Trend(int(inside.sum()), math.nan, math.nan, math.nan)
     return line(np.log(curve.tokens[inside]), curve.ratio[inside], curve.se[inside])
 
 
