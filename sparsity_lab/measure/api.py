@@ -15,6 +15,7 @@ from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import (
     Calibration,
     checked,
+    of_measurement,
     of_record,
     read_calibration,
     refuse_other_models,
@@ -86,12 +87,10 @@ def measure(
         raise SparsityLabError(
             "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
         )
-    _, sites = find_sites(model, architecture_file=architecture_file)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    width = choose_window(window, positions=positions, bos=bos_id is not None)
-    device = model.get_input_embeddings().weight.device.type
-    windows = cut(ids.flatten().cpu(), window=width, bos_id=bos_id)
-    subject = Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
+    subject = _subject(
+        model, ids, window=window, bos_id=bos_id, batch_size=batch_size, architecture_file=architecture_file,
+        progress=progress,
+    )  # fmt: skip
     if knob is not None:
         return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
     if activation_ratio is not None:
@@ -102,7 +101,57 @@ def measure(
     return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=increase, seed=seed)
 
 
-Applicable = Sequence[float] | Mapping[str, Any] | Path | Calibration
+Applicable = Sequence[float] | Measurement | Mapping[str, Any] | Path | Calibration
+
+
+def measure_under(
+    model: Any,
+    ids: torch.Tensor,
+    thresholds: Applicable,
+    *,
+    window: int | None = None,
+    bos_id: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    architecture_file: Path | None = None,
+    progress: Progress = SILENT,
+) -> Measurement:
+    """Activation ratio and loss rise of a live model under thresholds found on another text.
+
+    Args:
+        model: a transformers causal LM in evaluation mode.
+        ids: the token ids of the text to measure on, int64 [tokens].
+        thresholds: as `sparsified` takes them.
+        window, bos_id, batch_size, seed, architecture_file, progress: as in `measure`.
+
+    Raises:
+        SparsityLabError: thresholds of another model, or as in `measure`.
+    """
+    calibration = calibration_of(thresholds)
+    _fitting_sites(model, calibration, architecture_file=architecture_file)
+    subject = _subject(
+        model, ids, window=window, bos_id=bos_id, batch_size=batch_size, architecture_file=architecture_file,
+        progress=progress,
+    )  # fmt: skip
+    return engine.at_thresholds(subject, calibration=calibration, seed=seed)
+
+
+def _subject(
+    model: Any,
+    ids: torch.Tensor,
+    *,
+    window: int | None,
+    bos_id: int | None,
+    batch_size: int | None,
+    architecture_file: Path | None,
+    progress: Progress,
+) -> Subject:
+    _, sites = find_sites(model, architecture_file=architecture_file)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    width = choose_window(window, positions=positions, bos=bos_id is not None)
+    device = model.get_input_embeddings().weight.device.type
+    windows = cut(ids.flatten().cpu(), window=width, bos_id=bos_id)
+    return Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
 
 
 @contextmanager
@@ -111,7 +160,7 @@ def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | 
 
     Args:
         model: a transformers causal LM.
-        thresholds: one per FFN layer on the score |a_i| w_i, or a record of `measure`, its path or its
+        thresholds: one per FFN layer on the score |a_i| w_i; or a result of `measure`, a record, its path or its
             calibration, whose thresholds are applied on the score of its own criterion.
         architecture_file: as in `measure`.
 
@@ -121,10 +170,8 @@ def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | 
     Raises:
         SparsityLabError: as many thresholds as the model has layers are needed, for a model of that shape.
     """
-    name, sites = find_sites(model, architecture_file=architecture_file)
     calibration = calibration_of(thresholds)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
+    sites = _fitting_sites(model, calibration, architecture_file=architecture_file)
     with tapped(sites, _mask(sites, calibration)):
         yield model
 
@@ -137,11 +184,20 @@ def calibration_of(thresholds: Applicable) -> Calibration:
     """
     if isinstance(thresholds, Calibration):
         return thresholds
+    if isinstance(thresholds, Measurement):
+        return of_measurement(thresholds)
     if isinstance(thresholds, Path):
         return read_calibration(thresholds)
     if isinstance(thresholds, Mapping):
         return of_record(thresholds, name=f"The record of {thresholds.get('model')}")
     return Calibration(criterion="cett", thresholds=checked(thresholds))
+
+
+def _fitting_sites(model: Any, calibration: Calibration, *, architecture_file: Path | None) -> list[FfnSite]:
+    name, sites = find_sites(model, architecture_file=architecture_file)
+    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
+    refuse_other_models(calibration, sites, shape=shape)
+    return sites
 
 
 def _mask(sites: Sequence[FfnSite], calibration: Calibration) -> BatchVisitor:

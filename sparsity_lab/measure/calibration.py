@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sparsity_lab.measure.criteria._scores import Score
+    from sparsity_lab.measure.measurement import Measurement
     from sparsity_lab.measure.sites import FfnSite
 
 # What of a model must be the same where thresholds are applied, and how it is called.
@@ -128,6 +129,21 @@ def of_record(
             fix="Give the path of the record, with its .safetensors file beside it",
         )
     return found
+
+
+def of_measurement(measured: Measurement) -> Calibration:
+    """The calibration of a result at hand.
+
+    Raises:
+        SparsityLabError: a criterion without thresholds.
+    """
+    found = {
+        "criterion": measured.criterion,
+        "knob": measured.knob,
+        "thresholds": measured.thresholds,
+        "ppl_increase_target": measured.ppl_increase_target,
+    }
+    return of_record(found, name="The result", score_weights=measured.score_weights)
 
 
 def checked(thresholds: Sequence[float]) -> tuple[float, ...]:

@@ -1,8 +1,9 @@
-"""Measures one model on one text: at a given knob, at equal perplexity, or at a given activation ratio.
+"""Measures one model on one text: at a given knob, equal perplexity, a given activation ratio or thresholds.
 
-At a fixed knob three passes over the whole text suffice: a dense one that calibrates, one that resolves
-what the first found, and a sparse one that counts. A search takes a pilot on an eighth of the text to find
-the knob roughly; the whole text then takes the calibrating dense pass around it and two to four sparse passes.
+Under given thresholds two passes do, a dense and a sparse one. At a fixed knob three passes over the whole
+text suffice: a dense one that calibrates, one that resolves what the first found, and a sparse one that counts.
+A search takes a pilot on an eighth of the text to find the knob roughly; the whole text then takes the
+calibrating dense pass around it and two to four sparse passes.
 """
 
 from __future__ import annotations
