@@ -115,7 +115,6 @@ def _check_thresholds(spec: MeasureSpec, path: Path) -> None:
         ("--knob", spec.knob),
         ("--activation-ratio", spec.activation_ratio),
         ("--stabilise", spec.stabilise_last),
-        ("--compat", spec.compat),
     ):
         if value is not None:
             raise SparsityLabError(
