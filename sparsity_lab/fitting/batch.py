@@ -21,6 +21,7 @@ from sparsity_lab.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
 
+SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
 FEWEST_SPARE = 2  # points beyond the coefficients, below which a fit says nothing
 
 
@@ -82,7 +83,7 @@ def fit_all(
             why=f"The longest has {max(len(one.y) for one in series)} points before any are dropped",
             fix="Measure more checkpoints or drop fewer of them",
         )
-    workers = min(jobs or os.cpu_count() or 1, len(kept))
+    workers = min(jobs or min(os.cpu_count() or 1, len(kept) // SERIES_PER_WORKER), len(kept)) or 1
     with progress.track("fit", len(kept)) as advance:
         if workers == 1:
             return [_counted(fit_series(one, spec), advance) for one in kept]
