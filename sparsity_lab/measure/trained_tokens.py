@@ -144,8 +144,10 @@ def refuse_strangers(counts: TokenCounts, sources: Iterable[Source], *, path: Pa
 
 
 def tell_origins(origins: Iterable[str], *, tokens_per_step: int | None) -> None:
-    """Note where the trained tokens of a run's checkpoints come from."""
+    """Note where the trained tokens of a run's checkpoints come from, where any are known or asked for."""
     found = Counter(origins)
+    if set(found) == {"unknown"} and tokens_per_step is None:
+        return
     logger.info(
         "trained tokens: %s", ", ".join(f"{count} from {origin}" if origin != "unknown" else f"{count} unknown"
                                         for origin, count in found.items()),
