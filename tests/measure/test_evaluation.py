@@ -186,9 +186,14 @@ def test_dense_and_under_thresholds(tasks, evaluated, family, tmp_path):
     # The thresholds were set on other text; the loss of these answers rises by about as much.
     assert abs(gaps["PPL-1%"]) < 0.1
     assert abs(gaps["PPL-10%"] - math.log(1.1)) < 0.1
+    (other,) = measured_records(tmp_path / "cats", "cats", (1,))
     again = run("eval", MODEL, "--tasks", "stories_ll", "--include-path", tasks, "--offline", "--no-dense",
-                "--thresholds", records[0], "--output", tmp_path / "again")  # fmt: skip
-    assert "PPL-1%" in again.stdout
+                "--thresholds", records[0], "--thresholds", other, "--output", tmp_path / "again")  # fmt: skip
+    assert "| PPL-1% " in again.stdout
+    assert "| cats PPL-1% " in again.stdout
+    twice = run("eval", MODEL, "--tasks", "stories_ll", "--include-path", tasks, "--offline",
+                "--thresholds", records[0], "--thresholds", records[0], "--output", tmp_path, code=2)  # fmt: skip
+    assert "are both called PPL-1%" in twice.stderr
 
 
 def test_thresholds_of_another_model(tasks, family, tmp_path):
