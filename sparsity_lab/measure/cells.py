@@ -137,7 +137,7 @@ class Bench:
 
     def _encode(self, source: Source) -> tuple[torch.Tensor, int | None]:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""
-        identity = _tokenizer_identity(source)
+        identity = tokenizer_identity(source)
         if identity not in self.encoded:
             tokenizer = load_tokenizer(source)
             ids = encode(tokenizer, self.text, tokens=self.spec.tokens)
@@ -188,7 +188,8 @@ class Bench:
         )
 
 
-def _tokenizer_identity(source: Source) -> str:
+def tokenizer_identity(source: Source) -> str:
+    """A hash of the tokenizer's files: checkpoints of one share their token ids."""
     folder = source.folder
     if folder is None or source.model.endswith(".gguf"):
         return str(source)
