@@ -55,13 +55,10 @@ def command(
     """
     if offline:
         os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    every = criterion == options.ALL
     _refuse_idle(
-        {
-            "--knob": knob is not None, "--ppl-increase": ppl_increase is not None,
-            "--activation-ratio": activation_ratio is not None, "--thresholds": thresholds is not None,
-            "--transfer": bool(transfer), "--stabilise": stabilise is not None, "--per-checkpoint": per_checkpoint,
-            "--criterion all": criterion == options.ALL, "--sweep": sweep,
-        }
+        knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, thresholds=thresholds,
+        transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
     )  # fmt: skip
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
@@ -79,27 +76,33 @@ def command(
         _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
     elif dry_run:
         _plan(spec, checkpoints, output=output)
-    elif criterion == options.ALL:
+    elif every:
         _compare(spec, checkpoints, output=output, sweep=sweep)
     else:
         _measure(spec, checkpoints, output=output, per_checkpoint=per_checkpoint)
 
 
 NOTHING_BESIDE = (
-    ("--ppl-increase", "--knob"), ("--activation-ratio", "--knob"), ("--ppl-increase", "--activation-ratio"),
-    ("--ppl-increase", "--thresholds"), ("--thresholds", "--criterion all"), ("--transfer", "--criterion all"),
+    ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
+    ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
 )  # fmt: skip
-NOTHING_WITHOUT = (("--per-checkpoint", "--stabilise"), ("--sweep", "--criterion all"))
+NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 
 
-def _refuse_idle(given: dict[str, bool]) -> None:
+def _refuse_idle(**values: object) -> None:
     """Options that would do nothing beside the others are refused rather than ignored."""
-    idle = [f"{one} does nothing beside {two}" for one, two in NOTHING_BESIDE if given[one] and given[two]]
-    idle += [
-        f"{one} does nothing without {two}" for one, two in NOTHING_WITHOUT if given[one] and not given[two]
-    ]
-    if idle:
-        raise SparsityLabError(idle[0], fix="Leave one of them out, or give what it needs")
+    given = {name for name, value in values.items() if value is not None and value is not False}
+    idle = [(one, "beside", two) for one, two in NOTHING_BESIDE if {one, two} <= given]
+    idle += [(one, "without", two) for one, two in NOTHING_WITHOUT if one in given and two not in given]
+    for one, word, two in idle:
+        raise SparsityLabError(
+            f"{_option(one)} does nothing {word} {_option(two)}",
+            fix="Leave one of them out, or give what it needs",
+        )
+
+
+def _option(name: str) -> str:
+    return "--criterion all" if name == "criterion_all" else f"--{name.replace('_', '-')}"
 
 
 def _criterion(named: str | None, thresholds: Path | None) -> str:
