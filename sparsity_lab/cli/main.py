@@ -21,8 +21,10 @@ from sparsity_lab.cli import (
     density,
     evaluate,
     fit,
+    heat,
     ls,
     measure,
+    report,
     study,
     train,
 )
@@ -43,6 +45,8 @@ app.command("fit")(fit.command)
 app.command("study")(study.command)
 app.command("check")(check.command)
 app.command("eval")(evaluate.command)
+app.command("heat")(heat.command)
+app.command("report")(report.command)
 app.command("ls")(ls.command)
 bench.app.command("train")(bench_train.command)
 app.add_typer(bench.app, name="bench")

@@ -1,0 +1,52 @@
+"""`sparsity-lab heat`: which tokens of a text need many neurons, layer by layer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="Directory, GGUF file or Hub id of a causal language model.")],
+    thresholds: Annotated[
+        Path, typer.Option("--thresholds", help="Record of `measure` whose thresholds are applied.")
+    ],
+    text: Annotated[Path, typer.Option("--text", help="UTF-8 text; its beginning is shown.")],
+    line: Annotated[int, typer.Option("--line", min=1, help="Begin at this line of the text.")] = 1,
+    tokens: Annotated[int, typer.Option("--tokens", min=2, help="Tokens shown, at most.")] = 200,
+    bos: Annotated[
+        bool, typer.Option("--bos/--no-bos", help="A BOS in front where the tokenizer uses one.")
+    ] = True,
+    revision: Annotated[str | None, typer.Option("--revision", help="Revision of a Hub id.")] = None,
+    device: Annotated[str, typer.Option("--device", help="A torch device, or auto.")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
+    architecture_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."
+        ),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("runs/heat"),
+) -> None:
+    """Count the kept neurons of each token of a text in each layer, and draw the text as a heat map.
+
+    `sparsity-lab report` shows the result as a text one can point at.
+    """
+    if offline:
+        # Read by the libraries when they are first imported, which is below.
+        os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    from sparsity_lab.fitting.plots.token_heat import draw_heat
+    from sparsity_lab.measure.heat import HeatSpec, write_heat
+
+    spec = HeatSpec(
+        model=model, thresholds=thresholds, text=text, revision=revision, line=line, tokens=tokens, bos=bos,
+        device=device, dtype=dtype, architecture_file=architecture_file,
+    )  # fmt: skip
+    found = write_heat(spec, output=output)
+    draw_heat(found, output=output)
+    typer.echo(f"activation ratio {found['activation_ratio']:.4f} over {len(found['tokens'])} tokens")
+    typer.echo(f"Written to {output}")

@@ -1,0 +1,129 @@
+"""Which files under a folder the other commands wrote, by their names; what cannot be read is said, not fatal.
+
+records/KEY.json       measure                fits.json, locks/*.toml   fit
+density.json           density                eval.json                 eval
+study.json, report.md  study, demo            token_heat.json           heat
+*.csv                  tables of all          *.svg, *.png              figures of all
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.records import read_record
+
+logger = logging.getLogger(__name__)
+
+SKIPPED_FOLDERS = {"data", "node_modules", "__pycache__"}  # a ladder's token files and tokenizer are in data/
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "config.json")
+
+
+@dataclass
+class Found:
+    """What lies under a folder.
+
+    Attributes:
+        root: the folder.
+        records: whole records by content key, and `record_folders` where they lie.
+        documents: parsed JSON of a known name, by path.
+        csvs: tables. figures: pictures, the vector one where there are both. texts: report.md and families.md.
+        unread: (path, why) of files that should have been readable.
+    """
+
+    root: Path
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    record_folders: dict[Path, list[str]] = field(default_factory=dict)
+    documents: dict[Path, Any] = field(default_factory=dict)
+    csvs: list[Path] = field(default_factory=list)
+    figures: list[Path] = field(default_factory=list)
+    texts: list[Path] = field(default_factory=list)
+    unread: list[tuple[Path, str]] = field(default_factory=list)
+
+    def named(self, name: str) -> Iterator[tuple[Path, Any]]:
+        """Paths and contents of the JSON files of one name."""
+        return ((path, value) for path, value in self.documents.items() if path.name == name)
+
+    def relative(self, path: Path) -> str:
+        """A path as readers of this folder know it."""
+        return path.relative_to(self.root).as_posix()
+
+    def place(self, folder: Path) -> str:
+        """A folder's name in headings; the root by its own."""
+        return self.root.resolve().name if folder == self.root else self.relative(folder)
+
+
+DOCUMENTS = ("fits.json", "density.json", "eval.json", "neurons.json", "study.json", "provenance.json",
+             "token_heat.json")  # fmt: skip
+TEXTS = ("report.md", "families.md")
+
+
+def find(root: Path) -> Found:
+    """Everything under a folder, in the order of names.
+
+    Raises:
+        SparsityLabError: no such folder, or nothing in it that a report could show.
+    """
+    if not root.is_dir():
+        raise SparsityLabError(
+            f"There is no folder {root}", fix="Name one that measure, fit, study or density wrote"
+        )
+    found = Found(root)
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(one for one in inner if one not in SKIPPED_FOLDERS and not one.startswith("."))
+        if all(name in names for name in WEIGHTS[::2]):  # a checkpoint: its files are the model's
+            inner[:] = []
+            continue
+        _sort_in(found, Path(folder), sorted(names))
+    found.figures = _best(found.figures)
+    if not any((found.records, found.documents, found.csvs, found.figures, found.unread)):
+        raise SparsityLabError(
+            f"There is nothing to report under {root}",
+            why="It holds no record, fit, table or figure of a sparsity-lab command",
+            fix="Name the folder given to such a command as --output",
+        )
+    return found
+
+
+def _sort_in(found: Found, folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        path = folder / name
+        if folder.name == "records" and name.endswith(".json"):
+            _take(found, path, record=True)
+        elif name in DOCUMENTS:
+            _take(found, path, record=False)
+        elif name.endswith(".csv"):
+            found.csvs.append(path)
+        elif name.endswith((".svg", ".png")):
+            found.figures.append(path)
+        elif name in TEXTS or (name == "README.md" and "study.json" in names):
+            found.texts.append(path)
+        elif name.endswith(".damaged"):
+            found.unread.append((path, "set aside by measure as damaged"))
+
+
+def _take(found: Found, path: Path, *, record: bool) -> None:
+    try:
+        if record:
+            one = read_record(path)
+            found.records[one["content_key"]] = one
+            found.record_folders.setdefault(path.parent, []).append(one["content_key"])
+        else:
+            found.documents[path] = json.loads(path.read_text(encoding="utf-8"))
+    except (SparsityLabError, OSError, ValueError, RecursionError) as error:
+        why = error.why or error.what if isinstance(error, SparsityLabError) else str(error)
+        logger.warning("%s left out: %s", path, why)
+        found.unread.append((path, why))
+
+
+def _best(figures: Sequence[Path]) -> list[Path]:
+    """One file a figure: the SVG before the PNG of its name."""
+    stems = {path.with_suffix(""): path for path in figures if path.suffix == ".png"}
+    stems |= {path.with_suffix(""): path for path in figures if path.suffix == ".svg"}
+    return sorted(stems.values())

@@ -1,0 +1,211 @@
+"""A report as one HTML page that needs no network: every text escaped, every figure inline, one script of ours."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.page import heat_html, svg
+from sparsity_lab.fitting.page.blocks import (
+    MANY_COLUMNS,
+    Block,
+    Column,
+    Facts,
+    Figure,
+    Fold,
+    Heading,
+    Prose,
+    Report,
+    Table,
+    TokenHeat,
+)
+from sparsity_lab.fitting.page.values import is_number, shown
+from sparsity_lab.records import RECORD_KEYS
+
+logger = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+FIGURES_BYTES = 7_500_000  # of a page that shall stay below 10 MB
+ONE_LINE = 34  # letters of a cell that is not broken
+
+
+def page(report: Report) -> str:
+    """The page."""
+    made = _Page()
+    body = "".join(made.section(i, one.title, one.blocks) for i, one in enumerate(report.sections, start=1))
+    style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    links = (f'<li><a href="#s{i}">{escape(one.title)}</a></li>'
+             for i, one in enumerate(report.sections, start=1))  # fmt: skip
+    data = {"records": report.records, "keys": RECORD_KEYS, "heats": [_heat_data(one) for one in made.heats]}
+    return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(report.title),
+        subtitle=escape(report.subtitle),
+        contents="".join(links),
+        body=body,
+        footer=escape(made.farewell()),
+        shapes=made.shapes.to_html(),
+        data=json_in_html(data),
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def json_in_html(value: object) -> str:
+    """JSON that may stand inside a script element: no character of it can end the element or open a comment."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    marks = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+    return re.sub("[<>&\u2028\u2029]", lambda found: marks[found[0]], text)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _heat_data(heat: TokenHeat) -> dict[str, Any]:
+    data = heat.data
+    return {key: data[key] for key in ("tokens", "sizes", "active")} | {"loss": data["loss_sparse_nats"]}
+
+
+def _marked(text: str) -> str:
+    """Escaped text with `**bold**` and backquotes made visible."""
+    clean = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", clean)
+
+
+class _Page:
+    """Renders blocks and keeps what they share: shapes of figures, their count and size, token heat maps."""
+
+    def __init__(self) -> None:
+        self.shapes = svg.Shapes()
+        self.figures = 0
+        self.figure_bytes = 0
+        self.heats: list[TokenHeat] = []
+        self.left_out: list[str] = []
+
+    def section(self, number: int, title: str, blocks: Sequence[Block]) -> str:
+        """A chapter under its anchor."""
+        return f'<section id="s{number}"><h2>{escape(title)}</h2>{self.blocks(blocks)}</section>'
+
+    def blocks(self, blocks: Sequence[Block]) -> str:
+        """Blocks one after another; figures that follow each other stand side by side where there is room."""
+        parts = []
+        for is_figure, group in groupby(blocks, key=lambda one: isinstance(one, Figure)):
+            inside = "".join(self.block(one) for one in group)
+            parts.append(f'<div class="pictures">{inside}</div>' if is_figure else inside)
+        return "".join(parts)
+
+    def block(self, block: Block) -> str:
+        """Any block."""
+        if isinstance(block, Table):
+            return table(block)
+        if isinstance(block, Figure):
+            return self.figure(block)
+        if isinstance(block, Fold):
+            return self.fold(block)
+        if isinstance(block, TokenHeat):
+            self.heats.append(block)
+            return heat_html.token_heat(block.data)
+        return _text(block)
+
+    def fold(self, fold: Fold) -> str:
+        """Blocks behind a line."""
+        kind = re.sub(r"[^a-z]", "", fold.badge.split(" ")[0]) if fold.badge else ""
+        badge = f'<span class="badge {kind}">{escape(fold.badge)}</span>' if fold.badge else ""
+        state = " open" if fold.open else ""
+        head = f"<summary>{escape(fold.title)}{badge}</summary>"
+        return f"<details{state}>{head}{self.blocks(fold.blocks)}</details>"
+
+    def figure(self, figure: Figure) -> str:
+        """A picture inside the page: vector figures inline, others as data; one too many is named instead."""
+        try:
+            drawn = self._drawn(figure)
+        except (SparsityLabError, OSError, UnicodeDecodeError) as error:
+            logger.warning("figure %s left out: %s", figure.path, error)
+            return f'<p class="note">The figure {escape(figure.path.name)} could not be read.</p>'
+        if self.figure_bytes + len(drawn) > FIGURES_BYTES:
+            self.left_out.append(figure.path.name)
+            return (
+                f'<p class="note">{escape(figure.caption)}: see the file, the page would grow too large.</p>'
+            )
+        self.figure_bytes += len(drawn)
+        return f'<figure class="picture">{drawn}<figcaption>{escape(figure.caption)}</figcaption></figure>'
+
+    def _drawn(self, figure: Figure) -> str:
+        self.figures += 1
+        if figure.path.suffix == ".svg":
+            text = figure.path.read_text(encoding="utf-8")
+            return svg.inline(
+                text, name=figure.path.name, number=self.figures, label=figure.caption, shapes=self.shapes
+            )
+        data = base64.b64encode(figure.path.read_bytes()).decode()
+        return f'<img class="drawn light-card" alt="{escape(figure.caption)}" src="data:image/png;base64,{data}">'
+
+    def farewell(self) -> str:
+        """The last line: what was left out for its size."""
+        if not self.left_out:
+            return "Made by sparsity-lab report. This page needs no network."
+        return f"Left out for their size: {len(self.left_out)} figures, among them {self.left_out[0]}."
+
+
+def _text(block: Heading | Facts | Prose) -> str:
+    if isinstance(block, Heading):
+        return f"<h3>{_marked(block.text)}</h3>"
+    if isinstance(block, Facts):
+        pairs = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in block.pairs)
+        return f'<dl class="facts">{"".join(pairs)}</dl>'
+    if block.listed:
+        return f"<ul>{''.join(f'<li>{_marked(text)}</li>' for text in block.texts)}</ul>"
+    return "".join(f"<p>{_marked(text)}</p>" for text in block.texts)
+
+
+def table(made: Table) -> str:
+    """A table; the page's script makes it sortable."""
+    numeric = [_is_numeric(made, column) for column in made.columns]
+    wide = " wide" if len(made.columns) >= MANY_COLUMNS else ""
+    columns = list(zip(made.columns, numeric, strict=True))
+    head = "".join(f'<th scope="col"{_n(n)}>{escape(c.heading)}</th>' for c, n in columns)
+    top = {c.key: _largest(made, c) for c in made.columns if c.kind == "strip"}
+    rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in made.rows)
+    caption = f"<figcaption>{'' if made.titled_above else _marked(made.title)}</figcaption>"
+    notes = " ".join(part for part in (made.note, f"Source: {made.source}." if made.source else "") if part)
+    note = f'<p class="note">{_marked(notes)}</p>' if notes else ""
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.title or "table")}">'
+    body = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<figure class="table{wide}">{caption}{region}{body}</div>{note}</figure>'
+
+
+def _n(numeric: bool) -> str:
+    return ' class="n"' if numeric else ""
+
+
+def _is_numeric(made: Table, column: Column) -> bool:
+    values = [row.get(column.key) for row in made.rows]
+    known = [value for value in values if value is not None]
+    return column.kind in ("value", "ratio") and bool(known) and all(is_number(value) for value in known)
+
+
+def _largest(made: Table, column: Column) -> float:
+    return max((value for row in made.rows for value in row.get(column.key) or []), default=0.0)
+
+
+def _cell(row: Mapping[str, Any], column: Column, numeric: bool, top: Mapping[str, float]) -> str:
+    value = row.get(column.key)
+    if column.kind == "strip":
+        return f"<td>{heat_html.strip(value or [], top[column.key])}</td>"
+    text = shown(value, column.kind)
+    exact = f' data-v="{value!r}"' if is_number(value) and repr(value) != text else ""
+    whole = f' title="{escape(value)}"' if isinstance(value, str) and text != value else ""
+    record = f' data-record="{escape(str(row.get("content_key")))}"' if column.kind == "record" else ""
+    kind = _n(numeric) or (' class="w"' if len(text) > ONE_LINE else "")
+    return f"<td{kind}{exact}{whole}{record}>{_marked(text)}</td>"

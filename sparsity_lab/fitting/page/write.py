@@ -1,0 +1,109 @@
+"""From a folder to a report: reads what other commands wrote there and writes one file."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sparsity_lab import __version__
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.page import fits, heat, html, measured, others, summary, texts
+from sparsity_lab.fitting.page.blocks import Report
+from sparsity_lab.fitting.page.found import Found, find
+from sparsity_lab.records import no_empty_folders, prepare_output, write_text
+
+logger = logging.getLogger(__name__)
+NAMES = {"html": "report.html", "md": "tables.md", "tex": "tables.tex"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: of the file. records: how many it holds. unread: files that could not be read.
+        bytes: size of the file.
+    """
+
+    path: Path
+    records: int
+    unread: tuple[tuple[Path, str], ...]
+    bytes: int
+
+
+def write_report(folder: Path, *, output: Path | None = None, form: str = "html") -> Written:
+    """Report everything a folder holds.
+
+    Args:
+        folder: what `--output` of measure, fit, study, density, eval or heat was, or a folder of such.
+        output: a file with the format's ending, or a folder; `folder` itself where left out.
+        form: `html` for one page, `md` or `tex` for its tables.
+
+    Raises:
+        SparsityLabError: no such folder, nothing in it, an unknown format, or the file cannot be written.
+    """
+    if form not in NAMES:
+        raise SparsityLabError(f"There is no format {form!r}", fix=f"Use one of {', '.join(NAMES)}")
+    found = find(folder)
+    path = goal(folder, output=output, form=form)
+    with no_empty_folders(path.parent):
+        prepare_output(path.parent)
+        report = report_of(found)
+        text = {"html": html.page, "md": texts.markdown, "tex": texts.latex}[form](report)
+        write_text(path, text)
+    unread = tuple(dict.fromkeys(found.unread))
+    return Written(path, len(found.records), unread, len(text.encode()))
+
+
+def goal(folder: Path, *, output: Path | None, form: str) -> Path:
+    """Where the report goes.
+
+    Raises:
+        SparsityLabError: a file name with the ending of another format.
+    """
+    if output is None:
+        return folder / NAMES[form]
+    endings = {f".{one}" for one in NAMES} | {".htm", ".markdown"}
+    if output.suffix in endings and not output.is_dir():
+        if output.suffix.removeprefix(".")[:3] != form[:3] and not (
+            form == "md" and output.suffix == ".markdown"
+        ):
+            raise SparsityLabError(
+                f"--output {output} does not end like --format {form}", fix=f"Name it .{form}"
+            )
+        return output
+    return output / NAMES[form]
+
+
+def report_of(found: Found) -> Report:
+    """The report of what was found, part by part."""
+    parts = [*others.written(found), measured.section(found), fits.section(found), *others.density(found),
+             *others.scores(found), *others.neurons(found), heat.section(found)]  # fmt: skip
+    sections = [one for one in parts if one is not None]
+    sections += others.rest(found, others.figures_of(sections))
+    # The summary comes first and is made last: by then it is known which files could not be read.
+    name = found.root.resolve().name
+    study = next(
+        (value.get("name") for _, value in found.named("study.json") if isinstance(value, dict)), None
+    )
+    when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return Report(
+        title=str(study or name),
+        subtitle=f"{_kinds(found)} under {name}; sparsity-lab {__version__}, {when}",
+        sections=(summary.section(found), *sections),
+        records=found.records,
+    )
+
+
+def _kinds(found: Found) -> str:
+    """What there is, counted."""
+    counts = Counter(
+        {"records": len(found.records), "fits": len(fits.entries(found)), "figures": len(found.figures)}
+    )
+    return (
+        ", ".join(f"{count} {kind[: -1 if count == 1 else None]}" for kind, count in counts.items() if count)
+        or "Tables"
+    )
