@@ -3,6 +3,8 @@
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from sparsity_lab.measure import architectures
+
 D, F, LAYERS, HEADS, VOCABULARY, POSITIONS = 32, 72, 3, 4, 97, 64
 
 _COMMON = {
@@ -78,6 +80,7 @@ MIXTURES = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe"}
 
 def tiny(model_type, **changes):
     """The model in evaluation mode, float32, weights large enough for activations to differ."""
+    architectures.supported_types()  # makes model types of our own known to transformers
     arguments = {**CONFIGS[model_type], **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
