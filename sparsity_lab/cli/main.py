@@ -24,6 +24,7 @@ from sparsity_lab.cli import (
     heat,
     ls,
     measure,
+    neurons,
     report,
     study,
     train,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("train")(train.command)
 app.command("measure")(measure.command)
+app.command("neurons")(neurons.command)
 app.command("fit")(fit.command)
 app.command("study")(study.command)
 app.command("check")(check.command)

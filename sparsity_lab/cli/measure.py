@@ -68,7 +68,7 @@ def command(
         activation_ratio=None if activation_ratio is None else percent(activation_ratio),
         stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
         error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
-        batch_size=_batch_size(batch_size), seed=seed, architecture_file=architecture_file,
+        batch_size=windows_at_once(batch_size), seed=seed, architecture_file=architecture_file,
         compat=compat, thresholds=thresholds, trained_tokens=trained_tokens, tokens_per_step=tokens_per_step,
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
@@ -186,7 +186,12 @@ def _tokens(text: str) -> tuple[int, float | None]:
     return int(text), None
 
 
-def _batch_size(text: str) -> int | None:
+def windows_at_once(text: str) -> int | None:
+    """Windows of a forward pass, None for auto.
+
+    Raises:
+        SparsityLabError: neither auto nor a positive number.
+    """
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:

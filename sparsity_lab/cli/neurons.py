@@ -1,0 +1,105 @@
+"""`sparsity-lab neurons`: what the neurons do under a record's thresholds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.progress import progress
+
+if TYPE_CHECKING:
+    from sparsity_lab.measure.neurons.spec import NeuronSpec
+    from sparsity_lab.measure.spec import Checkpoint
+
+Thresholds = Annotated[
+    list[Path],
+    typer.Option(
+        "--thresholds",
+        help="A record of `measure`, for all models; one each, in their order; or the folder that `measure` wrote.",
+    ),
+]
+Texts = Annotated[
+    list[str],
+    typer.Option("--text", metavar="[NAME=]FILE", help="A text, UTF-8, each a domain. May be repeated."),
+]
+Written = Annotated[
+    int,
+    typer.Option("--written-tokens", min=0, help="Tokens to let the model write after each prompt; 0: none."),
+]
+Prompts = Annotated[int, typer.Option("--prompts", min=1, help="Prompts, beginnings of windows.")]
+
+
+def command(
+    models: options.Models,
+    thresholds: Thresholds,
+    texts: Texts,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of each text.")] = 65536,
+    window: options.Window = None,
+    bos: options.Bos = True,
+    written_tokens: Written = 64,
+    prompts: Prompts = 32,
+    revisions: options.Revisions = None,
+    device: options.Device = "auto",
+    dtype: options.DtypeOption = options.Dtype.auto,
+    batch_size: options.BatchSize = "auto",
+    architecture_file: options.ArchitectureFile = None,
+    limit: options.Limit = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of what is written.")] = 0,
+    output: options.Output = Path("runs/neurons"),
+    offline: options.Offline = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+) -> None:
+    """Count what feed-forward neurons do: how often each fires, for which tokens, and how steadily.
+
+    One sparse pass a text under the thresholds of a record; what was counted before is not counted again.
+    """
+    if offline:
+        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    from sparsity_lab.cli.measure import windows_at_once
+    from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+    from sparsity_lab.measure.spec import expand
+
+    spec = NeuronSpec(
+        texts=texts_of(texts), tokens=tokens, window=window, bos=bos, device=device, dtype=dtype.value,
+        batch_size=windows_at_once(batch_size), written_tokens=written_tokens, prompts=prompts, seed=seed,
+        architecture_file=architecture_file,
+    )  # fmt: skip
+    checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
+    if dry_run:
+        _plan(spec, checkpoints, thresholds, output=output)
+        return
+    from sparsity_lab.fitting.plots.neurons import draw_neurons
+    from sparsity_lab.measure.neurons.run import watch_checkpoints
+
+    watch_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
+    draw_neurons(output)
+    typer.echo((output / "neurons.md").read_text(encoding="utf-8"))
+    if (output / "decode.md").exists():
+        typer.echo((output / "decode.md").read_text(encoding="utf-8"))
+    typer.echo(f"Written to {output}")
+
+
+def _plan(spec: NeuronSpec, checkpoints: list[Checkpoint], thresholds: list[Path], *, output: Path) -> None:
+    from sparsity_lab.measure.neurons.run import done, plan_cells
+    from sparsity_lab.tables import to_markdown
+
+    cells = plan_cells(spec, checkpoints, thresholds=thresholds)
+    rows = [
+        {
+            "checkpoint": str(cell.prepared.checkpoint.source),
+            "text": cell.text,
+            "thresholds of": cell.calibration.name,
+            "tokens": cell.prepared.windows.tokens,
+            "windows": cell.prepared.windows.count,
+            "device": cell.prepared.device,
+            "dtype": str(cell.prepared.dtype).removeprefix("torch."),
+        }
+        for cell in cells
+    ]
+    typer.echo(to_markdown(rows, list(rows[0])))
+    typer.echo(f"{len(cells)} cell(s), {done(cells, output=output)} of them counted already")

@@ -1,0 +1,119 @@
+"""What the neurons of a live model do under given thresholds, as a Python function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.api import Applicable, calibration_of, find_sites
+from sparsity_lab.measure.body import shape_of
+from sparsity_lab.measure.calibration import Calibration, refuse_other_models
+from sparsity_lab.measure.neurons.decoding import DecodeCounts, DecodePlan, compare_decoding
+from sparsity_lab.measure.neurons.estimates import Estimator
+from sparsity_lab.measure.neurons.parameters import Widths
+from sparsity_lab.measure.neurons.visitor import neuron_pass
+from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.subject import Subject, auto_batch_size
+from sparsity_lab.measure.text import choose_window, cut
+from sparsity_lab.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class NeuronReport:
+    """What was counted on one text, ready to be asked.
+
+    Attributes:
+        estimator: counts, and estimates with errors.
+        widths: weights of a neuron, for activated parameters.
+        decode: reading against writing, or None where that was not asked for.
+    """
+
+    estimator: Estimator
+    widths: Widths
+    decode: DecodeCounts | None
+
+
+def watch_neurons(
+    model: Any,
+    ids: torch.Tensor,
+    *,
+    thresholds: Applicable,
+    window: int | None = None,
+    bos_id: int | None = None,
+    batch_size: int | None = None,
+    decode: DecodePlan | None = None,
+    seed: int = 0,
+    architecture_file: Path | None = None,
+    progress: Progress = SILENT,
+) -> NeuronReport:
+    """Count what the neurons of a live model do, in one sparse pass over a text.
+
+    Args:
+        model: a transformers causal LM in evaluation mode, without experts.
+        ids: the text's token ids, int64 [tokens], one stream without padding.
+        thresholds: as `sparsified` takes them: one per FFN layer on |a_i| w_i, or a record of `measure`.
+        window: tokens of a window; up to 1,024 by default.
+        bos_id: token put in front of each window and not counted.
+        batch_size: windows per forward pass; changes speed only.
+        decode: also let the model write, so much.
+        seed: of the bootstrap and of what is written.
+        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        progress: where to report.
+
+    Raises:
+        SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
+    """
+    calibration = calibration_of(thresholds)
+    config = model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    width = choose_window(window, positions=positions, bos=bos_id is not None)
+    windows = cut(ids, window=width, bos_id=bos_id)
+    name, sites = find_sites(model, architecture_file=architecture_file)
+    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
+    refuse_other_models(calibration, sites, shape=shape)
+    device = model.get_input_embeddings().weight.device.type
+    batch = batch_size or auto_batch_size(device, window=width)
+    subject = Subject(model, sites, windows, batch, progress)
+    return report_of(subject, calibration, decode=decode, params_total=shape["params_total"], seed=seed)
+
+
+def report_of(
+    subject: Subject, calibration: Calibration, *, decode: DecodePlan | None, params_total: int, seed: int
+) -> NeuronReport:
+    """The report of a model and text at hand.
+
+    Raises:
+        SparsityLabError: a mixture of experts, a loss that is no number, or a decoding plan beyond the window.
+    """
+    refuse_mixtures(subject.sites)
+    if decode is not None:
+        decode.check(window=subject.windows.window)
+    counts = neuron_pass(subject, calibration)
+    if not torch.isfinite(torch.from_numpy(counts.loss_nats)).all():
+        raise SparsityLabError(
+            "The loss under the thresholds is not a number",
+            why="The model overflows in this dtype, or its weights are broken",
+            fix="Try --dtype float32",
+        )
+    written = None if decode is None else compare_decoding(subject, calibration, decode, seed=seed)
+    widths = Widths.of(subject.sites, params_total=params_total)
+    return NeuronReport(Estimator.of(counts, subject.sizes, seed=seed), widths, written)
+
+
+def refuse_mixtures(sites: list[FfnSite] | Any) -> None:
+    """Refuse models whose experts see only some of the tokens.
+
+    Raises:
+        SparsityLabError: a site is an expert's.
+    """
+    routed = [site.name for site in sites if site.routed]
+    if routed:
+        raise SparsityLabError(
+            f"The neurons of a mixture of experts cannot be watched token by token: {routed[0]} is an expert",
+            why="Reuse and chunks follow consecutive tokens, an expert sees only those routed to it",
+            fix="Measure its activation ratios, expert by expert, with `sparsity-lab measure`",
+        )

@@ -1,0 +1,176 @@
+"""Numbers with errors from neuron counts: ratios of sums, and what a block bootstrap over windows makes of them.
+
+    activation ratio    active neurons / (tokens F)
+    dead, hot           share of neurons that fire on < 0.1 % of tokens, on > 50 %
+    reuse               sum |S_t and S_{t+1}| / sum |S_t|, over tokens with a successor in their window
+    CLS_L               1 - |union over L consecutive tokens| / F (BlockFFN, arXiv 2507.08771)
+    aggregated          1 - |union over the first t tokens of a window| / F (ReLU Strikes Back, 2310.04564)
+
+Reuse and unions by chance are what neurons would give that fire at their own frequencies, each token anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sparsity_lab.measure import noise
+from sparsity_lab.measure.counts import Floats, Ints
+from sparsity_lab.measure.neurons.counts import NeuronCounts, by_layer
+
+DEAD_FREQUENCY, HOT_FREQUENCY = 1e-3, 0.5
+QUANTILES = {"frequency_p10": 0.1, "frequency_median": 0.5, "frequency_p90": 0.9}
+FREQUENCY_DRAWS = 200  # each sorts all neurons; a standard error from 200 draws is good to 5 %
+FREQUENCY_BLOCK = 4_000_000  # frequencies held at once
+CHUNK_TOKENS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Estimate(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    se: float
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Estimates from the counts of one model on one text.
+
+    Attributes:
+        counts: of the whole text.
+        sizes: F of each layer, int64 [layers].
+        draws: bootstrap resamples of the groups of windows.
+    """
+
+    counts: NeuronCounts
+    sizes: Ints
+    draws: noise.Resamples
+
+    @classmethod
+    def of(cls, counts: NeuronCounts, sizes: Ints, *, seed: int) -> Estimator:
+        """Draw blocks of groups, in the order of the text."""
+        rows = np.flatnonzero(counts.windows)
+        tokens = round(float(counts.tokens[rows].mean()))
+        return cls(counts, sizes, noise.resamples(rows, window=tokens, seed=seed))
+
+    def ratio(self, above: Ints | Floats, below: Ints | Floats) -> Estimate:
+        """Sum over sum of per-group values [groups]; 0 where the lower sum is."""
+        rows, weights = self.draws
+        total = float(below.sum())
+        if total == 0:
+            return Estimate(0.0, 0.0)
+        drawn = weights @ below[rows]
+        drawn = np.divide(weights @ above[rows], drawn, out=np.zeros(len(drawn)), where=drawn != 0)
+        return Estimate(float(above.sum() / total), float(drawn.std(ddof=1)))
+
+    def over(self, per_layer: Ints, units: Ints, *, layer: int | None) -> Estimate:
+        """Share of F in sums [groups, layers] over so many units [groups]; all layers for None."""
+        chosen = slice(None) if layer is None else slice(layer, layer + 1)
+        return self.ratio(per_layer[:, chosen].sum(axis=1), units * int(self.sizes[chosen].sum()))
+
+    def activation_ratio(self, *, layer: int | None = None) -> Estimate:
+        """Active neurons over all."""
+        return self.over(self.counts.active(self.sizes), self.counts.tokens, layer=layer)
+
+    def reuse(self, *, layer: int | None = None) -> Estimate:
+        """Share of a token's neurons that fire on the next one too."""
+        chosen = slice(None) if layer is None else slice(layer, layer + 1)
+        counts = self.counts
+        return self.ratio(counts.shared[:, chosen].sum(axis=1), counts.followed[:, chosen].sum(axis=1))
+
+    def reuse_by_chance(self, *, layer: int | None = None) -> float:
+        """Sum f^2 / sum f over neurons of frequencies f."""
+        f = self.frequencies(layer=layer)
+        return float(f @ f / f.sum()) if f.any() else 0.0
+
+    def union(self, level: int, *, layer: int | None = None) -> Estimate:
+        """|union| / F of disjoint chunks of 2^level tokens."""
+        chunks = self.counts.windows * (self.counts.window >> level)
+        return self.over(self.counts.chunk_active[level], chunks, layer=layer)
+
+    def prefix(self, level: int, *, layer: int | None = None) -> Estimate:
+        """|union| / F of the first 2^level tokens of a window."""
+        return self.over(self.counts.prefix_active[level], self.counts.windows, layer=layer)
+
+    def union_by_chance(self, level: int, *, layer: int | None = None) -> float:
+        """Mean over neurons of 1 - (1 - f)^L."""
+        return float((1 - (1 - self.frequencies(layer=layer)) ** (1 << level)).mean())
+
+    def frequencies(self, *, layer: int | None = None) -> Floats:
+        """Share of tokens each neuron fires on, float64 [F] of one layer or [N] of all."""
+        found = self.counts.fired.sum(axis=0) / self.counts.tokens.sum()
+        if layer is None:
+            return found
+        return by_layer(found, self.sizes)[layer]
+
+    def frequency_scalars(self) -> list[dict[str, float]]:
+        """Dead and hot share, share that never fires, quantiles of frequency; for all layers, then each layer."""
+        values = self._summarised(self.counts.fired.sum(axis=0), self.counts.tokens.sum()[None])
+        drawn = np.concatenate(list(self._drawn_summaries()), axis=2)
+        errors = drawn.std(axis=2, ddof=1)
+        names = ("dead_share", "hot_share", "never_share", *QUANTILES)
+        rows = []
+        for part in range(values.shape[1]):
+            row: dict[str, float] = {}
+            for index, name in enumerate(names):
+                row |= {name: float(values[index, part, 0]), f"{name}_se": float(errors[index, part])}
+            rows.append(row)
+        return rows
+
+    def _drawn_summaries(self) -> Iterator[Floats]:
+        rows, weights = self.draws
+        fired, tokens = self.counts.fired[rows].astype(np.float64), self.counts.tokens[rows]
+        step = max(1, FREQUENCY_BLOCK // fired.shape[1])
+        for start in range(0, min(FREQUENCY_DRAWS, len(weights)), step):
+            part = weights[start : min(start + step, FREQUENCY_DRAWS)]
+            yield self._summarised(part @ fired, part @ tokens)
+
+    def _summarised(self, fired: Ints | Floats, tokens: Ints | Floats) -> Floats:
+        """[3 + quantiles, 1 + layers, draws] of firings [draws, N] on so many tokens [draws]."""
+        frequency: Floats = np.atleast_2d(fired).astype(np.float64) / tokens[:, None]
+        parts = [frequency, *by_layer(frequency, self.sizes)]
+        return np.stack([_summary(part) for part in parts], axis=1)
+
+
+def _summary(frequency: Floats) -> Floats:
+    """Dead, hot and never share and the quantiles, [3 + quantiles, draws], of frequencies [draws, F]."""
+    shares = [
+        (frequency < DEAD_FREQUENCY).mean(axis=1),
+        (frequency > HOT_FREQUENCY).mean(axis=1),
+        (frequency <= 0).mean(axis=1),
+    ]
+    return np.stack([*shares, *np.quantile(frequency, list(QUANTILES.values()), axis=1)])
+
+
+def token_ratios(counts: NeuronCounts, sizes: Ints, ids: Ints) -> tuple[Floats, Floats]:
+    """Activation ratio of token ids and its standard error, windows as clusters; NaN error from one window alone.
+
+    Args:
+        counts: of the whole text.
+        sizes: F of each layer.
+        ids: token ids that occur, int64 [ids].
+    """
+    n, windows = counts.token_count[ids], counts.token_windows[ids]
+    mean = counts.token_active[:, ids].sum(axis=0) / n
+    ss, sn, nn = counts.token_squares[:, ids]
+    squares = np.maximum(ss - 2 * mean * sn + mean**2 * nn, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(np.where(windows > 1, squares * windows / (windows - 1), np.nan)) / n
+    return mean / sizes.sum(), error / sizes.sum()
+
+
+def position_ratios(counts: NeuronCounts, sizes: Ints) -> tuple[Floats, Floats]:
+    """Activation ratio at each position of the window and its standard error over windows, float64 [T] each."""
+    windows = counts.windows.sum()
+    mean = counts.position_active.sum(axis=0) / windows
+    variance = np.maximum(counts.position_square / windows - mean**2, 0.0) / max(windows - 1, 1)
+    return mean / sizes.sum(), np.sqrt(variance) / sizes.sum()
+
+
+def histogram(frequency: Floats, edges: Sequence[float]) -> Ints:
+    """Neurons by frequency, int64 [edges]: first those that never fire, then each bin (low, high]."""
+    below = np.searchsorted(np.sort(frequency), np.asarray(edges), side="right")
+    return np.diff(below, prepend=0)

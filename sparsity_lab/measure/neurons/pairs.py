@@ -1,0 +1,60 @@
+"""Pairs of models over the tokens of one text: does a token that needs many neurons of one need many of the other?
+
+Each token id is a point: its activation ratio in one model against that in the other (figure 10 of Sparsing Law, arXiv
+2411.02335). Ids seen a few times only are mostly noise and stay out; noise of the others still lowers a correlation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from sparsity_lab.measure.counts import Floats, Ints
+from sparsity_lab.measure.neurons.record import NeuronRecord
+
+LEAST_COUNT, LEAST_IDS = 10, 10
+DRAWS = 200
+
+
+def pair_rows(found: Sequence[NeuronRecord], *, seed: int) -> list[dict[str, Any]]:
+    """One row for each text and each two models that read the same token ids by one tokenizer.
+
+    Args:
+        found: records, in the order of models and texts.
+        seed: of the bootstrap over token ids.
+    """
+    rows = []
+    for one, other in combinations(found, 2):
+        same = all(one.body[key] == other.body[key] for key in ("text", "tokenizer", "text_sha256"))
+        if same and one.body["content_key"] != other.body["content_key"]:
+            rows.append(_row(one, other, seed=seed))
+    return rows
+
+
+def _row(one: NeuronRecord, other: NeuronRecord, *, seed: int) -> dict[str, Any]:
+    often = one.arrays["token_count"] >= LEAST_COUNT  # of one text, so the same in both
+    x, y = one.arrays["token_ratio"][often], other.arrays["token_ratio"][often]
+    row = {"model": one.body["name"], "other": other.body["name"], "text": one.body["text"],
+           "token_ids": int(often.sum())}  # fmt: skip
+    enough = len(x) >= LEAST_IDS
+    for name, values in (("correlation", (x, y)), ("rank_correlation", (_ranks(x), _ranks(y)))):
+        row[name], row[f"{name}_se"] = _correlated(*values, seed=seed) if enough else (None, None)
+    return row
+
+
+def _correlated(x: Floats, y: Floats, *, seed: int) -> tuple[float | None, float | None]:
+    if x.std() == 0 or y.std() == 0:
+        return None, None
+    drawn = np.random.default_rng(seed).integers(0, len(x), size=(DRAWS, len(x)))
+    found = [np.corrcoef(x[ids], y[ids])[0, 1] for ids in drawn if np.ptp(x[ids]) and np.ptp(y[ids])]
+    return float(np.corrcoef(x, y)[0, 1]), float(np.std(found, ddof=1))
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks, ties at their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends: Ints = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[inverse]

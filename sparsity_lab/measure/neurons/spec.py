@@ -1,0 +1,144 @@
+"""What to watch: models, texts, and which record's thresholds go with which checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab import records
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.loading import Source
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
+
+
+@dataclass(frozen=True)
+class NeuronSpec:
+    """Everything the numbers depend on besides checkpoints and thresholds.
+
+    Attributes:
+        texts: one or more, each a domain.
+        tokens: valid tokens of each text.
+        window, bos, device, dtype, batch_size, architecture_file: as in `MeasureSpec`.
+        written_tokens: tokens to write after each prompt; 0 for no writing.
+        prompts: how many prompts.
+        seed: of the bootstrap and of what is written.
+    """
+
+    texts: tuple[NamedText, ...]
+    tokens: int = 65_536
+    window: int | None = None
+    bos: bool = True
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | None = None
+    written_tokens: int = 64
+    prompts: int = 32
+    seed: int = 0
+    architecture_file: Path | None = None
+
+    def check(self) -> None:
+        """Refuse numbers that nothing could be counted with.
+
+        Raises:
+            SparsityLabError: one of them is not positive.
+        """
+        for name, value, least in (
+            ("tokens", self.tokens, 1), ("batch-size", self.batch_size, 1), ("prompts", self.prompts, 1),
+            ("written-tokens", self.written_tokens, 0),
+        ):  # fmt: skip
+            if value is not None and value < least:
+                raise SparsityLabError(f"--{name} is {value}, not a number from {least} on")
+
+    def measure_spec(self, text: Path) -> MeasureSpec:
+        """The spec under which `measure` would read one text."""
+        return MeasureSpec(
+            text=text, tokens=self.tokens, window=self.window, bos=self.bos, device=self.device, dtype=self.dtype,
+            batch_size=self.batch_size, seed=self.seed, architecture_file=self.architecture_file,
+        )  # fmt: skip
+
+
+def texts_of(words: Sequence[str]) -> tuple[NamedText, ...]:
+    """Texts given as NAME=FILE, or as a file that is called by its stem.
+
+    Raises:
+        SparsityLabError: an empty name or file, or one name for two texts.
+    """
+    option = "--text"
+    return tuple(distinct_texts([named_text(word, option=option) for word in words], option=option))
+
+
+def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path]:
+    """The record whose thresholds go with each checkpoint.
+
+    Args:
+        paths: one record for all checkpoints; or one each, in their order; or a folder that `measure` wrote, with one
+            record of each checkpoint.
+        checkpoints: in order.
+
+    Raises:
+        SparsityLabError: another number of records, or a folder with none or several of a checkpoint.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        known = _records_in(paths[0])
+        return [_one_of(known, checkpoint.source, folder=paths[0]) for checkpoint in checkpoints]
+    if any(path.is_dir() for path in paths):
+        raise SparsityLabError("A folder of records goes alone", fix="Give --thresholds FOLDER once")
+    if len(paths) == 1:
+        return [paths[0]] * len(checkpoints)
+    if len(paths) != len(checkpoints):
+        raise SparsityLabError(
+            f"{len(paths)} records of thresholds for {len(checkpoints)} checkpoints",
+            fix="Give one for all, one for each in their order, or the folder that `measure` wrote",
+        )
+    return list(paths)
+
+
+def name_of(checkpoint: Checkpoint) -> str:
+    """A short name of a checkpoint for tables: its series, and its own where that differs."""
+    source = checkpoint.source
+    own = source.revision or Path(source.model).name
+    return checkpoint.series if own == checkpoint.series else f"{checkpoint.series}/{own}"
+
+
+def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
+    inner = folder / "records"
+    where = inner if inner.is_dir() else folder
+    found = {}
+    for path in sorted(where.glob("*.json")):
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(raw, dict) and raw.get("thresholds") and "content_key" in raw:
+            found[path] = records.read_record(path)
+    if not found:
+        raise SparsityLabError(f"There is no record with thresholds in {where}")
+    return found
+
+
+def _one_of(known: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path:
+    own = [
+        path
+        for path, record in known.items()
+        if _same_place(record["model"], source.model) and record.get("revision") == source.revision
+    ]
+    if len(own) == 1:
+        return own[0]
+    if not own:
+        raise SparsityLabError(f"{folder} holds no record of {source} with thresholds")
+    rules = [
+        f"{path.name} ({known[path]['criterion']}, {known[path]['rule']}, knob {known[path]['knob']:.4g})"
+        for path in own
+    ]
+    raise SparsityLabError(
+        f"{folder} holds {len(own)} records of {source}: {', '.join(rules)}",
+        fix="Name one of these files with --thresholds for each checkpoint",
+    )
+
+
+def _same_place(one: str, other: str) -> bool:
+    return one == other or (Path(one).exists() and Path(one).resolve() == Path(other).resolve())
