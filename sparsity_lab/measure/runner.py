@@ -25,6 +25,7 @@ PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 4
 SEARCH_SPAN = 1.7
 NOISY_SHARE = 0.25
 NEARBY = 0.7  # evaluations this near in x take part in local fits
+APART, ASIDE = 0.05, 0.35  # in x: evaluations must be apart to tell a slope, or the pilot's text is run aside
 
 
 class Runner:
@@ -148,6 +149,8 @@ class Runner:
     ) -> Measurement:
         """The measurement at one evaluation, found by a search for `goal` or at a knob given."""
         weights = self.bound.score_weights()
+        if goal is not None:
+            self._see_slope(chosen)
         return Measurement(
             criterion=self.criterion,
             knob=chosen.knob,
@@ -191,6 +194,24 @@ class Runner:
 
     def _near(self, x: float, *, rough: bool = False) -> list[Evaluation]:
         return [e for e in (*(self.rough if rough else ()), *self.full) if abs(e.x - x) < NEARBY]
+
+    def _see_slope(self, chosen: Evaluation) -> None:
+        """See to it that evaluations near the answer tell how ratio and rise move with the knob."""
+        near = self._near(chosen.x, rough=True)
+        if any(abs(e.x - chosen.x) > APART for e in near):
+            return
+        low, high = self.knob.ends()
+        x = chosen.x - ASIDE if chosen.x - ASIDE > low else min(chosen.x + ASIDE, high)
+        for beside in (chosen.x, x):
+            if not any(e.x == beside for e in self.rough):
+                self.rough.append(self._run(self.rows, self.knob.from_x(beside), dense=self._pilot_dense()))
+
+    def _pilot_dense(self) -> Counts:
+        """The dense run's losses on the pilot's windows."""
+        dense, kept = self._dense(), Counts.empty(self.subject.windows.count, len(self.subject.sites))
+        for name in ("seen", "predicted", "loss_nats"):
+            getattr(kept, name)[self.rows] = getattr(dense, name)[self.rows]
+        return kept
 
     def _falls(self) -> bool:
         """Whether the rise falls by more than two of its own paired errors where more is dropped."""

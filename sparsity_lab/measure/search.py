@@ -15,6 +15,7 @@ from dataclasses import dataclass
 MOST_EVALUATIONS = 8
 LARGEST_STEP = math.log(4.0)
 CLOSED = 1e-3
+TIGHT = 1.6
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def find(
         tolerance: asked after each evaluation; a value this near the target ends the search.
         slope: what is known beforehand of d ln(value) / dx.
         most: evaluations at which to give up.
-        enough: evaluations at which to stop where the target lies between two of them: a noisy value that has
-            not met it by then is told better by a fit to them all.
+        enough: evaluations at which to stop where the target lies between two of them that are `TIGHT`: a noisy
+            value that has not met it by then is told better by a fit to them all.
     """
     points: list[Point] = []
     local = slope.guess
@@ -89,7 +90,7 @@ def find(
     while x is not None and len(points) < most:
         points.append(Point(x, evaluate(x)))
         met = abs(points[-1].value - target) <= tolerance()
-        if met or (len(points) >= enough and _bracketed(points, target)):
+        if met or (len(points) >= enough and _tight(*_bracket(points, target))):
             break
         local = local_slope(points, target=target, prior=slope)
         x = _next(points, target=target, slope=local, ends=ends, exact=slope.exact)
@@ -99,8 +100,16 @@ def find(
     return Root(tuple(points), best, reached, local)
 
 
-def _bracketed(points: list[Point], target: float) -> bool:
-    return any(p.value < target for p in points) and any(p.value >= target for p in points)
+def _bracket(points: list[Point], target: float) -> tuple[Point | None, Point | None]:
+    """The furthest point below the target and the first one at or above it."""
+    below = max((p for p in points if p.value < target), key=lambda p: p.x, default=None)
+    above = min((p for p in points if p.value >= target), key=lambda p: p.x, default=None)
+    return below, above
+
+
+def _tight(below: Point | None, above: Point | None) -> bool:
+    """Whether the values at both ends of a bracket are within a factor `TIGHT`: noise is no smaller then."""
+    return below is not None and above is not None and 0 < above.value < TIGHT * below.value
 
 
 def local_slope(points: list[Point], *, target: float, prior: Slope) -> float:
@@ -128,8 +137,7 @@ def _next(
     points: list[Point], *, target: float, slope: float, ends: tuple[float, float], exact: bool
 ) -> float | None:
     """The next x to try, inside the bracket; None when the bracket has closed or an end was tried."""
-    below = max((p for p in points if p.value < target), key=lambda p: p.x, default=None)
-    above = min((p for p in points if p.value >= target), key=lambda p: p.x, default=None)
+    below, above = _bracket(points, target)
     nearest = min(points, key=lambda p: abs(p.value - target))
     if above is None:  # the furthest along: where nothing is dropped yet the values say nothing of distance
         nearest = below or nearest
@@ -141,7 +149,7 @@ def _next(
     if below is not None and above is not None and below.x < above.x:
         if above.x - below.x < CLOSED:
             return None
-        if exact and below.value > 0:
+        if below.value > 0 and (exact or not _tight(below, above)):
             wanted = _between(below, above, target=target)
         elif not below.x + CLOSED / 5 < wanted < above.x - CLOSED / 5:
             wanted = (below.x + above.x) / 2
