@@ -14,6 +14,7 @@ from sparsity_lab import bundled, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import locks, report
 from sparsity_lab.fitting.fit import fit_series
+from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Columns, Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
@@ -102,7 +103,7 @@ def _lock(
             )
             continue
         made = locks.lock_of(result, table=table, reason=reason, columns=columns)
-        locks.write(made, folder / "locks" / f"{report.file_stem(result.series.name)}.toml")
+        locks.write(made, folder / "locks" / f"{file_stem(result.series.name)}.toml")
 
 
 def _counted(result: FitResult, advance: object) -> FitResult:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting import families_report, published
+from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.plots import fits as plots
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.rivals import Comparison
@@ -32,11 +33,6 @@ def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:
     families_report.write(results, folder)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     write_json(folder / "provenance.json", provenance(table=source.name, table_sha256=digest))
-
-
-def file_stem(series: str) -> str:
-    """A series' name as a file name."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in series).strip(".") or "series"
 
 
 def markdown(results: Sequence[FitResult]) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Prose, Section, table
 from sparsity_lab.fitting.page.found import Found
 from sparsity_lab.fitting.page.values import interval, shown, whole
-from sparsity_lab.fitting.report import file_stem
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -67,7 +67,7 @@ def latex(report: Report) -> str:
     number = 0
     for section in report.sections:
         found = [one for one in tables_of(section.blocks) if one.rows]
-        parts += [f"% {_line(section.title)}\n"] if found else []
+        parts += [f"% {tex(section.title)}\n"] if found else []
         for one in found:
             number += 1
             parts.append(_latex_table(one, label=f"tab:sparsity-lab-{number}"))

@@ -1,0 +1,231 @@
+"""The page as text: everything is there, everything is escaped, nothing runs, mistakes are told."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from sparsity_lab import records
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.page import html
+from sparsity_lab.fitting.page.heat import HEAT_KEYS
+from sparsity_lab.fitting.page.write import write_report
+
+EVIL = "<script>window.alerted = 1</script>"
+EVILS = (
+    EVIL,
+    f"</script>{EVIL}",
+    '"><img src=x onerror="window.alerted = 1">',
+    "<!--<script>",
+    "javascript:alert(1)",
+)
+
+
+class Parsed(HTMLParser):
+    """What a browser would see: elements with their attributes, texts, scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts, self.scripts, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        inside = self.open[-1] if self.open else ""
+        (self.scripts if inside == "script" else self.texts).append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.texts)
+
+
+def page(folder, tmp_path):
+    return write_report(folder, output=tmp_path / "out").path.read_text(encoding="utf-8")
+
+
+def test_every_part_is_there(studied, tmp_path):
+    seen = Parsed(page(studied, tmp_path))
+    headings = seen.text
+    for words in (
+        "Summary",
+        "Measured",
+        "Fits",
+        "Evaluation",
+        "Tokens",
+        "Provenance of the records",
+        "Rival laws",
+    ):
+        assert words in headings
+    # The honesty sheet of the fit, its lock, and the record's own origin.
+    for words in ("Scaled condition number", "Coefficients against leading points dropped", "Data sha256",
+                  "Lag-1 correlation", "a first fit", "the CPU is exact", "Ranges of the data"):  # fmt: skip
+        assert words in headings, words
+    data = json.loads(seen.scripts[0])
+    on_disk = {one["content_key"]: one for one in records.iter_records(studied / "measure" / "records")}
+    assert data["records"] == on_disk
+    assert data["heats"][0]["tokens"] == ["The", " quick", "\n", "brown", "", " fox"]
+    assert sum(tag == "svg" for tag, _ in seen.elements) >= 4
+    # Every row of every record, once: its table.csv says the same and is left out.
+    cells = [attributes.get("data-record") for tag, attributes in seen.elements if tag == "td"]
+    assert sorted(filter(None, cells)) == sorted(on_disk)
+
+
+def test_nothing_is_fetched_or_run(studied, tmp_path):
+    text = page(studied, tmp_path)
+    seen = Parsed(text)
+    assert len(seen.scripts) == 2
+    for tag, attributes in seen.elements:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in ("src", "href", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png")), (tag, attributes)
+    assert "default-src 'none'" in text
+    assert "@import" not in text
+    assert "url(http" not in text
+
+
+def evil_folder(folder, evil, write_records, write_heat):
+    """Every place a name can come from holds the same evil one."""
+    write_records(folder, 3, model=evil, series=evil, criterion=evil, flags=[evil], revision=evil,
+                  provenance={"command": evil, "git": evil, "versions": {evil: evil}, "time": evil})  # fmt: skip
+    write_heat(folder / "heat", tokens=[evil, " a", "b", evil, "c", "d"], model=evil, text=evil)
+    (folder / "odd.csv").write_text(
+        '"' + evil.replace('"', '""') + '",b\n"' + evil.replace('"', '""') + '",1\n'
+    )
+    (folder / "report.md").write_text(
+        f"# {evil}\n\n{evil} **{evil}** [{evil}](javascript:alert)\n\n| {evil} |\n|---|\n| {evil} |\n"
+    )
+    fit = {"series": evil, "law": evil, "verdict": evil, "reason": evil, "formula": evil, "bound": evil,
+           "coefficients": {evil: {"value": 1.0, "low": None, "high": None, "method": evil}},
+           "rivals": {"rivals": [{"law": evil}], "best_by_aicc": evil, "aicc_ties": [evil]}}  # fmt: skip
+    records.write_json(folder / "fit" / "fits.json", [fit])
+    records.write_json(folder / "eval" / "eval.json", {"rows": [{evil: evil}], "provenance": {evil: evil}})
+    density = {"ruler": {"name": evil}, "trend_note": evil, "tasks": [evil], "provenance": {evil: evil}}
+    records.write_json(folder / "density" / "density.json", density)
+    (folder / "bad.svg").write_text(f"<svg xmlns='http://www.w3.org/2000/svg'><script>{evil}</script><p")
+    return folder
+
+
+@pytest.mark.parametrize("evil", EVILS)
+def test_names_are_text_whatever_they_hold(tmp_path, evil, write_records, write_heat):
+    seen = Parsed(page(evil_folder(tmp_path / "in", evil, write_records, write_heat), tmp_path))
+    assert len(seen.scripts) == 2
+    assert not [
+        tag for tag, _ in seen.elements if tag in ("img", "iframe", "object", "embed", "link", "base")
+    ]
+    assert evil in seen.text
+    assert evil in json.loads(seen.scripts[0])["heats"][0]["tokens"]
+    assert "<" not in seen.scripts[0]
+
+
+@pytest.mark.parametrize("form", ["md", "tex"])
+def test_tables_as_text_escape_too(tmp_path, form, write_records, write_heat):
+    folder = evil_folder(tmp_path / "in", EVIL, write_records, write_heat)
+    text = write_report(folder, output=tmp_path / "out", form=form).path.read_text(encoding="utf-8")
+    assert "<script>" not in text
+    assert ("&lt;script&gt;" if form == "md" else r"\textless{}script\textgreater{}") in text
+
+
+def test_a_damaged_record_is_named_and_the_others_are_shown(tmp_path, write_records):
+    write_records(tmp_path, 3)
+    broken = sorted((tmp_path / "records").glob("*.json"))[0]
+    broken.write_text(broken.read_text().replace("0.12", "0.13", 1))
+    written = write_report(tmp_path)
+    assert [path for path, _ in written.unread] == [broken]
+    seen = Parsed(written.path.read_text(encoding="utf-8"))
+    assert f"records/{broken.name}" in seen.text
+    assert "Changed or damaged" in seen.text or "changed or damaged" in seen.text
+    assert len(json.loads(seen.scripts[0])["records"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"tokens": ["a"]}, "not of one length"),
+        ({"active": [[1, 2, 99]] * 6}, "active of token 0"),
+        ({"active": [[1]] * 6}, "active of token 0"),
+    ],
+)
+def test_a_faulty_heat_map_is_left_out_and_said(tmp_path, write_heat, change, told):
+    write_heat(tmp_path, **change)
+    written = write_report(tmp_path)
+    assert told in written.unread[0][1]
+
+
+def test_mistakes(tmp_path, studied):
+    with pytest.raises(SparsityLabError, match="There is no folder"):
+        write_report(tmp_path / "none")
+    with pytest.raises(SparsityLabError, match="nothing to report"):
+        write_report(tmp_path)
+    with pytest.raises(SparsityLabError, match="does not end like"):
+        write_report(studied, output=tmp_path / "a.tex")
+    with pytest.raises(SparsityLabError, match="no format"):
+        write_report(studied, form="pdf")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("html", "report.html"), ("md", "tables.md"), ("tex", "tables.tex")]
+)
+def test_output_is_honoured(studied, tmp_path, form, name):
+    assert write_report(studied, output=tmp_path / "a" / "b", form=form).path == tmp_path / "a" / "b" / name
+    assert (
+        write_report(studied, output=tmp_path / f"mine.{form}", form=form).path == tmp_path / f"mine.{form}"
+    )
+
+
+def test_figures_beyond_the_pages_size_are_named(studied, tmp_path, monkeypatch):
+    monkeypatch.setattr(html, "FIGURES_BYTES", 1000)
+    text = page(studied, tmp_path)
+    assert "the page would grow too large" in text
+    assert "Left out for their size" in text
+
+
+def test_four_hundred_records_stay_small(tmp_path, write_records):
+    write_records(tmp_path, 400)
+    written = write_report(tmp_path)
+    assert written.records == 400
+    assert written.bytes < 10_000_000
+
+
+def test_the_same_records_make_the_same_tables(studied, tmp_path):
+    first, second = (
+        write_report(studied, output=tmp_path / name, form="tex").path.read_bytes() for name in ("a", "b")
+    )
+    assert first == second
+
+
+def test_it_needs_nothing_but_the_standard_library(studied, tmp_path):
+    script = (
+        "import sys\n"
+        "from sparsity_lab.cli.main import main\n"
+        f"try:\n    main(['report', {str(studied)!r}, '--output', {str(tmp_path / 'a.html')!r}])\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch', 'transformers', 'scipy', 'numpy', 'pandas', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "14 records" in done.stdout
+
+
+def test_the_command_exits_1_where_a_file_could_not_be_read(tmp_path, write_records):
+    write_records(tmp_path, 1)
+    (tmp_path / "fits.json").write_text("{")
+    command = [sys.executable, "-m", "sparsity_lab", "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "fits.json" in done.stderr
+
+
+def test_what_heat_writes_is_what_the_page_reads(write_heat, tmp_path):
+    write_heat(tmp_path)
+    assert set(json.loads((tmp_path / "token_heat.json").read_text())) == set(HEAT_KEYS)
