@@ -157,7 +157,7 @@ def _decode(frame: pd.DataFrame, stem: Path) -> list[Path]:
 
 
 def _pairs(pairs: pd.DataFrame, tokens: pd.DataFrame, stem: Path) -> list[Path]:
-    """One panel a pair of models and text: each token id a point, larger where it is frequent; dotted, equality."""
+    """One panel a pair of models and text: each token id a point, larger where it is frequent; equality dotted where it is near."""
     shown = pairs.dropna(subset=["correlation"]).head(MOST_PANELS)
     if shown.empty:
         return []
@@ -173,8 +173,10 @@ def _pairs(pairs: pd.DataFrame, tokens: pd.DataFrame, stem: Path) -> list[Path]:
         axes.scatter(
             x["activation_ratio"], y["activation_ratio"], s=size, color=COLOURS[0], alpha=0.4, linewidth=0
         )
-        axes.axline((0.0, 0.0), slope=1, color="#777777", linewidth=0.6, linestyle=":")
-        axes.set(xlim=_around(x["activation_ratio"]), ylim=_around(y["activation_ratio"]))
+        across, up = _around(x["activation_ratio"]), _around(y["activation_ratio"])
+        if min(across[1], up[1]) - max(across[0], up[0]) > (across[1] - across[0]) / 2:
+            axes.axline((up[0], up[0]), slope=1, color="#777777", linewidth=0.6, linestyle=":")
+        axes.set(xlim=across, ylim=up)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"activation ratio, {pair['model']}")
