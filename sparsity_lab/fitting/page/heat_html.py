@@ -16,10 +16,7 @@ def strip(values: Sequence[float], top: float) -> str:
     """Layers as a strip of colours; the values as its label."""
     if not values:
         return ""
-    cells = "".join(
-        f'<rect class="h{step(value, 0.0, top)}" x="{i}" width="1.02" height="1"/>'
-        for i, value in enumerate(values)
-    )
+    cells = _cells([[value] for value in values], low=0.0, high=top, height=1)
     label = ", ".join(number(value, 3) for value in values)
     box = f'viewBox="0 0 {len(values)} 1" preserveAspectRatio="none"'
     return f'<svg class="strip" {box} role="img" aria-label="{label}"><title>{label}</title>{cells}</svg>'
@@ -65,12 +62,8 @@ def _map(data: Mapping[str, Any]) -> str:
     rows = ratios(data)
     flat = [value for row in rows for value in row]
     low, high = min(flat), max(flat)
-    paths: list[list[str]] = [[] for _ in range(STEPS)]
+    cells = _cells(rows, low=low, high=high, height=ROW_HEIGHT)
     layers = len(data["sizes"])
-    for layer in range(layers):
-        for t, row in enumerate(rows):
-            paths[step(row[layer], low, high)].append(f"M{t} {ROW_HEIGHT * layer}h1v{ROW_HEIGHT}h-1z")
-    cells = "".join(f'<path class="h{i}" d="{"".join(part)}"/>' for i, part in enumerate(paths) if part)
     box = f'viewBox="0 0 {len(rows)} {ROW_HEIGHT * layers}" preserveAspectRatio="none"'
     label = (
         f"Activation ratio of {layers} layers over {len(rows)} tokens, {number(low, 3)} to {number(high, 3)}"
@@ -80,3 +73,12 @@ def _map(data: Mapping[str, Any]) -> str:
         f'<svg {box} height="{max(14 * layers, 60)}" role="img" aria-label="{label}">{cells}</svg>'
         f"<span></span><span>tokens, first to last &nbsp; {_legend(low, high)}</span></div>"
     )
+
+
+def _cells(rows: Sequence[Sequence[float]], *, low: float, high: float, height: int) -> str:
+    """Squares of a map, one path a colour: values [across][down]."""
+    paths: list[list[str]] = [[] for _ in range(STEPS)]
+    for across, row in enumerate(rows):
+        for down, value in enumerate(row):
+            paths[step(value, low, high)].append(f"M{across} {height * down}h1v{height}h-1z")
+    return "".join(f'<path class="h{i}" d="{"".join(part)}"/>' for i, part in enumerate(paths) if part)

@@ -34,13 +34,17 @@ from sparsity_lab.records import RECORD_KEYS
 
 logger = logging.getLogger(__name__)
 HERE = Path(__file__).parent
-FIGURES_BYTES = 7_500_000  # of a page that shall stay below 10 MB
+PAGE_BYTES = 9_500_000  # figures beyond it are named instead of shown
 ONE_LINE = 34  # letters of a cell that is not broken
 
 
 def page(report: Report) -> str:
-    """The page."""
-    made = _Page()
+    """The page; figures take what room everything else leaves."""
+    bare = _rendered(report, _Page(room_bytes=0))
+    return _rendered(report, _Page(room_bytes=max(PAGE_BYTES - len(bare.encode()), 0)))
+
+
+def _rendered(report: Report, made: _Page) -> str:
     body = "".join(made.section(i, one.title, one.blocks) for i, one in enumerate(report.sections, start=1))
     style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     links = (f'<li><a href="#s{i}">{escape(one.title)}</a></li>'
@@ -84,12 +88,12 @@ def _marked(text: str) -> str:
 
 
 class _Page:
-    """Renders blocks and keeps what they share: shapes of figures, their count and size, token heat maps."""
+    """Renders blocks and keeps what they share: shapes of figures, their count, room for more, token heat maps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, room_bytes: int) -> None:
+        self.room_bytes = room_bytes
         self.shapes = svg.Shapes()
         self.figures = 0
-        self.figure_bytes = 0
         self.heats: list[TokenHeat] = []
         self.left_out: list[str] = []
 
@@ -128,17 +132,21 @@ class _Page:
 
     def figure(self, figure: Figure) -> str:
         """A picture inside the page: vector figures inline, others as data; one too many is named instead."""
+        if not self.room_bytes:
+            return ""
+        before = self.shapes.bytes
         try:
             drawn = self._drawn(figure)
         except (SparsityLabError, OSError, UnicodeDecodeError) as error:
             logger.warning("figure %s left out: %s", figure.path, error)
             return f'<p class="note">The figure {escape(figure.path.name)} could not be read.</p>'
-        if self.figure_bytes + len(drawn) > FIGURES_BYTES:
+        cost = len(drawn) + self.shapes.bytes - before
+        if cost > self.room_bytes:
             self.left_out.append(figure.path.name)
             return (
                 f'<p class="note">{escape(figure.caption)}: see the file, the page would grow too large.</p>'
             )
-        self.figure_bytes += len(drawn)
+        self.room_bytes -= cost
         return f'<figure class="picture">{drawn}<figcaption>{escape(figure.caption)}</figcaption></figure>'
 
     def _drawn(self, figure: Figure) -> str:
@@ -202,7 +210,8 @@ def _largest(made: Table, column: Column) -> float:
 def _cell(row: Mapping[str, Any], column: Column, numeric: bool, top: Mapping[str, float]) -> str:
     value = row.get(column.key)
     if column.kind == "strip":
-        return f"<td>{heat_html.strip(value or [], top[column.key])}</td>"
+        mean = f' data-v="{sum(value) / len(value)!r}"' if value else ""
+        return f"<td{mean}>{heat_html.strip(value or [], top[column.key])}</td>"
     text = shown(value, column.kind)
     exact = f' data-v="{value!r}"' if is_number(value) and repr(value) != text else ""
     whole = f' title="{escape(value)}"' if isinstance(value, str) and text != value else ""

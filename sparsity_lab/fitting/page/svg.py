@@ -50,6 +50,11 @@ class Shapes:
 
     known: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def bytes(self) -> int:
+        """Size of them all."""
+        return sum(map(len, self.known.values()))
+
     def to_html(self) -> str:
         """A hidden figure that holds them all."""
         if not self.known:

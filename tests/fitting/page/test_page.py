@@ -183,8 +183,10 @@ def test_output_is_honoured(studied, tmp_path, form, name):
 
 
 def test_figures_beyond_the_pages_size_are_named(studied, tmp_path, monkeypatch):
-    monkeypatch.setattr(html, "FIGURES_BYTES", 1000)
+    whole = page(studied, tmp_path)
+    monkeypatch.setattr(html, "PAGE_BYTES", len(whole.encode()) - 20_000)
     text = page(studied, tmp_path)
+    assert len(text.encode()) <= html.PAGE_BYTES
     assert "the page would grow too large" in text
     assert "Left out for their size" in text
 
