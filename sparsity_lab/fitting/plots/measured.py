@@ -15,6 +15,7 @@ RULES = {
     "ppl-increase": "own knob",
     "activation-ratio": "ratio given",
     "series": "one knob for the series",
+    "thresholds": "thresholds given",
 }
 
 
@@ -69,4 +70,5 @@ def _side_by_side(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set_ylim(len(frame) - 0.5, -0.5)
     rules = " / ".join(RULES.get(rule, rule) for rule in frame["rule"].unique())
     axes.set_xlabel(f"activation ratio ({rules})")
-    axes.set_xlim(left=0)
+    furthest = (frame["activation_ratio"] + frame["activation_ratio_se"]).max()
+    axes.set_xlim(0, 1.06 * furthest)
