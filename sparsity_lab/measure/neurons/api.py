@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def report_of(
     return NeuronReport(Estimator.of(counts, subject.sizes, seed=seed), widths, written)
 
 
-def refuse_mixtures(sites: list[FfnSite] | Any) -> None:
+def refuse_mixtures(sites: Sequence[FfnSite]) -> None:
     """Refuse models whose experts see only some of the tokens.
 
     Raises:

@@ -144,46 +144,48 @@ def _cell(spec: NeuronSpec, prepared: Prepared, calibration: Calibration, *, tex
 
 
 def _record(spec: NeuronSpec, cell: Cell, *, folder: Path, shelf: Shelf, progress: Progress) -> NeuronRecord:
+    """The record of a cell: read where it exists, counted and written where not."""
+    checkpoint = cell.prepared.checkpoint
     named = {
-        "model": cell.prepared.checkpoint.source.model,
-        "revision": cell.prepared.checkpoint.source.revision,
-        "series": cell.prepared.checkpoint.series,
-        "name": name_of(cell.prepared.checkpoint),
+        "model": checkpoint.source.model,
+        "revision": checkpoint.source.revision,
+        "series": checkpoint.series,
+        "name": name_of(checkpoint),
         "text": cell.text,
     }
     found = record.find(folder, cell.key)
     if found is not None:
-        logger.info("%s on %s: counted before", cell.prepared.checkpoint.source, cell.text)
+        logger.info("%s on %s: counted before", checkpoint.source, cell.text)
         return NeuronRecord({**found.body, **named}, found.arrays)
+    shape, report = _counted(spec, cell, shelf=shelf, progress=progress)
+    arrays = arrays_of(report)
+    words = _texts(checkpoint.source, arrays["token_ids"])
+    body = {**named, **_body(report, cell, seed=spec.seed), **shape, "token_text": words}
+    return record.write(folder, body, arrays)
+
+
+def _counted(
+    spec: NeuronSpec, cell: Cell, *, shelf: Shelf, progress: Progress
+) -> tuple[dict[str, Any], NeuronReport]:
+    """The model's shape, and what its neurons do on the text."""
     prepared, windows = cell.prepared, cell.prepared.windows
     if windows.tokens < FEW_TOKENS:
-        logger.info(
-            "%s: %d tokens are few to call a neuron dead that fires on < 0.1 %%", cell.text, windows.tokens
-        )
+        logger.info("%s: on %d tokens a neuron that fires rarely may look dead", cell.text, windows.tokens)
     loaded = shelf.get(
         prepared.checkpoint.source, dtype=prepared.dtype, device=prepared.device, ids=windows.ids
     )
-    refuse_mixtures(loaded.sites)
     shape = shape_of(
         loaded.model,
         loaded.sites,
         architecture=loaded.architecture,
         architecture_file=spec.architecture_file,
     )
+    refuse_mixtures(loaded.sites)
     refuse_other_models(cell.calibration, loaded.sites, shape=shape)
     batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
     subject = Subject(loaded.model, loaded.sites, windows, batch, progress)
-    report = report_of(
-        subject, cell.calibration, decode=cell.plan, params_total=shape["params_total"], seed=spec.seed
-    )
-    arrays = arrays_of(report)
-    body = {
-        **named,
-        **_body(report, cell, seed=spec.seed),
-        **shape,
-        "token_text": _texts(prepared.checkpoint.source, arrays["token_ids"]),
-    }
-    return record.write(folder, body, arrays)
+    total = shape["params_total"]
+    return shape, report_of(subject, cell.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
 
 
 def _body(report: NeuronReport, cell: Cell, *, seed: int) -> dict[str, Any]:
