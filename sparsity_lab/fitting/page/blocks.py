@@ -147,7 +147,8 @@ def tables_of(blocks: Sequence[Block], within: str = "") -> Iterator[Table]:
     """Every table of some blocks in their order, those in folds too; a fold's title goes before theirs."""
     for block in blocks:
         if isinstance(block, Table):
-            title = f"{within}: {block.title}" if within and block.title else within or block.title
+            apart = within and block.title and within != block.title
+            title = f"{within}: {block.title}" if apart else block.title or within
             yield replace(block, title=title)
         elif isinstance(block, Fold):
             yield from tables_of(block.blocks, block.title)

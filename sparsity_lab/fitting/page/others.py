@@ -92,8 +92,8 @@ def rest(found: Found, shown_figures: set[Path]) -> list[Section]:
 
 def folder_blocks(found: Found, folder: Path) -> list[Block]:
     """Figures, then tables of one folder and those inside it."""
-    inside = [one for one in found.csvs if folder in one.parents]
-    pictures = [one for one in found.figures if folder in one.parents]
+    inside = [one for one in found.csvs if folder in one.parents and one.stem != HEAT]
+    pictures = [one for one in found.figures if folder in one.parents and one.stem != HEAT]
     return list(_blocks(found, inside, pictures, None))
 
 

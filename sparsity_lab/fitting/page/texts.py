@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sparsity_lab import tables
-from sparsity_lab.fitting.page.blocks import Column, Report, Table, tables_of
+from sparsity_lab.fitting.page.blocks import Column, Report, Section, Table, tables_of
 from sparsity_lab.fitting.page.values import is_number, shown
 
-LINE_LETTERS, COLUMN_GAP = 90, 2  # of a small line
+LINE_LETTERS, COLUMN_GAP, TEXT_LETTERS = (
+    90,
+    2,
+    24,
+)  # of a small line, between columns, of a text before it breaks
+NO_WIDER = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
 LONG_ROWS = 40  # more than fit on a page: the table may break
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -21,7 +27,7 @@ SPECIAL = {
     "∩": r"$\cap$", "’": "'", "“": "``", "”": "''", "Δ": r"$\Delta$",
 }  # fmt: skip
 TEX_HEAD = r"""% Tables of a sparsity-lab report; \input this file in a document that loads
-%   \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{longtable}, \usepackage{graphicx}
+%   \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{longtable}, \usepackage{array}, \usepackage{graphicx}
 """
 
 
@@ -29,10 +35,17 @@ def markdown(report: Report) -> str:
     """Every table under its section, with its note."""
     parts = [f"# {_plain(report.title)}\n"]
     for section in report.sections:
-        found = [one for one in tables_of(section.blocks) if one.rows]
+        found = list(_tables(section))
         parts += [f"## {_plain(section.title)}\n"] if found else []
         parts += [_markdown_table(one) for one in found]
     return "\n".join(parts)
+
+
+def _tables(section: Section) -> Iterator[Table]:
+    """Tables with rows, less what only a page can draw."""
+    for one in tables_of(section.blocks):
+        if one.rows:
+            yield replace(one, columns=tuple(c for c in one.columns if c.kind != "strip"))
 
 
 def _markdown_table(one: Table) -> str:
@@ -66,7 +79,7 @@ def latex(report: Report) -> str:
     parts = [TEX_HEAD]
     number = 0
     for section in report.sections:
-        found = [one for one in tables_of(section.blocks) if one.rows]
+        found = list(_tables(section))
         parts += [f"% {tex(section.title)}\n"] if found else []
         for one in found:
             number += 1
@@ -75,41 +88,54 @@ def latex(report: Report) -> str:
 
 
 def _latex_table(one: Table, *, label: str) -> str:
-    kinds = "".join("r" if _numeric(one, column) else "l" for column in one.columns)
-    head = " & ".join(f"{tex(column.heading)}" for column in one.columns) + r" \\"
-    rows = [" & ".join(_tex_cell(row, column) for column in one.columns) + r" \\" for row in one.rows]
-    caption = tex(one.title.replace("`", "")) + "." + (f" {tex(_note(one))}" if _note(one) else "")
-    body = "\n".join(rows)
-    if len(rows) > LONG_ROWS:
-        return _long(kinds, head, body, caption=caption, label=label, wide=_is_wide(one))
-    inner = (
-        f"\\begin{{tabular}}{{{kinds}}}\n\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}"
+    head = " & ".join(tex(column.heading) for column in one.columns) + r" \\"
+    body = "\n".join(" & ".join(_tex_cell(row, c) for c in one.columns) + r" \\" for row in one.rows)
+    caption = (
+        tex(one.title.replace("`", "")) + "." + (f" {tex(_note(one).replace('`', ''))}" if _note(one) else "")
     )
-    if _is_wide(one):
-        inner = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{inner}}}"
-    top = f"\\begin{{table}}[htbp]\n\\centering\\small\n\\caption{{{caption}}}\n\\label{{{label}}}\n"
-    return f"{top}{inner}\n\\end{{table}}\n"
-
-
-def _long(kinds: str, head: str, body: str, *, caption: str, label: str, wide: bool) -> str:
-    """A table over several pages, its head on each."""
-    size = r"\tiny\setlength{\tabcolsep}{2pt}" if wide else r"\small"
-    columns = kinds.count("r") + kinds.count("l")
+    named = f"\\caption{{{caption}}}\\label{{{label}}}"
+    if len(one.rows) > LONG_ROWS:
+        return _long(one, head, body, named=named)
+    inside = f"\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule"
+    inner = f"\\begin{{tabular}}{{{_kinds(one)}}}\n{inside}\n\\end{{tabular}}"
     return (
-        f"{{{size}\n\\begin{{longtable}}{{{kinds}}}\n\\caption{{{caption}}}\\label{{{label}}}\\\\\n"
+        f"\\begin{{table}}[htbp]\n\\centering\\small\n{named}\n"
+        f"\\resizebox{{{NO_WIDER}}}{{!}}{{%\n{inner}}}\n\\end{{table}}\n"
+    )
+
+
+def _long(one: Table, head: str, body: str, *, named: str) -> str:
+    """A table over several pages, its head on each; where it is wide its columns share the line."""
+    letters = [_letters(one, column) for column in one.columns]
+    wide = sum(letters) + COLUMN_GAP * len(letters) > LINE_LETTERS
+    size = r"\tiny\setlength{\tabcolsep}{2pt}" if wide else r"\small"
+    kinds = _shares(one, letters) if wide else _kinds(one)
+    return (
+        f"{{{size}\n\\begin{{longtable}}{{{kinds}}}\n{named}\\\\\n"
         f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n"
-        f"\\midrule\n\\multicolumn{{{columns}}}{{r}}{{continued}}\\\\\n\\endfoot\n\\bottomrule\n\\endlastfoot\n"
+        f"\\midrule\n\\multicolumn{{{len(letters)}}}{{r}}{{continued}}\\\\\n\\endfoot\n\\bottomrule\n\\endlastfoot\n"
         f"{body}\n\\end{{longtable}}}}\n"
     )
 
 
-def _is_wide(one: Table) -> bool:
-    """Whether a table is wider than a line of text."""
-    longest = (
-        max(len(column.heading), *(len(shown(row.get(column.key))) for row in one.rows)) + COLUMN_GAP
-        for column in one.columns
-    )
-    return sum(longest) > LINE_LETTERS
+def _kinds(one: Table) -> str:
+    return "".join("r" if _numeric(one, column) else "l" for column in one.columns)
+
+
+def _letters(one: Table, column: Column) -> int:
+    """Letters a column needs in one line; long texts and headings may be broken."""
+    values = max(len(shown(row.get(column.key), column.kind)) for row in one.rows)
+    return max(min(values, TEXT_LETTERS), *map(len, column.heading.split() or [""]), 2)
+
+
+def _shares(one: Table, letters: Sequence[int]) -> str:
+    """Columns that fill the line, each by its letters."""
+    found = []
+    for column, count in zip(one.columns, letters, strict=True):
+        side = "raggedleft" if _numeric(one, column) else "raggedright"
+        width = f"\\dimexpr{count / sum(letters):.4f}\\linewidth-2\\tabcolsep\\relax"
+        found.append(f">{{\\{side}\\arraybackslash}}p{{{width}}}")
+    return "".join(found)
 
 
 def _numeric(one: Table, column: Column) -> bool:
@@ -118,7 +144,10 @@ def _numeric(one: Table, column: Column) -> bool:
 
 def _tex_cell(row: Mapping[str, object], column: Column) -> str:
     value = row.get(column.key)
-    text = tex(shown(value, column.kind).replace("`", ""))
+    plain = shown(value, column.kind).replace("`", "")
+    text = tex(plain)
+    if len(plain) > TEXT_LETTERS:
+        text = re.sub(r"(;|/|,|\\_)", r"\1\\allowbreak{}", text)
     if is_number(value) and text.startswith("-"):
         return f"${text}$"
     return "{" + text + "}" if text.startswith("[") else text  # \\ would take a bracket for its argument

@@ -1,6 +1,8 @@
 """Figures made safe, cells as values, Markdown as blocks, text as LaTeX."""
 
 import re
+import shutil
+import subprocess
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +20,7 @@ from sparsity_lab.fitting.page.blocks import (
     without_constants,
 )
 from sparsity_lab.fitting.page.values import read_csv, shown
+from sparsity_lab.fitting.page.write import write_report
 from sparsity_lab.fitting.plots import style
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
@@ -187,3 +190,24 @@ def test_a_long_latex_table_may_break():
     made = texts.latex(Report("r", "", (Section("s", (Table("T", (Column("a", "a"),), rows),)),)))
     assert r"\begin{longtable}{r}" in made
     assert r"\endfirsthead" in made
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+def test_latex_compiles_and_no_table_leaves_the_page(studied, tmp_path, write_records):
+    write_records(tmp_path / "in", 60)
+    shutil.copytree(studied, tmp_path / "in" / "study")
+    write_report(tmp_path / "in", output=tmp_path / "tables.tex", form="tex")
+    packages = "".join(f"\\usepackage{{{name}}}" for name in ("booktabs", "longtable", "array", "graphicx"))
+    (tmp_path / "a.tex").write_text(
+        f"\\documentclass{{article}}\\usepackage[T1]{{fontenc}}{packages}\n"
+        "\\begin{document}\\input{tables.tex}\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "a.tex"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace"
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    # Words that do not fit their column may stick out a little; a table wider than the line does so by far.
+    assert [
+        float(width) for width in re.findall(r"Overfull .hbox .([0-9.]+)pt", done.stdout) if float(width) > 15
+    ] == []
