@@ -23,7 +23,12 @@ def command(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File or folder to write to.", show_default="DIR/report.html"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File or folder to write to.",
+            show_default="DIR/report.html, tables.md or .tex",
+        ),
     ] = None,
     form: Annotated[
         Form, typer.Option("--format", help="html: one page. md, tex: its tables, in LaTeX with booktabs.")

@@ -173,8 +173,13 @@ def _text(block: Heading | Facts | Prose) -> str:
         pairs = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in block.pairs)
         return f'<dl class="facts">{"".join(pairs)}</dl>'
     if block.listed:
-        return f"<ul>{''.join(f'<li>{_marked(text)}</li>' for text in block.texts)}</ul>"
-    return "".join(f"<p>{_marked(text)}</p>" for text in block.texts)
+        return f"<ul>{''.join(f'<li>{_sentence(text)}</li>' for text in block.texts)}</ul>"
+    return "".join(f"<p>{_sentence(text)}</p>" for text in block.texts)
+
+
+def _sentence(text: str) -> str:
+    """Marked text whose `*words*` are set off too; in a table a star is a star."""
+    return re.sub(r"(?<![*\w])\*([^*\s][^*]*)\*(?![*\w])", r"<em>\1</em>", _marked(text))
 
 
 def table(made: Table) -> str:

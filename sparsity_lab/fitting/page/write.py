@@ -86,16 +86,20 @@ def report_of(found: Found) -> Report:
     sections += others.rest(found, others.figures_of(sections))
     # The summary comes first and is made last: by then it is known which files could not be read.
     name = found.root.resolve().name
-    study = next(
-        (value.get("name") for _, value in found.named("study.json") if isinstance(value, dict)), None
-    )
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
-        title=str(study or name),
+        title=_title(found) or name,
         subtitle=f"{_kinds(found)} under {name}; sparsity-lab {__version__}, {when}",
         sections=(summary.section(found), *sections),
         records=found.records,
     )
+
+
+def _title(found: Found) -> str | None:
+    """The name of the study whose folder this is."""
+    own = found.documents.get(found.root / "study.json")
+    ladder = own.get("ladder") if isinstance(own, dict) else None
+    return f"Study {ladder['name']}" if isinstance(ladder, dict) and "name" in ladder else None
 
 
 def _kinds(found: Found) -> str:

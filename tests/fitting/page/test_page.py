@@ -231,3 +231,14 @@ def test_the_command_exits_1_where_a_file_could_not_be_read(tmp_path, write_reco
 def test_what_heat_writes_is_what_the_page_reads(write_heat, tmp_path):
     write_heat(tmp_path)
     assert set(json.loads((tmp_path / "token_heat.json").read_text())) == set(HEAT_KEYS)
+
+
+def test_a_study_gives_the_page_its_name_and_its_report(tmp_path):
+    records.write_json(tmp_path / "study.json", {"ladder": {"name": "mine <b>"}})
+    (tmp_path / "report.md").write_text(
+        "# Study mine\n\nThe paper is *Sparsing Law*.\n\n| run | a*b*c |\n|---|--:|\n| x | 1 |\n"
+    )
+    text = write_report(tmp_path).path.read_text(encoding="utf-8")
+    assert "<h1>Study mine &lt;b&gt;</h1>" in text
+    assert "<em>Sparsing Law</em>" in text
+    assert ">a*b*c</th>" in text
