@@ -137,27 +137,29 @@ def _chunks(axes: Axes, rows: pd.DataFrame, index: int) -> None:
     axes.set_ylabel("chunk sparsity CLS$_L$")
 
 
-PHASES = {"prompt": "prompt, read", "continuation": "text, read", "written": "written"}
+AGAINST = {"prompt": "the prompt", "continuation": "the text read at the same positions"}
 
 
 def _decode(frame: pd.DataFrame, stem: Path) -> list[Path]:
-    """One row a model and text, a point a phase."""
+    """One row a model and text: how much more is active in what the model writes, paired over prompts."""
     labels = [f"{name}, {text}" for name, text in zip(frame["name"], frame["text"], strict=True)]
-    drawn, (axes,) = figure(height=0.8 + 0.3 * len(frame))
-    for index, (phase, said) in enumerate(PHASES.items()):
-        places = np.arange(len(frame)) + 0.18 * (index - 1)
-        axes.errorbar(frame[phase], places, xerr=HALF * frame[f"{phase}_se"], fmt=MARKERS[index],
+    drawn, (axes,) = figure(height=1.0 + 0.26 * len(frame))
+    for index, (phase, said) in enumerate(AGAINST.items()):
+        places = np.arange(len(frame)) + 0.24 * (index - 0.5)
+        more, error = frame[f"written_less_{phase}"], HALF * frame[f"written_less_{phase}_se"]
+        axes.errorbar(100 * more / frame[phase], places, xerr=100 * error / frame[phase], fmt=MARKERS[index],
                       color=COLOURS[index], capsize=1.5, elinewidth=0.7, label=said)  # fmt: skip
+    axes.axvline(0, color="#777777", linewidth=0.6, linestyle=":")
     axes.set_yticks(range(len(frame)), labels)
     axes.set_ylim(len(frame) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("activation ratio (95 % bars)")
-    drawn.legend(loc="outside upper center", ncols=3, handletextpad=0.3, columnspacing=1.0)
+    axes.set_xlabel("activation ratio of written tokens,\nchange against ... (%, 95 % bars)")
+    drawn.legend(loc="outside upper center", ncols=2, handletextpad=0.3, columnspacing=1.0)
     return save(drawn, stem)
 
 
 def _pairs(pairs: pd.DataFrame, tokens: pd.DataFrame, stem: Path) -> list[Path]:
-    """One panel a pair of models and text: each token id a point, larger where it is frequent; equality dotted where it is near."""
+    """One panel a pair of models and text: each token id a point, larger where frequent; equality dotted where near."""
     shown = pairs.dropna(subset=["correlation"]).head(MOST_PANELS)
     if shown.empty:
         return []
