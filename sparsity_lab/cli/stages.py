@@ -32,7 +32,7 @@ def train(study: Study) -> None:
     """The ladder; finished runs are kept."""
     from sparsity_lab.ladder.ladder import train_ladder
 
-    train_ladder(study.config.ladder, output=study.train, progress=progress())
+    train_ladder(study.config.ladder, output=study.train, jobs=study.jobs, progress=progress())
 
 
 def measure(study: Study) -> None:

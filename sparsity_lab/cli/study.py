@@ -29,6 +29,9 @@ def command(
         Path | None,
         typer.Option(help="Copy the report, tables, locks and main figures here, as results to commit."),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Runs trained at a time, the cores shared among them.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print stages, cells, what is done and the time left.")
     ] = False,
@@ -47,7 +50,7 @@ def command(
     made = load_study(config)
     if seed is not None:
         made = made.with_seed(seed)
-    study = Study(made, config, output or Path("runs", made.ladder.name))
+    study = Study(made, config, output or Path("runs", made.ladder.name), jobs=jobs)
     stages = [stage for stage in STAGES if not only or stage in only]
     if dry_run:
         _print_plan(study, stages)

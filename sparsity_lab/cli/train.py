@@ -22,6 +22,9 @@ def command(
     corpus: Annotated[
         str | None, typer.Option(help="Train on this corpus instead of the config's text: python.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Runs trained at a time, the cores shared among them.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, FLOPs, time and disk; train nothing.")
     ] = False,
@@ -49,7 +52,9 @@ def command(
         _print_sizes(ladder, folder if dry_run else None)
     if dry_run:
         return
-    trained = train_ladder(ladder, output=folder, progress=progress() if ranks.is_main() else SILENT)
+    trained = train_ladder(
+        ladder, output=folder, jobs=jobs, progress=progress() if ranks.is_main() else SILENT
+    )
     if not ranks.is_main():
         return
     for run in trained.runs:

@@ -11,6 +11,7 @@ from sparsity_lab.ladder.data import PreparedData, prepare_data
 from sparsity_lab.ladder.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
 from sparsity_lab.ladder.estimate import Estimate, refuse_without_space
+from sparsity_lab.ladder.parallel import train_side_by_side
 from sparsity_lab.ladder.spec import LadderConfig
 from sparsity_lab.ladder.training import TrainedRun, train_run
 from sparsity_lab.progress import SILENT, Progress
@@ -40,7 +41,9 @@ class TrainedLadder:
     runs: tuple[TrainedRun, ...]
 
 
-def train_ladder(config: LadderConfig, *, output: Path, progress: Progress = SILENT) -> TrainedLadder:
+def train_ladder(
+    config: LadderConfig, *, output: Path, jobs: int = 1, progress: Progress = SILENT
+) -> TrainedLadder:
     """Train every run of a ladder; finished ones are kept, a killed one is taken up again.
 
     Writes `ladder.json` (the resolved config), `data/`, `runs/<name>/`, and two tables as CSV and Markdown:
@@ -49,6 +52,8 @@ def train_ladder(config: LadderConfig, *, output: Path, progress: Progress = SIL
     Args:
         config: the ladder.
         output: where everything goes.
+        jobs: runs trained at a time, the cores shared among them; a run's numbers depend on its threads in
+            their last digits.
         progress: told bytes read, documents tokenized and tokens trained.
 
     Raises:
@@ -65,9 +70,15 @@ def train_ladder(config: LadderConfig, *, output: Path, progress: Progress = SIL
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
         write_table(output / "runs", estimate.rows, RUN_COLUMNS)
-    runs = []
-    for run in config.runs:
-        runs.append(train_run(run, data=data, output=output / "runs" / run.name, progress=progress))
+    if jobs > 1 and len(config.runs) > 1:
+        runs = train_side_by_side(
+            config.runs, data=data, folder=output / "runs", jobs=jobs, progress=progress
+        )
+    else:
+        runs = [
+            train_run(run, data=data, output=output / "runs" / run.name, progress=progress)
+            for run in config.runs
+        ]
     if ranks.is_main():
         write_table(output / "checkpoints", checkpoint_rows(runs, output=output), COLUMNS)
     return TrainedLadder(output, data, tuple(runs))

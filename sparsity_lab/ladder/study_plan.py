@@ -41,6 +41,7 @@ class Study:
     config: StudyConfig
     name: str
     folder: Path
+    jobs: int = 1
 
     @property
     def train(self) -> Path:
@@ -98,7 +99,8 @@ class Study:
         return ["--seed", str(self.config.ladder.seed), "--output", str(self.folder / place)]
 
     def _train(self) -> Iterator[list[str]]:
-        yield ["train", self.name, *self._at("train")]
+        together = ["--jobs", str(self.jobs)] if self.jobs > 1 else []
+        yield ["train", self.name, *together, *self._at("train")]
 
     def _measure(self) -> Iterator[list[str]]:
         own = self.config.measure
