@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli.progress import progress
 
 if TYPE_CHECKING:
+    from sparsity_lab.measure.neurons.grid import Place
     from sparsity_lab.measure.neurons.spec import NeuronSpec
     from sparsity_lab.measure.spec import Checkpoint
 
@@ -84,22 +86,28 @@ def command(
     typer.echo(f"Written to {output}")
 
 
-def _plan(spec: NeuronSpec, checkpoints: list[Checkpoint], thresholds: list[Path], *, output: Path) -> None:
-    from sparsity_lab.measure.neurons.run import done, plan_cells
+def plan_table(places: Sequence[Place]) -> str:
+    """What a dry run says of checkpoints, texts and thresholds."""
     from sparsity_lab.tables import to_markdown
 
-    cells = plan_cells(spec, checkpoints, thresholds=thresholds)
     rows = [
         {
-            "checkpoint": str(cell.prepared.checkpoint.source),
-            "text": cell.text,
-            "thresholds of": cell.calibration.name,
-            "tokens": cell.prepared.windows.tokens,
-            "windows": cell.prepared.windows.count,
-            "device": cell.prepared.device,
-            "dtype": str(cell.prepared.dtype).removeprefix("torch."),
+            "checkpoint": str(place.prepared.checkpoint.source),
+            "text": place.text,
+            "thresholds of": place.calibration.name,
+            "tokens": place.prepared.windows.tokens,
+            "windows": place.prepared.windows.count,
+            "device": place.prepared.device,
+            "dtype": str(place.prepared.dtype).removeprefix("torch."),
         }
-        for cell in cells
+        for place in places
     ]
-    typer.echo(to_markdown(rows, list(rows[0])))
+    return to_markdown(rows, list(rows[0]))
+
+
+def _plan(spec: NeuronSpec, checkpoints: list[Checkpoint], thresholds: list[Path], *, output: Path) -> None:
+    from sparsity_lab.measure.neurons.run import done, plan_cells
+
+    cells = plan_cells(spec, checkpoints, thresholds=thresholds)
+    typer.echo(plan_table([cell.place for cell in cells]))
     typer.echo(f"{len(cells)} cell(s), {done(cells, output=output)} of them counted already")

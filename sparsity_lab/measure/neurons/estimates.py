@@ -35,6 +35,21 @@ class Estimate(NamedTuple):
     se: float
 
 
+def drawn_ratios(draws: noise.Resamples, above: Ints | Floats, below: Ints | Floats) -> Floats:
+    """Sum over sum of per-group values [groups] in each resample, float64 [resamples]; 0 where the lower sum is."""
+    rows, weights = draws
+    drawn = weights @ below[rows]
+    return np.divide(weights @ above[rows], drawn, out=np.zeros(len(drawn)), where=drawn != 0)
+
+
+def ratio_of(draws: noise.Resamples, above: Ints | Floats, below: Ints | Floats) -> Estimate:
+    """Sum over sum of per-group values [groups], with its standard error; 0 where the lower sum is."""
+    total = float(below.sum())
+    if total == 0:
+        return Estimate(0.0, 0.0)
+    return Estimate(float(above.sum() / total), float(drawn_ratios(draws, above, below).std(ddof=1)))
+
+
 @dataclass(frozen=True)
 class Estimator:
     """Estimates from the counts of one model on one text.
@@ -58,13 +73,7 @@ class Estimator:
 
     def ratio(self, above: Ints | Floats, below: Ints | Floats) -> Estimate:
         """Sum over sum of per-group values [groups]; 0 where the lower sum is."""
-        rows, weights = self.draws
-        total = float(below.sum())
-        if total == 0:
-            return Estimate(0.0, 0.0)
-        drawn = weights @ below[rows]
-        drawn = np.divide(weights @ above[rows], drawn, out=np.zeros(len(drawn)), where=drawn != 0)
-        return Estimate(float(above.sum() / total), float(drawn.std(ddof=1)))
+        return ratio_of(self.draws, above, below)
 
     def over(self, per_layer: Ints, units: Ints, *, layer: int | None) -> Estimate:
         """Share of F in sums [groups, layers] over so many units [groups]; all layers for None."""

@@ -6,19 +6,15 @@ counts by neuron, by token id and by position. `NEURON_KEYS` documents every key
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsity_lab import records
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.counts import Floats
 from sparsity_lab.measure.neurons.counts import by_layer
+from sparsity_lab.measure.neurons.sealed import Kind, Sealed
 
 NEURON_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the checkpoint, as given",
@@ -72,13 +68,11 @@ ARRAYS: dict[str, str] = {
     "position_ratio_se": "float64 [window], its standard error over windows",
 }
 
+KIND = Kind("neurons", mark="layer_rows", keys=NEURON_KEYS, arrays=ARRAYS)
 
-@dataclass(frozen=True)
-class NeuronRecord:
+
+class NeuronRecord(Sealed):
     """One record with its arrays; keys as in `NEURON_KEYS` and `ARRAYS`."""
-
-    body: dict[str, Any]
-    arrays: dict[str, np.ndarray]
 
     def frequencies(self) -> list[Floats]:
         """Share of tokens each neuron fires on, float64 [F] of each layer."""
@@ -87,58 +81,20 @@ class NeuronRecord:
 
 
 def write(folder: Path, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> NeuronRecord:
-    """Write arrays, then the sealed record that names their hash; read both back.
-
-    Raises:
-        SparsityLabError: a documented key is missing or an undocumented one is there, or the disk fails.
-    """
-    from safetensors.numpy import save
-
-    key = body["content_key"]
-    data = save(
-        {name: np.ascontiguousarray(values) for name, values in arrays.items()}, metadata={"content_key": key}
-    )
-    sealed = records.seal({**body, "arrays_sha256": hashlib.sha256(data).hexdigest()})
-    if odd := (set(sealed) ^ set(NEURON_KEYS)) | (set(arrays) ^ set(ARRAYS)):
-        raise SparsityLabError(f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}")
-    records.write_bytes(folder / f"{key}.safetensors", data)
-    records.write_json(folder / f"{key}.json", {name: sealed[name] for name in NEURON_KEYS})
-    return read(folder / f"{key}.json")
+    """Write one record and read it back; errors as `Kind.write`."""
+    return _own(KIND.write(folder, body, arrays))
 
 
 def read(path: Path) -> NeuronRecord:
-    """One record and its arrays, hashes checked.
-
-    Raises:
-        SparsityLabError: unreadable, not a record of `neurons`, or changed since it was written.
-    """
-    from safetensors.numpy import load
-
-    body = records.read_record(path)
-    if "layer_rows" not in body or "arrays_sha256" not in body:
-        raise SparsityLabError(f"{path} is not a record of `sparsity-lab neurons`")
-    beside = path.with_suffix(".safetensors")
-    try:
-        data = beside.read_bytes()
-    except OSError as error:
-        raise SparsityLabError(
-            f"Cannot read {beside}, the arrays of {path}", why=error.strerror or str(error)
-        ) from error
-    if hashlib.sha256(data).hexdigest() != body["arrays_sha256"]:
-        raise SparsityLabError(
-            f"{beside} is not the file its record speaks of", why="It was changed or damaged"
-        )
-    return NeuronRecord(body, load(data))
+    """One record and its arrays; errors as `Kind.read`."""
+    return _own(KIND.read(path))
 
 
 def find(folder: Path, key: str) -> NeuronRecord | None:
     """The record of a content key, or None where it is not there; a damaged one is set aside."""
-    path = folder / f"{key}.json"
-    if not path.exists():
-        return None
-    with contextlib.suppress(SparsityLabError):
-        found = read(path)
-        if found.body["content_key"] == key:
-            return found
-    path.replace(path.with_suffix(".damaged"))
-    return None
+    found = KIND.find(folder, key)
+    return None if found is None else _own(found)
+
+
+def _own(found: Sealed) -> NeuronRecord:
+    return NeuronRecord(found.body, found.arrays)

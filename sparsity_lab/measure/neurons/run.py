@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab import records
-from sparsity_lab.measure.body import shape_of
-from sparsity_lab.measure.calibration import Calibration, read_calibration, refuse_other_models
-from sparsity_lab.measure.cells import Bench, Prepared, tokenizer_identity
 from sparsity_lab.measure.loading import Source, load_tokenizer
 from sparsity_lab.measure.neurons import record, tables
 from sparsity_lab.measure.neurons.api import NeuronReport, refuse_mixtures, report_of
 from sparsity_lab.measure.neurons.decoding import DecodePlan, auto_plan
 from sparsity_lab.measure.neurons.estimates import position_ratios, token_ratios
+from sparsity_lab.measure.neurons.grid import Place, load, places
 from sparsity_lab.measure.neurons.record import NeuronRecord
 from sparsity_lab.measure.neurons.rows import (
     chunk_rows,
@@ -26,11 +24,9 @@ from sparsity_lab.measure.neurons.rows import (
     layer_rows,
     parameter_rows,
 )
-from sparsity_lab.measure.neurons.spec import NeuronSpec, name_of, thresholds_of
-from sparsity_lab.measure.settings import cell_key, given
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 
@@ -42,19 +38,15 @@ FEW_TOKENS = 10_000  # below, a neuron is called dead on the evidence of fewer t
 
 @dataclass(frozen=True)
 class Cell:
-    """One checkpoint on one text under one record's thresholds.
+    """One checkpoint on one text under one record's thresholds, and what to let it write.
 
     Attributes:
-        prepared: the checkpoint and the text's windows.
-        calibration: the thresholds.
-        text: name of the text.
+        place: checkpoint, text and thresholds.
         plan: what to let the model write, or None.
         key: content key.
     """
 
-    prepared: Prepared
-    calibration: Calibration
-    text: str
+    place: Place
     plan: DecodePlan | None
     key: str
 
@@ -110,17 +102,8 @@ def plan_cells(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds.
     """
-    spec.check()
-    benches = {
-        text.name: Bench(spec.measure_spec(text.path), folder=Path(), progress=progress, shelf=shelf)
-        for text in spec.texts
-    }
-    cells = []
-    for checkpoint, path in zip(checkpoints, thresholds_of(thresholds, checkpoints), strict=True):
-        calibration = read_calibration(path)
-        for text, bench in benches.items():
-            cells.append(_cell(spec, bench.prepare(checkpoint), calibration, text=text))
-    return cells
+    found = places(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+    return [_cell(spec, place) for place in found]
 
 
 def done(cells: Sequence[Cell], *, output: Path) -> int:
@@ -128,39 +111,27 @@ def done(cells: Sequence[Cell], *, output: Path) -> int:
     return sum(record.find(output / "neuron_records", cell.key) is not None for cell in cells)
 
 
-def _cell(spec: NeuronSpec, prepared: Prepared, calibration: Calibration, *, text: str) -> Cell:
-    window = prepared.windows.window
+def _cell(spec: NeuronSpec, place: Place) -> Cell:
+    window = place.prepared.windows.window
     plan = None
     if spec.written_tokens:
         plan = auto_plan(window=window, prompts=spec.prompts, written_tokens=spec.written_tokens)
         plan.check(window=window)
-    under = cell_key(
-        given(calibration), windows=prepared.windows, weights=prepared.identity, dtype=prepared.dtype,
-        device=prepared.device, criterion=calibration.criterion, seed=spec.seed,
-        architecture_file=spec.architecture_file,
-    )  # fmt: skip
-    key = {"neurons": ALGORITHM, "measured": under, "plan": None if plan is None else asdict(plan)}
-    return Cell(prepared, calibration, text, plan, records.content_key(key))
+    key = {"neurons": ALGORITHM, "measured": place.measured, "plan": None if plan is None else asdict(plan)}
+    return Cell(place, plan, records.content_key(key))
 
 
 def _record(spec: NeuronSpec, cell: Cell, *, folder: Path, shelf: Shelf, progress: Progress) -> NeuronRecord:
     """The record of a cell: read where it exists, counted and written where not."""
-    checkpoint = cell.prepared.checkpoint
-    named = {
-        "model": checkpoint.source.model,
-        "revision": checkpoint.source.revision,
-        "series": checkpoint.series,
-        "name": name_of(checkpoint),
-        "text": cell.text,
-    }
+    source = cell.place.prepared.checkpoint.source
     found = record.find(folder, cell.key)
     if found is not None:
-        logger.info("%s on %s: counted before", checkpoint.source, cell.text)
-        return NeuronRecord({**found.body, **named}, found.arrays)
+        logger.info("%s on %s: counted before", source, cell.place.text)
+        return NeuronRecord({**found.body, **cell.place.named()}, found.arrays)
     shape, report = _counted(spec, cell, shelf=shelf, progress=progress)
     arrays = arrays_of(report)
-    words = _texts(checkpoint.source, arrays["token_ids"])
-    body = {**named, **_body(report, cell, seed=spec.seed), **shape, "token_text": words}
+    words = _texts(source, arrays["token_ids"])
+    body = {**cell.place.described(), **_body(report, cell, seed=spec.seed), **shape, "token_text": words}
     return record.write(folder, body, arrays)
 
 
@@ -168,38 +139,22 @@ def _counted(
     spec: NeuronSpec, cell: Cell, *, shelf: Shelf, progress: Progress
 ) -> tuple[dict[str, Any], NeuronReport]:
     """The model's shape, and what its neurons do on the text."""
-    prepared, windows = cell.prepared, cell.prepared.windows
-    if windows.tokens < FEW_TOKENS:
-        logger.info("%s: on %d tokens a neuron that fires rarely may look dead", cell.text, windows.tokens)
-    loaded = shelf.get(
-        prepared.checkpoint.source, dtype=prepared.dtype, device=prepared.device, ids=windows.ids
-    )
-    shape = shape_of(
-        loaded.model,
-        loaded.sites,
-        architecture=loaded.architecture,
-        architecture_file=spec.architecture_file,
-    )
+    place = cell.place
+    if place.prepared.windows.tokens < FEW_TOKENS:
+        tokens = place.prepared.windows.tokens
+        logger.info("%s: on %d tokens a neuron that fires rarely may look dead", place.text, tokens)
+    loaded, shape, subject = load(spec, place, shelf=shelf, progress=progress)
     refuse_mixtures(loaded.sites)
-    refuse_other_models(cell.calibration, loaded.sites, shape=shape)
-    batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
-    subject = Subject(loaded.model, loaded.sites, windows, batch, progress)
     total = shape["params_total"]
-    return shape, report_of(subject, cell.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
+    return shape, report_of(subject, place.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
 
 
 def _body(report: NeuronReport, cell: Cell, *, seed: int) -> dict[str, Any]:
-    prepared, windows, calibration = cell.prepared, cell.prepared.windows, cell.calibration
+    windows = cell.place.prepared.windows
     ratio = report.estimator.activation_ratio()
     counts = report.estimator.counts
     predictions = int(counts.windows.sum()) * windows.predictions_per_window
     return {
-        "tokenizer": tokenizer_identity(prepared.checkpoint.source),
-        "criterion": calibration.criterion,
-        "knob": calibration.knob,
-        "ppl_increase_target": calibration.ppl_increase,
-        "thresholds": list(calibration.thresholds),
-        "calibrated_on": calibration.calibrated_on and dict(calibration.calibrated_on),
         "activation_ratio": ratio.value,
         "activation_ratio_se": ratio.se,
         "loss_sparse_nats": float(counts.loss_nats.sum() / predictions),
@@ -207,17 +162,8 @@ def _body(report: NeuronReport, cell: Cell, *, seed: int) -> dict[str, Any]:
         "chunk_rows": chunk_rows(report),
         "parameter_rows": parameter_rows(report),
         "decode_rows": decode_rows(report, seed=seed),
-        "tokens": windows.tokens,
-        "window": windows.window,
-        "bos": windows.bos_id is not None,
-        "text_sha256": windows.sha256,
         "seed": seed,
         "content_key": cell.key,
-        "provenance": provenance(
-            device=prepared.device,
-            dtype=str(prepared.dtype).removeprefix("torch."),
-            dtype_reason=prepared.dtype_reason,
-        ),
     }
 
 
