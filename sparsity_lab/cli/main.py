@@ -25,7 +25,9 @@ from sparsity_lab.cli import (
     ls,
     measure,
     neurons,
+    predict,
     report,
+    structure,
     study,
     train,
 )
@@ -43,6 +45,8 @@ app.command("demo")(demo.command)
 app.command("train")(train.command)
 app.command("measure")(measure.command)
 app.command("neurons")(neurons.command)
+app.command("structure")(structure.command)
+app.command("predict")(predict.command)
 app.command("fit")(fit.command)
 app.command("study")(study.command)
 app.command("check")(check.command)

@@ -1,0 +1,84 @@
+"""Figures of how well predictors know the active neurons, from the tables of `sparsity-lab predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+
+HALF = 1.96
+MOST_PANELS = 6
+GREY = "#777777"
+BASELINES: dict[str, dict[str, Any]] = {
+    "frequent": {"color": COLOURS[2], "linestyle": "--"},
+    "last-token": {"color": COLOURS[1], "linestyle": "-."},
+    "oracle": {"color": GREY, "linestyle": ":"},
+}
+RANK_COLOURS = (COLOURS[4], COLOURS[0], COLOURS[6], COLOURS[3], COLOURS[5])
+
+
+def draw_predictors(folder: Path) -> list[Path]:
+    """Draw both figures as PNG and SVG beside the tables.
+
+    recall    recall against the neurons named, by rank, beside the guesses that need no training
+    layers    recall by layer at the middle budget
+    """
+    frame = pd.read_csv(folder / "predictors.csv", keep_default_na=False, na_values=[""])
+    frame["layer"] = frame["layer"].astype(str)
+    budgets = sorted(frame["budget"].dropna().unique())
+    middle = budgets[len(budgets) // 2]
+    with styled():
+        written = _panels(frame[frame["layer"] == "all"], "named_share", folder / "recall")
+        by_layer = frame[(frame["layer"] != "all") & (frame["budget"] == middle)]
+        by_layer = by_layer.assign(layer=by_layer["layer"].astype(int))
+        written += _panels(
+            by_layer, "layer", folder / "layers", note=f", {middle:g} times the active neurons"
+        )
+    return written
+
+
+def _panels(frame: pd.DataFrame, x: str, stem: Path, *, note: str = "") -> list[Path]:
+    """One panel a model and text, the first `MOST_PANELS` of them; one legend above."""
+    groups = list(frame.groupby(["name", "text"], sort=False))[:MOST_PANELS]
+    ranks = [int(rank) for rank in frame["rank"].dropna().unique()]
+    drawn, panels = figure(len(groups), 1, height=0.7 + 1.8 * len(groups))
+    for axes, ((name, text), rows) in zip(panels, groups, strict=True):
+        _lines(axes, rows, x, ranks)
+        axes.set_title(f"{name}, {text}{note}", loc="left")
+        axes.set_ylabel("active neurons named (%)")
+        axes.set_ylim(0, 102)
+        if axes is panels[-1]:
+            axes.set_xlabel("layer" if x == "layer" else "neurons named (% of a layer)")
+        if x == "layer":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles = [Line2D([], [], **_look(i), label=f"predictor, rank {rank}") for i, rank in enumerate(ranks)]
+    handles += [Line2D([], [], **look, label=name) for name, look in BASELINES.items()]
+    drawn.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.2)
+    return save(drawn, stem)
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, x: str, ranks: list[int]) -> None:
+    for name, look in BASELINES.items():
+        _line(axes, rows[rows["method"] == name], x, look)
+    for index, rank in enumerate(ranks):
+        _line(axes, rows[(rows["method"] == "predictor") & (rows["rank"] == rank)], x, _look(index))
+
+
+def _line(axes: Axes, rows: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
+    across = rows[x] if x == "layer" else 100 * rows[x]
+    axes.errorbar(across, 100 * rows["recall"], yerr=100 * HALF * rows["recall_se"], capsize=1.5, elinewidth=0.7,
+                  **look)  # fmt: skip
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {
+        "color": RANK_COLOURS[index % len(RANK_COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": "-",
+    }

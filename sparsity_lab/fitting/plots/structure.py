@@ -1,0 +1,181 @@
+"""Figures of how neurons hang together, from the tables of `sparsity-lab structure`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+
+HALF = 1.96
+MOST_PANELS = 6
+GREY = "#777777"
+# Column of a table, what to call it, colour, line.
+PARTITIONS = (
+    ("found", "clusters found", COLOURS[0], "-"),
+    ("by_frequency", "by frequency", COLOURS[2], "--"),
+    ("matched", "random, frequency-matched", COLOURS[1], "-."),
+    ("random", "random", GREY, ":"),
+)
+MEASURES = ("frequency", "importance", "coactivation")
+Panel = Callable[[Axes, pd.DataFrame], None]
+
+
+def draw_structure(folder: Path) -> list[Path]:
+    """Draw every figure that the tables of a folder allow, as PNG and SVG beside them.
+
+    clusters     share of activity inside the best m clusters, beside what chance gives
+    routing      segment cache best hit rate against the segment
+    coactivation cosine with the best partner, by layer
+    specialised  share of neurons and clusters that prefer a text
+    drift        checkpoints of a run against the last and the one before
+    """
+    read = {
+        path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
+        for path in sorted(folder.glob("*.csv"))
+    }
+    written: list[Path] = []
+    with styled():
+        if "clusters" in read:
+            written += _panels(
+                read["clusters"].query("layer == 'all'"), _inside, folder / "clusters", PARTITIONS
+            )
+        if "routing" in read:
+            written += _routing(read["routing"], folder / "routing")
+        if "coactivation" in read:
+            lines = (("found", "best partner", COLOURS[0], "-"), ("random", "by chance", GREY, ":"))
+            written += _panels(read["coactivation"], _partners, folder / "coactivation", lines)
+        if "specialised" in read:
+            written += _specialised(read["specialised"], folder / "specialised")
+        if "drift" in read:
+            written += _drift(read["drift"], folder / "drift")
+    return written
+
+
+def _panels(
+    frame: pd.DataFrame, panel: Panel, stem: Path, lines: tuple[tuple[str, str, str, str], ...]
+) -> list[Path]:
+    """One panel a model and text, the first `MOST_PANELS` of them; one legend above."""
+    groups = list(frame.groupby(["name", "text"], sort=False))[:MOST_PANELS]
+    drawn, panels = figure(len(groups), 1, height=0.6 + 1.75 * len(groups))
+    for axes, ((name, text), rows) in zip(panels, groups, strict=True):
+        panel(axes, rows)
+        axes.set_title(f"{name}, {text}", loc="left")
+        if axes is not panels[-1]:
+            axes.set_xlabel("")
+    handles = [
+        Line2D([], [], color=colour, linestyle=line, marker="o" if kind == "found" else None, label=said)
+        for kind, said, colour, line in lines
+    ]
+    drawn.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.2)
+    return save(drawn, stem)
+
+
+def _inside(axes: Axes, rows: pd.DataFrame) -> None:
+    x = 100 * rows["neurons_share"]
+    for kind, _, colour, line in PARTITIONS[1:]:
+        axes.plot(x, 100 * rows[kind], color=colour, linestyle=line)
+    axes.errorbar(x, 100 * rows["inside"], yerr=100 * HALF * rows["inside_se"], color=COLOURS[0], marker="o",
+                  capsize=1.5, elinewidth=0.7)  # fmt: skip
+    axes.set_xlim(0, None)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("neurons in a token's best m clusters (% of a layer)")
+    axes.set_ylabel("its activity inside (%)")
+
+
+def _routing(frame: pd.DataFrame, stem: Path) -> list[Path]:
+    """Clusters: all layers together; a mixture's experts: the mean over layers."""
+    clusters = frame[(frame["of"] == "clusters") & (frame["layer"].astype(str) == "all")]
+    experts = frame[frame["of"] == "experts"]
+    if len(experts):
+        experts = experts.groupby(["name", "text", "segment"], sort=False, as_index=False)[
+            ["hit_rate", "hit_rate_se"]
+        ].mean()
+    lines = tuple(one for one in PARTITIONS if one[0] != "matched")
+    return _panels(pd.concat([clusters, experts]), _hit_rate, stem, lines)
+
+
+def _hit_rate(axes: Axes, rows: pd.DataFrame) -> None:
+    x = rows["segment"]
+    for kind, _, colour, line in PARTITIONS[1:]:
+        if kind in rows and kind != "matched" and rows[kind].notna().any():
+            axes.plot(x, 100 * rows[kind], color=colour, linestyle=line)
+    axes.errorbar(x, 100 * rows["hit_rate"], yerr=100 * HALF * rows["hit_rate_se"], color=COLOURS[0], marker="o",
+                  capsize=1.5, elinewidth=0.7)  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(x.unique())))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("segment: tokens the cache looks ahead")
+    axes.set_ylabel("cache hits (%)")
+
+
+def _partners(axes: Axes, rows: pd.DataFrame) -> None:
+    for name, colour, line, marker in (
+        ("best_partner_by_chance", GREY, ":", None), ("best_partner_cosine", COLOURS[0], "-", "o"),
+    ):  # fmt: skip
+        axes.errorbar(rows["layer"].astype(int), rows[name], yerr=HALF * rows[f"{name}_se"], color=colour,
+                      linestyle=line, marker=marker, capsize=1.5, elinewidth=0.7)  # fmt: skip
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("layer")
+    axes.set_ylabel("cosine")
+
+
+def _specialised(frame: pd.DataFrame, stem: Path) -> list[Path]:
+    """One row a model: above its neurons, below its clusters; grey is what permuted labels gave, up to their most."""
+    names = list(frame["name"].unique())
+    drawn, (axes,) = figure(height=1.15 + 0.4 * len(names))
+    for index, what in enumerate(("neurons", "clusters")):
+        rows = frame[frame["what"] == what].set_index("name").reindex(names)
+        places = np.arange(len(names)) + 0.3 * (index - 0.5)
+        axes.barh(places, 100 * rows["most_if_permuted"], height=0.22, color="#cccccc",
+                  label="permuted labels, most" if index == 0 else None)  # fmt: skip
+        axes.plot(100 * rows["share"], places, linestyle="", marker=MARKERS[index], color=COLOURS[index],
+                  label=what, clip_on=False, zorder=3)  # fmt: skip
+        axes.plot(100 * rows["twice_share"], places, linestyle="", marker=MARKERS[index], color=COLOURS[index],
+                  markerfacecolor="white", label=f"{what}, twice as often", clip_on=False, zorder=3)  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, 100)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("fire more in one text than in the others\n(%, false discovery rate 5 %)")
+    drawn.legend(loc="outside upper center", ncols=2, handletextpad=0.3, columnspacing=1.0)
+    return save(drawn, stem)
+
+
+def _drift(frame: pd.DataFrame, stem: Path) -> list[Path]:
+    """One row a run and text; left against the last checkpoint, right against the one before."""
+    frame = frame.assign(series=frame["name"].str.rpartition("/")[0])
+    groups = list(frame.groupby(["series", "text"], sort=False))[: MOST_PANELS // 2]
+    drawn, panels = figure(len(groups), 2, width=7.0, height=0.6 + 2.4 * len(groups))
+    for row, ((series, text), rows) in enumerate(groups):
+        names = list(dict.fromkeys([*rows["name"], *rows["other"]]))
+        for column, against in enumerate(("last", "previous")):
+            axes = panels[2 * row + column]
+            _alike(axes, rows[rows["against"] == against], names)
+            axes.set_title(f"{series}, {text}: against the {against}", loc="left")
+    handles = [
+        Line2D([], [], color=COLOURS[i], marker=MARKERS[i], label=measure)
+        for i, measure in enumerate(MEASURES)
+    ]
+    handles.append(Line2D([], [], color=GREY, linestyle=":", label="with itself, half against half"))
+    drawn.legend(handles=handles, loc="outside upper center", ncols=4)
+    return save(drawn, stem)
+
+
+def _alike(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+    for index, measure in enumerate(MEASURES):
+        own = rows[rows["measure"] == measure]
+        x = [names.index(name) for name in own["name"]]
+        axes.errorbar(x, own["alike"], yerr=HALF * own["alike_se"], color=COLOURS[index], marker=MARKERS[index],
+                      capsize=1.5, elinewidth=0.7)  # fmt: skip
+        axes.plot(x, own["between_halves"], color=COLOURS[index], linestyle=":", linewidth=0.8)
+    axes.set_xticks(range(len(names)), [name.rpartition("/")[2] for name in names], rotation=45, ha="right")
+    axes.set_ylabel("correlation")
+    axes.set_ylim(min(0.0, float(rows["alike"].min()) - 0.05), 1.02)

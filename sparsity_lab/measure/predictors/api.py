@@ -1,0 +1,128 @@
+"""Train and judge predictors of the active neurons of a live model, as a Python function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsity_lab.measure import noise
+from sparsity_lab.measure.api import Applicable, calibration_of, find_sites
+from sparsity_lab.measure.body import shape_of
+from sparsity_lab.measure.calibration import Calibration, refuse_other_models
+from sparsity_lab.measure.counts import Ints
+from sparsity_lab.measure.neurons.api import refuse_mixtures
+from sparsity_lab.measure.neurons.parameters import Widths
+from sparsity_lab.measure.predictors.gather import gathered
+from sparsity_lab.measure.predictors.judge import JudgeCounts, JudgeVisitor, Trained, learned
+from sparsity_lab.measure.predictors.lowrank import train
+from sparsity_lab.measure.predictors.spec import Settings
+from sparsity_lab.measure.subject import Subject, auto_batch_size
+from sparsity_lab.measure.text import choose_window, cut
+from sparsity_lab.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What predictors could do on one text.
+
+    Attributes:
+        settings: what was trained and asked.
+        trained: of each layer.
+        counts: hits on the second part.
+        named: neurons named at each budget, int64 [layers, budgets].
+        widths: weights of the feed-forward networks, for what predictors cost.
+        inputs: d.
+        draws: bootstrap over groups of windows of the second part.
+        training_tokens: tokens of the first part.
+    """
+
+    settings: Settings
+    trained: tuple[Trained, ...]
+    counts: JudgeCounts
+    named: Ints
+    widths: Widths
+    inputs: int
+    draws: noise.Resamples
+    training_tokens: int
+
+
+def predict_active(
+    model: Any,
+    ids: torch.Tensor,
+    *,
+    thresholds: Applicable,
+    settings: Settings | None = None,
+    window: int | None = None,
+    bos_id: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    architecture_file: Path | None = None,
+    progress: Progress = SILENT,
+) -> PredictReport:
+    """Train predictors of the active neurons on the first half of a text and judge them on the second.
+
+    Args:
+        model: a transformers causal LM in evaluation mode, without experts; its weights are not changed.
+        ids: the text's token ids, int64 [tokens], one stream without padding.
+        thresholds: as `sparsified` takes them; inputs and active neurons are those of the sparse run.
+        settings: ranks, budgets and training.
+        window, bos_id, batch_size, architecture_file, progress: as in `watch_neurons`.
+        seed: of training and bootstrap.
+
+    Raises:
+        SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
+    """
+    calibration = calibration_of(thresholds)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    width = choose_window(window, positions=positions, bos=bos_id is not None)
+    windows = cut(ids, window=width, bos_id=bos_id)
+    name, sites = find_sites(model, architecture_file=architecture_file)
+    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
+    refuse_other_models(calibration, sites, shape=shape)
+    device = model.get_input_embeddings().weight.device.type
+    subject = Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
+    total = shape["params_total"]
+    return report_of(subject, calibration, settings=settings or Settings(), params_total=total, seed=seed)
+
+
+def report_of(
+    subject: Subject, calibration: Calibration, *, settings: Settings, params_total: int, seed: int
+) -> PredictReport:
+    """The report of a model and text at hand.
+
+    Raises:
+        SparsityLabError: settings out of range, or a mixture of experts.
+    """
+    settings.check()
+    refuse_mixtures(subject.sites)
+    half = subject.windows.count // 2
+    first, second = subject.all_rows[:half], subject.all_rows[half:]
+    trained = tuple(
+        _trained(layer, x, active, settings=settings, seed=seed)
+        for layer, x, active in gathered(subject, calibration, rows=first)
+    )
+    judge = JudgeVisitor(subject, calibration, trained=list(trained), budgets=settings.budgets, rows=second)
+    judge.run(second, label="predictions")
+    counts = judge.counts()
+    tokens = round(float(counts.tokens.mean()))
+    return PredictReport(
+        settings=settings,
+        trained=trained,
+        counts=counts,
+        named=judge.k,
+        widths=Widths.of(subject.sites, params_total=params_total),
+        inputs=int(subject.sites[0].down_weight().shape[0]),
+        draws=noise.resamples(np.arange(judge.groups), window=tokens, seed=seed),
+        training_tokens=len(first) * subject.windows.window,
+    )
+
+
+def _trained(layer: int, x: torch.Tensor, active: torch.Tensor, *, settings: Settings, seed: int) -> Trained:
+    predictors = tuple(
+        train(x, active, rank=rank, settings=settings, seed=seed * 1000 + layer) for rank in settings.ranks
+    )
+    return learned(active, predictors)

@@ -1,0 +1,171 @@
+"""Examines the structure of checkpoints on texts, cell by cell; each cell's record is written as it completes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab import records
+from sparsity_lab.measure.neurons.grid import Place, load, places
+from sparsity_lab.measure.neurons.sealed import Sealed
+from sparsity_lab.measure.shelf import Shelf
+from sparsity_lab.measure.spec import Checkpoint
+from sparsity_lab.measure.structure import rows
+from sparsity_lab.measure.structure.api import StructureReport, report_of
+from sparsity_lab.measure.structure.counts import MOST_UNITS
+from sparsity_lab.measure.structure.record import KIND, arrays_of
+from sparsity_lab.measure.structure.spec import StructureSpec
+from sparsity_lab.measure.structure.tables import write_tables
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.provenance import provenance
+
+logger = logging.getLogger(__name__)
+
+ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
+FOLDER = "structure_records"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One checkpoint on one text.
+
+    Attributes:
+        place: checkpoint, text and thresholds.
+        unit_windows: windows of one unit of text, the same for all texts of a checkpoint.
+        key: content key.
+    """
+
+    place: Place
+    unit_windows: int
+    key: str
+
+
+def examine_checkpoints(
+    spec: StructureSpec,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    thresholds: Sequence[Path],
+    output: Path,
+    progress: Progress = SILENT,
+) -> list[Sealed]:
+    """Examine every checkpoint on every text; cells with a record are not run again.
+
+    Args:
+        spec: texts and settings.
+        checkpoints: which models; those of one series are compared with each other.
+        thresholds: records of `measure`, as `thresholds_of` takes them.
+        output: gets `structure_records/`, the tables and `structure.json`.
+        progress: where to report.
+
+    Returns:
+        One record for each checkpoint and text.
+
+    Raises:
+        SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
+    """
+    folder = output / FOLDER
+    with records.no_empty_folders(folder):
+        records.prepare_output(records.prepare_output(output) / FOLDER)
+        shelf = Shelf(spec.watch.architecture_file)
+        cells = plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+        found = []
+        with progress.track("structure", len(cells)) as advance:
+            for cell in cells:
+                found.append(_record(spec, cell, folder=folder, shelf=shelf, progress=progress))
+                advance(1)
+    settings = spec.settings
+    across = write_tables(
+        output, found, permutations=settings.permutations, draws=settings.draws, seed=spec.watch.seed
+    )
+    records.write_json(output / "structure.json", {**_summary(spec, found), **across})
+    return found
+
+
+def plan_cells(
+    spec: StructureSpec,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    thresholds: Sequence[Path],
+    progress: Progress = SILENT,
+    shelf: Shelf | None = None,
+) -> list[Cell]:
+    """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
+
+    Raises:
+        SparsityLabError: bad settings, checkpoints, texts or thresholds.
+    """
+    spec.settings.check()
+    found = places(spec.watch, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+    texts = len(spec.watch.texts)
+    cells = []
+    for start in range(0, len(found), texts):
+        of_one = found[start : start + texts]
+        windows = [place.prepared.windows.count for place in of_one]
+        unit = max(1, min(-(-max(windows) // MOST_UNITS), min(windows) // 2))
+        cells += [_cell(spec, place, unit_windows=unit) for place in of_one]
+    return cells
+
+
+def done(cells: Sequence[Cell], *, output: Path) -> int:
+    """How many of the cells have records."""
+    return sum(KIND.find(output / FOLDER, cell.key) is not None for cell in cells)
+
+
+def _cell(spec: StructureSpec, place: Place, *, unit_windows: int) -> Cell:
+    key = {
+        "structure": ALGORITHM,
+        "measured": place.measured,
+        "settings": spec.settings.identity(),
+        "unit_windows": unit_windows,
+    }
+    return Cell(place, unit_windows, records.content_key(key))
+
+
+def _record(spec: StructureSpec, cell: Cell, *, folder: Path, shelf: Shelf, progress: Progress) -> Sealed:
+    """The record of a cell: read where it exists, examined and written where not."""
+    place = cell.place
+    found = KIND.find(folder, cell.key)
+    if found is not None:
+        logger.info("%s on %s: examined before", place.prepared.checkpoint.source, place.text)
+        return Sealed({**found.body, **place.named()}, found.arrays)
+    _, _, subject = load(spec.watch, place, shelf=shelf, progress=progress)
+    report = report_of(
+        subject,
+        place.calibration,
+        settings=spec.settings,
+        unit_windows=cell.unit_windows,
+        seed=spec.watch.seed,
+    )
+    body = {**place.described(), **_body(report), "seed": spec.watch.seed, "content_key": cell.key}
+    return KIND.write(folder, body, arrays_of(report, subject.sizes))
+
+
+def _body(report: StructureReport) -> dict[str, Any]:
+    mixture = report.survey is None
+    if mixture:
+        logger.info("A mixture of experts: its routes are followed, its neurons are not")
+    return {
+        "settings": asdict(report.settings),
+        "unit_windows": report.layout.unit_windows,
+        "first_units": report.layout.first_units,
+        "neurons_counted": [] if mixture else [len(one) for one in report.layout.chosen],
+        "coactivation_rows": [] if mixture else rows.coactivation_rows(report),
+        "pair_rows": [] if mixture else rows.pair_rows(report),
+        "quality_rows": [] if mixture else rows.quality_rows(report),
+        "routing_rows": rows.routing_rows(report),
+    }
+
+
+def _summary(spec: StructureSpec, found: Sequence[Sealed]) -> dict[str, Any]:
+    """What was examined, for the folder's report."""
+    keys = ("name", "model", "revision", "text", "criterion", "knob", "ppl_increase_target", "tokens", "window",
+            "content_key")  # fmt: skip
+    return {
+        "rows": [{key: one.body[key] for key in keys} for one in found],
+        "settings": asdict(spec.settings),
+        "texts": {text.name: str(text.path) for text in spec.watch.texts},
+        "provenance": provenance(seed=spec.watch.seed),
+    }

@@ -1,0 +1,101 @@
+"""What to ask of neurons' structure: experts, comparisons, and the grid of checkpoints and texts it is asked on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.measure.structure.clusters import BASES, capacities
+from sparsity_lab.measure.structure.quality import Questions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the numbers depend on besides model, text and thresholds.
+
+    Attributes:
+        clusters: experts of equal size in each layer.
+        by: what neurons are grouped by, one of `clusters.BASES`.
+        best: numbers of best clusters to look into; those beyond the clusters are left out.
+        routed: best clusters a token goes to, for the cache.
+        segments: tokens the cache looks ahead.
+        cache_ratio: clusters the cache holds, over `routed`.
+        draws: random partitions to compare with; the smallest p is 1 / (1 + draws).
+        most_neurons: of a layer with more, a seeded sample of so many stands for it.
+        permutations: of domain labels; the smallest p is 1 / (1 + permutations).
+    """
+
+    clusters: int = 16
+    by: str = BASES[0]
+    best: tuple[int, ...] = (1, 2, 4, 8)
+    routed: int = 4
+    segments: tuple[int, ...] = (4, 16, 64)
+    cache_ratio: float = 2.0
+    draws: int = 199
+    most_neurons: int = 2048
+    permutations: int = 4999
+
+    def check(self) -> None:
+        """Refuse settings that nothing can be asked with.
+
+        Raises:
+            SparsityLabError: a number out of its range, or an unknown basis.
+        """
+        if self.by not in BASES:
+            raise SparsityLabError(
+                f"Neurons cannot be grouped by {self.by!r}", fix=f"One of {', '.join(BASES)}"
+            )
+        for name, value, least in (
+            ("clusters", self.clusters, 2), ("draws", self.draws, 19), ("permutations", self.permutations, 19),
+            ("routed", self.routed, 1), ("most-neurons", self.most_neurons, 4),
+        ):  # fmt: skip
+            if value < least:
+                raise SparsityLabError(f"--{name} is {value}, not a number from {least} on")
+        if self.routed >= self.clusters:
+            raise SparsityLabError(
+                f"A token cannot be routed to {self.routed} of {self.clusters} clusters",
+                why="It would go everywhere",
+                fix=f"Use --routed {self.clusters - 1} or less",
+            )
+        if self.cache_ratio < 1:
+            raise SparsityLabError(
+                f"--cache-ratio is {self.cache_ratio}", why="A cache holds at least what one token needs"
+            )
+
+    def questions(self) -> Questions:
+        """What is asked of each partition."""
+        return Questions(
+            clusters=self.clusters,
+            best=tuple(m for m in sorted(set(self.best)) if m < self.clusters),
+            routed=self.routed,
+            segments=self.segments,
+            cache_ratio=self.cache_ratio,
+            cached_partitions=2 + self.draws,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """For a content key; what is computed afterwards from records is no part of it."""
+        return {name: value for name, value in asdict(self).items() if name != "permutations"}
+
+    def refuse_small_layers(self, neurons: int) -> None:
+        """Refuse a layer of too few neurons.
+
+        Raises:
+            SparsityLabError: as `capacities`.
+        """
+        capacities(min(neurons, self.most_neurons), self.clusters)
+
+
+@dataclass(frozen=True)
+class StructureSpec:
+    """A run of `structure`.
+
+    Attributes:
+        watch: texts, tokens and how the model runs; its settings of writing are not used.
+        settings: what is asked.
+    """
+
+    watch: NeuronSpec
+    settings: Settings = field(default_factory=Settings)
