@@ -218,8 +218,21 @@ def find_record(folder: Path, key: str) -> dict[str, Any] | None:
         found = read_record(path)
         if found["content_key"] == key and _has_weights(path, found):
             return found
-    path.replace(path.with_suffix(".damaged"))
+    _set_aside(path)
     return None
+
+
+def _set_aside(path: Path) -> None:
+    try:
+        path.replace(path.with_suffix(".damaged"))
+    except FileNotFoundError:  # by another process, meanwhile
+        return
+    except OSError as error:
+        raise SparsityLabError(
+            f"The record {path} is damaged and cannot be set aside",
+            why=error.strerror or str(error),
+            fix="Move it away, and it is measured again",
+        ) from error
 
 
 def _has_weights(path: Path, record: Mapping[str, Any]) -> bool:

@@ -17,6 +17,8 @@ BASE = {
     "progress",
     "tables",
     "bundled",
+    "cores",
+    "workers",
     "__init__",
     "__version__",
 }

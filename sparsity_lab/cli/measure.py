@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sparsity_lab.measure.cells import Prepared
+    from sparsity_lab.measure.launchers import Options
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 
 
@@ -42,6 +43,8 @@ def command(
     sweep: options.Sweep = False,
     architecture_file: options.ArchitectureFile = None,
     compat: options.Compat = None,
+    launcher: options.Launcher = "inline",
+    jobs: options.Jobs = 1,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     output: options.Output = Path("runs/measure"),
@@ -59,6 +62,7 @@ def command(
     _refuse_idle(
         knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, thresholds=thresholds,
         transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
+        jobs=jobs if jobs > 1 else None,
     )  # fmt: skip
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
@@ -79,12 +83,14 @@ def command(
     elif every:
         _compare(spec, checkpoints, output=output, sweep=sweep)
     else:
-        _measure(spec, checkpoints, output=output, per_checkpoint=per_checkpoint)
+        chosen = launched(launcher, jobs=jobs)
+        _measure(spec, checkpoints, output=output, per_checkpoint=per_checkpoint, chosen=chosen)
 
 
 NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
+    ("jobs", "transfer"), ("jobs", "criterion_all"),
 )  # fmt: skip
 NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 
@@ -116,10 +122,20 @@ def _criterion(named: str | None, thresholds: Path | None) -> str:
     return read_calibration(thresholds).criterion
 
 
-def _measure(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, per_checkpoint: bool) -> None:
+def _measure(
+    spec: MeasureSpec,
+    checkpoints: list[Checkpoint],
+    *,
+    output: Path,
+    per_checkpoint: bool,
+    chosen: tuple[str, Options],
+) -> None:
     from sparsity_lab.measure.run import measure_checkpoints
 
-    measure_checkpoints(spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress())
+    measure_checkpoints(
+        spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
+        launcher=chosen[0], options=chosen[1],
+    )  # fmt: skip
     from sparsity_lab.fitting.plots.measured import draw_table
 
     draw_table(output / "table.csv", output=output)
@@ -157,6 +173,16 @@ def _transfer(
     typer.echo(f"Written to {output}")
 
 
+def launched(launcher: str, *, jobs: int) -> tuple[str, Options]:
+    """The launcher and its options, checked before anything is read."""
+    from sparsity_lab.measure.launchers import Options
+    from sparsity_lab.registry import names, unknown
+
+    if launcher not in names("launchers"):
+        raise unknown(launcher, kind="launcher", known=names("launchers"))
+    return launcher, Options(jobs=jobs)
+
+
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> None:
     from sparsity_lab.measure.run import plan
 
@@ -168,7 +194,7 @@ def _last(stabilise: str | None) -> int | None:
     if stabilise is None:
         return None
     word, _, count = stabilise.partition(":")
-    if word != "last" or not count.isdigit() or int(count) < 1:
+    if word != "last" or not count.isdecimal() or int(count) < 1:
         raise SparsityLabError(f"--stabilise {stabilise} is not understood", fix="Write last:5")
     return int(count)
 
@@ -181,7 +207,7 @@ def _tokens(text: str) -> tuple[int, float | None]:
     word, colon, share = text.partition(":")
     if word == "auto":
         return START_TOKENS, percent(share) if colon else ERROR_SHARE
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise SparsityLabError(f"--tokens {text} is neither a positive number nor auto", fix="Write auto:10%")
     return int(text), None
 
@@ -194,8 +220,10 @@ def windows_at_once(text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise SparsityLabError(f"--batch-size {text} is neither auto nor a positive number")
+    if not text.isdecimal() or int(text) < 1:
+        raise SparsityLabError(
+            f"--batch-size {text} is neither auto nor a positive number", fix="Write auto, or 8"
+        )
     return int(text)
 
 

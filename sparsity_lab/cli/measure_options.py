@@ -85,8 +85,12 @@ ArchitectureFile = Annotated[
 Compat = Annotated[
     str | None, typer.Option(help="Run a released algorithm reproduced here, slowly, instead: sparsinglaw.")
 ]
+Launcher = Annotated[str, typer.Option(help="Who hands cells to processes: inline (this machine).")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, help="Processes at a time, the cores shared among them.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
-Seed = Annotated[int, typer.Option(help="Seed of the bootstrap and the pilot.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the pilot.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]

@@ -39,6 +39,7 @@ def measure(study: Study) -> None:
     """Every checkpoint by both rules and at the fixed knobs; cells with a record are not measured again."""
     from sparsity_lab.fitting.plots.measured import draw_table
     from sparsity_lab.ladder.study_measure import specs
+    from sparsity_lab.measure.launchers import Options
     from sparsity_lab.measure.run import measure_checkpoints
     from sparsity_lab.measure.spec import expand
 
@@ -46,7 +47,10 @@ def measure(study: Study) -> None:
     for name, spec in specs(study).items():
         both = spec.stabilise_last is not None
         folder = study.table(name).parent
-        measure_checkpoints(spec, checkpoints, output=folder, per_checkpoint=both, progress=progress())
+        measure_checkpoints(
+            spec, checkpoints, output=folder, per_checkpoint=both, progress=progress(),
+            options=Options(jobs=study.jobs),
+        )  # fmt: skip
         draw_table(folder / "table.csv", output=folder)
 
 

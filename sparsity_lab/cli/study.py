@@ -30,7 +30,7 @@ def command(
         typer.Option(help="Copy the report, tables, locks and main figures here, as results to commit."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Runs trained at a time, the cores shared among them.")
+        int, typer.Option("--jobs", "-j", min=1, help="Runs trained and checkpoints measured at a time.")
     ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print stages, cells, what is done and the time left.")

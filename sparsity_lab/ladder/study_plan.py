@@ -98,9 +98,12 @@ class Study:
     def _at(self, place: str) -> list[str]:
         return ["--seed", str(self.config.ladder.seed), "--output", str(self.folder / place)]
 
+    @property
+    def _together(self) -> list[str]:
+        return ["--jobs", str(self.jobs)] if self.jobs > 1 else []
+
     def _train(self) -> Iterator[list[str]]:
-        together = ["--jobs", str(self.jobs)] if self.jobs > 1 else []
-        yield ["train", self.name, *together, *self._at("train")]
+        yield ["train", self.name, *self._together, *self._at("train")]
 
     def _measure(self) -> Iterator[list[str]]:
         own = self.config.measure
@@ -125,7 +128,7 @@ class Study:
                 if knob is None
                 else ["--knob", f"{knob:g}"]
             )
-            yield [*common, *rule, *self._at(f"measure/{name}")]
+            yield [*common, *rule, *self._together, *self._at(f"measure/{name}")]
 
     def _fit(self) -> Iterator[list[str]]:
         own = self.config.fit

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import records
+from sparsity_lab.cores import available_cores
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import checkpoints, ranks
-from sparsity_lab.ladder.cores import available_cores
 from sparsity_lab.ladder.data import PreparedData
 from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.schedule import checkpoint_steps, scheduler_arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from sparsity_lab import records
 from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
+from sparsity_lab.measure.claims import Sign, Watch, claimed
 from sparsity_lab.measure.loading import (
     Source,
     choose_device,
@@ -33,6 +35,7 @@ from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
+POLL_S = 0.5  # between looks at a cell that somebody else measures
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
@@ -117,12 +120,35 @@ class Bench:
         return records.find_record(self.folder, self.key(prepared, setting))
 
     def record(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
-        """The record of a cell: read where it exists, measured and written where not."""
+        """The record of a cell: read where it exists, measured and written where not, awaited where others do."""
         found = self.done(prepared, setting)
-        if found is not None:
-            if found["content_key"] not in self.measured:
-                logger.info("%s, %s: measured before", prepared.checkpoint.source, setting.rule)
-            return records.retold(self.folder, found, trained_tokens=prepared.trained_tokens)
+        if found is not None and found["content_key"] not in self.measured:
+            logger.info("%s, %s: measured before", prepared.checkpoint.source, setting.rule)
+        watch, key = Watch(), self.key(prepared, setting)
+        while found is None:
+            expired = watch.expired(self.folder, key)
+            found = None if expired is None else self.attempt(prepared, setting, expired=expired)
+            if found is None:
+                time.sleep(POLL_S)
+                found = self.done(prepared, setting)
+        return records.retold(self.folder, found, trained_tokens=prepared.trained_tokens)
+
+    def attempt(
+        self, prepared: Prepared, setting: Setting, *, expired: frozenset[Sign] = frozenset()
+    ) -> dict[str, Any] | None:
+        """The record of a cell: read, or measured and written; None while somebody else measures it.
+
+        Args:
+            prepared, setting: the cell.
+            expired: claims on it that have run out.
+        """
+        with claimed(self.folder, self.key(prepared, setting), expired=expired) as ours:
+            if not ours:
+                return None
+            found = self.done(prepared, setting)  # its last holder may have written it before letting go
+            return self._measured(prepared, setting) if found is None else found
+
+    def _measured(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
         shape, measured = self._measure(prepared, setting)
         key = self.key(prepared, setting)
         weights = measured.score_weights

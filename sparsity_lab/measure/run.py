@@ -16,9 +16,12 @@ from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.compat import check_compat
-from sparsity_lab.measure.series import series_knob
-from sparsity_lab.measure.settings import Setting, at, setting_of
+from sparsity_lab.measure.gather import Cell, gather
+from sparsity_lab.measure.launchers import ALONE, Options
+from sparsity_lab.measure.series import series_knobs
+from sparsity_lab.measure.settings import at, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.measure.tasks import Crew
 from sparsity_lab.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
@@ -139,6 +142,8 @@ def measure_checkpoints(
     output: Path,
     per_checkpoint: bool = False,
     progress: Progress = SILENT,
+    launcher: str = "inline",
+    options: Options = ALONE,
 ) -> list[dict[str, Any]]:
     """Measure every checkpoint; cells with a record are not measured again.
 
@@ -148,6 +153,8 @@ def measure_checkpoints(
         output: gets `records/`, `config.json`, `table.csv` and `table.md`.
         per_checkpoint: with the series rule, also measure each checkpoint at its own knob.
         progress: where to report.
+        launcher: id of the launcher that hands cells to processes.
+        options: what it is told; the numbers do not depend on it.
 
     Returns:
         The records of the table, in its order.
@@ -161,13 +168,15 @@ def measure_checkpoints(
         folder = records.prepare_output(output / "records")
         measured: set[str] = set()
 
-        def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-            bench = Bench(one, folder=folder, progress=progress)
-            bench.measured = measured
-            prepared = bench.prepare_all(checkpoints)
-            return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, progress=progress)
+        with registry.load("launchers", launcher).crew(options) as crew:
 
-        rows = grown(spec, measure)
+            def measure(one: MeasureSpec) -> list[dict[str, Any]]:
+                bench = Bench(one, folder=folder, progress=progress)
+                bench.measured = measured
+                prepared = bench.prepare_all(checkpoints)
+                return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, crew=crew)
+
+            rows = grown(spec, measure)
     records.write_json(output / "config.json", _config(spec, checkpoints))
     write_table(output, rows)
     logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(measured), len(rows))
@@ -192,36 +201,25 @@ def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _measure_all(
-    bench: Bench, prepared: Sequence[Prepared], *, per_checkpoint: bool, progress: Progress
+    bench: Bench, prepared: Sequence[Prepared], *, per_checkpoint: bool, crew: Crew
 ) -> list[dict[str, Any]]:
     setting, last = setting_of(bench.spec), bench.spec.stabilise_last
-    rows: list[dict[str, Any]] = []
-    for name, group in itertools.groupby(prepared, key=lambda one: one.checkpoint.series):
-        series = list(group)
-        if last is None:
-            rows += _record_each(bench, series, setting, label=name, progress=progress)
-            continue
-        if len(series) < last:
+    if last is None:
+        return gather(bench, [(one, setting) for one in prepared], crew=crew, label=setting.rule)
+    series = [list(group) for _, group in itertools.groupby(prepared, key=lambda one: one.checkpoint.series)]
+    for group in series:
+        if len(group) < last:
             raise SparsityLabError(
-                f"The series {name} has {len(series)} checkpoint(s), the rule asks for the last {last}",
-                fix=f"Give more checkpoints, or --stabilise last:{len(series)}",
+                f"The series {group[0].checkpoint.series} has {len(group)} checkpoint(s), "
+                f"the rule asks for the last {last}",
+                fix=f"Give more checkpoints, or --stabilise last:{len(group)}",
             )
-        one = at(setting, series_knob(bench, series[-last:], setting))
-        rows += _record_each(bench, series, one, label=name, progress=progress)
-        if per_checkpoint:
-            rows += _record_each(bench, series, setting, label=name, progress=progress)
-    return rows
-
-
-def _record_each(
-    bench: Bench, series: Sequence[Prepared], setting: Setting, *, label: str, progress: Progress
-) -> list[dict[str, Any]]:
-    rows = []
-    with progress.track(f"{label} ({setting.rule})", len(series)) as advance:
-        for one in series:
-            rows.append(bench.record(one, setting))
-            advance(1)
-    return rows
+    knobs = series_knobs(bench, [group[-last:] for group in series], setting, crew=crew)
+    cells: list[Cell] = []
+    for group, knob in zip(series, knobs, strict=True):
+        cells += [(one, at(setting, knob)) for one in group]
+        cells += [(one, setting) for one in group if per_checkpoint]
+    return gather(bench, cells, crew=crew, label="all checkpoints")
 
 
 def _short(row: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ from scipy.optimize import brentq
 from sparsity_lab import registry
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.criteria import Knob
+from sparsity_lab.measure.gather import gather
 from sparsity_lab.measure.settings import Setting, at
+from sparsity_lab.measure.tasks import Crew
 
 logger = logging.getLogger(__name__)
 
@@ -26,34 +28,78 @@ TOLERANCE_SHARE = 0.02  # of p; the rest of the way is below every checkpoint's 
 ERROR_SHARE = 0.25
 
 
-def series_knob(bench: Bench, checkpoints: Sequence[Prepared], setting: Setting) -> float:
-    """The one knob at which the mean perplexity ratio of these checkpoints is 1 + p.
+def series_knobs(
+    bench: Bench, series: Sequence[Sequence[Prepared]], setting: Setting, *, crew: Crew
+) -> list[float]:
+    """For each series, the one knob at which the mean perplexity ratio of its checkpoints is 1 + p.
+
+    The searches go on side by side, round by round, so that a round's cells of all series can be measured at once.
 
     Args:
-        bench: measures cells or finds their records.
-        checkpoints: the last ones of a run, already prepared.
+        bench: knows the records of cells.
+        series: of each run, the last checkpoints, already prepared.
         setting: `ppl-increase` with p.
+        crew: measures cells without a record.
 
     Returns:
-        The knob, at six significant digits.
+        The knobs, at six significant digits.
     """
     assert setting.ppl_increase is not None
-    knob: Knob = registry.load("criteria", bench.spec.criterion).KNOB
-    curves = [_points(bench.record(prepared, setting), knob) for prepared in checkpoints]
-    target = 1.0 + setting.ppl_increase
-    for _ in range(ROUNDS):
-        value = float(f"{knob.from_x(_solve(curves, knob=knob, target=target)):.6g}")
-        found = [bench.record(prepared, at(setting, value)) for prepared in checkpoints]
-        mean = sum(record["ppl_ratio"] for record in found) / len(found)
-        if abs(mean - target) <= _tolerance(found, setting.ppl_increase):
+    own = gather(
+        bench, [(one, setting) for group in series for one in group], crew=crew, label="last checkpoints"
+    )
+    rows = iter(own)
+    searches = [
+        _Search(bench.spec.criterion, setting.ppl_increase, [next(rows) for _ in group]) for group in series
+    ]
+    for number in range(1, ROUNDS + 1):
+        open_ones = [
+            (search, group) for search, group in zip(searches, series, strict=True) if not search.ended
+        ]
+        if not open_ones:
             break
-        for points, record in zip(curves, found, strict=True):
-            points.append((knob.to_x(value), math.log(record["ppl_ratio"])))
-    logger.info(
-        "series rule: %s = %g gives a mean perplexity ratio of %.5f over the last %d checkpoints",
-        knob.symbol, value, mean, len(found),
-    )  # fmt: skip
-    return value
+        cells = [
+            (one, tried)
+            for search, group in open_ones
+            for tried in [at(setting, search.ask())]
+            for one in group
+        ]
+        found = iter(gather(bench, cells, crew=crew, label=f"one knob, round {number}"))
+        for search, group in open_ones:
+            search.note([next(found) for _ in group])
+    return [search.value for search in searches]
+
+
+class _Search:
+    """The search of one series' knob.
+
+    Args:
+        criterion: id of the criterion.
+        p: the perplexity increase, a fraction.
+        own: records of the checkpoints, each at its own knob.
+    """
+
+    def __init__(self, criterion: str, p: float, own: Sequence[dict[str, Any]]) -> None:
+        self.knob: Knob = registry.load("criteria", criterion).KNOB
+        self.p, self.ended, self.value = p, False, math.nan
+        self.curves = [_points(record, self.knob) for record in own]
+
+    def ask(self) -> float:
+        """The knob to try next."""
+        x = _solve(self.curves, knob=self.knob, target=1.0 + self.p)
+        self.value = float(f"{self.knob.from_x(x):.6g}")
+        return self.value
+
+    def note(self, found: Sequence[dict[str, Any]]) -> None:
+        """Take in the records at the knob asked for; ends the search where they meet the target."""
+        mean = sum(record["ppl_ratio"] for record in found) / len(found)
+        self.ended = abs(mean - 1.0 - self.p) <= _tolerance(found, self.p)
+        for points, record in zip(self.curves, found, strict=True):
+            points.append((self.knob.to_x(self.value), math.log(record["ppl_ratio"])))
+        logger.info(
+            "series rule: %s = %g gives a mean perplexity ratio of %.5f over the last %d checkpoints",
+            self.knob.symbol, self.value, mean, len(found),
+        )  # fmt: skip
 
 
 def _points(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:

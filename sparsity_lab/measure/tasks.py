@@ -1,0 +1,137 @@
+"""The unit of work that launchers hand out: the open cells of one checkpoint, so that its model loads once.
+
+A task travels to another process as paths and settings. The worker prepares the checkpoint again, and refuses
+where its content keys are not those of the driver: then the two see different files or different software.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.measure.claims import Sign
+from sparsity_lab.measure.settings import Setting
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+
+
+@dataclass(frozen=True)
+class Open:
+    """A cell without a record, free to be measured.
+
+    Attributes:
+        setting: how its knob is chosen.
+        key: its content key.
+        expired: claims on it that have run out.
+    """
+
+    setting: Setting
+    key: str
+    expired: frozenset[Sign] = frozenset()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Open cells of one checkpoint.
+
+    Attributes:
+        prepared: the checkpoint.
+        cells: what to measure of it.
+    """
+
+    prepared: Prepared
+    cells: tuple[Open, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a group.
+
+    Attributes:
+        measured: content keys measured now.
+        done: cells that have a record.
+    """
+
+    measured: frozenset[str]
+    done: int
+
+
+class Crew(Protocol):
+    """Whoever measures groups; see `launchers`."""
+
+    def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[Outcome]:
+        """Measure groups and write their records; their outcomes as they complete, in any order.
+
+        Raises:
+            SparsityLabError: of the first group that failed, or no worker is left. Records written stay.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group on its way to another process.
+
+    Attributes:
+        spec: the settings, its device resolved.
+        folder: of the records.
+        checkpoint: which one.
+        cells: what to measure of it.
+        command: words of the driver's command line, for the records' provenance.
+    """
+
+    spec: MeasureSpec
+    folder: Path
+    checkpoint: Checkpoint
+    cells: tuple[Open, ...]
+    command: tuple[str, ...]
+
+    @classmethod
+    def of(cls, bench: Bench, group: Group) -> Task:
+        """The task of a group."""
+        prepared = group.prepared
+        spec = replace(bench.spec, device=prepared.device)
+        return cls(spec, bench.folder, prepared.checkpoint, group.cells, tuple(sys.argv[1:]))
+
+
+def perform_here(bench: Bench, group: Group) -> Outcome:
+    """Measure the cells of a group that nobody else measures, in this process."""
+    before = set(bench.measured)
+    found = [bench.attempt(group.prepared, one.setting, expired=one.expired) for one in group.cells]
+    return Outcome(frozenset(bench.measured - before), sum(one is not None for one in found))
+
+
+def perform_task(task: Task) -> Outcome:
+    """Measure a task in a worker process, which keeps texts and its last model for the next one."""
+    sys.argv[1:] = task.command
+    bench = _bench(task.spec, task.folder)
+    prepared = bench.prepare(task.checkpoint)
+    for one in task.cells:
+        if bench.key(prepared, one.setting) != one.key:
+            raise SparsityLabError(
+                f"A worker finds another checkpoint, text or dtype than the driver at {task.checkpoint.source}",
+                fix="Leave checkpoints alone while they are measured, and give all machines the same files",
+            )
+    return perform_here(bench, Group(prepared, task.cells))
+
+
+_held: list[Bench] = []
+
+
+def _bench(spec: MeasureSpec, folder: Path) -> Bench:
+    """This process's bench, a new one where the settings are others; the loaded model is kept."""
+    held = _held[0] if _held else None
+    if held is None or (held.spec, held.folder) != (spec, folder):
+        shelf = held.shelf if held is not None and _loads_alike(held.spec, spec) else None
+        _held[:] = [Bench(spec, folder=folder, shelf=shelf)]
+    return _held[0]
+
+
+def _loads_alike(one: MeasureSpec, other: MeasureSpec) -> bool:
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("architecture_file", "dtype", "device")
+    )
