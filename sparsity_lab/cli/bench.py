@@ -24,7 +24,7 @@ def kernels(
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Also time the eager code under torch.compile.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
 ) -> None:
     """Check the kernels on this device, then time them against its own ceilings.
 
@@ -97,7 +97,7 @@ def measure(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path(
         "runs/bench-measure"
     ),
-    seed: Annotated[int, typer.Option("--seed", help="Seed of weights, tokens and bootstraps.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of weights, tokens and bootstraps.")] = 0,
 ) -> None:
     """Time what counting and masking add to the forward passes of a model, or this engine against another.
 

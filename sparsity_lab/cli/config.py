@@ -17,16 +17,14 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None:
         return None
-    import yaml
-
+    from sparsity_lab.ladder.yaml_file import read_yaml
     from sparsity_lab.registry import unknown
 
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SparsityLabError(f"Cannot read the config {path}", why=str(error)) from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
-        raise SparsityLabError(f"The config {path} is no mapping of option names to values")
+        raise SparsityLabError(
+            f"The config {path} is no mapping of option names to values", fix="Write one a line, as knob: 0.1"
+        )
     known = [name for parameter in context.command.params if (name := parameter.name) is not None]
     for key in values:
         if str(key).replace("-", "_") not in known:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparsity_lab.fitting.density.study import DensityOptions
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write; made if it is not there.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of all resampling.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all resampling.")]
 
 
 def pairs(
@@ -37,7 +37,7 @@ def pairs(
 
 def needed(
     context: typer.Context,
-    score: Annotated[float, typer.Option("--score", help="Mean score, 0 to 1.")],
+    score: Annotated[float, typer.Option("--score", min=0, max=1, help="Mean score, 0 to 1.")],
     dates: Annotated[
         str, typer.Option("--dates", help="Dates with commas between; by default half-yearly.")
     ] = "",
@@ -53,7 +53,7 @@ def needed(
 
 def cost(
     prices: Annotated[Path, typer.Argument(help="CSV with model, release_date, price, score (0 to 1).")],
-    score: Annotated[float, typer.Option("--score", help="Score a model must reach, 0 to 1.")],
+    score: Annotated[float, typer.Option("--score", min=0, max=1, help="Score a model must reach, 0 to 1.")],
     output: Output = Path("runs/density_cost"),
     seed: Seed = 0,
 ) -> None:

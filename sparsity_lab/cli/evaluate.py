@@ -42,7 +42,7 @@ def command(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("runs/eval"),
-    seed: Annotated[int, typer.Option("--seed", help="Seed of sampling and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sampling and bootstrap.")] = 0,
 ) -> None:
     """Run lm-eval in this process on the dense model and under each threshold file."""
     if offline:

@@ -88,6 +88,8 @@ def command(
 ) -> None:
     """Fit activation-ratio laws to every series of a table; write JSON, CSV, Markdown and plots."""
     source = _source(table, data)
+    if lock is not None and not lock.strip():
+        raise SparsityLabError("--lock needs a reason", fix='Say why these numbers hold: --lock "..."')
     folder = output or Path("runs") / f"fit-{data or Path(source).stem}"
     if "," in (x or "") or data == "chinchilla":
         if rivals is not None:
@@ -156,7 +158,9 @@ def _source(table: Path | None, data: str | None) -> Path | str:
 
     if (table is None) == (data is None):
         raise SparsityLabError(
-            "Name one table", why="fit takes a CSV, or a bundled table by --data, not both"
+            "Name one table",
+            why="fit takes a CSV, or a bundled table by --data, not both",
+            fix="Write fit TABLE, or fit --data sparsing-law",
         )
     if data is not None:
         bundled.path(data)
@@ -182,7 +186,7 @@ def _drops(words: list[str] | None, data: str | None) -> tuple[int | str | dict[
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise SparsityLabError(
             f"--drop {text!r} is no count of points", fix="Give N, SERIES=N, auto or published"
         )

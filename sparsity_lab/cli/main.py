@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,8 +33,13 @@ from sparsity_lab.cli import (
 )
 from sparsity_lab.errors import SparsityLabError
 
+PROGRAM = "sparsity-lab"
+INTERRUPTED = 130
+# Typer carries click within itself or beside itself, by its version; this is either one's.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
 app = typer.Typer(
-    name="sparsity-lab",
+    name=PROGRAM,
     help="Empirical sparsity and density laws of language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -84,9 +89,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns normally."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=words)
+        sys.exit(_run(words))
     except SparsityLabError as error:
         if "--debug" in words:
             raise
         typer.echo(f"Error: {error.paragraph()}", err=True)
         sys.exit(2)
+
+
+def _run(words: list[str]) -> int:
+    """Run the command and give its exit code; a flag it does not take is told like any other mistake."""
+    try:
+        return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
+    except typer.Abort:
+        return INTERRUPTED
+    except UsageError as error:
+        if not str(error.format_message()).strip() or "NoArgs" in type(error).__name__:
+            error.show()
+            return 2
+        context = getattr(error, "ctx", None)
+        command = PROGRAM if context is None else context.command_path
+        raise SparsityLabError(error.format_message(), fix=f"See `{command} --help`") from error

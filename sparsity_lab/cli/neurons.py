@@ -50,7 +50,7 @@ def command(
     batch_size: options.BatchSize = "auto",
     architecture_file: options.ArchitectureFile = None,
     limit: options.Limit = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of what is written.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and of what is written.")] = 0,
     output: options.Output = Path("runs/neurons"),
     offline: options.Offline = False,
     dry_run: options.DryRun = False,

@@ -8,7 +8,6 @@ whole runs, since points of one run share their luck.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from sparsity_lab import bundled, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import bootstrap, engine, robust, runs_profile
+from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.locks import table_entry
 from sparsity_lab.fitting.problem import Problem
@@ -118,21 +118,17 @@ def read_runs(
     Raises:
         SparsityLabError: a column is missing, or a value is no positive number; row and column are named.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = list(reader.fieldnames or [])
-            rows = [(reader.line_num, raw) for raw in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+    header, rows = read_csv(path)
     for name in (*x, y, group, exclude):
         if name is not None and name not in header:
             raise SparsityLabError(
-                f"{path}: row 1 has no column {name!r}", why=f"It has: {', '.join(header)}"
+                f"{path}: row 1 has no column {name!r}",
+                why=f"It has: {', '.join(header)}"[:400],
+                fix="Name columns of the table with --x, --y, --group and --exclude",
             )
     kept = [(line, raw) for line, raw in rows if exclude is None or raw[exclude].strip().lower() != "true"]
     if not kept:
-        raise SparsityLabError(f"The table {path} has no rows with points")
+        raise SparsityLabError(f"The table {path} has no rows with points", fix="Give it a row for each run")
     values = np.array([[_positive(raw[name], path, line, name) for name in (*x, y)] for line, raw in kept])
     groups = np.array([raw[group] if group else str(line) for line, raw in kept])
     digest = hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()
@@ -158,7 +154,10 @@ def fit_runs(
             fix=f"Name the columns of {', '.join(v.meaning for v in law.inputs)} with --x A,B",
         )
     if len(runs.y) <= len(law.parameters):
-        raise SparsityLabError(f"{len(runs.y)} points are too few for the law {law.name}")
+        raise SparsityLabError(
+            f"{len(runs.y)} points are too few for the law {law.name}",
+            fix=f"Give more than {len(law.parameters)}",
+        )
     problem = Problem.of(law, runs.x, runs.y)
     solution = solved(problem, huber=huber, seed=seed)
     values = coefficients_of(problem, solution)

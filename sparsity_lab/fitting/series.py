@@ -7,7 +7,6 @@ are different quantities: they never share a series. Tokens become tokens/1e9 he
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import logging
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.laws._law import DATA, RATIO, Array, Variable
 
 logger = logging.getLogger(__name__)
@@ -124,15 +124,13 @@ def read_series(path: Path, *, mapping: Columns | None = None) -> list[Series]:
         SparsityLabError: no such file, a missing column, or a value that is no number, out of range or twice
             there.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = _columns(list(reader.fieldnames or []), mapping or Columns(), path)
-            rows = [row for raw in reader if (row := _row(raw, reader.line_num, columns, path)) is not None]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+    header, raws = read_csv(path)
+    columns = _columns(header, mapping or Columns(), path)
+    rows = [row for line, raw in raws if (row := _row(raw, line, columns, path)) is not None]
     if not rows:
-        raise SparsityLabError(f"The table {path} has no rows with points")
+        raise SparsityLabError(
+            f"The table {path} has no rows with points", fix="Give it a row for each checkpoint"
+        )
     groups: dict[tuple[str, ...], list[_Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
@@ -170,9 +168,7 @@ def _default_group(
     return (name, *((activation,) if name == "model" and activation else ()), *extra)
 
 
-def _row(raw: dict[str, str | None], line: int, columns: _Resolved, path: Path) -> _Row | None:
-    if not any(value for value in raw.values() if isinstance(value, str)):
-        return None
+def _row(raw: Mapping[str, str], line: int, columns: _Resolved, path: Path) -> _Row | None:
     x = _number(raw, columns.x, line, path)
     y = _number(raw, columns.y, line, path)
     if columns.in_tokens:
@@ -199,7 +195,7 @@ def _row(raw: dict[str, str | None], line: int, columns: _Resolved, path: Path) 
                 quantity)  # fmt: skip
 
 
-def _quantity(raw: dict[str, str | None], columns: _Resolved) -> tuple[str, ...]:
+def _quantity(raw: Mapping[str, str], columns: _Resolved) -> tuple[str, ...]:
     """What was measured: one knob for a series is one quantity whatever the knob, a fixed knob another each."""
     named = [(raw.get(column) or "").strip() for column in columns.group if column in QUANTITIES]
     fixed = "rule" in columns.group and raw.get("rule") == FIXED_KNOB
@@ -219,7 +215,7 @@ def nominal_size(text: str) -> float | None:
     return float(found[1]) * (1e9 if found[2] == "B" else 1e6) if found else None
 
 
-def _optional(raw: dict[str, str | None], column: str | None) -> float | None:
+def _optional(raw: Mapping[str, str], column: str | None) -> float | None:
     """A number of a column that is not needed; None where there is none."""
     try:
         return float(raw[column] or "") if column is not None else None
@@ -227,7 +223,7 @@ def _optional(raw: dict[str, str | None], column: str | None) -> float | None:
         return None
 
 
-def _number(raw: dict[str, str | None], column: str, line: int, path: Path) -> float:
+def _number(raw: Mapping[str, str], column: str, line: int, path: Path) -> float:
     text = raw.get(column)
     try:
         value = float((text or "").strip())
@@ -286,4 +282,8 @@ def _missing(path: Path, wanted: tuple[str, ...], header: list[str]) -> Sparsity
 
 
 def _bad(path: Path, line: int, column: str, text: str | None, why: str) -> SparsityLabError:
-    return SparsityLabError(f"{path}: row {line}, column {column!r}: {text!r}", why=why)
+    return SparsityLabError(
+        f"{path}: row {line}, column {column!r}: {(text or '')[:80]!r}",
+        why=why,
+        fix="Correct the cell, or remove its row",
+    )

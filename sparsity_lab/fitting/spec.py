@@ -87,7 +87,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
     except ValueError:
         found = (0.0, 0.0)
     if not name.strip().isidentifier() or found[0] >= found[1]:
-        raise SparsityLabError(f"{text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
+        raise SparsityLabError(f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
     return name.strip(), found
 
 

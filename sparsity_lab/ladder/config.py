@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import yaml
-
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder.model_section import ModelSection
@@ -23,6 +21,7 @@ from sparsity_lab.ladder.models import ModelShape
 from sparsity_lab.ladder.sections import build, check_keys, mapping
 from sparsity_lab.ladder.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
 from sparsity_lab.ladder.training_section import TrainingSection
+from sparsity_lab.ladder.yaml_file import read_yaml
 
 Parsed = TypeVar("Parsed", covariant=True)
 FOLDER = Path(__file__).parent / "configs"
@@ -91,14 +90,13 @@ def read_config(name: str | Path, parse: Parse[Parsed]) -> Parsed:
         SparsityLabError: no such file, no YAML, or what `parse` refuses.
     """
     path = find_config(str(name))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SparsityLabError(f"Cannot read the config {path}", why=str(error)) from error
+    content = read_yaml(path)
     try:
         return parse(mapping(content, where="the config"), default_name=path.stem)
     except SparsityLabError as error:
-        raise SparsityLabError(f"{path}: {error.what}", why=error.why, fix=error.fix) from error
+        raise SparsityLabError(
+            f"{path}: {error.what}", why=error.why, fix=error.fix or "Correct it there"
+        ) from error
 
 
 def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") -> LadderConfig:

@@ -27,6 +27,7 @@ from sparsity_lab.measure.lm_eval_bridge import (
 )
 from sparsity_lab.measure.loading import (
     Source,
+    check_dtype,
     choose_device,
     choose_dtype,
     load_config,
@@ -102,6 +103,7 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
         SparsityLabError: no such model, task or record, or thresholds of another model.
     """
     refuse_missing_lm_eval()
+    _check(spec)
     settings = read_settings(spec)
     prepare_output(output)
     manager = task_manager(spec.tasks, spec.include_path)
@@ -165,6 +167,17 @@ def read_settings(spec: EvalSpec) -> list[Setting]:
     return settings
 
 
+def _check(spec: EvalSpec) -> None:
+    """Refuse options that lm-eval would choke on, before it is loaded."""
+    if not spec.tasks:
+        raise SparsityLabError("--tasks names no task", fix="Write lm-eval tasks with commas between")
+    if spec.batch_size != "auto" and not (spec.batch_size.isdecimal() and int(spec.batch_size) > 0):
+        raise SparsityLabError(
+            f"--batch-size {spec.batch_size} is neither auto nor a positive number", fix="Write auto, or 8"
+        )
+    check_dtype(spec.dtype)
+
+
 def _refuse_one_name(settings: Sequence[Setting]) -> None:
     """Two settings of one name would write to one folder."""
     named: dict[str, Setting] = {}
@@ -225,8 +238,6 @@ def _batch_size(spec: EvalSpec, model: Any) -> int | str:
         chosen: int | str = CPU_BATCH if model.device.type == "cpu" else "auto"
         log.info("batch size %s: the model is on %s", chosen, model.device.type)
         return chosen
-    if not spec.batch_size.isdigit() or int(spec.batch_size) < 1:
-        raise SparsityLabError(f"--batch-size {spec.batch_size} is neither auto nor a positive number")
     return int(spec.batch_size)
 
 

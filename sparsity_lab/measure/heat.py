@@ -29,6 +29,7 @@ from sparsity_lab.measure.loading import (
     load_model,
     load_tokenizer,
 )
+from sparsity_lab.measure.shelf import refuse_strange_ids
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.subject import BatchVisitor
 from sparsity_lab.measure.text import bos_of, read_text
@@ -88,10 +89,13 @@ def token_heat(
     _, sites = find_sites(model, architecture_file=architecture_file)
     if any(site.routed for site in sites):
         raise SparsityLabError(
-            "A token heat map needs layers that every token passes", why="The model is a mixture of experts"
+            "A token heat map needs layers that every token passes",
+            why="The model is a mixture of experts",
+            fix="Give a dense model",
         )
     bos_id = bos_of(tokenizer, wanted=bos)
     ids, pieces = _pieces(tokenizer, paragraph, tokens=_room(model, tokens, bos=bos_id is not None))
+    refuse_strange_ids(model, torch.tensor(ids), source=getattr(model, "name_or_path", "") or "the model")
     calibration = calibration_of(thresholds)
     active, losses = _run(model, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file)
     sizes = [site.intermediate_size for site in sites]
@@ -171,7 +175,10 @@ def _pieces(tokenizer: Any, text: str, *, tokens: int) -> tuple[list[int], list[
     encoded = tokenizer(text, add_special_tokens=False, verbose=False, return_offsets_mapping=fast)
     ids = encoded["input_ids"][:tokens]
     if len(ids) < 2:
-        raise SparsityLabError(f"The text has {len(ids)} token(s): too few for a heat map")
+        raise SparsityLabError(
+            f"The text has {len(ids)} token(s): too few for a heat map",
+            fix="Give more of it with --tokens or --line",
+        )
     if not fast:
         return ids, [tokenizer.decode([one]) for one in ids]
     # A character split over several tokens belongs to the last of them; the others stand for nothing seen.

@@ -18,10 +18,17 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
+from sparsity_lab.registry import unknown
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MOST_LETTERS = 400  # of another library's reason
+ADVICE = {
+    "config": "Compare config.json there with the model's own, or copy it again",
+    "tokenizer": "Copy the model's own tokenizer files there again",
+    "weights": "Check that config.json there is these weights' own, and copy the model again",
+}
 FINGERPRINT_BLOCKS = 32
 FINGERPRINT_BLOCK_BYTES = 64 * 1024
 
@@ -74,13 +81,16 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
     with _explained(source, "config"):
         config = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    architectures.find(config, file=architecture_file)
+    with _named(source):
+        architectures.find(config, file=architecture_file)
     classes = getattr(config, "architectures", None) or []
     if classes and not any(
         "CausalLM" in name or "LMHead" in name or "ConditionalGen" in name for name in classes
     ):
         raise SparsityLabError(
-            f"{source} is a {classes[0]}, not a causal language model", why="It has no next-token loss"
+            f"{source} is a {classes[0]}, not a causal language model",
+            why="It has no next-token loss",
+            fix="Give a model whose config names a ...ForCausalLM under architectures",
         )
     return config
 
@@ -154,20 +164,38 @@ def choose_device(wanted: str) -> str:
             f"There is no torch device {wanted!r}", fix="Use cpu, cuda, cuda:1 or auto"
         ) from error
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise SparsityLabError(f"There is no device {wanted}: {count} CUDA device(s) found")
+        raise SparsityLabError(
+            f"There is no device {wanted}: {count} CUDA device(s) found", fix="Use --device cpu or auto"
+        )
     try:  # mps, xpu and meta are torch devices everywhere, usable only where they are
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         why = str(error).strip().split("\n")[0]
-        raise SparsityLabError(f"The device {wanted} cannot be used here", why=why) from error
+        raise SparsityLabError(
+            f"The device {wanted} cannot be used here", why=why, fix="Use --device cpu or auto"
+        ) from error
     return wanted
+
+
+def check_dtype(wanted: str) -> None:
+    """Refuse a dtype that weights are not loaded in.
+
+    Raises:
+        SparsityLabError: neither `auto` nor one of ours.
+    """
+    if wanted != "auto" and wanted not in DTYPES:
+        raise unknown(wanted, kind="--dtype", known=["auto", *DTYPES])
 
 
 def choose_dtype(wanted: str, *, config: Any, device: str) -> tuple[torch.dtype, str]:
     """The dtype and the reason for it.
 
     `auto` is float32 on CPU (bfloat16 products are slow there) and the stored dtype on a GPU.
+
+    Raises:
+        SparsityLabError: none of ours.
     """
+    check_dtype(wanted)
     if wanted != "auto":
         return DTYPES[wanted], "as asked"
     stored = getattr(config, "dtype", None)
@@ -222,12 +250,27 @@ def _check_exists(source: Source) -> None:
     path = Path(source.model)
     if source.model.endswith(".gguf"):
         if not path.is_file():
-            raise SparsityLabError(f"There is no file {path}")
+            raise SparsityLabError(f"There is no file {path}", fix="Check its path")
     elif source.folder is not None:
         if not (path / "config.json").is_file():
-            raise SparsityLabError(f"There is no model in {path}", why="It holds no config.json")
+            raise SparsityLabError(
+                f"There is no model in {path}",
+                why="It holds no config.json",
+                fix="Name the folder with the model's config, weights and tokenizer",
+            )
     elif path.exists() or source.model.startswith((".", "/", "~")) or source.model.count("/") > 1:
-        raise SparsityLabError(f"There is no model directory {source.model}")
+        raise SparsityLabError(
+            f"There is no model directory {source.model}", fix="Check its path, or give a Hub id as ORG/MODEL"
+        )
+
+
+@contextlib.contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """Put the checkpoint's name before an error that lacks it."""
+    try:
+        yield
+    except SparsityLabError as error:
+        raise SparsityLabError(f"{source}: {error.what}", why=error.why, fix=error.fix) from error
 
 
 @contextlib.contextmanager
@@ -239,18 +282,31 @@ def _explained(source: Source, part: str) -> Iterator[None]:
         raise
     except Exception as error:
         where = source if source.folder is None else source.folder
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SparsityLabError(
-            f"Cannot load the {part} of {where}", why=reason, fix=_advice(source, error)
+            f"Cannot load the {part} of {where}", why=_reason(error), fix=_advice(source, error, part=part)
         ) from error
 
 
-def _advice(source: Source, error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """What a library said, its first line; the second too where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if isinstance(error, KeyError):
+        return f"It knows nothing of {lines[0]}"
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:MOST_LETTERS]
+
+
+def _advice(source: Source, error: Exception, *, part: str) -> str:
     if type(error).__name__ == "SafetensorError":
         return "The safetensors file is broken or cut short; copy it again"
     if source.folder is None:
         return "Check the Hub id, the revision and the network, or give a local directory"
-    return ""
+    if "custom code" in str(error):
+        return "No code of a checkpoint is run here: give a model of a family that transformers knows itself"
+    if part == "weights" and not any(source.folder.glob("*.safetensors")):
+        return "Weights are read from safetensors alone: save the model anew with save_pretrained, or copy them here"
+    return ADVICE[part]
 
 
 @contextlib.contextmanager
@@ -279,10 +335,14 @@ def _refuse_incomplete(source: Source, report: dict[str, Any]) -> None:
         raise SparsityLabError(
             f"The weights of {source} do not fit its config: {lost[0]}{more}",
             why="Such weights would be filled with random numbers",
+            fix="Put the config and the weights of one checkpoint side by side, and copy both again if in doubt",
         )
 
 
 def _refuse_not_finite(source: Source, model: Any) -> None:
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight.sum())) and not bool(torch.isfinite(weight).all()):
-            raise SparsityLabError(f"The weights of {source} hold NaN or infinity, in {name} first")
+            raise SparsityLabError(
+                f"The weights of {source} hold NaN or infinity, in {name} first",
+                fix="Take a checkpoint from before the training diverged, or copy this one again",
+            )

@@ -87,7 +87,10 @@ def expand(models: Sequence[str], *, revisions: Sequence[str] = ()) -> list[Chec
     seen: set[str] = set()
     for checkpoint in found:
         if str(checkpoint.source) in seen:
-            raise SparsityLabError(f"The checkpoint {checkpoint.source} is named twice")
+            raise SparsityLabError(
+                f"The checkpoint {checkpoint.source} is named twice",
+                fix="Name it once; a glob may hold it already",
+            )
         seen.add(str(checkpoint.source))
     return found
 
@@ -98,17 +101,23 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
         folders = [p for p in map(Path, glob.glob(model)) if (p / "config.json").is_file()]
         if not folders:
             raise SparsityLabError(
-                f"No checkpoint matches {model}", why="None of its matches holds a config.json"
+                f"No checkpoint matches {model}",
+                why="None of its matches holds a config.json",
+                fix="Check the pattern, and quote it so that the shell leaves it alone",
             )
         return _series(folders)
     if path.is_dir() and not (path / "config.json").is_file():
         folders = [p.parent for p in path.glob("*/config.json")]
         if not folders:
-            raise SparsityLabError(f"There is no model in {path}", why="It holds no config.json")
+            raise SparsityLabError(
+                f"There is no model in {path}",
+                why="It holds no config.json",
+                fix="Name the folder with the model's config, weights and tokenizer, or a folder of such",
+            )
         return _series(folders)
     if path.is_dir() or path.suffix == ".gguf" or not revisions:
         if revisions:
-            raise SparsityLabError(f"{model} is local and has no revisions")
+            raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
         return [Checkpoint(Source(model), path.resolve().name if path.exists() else model)]
     return [Checkpoint(Source(model, revision), model) for revision in revisions]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,22 +95,36 @@ def read_text(path: Path, *, tokens: int) -> str:
     """The text of a UTF-8 file; of a very large one, the part that surely holds `tokens` tokens.
 
     Raises:
-        SparsityLabError: no such file, a directory, empty, or not UTF-8.
+        SparsityLabError: no such file, a directory, a pipe or device, empty, or not UTF-8.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir() or path.samefile(os.devnull)):
+            raise SparsityLabError(
+                f"The text {path} is no regular file",
+                why="A pipe or device has no end",
+                fix="Name a UTF-8 file",
+            )
         wanted = max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN)
         with path.open("rb") as stream:
             raw = stream.read(wanted)
         truncated = path.stat().st_size > wanted
         text = raw.decode("utf-8-sig", errors="ignore" if truncated else "strict")
     except OSError as error:
-        raise SparsityLabError(f"Cannot read the text {path}", why=error.strerror or str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read the text {path}", why=error.strerror or str(error), fix="Name a UTF-8 file"
+        ) from error
     except UnicodeDecodeError as error:
         raise SparsityLabError(
             f"The text {path} is not UTF-8", why=str(error), fix="Convert it, for example with iconv -t utf-8"
         ) from error
+    if "\0" in text:
+        raise SparsityLabError(
+            f"The text {path} holds NUL bytes",
+            why="It is no text, or UTF-16 without a byte order mark",
+            fix="Convert it, for example with iconv -f utf-16le -t utf-8",
+        )
     if not text.strip():
-        raise SparsityLabError(f"The text {path} is empty")
+        raise SparsityLabError(f"The text {path} is empty", fix="Name a file with text in it")
     return text
 
 
@@ -131,9 +146,15 @@ def choose_window(wanted: int | None, *, positions: int | None, bos: bool) -> in
     """The window to use: the wanted one where the model can take it, by default up to 1,024 tokens.
 
     Raises:
-        SparsityLabError: a window beyond the model's positions.
+        SparsityLabError: a window beyond the model's positions, or fewer than two of these.
     """
     room = None if positions is None else positions - int(bos)
+    if room is not None and room < 2:
+        raise SparsityLabError(
+            f"The model takes {positions} positions: too few to predict a token",
+            why="That is max_position_embeddings of its config",
+            fix="Compare config.json with the model's own",
+        )
     if wanted is None:
         chosen = DEFAULT_WINDOW if room is None else min(DEFAULT_WINDOW, room)
         logger.info("window %d tokens: the model takes %s", chosen, positions or "any length")

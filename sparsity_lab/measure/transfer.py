@@ -238,7 +238,8 @@ def _prepare(benches: dict[str, Bench], checkpoint: Checkpoint) -> dict[str, Pre
         other = seen.setdefault(one.windows.sha256, name)
         if other != name:
             raise SparsityLabError(
-                f"The texts {other!r} and {name!r} are the same {one.windows.tokens} tokens"
+                f"The texts {other!r} and {name!r} are the same {one.windows.tokens} tokens",
+                fix="Give two different texts, or more --tokens if they part later",
             )
     return prepared
 

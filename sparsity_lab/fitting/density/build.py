@@ -17,6 +17,8 @@ from sparsity_lab.fitting.density.ruler_files import write_ruler
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
 from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.targets import Target, read_targets
+from sparsity_lab.fitting.density.two_step import check_d0
+from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.plots.density_ruler import plot_ruler
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.records import prepare_output
@@ -53,6 +55,15 @@ class RulerOptions:
     draws: int = two_step.DRAWS
 
 
+def _check(options: RulerOptions) -> None:
+    if file_stem(options.name) != options.name:
+        raise SparsityLabError(
+            f"--name {options.name!r} is no name of a file",
+            fix="Use letters, digits, dashes, underscores, and dots between them",
+        )
+    check_d0(options.d0_tokens)
+
+
 @dataclass(frozen=True)
 class BuiltRuler:
     """A ruler, why it has its form, and its files."""
@@ -68,8 +79,9 @@ def build_ruler(
     """Build a ruler and write `NAME.json` and its figure to `output`.
 
     Raises:
-        SparsityLabError: the input cannot be read or holds too few sizes.
+        SparsityLabError: the input cannot be read or holds too few sizes, or a name that is no file's.
     """
+    _check(options)
     prepare_output(output)
     ladder, targets = _read(inputs, options)
     form, reason = _form(options.form, ladder)

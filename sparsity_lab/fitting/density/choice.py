@@ -15,7 +15,7 @@ from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.targets import Target, bundled_targets
-from sparsity_lab.fitting.density.two_step import TwoStepRuler
+from sparsity_lab.fitting.density.two_step import TwoStepRuler, check_d0
 from sparsity_lab.registry import unknown
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ def resolve_ruler(
     Raises:
         SparsityLabError: no such ruler, it has too few sizes, or D0 is given to a ruler without one.
     """
+    if d0_tokens is not None:
+        check_d0(d0_tokens)
     found, reason = _from_file(name)
     if found is None:
         found, reason = _family(name, targets, tasks=tasks, all_tasks=all_tasks, base=base,

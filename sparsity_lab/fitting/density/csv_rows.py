@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.csv_file import refuse_twice
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Cell:
 
     def error(self, why: str, *, fix: str = "") -> SparsityLabError:
         """The error for this cell; names file, row and column."""
-        return SparsityLabError(f"{self.path}, row {self.row}, column {self.column}", why=why, fix=fix)
+        return SparsityLabError(
+            f"{self.path}, row {self.row}, column {self.column}", why=why[:300], fix=fix or "Correct the cell"
+        )
 
     def required(self) -> str:
         """The text, which may not be empty."""
@@ -69,17 +72,25 @@ def read_rows(path: Path, *, needed: Sequence[str]) -> list[dict[str, Cell]]:
             reader = csv.reader(stream)
             lines = [(reader.line_num, line) for line in reader if any(text.strip() for text in line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read the table {path}", why=str(error), fix="Give a CSV in UTF-8 with a header"
+        ) from error
     if len(lines) < 2:
         raise SparsityLabError(f"The table {path} has no rows", fix="It needs a header and one row a model")
     header = [name.strip() for name in lines[0][1]]
+    refuse_twice(path, header)
     if missing := [name for name in needed if name not in header]:
         raise SparsityLabError(
-            f"The table {path} has no column {', '.join(missing)}", why=f"Its columns are {', '.join(header)}"
+            f"The table {path} has no column {', '.join(missing)}",
+            why=f"Its columns are {', '.join(header)}"[:400],
+            fix="Add it, or rename one; put commas between columns",
         )
     for row, line in lines[1:]:
         if len(line) != len(header):
-            raise SparsityLabError(f"{path}, row {row} has {len(line)} cells; the header has {len(header)}")
+            raise SparsityLabError(
+                f"{path}, row {row} has {len(line)} cells; the header has {len(header)}",
+                fix="Put commas between all cells, and write numbers with a decimal point",
+            )
     return [
         {name: Cell(text.strip(), path, row, name) for name, text in zip(header, line, strict=True)}
         for row, line in lines[1:]

@@ -8,7 +8,6 @@ models of their own.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,11 +20,13 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.answer_loss import AnswerLoss, answer_loss, tokenizer_of
 from sparsity_lab.fitting.density.ladder import LOSS_UNITS, Ladder, Run
 from sparsity_lab.fitting.density.targets import Score, Target, family_of, read_models
+from sparsity_lab.fitting.json_file import read_json
 
 log = logging.getLogger(__name__)
 
 METRICS = ("acc", "exact_match", "pass@1", "pass_at_1", "mc2", "acc_norm", "f1")
 NOTE_KEY = "sparsity_lab"
+RUN_AGAIN = "Run lm-eval 0.4 again with --output_path, or `sparsity-lab eval`; or move the file away"
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,11 @@ def loss_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
 def _evaluation(
     path: Path, known: Mapping[str, Target], *, metric: str | None, table: Path | None
 ) -> Evaluation:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        results, config = document["results"], document.get("config") or {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SparsityLabError(
-            f"{path} is no lm-eval result", why=f"{type(error).__name__}: {error}"
-        ) from error
+    document = read_json(path, kind="lm-eval result", fix=RUN_AGAIN)
+    results, config = _parts(document, path)
     name = str(document.get("model_name") or _pretrained(config) or path.parent.name)
-    note = document.get(NOTE_KEY) or {}
+    note = document.get(NOTE_KEY)
+    note = note if isinstance(note, dict) else {}
     sparsity = str(note.get("setting") or "")
     target = _described(name, config, known, path=path, table=table)
     if sparsity:
@@ -157,6 +154,24 @@ def _evaluation(
         loss = answer_loss(samples, count_tokens=counter) if samples.is_file() else None
         tasks[task] = TaskResult(task, chosen, _score(values, chosen, document, task), loss)
     return Evaluation(target, sparsity, tasks)
+
+
+def _parts(document: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scores by task and the configuration of a result.
+
+    Raises:
+        SparsityLabError: it has another shape.
+    """
+    results = document.get("results") if isinstance(document, dict) else None
+    config = document.get("config") or {} if isinstance(document, dict) else {}
+    shaped = isinstance(results, dict) and all(isinstance(one, dict) for one in results.values())
+    if results is None or not shaped or not isinstance(config, dict):
+        raise SparsityLabError(
+            f"{path} is no lm-eval result of a known version",
+            why="It has no mapping `results` from tasks to their scores, or its `config` is no mapping",
+            fix=RUN_AGAIN,
+        )
+    return results, config
 
 
 def _described(

@@ -8,7 +8,6 @@ otherwise.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,12 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.loss_law import LossLaw
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Point, Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
+from sparsity_lab.fitting.json_file import read_json
 from sparsity_lab.records import write_json
 
 Floats = NDArray[np.float64]
 
+MAKE_ANEW = "Make one with `sparsity-lab density ruler`"
 FORMAT = "sparsity-lab ruler 1"
 PREFIX = "ruler_"
 DIGITS = 6
@@ -65,21 +66,18 @@ def read_ruler(path: Path) -> Ruler:
     Raises:
         SparsityLabError: unreadable, or not a ruler.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read the ruler {path}", why=str(error)) from error
+    found = read_json(path, kind="ruler", fix=MAKE_ANEW)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise SparsityLabError(
             f"{path} is no ruler of this version", why=f"Its format is not {FORMAT!r}",
-            fix="Make one with `sparsity-lab density ruler`",
+            fix=MAKE_ANEW,
         )  # fmt: skip
     try:
         shared = {key: found[key] for key in _SHARED} | {"sizes": (found["sizes"][0], found["sizes"][1])}
         return _two_step(found, shared) if found["form"] == "two-step" else _one_step(found, shared)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SparsityLabError(
-            f"The ruler {path} is damaged", why=f"{type(error).__name__}: {error}"
+            f"The ruler {path} is damaged", why=f"{type(error).__name__}: {error}", fix=MAKE_ANEW
         ) from error
 
 

@@ -41,6 +41,16 @@ GRID_POINTS = 600
 GRID_REACH = np.log(100.0)
 
 
+def check_d0(tokens: float) -> None:
+    """Refuse a D0 that is no count of tokens.
+
+    Raises:
+        SparsityLabError: zero, negative, infinite or NaN.
+    """
+    if not 0 < tokens < np.inf:
+        raise SparsityLabError(f"--d0 {tokens:g} is no count of training tokens", fix="Write 1e12")
+
+
 @dataclass(frozen=True)
 class TwoStepCurve:
     """Score against ln N at `tokens` training tokens; entry 0 of every array is the point estimate.

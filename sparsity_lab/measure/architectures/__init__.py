@@ -89,7 +89,9 @@ def file_sha256(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise SparsityLabError(f"Cannot read the architecture file {file}", why=str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read the architecture file {file}", why=str(error), fix="Name a Python file"
+        ) from error
 
 
 def load_file(file: Path) -> ModuleType:
@@ -113,7 +115,9 @@ def load_file(file: Path) -> ModuleType:
     except Exception as error:
         del sys.modules[name]
         raise SparsityLabError(
-            f"The architecture file {file} fails", why=f"{type(error).__name__}: {error}"
+            f"The architecture file {file} fails",
+            why=f"{type(error).__name__}: {error}",
+            fix="Run it by itself to see where",
         ) from error
     return module
 
@@ -128,6 +132,7 @@ def _checked(module: ModuleType, *, file: Path, model_type: str) -> ModuleType:
     if model_type not in types:
         raise SparsityLabError(
             f"The architecture file {file} is for the model type(s) {', '.join(map(repr, types))}, "
-            f"the model is a {model_type!r}"
+            f"the model is a {model_type!r}",
+            fix="Add the model's type to MODEL_TYPES, or leave --architecture-file out",
         )
     return module

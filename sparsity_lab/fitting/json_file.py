@@ -1,0 +1,44 @@
+"""JSON of a user's, strictly: no key twice, no NaN, no nesting without end; read for rulers, results and locks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+
+
+def read_json(path: Path, *, kind: str, fix: str) -> Any:
+    """The value of a JSON file.
+
+    Args:
+        path: which.
+        kind: what it is called in messages.
+        fix: what to try where it cannot be read.
+
+    Raises:
+        SparsityLabError: unreadable, not UTF-8, no JSON, a key twice, NaN or infinity, or nested too deeply.
+    """
+    try:
+        return json.loads(
+            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant
+        )
+    except RecursionError as error:
+        raise SparsityLabError(
+            f"Cannot read the {kind} {path}", why="It is nested too deeply", fix=fix
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SparsityLabError(f"Cannot read the {kind} {path}", why=str(error), fix=fix) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"The key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
