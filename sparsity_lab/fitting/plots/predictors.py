@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots.panels import by_model_and_text
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
 
 HALF = 1.96
-MOST_PANELS = 6
 GREY = "#777777"
 BASELINES: dict[str, dict[str, Any]] = {
     "frequent": {"color": COLOURS[2], "linestyle": "--"},
@@ -44,23 +44,19 @@ def draw_predictors(folder: Path) -> list[Path]:
 
 
 def _panels(frame: pd.DataFrame, x: str, stem: Path, *, note: str = "") -> list[Path]:
-    """One panel a model and text, the first `MOST_PANELS` of them; one legend above."""
-    groups = list(frame.groupby(["name", "text"], sort=False))[:MOST_PANELS]
     ranks = [int(rank) for rank in frame["rank"].dropna().unique()]
-    drawn, panels = figure(len(groups), 1, height=0.7 + 1.8 * len(groups))
-    for axes, ((name, text), rows) in zip(panels, groups, strict=True):
+
+    def panel(axes: Axes, rows: pd.DataFrame) -> None:
         _lines(axes, rows, x, ranks)
-        axes.set_title(f"{name}, {text}{note}", loc="left")
         axes.set_ylabel("active neurons named (%)")
         axes.set_ylim(0, 102)
-        if axes is panels[-1]:
-            axes.set_xlabel("layer" if x == "layer" else "neurons named (% of a layer)")
+        axes.set_xlabel("layer" if x == "layer" else "neurons named (% of a layer)")
         if x == "layer":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
     handles = [Line2D([], [], **_look(i), label=f"predictor, rank {rank}") for i, rank in enumerate(ranks)]
     handles += [Line2D([], [], **look, label=name) for name, look in BASELINES.items()]
-    drawn.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.2)
-    return save(drawn, stem)
+    return by_model_and_text(frame, panel, stem, handles=handles, note=note)
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, x: str, ranks: list[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
+from sparsity_lab.fitting.plots.panels import MOST_PANELS, Panel, by_model_and_text
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
 
 HALF = 1.96
-MOST_PANELS = 6
 GREY = "#777777"
 # Column of a table, what to call it, colour, line.
 PARTITIONS = (
@@ -24,7 +23,6 @@ PARTITIONS = (
     ("random", "random", GREY, ":"),
 )
 MEASURES = ("frequency", "importance", "coactivation")
-Panel = Callable[[Axes, pd.DataFrame], None]
 
 
 def draw_structure(folder: Path) -> list[Path]:
@@ -61,20 +59,11 @@ def draw_structure(folder: Path) -> list[Path]:
 def _panels(
     frame: pd.DataFrame, panel: Panel, stem: Path, lines: tuple[tuple[str, str, str, str], ...]
 ) -> list[Path]:
-    """One panel a model and text, the first `MOST_PANELS` of them; one legend above."""
-    groups = list(frame.groupby(["name", "text"], sort=False))[:MOST_PANELS]
-    drawn, panels = figure(len(groups), 1, height=0.6 + 1.75 * len(groups))
-    for axes, ((name, text), rows) in zip(panels, groups, strict=True):
-        panel(axes, rows)
-        axes.set_title(f"{name}, {text}", loc="left")
-        if axes is not panels[-1]:
-            axes.set_xlabel("")
     handles = [
         Line2D([], [], color=colour, linestyle=line, marker="o" if kind == "found" else None, label=said)
         for kind, said, colour, line in lines
     ]
-    drawn.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.2)
-    return save(drawn, stem)
+    return by_model_and_text(frame, panel, stem, handles=handles)
 
 
 def _inside(axes: Axes, rows: pd.DataFrame) -> None:
@@ -128,18 +117,16 @@ def _partners(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _specialised(frame: pd.DataFrame, stem: Path) -> list[Path]:
-    """One row a model: above its neurons, below its clusters; grey is what permuted labels gave, up to their most."""
+    """One row a model: above its neurons, below its clusters; grey goes to the most that permuted labels gave."""
     names = list(frame["name"].unique())
     drawn, (axes,) = figure(height=1.15 + 0.4 * len(names))
     for index, what in enumerate(("neurons", "clusters")):
         rows = frame[frame["what"] == what].set_index("name").reindex(names)
         places = np.arange(len(names)) + 0.3 * (index - 0.5)
         axes.barh(places, 100 * rows["most_if_permuted"], height=0.22, color="#cccccc",
-                  label="permuted labels, most" if index == 0 else None)  # fmt: skip
+                  label="most with permuted labels" if index == 0 else None)  # fmt: skip
         axes.plot(100 * rows["share"], places, linestyle="", marker=MARKERS[index], color=COLOURS[index],
                   label=what, clip_on=False, zorder=3)  # fmt: skip
-        axes.plot(100 * rows["twice_share"], places, linestyle="", marker=MARKERS[index], color=COLOURS[index],
-                  markerfacecolor="white", label=f"{what}, twice as often", clip_on=False, zorder=3)  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 100)

@@ -25,7 +25,7 @@ class Settings:
     budgets: tuple[float, ...] = (1.0, 1.5, 2.0)
     epochs: int = 20
     batch_tokens: int = 256
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-2
 
     def check(self) -> None:
         """Refuse settings that nothing can be trained with.

@@ -28,7 +28,7 @@ STRATUM = 8  # neurons of about one frequency, in the frequency-matched partitio
 
 
 def capacities(neurons: int, clusters: int) -> Ints:
-    """Sizes of the clusters, int64 [clusters]; they differ by one at most.
+    """Sizes of clusters, int64 [clusters]; they differ by one at most.
 
     Raises:
         SparsityLabError: fewer than two clusters, or fewer than two neurons in one.
@@ -74,30 +74,48 @@ def balanced_clusters(places: Floats, *, clusters: int, seed: int) -> Ints:
     Raises:
         SparsityLabError: as `capacities`.
     """
-    slots = np.repeat(np.arange(clusters), capacities(len(places), clusters))
-    best, least = slots, np.inf
+    capacities(len(places), clusters)
+    best, least = np.zeros(len(places), np.int64), np.inf
     for start in range(RESTARTS):
-        labels, inertia = _k_means(places, slots, np.random.default_rng((seed, start)))
+        labels, inertia = _k_means(places, clusters, np.random.default_rng((seed, start)))
         if inertia < least - 1e-12:
             best, least = labels, inertia
     return best
 
 
-def _k_means(places: Floats, slots: Ints, generator: np.random.Generator) -> tuple[Ints, float]:
-    clusters = int(slots[-1]) + 1
+def _k_means(places: Floats, clusters: int, generator: np.random.Generator) -> tuple[Ints, float]:
     centres = _spread(places, clusters, generator)
     labels = np.full(len(places), -1, np.int64)
     squares = (places**2).sum(axis=1)
     for _ in range(ROUNDS):
         distance = squares[:, None] - 2 * places @ centres.T + (centres**2).sum(axis=1)
-        neuron, slot = linear_sum_assignment(distance[:, slots])
-        found = np.empty(len(places), np.int64)
-        found[neuron] = slots[slot]
+        found = _assigned(distance)
         if np.array_equal(found, labels):
             break
         labels = found
         centres = np.stack([places[labels == one].mean(axis=0) for one in range(clusters)])
     return labels, float(((places - centres[labels]) ** 2).sum())
+
+
+def _assigned(distance: Floats) -> Ints:
+    """The clusters of least total distance [C, clusters] whose sizes differ by one at most.
+
+    Each cluster has as many places as all have, and one to spare; as many spare places as must stay empty are taken
+    by stand-ins that can go nowhere else.
+    """
+    neurons, clusters = distance.shape
+    least, over = divmod(neurons, clusters)
+    cost = np.repeat(distance, least, axis=1)
+    if over:
+        far = (float(distance.max()) - float(distance.min()) + 1) * neurons
+        stand_ins = np.full((clusters - over, neurons - over), far)
+        spare = np.zeros((clusters - over, clusters))
+        cost = np.block([[cost, distance], [stand_ins, spare]])
+    place = np.concatenate([np.repeat(np.arange(clusters), least), np.arange(clusters)])
+    row, column = linear_sum_assignment(cost)
+    found = np.empty(len(row), np.int64)
+    found[row] = place[column]
+    return found[:neurons]
 
 
 def _spread(places: Floats, clusters: int, generator: np.random.Generator) -> Floats:
