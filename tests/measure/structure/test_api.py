@@ -22,41 +22,38 @@ FEW = Settings(clusters=4, routed=1, draws=39, permutations=19)
 
 
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
+@torch.no_grad()
 def test_inputs_and_input_weights_give_the_neurons(model_type):
-    """What the projections found make of x is what leads to a: u times s, or the sigma of it."""
+    """From x and the weights found, the neurons that pass by follow: a = sigma(W_u x + b), or s (W_u x + b)."""
     model = tiny(model_type)
     sites = find_sites(model)[1]
-    seen, activations = {}, {}
+    inputs, passed = {}, {}
 
     class Watch:
         def visit(self, site, a, s):
-            activations[site.layer] = a
+            passed[site.layer] = a, s
 
-        def visit_output(self, site, a, y):
-            raise AssertionError
-
-    with inputs_tapped(model, sites, lambda site, x: seen.update({site.layer: x})), tapped(sites, Watch()):
+    with inputs_tapped(model, sites, lambda site, x: inputs.update({site.layer: x})), tapped(sites, Watch()):
         model(input_ids=torch.randint(0, 97, (2, 9), generator=torch.Generator().manual_seed(0)))
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
+    assert len(inputs) == len(sites)
     for site in sites:
-        x, a = seen[site.layer].double(), activations[site.layer]
-        weights = input_weights(model, site)
-        d = x.shape[-1]
-        assert weights.shape == (site.intermediate_size, d * (2 if site.gated else 1))
-        biases = [
-            module.bias
-            for module in input_projections(model, site)
-            if getattr(module, "bias", None) is not None
-        ]
-        if biases or not site.gated:
-            continue
-        first, second = (x @ part.T for part in weights.split(d, dim=1))
-        active = a.double()
-        # a = sigma(g) u: wherever a is not zero its sign is that of g u or of what sigma makes of it.
-        assert active.shape == first.shape == second.shape
-        assert torch.equal(
-            (active.abs() > 1e-9) & (first.abs() < 1e-12), torch.zeros_like(active, dtype=torch.bool)
-        )
+        x, (a, s) = inputs[site.layer], passed[site.layer]
+        d, neurons = x.shape[-1], site.intermediate_size
+        biases = [getattr(one, "bias", None) for one in input_projections(model, site)]
+        weights = input_weights(model, site).float().split(d, dim=1)
+        leading = [x @ weight.T for weight in weights]
+        if biases[0] is not None:
+            leading = [
+                one + bias for one, bias in zip(leading, torch.cat(biases).split(neurons), strict=True)
+            ]
+        assert len(leading) == 1 + site.gated
+        if not site.gated:
+            assert torch.allclose(site.activation(leading[0]), a, atol=1e-5)
+        else:
+            assert any(
+                torch.allclose(s * f(u), a, atol=1e-5) for u in leading for f in (torch.clone, torch.relu)
+            )
 
 
 def planted_llama(llama, *, clusters):

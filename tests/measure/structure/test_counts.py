@@ -28,8 +28,8 @@ def real(request, shared):
     text, thresholds = MODELS[request.param]
     source = Source(str(shared / "models" / request.param))
     model = load_model(source, dtype=torch.float32, device="cpu")
-    ids = encode(load_tokenizer(source), read_text(shared / "text" / f"{text}.txt", tokens=704), tokens=704)
-    subject = Subject(model, find_sites(model)[1], cut(ids, window=32), 3)
+    ids = encode(load_tokenizer(source), read_text(shared / "text" / f"{text}.txt", tokens=352), tokens=352)
+    subject = Subject(model, find_sites(model)[1], cut(ids, window=16), 3)
     return subject, thresholds, masked_activations(subject, thresholds)
 
 
