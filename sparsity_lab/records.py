@@ -78,6 +78,9 @@ RECORD_KEYS: dict[str, str] = {
 }
 
 
+RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
+
+
 def canonical_json(value: object) -> str:
     """One text per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
@@ -112,7 +115,7 @@ def prepare_output(folder: Path) -> Path:
 @contextlib.contextmanager
 def no_empty_folders(folder: Path) -> Iterator[None]:
     """Where the work inside fails, remove the folders it made down to `folder` and left empty."""
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    made = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
     try:
         yield
     except BaseException:
@@ -198,13 +201,15 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read the record {path}", why=str(error)) from error
+        own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
+    except (OSError, ValueError, RecursionError) as error:  # NaN and lone surrogates fail under the hash
+        why = "It is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SparsityLabError(f"Cannot read the record {path}", why=why, fix=RECORD_FIX) from error
     if not isinstance(record, dict) or "content_key" not in record:
-        raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`")
-    if seal(record)["record_sha256"] != record.get("record_sha256"):
+        raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`", fix=RECORD_FIX)
+    if own_hash != record.get("record_sha256"):
         raise SparsityLabError(
-            f"The record {path} does not match its own hash", why="It was changed or damaged"
+            f"The record {path} does not match its own hash", why="It was changed or damaged", fix=RECORD_FIX
         )
     return record
 

@@ -61,7 +61,21 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
 
 
 def check_one(path: Path) -> Finding:
-    """Check one lock: input, verdict, predictions, coefficients, and the fits.json beside it."""
+    """Check one lock: input, verdict, predictions, coefficients, and the fits.json beside it.
+
+    Raises:
+        SparsityLabError: the lock or its table cannot be read; names the lock.
+    """
+    try:
+        return _check_one(path)
+    except SparsityLabError as error:
+        if str(path) in error.what:
+            raise
+        fix = error.fix or locks.LOCK_ANEW
+        raise SparsityLabError(f"The lock {path}: {error.what}", why=error.why, fix=fix) from error
+
+
+def _check_one(path: Path) -> Finding:
     if runs_locks.is_runs_lock(path):
         return _check_runs(path)
     lock = locks.read(path)
@@ -95,7 +109,9 @@ def since(paths: Sequence[Path], table: Path) -> list[Finding]:
     single = [path for path in locks.find(paths) if not runs_locks.is_runs_lock(path)]
     if not single:
         raise SparsityLabError(
-            "These locks are of laws of several inputs", why="They lock no series of checkpoints"
+            "These locks are of laws of several inputs",
+            why="They lock no series of checkpoints",
+            fix="Name locks of series, or leave --since out",
         )
     found = [(path, locks.read(path)) for path in single]
     known = {lock.series for _, lock in found}
@@ -104,7 +120,8 @@ def since(paths: Sequence[Path], table: Path) -> list[Finding]:
     if not known & set(tables):
         raise SparsityLabError(
             f"No series of {table} is locked",
-            why=f"The table has {', '.join(tables)}; the locks have {', '.join(sorted(known))}",
+            why=f"The table has {', '.join(tables)}; the locks have {', '.join(sorted(known))}"[:400],
+            fix="Name the table's series as the locks do",
         )
     return [_since_one(path, lock, tables[lock.series]) for path, lock in found if lock.series in tables]
 
@@ -120,7 +137,9 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock] | tuple[RunsLock, Ru
     old = locks.read(path)
     series = _input(old, path)
     if isinstance(series, str):
-        raise SparsityLabError(f"Cannot update {path}", why=series)
+        raise SparsityLabError(
+            f"Cannot update {path}", why=series, fix="Put the table back, or lock another fit"
+        )
     now = _refit(old, series)
     new = locks.lock_from(
         series, now.problem, now.solution, verdict=now.verdict.word, table=old.table, reason=reason,
@@ -224,8 +243,10 @@ def _written(lock: Lock, path: Path) -> list[str]:
         verdict = entry["verdict"]
     except StopIteration:
         return [f"{beside.name} has no fit of {lock.series} by {lock.law}"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SparsityLabError(f"Cannot read {beside}", why=str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SparsityLabError(
+            f"Cannot read {beside}", why=str(error), fix="Fit again, or take it from version control"
+        ) from error
     wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
     if lock.verdict == NOT:
         return wrong

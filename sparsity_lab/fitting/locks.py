@@ -35,6 +35,9 @@ else:
     import tomli as tomllib
 
 FORMAT = 1
+LOCK_ANEW = "Take it from version control, or write it anew with `sparsity-lab fit TABLE --lock REASON`"
+UNREADABLE = (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError)
+INCOMPLETE = (KeyError, TypeError, ValueError, AttributeError)
 BUNDLED = "bundled:"
 PROBES_INSIDE = 7
 PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
@@ -232,13 +235,11 @@ def read(path: Path) -> Lock:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         return _from_raw(raw)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SparsityLabError(f"Cannot read the lock {path}", why=str(error)) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
+        raise SparsityLabError(f"Cannot read the lock {path}", why=str(error), fix=LOCK_ANEW) from error
+    except INCOMPLETE as error:
         raise SparsityLabError(
-            f"The lock {path} is not complete",
-            why=f"{type(error).__name__}: {error}",
-            fix="Write it anew with `sparsity-lab check --update --reason ...`",
+            f"The lock {path} is not complete", why=f"{type(error).__name__}: {error}"[:400], fix=LOCK_ANEW
         ) from error
 
 
@@ -251,7 +252,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise SparsityLabError(f"There is no lock or folder {path}")
+            raise SparsityLabError(f"There is no lock or folder {path}", fix="Check its path")
         found += sorted(path.rglob("locks/*.toml")) if path.is_dir() else [path]
         if path.is_dir() and path.name == "locks":
             found += sorted(path.glob("*.toml"))
@@ -317,16 +318,60 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
     if not str(raw["reason"]).strip():
         raise ValueError("the reason is empty")
     return Lock(
-        **{key: raw[key] for key in ("series", "law", "verdict", "reason", "weighted", "seed")},
-        **{k: given[k] for k in ("table", "points_sha256", "pinned", "points", "dropped_points", "last_x")},
-        noise_sd=noise["noise_sd"],
-        freedom=noise["freedom"],
-        probes=tuple(Probe(**probe) for probe in raw["probes"]),
-        coefficients={name: (one["value"], one["se"]) for name, one in raw["coefficients"].items()},
-        prediction_tolerance=Tolerance(**raw["prediction_tolerance"]),
-        coefficient_tolerance=Tolerance(**raw["coefficient_tolerance"]),
-        columns=Columns(**{key: given.get(key) for key in ("x", "y", "group", "se")}),
+        **{key: typed(raw, key, str) for key in ("series", "law", "verdict", "reason")},
+        weighted=typed(raw, "weighted", bool),
+        seed=counted(raw, "seed"),
+        **{key: typed(given, key, str) for key in ("table", "points_sha256")},
+        pinned=typed(given, "pinned", bool),
+        **{key: counted(given, key) for key in ("points", "dropped_points")},
+        last_x=typed(given, "last_x", float),
+        noise_sd=typed(noise, "noise_sd", float),
+        freedom=counted(noise, "freedom"),
+        probes=tuple(
+            Probe(**{key: typed(one, key, float) for key in ("x", "y", "se")}) for one in raw["probes"]
+        ),
+        coefficients=coefficients_in(raw),
+        prediction_tolerance=tolerance_in(raw, "prediction_tolerance"),
+        coefficient_tolerance=tolerance_in(raw, "coefficient_tolerance"),
+        columns=Columns(**{key: typed(given, key, str) for key in ("x", "y", "group", "se") if key in given}),
         rivals=tuple(raw.get("rivals", RIVALS)),
+    )
+
+
+def typed(section: Mapping[str, Any], key: str, kind: type) -> Any:
+    """A value of a lock that must be of a type; whole numbers are numbers, `true` is none.
+
+    Raises:
+        KeyError: it is not there.
+        TypeError: it is of another type.
+    """
+    value = section[key]
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{key} is {str(value)[:80]!r}, not of type {kind.__name__}")
+    return float(value) if kind is float else value
+
+
+def counted(section: Mapping[str, Any], key: str) -> int:
+    """A whole number from 0 on; raises as `typed`, or ValueError below 0."""
+    value = int(typed(section, key, int))
+    if value < 0:
+        raise ValueError(f"{key} is {value}, below 0")
+    return value
+
+
+def coefficients_in(raw: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Values and standard errors by the coefficients' names; raises as `typed`."""
+    return {
+        name: (typed(one, "value", float), typed(one, "se", float))
+        for name, one in raw["coefficients"].items()
+    }
+
+
+def tolerance_in(raw: Mapping[str, Any], key: str) -> Tolerance:
+    """A tolerance; raises as `typed`."""
+    return Tolerance(
+        **{part: typed(raw[key], part, float) for part in ("absolute", "relative", "standard_errors")}
     )
 
 

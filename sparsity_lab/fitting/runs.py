@@ -286,7 +286,9 @@ def _positive(text: str | None, path: Path, line: int, column: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise SparsityLabError(
-            f"{path}: row {line}, column {column!r}: {text!r}", why="That is no positive number"
+            f"{path}: row {line}, column {column!r}: {(text or '')[:80]!r}",
+            why="That is no positive number",
+            fix="Correct the cell or remove its row",
         )
     return value
 

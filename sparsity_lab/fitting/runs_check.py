@@ -130,8 +130,10 @@ def _written(lock: RunsLock, path: Path) -> list[str]:
             return [f"{beside.name} has no fit by {lock.law}"]
         values = {name: one["value"] for name, one in entry["coefficients"].items()}
         verdict = entry["verdict"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SparsityLabError(f"Cannot read {beside}", why=str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SparsityLabError(
+            f"Cannot read {beside}", why=str(error), fix="Fit again, or take it from version control"
+        ) from error
     wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
     if lock.verdict == NOT:
         return wrong

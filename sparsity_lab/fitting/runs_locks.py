@@ -18,7 +18,19 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import diagnostics, runs_profile
-from sparsity_lab.fitting.locks import BUNDLED, PINNED, Tolerance, toml_value
+from sparsity_lab.fitting.locks import (
+    BUNDLED,
+    INCOMPLETE,
+    LOCK_ANEW,
+    PINNED,
+    UNREADABLE,
+    Tolerance,
+    coefficients_in,
+    counted,
+    tolerance_in,
+    toml_value,
+    typed,
+)
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.runs import Runs, RunsFit
 from sparsity_lab.fitting.verdict import NOT
@@ -122,7 +134,7 @@ def is_runs_lock(path: Path) -> bool:
     """Whether the file is a lock of this kind; a file that cannot be read is left to who reads it."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")).get("kind") == KIND
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except UNREADABLE:
         return False
 
 
@@ -139,13 +151,11 @@ def read(path: Path) -> RunsLock:
     """
     try:
         return _from_raw(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SparsityLabError(f"Cannot read the lock {path}", why=str(error)) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
+        raise SparsityLabError(f"Cannot read the lock {path}", why=str(error), fix=LOCK_ANEW) from error
+    except INCOMPLETE as error:
         raise SparsityLabError(
-            f"The lock {path} is not complete",
-            why=f"{type(error).__name__}: {error}",
-            fix="Write it anew with `sparsity-lab fit ... --lock REASON`",
+            f"The lock {path} is not complete", why=f"{type(error).__name__}: {error}"[:400], fix=LOCK_ANEW
         ) from error
 
 
@@ -184,13 +194,25 @@ def _from_raw(raw: dict[str, Any]) -> RunsLock:
         raise ValueError("the reason is empty")
     given = raw["input"]
     return RunsLock(
-        **{key: raw[key] for key in ("series", "law", "verdict", "reason", "huber", "seed")},
-        **{key: given[key] for key in ("table", "points_sha256", "points")},
-        columns=Columns(tuple(given["x"]), given["y"], given.get("group"), given.get("exclude")),
-        coefficients={name: (one["value"], one["se"]) for name, one in raw["coefficients"].items()},
-        probes=tuple(RunsProbe(tuple(one["x"]), one["y"], one["se"]) for one in raw["probes"]),
-        prediction_tolerance=Tolerance(**raw["prediction_tolerance"]),
-        coefficient_tolerance=Tolerance(**raw["coefficient_tolerance"]),
+        **{key: typed(raw, key, str) for key in ("series", "law", "verdict", "reason")},
+        huber=typed(raw, "huber", bool),
+        seed=counted(raw, "seed"),
+        **{key: typed(given, key, str) for key in ("table", "points_sha256")},
+        points=counted(given, "points"),
+        columns=Columns(
+            tuple(map(str, typed(given, "x", list))),
+            typed(given, "y", str),
+            **{key: typed(given, key, str) for key in ("group", "exclude") if key in given},
+        ),
+        coefficients=coefficients_in(raw),
+        probes=tuple(
+            RunsProbe(
+                tuple(map(float, typed(one, "x", list))), typed(one, "y", float), typed(one, "se", float)
+            )
+            for one in raw["probes"]
+        ),
+        prediction_tolerance=tolerance_in(raw, "prediction_tolerance"),
+        coefficient_tolerance=tolerance_in(raw, "coefficient_tolerance"),
     )
 
 

@@ -10,6 +10,7 @@ A list in place of a value is an axis; the runs are the product of the axes.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,6 +25,7 @@ from sparsity_lab.ladder.training_section import TrainingSection
 from sparsity_lab.ladder.yaml_file import read_yaml
 
 Parsed = TypeVar("Parsed", covariant=True)
+MOST_RUNS = 10_000
 FOLDER = Path(__file__).parent / "configs"
 # `measure` and `fit` are read by `study_config`: what a ladder is does not depend on them.
 _KEYS = ("name", "seed", "data", "tokenizer", "model", "training", "runs", "measure", "fit")
@@ -108,22 +110,30 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     check_keys(content, _KEYS, where="the config")
     tokenizer = build(TokenizerSpec, content.get("tokenizer", {}), where="tokenizer")
     seed = _seed(content.get("seed", 0))
+    name = _name(str(content.get("name", default_name)))
     pairs = [_resolve(model, training, vocabulary=tokenizer.vocabulary) for model, training in _grid(content)]
     names = _names(
         [{**vars(shape), **vars(training)} for shape, training in pairs],
-        str(content.get("name", default_name)),
+        name,
     )
     runs = tuple(
         RunSpec(name=name, shape=shape, training=training, seed=seed)
         for name, (shape, training) in zip(names, pairs, strict=True)
     )
     return LadderConfig(
-        name=str(content.get("name", default_name)),
+        name=name,
         runs=runs,
         data=build(DataSpec, content.get("data", {}), where="data"),
         tokenizer=tokenizer,
         seed=seed,
     )
+
+
+def _name(name: str) -> str:
+    """The ladder's name, which names its folder too."""
+    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        raise SparsityLabError(f"The name {name!r} is no name of a folder", fix="Leave slashes out of `name`")
+    return name
 
 
 def _seed(value: object) -> int:
@@ -150,11 +160,23 @@ def _grid(content: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
         check_keys(mapping(entry, where="runs"), ("model", "training"), where="an entry of runs")
         model = {**common["model"], **mapping(entry.get("model", {}), where="model")}
         training = {**common["training"], **mapping(entry.get("training", {}), where="training")}
-        yield from itertools.product(_product(model), _product(training))
+        models, trainings = _product(model), _product(training)
+        _refuse_many(len(models) * len(trainings))
+        yield from itertools.product(models, trainings)
+
+
+def _refuse_many(runs: int) -> None:
+    if runs > MOST_RUNS:
+        raise SparsityLabError(
+            f"The lists make {runs:,} runs",
+            why=f"A ladder has {MOST_RUNS:,} at most",
+            fix="Shorten the lists, or write several configs",
+        )
 
 
 def _product(section: Mapping[str, Any]) -> list[dict[str, Any]]:
     axes = [value if isinstance(value, list) else [value] for value in section.values()]
+    _refuse_many(math.prod(map(len, axes)))
     if empty := [key for key, axis in zip(section, axes, strict=True) if not axis]:
         raise SparsityLabError(f"`{empty[0]}` is an empty list", why="An axis of the grid needs values")
     return [dict(zip(section, values, strict=True)) for values in itertools.product(*axes)]

@@ -62,9 +62,14 @@ def train_ladder(
     records.prepare_output(output)
     estimate = Estimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)
-    data = prepare_data(
-        config.data, tokenizer=config.tokenizer, output=output / "data", seed=config.seed, progress=progress
-    )
+    with records.no_empty_folders(output / "data"):
+        data = prepare_data(
+            config.data,
+            tokenizer=config.tokenizer,
+            output=output / "data",
+            seed=config.seed,
+            progress=progress,
+        )
     for run in config.runs:
         refuse_repeats(run, CorpusSize(data.train_tokens, exact=True), max_epochs=config.data.max_epochs)
     if ranks.is_main():

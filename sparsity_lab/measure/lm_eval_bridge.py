@@ -51,7 +51,9 @@ def task_manager(tasks: Sequence[str], include_path: Path | None) -> Any:
     from lm_eval.tasks import TaskManager
 
     if include_path is not None and not include_path.is_dir():
-        raise SparsityLabError(f"There is no folder {include_path} with task files")
+        raise SparsityLabError(
+            f"There is no folder {include_path} with task files", fix="Check --include-path"
+        )
     with quiet():
         if include_path is not None:
             own = TaskManager(include_path=str(include_path), include_defaults=False)

@@ -31,6 +31,8 @@ from sparsity_lab.measure.loading import Source
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("checkpoint", "trained_tokens")
+MOST_TOKENS = 10**18
+MEND_BESIDE = "Copy it again from where the checkpoint was made, or remove it"
 STEPS = re.compile(r"(?:^|[^a-z])(?:steps?|checkpoint|ckpt|iter)[-_]?(\d+)([km]?)(?![a-z0-9])", re.IGNORECASE)
 TOKENS = re.compile(r"(?:^|[^a-z])tokens?[-_]?(\d+(?:\.\d+)?)([kmbt]?)(?![a-z0-9.])", re.IGNORECASE)
 LATER_STAGE = re.compile(r"(?:^|[^a-z])(?:stage[-_]?(?:[2-9]|1\d)|ingredient)", re.IGNORECASE)
@@ -118,13 +120,18 @@ def read_table(path: Path) -> dict[str, int]:
                 name, tokens = _row(path, reader.line_num, row)
                 if name in table:
                     raise SparsityLabError(
-                        f"Row {reader.line_num} of {path}: the checkpoint {name!r} is there twice"
+                        f"Row {reader.line_num} of {path}: the checkpoint {name!r} is there twice",
+                        fix="Remove one of the rows",
                     )
                 table[name] = tokens
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read the table {path}",
+            why=str(error),
+            fix=f"Give a CSV in UTF-8 with {' and '.join(COLUMNS)}",
+        ) from error
     if not table:
-        raise SparsityLabError(f"The table {path} has no rows")
+        raise SparsityLabError(f"The table {path} has no rows", fix="Give it one for each checkpoint")
     return table
 
 
@@ -163,8 +170,12 @@ def _refuse_columns(path: Path, header: list[str]) -> None:
     if missing:
         raise SparsityLabError(
             f"The table {path} has no column {missing[0]!r}",
-            why=f"Its columns are {', '.join(header) or 'none'}",
+            why=f"Its columns are {', '.join(header) or 'none'}"[:400],
             fix=f"Give it the columns {' and '.join(COLUMNS)}",
+        )
+    if twice := [name for name in COLUMNS if header.count(name) > 1]:
+        raise SparsityLabError(
+            f"The table {path} has the column {twice[0]!r} twice", fix="Rename or remove one of them"
         )
 
 
@@ -175,15 +186,18 @@ def _row(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, int]:
         )
     name, text = ((row.get(column) or "").strip() for column in COLUMNS)
     if not name:
-        raise SparsityLabError(f"Row {line} of {path} has no name in the column 'checkpoint'")
+        raise SparsityLabError(
+            f"Row {line} of {path} has no name in the column 'checkpoint'",
+            fix="Name the checkpoint, or remove the row",
+        )
     try:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite() or value < 0 or value != value.to_integral_value():
+    if not value.is_finite() or not 0 <= value <= MOST_TOKENS or value != value.to_integral_value():
         raise SparsityLabError(
-            f"Row {line} of {path}, column 'trained_tokens': {text!r} is not a count of tokens",
-            fix="Write a whole number from 0 on, such as 2097152000 or 5e9",
+            f"Row {line} of {path}, column 'trained_tokens': {text[:80]!r} is not a count of tokens",
+            fix=f"Write a whole number from 0 to {MOST_TOKENS:.0e}, such as 2097152000 or 5e9",
         )
     return name, int(value)
 
@@ -195,10 +209,10 @@ def _beside(source: Source, name: str) -> Mapping[str, Any]:
     path = source.folder / name
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=MEND_BESIDE) from error
     if not isinstance(found, dict):
-        raise SparsityLabError(f"Cannot read {path}", why="It is no JSON object")
+        raise SparsityLabError(f"Cannot read {path}", why="It is no JSON object", fix=MEND_BESIDE)
     return found
 
 

@@ -57,6 +57,7 @@ class Case:
         told: more that it must say.
         make: makes the bad input in the working directory.
         output: whether `--output out` is added.
+        planned: the command prints its plan before it finds out.
         stated: the paragraph states what is allowed, and no way out beside it.
     """
 
@@ -67,11 +68,13 @@ class Case:
     make: Callable[[World], object] | None = None
     output: bool = True
     stated: bool = False
+    planned: bool = False
 
 
 def battery(*cases: Case):
     """The decorator that runs a test over cases."""
     assert len({case.name for case in cases}) == len(cases)
+    assert all(case.named for case in cases)
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
@@ -88,7 +91,7 @@ def run_case(case: Case, world: World, capfd) -> None:
     captured = capfd.readouterr()
     assert stop.value.code == 2, captured
     assert_paragraph(captured.err, case)
-    assert captured.out == ""
+    assert captured.out == "" or case.planned
     error = stop.value.__context__
     assert isinstance(error, SparsityLabError), repr(error)
     assert error.fix or (case.stated and case.told), f"no way out is told: {captured.err}"

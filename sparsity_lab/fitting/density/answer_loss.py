@@ -19,6 +19,7 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 
+LOG_AGAIN = "Run lm-eval 0.4 again with --log_samples, or move the file away"
 CountTokens = Callable[[str, str], int]
 
 
@@ -53,7 +54,7 @@ def answer_loss(samples: Path, *, count_tokens: CountTokens | None = None) -> An
         if count_tokens is not None:
             per_token.append(-log_likelihood / max(1, count_tokens(question, answer)))
     if not per_byte:
-        raise SparsityLabError(f"{samples} holds no samples")
+        raise SparsityLabError(f"{samples} holds no samples", fix=LOG_AGAIN)
     bits, bits_se = _mean(per_byte)
     nats, nats_se = _mean(per_token) if per_token else (None, None)
     return AnswerLoss(len(per_byte), bits, bits_se, nats, nats_se)
@@ -73,10 +74,11 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
         gold = _gold_index(sample) if len(pairs) > 1 else 0
         log_likelihood = float(responses[gold][0])
         return str(pairs[gold]["arg_0"]), str(pairs[gold]["arg_1"]), log_likelihood
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SparsityLabError(
             f"{where} is no logged sample of lm-eval with log-likelihoods",
-            why=f"{type(error).__name__}: {error}",
+            why=f"{type(error).__name__}: {error}"[:300],
+            fix=LOG_AGAIN,
         ) from error
 
 
@@ -109,7 +111,7 @@ def _gold_index(sample: Mapping[str, Any]) -> int:
     text = str(target).strip()
     if text.startswith("["):
         return int(json.loads(text)[0])
-    if text.lstrip("-").isdigit():
+    if text.lstrip("-").isdecimal():
         return int(text)
     choices = sample["doc"].get("choices")
     return list(choices["text"] if isinstance(choices, dict) else choices).index(text)
@@ -121,8 +123,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield number, json.loads(line)
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read the samples {path}", why=str(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SparsityLabError(f"Cannot read the samples {path}", why=str(error), fix=LOG_AGAIN) from error
 
 
 def _mean(values: list[float]) -> tuple[float, float]:

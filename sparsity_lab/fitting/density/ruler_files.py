@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.loss_law import LossLaw
+from sparsity_lab.fitting.density.one_step import FEWEST_SIZES
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Point, Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
 from sparsity_lab.fitting.json_file import read_json
@@ -74,8 +75,8 @@ def read_ruler(path: Path) -> Ruler:
         )  # fmt: skip
     try:
         shared = {key: found[key] for key in _SHARED} | {"sizes": (found["sizes"][0], found["sizes"][1])}
-        return _two_step(found, shared) if found["form"] == "two-step" else _one_step(found, shared)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return {"two-step": _two_step, "one-step": _one_step}[found["form"]](found, shared)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise SparsityLabError(
             f"The ruler {path} is damaged", why=f"{type(error).__name__}: {error}", fix=MAKE_ANEW
         ) from error
@@ -84,6 +85,8 @@ def read_ruler(path: Path) -> Ruler:
 def _one_step(found: dict[str, Any], shared: dict[str, Any]) -> OneStepRuler:
     points = tuple(Point(p["model"], float(p["size"]), dict(p["scores"])) for p in found["points"])
     tasks = tuple(name for name in found["tasks"] if " + " not in name)
+    if len({point.size for point in points}) < FEWEST_SIZES:
+        raise ValueError(f"it has fewer than {FEWEST_SIZES} sizes")
     return OneStepRuler(**shared, tasks=tasks, points=points)
 
 

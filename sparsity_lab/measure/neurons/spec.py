@@ -51,7 +51,9 @@ class NeuronSpec:
             ("written-tokens", self.written_tokens, 0),
         ):  # fmt: skip
             if value is not None and value < least:
-                raise SparsityLabError(f"--{name} is {value}, not a number from {least} on")
+                raise SparsityLabError(
+                    f"--{name} is {value}, not a number from {least} on", fix=f"Write {least} or more"
+                )
 
     def measure_spec(self, text: Path) -> MeasureSpec:
         """The spec under which `measure` would read one text."""
@@ -111,12 +113,15 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     for path in sorted(where.glob("*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(raw, dict) and raw.get("thresholds") and "content_key" in raw:
             found[path] = records.read_record(path)
     if not found:
-        raise SparsityLabError(f"There is no record with thresholds in {where}")
+        raise SparsityLabError(
+            f"There is no record with thresholds in {where}",
+            fix="Name the folder given to `measure` as --output",
+        )
     return found
 
 
@@ -129,7 +134,10 @@ def _one_of(known: dict[Path, dict[str, Any]], source: Source, *, folder: Path) 
     if len(own) == 1:
         return own[0]
     if not own:
-        raise SparsityLabError(f"{folder} holds no record of {source} with thresholds")
+        raise SparsityLabError(
+            f"{folder} holds no record of {source} with thresholds",
+            fix="Measure it first, or name its record",
+        )
     rules = [
         f"{path.name} ({known[path]['criterion']}, {known[path]['rule']}, knob {known[path]['knob']:.4g})"
         for path in own
