@@ -15,11 +15,12 @@ class Room(str, Enum):
     criteria = "criteria"
     architectures = "architectures"
     kernels = "kernels"
+    launchers = "launchers"
     data = "data"
 
 
 def command(room: Annotated[Room, typer.Argument(help="Which room to list.")]) -> None:
-    """List the laws, criteria, architectures, kernels or bundled data."""
+    """List the laws, criteria, architectures, kernels, launchers or bundled data."""
     from sparsity_lab import bundled, registry
 
     found = bundled.names() if room is Room.data else registry.names(room.value)

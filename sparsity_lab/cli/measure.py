@@ -45,6 +45,12 @@ def command(
     compat: options.Compat = None,
     launcher: options.Launcher = "inline",
     jobs: options.Jobs = 1,
+    address: options.Address = None,
+    task_cpus: options.TaskCpus = 1,
+    task_gpus: options.TaskGpus = 0,
+    task_memory: options.TaskMemory = None,
+    retries: options.Retries = 3,
+    slurm: options.Slurm = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     output: options.Output = Path("runs/measure"),
@@ -62,8 +68,15 @@ def command(
     _refuse_idle(
         knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, thresholds=thresholds,
         transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
-        jobs=jobs if jobs > 1 else None,
+        jobs=jobs if jobs > 1 else None, launcher=launcher if launcher != "inline" else None,
     )  # fmt: skip
+    from sparsity_lab.measure.launchers import Options, check_options
+
+    crew = Options(
+        jobs=jobs, address=address, task_cpus=task_cpus, task_gpus=task_gpus, task_memory_gb=task_memory,
+        retries=retries, slurm=_pairs(slurm or []),
+    )  # fmt: skip
+    check_options(launcher, crew)
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
     spec = MeasureSpec(
@@ -83,14 +96,15 @@ def command(
     elif every:
         _compare(spec, checkpoints, output=output, sweep=sweep)
     else:
-        chosen = launched(launcher, jobs=jobs)
-        _measure(spec, checkpoints, output=output, per_checkpoint=per_checkpoint, chosen=chosen)
+        _measure(
+            spec, checkpoints, output=output, per_checkpoint=per_checkpoint, launcher=launcher, crew=crew
+        )
 
 
 NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
-    ("jobs", "transfer"), ("jobs", "criterion_all"),
+    ("jobs", "transfer"), ("jobs", "criterion_all"), ("launcher", "transfer"), ("launcher", "criterion_all"),
 )  # fmt: skip
 NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 
@@ -128,13 +142,14 @@ def _measure(
     *,
     output: Path,
     per_checkpoint: bool,
-    chosen: tuple[str, Options],
+    launcher: str,
+    crew: Options,
 ) -> None:
     from sparsity_lab.measure.run import measure_checkpoints
 
     measure_checkpoints(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
-        launcher=chosen[0], options=chosen[1],
+        launcher=launcher, options=crew,
     )  # fmt: skip
     from sparsity_lab.fitting.plots.measured import draw_table
 
@@ -173,14 +188,12 @@ def _transfer(
     typer.echo(f"Written to {output}")
 
 
-def launched(launcher: str, *, jobs: int) -> tuple[str, Options]:
-    """The launcher and its options, checked before anything is read."""
-    from sparsity_lab.measure.launchers import Options
-    from sparsity_lab.registry import names, unknown
-
-    if launcher not in names("launchers"):
-        raise unknown(launcher, kind="launcher", known=names("launchers"))
-    return launcher, Options(jobs=jobs)
+def _pairs(words: list[str]) -> dict[str, str]:
+    """KEY=VALUE words as a mapping."""
+    for word in words:
+        if "=" not in word.strip("="):
+            raise SparsityLabError(f"--slurm {word} is not understood", fix="Write KEY=VALUE: partition=gpu")
+    return dict(word.split("=", 1) for word in words)
 
 
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> None:

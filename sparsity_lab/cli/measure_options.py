@@ -85,9 +85,31 @@ ArchitectureFile = Annotated[
 Compat = Annotated[
     str | None, typer.Option(help="Run a released algorithm reproduced here, slowly, instead: sparsinglaw.")
 ]
-Launcher = Annotated[str, typer.Option(help="Who hands cells to processes: inline (this machine).")]
+Launcher = Annotated[
+    str, typer.Option(help="Who hands checkpoints to processes: inline (this machine), ray or slurm.")
+]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, help="Processes at a time, the cores shared among them.")
+    int,
+    typer.Option(
+        "--jobs", "-j", min=1, help="Checkpoints at a time, the cores shared; slurm: jobs of the array."
+    ),
+]
+Address = Annotated[
+    str | None, typer.Option(help="ray: a running cluster, or auto.", show_default="one on this machine")
+]
+TaskCpus = Annotated[int, typer.Option("--task-cpus", min=1, help="ray, slurm: cores of a worker.")]
+TaskGpus = Annotated[int, typer.Option("--task-gpus", min=0, help="ray, slurm: GPUs of a worker.")]
+TaskMemory = Annotated[
+    float | None, typer.Option("--task-memory", help="ray, slurm: memory of a worker, GB.")
+]
+Retries = Annotated[
+    int, typer.Option(min=0, help="ray, slurm: how often work is begun again whose worker died.")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", metavar="KEY=VALUE", help="Parameters of the jobs, such as partition=gpu. Repeatable."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the pilot.")]

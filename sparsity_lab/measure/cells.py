@@ -58,9 +58,16 @@ class Bench:
     """Prepares checkpoints, loads each model once at a time, and answers cells from records where it can."""
 
     def __init__(
-        self, spec: MeasureSpec, *, folder: Path, progress: Progress = SILENT, shelf: Shelf | None = None
+        self,
+        spec: MeasureSpec,
+        *,
+        folder: Path,
+        progress: Progress = SILENT,
+        shelf: Shelf | None = None,
+        elsewhere: str | None = None,
     ) -> None:
         self.spec, self.folder, self.progress = spec, folder, progress
+        self.elsewhere = elsewhere  # the device of `auto` where the work is done on other machines
         self.shelf = shelf or Shelf(spec.architecture_file)
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
         self.token_counts = TokenCounts(table, spec.tokens_per_step)
@@ -92,13 +99,18 @@ class Bench:
         ids, bos_id = self._encode(source)
         positions = getattr(config, "max_position_embeddings", None)
         window = choose_window(spec.window, positions=positions, bos=bos_id is not None)
-        device = choose_device(spec.device)
+        device = self._device()
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
         windows = cut(ids, window=window, bos_id=bos_id)
         trained, origin = self.token_counts.of(source)
         return Prepared(
             checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained, origin
         )
+
+    def _device(self) -> str:
+        if self.elsewhere is None:
+            return choose_device(self.spec.device)
+        return self.elsewhere if self.spec.device == "auto" else self.spec.device
 
     def key(self, prepared: Prepared, setting: Setting) -> str:
         """Content key of a cell."""

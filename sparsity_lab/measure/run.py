@@ -17,7 +17,7 @@ from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.compat import check_compat
 from sparsity_lab.measure.gather import Cell, gather
-from sparsity_lab.measure.launchers import ALONE, Options
+from sparsity_lab.measure.launchers import ALONE, Options, check_options
 from sparsity_lab.measure.series import series_knobs
 from sparsity_lab.measure.settings import at, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
@@ -163,6 +163,7 @@ def measure_checkpoints(
         SparsityLabError: bad settings or checkpoints; records already written stay.
     """
     check_spec(spec)
+    check_options(launcher, options)
     with records.no_empty_folders(output / "records"):
         records.prepare_output(output)
         folder = records.prepare_output(output / "records")
@@ -171,7 +172,7 @@ def measure_checkpoints(
         with registry.load("launchers", launcher).crew(options) as crew:
 
             def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-                bench = Bench(one, folder=folder, progress=progress)
+                bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device)
                 bench.measured = measured
                 prepared = bench.prepare_all(checkpoints)
                 return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, crew=crew)

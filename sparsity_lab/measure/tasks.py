@@ -6,11 +6,14 @@ where its content keys are not those of the driver: then the two see different f
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench, Prepared
@@ -63,6 +66,11 @@ class Outcome:
 class Crew(Protocol):
     """Whoever measures groups; see `launchers`."""
 
+    @property
+    def device(self) -> str | None:
+        """What the device `auto` means where the work is done; None where that is this machine."""
+        ...
+
     def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[Outcome]:
         """Measure groups and write their records; their outcomes as they complete, in any order.
 
@@ -81,6 +89,7 @@ class Task:
         folder: of the records.
         checkpoint: which one.
         cells: what to measure of it.
+        place: the driver's working directory, which relative paths are seen from.
         command: words of the driver's command line, for the records' provenance.
     """
 
@@ -88,6 +97,7 @@ class Task:
     folder: Path
     checkpoint: Checkpoint
     cells: tuple[Open, ...]
+    place: Path
     command: tuple[str, ...]
 
     @classmethod
@@ -95,7 +105,8 @@ class Task:
         """The task of a group."""
         prepared = group.prepared
         spec = replace(bench.spec, device=prepared.device)
-        return cls(spec, bench.folder, prepared.checkpoint, group.cells, tuple(sys.argv[1:]))
+        words = tuple(sys.argv[1:])
+        return cls(spec, bench.folder, prepared.checkpoint, group.cells, Path.cwd(), words)
 
 
 def perform_here(bench: Bench, group: Group) -> Outcome:
@@ -108,6 +119,13 @@ def perform_here(bench: Bench, group: Group) -> Outcome:
 def perform_task(task: Task) -> Outcome:
     """Measure a task in a worker process, which keeps texts and its last model for the next one."""
     sys.argv[1:] = task.command
+    try:
+        os.chdir(task.place)
+    except OSError as error:
+        raise SparsityLabError(
+            f"A worker does not see the directory {task.place}", why=error.strerror or str(error),
+            fix="Work in a directory that all machines share",
+        ) from error  # fmt: skip
     bench = _bench(task.spec, task.folder)
     prepared = bench.prepare(task.checkpoint)
     for one in task.cells:
@@ -117,6 +135,20 @@ def perform_task(task: Task) -> Outcome:
                 fix="Leave checkpoints alone while they are measured, and give all machines the same files",
             )
     return perform_here(bench, Group(prepared, task.cells))
+
+
+def perform_with(task: Task, *, threads: int) -> Outcome | SparsityLabError:
+    """Measure a task in a process of another machine; an error of ours comes back as a value, whole.
+
+    Args:
+        task: what to measure.
+        threads: of the forward pass.
+    """
+    torch.set_num_threads(threads)
+    try:
+        return perform_task(task)
+    except SparsityLabError as error:
+        return error
 
 
 _held: list[Bench] = []

@@ -206,6 +206,15 @@ def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
         (("--device", "mps"), "The device mps cannot be used here"),
         (("--device", "meta"), "The device meta cannot be used here"),
         (("--device", "cuda"), "There is no device cuda: 0 CUDA"),
+        (("--launcher", "rai"), "There is no launcher named 'rai'. Did you mean 'ray'?"),
+        (("--address", "auto"), "--address does nothing with --launcher inline"),
+        (
+            ("--task-memory", 2),
+            "--task-memory does nothing with --launcher inline. Leave it out; inline heeds jobs",
+        ),
+        (("--launcher", "ray", "--slurm", "partition=gpu"), "--slurm does nothing with --launcher ray"),
+        (("--slurm", "partition"), "Write KEY=VALUE: partition=gpu"),
+        (("--launcher", "slurm", "--transfer", "other.txt"), "--launcher does nothing beside --transfer"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )

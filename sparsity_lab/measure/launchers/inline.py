@@ -29,6 +29,8 @@ def crew(options: Options) -> Iterator[Crew]:
 class Here:
     """This process, group by group."""
 
+    device = None
+
     def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[Outcome]:
         """See `tasks.Crew`."""
         for group in groups:
@@ -41,6 +43,8 @@ class Pool:
     Args:
         pool: runs functions in them.
     """
+
+    device = None
 
     def __init__(self, pool: Executor) -> None:
         self.pool = pool

@@ -1,6 +1,5 @@
 """Worker processes of this machine: the same records and tables as one process, and no twice-done work."""
 
-import json
 import os
 import shutil
 import signal
@@ -15,12 +14,6 @@ from sparsity_lab.measure import cells
 from sparsity_lab.measure.launchers import Options
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.records import read_record
-
-
-@pytest.fixture(autouse=True)
-def _one_thread_each(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def spec_of(text, **changed):
@@ -32,21 +25,7 @@ def measured(spec, folder, output, *, jobs, **more):
     return measure_checkpoints(spec, checkpoints, output=output, options=Options(jobs=jobs), **more)
 
 
-def timeless(output):
-    """Name -> content of every file, the records without their time and the hash over it."""
-    found = {}
-    for path in sorted(output.rglob("*")):
-        if path.suffix == ".json" and path.parent.name == "records":
-            record = read_record(path)
-            assert record["provenance"].pop("time")
-            del record["record_sha256"]
-            found[path.name] = json.dumps(record)
-        elif path.is_file():
-            found[path.name] = path.read_bytes()
-    return found
-
-
-def test_one_two_and_four_workers_find_the_same(checkpoints, source_text, tmp_path):
+def test_one_two_and_four_workers_find_the_same(checkpoints, source_text, tmp_path, timeless):
     """Both rules at once: each checkpoint at its own knob, and at the one that the last three agree on."""
     spec, outputs = spec_of(source_text, stabilise_last=3), {jobs: tmp_path / str(jobs) for jobs in (1, 2, 4)}
     for jobs, output in outputs.items():
