@@ -22,7 +22,10 @@ def command(
     ] = None,
     dense: Annotated[bool, typer.Option(help="Also run without thresholds.")] = True,
     include_path: Annotated[
-        Path | None, typer.Option("--include-path", help="Folder of further task files (YAML).")
+        Path | None,
+        typer.Option(
+            "--include-path", help="Folder of further task files (YAML). Code that they name is EXECUTED."
+        ),
     ] = None,
     num_fewshot: Annotated[
         int | None, typer.Option("--num-fewshot", min=0, help="Examples in the prompt.")

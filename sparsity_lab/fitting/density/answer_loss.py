@@ -83,7 +83,11 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
 
 
 def tokenizer_of(folder: Path) -> CountTokens | None:
-    """A token counter from a model directory's `tokenizer.json`, or None where there is none."""
+    """A token counter from a model directory's `tokenizer.json`, or None where there is none.
+
+    Raises:
+        SparsityLabError: the file is there and cannot be read.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         return None
@@ -91,7 +95,14 @@ def tokenizer_of(folder: Path) -> CountTokens | None:
         from tokenizers import Tokenizer
     except ImportError:
         return None
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise SparsityLabError(
+            f"Cannot read the tokenizer {path}",
+            why=str(error)[:300],
+            fix="Copy the model's own tokenizer.json there again",
+        ) from error
 
     def tokens(text: str) -> int:
         return len(tokenizer.encode(text, add_special_tokens=False).ids)

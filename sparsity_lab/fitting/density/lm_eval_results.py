@@ -150,8 +150,10 @@ def _evaluation(
         if (chosen := _metric(values, metric)) is None:
             log.info("%s: no score of 0 to 1 for %s; left out", path.name, task)
             continue
-        samples = path.with_name(f"samples_{task}_{_date(path)}.jsonl")
-        loss = answer_loss(samples, count_tokens=counter) if samples.is_file() else None
+        samples = path.parent / f"samples_{task}_{_date(path)}.jsonl"
+        # A task's name is what a file says: it may not lead out of the file's own folder.
+        beside = samples.parent == path.parent and "\0" not in task and samples.is_file()
+        loss = answer_loss(samples, count_tokens=counter) if beside else None
         tasks[task] = TaskResult(task, chosen, _score(values, chosen, document, task), loss)
     return Evaluation(target, sparsity, tasks)
 
@@ -204,11 +206,19 @@ def _metric(values: Mapping[str, Any], wanted: str | None) -> str | None:
 def _score(values: Mapping[str, Any], key: str, document: Mapping[str, Any], task: str) -> Score:
     name, _, kind = key.partition(",")
     se = values.get(f"{name}_stderr,{kind}")
-    counts = (document.get("n-samples") or {}).get(task) or {}
+    counts = _mapping(_mapping(document.get("n-samples")).get(task))
     questions = counts.get("effective")
     # An error of exactly zero says only that no answer differed; the count of questions then speaks.
     stated = float(se) if isinstance(se, (int, float)) and se > 0 else None
-    return Score(float(values[key]), questions=int(questions) if questions else None, se=stated)
+    return Score(
+        float(values[key]),
+        questions=questions if isinstance(questions, int) and questions > 0 else None,
+        se=stated,
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _pretrained(config: Mapping[str, Any]) -> str | None:
