@@ -2,9 +2,9 @@
 
 For a token with activations a and W_d in R^{d x F}, neuron i scores fp32(|a_i|) * fp32(w_i), and the tail at
 edge e is the sum of a_i W_d[:, i] over the neurons whose score is <= e (ReLU² Wins, arXiv 2402.03804,
-section 3; CETT is the tail's norm over the norm of the whole output). The edges cut the scores into disjoint
-bins (e_{t-1}, e_t], so a tail is the running sum of its bins' partial outputs: every neuron enters one
-product, and columns no token of a block has in a bin are left out of that bin's product.
+section 3). The Triton kernel cuts the scores into disjoint bins (e_{t-1}, e_t], so that a tail is the running
+sum of its bins' partial outputs. In torch every edge is a mask and a product: masks made in floating point cost
+a tenth of what sorting neurons into bins does, and no block of tokens leaves a bin's columns out.
 
 A non-finite score (NaN, inf) is in no tail: such a neuron is never dropped at a finite threshold. So one bad
 activation cannot spoil the curve of the others, and a NaN in a tail always means an error of ours.
@@ -19,10 +19,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.kernels import _dispatch
 
 NAME = "tail-norms"
-# A block of tokens small enough that a rare bin leaves columns out, large enough to keep the product busy.
+# Tokens at a time: scores, masked activations and tails stay in the processor's cache, the product is still busy.
 _BLOCK_TOKENS = 256
-# Below this share of columns a gathered product is cheaper than the whole one, the gather included.
-_GATHER_SHARE = 0.7
 
 
 def tail_norms(a: Tensor, w: Tensor, W_d: Tensor, edges: Tensor, *, backend: str = "auto") -> Tensor:
@@ -58,8 +56,10 @@ def tail_norms(a: Tensor, w: Tensor, W_d: Tensor, edges: Tensor, *, backend: str
 
 
 def reference(a: Tensor, w: Tensor, W_d: Tensor, edges: Tensor) -> Tensor:
-    """`tail_norms` in torch: disjoint bins, running sums, a block of tokens at a time."""
-    columns = W_d.to(torch.float32).masked_fill(~w.isfinite(), 0.0).t()
+    """`tail_norms` in torch: one masked product an edge, a block of tokens at a time."""
+    columns = W_d.to(torch.float32).t()
+    if not bool(w.isfinite().all()):
+        columns = columns.masked_fill(~w.isfinite().unsqueeze(1), 0.0)
     norms = torch.empty((a.shape[0], edges.numel()), dtype=torch.float32, device=a.device)
     with _dispatch.full_fp32_matmul():
         for start in range(0, a.shape[0], _BLOCK_TOKENS):
@@ -79,21 +79,12 @@ def triton_impl(a: Tensor, w: Tensor, W_d: Tensor, edges: Tensor) -> Tensor:
 
 def _block(a: Tensor, w: Tensor, columns: Tensor, edges: Tensor, norms: Tensor) -> None:
     """Fill `norms` [tokens, T] for one block of tokens; `columns` is W_d transposed [F, d]."""
-    # Bin t holds edges[t-1] < score <= edges[t]; inf and NaN compare above every (finite) edge.
-    bins = torch.bucketize(a.abs().mul_(w), edges, out_int32=True)
-    part, zero = torch.empty_like(a), a.new_zeros(())
-    tail = torch.zeros((a.shape[0], columns.shape[1]), dtype=torch.float32, device=a.device)
-    for t in range(edges.numel()):
-        torch.where(bins == t, a, zero, out=part)
-        _add_bin(tail, part, columns)
+    scores = a.abs().mul_(w)
+    if not bool(scores.sum().isfinite()):  # 0 times inf would be NaN
+        a = a.masked_fill(~scores.isfinite(), 0.0)
+    part = torch.empty_like(a)
+    tail = torch.empty((a.shape[0], columns.shape[1]), dtype=torch.float32, device=a.device)
+    for t, edge in enumerate(edges.unbind()):
+        torch.le(scores, edge, out=part).mul_(a)  # a mask of ones and zeros, made where it is used
+        torch.mm(part, columns, out=tail)
         torch.linalg.vector_norm(tail, dim=1, out=norms[:, t])
-
-
-def _add_bin(tail: Tensor, part: Tensor, columns: Tensor) -> None:
-    """tail += part @ columns over the columns that hold anything."""
-    taken = part.any(dim=0).nonzero().squeeze(1)
-    if not taken.numel():
-        return
-    if taken.numel() < _GATHER_SHARE * part.shape[1]:
-        part, columns = part.index_select(1, taken), columns.index_select(0, taken)
-    torch.addmm(tail, part, columns, out=tail)

@@ -18,8 +18,8 @@ from sparsity_lab.measure.counts import Counts, Floats, Ints
 from sparsity_lab.measure.search import Slope
 
 # A search stops at a quarter of the rise's standard error: more digits would describe this text only.
-ERROR_SHARE, LEAST_TOLERANCE, MOST_TOLERANCE = 0.25, 0.002, 0.05
-PILOT_TOLERANCE = 0.12  # of the rise; the pilot's own sampling error is larger
+ERROR_SHARE, LEAST_TOLERANCE, MOST_TOLERANCE = 0.25, 0.002, 0.1
+PILOT_TOLERANCE = 0.3  # of the rise: from there the slope leads nearer than the pilot's own sampling error
 OFF_TARGET = 0.1
 RATIO_TOLERANCE, PILOT_RATIO_TOLERANCE, RATIO_OFF_TARGET = 0.0005, 0.01, 0.002
 

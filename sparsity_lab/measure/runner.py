@@ -21,7 +21,7 @@ from sparsity_lab.measure.sparse import sparse_pass
 from sparsity_lab.measure.subject import Subject
 
 PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
-PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 4
+PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
 NOISY_SHARE = 0.25
 NEARBY = 0.7  # evaluations this near in x take part in local fits
@@ -84,7 +84,7 @@ class Runner:
         return find(
             lambda x: self._value(goal, x),
             target=goal.target,
-            start=rough.best.x,
+            start=rough.crossing(goal.target),
             ends=self.knob.ends(),
             tolerance=lambda: goal.tolerance(self._rise_error_nats(self.full[-1])),
             slope=replace(prior, guess=rough.slope),

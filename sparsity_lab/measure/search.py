@@ -59,6 +59,13 @@ class Root:
     reached: bool
     slope: float
 
+    def crossing(self, target: float) -> float:
+        """x where the line of `slope` through the best point meets the target; that point where it cannot say."""
+        if self.best.value <= 0:
+            return self.best.x
+        step = math.log(target / self.best.value) / self.slope
+        return self.best.x + min(max(step, -LARGEST_STEP), LARGEST_STEP)
+
 
 def find(
     evaluate: Callable[[float], float],
@@ -150,13 +157,23 @@ def _next(
         if above.x - below.x < CLOSED:
             return None
         if below.value > 0 and (exact or not _tight(below, above)):
-            wanted = _between(below, above, target=target)
+            wanted = _between(below, above, points, target=target)
         elif not below.x + CLOSED / 5 < wanted < above.x - CLOSED / 5:
             wanted = (below.x + above.x) / 2
     return None if any(math.isclose(wanted, p.x, abs_tol=1e-6) for p in points) else wanted
 
 
-def _between(below: Point, above: Point, *, target: float) -> float:
-    """Where the line through ln(value) at both ends of a bracket meets the target, kept off the ends."""
-    share = math.log(target / below.value) / math.log(above.value / below.value)
-    return below.x + min(max(share, 0.1), 0.9) * (above.x - below.x)
+def _between(below: Point, above: Point, points: list[Point], *, target: float) -> float:
+    """Where the line through ln(value) at both ends of a bracket meets the target, kept off the ends.
+
+    An end that stays while the other one moves again and again lies on another stretch of the curve: its distance
+    is halved each time (the Illinois rule; Dowell and Jarratt 1971).
+    """
+    under, over = math.log(target / below.value), math.log(above.value / target)
+    sides = [point.value < target for point in points]
+    again = next((k for k, side in enumerate(reversed(sides)) if side != sides[-1]), len(sides)) - 1
+    if sides[-1]:
+        over *= 0.5**again
+    else:
+        under *= 0.5**again
+    return below.x + min(max(under / (under + over), 0.1), 0.9) * (above.x - below.x)

@@ -31,8 +31,13 @@ class CountingVisitor(BatchVisitor):
         self.batches: list[NDArray[np.int64]] = []
 
     def count(self, site: FfnSite, keep: Tensor) -> None:
-        """Count the kept neurons [batch, positions, F] of each window at one site, the BOS left out."""
-        self.batch[site.layer] = self.subject.valid(keep).sum(dim=(1, 2))
+        """Count the kept neurons of each window at one site, the BOS left out.
+
+        Args:
+            site: where.
+            keep: [batch, positions, F], bool, or ones and zeros in floating point: many times sooner summed on a CPU.
+        """
+        self.batch[site.layer] = summed(self.subject.valid(keep))
 
     def end(self, rows: NDArray[np.int64]) -> None:
         """Bring this batch's counts to the host in one transfer."""
@@ -64,16 +69,18 @@ class ThresholdVisitor(CountingVisitor):
 
     def __init__(self, subject: Subject, thresholds: Sequence[float]) -> None:
         super().__init__(subject)
-        self.limits = limits(subject.sites, thresholds)
+        self.limits = limits(
+            subject.sites, thresholds, norms=[subject.column_norms(s) for s in subject.sites]
+        )
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
         """Mask one site's activations and count the kept ones."""
         limit = self.limits[site.layer]
         if a.is_cuda:
             return self.visit_fused(site, a)
-        keep = a.abs() > limit
+        keep = a.abs().gt_(limit)
         self.count(site, keep)
-        return a * keep
+        return keep.mul_(a)
 
     def visit_fused(self, site: FfnSite, a: Tensor) -> Tensor:
         """The same mask and counts by one read of the activations."""
@@ -92,12 +99,28 @@ class MaskVisitor(BatchVisitor):
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
         """Mask one site's activations."""
-        return a * (a.abs() > self.limits[site.layer])
+        return a.abs().gt_(self.limits[site.layer]).mul_(a)
 
 
-def limits(sites: Sequence[FfnSite], thresholds: Sequence[float]) -> list[Tensor]:
-    """Thresholds on |a_i| of each site [F], in the model's dtype and on its device."""
+def summed(ones: Tensor) -> Tensor:
+    """How many ones each window of [batch, positions, F] has, int64 [batch]; F below 2^24, so that sums are exact."""
+    if not ones.is_floating_point():
+        return ones.sum(dim=(1, 2))
+    return ones.sum(dim=2, dtype=torch.float32).long().sum(dim=1)
+
+
+def limits(
+    sites: Sequence[FfnSite], thresholds: Sequence[float], *, norms: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """Thresholds on |a_i| of each site [F], in the model's dtype and on its device.
+
+    Args:
+        sites: FFN sites of the model.
+        thresholds: eps of each.
+        norms: w_i of each where they are at hand, float32 [F].
+    """
+    known = norms or [site.column_norms() for site in sites]
     return [
-        narrowed(tau(eps, site.column_norms()), site.down_weight().dtype)
-        for site, eps in zip(sites, thresholds, strict=True)
+        narrowed(tau(eps, norm), site.down_weight().dtype)
+        for site, eps, norm in zip(sites, thresholds, known, strict=True)
     ]

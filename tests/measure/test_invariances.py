@@ -113,6 +113,24 @@ def the_same(results):
             assert np.array_equal(getattr(first, field.name), getattr(other, field.name)), field.name
 
 
+def rounds_by_batch(model, ids, window):
+    """Whether the bare model gives other bits in another batch: some processors' bfloat16 units do so."""
+    rows = cut(ids, window=window).inputs(np.arange(16))
+    with torch.no_grad():
+        whole = model(rows).logits
+        return not all(
+            torch.equal(whole, torch.cat([model(part).logits for part in rows.split(size)])) for size in (1, 4)
+        )
+
+
+def nearly_the_same(results):
+    first, *others = results
+    for other in others:
+        assert np.array_equal(first.seen, other.seen)
+        assert other.active.sum() == pytest.approx(first.active.sum(), rel=2e-3)
+        assert other.loss_nats.sum() == pytest.approx(first.loss_nats.sum(), rel=2e-3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("window", [64, 50, 33])
 @ACTIVATIONS
@@ -135,11 +153,14 @@ def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text):
 def test_trained_models_count_the_same_for_every_batch_size(shared, name):
     source = Source(str(shared / "models" / name))
     text = {"stories260K": "stories260K_selfgen.txt", "relu-2m": "wikitext2.valid.txt"}[name]
-    ids = encode(load_tokenizer(source), read_text(shared / "text" / text, tokens=2000)[:20_000], tokens=2000)
+    ids = encode(load_tokenizer(source), read_text(shared / "text" / text, tokens=2100)[:20_000], tokens=2100)
     for dtype in (torch.float32, torch.bfloat16):
         model = load_model(source, dtype=dtype, device="cpu")
-        for window in (100, 256):
-            the_same(batched(model, ids, window, knob=0.1))
+        for window in (64, 100):
+            if rounds_by_batch(model, ids, window):
+                nearly_the_same(batched(model, ids, window, knob=0.1))
+            else:
+                the_same(batched(model, ids, window, knob=0.1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import noise
-from sparsity_lab.measure.cett_curves import output_norms
+from sparsity_lab.measure.cett_passes import output_norms
 from sparsity_lab.measure.compat.layer_search import LayerThreshold, layer_threshold
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria.cett import KNOB

@@ -26,7 +26,7 @@ class Tally(BatchVisitor):
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Tally one site."""
-        from sparsity_lab.measure.cett_curves import output_norms
+        from sparsity_lab.measure.cett_passes import output_norms
 
         a, y = self.subject.valid(a), self.subject.valid(y)
         zero = (output_norms(site, y) == 0).sum(dim=1) - self.subject.absent(site)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.sparse import ThresholdVisitor
     from sparsity_lab.measure.subject import Subject
 
-KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.12, scale="log", rising=True, slope=1.8)
+KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.1, scale="log", rising=True, slope=2.3)
 
 
 # Edges a few percent apart give a threshold to about 0.2 %, so this much on either side holds the answer.
@@ -37,14 +37,14 @@ class Cett:
 
     def pilot(self, rows: Ints) -> Counts:
         """Curves over all scores, tails seen through a random projection."""
-        from sparsity_lab.measure.cett_curves import pilot_curves
+        from sparsity_lab.measure.cett_passes import pilot_curves
 
         self.rough, dense = pilot_curves(self.subject, rows, seed=self.seed)
         return dense
 
     def calibrate(self, knobs: tuple[float, float]) -> Counts:
         """Exact curves between two knobs, their edges placed by the pilot's."""
-        from sparsity_lab.measure.cett_curves import exact_curves
+        from sparsity_lab.measure.cett_passes import exact_curves
 
         low, high = knobs
         assert self.rough is not None, "pilot comes first"
@@ -59,7 +59,7 @@ class Cett:
 
     def refine(self, knob: float) -> None:
         """Resolve the curves around one knob activation by activation, where they are exact already."""
-        from sparsity_lab.measure.cett_curves import fine_curves
+        from sparsity_lab.measure.cett_fine import fine_curves
 
         if not 0.0 < knob < 1.0 or not self.covers(knob):
             return
