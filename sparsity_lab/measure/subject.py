@@ -37,6 +37,7 @@ class Subject:
         forward_tokens: tokens passed so far, for accounts of cost.
         present: of each routed site, bool [batch, places]: where the batch that passes has a token.
         reached: int64 [windows, layers], valid tokens that came to each site in the last pass.
+        norms: of each site asked for, w_i = ||W_d[:, i]||_2, float32 [F]; the weights do not change meanwhile.
     """
 
     model: Any
@@ -47,6 +48,7 @@ class Subject:
     forward_tokens: int = field(default=0)
     present: dict[int, Tensor] = field(default_factory=dict)
     reached: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    norms: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def sizes(self) -> Ints:
@@ -94,6 +96,12 @@ class Subject:
         counts.loss_nats[rows] = losses
         counts.reached[:] = self.reached
         return counts
+
+    def column_norms(self, site: FfnSite) -> Tensor:
+        """w_i of one site, float32 [F]; computed once."""
+        if site.layer not in self.norms:
+            self.norms[site.layer] = site.column_norms()
+        return self.norms[site.layer]
 
     def valid(self, activations: Tensor) -> Tensor:
         """The valid positions of [batch, positions, F]: all but the BOS."""
