@@ -210,7 +210,7 @@ def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
         (("--address", "auto"), "--address does nothing with --launcher inline"),
         (
             ("--task-memory", 2),
-            "--task-memory does nothing with --launcher inline. Leave it out; inline heeds jobs",
+            "--task-memory does nothing with --launcher inline. Leave it out; inline heeds --jobs",
         ),
         (("--launcher", "ray", "--slurm", "partition=gpu"), "--slurm does nothing with --launcher ray"),
         (("--slurm", "partition"), "Write KEY=VALUE: partition=gpu"),

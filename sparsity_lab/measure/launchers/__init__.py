@@ -53,8 +53,11 @@ def check_options(launcher: str, options: Options) -> None:
     heeded = registry.load("launchers", launcher).OPTIONS
     for one in fields(Options):
         if one.name not in heeded and getattr(options, one.name) != getattr(ALONE, one.name):
-            option = f"--{one.name.removesuffix('_gb').replace('_', '-')}"
             raise SparsityLabError(
-                f"{option} does nothing with --launcher {launcher}",
-                fix=f"Leave it out; {launcher} heeds {', '.join(sorted(heeded))}".replace("_", "-"),
+                f"{_flag(one.name)} does nothing with --launcher {launcher}",
+                fix=f"Leave it out; {launcher} heeds {', '.join(map(_flag, sorted(heeded)))}",
             )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.removesuffix('_gb').replace('_', '-')}"

@@ -21,7 +21,8 @@ from sparsity_lab.measure.tasks import Crew, Group, Outcome, Task, perform_with
 logger = logging.getLogger(__name__)
 
 OPTIONS = ("jobs", "address", "task_cpus", "task_gpus", "task_memory_gb", "retries")
-PASSED_ON = ("HF_", "TRANSFORMERS_", "TOKENIZERS_")  # variables that workers elsewhere must have as well
+# What workers elsewhere must have of our environment; no token is among it, for a cluster shows it to its users.
+PASSED_ON = ("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 PATIENCE_S = 30.0
 
 
@@ -68,7 +69,7 @@ def _join(ray: Any, options: Options) -> None:
 
 def _environment() -> dict[str, Any]:
     """What every worker's environment is to hold."""
-    named = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
+    named = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     return {"env_vars": named} if named else {}
 
 

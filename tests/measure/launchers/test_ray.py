@@ -81,3 +81,12 @@ def test_no_cluster_at_the_address(small, tmp_path):
 def test_the_device_is_that_of_the_workers(gpus, device):
     assert Options(task_gpus=gpus).device() == device
     assert launchers.ALONE.device() == "cpu"
+
+
+def test_workers_get_the_settings_of_the_environment_and_no_token(monkeypatch):
+    from sparsity_lab.measure.launchers.ray import _environment
+
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert _environment()["env_vars"]["HF_HUB_OFFLINE"] == "1"
+    assert "secret" not in str(_environment())
