@@ -18,6 +18,7 @@ from sparsity_lab.measure import architectures, engine
 from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.measurement import Measurement
+from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import Windows
@@ -110,8 +111,16 @@ def measure_subject(
     """Measure a model and text in one setting, or with `compat` by a reproduced algorithm.
 
     Raises:
-        SparsityLabError: as the functions of `engine`.
+        SparsityLabError: as the functions of `engine`, or memory runs out even for one window at a time.
     """
+    return halving(
+        subject, lambda: _measured(subject, setting, criterion=criterion, seed=seed, compat=compat)
+    )
+
+
+def _measured(
+    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None
+) -> Measurement:
     if compat is not None:
         return _reproduced(subject, setting, seed=seed)
     if setting.calibration is not None:

@@ -57,14 +57,9 @@ def findings(source):
             if (module is None and name in RUNS_DATA) or (module, name) in READS_CODE:
                 yield f"{node.lineno}: {module or ''}.{name}"
             for word in node.keywords:
-                told = getattr(word.value, "value", "unknown")
-                if (word.arg, told) not in {
-                    ("trust_remote_code", False),
-                    ("allow_pickle", False),
-                    ("shell", False),
-                }:
-                    if word.arg in ("trust_remote_code", "allow_pickle", "shell"):
-                        yield f"{node.lineno}: {word.arg}"
+                off = isinstance(word.value, ast.Constant) and word.value.value is False
+                if word.arg in ("trust_remote_code", "allow_pickle", "shell") and not off:
+                    yield f"{node.lineno}: {word.arg}"
         elif isinstance(node, ast.Import):
             yield from (
                 f"{node.lineno}: {one.name}"

@@ -1,0 +1,100 @@
+"""Memory that runs out in the middle of a pass: half the batch, and the very same record."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure import shelf
+from sparsity_lab.measure.memory import is_out_of_memory
+from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.spec import MeasureSpec, expand
+
+WINDOW = 64
+APART = ("provenance", "record_sha256")
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """Make each loaded model ask for 2^59 bytes in its last layer where a batch has more than `most` windows."""
+
+    def starve(most, after=0):
+        passes = {"seen": 0, "refused": 0}
+
+        def ask(module, inputs):
+            if inputs[0].shape[1] < WINDOW:  # the short pass that proves the sites
+                return
+            passes["seen"] += 1
+            if inputs[0].shape[0] > most and passes["seen"] > after:
+                passes["refused"] += 1
+                torch.empty(2**59, dtype=torch.uint8)
+
+        real = shelf.load_model
+
+        def load(*arguments, **options):
+            model = real(*arguments, **options)
+            model.model.layers[-1].mlp.register_forward_pre_hook(ask)
+            return model
+
+        monkeypatch.setattr(shelf, "load_model", load)
+        return passes
+
+    return starve
+
+
+def record(trained, text, output, **changes):
+    spec = MeasureSpec(text=text, tokens=1024, window=WINDOW, batch_size=8, device="cpu", **changes)
+    (found,) = measure_checkpoints(spec, expand([str(trained)]), output=output)
+    return {key: value for key, value in found.items() if key not in APART}
+
+
+@pytest.mark.parametrize("rule", [{"knob": 0.1}, {"ppl_increase": 0.05}])
+@pytest.mark.parametrize("after", [0, 3])
+def test_the_record_is_the_same(trained, source_text, tmp_path, scarce, caplog, rule, after):
+    whole = record(trained, source_text, tmp_path / "whole", **rule)
+    passes = scarce(most=2, after=after)
+    with caplog.at_level(logging.WARNING):
+        found = record(trained, source_text, tmp_path / "scarce", **rule)
+    assert passes["refused"] == 2
+    assert [one.message.split(":")[0] for one in caplog.records if "memory" in one.message] == [
+        "batch size 4",
+        "batch size 2",
+    ]
+    assert json.dumps(found) == json.dumps(whole)
+
+
+def test_too_little_for_one_window_is_a_mistake(trained, source_text, tmp_path, scarce):
+    passes = scarce(most=0)
+    with pytest.raises(SparsityLabError, match="with one window of 64 tokens at a time") as caught:
+        record(trained, source_text, tmp_path / "out", knob=0.1)
+    assert "--window" in caught.value.fix
+    assert passes["refused"] == 4
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_errors_are_not_taken_for_it(trained, source_text, tmp_path, monkeypatch):
+    real = shelf.load_model
+
+    def load(*arguments, **options):
+        model = real(*arguments, **options)
+
+        def fail(module, inputs):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+        model.model.layers[-1].mlp.register_forward_pre_hook(fail)
+        return model
+
+    monkeypatch.setattr(shelf, "load_model", load)
+    with pytest.raises(RuntimeError, match="mat1"):
+        record(trained, source_text, tmp_path / "out", knob=0.1)
+
+
+def test_what_counts_as_it():
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(2**59, dtype=torch.uint8)
+    assert is_out_of_memory(refused.value)
+    assert not is_out_of_memory(ValueError("can't allocate memory"))
