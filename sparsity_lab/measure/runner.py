@@ -84,7 +84,7 @@ class Runner:
         return find(
             lambda x: self._value(goal, x),
             target=goal.target,
-            start=rough.crossing(goal.target),
+            start=rough.ahead,
             ends=self.knob.ends(),
             tolerance=lambda: goal.tolerance(self._rise_error_nats(self.full[-1])),
             slope=replace(prior, guess=rough.slope),

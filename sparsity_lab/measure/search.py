@@ -16,6 +16,7 @@ MOST_EVALUATIONS = 8
 LARGEST_STEP = math.log(4.0)
 CLOSED = 1e-3
 TIGHT = 1.6
+WEAK = 0.25  # of the target: a noisy value below it says which way to go, not how far
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,14 @@ class Root:
         best: the one nearest the target.
         reached: whether the value ever came to the target.
         slope: d ln(value) / dx around the target.
+        ahead: the x that would be tried next, nearer the target than any that was.
     """
 
     points: tuple[Point, ...]
     best: Point
     reached: bool
     slope: float
-
-    def crossing(self, target: float) -> float:
-        """x where the line of `slope` through the best point meets the target; that point where it cannot say."""
-        if self.best.value <= 0:
-            return self.best.x
-        step = math.log(target / self.best.value) / self.slope
-        return self.best.x + min(max(step, -LARGEST_STEP), LARGEST_STEP)
+    ahead: float
 
 
 def find(
@@ -104,7 +100,9 @@ def find(
     best = min(points, key=lambda point: abs(point.value - target))
     near = abs(best.value - target) <= tolerance()
     reached = near or any(point.value >= target for point in points)
-    return Root(tuple(points), best, reached, local)
+    local = local_slope(points, target=target, prior=slope)
+    ahead = _next(points, target=target, slope=local, ends=ends, exact=slope.exact)
+    return Root(tuple(points), best, reached, local, best.x if ahead is None else ahead)
 
 
 def _bracket(points: list[Point], target: float) -> tuple[Point | None, Point | None]:
@@ -148,16 +146,20 @@ def _next(
     nearest = min(points, key=lambda p: abs(p.value - target))
     if above is None:  # the furthest along: where nothing is dropped yet the values say nothing of distance
         nearest = below or nearest
+    weak = 0.0 if exact else WEAK * target
     step = LARGEST_STEP
-    if nearest.value > 0:
+    if nearest.value > weak:
         step = math.log(target / nearest.value) / slope
+    elif not exact:  # further each time
+        step = math.log(1 / WEAK) / slope * 2 ** (sum(p.value <= weak for p in points) - 1)
     wanted = nearest.x + min(max(step, -LARGEST_STEP), LARGEST_STEP)
     wanted = min(max(wanted, ends[0]), ends[1])
     if below is not None and above is not None and below.x < above.x:
         if above.x - below.x < CLOSED:
             return None
-        if below.value > 0 and (exact or not _tight(below, above)):
-            wanted = _between(below, above, points, target=target)
+        floor = max(below.value, weak)
+        if floor > 0 and (exact or not _tight(below, above)):
+            wanted = _between(Point(below.x, floor), above, points, target=target)
         elif not below.x + CLOSED / 5 < wanted < above.x - CLOSED / 5:
             wanted = (below.x + above.x) / 2
     return None if any(math.isclose(wanted, p.x, abs_tol=1e-6) for p in points) else wanted
