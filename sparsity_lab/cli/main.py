@@ -14,6 +14,7 @@ import typer
 
 from sparsity_lab import __version__
 from sparsity_lab.cli import (
+    affinity,
     bench,
     bench_train,
     check,
@@ -52,6 +53,7 @@ app.command("measure")(measure.command)
 app.command("neurons")(neurons.command)
 app.command("structure")(structure.command)
 app.command("predict")(predict.command)
+app.command("affinity")(affinity.command)
 app.command("fit")(fit.command)
 app.command("study")(study.command)
 app.command("check")(check.command)
