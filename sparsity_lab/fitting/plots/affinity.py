@@ -23,6 +23,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "model": {"color": COLOURS[1], "marker": MARKERS[1], "label": "whole model, ideal"},
     "decode": {"color": COLOURS[2], "marker": MARKERS[3], "label": "whole model, timed"},
 }
+OWN_FACE: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6, "zorder": 4}
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -37,7 +38,7 @@ def draw_affinity(folder: Path) -> list[Path]:
     with styled():
         written = _conventions(frame, _read(timed) if timed.exists() else None, folder / "affinity")
         if products.exists():
-            written += _products(_read(products), folder / "affinity_products")
+            written += _products(_read(products).query("what != 'calls'"), folder / "affinity_products")
     return written
 
 
@@ -92,7 +93,7 @@ def _decoded(axes: Axes, decode: pd.DataFrame, of: pd.Series) -> None:
 
 def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
     shapes = list(dict.fromkeys(zip(frame["F"], frame["d"], strict=True)))
-    looks = {
+    looks: dict[Any, dict[str, Any]] = {
         shape: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         for i, shape in enumerate(shapes)
     }
@@ -102,7 +103,7 @@ def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
             for what, line in (("planted", "-"), ("model", "")):
                 part = own[own["what"] == what].sort_values("activation_ratio")
                 reach = [part["ratio"] - part["ratio_low"], part["ratio_high"] - part["ratio"]]
-                face = {"markerfacecolor": "white", "markersize": 6, "zorder": 4} if what == "model" else {}
+                face = OWN_FACE if what == "model" else {}
                 axes.errorbar(part["activation_ratio"], part["ratio"], yerr=reach, linestyle=line, capsize=1.5,
                               elinewidth=0.7, **looks[(F, d)], **face)  # fmt: skip
         across = np.array([rows["activation_ratio"].min(), 1.0])

@@ -21,7 +21,8 @@ TRAFFIC = {
     "assumption": "in words",
 }
 PRODUCTS = {
-    "what": "model: activations and weights of the model; planted: random ones of a stated activation ratio",
+    "what": "model: activations and weights of the model; planted: random ones of a stated activation ratio; calls: "
+    "planted 8 x 8, nothing but the cost of calling",
     "F": "neurons",
     "d": "hidden size",
     "activation_ratio": "active neurons over all, of the tokens timed",
@@ -29,6 +30,7 @@ PRODUCTS = {
     "products": "of one timed run",
     "dense_seconds": "of one dense product, median over pairs",
     "sparse_seconds": "of one product by sparse_down, median over pairs",
+    "dense_bytes_per_second": "F d weights over dense_seconds",
     "ratio": "dense over sparse time, pair by pair, median: the measured speed-up of the product",
     "ratio_low": "lower end of its 95 % interval, from order statistics",
     "ratio_high": "upper end",
@@ -72,6 +74,7 @@ READER = {
     "affinity_products": {
         "name": "checkpoint", "text": "text", "what": "weights", "F": "F", "d": "d",
         "activation_ratio": "activation ratio", "dense_seconds": "dense, s", "sparse_seconds": "sparse, s",
+        "dense_bytes_per_second": "dense, bytes/s",
         "ratio": "speed-up", "ratio_low": "from", "ratio_high": "to", "ideal": "ideal",
         "efficiency": "of the ideal",
     },

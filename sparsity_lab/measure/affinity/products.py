@@ -24,6 +24,7 @@ from sparsity_lab.measure.affinity.pairs import paired
 
 WORKING_SET_BYTES = 32 * 2**20  # of planted weights in turn: above the caches of a core
 MOST_COPIES, LEAST_PRODUCTS = 64, 8
+CALLS_SIZE, CALLS_RATIO = 8, 0.5  # a product of nothing but the cost of calling
 SUM_FACTOR = 4.0  # on the bound of summing in float32, as in the kernels' own checks
 
 Row = dict[str, Any]
@@ -120,6 +121,13 @@ def planted_weights(F: int, d: int, *, dtype: torch.dtype, device: str, seed: in
     return Layouts(dense, tuple(neuron_major(W_d) for W_d in dense))
 
 
+def calls_row(*, dtype: torch.dtype, device: str, pairs: int, seed: int) -> Row:
+    """A product so small that its time is that of the calls: what others of about its time tell is overhead."""
+    weights = planted_weights(CALLS_SIZE, CALLS_SIZE, dtype=dtype, device=device, seed=seed)
+    work = planted(weights, ratio=CALLS_RATIO, seed=seed)
+    return timed_row(work, what="calls", pairs=pairs, device=device)
+
+
 def timed_row(work: Work, *, what: str, pairs: int, device: str) -> Row:
     """Check, then time; a row of affinity_products.csv without identity.
 
@@ -136,6 +144,7 @@ def timed_row(work: Work, *, what: str, pairs: int, device: str) -> Row:
         lambda: nullcontext(work.run_dense), lambda: nullcontext(work.run_sparse), pairs=pairs, device=device
     )
     d, F = work.dense[0].shape
+    timed = found.as_row(units=len(work.activations), ideal=1 / ratio)
     return {
         "what": what,
         "F": int(F),
@@ -143,7 +152,8 @@ def timed_row(work: Work, *, what: str, pairs: int, device: str) -> Row:
         "activation_ratio": ratio,
         "weights_bytes": work.weights_bytes,
         "products": len(work.activations),
-        **found.as_row(units=len(work.activations), ideal=1 / ratio),
+        "dense_bytes_per_second": F * d * work.dense[0].element_size() / timed["dense_seconds"],
+        **timed,
     }
 
 

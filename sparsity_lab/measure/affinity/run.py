@@ -37,6 +37,24 @@ Known = tuple[Path, Body]
 READER_TOKENS = (1, 8, 64)
 MEASURED = {"affinity_products": PRODUCTS, "affinity_break_even": BREAK_EVEN, "affinity_decode": DECODE}
 
+INTERVAL = "From, to: 95 % interval of the median over alternating pairs, from order statistics."
+NOTES = {
+    "affinity_products": (
+        INTERVAL,
+        "**model**: the model's own weights and activations under the thresholds; **planted**: random ones.",
+        "**calls**: 8 x 8, nothing but the cost of calling. Products of about its time tell of overhead, not of "
+        "memory.",
+        "Weights that fit into a cache are read from there, and dense bytes/s show it.",
+    ),
+    "affinity_break_even": (INTERVAL, "Of planted activations, interpolated between the ratios tried."),
+    "affinity_decode": (
+        INTERVAL,
+        "Dense: the model as it is. Sparse: scores, thresholds and masks, and `sparse_down` in place of every down "
+        "projection; one token at a time from the KV cache.",
+        "Ideal: output-side bytes at this context; what is not bytes (launches, Python) is in both times.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class AffinitySpec:
@@ -162,10 +180,8 @@ def _write(
     for name, rows in found.items():
         shown = [row for row in rows if row.get("tokens", 1) in READER_TOKENS]
         records.write_text(output / f"{name}.csv", tables.to_csv(rows, columns(documented[name])))
-        text = tables.to_markdown(shown, READER[name])
-        records.write_text(
-            output / f"{name}.md", text + (_assumptions(spec, rows) if name == "affinity" else "")
-        )
+        said = _listed(_assumptions(spec, rows) if name == "affinity" else NOTES[name])
+        records.write_text(output / f"{name}.md", tables.to_markdown(shown, READER[name]) + said)
     records.write_json(
         output / "affinity.json",
         {
@@ -179,15 +195,17 @@ def _write(
     )
 
 
-def _assumptions(spec: AffinitySpec, rows: Sequence[Row]) -> str:
-    """What the numbers suppose, as a Markdown list."""
+def _assumptions(spec: AffinitySpec, rows: Sequence[Row]) -> list[str]:
+    """What the estimates suppose."""
     costs = spec.costs
     shown = dict.fromkeys(row["convention"] for row in rows)
     stated = (
         f"{costs.bytes_per_weight:g} bytes a weight; {costs.context_tokens:,} tokens in the KV cache at "
         f"{costs.bytes_per_kv:g} bytes an entry."
     )
-    lines = [stated, *SHARED_ASSUMPTIONS, *(f"**{name}**: {ASSUMPTIONS[name]}." for name in shown)]
-    return "\nSpeed-ups are ideal: upper bounds under these assumptions.\n\n" + "".join(
-        f"- {x}\n" for x in lines
-    )
+    first = "Speed-ups are ideal: upper bounds under these assumptions."
+    return [first, stated, *SHARED_ASSUMPTIONS, *(f"**{name}**: {ASSUMPTIONS[name]}." for name in shown)]
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return "\n" + "".join(f"- {sentence}\n" for sentence in sentences)

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.kernels import _dispatch, sparse_down
 from sparsity_lab.measure.affinity.decode import Masker, time_decoding
 from sparsity_lab.measure.affinity.products import (
     break_even,
+    calls_row,
     of_model,
     planted,
     planted_weights,
@@ -97,6 +99,7 @@ def time_case(
     with progress.track("timing", 2 + len(_shapes(case, plan))) as advance, torch.no_grad():
         activations = active_tokens(subject, calibration, tokens=plan.tokens, seed=plan.seed)
         products = [timed_row(of_model(activations, weights), what="model", pairs=plan.pairs, device=device)]
+        products.append(calls_row(dtype=dtype, device=device, pairs=plan.pairs, seed=plan.seed))
         advance(1)
         points = []
         for F, d in _shapes(case, plan):
@@ -109,6 +112,7 @@ def time_case(
     where = {
         "device": torch.cuda.get_device_name(weights[0].device) if device.startswith("cuda") else device,
         "dtype": str(dtype).removeprefix("torch."), "dtype_reason": dtype_reason,
+        "sparse_down": _dispatch.resolve(sparse_down.NAME, "auto", weights[0]),
         "threads": torch.get_num_threads(), "clock": "wall clock, launches included",
     }  # fmt: skip
     return Timed(products, points, decode, where)
