@@ -33,6 +33,7 @@ def test_a_cluster_of_our_own_starts_measures_and_stops(small, alone, tmp_path, 
     assert timeless(tmp_path) == timeless(alone)
 
 
+@pytest.mark.slow
 def test_a_worker_and_a_node_die_and_others_join(alone, tmp_path, cluster, driver, holder):
     """Tasks wait until the first node joins; its worker is killed in mid-cell, then the node itself."""
     records = tmp_path / "records"

@@ -16,6 +16,7 @@ submitit = pytest.importorskip("submitit", reason="the extra cluster is not inst
 LOCAL = {"cluster": "local", "timeout_min": "10"}
 
 
+@pytest.mark.slow
 def test_jobs_find_what_one_process_does_and_a_killed_one_is_submitted_again(
     small, alone, tmp_path, timeless, holder
 ):
@@ -36,6 +37,7 @@ def test_jobs_find_what_one_process_does_and_a_killed_one_is_submitted_again(
     assert len(logs) >= 3, "two jobs, and at least one once more"
 
 
+@pytest.mark.slow
 def test_a_driver_that_died_comes_back(alone, tmp_path, driver, holder):
     """Jobs go on without it; the next driver takes what they find."""
     words = ("--launcher", "slurm", "--slurm", "cluster=local", "--slurm", "timeout_min=10")
@@ -51,6 +53,7 @@ def test_a_driver_that_died_comes_back(alone, tmp_path, driver, holder):
     assert not list(tmp_path.glob("records/*claim*"))
 
 
+@pytest.mark.slow
 def test_a_job_that_is_lost_too_often_is_told(small, tmp_path):
     stop = threading.Event()
 
