@@ -24,6 +24,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "decode": {"color": COLOURS[2], "marker": MARKERS[3], "label": "whole model, timed"},
 }
 OWN_FACE: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6, "zorder": 4}
+FEW_TICKS = 12  # below this span
+FINER_STEPS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10)
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -68,13 +70,13 @@ def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -
 
 
 def _shown(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
-    """The conventions of a panel, and of trained predictors the fastest of the middle budget."""
+    """The conventions of a panel, and of trained predictors the one that finds most at the middle budget."""
     found = [(name, row) for name in SHOWN for _, row in rows[rows["convention"] == name].iterrows()]
     predictors = rows[rows["convention"] == "predictor"]
     if len(predictors):
         budgets = sorted(predictors["budget"].unique())
         middle = predictors[predictors["budget"] == budgets[len(budgets) // 2]]
-        row = middle.loc[middle["model_speedup"].idxmax()]
+        row = middle.loc[middle["recall"].idxmax()]
         said = f"predictor, rank {row['rank']:g},\nrecall {100 * row['recall']:.0f} %"
         found.insert(len(found) - 1, (said, row))
     for side in ("output-side", "oracle"):
@@ -129,10 +131,11 @@ def _look(part: str) -> dict[str, Any]:
 
 
 def _log_ticks(axes: Axes, which: str) -> None:
-    """A logarithmic axis with plain numbers at 1, 2 and 5."""
+    """A logarithmic axis with plain numbers."""
     getattr(axes, f"set_{which}scale")("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()
-    axis.set_major_locator(FixedLocator([step for step in STEPS if low <= step <= high]))
+    steps = STEPS if high / low > FEW_TICKS else FINER_STEPS
+    axis.set_major_locator(FixedLocator([step for step in steps if low <= step <= high]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
