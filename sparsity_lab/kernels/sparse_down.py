@@ -68,7 +68,13 @@ def reference(a: Tensor, W_d: Tensor, tau: Tensor | None) -> Tensor:
     taken = active.any(dim=0).nonzero().squeeze(1)
     part = a.where(active, 0.0).index_select(1, taken).to(torch.float32)
     with _dispatch.full_fp32_matmul():
-        return (part @ W_d.index_select(1, taken).to(torch.float32).t()).to(a.dtype)
+        return (part @ _rows(W_d, taken).to(torch.float32)).to(a.dtype)
+
+
+def _rows(W_d: Tensor, taken: Tensor) -> Tensor:
+    """The columns of W_d as rows [active, d]; taken out along the rows where they lie so: the other way copies W_d."""
+    by_neuron = W_d.t()
+    return by_neuron.index_select(0, taken) if by_neuron.is_contiguous() else W_d.index_select(1, taken).t()
 
 
 def triton_impl(a: Tensor, W_d: Tensor, tau: Tensor | None) -> Tensor:
