@@ -165,6 +165,17 @@ def test_shapes_that_rise_and_then_stay_are_linear_then_flat():
     assert any("**linear then flat**" in line for line in findings.width_depth(found, [], ppl_increase=0.01))
 
 
+def test_a_bend_that_a_law_without_a_plateau_explains_better_does_not_end_flat():
+    found = of_curves(bent())
+    rivals = [{"law": "logarithmic", "aicc_gap": 0.0}, {"law": "width-depth", "aicc_gap": 5.0}]
+    entry = {"series": "series", "verdict": "weakly identified", "reason": "", "rivals": {"rivals": rivals}}
+    lines = findings.width_depth(found, [entry], ppl_increase=0.01)
+    assert any("**less steep further on**" in line for line in lines)
+    assert "is not shown" in lines[-1]
+    rivals[1]["aicc_gap"] = 1.0
+    assert findings.width_depth(found, [entry], ppl_increase=0.01)[-1].endswith("Agrees.")
+
+
 def test_few_shapes_say_nothing():
     assert shapes.bottleneck(of_curves(bent()[:4]).shapes_of("series")) is None
     assert "nothing can be said" in findings.width_depth(of_curves(bent()[:4]), [], ppl_increase=0.01)[0]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sparsity_lab.fitting.study import selection
+from sparsity_lab.fitting.study import selection, shapes
 from sparsity_lab.fitting.study.curves import rule_words
 from sparsity_lab.fitting.study.equal_loss import DENSER, SPARSER, TIED, Versus
 from sparsity_lab.fitting.study.outcome import Outcome
@@ -72,7 +72,11 @@ def width_depth(found: Outcome, entries: Entries, *, ppl_increase: float) -> lis
             lines.append(f"- {rule_words(rule, ppl_increase=ppl_increase)}: {_shape(found, own, entry)}")
     if not lines:
         return [f"Fewer than {FEWEST} shapes of one size and activation: nothing can be said."]
-    return [_which_shapes(found.shapes_of(selection.rules(found.curves)[0])), *lines, _paper_on_shapes(found)]
+    return [
+        _which_shapes(found.shapes_of(selection.rules(found.curves)[0])),
+        *lines,
+        _paper_on_shapes(found, entries),
+    ]
 
 
 def _which_shapes(own: Sequence[Shaped]) -> str:
@@ -89,8 +93,8 @@ def _shape(found: Outcome, own: Sequence[Shaped], entry: Mapping[str, Any] | Non
     assert shape is not None
     values = [one.activation_ratio for one in own]
     text = (
-        f"**{shape.finding}** (slope against none p = {number(shape.straight_p, 2)}, bend against a line p = "
-        f"{number(shape.bottleneck_p, 2)}); ratios {number(min(values), 3)} to {number(max(values), 3)}"
+        f"**{shapes.word(shape, entry)}** (slope against none p = {number(shape.straight_p, 2)}, bend against a line "
+        f"p = {number(shape.bottleneck_p, 2)}); ratios {number(min(values), 3)} to {number(max(values), 3)}"
     )
     if math.isfinite(shape.r_star):
         text += f", bottleneck d/L = {interval(shape.r_star, shape.low, shape.high)}"
@@ -101,22 +105,22 @@ def _shape(found: Outcome, own: Sequence[Shaped], entry: Mapping[str, Any] | Non
     return f"{text}. AICc above the best: {gaps}; {plateau}."
 
 
-def _paper_on_shapes(found: Outcome) -> str:
+def _paper_on_shapes(found: Outcome, entries: Entries) -> str:
     said = "The paper: linear up to a bottleneck, then flat."
-    shapes = [
-        shape for rule in selection.rules(found.curves) if (shape := found.bottleneck(rule)) is not None
+    fits = {entry["series"]: entry for entry in entries}
+    words = [
+        shapes.word(shape, fits.get(rule))
+        for rule in selection.rules(found.curves)
+        if (shape := found.bottleneck(rule)) is not None
     ]
-    bent = sum(shape.finding == "linear then flat" for shape in shapes)
-    words = Counter(shape.finding for shape in shapes)
-    counts = ", ".join(f"{word} under {count}" for word, count in words.items())
-    end = (
-        "Agrees."
-        if bent == len(shapes)
-        else "**Disagrees**, or too few shapes to show it."
-        if not bent
-        else "Agrees in part."
-    )
-    return f"{said} Here: {counts} of {len(shapes)} rule(s). {end}"
+    bent, flat = words.count(shapes.BENDS), words.count(shapes.FLAT_IN_THE_END)
+    counts = ", ".join(f"{word} under {count}" for word, count in Counter(words).items())
+    end = "Agrees in part." if bent or flat else "**Disagrees**, or too few shapes to show it."
+    if flat == len(words):
+        end = "Agrees."
+    if bent:
+        end += " A law without a plateau explains the bend better by AICc: that the ratio ends flat is not shown."
+    return f"{said} Here: {counts} of {len(words)} rule(s). {end}"
 
 
 def size(found: Outcome, *, ppl_increase: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
     if found.shapes:
         plots.width_depth(found.shapes, figures / "width_depth", ppl_increase=p)
     losses = {path.name: entries(path)[0] for path in sorted((folder / "loss").glob("*")) if entries(path)}
+    shape_fits = entries(folder / "width-depth")
     sections = [
-        _head(found, settings),
+        _head(found, settings, shape_fits),
         *[_direction(found, kind, p) for kind in selection.activations(found.curves)],
         _rules(found),
         _section(
@@ -65,7 +66,7 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
         ),
         _section(
             "Against the width-depth ratio: linear, then flat?",
-            findings.width_depth(found, entries(folder / "width-depth"), ppl_increase=p),
+            findings.width_depth(found, shape_fits, ppl_increase=p),
             "![Activation ratio against the width-depth ratio](plots/width_depth.png)\n"
             if found.shapes
             else "",
@@ -80,7 +81,7 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
     return path
 
 
-def _head(found: Outcome, settings: Settings) -> str:
+def _head(found: Outcome, settings: Settings, shape_fits: Sequence[Mapping[str, Any]]) -> str:
     first = selection.of(found.curves, rule=selection.rules(found.curves)[0])
     rows = [
         {
@@ -96,7 +97,8 @@ def _head(found: Outcome, settings: Settings) -> str:
         }
         for curve in first
     ]
-    short = sentences.summary(found, ppl_increase=settings.ppl_increase)
+    by_rule = {fit["series"]: fit for fit in shape_fits}
+    short = sentences.summary(found, by_rule, ppl_increase=settings.ppl_increase)
     rules = "; ".join(
         rule_words(rule, ppl_increase=settings.ppl_increase) for rule in selection.rules(found.curves)
     )

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sparsity_lab.fitting.study import selection, trends
+from sparsity_lab.fitting.study import selection, shapes, trends
 from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve, rule_words
 from sparsity_lab.fitting.study.outcome import Outcome
 from sparsity_lab.fitting.study.trends import AGREE, DISAGREE, FALLS, OPEN, RISES, Trend
@@ -191,8 +192,16 @@ def _another_standard(found: Outcome, activation: str) -> str:
     )
 
 
-def summary(found: Outcome, *, ppl_increase: float) -> list[dict[str, object]]:
-    """The paper's findings beside this study's, rule by rule: the rows of a table."""
+def summary(
+    found: Outcome, shape_fits: Mapping[str, Mapping[str, Any]], *, ppl_increase: float
+) -> list[dict[str, object]]:
+    """The paper's findings beside this study's, rule by rule: the rows of a table.
+
+    Args:
+        found: what the comparisons gave.
+        shape_fits: rule -> the fit of the width-depth law, where there is one.
+        ppl_increase: p of PPL-p%.
+    """
     rules = selection.rules(found.curves)
     heads = {rule: rule_words(rule, ppl_increase=ppl_increase) for rule in rules}
     rows: list[dict[str, object]] = []
@@ -208,7 +217,10 @@ def summary(found: Outcome, *, ppl_increase: float) -> list[dict[str, object]]:
         cells = {heads[rule]: _counted(one.verdict for one in pairs if one.rule == rule) for rule in rules}
         rows.append({"question": "ReLU beside SiLU at equal loss", "paper": "sparser", **cells})
     if any(found.bottleneck(rule) for rule in rules):
-        cells = {heads[rule]: shape.finding if (shape := found.bottleneck(rule)) else "" for rule in rules}
+        cells = {
+            heads[rule]: shapes.word(shape, shape_fits.get(rule)) if (shape := found.bottleneck(rule)) else ""
+            for rule in rules
+        }
         rows.append({"question": "width-depth ratio", "paper": "linear then flat", **cells})
     for activation in dict.fromkeys(one.activation for one in found.against_size):
         own = {one.rule: one for one in found.against_size if one.activation == activation}

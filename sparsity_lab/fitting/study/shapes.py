@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,11 @@ def at_common_tokens(curves: Sequence[Curve]) -> list[Shaped]:
     return found
 
 
+FLAT_IN_THE_END, BENDS = "linear then flat", "less steep further on"
+ENDLESS = ("logarithmic", "linear")  # laws without a plateau
+BETTER = 2.0  # of AICc
+
+
 def bottleneck(shapes: Sequence[Shaped]) -> Bottleneck | None:
     """Flat, straight, or linear then flat, by F-tests; None with fewer shapes than can tell."""
     if len(shapes) < FEWEST:
@@ -66,6 +73,20 @@ def bottleneck(shapes: Sequence[Shaped]) -> Bottleneck | None:
     values = np.array([one.activation_ratio for one in shapes])
     errors = np.array([one.activation_ratio_se for one in shapes])
     return families.width_depth(ratios, values, se=errors if np.all(errors > 0) else None)
+
+
+def word(shape: Bottleneck, entry: Mapping[str, Any] | None) -> str:
+    """What the points show: the F-tests' finding, unless a law without a plateau explains the bend better.
+
+    Args:
+        shape: the F-tests.
+        entry: the fit of the width-depth law to the same points with its rivals, where there is one.
+    """
+    if shape.finding != FLAT_IN_THE_END or entry is None:
+        return shape.finding
+    gaps = {row["law"]: float(row["aicc_gap"] or 0.0) for row in entry["rivals"]["rivals"]}
+    endless = min((gap for law, gap in gaps.items() if law in ENDLESS), default=math.inf)
+    return BENDS if endless + BETTER < gaps.get("width-depth", math.inf) else shape.finding
 
 
 def rows(shapes: Sequence[Shaped]) -> list[dict[str, object]]:
