@@ -119,7 +119,8 @@ def rounds_by_batch(model, ids, window):
     with torch.no_grad():
         whole = model(rows).logits
         return not all(
-            torch.equal(whole, torch.cat([model(part).logits for part in rows.split(size)])) for size in (1, 4)
+            torch.equal(whole, torch.cat([model(part).logits for part in rows.split(size)]))
+            for size in (1, 4)
         )
 
 
