@@ -181,7 +181,7 @@ def _transfer(
     texts = named_texts(spec.text, words)
     if dry_run:
         plan = plan_transfer(spec, checkpoints, texts=texts, output=output)
-        _print_plan(plan.prepared, cells=plan.cells, done=plan.done)
+        _print_plan(spec, plan.prepared, cells=plan.cells, done=plan.done)
         return
     measure_transfer(spec, checkpoints, texts=texts, output=output, progress=progress())
     typer.echo((output / "transfer.md").read_text(encoding="utf-8"))
@@ -200,7 +200,7 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> 
     from sparsity_lab.measure.run import plan
 
     found = plan(spec, checkpoints, output=output)
-    _print_plan(found.prepared, cells=len(found.prepared), done=found.done)
+    _print_plan(spec, found.prepared, cells=len(found.prepared), done=found.done)
 
 
 def _last(stabilise: str | None) -> int | None:
@@ -240,7 +240,8 @@ def windows_at_once(text: str) -> int | None:
     return int(text)
 
 
-def _print_plan(prepared: Sequence[Prepared], *, cells: int, done: int) -> None:
+def _print_plan(spec: MeasureSpec, prepared: Sequence[Prepared], *, cells: int, done: int) -> None:
+    from sparsity_lab.measure.memory_estimate import estimates
     from sparsity_lab.tables import to_markdown
 
     rows = [
@@ -252,8 +253,9 @@ def _print_plan(prepared: Sequence[Prepared], *, cells: int, done: int) -> None:
             "windows": one.windows.count,
             "device": one.device,
             "dtype": str(one.dtype).removeprefix("torch."),
+            "peak memory (MiB), estimated": None if memory is None else round(memory.peak / 2**20),
         }
-        for one in prepared
+        for one, memory in zip(prepared, estimates(spec, prepared), strict=True)
     ]
     typer.echo(to_markdown(rows, list(rows[0])))
     typer.echo(f"{cells} cell(s), {done} of them measured already")

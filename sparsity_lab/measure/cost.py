@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -54,6 +55,17 @@ def peak_memory(device: str) -> Iterator[Peak]:
     yield found
     if can_reset:
         found.bytes = _status_bytes("VmHWM") - before
+
+
+def resident_bytes() -> tuple[int, int]:
+    """Memory of this process now and at its most; both the most where only that is known (no Linux)."""
+    try:
+        return _status_bytes("VmRSS"), _status_bytes("VmHWM")
+    except OSError:
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return most, most
 
 
 def _return_free_memory() -> None:

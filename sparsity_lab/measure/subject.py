@@ -80,8 +80,8 @@ class Subject:
                 batch = rows[start : start + self.batch_size]
                 inputs = self.windows.inputs(batch).to(device)
                 visitor.begin(batch)
-                logits = self.model(input_ids=inputs, use_cache=False).logits
-                summed.append(_window_losses(logits, inputs))
+                # No name holds the logits, or those of one batch would wait in memory for those of the next.
+                summed.append(window_losses(self.model(input_ids=inputs, use_cache=False).logits, inputs))
                 visitor.end(batch)
                 self._count_reached(batch)
                 self.forward_tokens += inputs.numel()
@@ -142,8 +142,13 @@ class BatchVisitor(Visitor):
 UNSEEN = BatchVisitor()
 
 
-def _window_losses(logits: Tensor, inputs: Tensor) -> Tensor:
-    """Summed next-token loss of each window in nats, float64 [batch]; one window at a time bounds memory."""
+def window_losses(logits: Tensor, inputs: Tensor) -> Tensor:
+    """Summed next-token loss of each window in nats, float64 [batch]; one window at a time bounds memory.
+
+    Args:
+        logits: [batch, positions, vocabulary].
+        inputs: int64 [batch, positions].
+    """
     return torch.stack(
         [
             functional.cross_entropy(row[:-1].float(), ids[1:].to(row.device), reduction="none")
