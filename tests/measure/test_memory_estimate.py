@@ -78,6 +78,7 @@ def measured(*words):
     return int(re.search(r"VmHWM:\s+(\d+) kB", process(*words))[1]) / 1024
 
 
+@pytest.mark.slow  # what a process takes beside the tensors differs from machine to machine
 @pytest.mark.parametrize(
     "setting",
     [
