@@ -32,6 +32,7 @@ def test_kills_at_random_moments(soak, reference):
     assert soak.kills == 5
 
 
+@pytest.mark.slow
 def test_kills_before_operations_on_files(soak, reference):
     """Two in the midst of the first record's writing, and one among the last, when tables are written."""
     soak.kill_before_operations([9, 11, reference[1].operations - 5])

@@ -154,10 +154,10 @@ def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text):
 def test_trained_models_count_the_same_for_every_batch_size(shared, name):
     source = Source(str(shared / "models" / name))
     text = {"stories260K": "stories260K_selfgen.txt", "relu-2m": "wikitext2.valid.txt"}[name]
-    ids = encode(load_tokenizer(source), read_text(shared / "text" / text, tokens=2100)[:20_000], tokens=2100)
+    ids = encode(load_tokenizer(source), read_text(shared / "text" / text, tokens=1700)[:20_000], tokens=1700)
     for dtype in (torch.float32, torch.bfloat16):
         model = load_model(source, dtype=dtype, device="cpu")
-        for window in (64, 100):
+        for window in (100,):
             if rounds_by_batch(model, ids, window):
                 nearly_the_same(batched(model, ids, window, knob=0.1))
             else:
