@@ -74,7 +74,7 @@ def test_any_csv_by_its_columns(tmp_path):
         ("series,activation_ratio\na,1\n", "no column 'trained_tokens' or 'tokens'"),
         ("tokens,activation_ratio\n1,0.1\n", "no column 'series' or 'model'"),
         (HEADER, "no rows"),
-        ("", "no column"),
+        ("", "is empty"),
     ],
 )
 def test_faulty_tables_are_refused_with_the_place(tmp_path, text, told):
