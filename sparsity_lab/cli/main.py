@@ -32,6 +32,8 @@ from sparsity_lab.cli import (
     study,
     train,
 )
+from sparsity_lab.cli.progress import redraws
+from sparsity_lab.cli.streams import Notes, settle
 from sparsity_lab.errors import SparsityLabError
 
 PROGRAM = "sparsity-lab"
@@ -81,15 +83,16 @@ def options(
     ] = False,
 ) -> None:
     """Empirical sparsity and density laws of language models."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[Notes()])
     logging.getLogger("sparsity_lab").setLevel(logging.ERROR if quiet else logging.INFO)
-    if quiet or not sys.stderr.isatty():
+    if quiet or not redraws():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other libraries' bars, before these are imported
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns normally."""
     words = sys.argv[1:] if arguments is None else arguments
+    settle()
     try:
         sys.exit(_run(words))
     except SparsityLabError as error:

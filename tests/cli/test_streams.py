@@ -1,0 +1,133 @@
+"""Standard streams that are pipes, gone, closed, dumb or a terminal: what is shown, and that no run ends of it."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+BARS = """
+import logging, sys, time
+from sparsity_lab.cli.main import options
+from sparsity_lab.cli.progress import progress
+options(debug=False, quiet=False, version=False)
+show = progress()
+with show.track("outer", 4) as outer:
+    for _ in range(4):
+        with show.track("inner", 50) as inner:
+            for _ in range(50):
+                inner(1)
+                time.sleep(0.002)
+        logging.getLogger("sparsity_lab").info("a note of ours")
+        outer(1)
+print("done", file=sys.stderr)
+"""
+ENVIRONMENT = {**{k: v for k, v in os.environ.items() if k != "JPY_PARENT_PID"}, "OMP_NUM_THREADS": "1"}
+
+
+def started(*words, **streams):
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        check=False,
+        env={**ENVIRONMENT, **streams.pop("env", {})},
+        **streams,
+    )
+
+
+@pytest.fixture
+def measured(trained, source_text, tmp_path):
+    """`measure` in a process of its own, with streams as given."""
+
+    def run(name, **streams):
+        words = ["-m", "sparsity_lab", "measure", trained, "--text", source_text,
+                 "--tokens", 512, "--window", 64, "--knob", 0.1, "--output", tmp_path / name]  # fmt: skip
+        done = started(*words, **streams)
+        return done, (tmp_path / name / "table.csv").read_bytes() if done.returncode == 0 else None
+
+    return run
+
+
+def gone():
+    """The writing end of a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def test_a_pipe_gets_plain_lines_and_readers_that_leave_end_no_run(measured):
+    piped, table = measured("piped", capture_output=True, text=True)
+    assert piped.returncode == 0, piped.stderr
+    assert not re.search(r"[\r\x1b]", piped.stderr + piped.stdout)
+    assert len(piped.stderr.splitlines()) <= 6, piped.stderr
+    left, same = measured("left", stdout=gone(), stderr=gone())
+    assert left.returncode == 0
+    assert same == table
+
+
+@pytest.mark.parametrize(
+    ("streams", "words"),
+    [
+        ({"stdout": gone, "stderr": gone}, ["ls", "laws"]),
+        ({"stderr": gone}, ["ls", "nothing"]),
+        ({"stdout": gone}, ["--help"]),
+    ],
+    ids=["answer", "mistake", "help"],
+)
+def test_exit_codes_are_the_same_without_a_reader(streams, words):
+    read = started("-m", "sparsity_lab", *words, capture_output=True)
+    unread = started("-m", "sparsity_lab", *words, **{name: make() for name, make in streams.items()})
+    assert unread.returncode == read.returncode
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_other_files_number(closed, tmp_path):
+    script = (
+        "import os, sys; from sparsity_lab.cli.streams import settle; settle(); own = open('own', 'w'); "
+        "print('to nobody', file=sys.stderr, flush=True); os.write(2, b'nor this'); own.close(); "
+        "from sparsity_lab.cli.progress import progress; progress(); from sparsity_lab.cli.main import main; "
+        "main(['ls', 'laws'])"
+    )
+    line = f"'{sys.executable}' -c \"{script}\" {closed}"
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path, check=False, env=ENVIRONMENT).returncode == 0
+    assert (tmp_path / "own").read_text() == ""
+
+
+def on_a_terminal(**env):
+    """What a terminal is sent on stderr."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", BARS], stderr=slave, stdout=subprocess.DEVNULL, env={**ENVIRONMENT, **env}
+    )
+    os.close(slave)
+    sent = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        sent += piece
+    os.close(master)
+    assert process.wait() == 0
+    return sent.decode()
+
+
+def test_a_terminal_shows_both_bars_and_keeps_notes_whole():
+    sent = on_a_terminal(TERM="xterm-256color", COLUMNS="100", LINES="30")
+    assert "inner" in sent
+    assert "outer" in sent
+    assert "\x1b[" in sent
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent)
+    notes = [line.strip() for line in re.split(r"[\r\n]+", plain) if "a note" in line]
+    assert notes == ["a note of ours"] * 4
+
+
+@pytest.mark.parametrize(
+    "env", [{"TERM": "dumb"}, {"TERM": "xterm", "JPY_PARENT_PID": "1"}], ids=["dumb", "notebook"]
+)
+def test_what_cannot_redraw_gets_no_bars(env):
+    sent = on_a_terminal(**env)
+    assert sent.replace("\r\n", "\n") == "a note of ours\n" * 4 + "done\n"
