@@ -1,8 +1,8 @@
 """What one measured cell leaves on disk, and how it is written so that no kill can halve it.
 
 A record is one JSON file named by its content key; per-layer curves and per-neuron counts go into a
-`.safetensors` file beside it. Files are written to a temporary name in the same folder, flushed to the
-disk and renamed. Each record carries a hash of itself, so that a damaged one is noticed when read.
+`.safetensors` file beside it. How files are written: `whole_files`. Each record carries a hash of itself, so
+that a damaged one is noticed when read.
 `RECORD_KEYS` documents every key; a test asserts that each record has these and no others.
 """
 
@@ -12,12 +12,14 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.whole_files import probe
+from sparsity_lab.whole_files import write_bytes as write_bytes
+from sparsity_lab.whole_files import write_text as write_text
 
 RECORD_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the checkpoint, as given",
@@ -98,11 +100,7 @@ def prepare_output(folder: Path) -> Path:
         SparsityLabError: it cannot be made or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, probe = tempfile.mkstemp(dir=folder, prefix=".probe-")
-        os.write(handle, b"\0")
-        os.close(handle)
-        os.unlink(probe)
+        probe(folder)
     except OSError as error:
         raise SparsityLabError(
             f"Cannot write to the output directory {folder}",
@@ -123,33 +121,6 @@ def no_empty_folders(folder: Path) -> Iterator[None]:
             for one in made:
                 one.rmdir()
         raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Raises:
-        SparsityLabError: the disk is full or the folder cannot be written.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise SparsityLabError(f"Cannot write {path}", why=error.strerror or str(error)) from error
 
 
 def write_json(path: Path, value: object) -> None:

@@ -19,6 +19,7 @@ BASE = {
     "bundled",
     "cores",
     "workers",
+    "whole_files",
     "__init__",
     "__version__",
 }

@@ -1,0 +1,113 @@
+"""Files that are there whole or not at all, whatever is killed when.
+
+A file is written under a temporary name in its own folder, flushed to the disk and renamed. A process killed in
+between leaves the temporary one behind. Its writer holds a lock on it (`flock`), which ends with the process; so
+whoever next writes into the folder removes those that nobody holds. Where a file system knows no locks they stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from sparsity_lab.errors import SparsityLabError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: nothing is locked there, and nothing removed
+    fcntl = None  # type: ignore[assignment]
+
+SUFFIX = ".partial"
+# `tempfile` puts eight of its own characters before the suffix.
+_TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}" + re.escape(SUFFIX))
+_TRIES = 3
+_cleared: set[Path] = set()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        SparsityLabError: the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent.absolute() not in _cleared:
+            clear_left_behind(path.parent)
+        for _ in range(_TRIES - 1):
+            # Between the making of the temporary file and its locking somebody may have thought it left behind.
+            with contextlib.suppress(FileNotFoundError):
+                return _put(path, data)
+        _put(path, data)
+    except OSError as error:
+        raise SparsityLabError(f"Cannot write {path}", why=error.strerror or str(error)) from error
+
+
+def probe(folder: Path) -> None:
+    """Make a folder, prove that files can be written into it, and clear what killed processes left there.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_left_behind(folder)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".probe-", suffix=SUFFIX)
+    try:
+        _hold(handle)
+        os.write(handle, b"\0")
+    finally:
+        os.close(handle)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def clear_left_behind(folder: Path) -> None:
+    """Remove the temporary files of a folder that no process holds."""
+    _cleared.add(folder.absolute())
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _TEMPORARY.fullmatch(name):
+                _remove_unheld(folder / name)
+
+
+def _put(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-", suffix=SUFFIX)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            _hold(handle)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _hold(handle: int) -> None:
+    """Lock a file until it is closed, where the file system knows locks."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _remove_unheld(path: Path) -> None:
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):  # held, gone meanwhile, or no locks here
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(handle)

@@ -1,0 +1,96 @@
+"""Temporary files: a killed writer's are removed by the next, a living one's are left alone."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sparsity_lab import whole_files
+
+# Stops for good where its file would be flushed to the disk: written, and not yet renamed.
+WRITE = (
+    "import os, sys, time\n"
+    "from pathlib import Path\n"
+    "from sparsity_lab import whole_files\n"
+    "def flush(handle):\n"
+    "    print('there', flush=True)\n"
+    "    time.sleep(600)\n"
+    "os.fsync = flush\n"
+    "whole_files.write_text(Path(sys.argv[1]), 'from the other')\n"
+)
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process that stands in the midst of writing `a.json`."""
+    job = subprocess.Popen(
+        [sys.executable, "-c", WRITE, str(tmp_path / "a.json")], stdout=subprocess.PIPE, text=True
+    )
+    assert job.stdout.readline() == "there\n"
+    yield job
+    job.kill()
+    job.wait()
+    job.stdout.close()
+
+
+@pytest.fixture(autouse=True)
+def _forgetful(monkeypatch):
+    """As a process that has written nothing yet."""
+    monkeypatch.setattr(whole_files, "_cleared", set())
+
+
+def test_a_living_writer_keeps_its_file_and_a_killed_one_does_not(tmp_path, writer):
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".a.json-")
+    assert left.endswith(".partial")
+    whole_files.write_text(tmp_path / "b.json", "b")
+    whole_files.probe(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([left, "b.json"]), "somebody writes it"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    whole_files.probe(tmp_path)
+    assert os.listdir(tmp_path) == ["b.json"]
+
+
+def test_the_first_write_into_a_folder_clears_it(tmp_path, writer):
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert len(os.listdir(tmp_path)) == 1
+    whole_files.write_text(tmp_path / "b.json", "b")
+    assert os.listdir(tmp_path) == ["b.json"]
+
+
+@pytest.mark.parametrize("name", [".my-settings", ".train.bin.partial", "a-abcdefgh.partial", ".gitignore"])
+def test_files_of_others_stay(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    whole_files.probe(tmp_path)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_writer_robbed_of_its_file_writes_again(tmp_path, monkeypatch):
+    """Where locks of other machines are not seen, a living file may be removed: nothing is lost by it."""
+    robbed = []
+
+    def rob(handle, _):
+        if not robbed:
+            robbed.extend(tmp_path.iterdir())
+            robbed[0].unlink()
+
+    monkeypatch.setattr(fcntl, "flock", rob)
+    whole_files.write_text(tmp_path / "a.json", "whole")
+    assert robbed
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "whole"
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        whole_files.write_text(tmp_path / "a.json", "x")
+    assert not os.listdir(tmp_path)
