@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
-if TYPE_CHECKING:
-    from sparsity_lab.measure.neurons.grid import Place
-    from sparsity_lab.measure.neurons.spec import NeuronSpec
-    from sparsity_lab.measure.spec import Checkpoint
-
-Thresholds = Annotated[
-    list[Path],
-    typer.Option(
-        "--thresholds",
-        help="A record of `measure`, for all models; one each, in their order; or the folder that `measure` wrote.",
-    ),
-]
-Texts = Annotated[
-    list[str],
-    typer.Option("--text", metavar="[NAME=]FILE", help="A text, UTF-8, each a domain. May be repeated."),
-]
 Written = Annotated[
     int,
     typer.Option("--written-tokens", min=0, help="Tokens to let the model write after each prompt; 0: none."),
@@ -73,7 +57,10 @@ def command(
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
     if dry_run:
-        _plan(spec, checkpoints, thresholds, output=output)
+        from sparsity_lab.measure.neurons.record import KIND
+        from sparsity_lab.measure.neurons.run import plan_cells
+
+        echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
     from sparsity_lab.fitting.plots.neurons import draw_neurons
     from sparsity_lab.measure.neurons.run import watch_checkpoints
@@ -84,30 +71,3 @@ def command(
     if (output / "decode.md").exists():
         typer.echo((output / "decode.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
-
-
-def plan_table(places: Sequence[Place]) -> str:
-    """What a dry run says of checkpoints, texts and thresholds."""
-    from sparsity_lab.tables import to_markdown
-
-    rows = [
-        {
-            "checkpoint": str(place.prepared.checkpoint.source),
-            "text": place.text,
-            "thresholds of": place.calibration.name,
-            "tokens": place.prepared.windows.tokens,
-            "windows": place.prepared.windows.count,
-            "device": place.prepared.device,
-            "dtype": str(place.prepared.dtype).removeprefix("torch."),
-        }
-        for place in places
-    ]
-    return to_markdown(rows, list(rows[0]))
-
-
-def _plan(spec: NeuronSpec, checkpoints: list[Checkpoint], thresholds: list[Path], *, output: Path) -> None:
-    from sparsity_lab.measure.neurons.run import done, plan_cells
-
-    cells = plan_cells(spec, checkpoints, thresholds=thresholds)
-    typer.echo(plan_table([cell.place for cell in cells]))
-    typer.echo(f"{len(cells)} cell(s), {done(cells, output=output)} of them counted already")

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.neurons import Texts, Thresholds, plan_table
 from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
 if TYPE_CHECKING:
-    from sparsity_lab.measure.predictors.spec import PredictSpec
-    from sparsity_lab.measure.spec import Checkpoint
+    pass
 
 Ranks = Annotated[
     list[int] | None,
@@ -78,7 +77,10 @@ def command(
     spec = PredictSpec(watch, settings)
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
     if dry_run:
-        _plan(spec, checkpoints, thresholds, output=output)
+        from sparsity_lab.measure.predictors.record import KIND
+        from sparsity_lab.measure.predictors.run import plan_cells
+
+        echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
     from sparsity_lab.fitting.plots.predictors import draw_predictors
     from sparsity_lab.measure.predictors.run import predict_checkpoints
@@ -87,11 +89,3 @@ def command(
     draw_predictors(output)
     typer.echo((output / "predictors.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
-
-
-def _plan(spec: PredictSpec, checkpoints: list[Checkpoint], thresholds: list[Path], *, output: Path) -> None:
-    from sparsity_lab.measure.predictors.run import done, plan_cells
-
-    cells = plan_cells(spec, checkpoints, thresholds=thresholds)
-    typer.echo(plan_table([cell.place for cell in cells]))
-    typer.echo(f"{len(cells)} cell(s), {done(cells, output=output)} of them predicted already")

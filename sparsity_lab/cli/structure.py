@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.neurons import Texts, Thresholds, plan_table
 from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
 if TYPE_CHECKING:
-    from sparsity_lab.measure.spec import Checkpoint
-    from sparsity_lab.measure.structure.spec import StructureSpec
+    pass
 
 
 class Basis(str, Enum):
@@ -85,7 +84,10 @@ def command(
     spec = StructureSpec(watch, settings)
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
     if dry_run:
-        _plan(spec, checkpoints, thresholds, output=output)
+        from sparsity_lab.measure.structure.record import KIND
+        from sparsity_lab.measure.structure.run import plan_cells
+
+        echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
     from sparsity_lab.fitting.plots.structure import draw_structure
     from sparsity_lab.measure.structure.run import examine_checkpoints
@@ -96,13 +98,3 @@ def command(
         if (output / f"{name}.md").exists():
             typer.echo((output / f"{name}.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
-
-
-def _plan(
-    spec: StructureSpec, checkpoints: list[Checkpoint], thresholds: list[Path], *, output: Path
-) -> None:
-    from sparsity_lab.measure.structure.run import done, plan_cells
-
-    cells = plan_cells(spec, checkpoints, thresholds=thresholds)
-    typer.echo(plan_table([cell.place for cell in cells]))
-    typer.echo(f"{len(cells)} cell(s), {done(cells, output=output)} of them examined already")

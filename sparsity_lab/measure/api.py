@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sparsity_lab.measure.site_checks import check_sites, not_as_described
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.sparse import MaskVisitor
 from sparsity_lab.measure.subject import BatchVisitor, Subject, auto_batch_size
-from sparsity_lab.measure.text import choose_window, cut
+from sparsity_lab.measure.text import Windows, choose_window, cut
 from sparsity_lab.progress import SILENT, Progress
 
 
@@ -87,10 +88,9 @@ def measure(
         raise SparsityLabError(
             "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
         )
-    subject = _subject(
-        model, ids, window=window, bos_id=bos_id, batch_size=batch_size, architecture_file=architecture_file,
-        progress=progress,
-    )  # fmt: skip
+    _, sites = find_sites(model, architecture_file=architecture_file)
+    windows, batch = _windows(model, ids, window=window, bos_id=bos_id, batch_size=batch_size)
+    subject = Subject(model, sites, windows, batch, progress)
     if knob is not None:
         return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
     if activation_ratio is not None:
@@ -127,31 +127,64 @@ def measure_under(
     Raises:
         SparsityLabError: thresholds of another model, or as in `measure`.
     """
-    calibration = calibration_of(thresholds)
-    _fitting_sites(model, calibration, architecture_file=architecture_file)
-    subject = _subject(
-        model, ids, window=window, bos_id=bos_id, batch_size=batch_size, architecture_file=architecture_file,
-        progress=progress,
+    live = live_under(
+        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
+        architecture_file=architecture_file, progress=progress,
     )  # fmt: skip
-    return engine.at_thresholds(subject, calibration=calibration, seed=seed)
+    return engine.at_thresholds(live.subject, calibration=live.calibration, seed=seed)
 
 
-def _subject(
+@dataclass(frozen=True)
+class Live:
+    """A live model with a text and thresholds that are of its kind.
+
+    Attributes:
+        subject: model and windows, ready to be passed over.
+        calibration: the thresholds.
+        shape: sizes and parameters; see `body.shape_of`.
+    """
+
+    subject: Subject
+    calibration: Calibration
+    shape: dict[str, Any]
+
+
+def live_under(
     model: Any,
     ids: torch.Tensor,
+    thresholds: Applicable,
     *,
-    window: int | None,
-    bos_id: int | None,
-    batch_size: int | None,
-    architecture_file: Path | None,
-    progress: Progress,
-) -> Subject:
-    _, sites = find_sites(model, architecture_file=architecture_file)
+    window: int | None = None,
+    bos_id: int | None = None,
+    batch_size: int | None = None,
+    architecture_file: Path | None = None,
+    progress: Progress = SILENT,
+) -> Live:
+    """A live model with its text, cut into windows, and thresholds proved to be of a model of its shape.
+
+    Args:
+        model, ids, thresholds, window, bos_id, batch_size, architecture_file, progress: as in `measure_under`.
+
+    Raises:
+        SparsityLabError: thresholds of another model, an unknown model, or a text that is too short.
+    """
+    calibration = calibration_of(thresholds)
+    name, sites = find_sites(model, architecture_file=architecture_file)
+    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
+    refuse_other_models(calibration, sites, shape=shape)
+    windows, batch = _windows(model, ids, window=window, bos_id=bos_id, batch_size=batch_size)
+    return Live(Subject(model, sites, windows, batch, progress), calibration, shape)
+
+
+def _windows(
+    model: Any, ids: torch.Tensor, *, window: int | None, bos_id: int | None, batch_size: int | None
+) -> tuple[Windows, int]:
+    """The text's windows, and how many of them to pass at once."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     width = choose_window(window, positions=positions, bos=bos_id is not None)
     device = model.get_input_embeddings().weight.device.type
     windows = cut(ids.flatten().cpu(), window=width, bos_id=bos_id)
-    return Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
+    return windows, batch_size or auto_batch_size(device, window=width)
 
 
 @contextmanager
@@ -171,7 +204,9 @@ def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | 
         SparsityLabError: as many thresholds as the model has layers are needed, for a model of that shape.
     """
     calibration = calibration_of(thresholds)
-    sites = _fitting_sites(model, calibration, architecture_file=architecture_file)
+    name, sites = find_sites(model, architecture_file=architecture_file)
+    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
+    refuse_other_models(calibration, sites, shape=shape)
     with tapped(sites, _mask(sites, calibration)):
         yield model
 
@@ -191,13 +226,6 @@ def calibration_of(thresholds: Applicable) -> Calibration:
     if isinstance(thresholds, Mapping):
         return of_record(thresholds, name=f"The record of {thresholds.get('model')}")
     return Calibration(criterion="cett", thresholds=checked(thresholds))
-
-
-def _fitting_sites(model: Any, calibration: Calibration, *, architecture_file: Path | None) -> list[FfnSite]:
-    name, sites = find_sites(model, architecture_file=architecture_file)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
-    return sites
 
 
 def _mask(sites: Sequence[FfnSite], calibration: Calibration) -> BatchVisitor:

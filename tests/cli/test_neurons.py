@@ -104,7 +104,7 @@ def test_records_have_the_documented_keys_and_arrays(watched):
     paths = sorted((watched / "neuron_records").glob("*.json"))
     assert len(paths) == 4
     for path in paths:
-        found = record.read(path)
+        found = record.KIND.read(path)
         assert list(found.body) == list(record.NEURON_KEYS)
         assert set(found.arrays) == set(record.ARRAYS)
         fired, active = found.arrays["fired"], found.arrays["token_active"]
@@ -128,7 +128,7 @@ def test_what_was_counted_is_not_counted_again(
     texts = ("--text", f"source={source_text}", "--text", other_text)
     words = (checkpoints, "--limit", 2, "--thresholds", measured, *texts, *QUICK, "--output", output)
     assert run(*words, "--dry-run") == 0
-    assert "4 cell(s), 2 of them counted already" in capfd.readouterr().out
+    assert "4 cell(s), 2 of them done already" in capfd.readouterr().out
     spec = NeuronSpec(texts_of([f"source={source_text}", str(other_text)]), tokens=1024, window=64, batch_size=3,
                       written_tokens=4, prompts=8)  # fmt: skip
     watch_checkpoints(spec, expand([str(checkpoints)])[:2], thresholds=[measured], output=output)

@@ -107,7 +107,7 @@ def test_what_was_examined_is_not_examined_again(examined, checkpoints, measured
     )
     words = (checkpoints, "--limit", 3, "--thresholds", measured, *texts, *FEW, "--output", output)
     assert run("structure", *words, "--dry-run") == 0
-    assert "6 cell(s), 5 of them examined already" in capfd.readouterr().out
+    assert "6 cell(s), 5 of them done already" in capfd.readouterr().out
     times = {path: path.stat().st_mtime_ns for path in (output / "structure_records").glob("*.json")}
     named = [word for word in texts if word != "--text"]
     watch = NeuronSpec(
@@ -141,7 +141,7 @@ def test_predict_writes_tables_and_figures_and_resumes(checkpoints, measured, te
     before = (output / "predictors.csv").read_bytes()
     capfd.readouterr()
     assert run("predict", *words, "--dry-run") == 0
-    assert "2 cell(s), 2 of them predicted already" in capfd.readouterr().out
+    assert "2 cell(s), 2 of them done already" in capfd.readouterr().out
     assert run("predict", *words) == 0
     assert (output / "predictors.csv").read_bytes() == before
 

@@ -9,8 +9,16 @@ import torch
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import shelf
 from sparsity_lab.measure.memory import is_out_of_memory
+from sparsity_lab.measure.neurons.run import watch_checkpoints
+from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+from sparsity_lab.measure.predictors.run import predict_checkpoints
+from sparsity_lab.measure.predictors.spec import PredictSpec
+from sparsity_lab.measure.predictors.spec import Settings as PredictSettings
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
+from sparsity_lab.measure.structure.run import examine_checkpoints
+from sparsity_lab.measure.structure.spec import Settings as StructureSettings
+from sparsity_lab.measure.structure.spec import StructureSpec
 
 WINDOW = 64
 APART = ("provenance", "record_sha256")
@@ -62,6 +70,34 @@ def test_the_record_is_the_same(trained, source_text, tmp_path, scarce, caplog, 
         "batch size 4",
         "batch size 2",
     ]
+    assert json.dumps(found) == json.dumps(whole)
+
+
+def watched(command, trained, text, thresholds, output):
+    """The record of a command that watches neurons, but for stamps; the hash of its arrays is in it."""
+    watch = NeuronSpec(
+        texts_of([f"own={text}"]), tokens=1024, window=WINDOW, batch_size=8, device="cpu", written_tokens=0
+    )
+    spec, run = {
+        "neurons": (watch, watch_checkpoints),
+        "structure": (
+            StructureSpec(watch, StructureSettings(clusters=4, draws=9, permutations=9)),
+            examine_checkpoints,
+        ),
+        "predict": (PredictSpec(watch, PredictSettings(ranks=(4,), epochs=1)), predict_checkpoints),
+    }[command]
+    (found,) = run(spec, expand([str(trained)]), thresholds=[thresholds], output=output)
+    return {key: value for key, value in found.body.items() if key not in APART}
+
+
+@pytest.mark.parametrize("command", ["neurons", "structure", "predict"])
+def test_commands_that_watch_go_on_too(trained, source_text, tmp_path, scarce, command):
+    record(trained, source_text, tmp_path / "measured", knob=0.2)
+    (thresholds,) = (tmp_path / "measured" / "records").glob("*.json")
+    whole = watched(command, trained, source_text, thresholds, tmp_path / "whole")
+    passes = scarce(most=2)
+    found = watched(command, trained, source_text, thresholds, tmp_path / "scarce")
+    assert passes["refused"] == 2
     assert json.dumps(found) == json.dumps(whole)
 
 

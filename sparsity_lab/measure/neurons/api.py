@@ -10,16 +10,14 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import Applicable, calibration_of, find_sites
-from sparsity_lab.measure.body import shape_of
-from sparsity_lab.measure.calibration import Calibration, refuse_other_models
+from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.neurons.decoding import DecodeCounts, DecodePlan, compare_decoding
 from sparsity_lab.measure.neurons.estimates import Estimator
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.subject import Subject, auto_batch_size
-from sparsity_lab.measure.text import choose_window, cut
+from sparsity_lab.measure.subject import Subject
 from sparsity_lab.progress import SILENT, Progress
 
 
@@ -68,18 +66,12 @@ def watch_neurons(
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
-    calibration = calibration_of(thresholds)
-    config = model.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
-    width = choose_window(window, positions=positions, bos=bos_id is not None)
-    windows = cut(ids, window=width, bos_id=bos_id)
-    name, sites = find_sites(model, architecture_file=architecture_file)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
-    device = model.get_input_embeddings().weight.device.type
-    batch = batch_size or auto_batch_size(device, window=width)
-    subject = Subject(model, sites, windows, batch, progress)
-    return report_of(subject, calibration, decode=decode, params_total=shape["params_total"], seed=seed)
+    live = live_under(
+        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
+        architecture_file=architecture_file, progress=progress,
+    )  # fmt: skip
+    total = live.shape["params_total"]
+    return report_of(live.subject, live.calibration, decode=decode, params_total=total, seed=seed)
 
 
 def report_of(

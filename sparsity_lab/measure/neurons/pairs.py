@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab.measure.counts import Floats, Ints
-from sparsity_lab.measure.neurons.record import NeuronRecord
+from sparsity_lab.measure.neurons.sealed import Sealed
 
 LEAST_COUNT, LEAST_IDS = 10, 10
 DRAWS = 200
 
 
-def pair_rows(found: Sequence[NeuronRecord], *, seed: int) -> list[dict[str, Any]]:
+def pair_rows(found: Sequence[Sealed], *, seed: int) -> list[dict[str, Any]]:
     """One row for each text and each two models that read the same token ids by one tokenizer.
 
     Args:
@@ -34,7 +34,7 @@ def pair_rows(found: Sequence[NeuronRecord], *, seed: int) -> list[dict[str, Any
     return rows
 
 
-def _row(one: NeuronRecord, other: NeuronRecord, *, seed: int) -> dict[str, Any]:
+def _row(one: Sealed, other: Sealed, *, seed: int) -> dict[str, Any]:
     often = one.arrays["token_count"] >= LEAST_COUNT  # of one text, so the same in both
     x, y = one.arrays["token_ratio"][often], other.arrays["token_ratio"][often]
     row = {"model": one.body["name"], "other": other.body["name"], "text": one.body["text"],

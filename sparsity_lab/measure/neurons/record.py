@@ -6,12 +6,6 @@ counts by neuron, by token id and by position. `NEURON_KEYS` documents every key
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-
 from sparsity_lab.measure.counts import Floats
 from sparsity_lab.measure.neurons.counts import by_layer
 from sparsity_lab.measure.neurons.sealed import Kind, Sealed
@@ -68,33 +62,10 @@ ARRAYS: dict[str, str] = {
     "position_ratio_se": "float64 [window], its standard error over windows",
 }
 
-KIND = Kind("neurons", mark="layer_rows", keys=NEURON_KEYS, arrays=ARRAYS)
+KIND = Kind("neurons", folder="neuron_records", mark="layer_rows", keys=NEURON_KEYS, arrays=ARRAYS)
 
 
-class NeuronRecord(Sealed):
-    """One record with its arrays; keys as in `NEURON_KEYS` and `ARRAYS`."""
-
-    def frequencies(self) -> list[Floats]:
-        """Share of tokens each neuron fires on, float64 [F] of each layer."""
-        found: Floats = self.arrays["fired"] / self.body["tokens"]
-        return by_layer(found, self.arrays["sizes"])
-
-
-def write(folder: Path, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> NeuronRecord:
-    """Write one record and read it back; errors as `Kind.write`."""
-    return _own(KIND.write(folder, body, arrays))
-
-
-def read(path: Path) -> NeuronRecord:
-    """One record and its arrays; errors as `Kind.read`."""
-    return _own(KIND.read(path))
-
-
-def find(folder: Path, key: str) -> NeuronRecord | None:
-    """The record of a content key, or None where it is not there; a damaged one is set aside."""
-    found = KIND.find(folder, key)
-    return None if found is None else _own(found)
-
-
-def _own(found: Sealed) -> NeuronRecord:
-    return NeuronRecord(found.body, found.arrays)
+def frequencies(one: Sealed) -> list[Floats]:
+    """Share of tokens each neuron of a record fires on, float64 [F] of each layer."""
+    found: Floats = one.arrays["fired"] / one.body["tokens"]
+    return by_layer(found, one.arrays["sizes"])

@@ -12,23 +12,25 @@ import numpy as np
 
 from sparsity_lab import records
 from sparsity_lab.measure.loading import Source, load_tokenizer
-from sparsity_lab.measure.neurons import record, tables
-from sparsity_lab.measure.neurons.api import NeuronReport, refuse_mixtures, report_of
+from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.neurons import tables
+from sparsity_lab.measure.neurons.api import NeuronReport, report_of
+from sparsity_lab.measure.neurons.cellwise import Made, Work, summary
 from sparsity_lab.measure.neurons.decoding import DecodePlan, auto_plan
 from sparsity_lab.measure.neurons.estimates import position_ratios, token_ratios
 from sparsity_lab.measure.neurons.grid import Place, load, places
-from sparsity_lab.measure.neurons.record import NeuronRecord
+from sparsity_lab.measure.neurons.record import KIND
 from sparsity_lab.measure.neurons.rows import (
     chunk_rows,
     decode_rows,
     layer_rows,
     parameter_rows,
 )
+from sparsity_lab.measure.neurons.sealed import Sealed
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ def watch_checkpoints(
     thresholds: Sequence[Path],
     output: Path,
     progress: Progress = SILENT,
-) -> list[NeuronRecord]:
+) -> list[Sealed]:
     """Watch every checkpoint on every text; cells with a record are not run again.
 
     Args:
@@ -74,18 +76,17 @@ def watch_checkpoints(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
     """
-    folder = output / "neuron_records"
-    with records.no_empty_folders(folder):
-        records.prepare_output(records.prepare_output(output) / "neuron_records")
-        shelf = Shelf(spec.architecture_file)
-        cells = plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-        found = []
-        with progress.track("neurons", len(cells)) as advance:
-            for cell in cells:
-                found.append(_record(spec, cell, folder=folder, shelf=shelf, progress=progress))
-                advance(1)
+
+    def cells(shelf: Shelf) -> list[Cell]:
+        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+
+    def made(cell: Cell, shelf: Shelf) -> Made:
+        return _made(spec, cell, shelf=shelf, progress=progress)
+
+    found = Work(KIND, cells, made).run(output, watch=spec, progress=progress)
     tables.write_tables(output, found, seed=spec.seed)
-    records.write_json(output / "neurons.json", _summary(spec, found))
+    keys = ("activation_ratio", "activation_ratio_se", "loss_sparse_nats")
+    records.write_json(output / "neurons.json", summary(spec, found, keys=keys))
     return found
 
 
@@ -106,11 +107,6 @@ def plan_cells(
     return [_cell(spec, place) for place in found]
 
 
-def done(cells: Sequence[Cell], *, output: Path) -> int:
-    """How many of the cells have records."""
-    return sum(record.find(output / "neuron_records", cell.key) is not None for cell in cells)
-
-
 def _cell(spec: NeuronSpec, place: Place) -> Cell:
     window = place.prepared.windows.window
     plan = None
@@ -121,32 +117,22 @@ def _cell(spec: NeuronSpec, place: Place) -> Cell:
     return Cell(place, plan, records.content_key(key))
 
 
-def _record(spec: NeuronSpec, cell: Cell, *, folder: Path, shelf: Shelf, progress: Progress) -> NeuronRecord:
-    """The record of a cell: read where it exists, counted and written where not."""
-    source = cell.place.prepared.checkpoint.source
-    found = record.find(folder, cell.key)
-    if found is not None:
-        logger.info("%s on %s: counted before", source, cell.place.text)
-        return NeuronRecord({**found.body, **cell.place.named()}, found.arrays)
-    shape, report = _counted(spec, cell, shelf=shelf, progress=progress)
-    arrays = arrays_of(report)
-    words = _texts(source, arrays["token_ids"])
-    body = {**cell.place.described(), **_body(report, cell, seed=spec.seed), **shape, "token_text": words}
-    return record.write(folder, body, arrays)
-
-
-def _counted(
-    spec: NeuronSpec, cell: Cell, *, shelf: Shelf, progress: Progress
-) -> tuple[dict[str, Any], NeuronReport]:
-    """The model's shape, and what its neurons do on the text."""
+def _made(spec: NeuronSpec, cell: Cell, *, shelf: Shelf, progress: Progress) -> Made:
+    """What the neurons do on the text, the model's shape with it."""
     place = cell.place
     if place.prepared.windows.tokens < FEW_TOKENS:
         tokens = place.prepared.windows.tokens
         logger.info("%s: on %d tokens a neuron that fires rarely may look dead", place.text, tokens)
-    loaded, shape, subject = load(spec, place, shelf=shelf, progress=progress)
-    refuse_mixtures(loaded.sites)
+    _, shape, subject = load(spec, place, shelf=shelf, progress=progress)
     total = shape["params_total"]
-    return shape, report_of(subject, place.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
+
+    def counted() -> NeuronReport:
+        return report_of(subject, place.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
+
+    report = halving(subject, counted)
+    arrays = arrays_of(report)
+    words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
+    return {**_body(report, cell, seed=spec.seed), **shape, "token_text": words}, arrays
 
 
 def _body(report: NeuronReport, cell: Cell, *, seed: int) -> dict[str, Any]:
@@ -162,8 +148,6 @@ def _body(report: NeuronReport, cell: Cell, *, seed: int) -> dict[str, Any]:
         "chunk_rows": chunk_rows(report),
         "parameter_rows": parameter_rows(report),
         "decode_rows": decode_rows(report, seed=seed),
-        "seed": seed,
-        "content_key": cell.key,
     }
 
 
@@ -199,15 +183,3 @@ def _texts(source: Source, ids: np.ndarray) -> list[str]:
             text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
         )
     return found
-
-
-def _summary(spec: NeuronSpec, found: Sequence[NeuronRecord]) -> dict[str, Any]:
-    """What was watched, for the folder's report."""
-    keys = ("name", "model", "revision", "text", "criterion", "knob", "ppl_increase_target", "tokens", "window",
-            "activation_ratio", "activation_ratio_se", "loss_sparse_nats", "content_key")  # fmt: skip
-    rows = [{key: one.body[key] for key in keys} for one in found]
-    return {
-        "rows": rows,
-        "texts": {text.name: str(text.path) for text in spec.texts},
-        "provenance": provenance(seed=spec.seed),
-    }

@@ -29,12 +29,14 @@ class Kind:
 
     Attributes:
         command: its name.
+        folder: where they lie in an output.
         mark: a key that no other command's records have.
         keys: every key of a record and what it means.
         arrays: every array and what it means.
     """
 
     command: str
+    folder: str
     mark: str
     keys: Mapping[str, str]
     arrays: Mapping[str, str]

@@ -31,14 +31,15 @@ from sparsity_lab.measure.neurons.columns import (
 )
 from sparsity_lab.measure.neurons.estimates import histogram
 from sparsity_lab.measure.neurons.pairs import pair_rows
-from sparsity_lab.measure.neurons.record import NeuronRecord
+from sparsity_lab.measure.neurons.record import frequencies
 from sparsity_lab.measure.neurons.rows import ALL
+from sparsity_lab.measure.neurons.sealed import Sealed
 
 DECADES, PER_DECADE = 5, 8
 EDGES = (0.0, *(float(edge) for edge in 10 ** (np.arange(-DECADES * PER_DECADE, 1) / PER_DECADE)))
 
 
-def write_tables(output: Path, found: Sequence[NeuronRecord], *, seed: int) -> None:
+def write_tables(output: Path, found: Sequence[Sealed], *, seed: int) -> None:
     """Write every table of a run.
 
     Args:
@@ -69,7 +70,7 @@ def write_tables(output: Path, found: Sequence[NeuronRecord], *, seed: int) -> N
         tables.write_table(output / "token_pairs", pairs, PAIR_COLUMNS)
 
 
-def token_rows(one: NeuronRecord) -> Iterator[dict[str, Any]]:
+def token_rows(one: Sealed) -> Iterator[dict[str, Any]]:
     """One row for each token id that occurs, the most frequent first."""
     arrays, words = one.arrays, one.body["token_text"]
     for index in np.argsort(-arrays["token_count"], kind="stable"):
@@ -84,7 +85,7 @@ def token_rows(one: NeuronRecord) -> Iterator[dict[str, Any]]:
         }
 
 
-def position_rows(one: NeuronRecord) -> Iterator[dict[str, Any]]:
+def position_rows(one: Sealed) -> Iterator[dict[str, Any]]:
     """One row for each position of the window."""
     values = zip(one.arrays["position_ratio"], one.arrays["position_ratio_se"], strict=True)
     for position, (ratio, error) in enumerate(values):
@@ -92,9 +93,9 @@ def position_rows(one: NeuronRecord) -> Iterator[dict[str, Any]]:
                "activation_ratio": float(ratio), "activation_ratio_se": float(error)}  # fmt: skip
 
 
-def frequency_rows(one: NeuronRecord) -> Iterator[dict[str, Any]]:
+def frequency_rows(one: Sealed) -> Iterator[dict[str, Any]]:
     """How many neurons fire how often: those that never do, then log-spaced bins (low, high]; empty bins left out."""
-    by_layer = one.frequencies()
+    by_layer = frequencies(one)
     for layer, values in ((ALL, np.concatenate(by_layer)), *enumerate(by_layer)):
         counted = histogram(values, EDGES)
         for index in np.flatnonzero(counted):
@@ -102,5 +103,5 @@ def frequency_rows(one: NeuronRecord) -> Iterator[dict[str, Any]]:
                    "neurons": int(counted[index]), "share": float(counted[index] / len(values))}  # fmt: skip
 
 
-def _identity(one: NeuronRecord) -> dict[str, Any]:
+def _identity(one: Sealed) -> dict[str, Any]:
     return {key: one.body[key] for key in IDENTITY}

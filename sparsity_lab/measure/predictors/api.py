@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from sparsity_lab.measure import noise
-from sparsity_lab.measure.api import Applicable, calibration_of, find_sites
-from sparsity_lab.measure.body import shape_of
-from sparsity_lab.measure.calibration import Calibration, refuse_other_models
+from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Ints
 from sparsity_lab.measure.neurons.api import refuse_mixtures
 from sparsity_lab.measure.neurons.parameters import Widths
@@ -20,8 +19,7 @@ from sparsity_lab.measure.predictors.gather import gathered
 from sparsity_lab.measure.predictors.judge import JudgeCounts, JudgeVisitor, Trained, learned
 from sparsity_lab.measure.predictors.lowrank import train
 from sparsity_lab.measure.predictors.spec import Settings
-from sparsity_lab.measure.subject import Subject, auto_batch_size
-from sparsity_lab.measure.text import choose_window, cut
+from sparsity_lab.measure.subject import Subject
 from sparsity_lab.progress import SILENT, Progress
 
 
@@ -76,17 +74,12 @@ def predict_active(
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
-    calibration = calibration_of(thresholds)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    width = choose_window(window, positions=positions, bos=bos_id is not None)
-    windows = cut(ids, window=width, bos_id=bos_id)
-    name, sites = find_sites(model, architecture_file=architecture_file)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
-    device = model.get_input_embeddings().weight.device.type
-    subject = Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
-    total = shape["params_total"]
-    return report_of(subject, calibration, settings=settings or Settings(), params_total=total, seed=seed)
+    live = live_under(
+        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
+        architecture_file=architecture_file, progress=progress,
+    )  # fmt: skip
+    total, asked = live.shape["params_total"], settings or Settings()
+    return report_of(live.subject, live.calibration, settings=asked, params_total=total, seed=seed)
 
 
 def report_of(

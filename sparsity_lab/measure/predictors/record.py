@@ -56,7 +56,7 @@ ARRAYS: dict[str, str] = {
     "kept": "int64 [groups, layers], active on both",
     "named": "int64 [layers, budgets], neurons named",
 }
-KIND = Kind("predict", mark="predictor_rows", keys=KEYS, arrays=ARRAYS)
+KIND = Kind("predict", folder="predictor_records", mark="predictor_rows", keys=KEYS, arrays=ARRAYS)
 
 
 def arrays_of(report: PredictReport) -> dict[str, np.ndarray]:

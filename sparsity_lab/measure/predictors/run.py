@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab import records, tables
+from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.neurons.cellwise import Made, Work, summary
 from sparsity_lab.measure.neurons.grid import Place, load, places
 from sparsity_lab.measure.neurons.rows import ALL
 from sparsity_lab.measure.neurons.sealed import Sealed
 from sparsity_lab.measure.predictors import record
-from sparsity_lab.measure.predictors.api import report_of
+from sparsity_lab.measure.predictors.api import PredictReport, report_of
 from sparsity_lab.measure.predictors.record import KIND
 from sparsity_lab.measure.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.predictors.spec import PredictSpec
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.provenance import provenance
-
-logger = logging.getLogger(__name__)
 
 ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
-FOLDER = "predictor_records"
 
 
 @dataclass(frozen=True)
@@ -59,18 +56,17 @@ def predict_checkpoints(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
     """
-    folder = output / FOLDER
-    with records.no_empty_folders(folder):
-        records.prepare_output(records.prepare_output(output) / FOLDER)
-        shelf = Shelf(spec.watch.architecture_file)
-        cells = plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-        found = []
-        with progress.track("predictors", len(cells)) as advance:
-            for cell in cells:
-                found.append(_record(spec, cell, folder=folder, shelf=shelf, progress=progress))
-                advance(1)
+
+    def cells(shelf: Shelf) -> list[Cell]:
+        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+
+    def made(cell: Cell, shelf: Shelf) -> Made:
+        return _made(spec, cell, shelf=shelf, progress=progress)
+
+    found = Work(KIND, cells, made).run(output, watch=spec.watch, progress=progress)
     _write_tables(output, found)
-    records.write_json(output / "predictors.json", _summary(spec, found))
+    told = summary(spec.watch, found, keys=("training_tokens",), settings=asdict(spec.settings))
+    records.write_json(output / "predictors.json", told)
     return found
 
 
@@ -96,36 +92,26 @@ def plan_cells(
     return [Cell(place, records.content_key(key)) for place, key in zip(found, keys, strict=True)]
 
 
-def done(cells: Sequence[Cell], *, output: Path) -> int:
-    """How many of the cells have records."""
-    return sum(KIND.find(output / FOLDER, cell.key) is not None for cell in cells)
+def _made(spec: PredictSpec, cell: Cell, *, shelf: Shelf, progress: Progress) -> Made:
+    _, shape, subject = load(spec.watch, cell.place, shelf=shelf, progress=progress)
 
+    def judged() -> PredictReport:
+        return report_of(
+            subject,
+            cell.place.calibration,
+            settings=spec.settings,
+            params_total=shape["params_total"],
+            seed=spec.watch.seed,
+        )
 
-def _record(spec: PredictSpec, cell: Cell, *, folder: Path, shelf: Shelf, progress: Progress) -> Sealed:
-    """The record of a cell: read where it exists, trained, judged and written where not."""
-    place = cell.place
-    found = KIND.find(folder, cell.key)
-    if found is not None:
-        logger.info("%s on %s: predicted before", place.prepared.checkpoint.source, place.text)
-        return Sealed({**found.body, **place.named()}, found.arrays)
-    _, shape, subject = load(spec.watch, place, shelf=shelf, progress=progress)
-    report = report_of(
-        subject,
-        place.calibration,
-        settings=spec.settings,
-        params_total=shape["params_total"],
-        seed=spec.watch.seed,
-    )
+    report = halving(subject, judged)
     body = {
-        **place.described(),
         "settings": asdict(spec.settings),
         "training_tokens": report.training_tokens,
         "predictor_rows": predictor_rows(report),
         "training_rows": training_rows(report),
-        "seed": spec.watch.seed,
-        "content_key": cell.key,
     }
-    return KIND.write(folder, body, record.arrays_of(report))
+    return body, record.arrays_of(report)
 
 
 def _write_tables(output: Path, found: Sequence[Sealed]) -> None:
@@ -140,15 +126,3 @@ def _write_tables(output: Path, found: Sequence[Sealed]) -> None:
     records.write_text(output / "predictors.md", tables.to_markdown(whole, record.READER))
     names = (*record.IDENTITY, *record.TRAINING)
     records.write_text(output / "training.csv", tables.to_csv(rows_of("training_rows"), names))
-
-
-def _summary(spec: PredictSpec, found: Sequence[Sealed]) -> dict[str, Any]:
-    """What was done, for the folder's report."""
-    keys = ("name", "model", "revision", "text", "criterion", "knob", "ppl_increase_target", "tokens", "window",
-            "training_tokens", "content_key")  # fmt: skip
-    return {
-        "rows": [{key: one.body[key] for key in keys} for one in found],
-        "settings": asdict(spec.settings),
-        "texts": {text.name: str(text.path) for text in spec.watch.texts},
-        "provenance": provenance(seed=spec.watch.seed),
-    }

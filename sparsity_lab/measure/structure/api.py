@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from sparsity_lab.measure import noise
-from sparsity_lab.measure.api import Applicable, calibration_of, find_sites
-from sparsity_lab.measure.body import shape_of
-from sparsity_lab.measure.calibration import Calibration, refuse_other_models
+from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Ints
 from sparsity_lab.measure.structure import clusters as grouping
 from sparsity_lab.measure.structure.counts import Layout, SurveyCounts, unit_windows
@@ -21,8 +20,7 @@ from sparsity_lab.measure.structure.projections import input_weights
 from sparsity_lab.measure.structure.quality import QualityCounts, judge
 from sparsity_lab.measure.structure.spec import Settings
 from sparsity_lab.measure.structure.survey import survey
-from sparsity_lab.measure.subject import Subject, auto_batch_size
-from sparsity_lab.measure.text import choose_window, cut
+from sparsity_lab.measure.subject import Subject
 from sparsity_lab.progress import SILENT, Progress
 
 FOUND, BY_FREQUENCY, FIRST_DRAW = 0, 1, 2  # places among the partitions; then random ones, then matched ones
@@ -79,17 +77,14 @@ def examine_structure(
     Raises:
         SparsityLabError: thresholds of another model, layers too small for the clusters, or a text that is too short.
     """
-    calibration = calibration_of(thresholds)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    width = choose_window(window, positions=positions, bos=bos_id is not None)
-    windows = cut(ids, window=width, bos_id=bos_id)
-    name, sites = find_sites(model, architecture_file=architecture_file)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
-    device = model.get_input_embeddings().weight.device.type
-    subject = Subject(model, sites, windows, batch_size or auto_batch_size(device, window=width), progress)
-    each = min(unit_windows(windows.tokens, window=width), max(1, windows.count // 2))
-    return report_of(subject, calibration, settings=settings or Settings(), unit_windows=each, seed=seed)
+    live = live_under(
+        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
+        architecture_file=architecture_file, progress=progress,
+    )  # fmt: skip
+    windows = live.subject.windows
+    each = min(unit_windows(windows.tokens, window=windows.window), max(1, windows.count // 2))
+    asked = settings or Settings()
+    return report_of(live.subject, live.calibration, settings=asked, unit_windows=each, seed=seed)
 
 
 def report_of(

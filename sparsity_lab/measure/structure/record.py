@@ -42,7 +42,7 @@ ARRAYS: dict[str, str] = {
     "sketch_sizes": "int64 [layers], neurons of the sketch",
     "sketch": f"int64 [{EIGHTHS}, .], firings in pairs by eighths of the text among these, each layer's square flat",
 }
-KIND = Kind("structure", mark="quality_rows", keys=KEYS, arrays=ARRAYS)
+KIND = Kind("structure", folder="structure_records", mark="quality_rows", keys=KEYS, arrays=ARRAYS)
 
 
 def arrays_of(report: StructureReport, sizes: Ints) -> dict[str, np.ndarray]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab import records
+from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.neurons.cellwise import Made, Work, summary
 from sparsity_lab.measure.neurons.grid import Place, load, places
 from sparsity_lab.measure.neurons.sealed import Sealed
 from sparsity_lab.measure.shelf import Shelf
@@ -20,12 +22,10 @@ from sparsity_lab.measure.structure.record import KIND, arrays_of
 from sparsity_lab.measure.structure.spec import StructureSpec
 from sparsity_lab.measure.structure.tables import write_tables
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
 
 ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
-FOLDER = "structure_records"
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,32 @@ def examine_checkpoints(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
     """
-    folder = output / FOLDER
-    with records.no_empty_folders(folder):
-        records.prepare_output(records.prepare_output(output) / FOLDER)
-        shelf = Shelf(spec.watch.architecture_file)
-        cells = plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-        found = []
-        with progress.track("structure", len(cells)) as advance:
-            for cell in cells:
-                found.append(_record(spec, cell, folder=folder, shelf=shelf, progress=progress))
-                advance(1)
+
+    def cells(shelf: Shelf) -> list[Cell]:
+        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+
+    def made(cell: Cell, shelf: Shelf) -> Made:
+        _, _, subject = load(spec.watch, cell.place, shelf=shelf, progress=progress)
+
+        def examined() -> StructureReport:
+            return report_of(
+                subject,
+                cell.place.calibration,
+                settings=spec.settings,
+                unit_windows=cell.unit_windows,
+                seed=spec.watch.seed,
+            )
+
+        report = halving(subject, examined)
+        return _body(report), arrays_of(report, subject.sizes)
+
+    found = Work(KIND, cells, made).run(output, watch=spec.watch, progress=progress)
     settings = spec.settings
     across = write_tables(
         output, found, permutations=settings.permutations, draws=settings.draws, seed=spec.watch.seed
     )
-    records.write_json(output / "structure.json", {**_summary(spec, found), **across})
+    told = summary(spec.watch, found, settings=asdict(settings))
+    records.write_json(output / "structure.json", {**told, **across})
     return found
 
 
@@ -109,11 +120,6 @@ def plan_cells(
     return cells
 
 
-def done(cells: Sequence[Cell], *, output: Path) -> int:
-    """How many of the cells have records."""
-    return sum(KIND.find(output / FOLDER, cell.key) is not None for cell in cells)
-
-
 def _cell(spec: StructureSpec, place: Place, *, unit_windows: int) -> Cell:
     key = {
         "structure": ALGORITHM,
@@ -122,25 +128,6 @@ def _cell(spec: StructureSpec, place: Place, *, unit_windows: int) -> Cell:
         "unit_windows": unit_windows,
     }
     return Cell(place, unit_windows, records.content_key(key))
-
-
-def _record(spec: StructureSpec, cell: Cell, *, folder: Path, shelf: Shelf, progress: Progress) -> Sealed:
-    """The record of a cell: read where it exists, examined and written where not."""
-    place = cell.place
-    found = KIND.find(folder, cell.key)
-    if found is not None:
-        logger.info("%s on %s: examined before", place.prepared.checkpoint.source, place.text)
-        return Sealed({**found.body, **place.named()}, found.arrays)
-    _, _, subject = load(spec.watch, place, shelf=shelf, progress=progress)
-    report = report_of(
-        subject,
-        place.calibration,
-        settings=spec.settings,
-        unit_windows=cell.unit_windows,
-        seed=spec.watch.seed,
-    )
-    body = {**place.described(), **_body(report), "seed": spec.watch.seed, "content_key": cell.key}
-    return KIND.write(folder, body, arrays_of(report, subject.sizes))
 
 
 def _body(report: StructureReport) -> dict[str, Any]:
@@ -156,16 +143,4 @@ def _body(report: StructureReport) -> dict[str, Any]:
         "pair_rows": [] if mixture else rows.pair_rows(report),
         "quality_rows": [] if mixture else rows.quality_rows(report),
         "routing_rows": rows.routing_rows(report),
-    }
-
-
-def _summary(spec: StructureSpec, found: Sequence[Sealed]) -> dict[str, Any]:
-    """What was examined, for the folder's report."""
-    keys = ("name", "model", "revision", "text", "criterion", "knob", "ppl_increase_target", "tokens", "window",
-            "content_key")  # fmt: skip
-    return {
-        "rows": [{key: one.body[key] for key in keys} for one in found],
-        "settings": asdict(spec.settings),
-        "texts": {text.name: str(text.path) for text in spec.watch.texts},
-        "provenance": provenance(seed=spec.watch.seed),
     }
