@@ -81,7 +81,7 @@ def watched(command, trained, text, thresholds, output):
     spec, run = {
         "neurons": (watch, watch_checkpoints),
         "structure": (
-            StructureSpec(watch, StructureSettings(clusters=4, draws=9, permutations=9)),
+            StructureSpec(watch, StructureSettings(clusters=4, routed=2, draws=19, permutations=19)),
             examine_checkpoints,
         ),
         "predict": (PredictSpec(watch, PredictSettings(ranks=(4,), epochs=1)), predict_checkpoints),
