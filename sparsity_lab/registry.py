@@ -1,9 +1,9 @@
-"""Finds laws, criteria, architectures, kernels and launchers by name, without importing them to list them.
+"""Finds laws, criteria, architectures, kernels, launchers and loggers by name, without importing them to list them.
 
 A file of a room is an entry of that room: its stem, with `-` for `_`, is the id. Stems with a leading
 underscore are the room's own furniture. Third parties add entries by the entry-point groups
-`sparsity_lab.laws`, `sparsity_lab.criteria`, `sparsity_lab.architectures`, `sparsity_lab.kernels` and
-`sparsity_lab.launchers`; such an entry point names a module of the same form as ours.
+`sparsity_lab.laws`, `sparsity_lab.criteria`, `sparsity_lab.architectures`, `sparsity_lab.kernels`,
+`sparsity_lab.launchers` and `sparsity_lab.loggers`; such an entry point names a module of the same form as ours.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ROOMS = {
     "architectures": "sparsity_lab.measure.architectures",
     "kernels": "sparsity_lab.kernels",
     "launchers": "sparsity_lab.measure.launchers",
+    "loggers": "sparsity_lab.loggers",
 }
 
 

@@ -19,6 +19,7 @@ BASE = {
     "bundled",
     "cores",
     "workers",
+    "loggers",
     "whole_files",
     "__init__",
     "__version__",
@@ -64,7 +65,9 @@ def test_imports_run_one_way(path):
             assert target in MAY_IMPORT[own], f"{relative} ({own}) imports {module} ({target})"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("loggers/*.py")]), ids=lambda p: p.stem
+)
 def test_the_base_is_stdlib_only_at_import_time(path):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):

@@ -16,11 +16,12 @@ class Room(str, Enum):
     architectures = "architectures"
     kernels = "kernels"
     launchers = "launchers"
+    loggers = "loggers"
     data = "data"
 
 
 def command(room: Annotated[Room, typer.Argument(help="Which room to list.")]) -> None:
-    """List the laws, criteria, architectures, kernels, launchers or bundled data."""
+    """List the laws, criteria, architectures, kernels, launchers, loggers or bundled data."""
     from sparsity_lab import bundled, registry
 
     found = bundled.names() if room is Room.data else registry.names(room.value)

@@ -15,6 +15,7 @@ from sparsity_lab.errors import SparsityLabError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsity_lab.loggers import Loggers
     from sparsity_lab.measure.cells import Prepared
     from sparsity_lab.measure.launchers import Options
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
@@ -51,6 +52,7 @@ def command(
     task_memory: options.TaskMemory = None,
     retries: options.Retries = 3,
     slurm: options.Slurm = None,
+    log: options.Log = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     output: options.Output = Path("runs/measure"),
@@ -69,7 +71,9 @@ def command(
         knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, thresholds=thresholds,
         transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
         jobs=jobs if jobs > 1 else None, launcher=launcher if launcher != "inline" else None,
+        log=log or None,
     )  # fmt: skip
+    from sparsity_lab.loggers import check_names
     from sparsity_lab.measure.launchers import Options, check_options
 
     crew = Options(
@@ -77,6 +81,7 @@ def command(
         retries=retries, slurm=_pairs(slurm or []),
     )  # fmt: skip
     check_options(launcher, crew)
+    check_names(log or [])
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
     spec = MeasureSpec(
@@ -93,18 +98,22 @@ def command(
         _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
     elif dry_run:
         _plan(spec, checkpoints, output=output)
-    elif every:
-        _compare(spec, checkpoints, output=output, sweep=sweep)
     else:
-        _measure(
-            spec, checkpoints, output=output, per_checkpoint=per_checkpoint, launcher=launcher, crew=crew
-        )
+        with _loggers(spec, log or [], output=output, offline=offline) as loggers:
+            if every:
+                _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
+            else:
+                _measure(
+                    spec, checkpoints, output=output, per_checkpoint=per_checkpoint, launcher=launcher, crew=crew,
+                    loggers=loggers,
+                )  # fmt: skip
 
 
 NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
     ("jobs", "transfer"), ("jobs", "criterion_all"), ("launcher", "transfer"), ("launcher", "criterion_all"),
+    ("log", "transfer"),
 )  # fmt: skip
 NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 
@@ -144,12 +153,13 @@ def _measure(
     per_checkpoint: bool,
     launcher: str,
     crew: Options,
+    loggers: Loggers,
 ) -> None:
     from sparsity_lab.measure.run import measure_checkpoints
 
     measure_checkpoints(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
-        launcher=launcher, options=crew,
+        launcher=launcher, options=crew, loggers=loggers,
     )  # fmt: skip
     from sparsity_lab.fitting.plots.measured import draw_table
 
@@ -158,10 +168,19 @@ def _measure(
     typer.echo(f"Written to {output}")
 
 
-def _compare(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, sweep: bool) -> None:
+def _loggers(spec: MeasureSpec, names: list[str], *, output: Path, offline: bool) -> Loggers:
+    from sparsity_lab.loggers import Job, open_loggers
+    from sparsity_lab.measure.run import settings_of
+
+    return open_loggers(names, job=Job("measure", output, settings_of(spec), offline))
+
+
+def _compare(
+    spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, sweep: bool, loggers: Loggers
+) -> None:
     from sparsity_lab.measure.compare import compare_criteria
 
-    compare_criteria(spec, checkpoints, output=output, sweep=sweep, progress=progress())
+    compare_criteria(spec, checkpoints, output=output, sweep=sweep, progress=progress(), loggers=loggers)
     from sparsity_lab.fitting.plots.criteria import draw_criteria
 
     draw_criteria(output / "table.csv", output=output)

@@ -111,6 +111,14 @@ Slurm = Annotated[
         "--slurm", metavar="KEY=VALUE", help="Parameters of the jobs, such as partition=gpu. Repeatable."
     ),
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="LOGGER",
+        help="Also show points in tensorboard or wandb; it cannot fail a run. Repeatable.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the pilot.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]

@@ -32,25 +32,27 @@ def train(study: Study) -> None:
     """The ladder; finished runs are kept."""
     from sparsity_lab.ladder.ladder import train_ladder
 
-    train_ladder(study.config.ladder, output=study.train, jobs=study.jobs, progress=progress())
+    train_ladder(study.config.ladder, output=study.train, jobs=study.jobs, progress=progress(), log=study.log)
 
 
 def measure(study: Study) -> None:
     """Every checkpoint by both rules and at the fixed knobs; cells with a record are not measured again."""
     from sparsity_lab.fitting.plots.measured import draw_table
     from sparsity_lab.ladder.study_measure import specs
+    from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.launchers import Options
-    from sparsity_lab.measure.run import measure_checkpoints
+    from sparsity_lab.measure.run import measure_checkpoints, settings_of
     from sparsity_lab.measure.spec import expand
 
     checkpoints = expand([str(folder) for folder in study.run_folders])
     for name, spec in specs(study).items():
         both = spec.stabilise_last is not None
         folder = study.table(name).parent
-        measure_checkpoints(
-            spec, checkpoints, output=folder, per_checkpoint=both, progress=progress(),
-            options=Options(jobs=study.jobs),
-        )  # fmt: skip
+        with open_loggers(study.log, job=Job("measure", folder, settings_of(spec))) as loggers:
+            measure_checkpoints(
+                spec, checkpoints, output=folder, per_checkpoint=both, progress=progress(),
+                options=Options(jobs=study.jobs), loggers=loggers,
+            )  # fmt: skip
         draw_table(folder / "table.csv", output=folder)
 
 

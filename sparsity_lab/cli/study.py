@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparsity_lab.cli.measure_options import Log
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Runs trained and checkpoints measured at a time.")
     ] = 1,
+    log: Log = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print stages, cells, what is done and the time left.")
     ] = False,
@@ -43,6 +45,7 @@ def command(
     """
     from sparsity_lab.ladder.study_config import load_study
     from sparsity_lab.ladder.study_plan import STAGES, Study
+    from sparsity_lab.loggers import installed
     from sparsity_lab.registry import unknown
 
     if odd := [stage for stage in only or [] if stage not in STAGES]:
@@ -50,7 +53,7 @@ def command(
     made = load_study(config)
     if seed is not None:
         made = made.with_seed(seed)
-    study = Study(made, config, output or Path("runs", made.ladder.name), jobs=jobs)
+    study = Study(made, config, output or Path("runs", made.ladder.name), jobs=jobs, log=installed(log or ()))
     stages = [stage for stage in STAGES if not only or stage in only]
     if dry_run:
         _print_plan(study, stages)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparsity_lab.cli.measure_options import Log
+
 if TYPE_CHECKING:
     from sparsity_lab.ladder.spec import LadderConfig
 
@@ -25,6 +27,7 @@ def command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Runs trained at a time, the cores shared among them.")
     ] = 1,
+    log: Log = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, FLOPs, time and disk; train nothing.")
     ] = False,
@@ -37,9 +40,11 @@ def command(
     from sparsity_lab.ladder import ranks
     from sparsity_lab.ladder.config import load_config
     from sparsity_lab.ladder.ladder import train_ladder
+    from sparsity_lab.loggers import check_names
     from sparsity_lab.progress import SILENT
     from sparsity_lab.records import prepare_output
 
+    check_names(log or [])
     ladder = load_config(config)
     if seed is not None:
         ladder = ladder.with_seed(seed)
@@ -53,7 +58,7 @@ def command(
     if dry_run:
         return
     trained = train_ladder(
-        ladder, output=folder, jobs=jobs, progress=progress() if ranks.is_main() else SILENT
+        ladder, output=folder, jobs=jobs, progress=progress() if ranks.is_main() else SILENT, log=log or ()
     )
     if not ranks.is_main():
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sparsity_lab.ladder.estimate import Estimate, refuse_without_space
 from sparsity_lab.ladder.parallel import train_side_by_side
 from sparsity_lab.ladder.spec import LadderConfig
 from sparsity_lab.ladder.training import TrainedRun, train_run
+from sparsity_lab.loggers import installed
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.tables import write_table
 
@@ -42,7 +44,13 @@ class TrainedLadder:
 
 
 def train_ladder(
-    config: LadderConfig, *, output: Path, jobs: int = 1, progress: Progress = SILENT
+    config: LadderConfig,
+    *,
+    output: Path,
+    jobs: int = 1,
+    progress: Progress = SILENT,
+    log: Sequence[str] = (),
+    log_folder: Path | None = None,
 ) -> TrainedLadder:
     """Train every run of a ladder; finished ones are kept, a killed one is taken up again.
 
@@ -55,10 +63,12 @@ def train_ladder(
         jobs: runs trained at a time, the cores shared among them; a run's numbers depend on its threads in
             their last digits.
         progress: told bytes read, documents tokenized and tokens trained.
+        log: loggers to show every run's loss log in. log_folder: they write below it; `output` where left out.
 
     Raises:
         SparsityLabError: no space, another ladder in the directory, too little text, or a run that diverges.
     """
+    log, log_folder = installed(log) if ranks.is_main() else (), log_folder or output
     records.prepare_output(output)
     estimate = Estimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)
@@ -77,11 +87,24 @@ def train_ladder(
         write_table(output / "runs", estimate.rows, RUN_COLUMNS)
     if jobs > 1 and len(config.runs) > 1:
         runs = train_side_by_side(
-            config.runs, data=data, folder=output / "runs", jobs=jobs, progress=progress
+            config.runs,
+            data=data,
+            folder=output / "runs",
+            jobs=jobs,
+            progress=progress,
+            log=log,
+            log_folder=log_folder,
         )
     else:
         runs = [
-            train_run(run, data=data, output=output / "runs" / run.name, progress=progress)
+            train_run(
+                run,
+                data=data,
+                output=output / "runs" / run.name,
+                progress=progress,
+                log=log,
+                log_folder=log_folder,
+            )
             for run in config.runs
         ]
     if ranks.is_main():

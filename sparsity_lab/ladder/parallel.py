@@ -5,6 +5,7 @@ A small model cannot keep many threads busy: one run a core trains a ladder soon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 
@@ -16,7 +17,14 @@ from sparsity_lab.workers import side_by_side
 
 
 def train_side_by_side(
-    runs: tuple[RunSpec, ...], *, data: PreparedData, folder: Path, jobs: int, progress: Progress
+    runs: tuple[RunSpec, ...],
+    *,
+    data: PreparedData,
+    folder: Path,
+    jobs: int,
+    progress: Progress,
+    log: Sequence[str] = (),
+    log_folder: Path | None = None,
 ) -> list[TrainedRun]:
     """Train runs in `jobs` processes; in the order given, whichever ends first.
 
@@ -26,6 +34,7 @@ def train_side_by_side(
         folder: holds one directory a run.
         jobs: processes, 2 or more.
         progress: told runs finished.
+        log: loggers, each run's its own. log_folder: they write below it.
 
     Raises:
         SparsityLabError: as for `train_run`; runs that are not begun by then are left.
@@ -34,7 +43,12 @@ def train_side_by_side(
         progress.track("train runs", len(runs)) as advance,
         side_by_side(min(jobs, len(runs))) as pool,
     ):
-        running = {pool.submit(train_run, run, data=data, output=folder / run.name): run for run in runs}
+        running = {
+            pool.submit(
+                train_run, run, data=data, output=folder / run.name, log=log, log_folder=log_folder
+            ): run
+            for run in runs
+        }
         for done in as_completed(running):
             done.result()
             advance(1)

@@ -36,12 +36,13 @@ SHAPE_COLUMNS = {"x": "width_depth_ratio", "y": "activation_ratio", "group": "ru
 
 @dataclass(frozen=True)
 class Study:
-    """A study in its folder. `name` is how its config was named on the command line."""
+    """A study in its folder. `name` is how its config was named on the command line, `log` names loggers."""
 
     config: StudyConfig
     name: str
     folder: Path
     jobs: int = 1
+    log: tuple[str, ...] = ()
 
     @property
     def train(self) -> Path:
@@ -100,7 +101,8 @@ class Study:
 
     @property
     def _together(self) -> list[str]:
-        return ["--jobs", str(self.jobs)] if self.jobs > 1 else []
+        jobs = ["--jobs", str(self.jobs)] if self.jobs > 1 else []
+        return [*jobs, *(word for name in self.log for word in ("--log", name))]
 
     def _train(self) -> Iterator[list[str]]:
         yield ["train", self.name, *self._together, *self._at("train")]

@@ -21,8 +21,9 @@ from transformers import Trainer, TrainerCallback
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import checkpoints
-from sparsity_lab.ladder.loss_log import write_loss_log
+from sparsity_lab.ladder.loss_log import log_rows, loss_rows, write_loss_log
 from sparsity_lab.ladder.spec import TrainingSpec
+from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.progress import Advance
 
 _SECONDS_BETWEEN_RESUME_POINTS = 600.0
@@ -74,7 +75,9 @@ class Planned(TrainerCallback):
         plan: Sequence[int],
         about: Callable[[int], dict[str, object]],
         advance: Advance,
+        loggers: Loggers = NO_LOGGERS,
     ) -> None:
+        self._loggers, self._logged = loggers, 0
         self._training, self._plan = training, frozenset(plan)
         self._about, self._advance = about, advance
         self._saved_at = self._logged_at = time.monotonic()
@@ -98,6 +101,7 @@ class Planned(TrainerCallback):
                 why=f"Training diverged at learning rate {logs.get('learning_rate', 0.0):g}",
                 fix="Lower learning_rate or lengthen warmup_steps, and train into another --output",
             )
+        self._log_new_rows(args, state)
         if time.monotonic() - self._logged_at > _SECONDS_BETWEEN_LOG_WRITES:
             self._write_loss_log(args, state)
 
@@ -111,6 +115,14 @@ class Planned(TrainerCallback):
             checkpoints.finalise(written, about=self._about(step), passing=step not in self._plan)
             self._write_loss_log(args, state)
         _wait_for_all_ranks()
+
+    def _log_new_rows(self, args: Any, state: Any) -> None:
+        """Points of the rows since the last ones; where a run is taken up again, of those before it as well."""
+        if state.is_world_process_zero:
+            new = state.log_history[self._logged :]
+            self._logged = len(state.log_history)
+            rows = loss_rows(new, tokens_per_step=self._training.tokens_per_step)
+            log_rows(self._loggers, Path(args.output_dir).name, rows)
 
     def _write_loss_log(self, args: Any, state: Any) -> None:
         if state.is_world_process_zero:

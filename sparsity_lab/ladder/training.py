@@ -14,7 +14,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,11 @@ from sparsity_lab.cores import available_cores
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import checkpoints, ranks
 from sparsity_lab.ladder.data import PreparedData
+from sparsity_lab.ladder.loss_log import log_rows, read_loss_log
 from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.schedule import checkpoint_steps, scheduler_arguments
 from sparsity_lab.ladder.spec import RunSpec, TrainingSpec
+from sparsity_lab.loggers import NO_LOGGERS, Job, Loggers, open_loggers
 from sparsity_lab.progress import SILENT, Advance, Progress
 from sparsity_lab.provenance import provenance
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IDENTITY = "run.json"
+LOSS_LOG = "loss.csv"
 _LONGEST_EAGER_WINDOW = 256
 
 
@@ -50,10 +53,18 @@ class TrainedRun:
     @property
     def loss_log(self) -> Path:
         """CSV of the training loss."""
-        return self.folder / "loss.csv"
+        return self.folder / LOSS_LOG
 
 
-def train_run(spec: RunSpec, *, data: PreparedData, output: Path, progress: Progress = SILENT) -> TrainedRun:
+def train_run(
+    spec: RunSpec,
+    *,
+    data: PreparedData,
+    output: Path,
+    progress: Progress = SILENT,
+    log: Sequence[str] = (),
+    log_folder: Path | None = None,
+) -> TrainedRun:
     """Train one model to its end, or return it where it is finished already.
 
     Args:
@@ -61,17 +72,22 @@ def train_run(spec: RunSpec, *, data: PreparedData, output: Path, progress: Prog
         data: tokenizer and token files.
         output: the run's own directory.
         progress: told the trained tokens.
+        log: loggers to show the loss log in. log_folder: they write below it; `output` where left out.
 
     Raises:
         SparsityLabError: the directory holds another run, the disk cannot be written, or training diverged.
     """
     plan = checkpoint_steps(spec.training)
     _claim(output, spec, data)
-    if not checkpoints.complete(output, last_step=plan[-1]):
-        use_threads()
-        if ranks.is_main():
-            checkpoints.clear_halves(output)
-        _train(spec, plan=plan, data=data, output=output, progress=progress)
+    job = Job("train", log_folder or output, spec.as_dict())
+    with open_loggers(log if ranks.is_main() else (), job=job) as loggers:
+        if checkpoints.complete(output, last_step=plan[-1]):
+            log_rows(loggers, output.name, read_loss_log(output / LOSS_LOG))
+        else:
+            use_threads()
+            if ranks.is_main():
+                checkpoints.clear_halves(output)
+            _train(spec, plan=plan, data=data, output=output, progress=progress, loggers=loggers)
     if ranks.is_main():
         checkpoints.clear_resume_state(output)
     return TrainedRun(spec, output, tuple(checkpoints.finished(output).values()))
@@ -87,7 +103,13 @@ def use_threads() -> int:
 
 
 def _train(
-    spec: RunSpec, *, plan: tuple[int, ...], data: PreparedData, output: Path, progress: Progress
+    spec: RunSpec,
+    *,
+    plan: tuple[int, ...],
+    data: PreparedData,
+    output: Path,
+    progress: Progress,
+    loggers: Loggers,
 ) -> None:
     start = checkpoints.resume_point(output)
     per_step = spec.training.tokens_per_step
@@ -96,7 +118,7 @@ def _train(
             done = int(str(checkpoints.read_about(start)["step"]))
             logger.info("%s: resumed from step %s of %s", spec.name, f"{done:,}", f"{plan[-1]:,}")
             advance(done * per_step)
-        trainer = make_trainer(spec, plan=plan, data=data, output=output, advance=advance)
+        trainer = make_trainer(spec, plan=plan, data=data, output=output, advance=advance, loggers=loggers)
         with _explained(spec, output):
             trainer.train(resume_from_checkpoint=str(start) if start else None)
 
@@ -108,6 +130,7 @@ def make_trainer(
     data: PreparedData,
     output: Path,
     advance: Advance = lambda done: None,
+    loggers: Loggers = NO_LOGGERS,
 ) -> Trainer:
     """transformers' Trainer for a run: fresh model, windows in order, saves as planned."""
     from transformers import PrinterCallback
@@ -130,7 +153,13 @@ def make_trainer(
         train_dataset=Windows(data.train, window=training.window, count=count, seed=spec.seed),
         processing_class=tokenizer,
         callbacks=[
-            Planned(training, plan=plan, about=lambda step: _about(spec, data, step), advance=advance)
+            Planned(
+                training,
+                plan=plan,
+                about=lambda step: _about(spec, data, step),
+                advance=advance,
+                loggers=loggers,
+            )
         ],
     )
     trainer.remove_callback(PrinterCallback)

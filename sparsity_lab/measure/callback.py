@@ -10,7 +10,7 @@ fails during training is told once and left out; settings that are wrong are ref
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from transformers import TrainerCallback
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.loggers import Job, Loggers, check_names, open_loggers
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named
 from sparsity_lab.measure.live import LiveCell, live_record, undisturbed
-from sparsity_lab.measure.run import check_spec, write_table
+from sparsity_lab.measure.run import check_spec, settings_of, write_table
 from sparsity_lab.measure.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
@@ -45,6 +46,7 @@ class MeasureCallback(TrainerCallback):
         series: name of the run in the table; by default the last part of the Trainer's `output_dir`.
         criterion, knob, ppl_increase, activation_ratio, tokens, window, bos, batch_size, seed, architecture_file:
             as in `MeasureSpec`; at most one of knob, ppl_increase (default 0.01) and activation_ratio.
+        log: loggers to show the points in as well, `["tensorboard"]`; they write below `output`.
 
     Raises:
         SparsityLabError: settings that nothing could be measured with, a text or an output that cannot be used.
@@ -70,6 +72,7 @@ class MeasureCallback(TrainerCallback):
         batch_size: int | None = None,
         seed: int = 0,
         architecture_file: Path | None = None,
+        log: Sequence[str] = (),
     ) -> None:
         if sum(wanted is not None for wanted in (knob, ppl_increase, activation_ratio)) > 1:
             raise SparsityLabError(
@@ -83,6 +86,7 @@ class MeasureCallback(TrainerCallback):
         )  # fmt: skip
         _check_times(every_steps, at_saves=at_saves)
         check_spec(self.spec)
+        check_names(log)
         if architecture_file is not None:
             architectures.load_file(architecture_file)
         self.every_steps, self.at_saves, self.series = every_steps, at_saves, series
@@ -93,6 +97,7 @@ class MeasureCallback(TrainerCallback):
         self.cell: LiveCell | None = None
         self.rows: dict[int, dict[str, Any]] = {}
         self.failures = 0
+        self.log, self.loggers = tuple(log), Loggers()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tokenise the text and prove the model's feed-forward sites, so that what will fail is told now."""
@@ -111,6 +116,10 @@ class MeasureCallback(TrainerCallback):
         """Measure what was saved, unless this step was measured already."""
         if self.at_saves:
             self._measure(args, state, kwargs["model"])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let the loggers end."""
+        self.loggers.close()
 
     def _begin(self, args: Any, state: Any, model: Any, processing_class: Any) -> None:
         _refuse_sharded(args)
@@ -131,6 +140,11 @@ class MeasureCallback(TrainerCallback):
             self.spec.batch_size, self.spec.architecture_file,
         )  # fmt: skip
         self.rows = self._earlier_rows(args, state)
+        self.loggers.close(finished=False)  # of a training that broke off
+        self.loggers = open_loggers(self.log, job=Job("measure", self.output, settings_of(self.spec)))
+        self.loggers.start()
+        for step in sorted(self.rows):
+            self.loggers.record(self.rows[step])
 
     def _measure(self, args: Any, state: Any, model: Any) -> None:
         step = int(state.global_step)
@@ -147,6 +161,7 @@ class MeasureCallback(TrainerCallback):
         )  # fmt: skip
         self.rows[step] = live_record(model, self.cell, named=named, folder=self.folder)
         write_table(self.output, [self.rows[done] for done in sorted(self.rows)])
+        self.loggers.record(self.rows[step])
         logger.info("step %d: activation ratio %.4f", step, self.rows[step]["activation_ratio"])
 
     def _guarded(self, work: Callable[[], None], *, step: int) -> None:

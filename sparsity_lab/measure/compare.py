@@ -15,6 +15,7 @@ from typing import Any
 
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.run import check_spec, write_table
@@ -44,6 +45,7 @@ def compare_criteria(
     output: Path,
     sweep: bool = False,
     progress: Progress = SILENT,
+    loggers: Loggers = NO_LOGGERS,
 ) -> list[dict[str, Any]]:
     """Measure every criterion on every checkpoint; one that a model cannot have is left out, and that is said.
 
@@ -53,6 +55,7 @@ def compare_criteria(
         output: gets `records/`, `table.csv`, `table.md`, `criteria.md` and, with `sweep`, `sweep.csv`.
         sweep: measure at a range of perplexity increases as well.
         progress: where to report.
+        loggers: get a point of each record of the comparison at the end.
 
     Returns:
         The records of the comparison, those of the sweep not among them.
@@ -87,6 +90,8 @@ def compare_criteria(
         rows = grown(spec, measure)
     compared = [row for row in rows if row["rule"] in (settings[0].rule, "fixed") and _at(row, settings[0])]
     _write(output, compared)
+    for row in compared:
+        loggers.record(row)
     if sweep:
         keys = ("series", "criterion", "knob", "activation_ratio", "activation_ratio_se", "ppl_ratio")
         records.write_text(output / "sweep.csv", tables.to_csv(rows, [*keys, "loss_delta_se_nats"]))

@@ -19,7 +19,12 @@ from sparsity_lab.measure.tasks import Crew, Group, Open
 Cell = tuple[Prepared, Setting]
 
 
-def gather(bench: Bench, cells: Sequence[Cell], *, crew: Crew, label: str) -> list[dict[str, Any]]:
+Tell = Callable[[dict[str, Any]], None]
+
+
+def gather(
+    bench: Bench, cells: Sequence[Cell], *, crew: Crew, label: str, tell: Tell | None = None
+) -> list[dict[str, Any]]:
     """The records of cells, in their order; those that do not exist yet are measured.
 
     Args:
@@ -27,6 +32,7 @@ def gather(bench: Bench, cells: Sequence[Cell], *, crew: Crew, label: str) -> li
         cells: checkpoints, each in a setting.
         crew: measures.
         label: names the work where progress is shown.
+        tell: given each cell's record once, in the cells' order, as soon as it and all before it are there.
 
     Raises:
         SparsityLabError: a cell cannot be measured, or its record not be written.
@@ -34,11 +40,42 @@ def gather(bench: Bench, cells: Sequence[Cell], *, crew: Crew, label: str) -> li
     with bench.progress.track(label, len(cells)) as advance:
         distinct = {bench.key(*cell): cell for cell in cells}.values()
         left = [cell for cell in distinct if bench.done(*cell) is None]
-        advance(len(cells) - len(left))
-        _measure(bench, left, crew=crew, advance=advance)
+        telling = _Telling(bench, cells, tell)
+
+        def done(count: int) -> None:
+            advance(count)
+            telling.go_on()
+
+        done(len(cells) - len(left))
+        _measure(bench, left, crew=crew, advance=done)
+        telling.go_on()  # cells that somebody else measured
     for cell in cells:
         sweep(bench.folder, bench.key(*cell))
     return [bench.record(*cell) for cell in cells]
+
+
+class _Telling:
+    """Tells records in their cells' order.
+
+    Args:
+        bench: knows the records.
+        cells: in the order to tell them in.
+        tell: whom; None for nobody.
+    """
+
+    def __init__(self, bench: Bench, cells: Sequence[Cell], tell: Tell | None) -> None:
+        self.bench, self.tell = bench, tell
+        self.left = list(reversed(cells)) if tell is not None else []
+
+    def go_on(self) -> None:
+        """Tell those that have their records by now, up to the first that has none."""
+        while self.left and (found := self.bench.done(*self.left[-1])) is not None:
+            prepared, _ = self.left.pop()
+            trained = (
+                found.get("trained_tokens") if prepared.trained_tokens is None else prepared.trained_tokens
+            )
+            assert self.tell is not None, "else there is nothing to tell"
+            self.tell({**found, "trained_tokens": trained})
 
 
 def _measure(bench: Bench, left: list[Cell], *, crew: Crew, advance: Callable[[int], None]) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure import engine
 from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.compat import check_compat
-from sparsity_lab.measure.gather import Cell, gather
+from sparsity_lab.measure.gather import Cell, Tell, gather
 from sparsity_lab.measure.launchers import ALONE, Options, check_options
 from sparsity_lab.measure.series import series_knobs
 from sparsity_lab.measure.settings import at, setting_of
@@ -144,6 +145,7 @@ def measure_checkpoints(
     progress: Progress = SILENT,
     launcher: str = "inline",
     options: Options = ALONE,
+    loggers: Loggers = NO_LOGGERS,
 ) -> list[dict[str, Any]]:
     """Measure every checkpoint; cells with a record are not measured again.
 
@@ -155,6 +157,8 @@ def measure_checkpoints(
         progress: where to report.
         launcher: id of the launcher that hands cells to processes.
         options: what it is told; the numbers do not depend on it.
+        loggers: get a point of each record as it is there; under `error_share`, which measures on growing text, at
+            the end.
 
     Returns:
         The records of the table, in its order.
@@ -168,6 +172,7 @@ def measure_checkpoints(
         records.prepare_output(output)
         folder = records.prepare_output(output / "records")
         measured: set[str] = set()
+        tell = loggers.record if loggers.guards and spec.error_share is None else None
 
         with registry.load("launchers", launcher).crew(options) as crew:
 
@@ -175,11 +180,14 @@ def measure_checkpoints(
                 bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device)
                 bench.measured = measured
                 prepared = bench.prepare_all(checkpoints)
-                return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, crew=crew)
+                loggers.start()
+                return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, crew=crew, tell=tell)
 
             rows = grown(spec, measure)
     records.write_json(output / "config.json", _config(spec, checkpoints))
     write_table(output, rows)
+    for row in rows if tell is None else ():
+        loggers.record(row)
     logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(measured), len(rows))
     return rows
 
@@ -202,11 +210,11 @@ def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _measure_all(
-    bench: Bench, prepared: Sequence[Prepared], *, per_checkpoint: bool, crew: Crew
+    bench: Bench, prepared: Sequence[Prepared], *, per_checkpoint: bool, crew: Crew, tell: Tell | None
 ) -> list[dict[str, Any]]:
     setting, last = setting_of(bench.spec), bench.spec.stabilise_last
     if last is None:
-        return gather(bench, [(one, setting) for one in prepared], crew=crew, label=setting.rule)
+        return gather(bench, [(one, setting) for one in prepared], crew=crew, label=setting.rule, tell=tell)
     series = [list(group) for _, group in itertools.groupby(prepared, key=lambda one: one.checkpoint.series)]
     for group in series:
         if len(group) < last:
@@ -220,7 +228,7 @@ def _measure_all(
     for group, knob in zip(series, knobs, strict=True):
         cells += [(one, at(setting, knob)) for one in group]
         cells += [(one, setting) for one in group if per_checkpoint]
-    return gather(bench, cells, crew=crew, label="all checkpoints")
+    return gather(bench, cells, crew=crew, label="all checkpoints", tell=tell)
 
 
 def _short(row: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from sparsity_lab.measure.live import undisturbed
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.records import RECORD_KEYS, iter_records
+from tests.loggers import reading
 
 SMALL = {"tokens": 1024, "window": 64}
 
@@ -89,8 +90,9 @@ def ends_of(trainer):
 @pytest.mark.parametrize("settings", [{}, {"bf16": True}], ids=["float32", "autocast"])
 def test_training_is_bit_for_bit_the_same(train, source_text, tmp_path, settings):
     callback = MeasureCallback(
-        source_text, output=tmp_path / "out", every_steps=1, knob=0.2, criterion="per-channel", **SMALL
-    )
+        source_text, output=tmp_path / "out", every_steps=1, knob=0.2, criterion="per-channel", log=["tensorboard"],
+        **SMALL,
+    )  # fmt: skip
     plain, watched = ends_of(train("plain", **settings)), ends_of(train("watched", callback, **settings))
     assert callback.failures == 0
     assert len(table(tmp_path / "out")) == 4
@@ -148,7 +150,8 @@ def test_whatever_a_measurement_does_is_put_back(trained):
 def test_a_resumed_run_keeps_its_rows(train, source_text, tmp_path):
     def callback():
         return MeasureCallback(
-            source_text, output=tmp_path / "out", every_steps=2, at_saves=True, knob=0.1, tokens_per_step=128, **SMALL
+            source_text, output=tmp_path / "out", every_steps=2, at_saves=True, knob=0.1, tokens_per_step=128,
+            log=["tensorboard"], **SMALL,
         )  # fmt: skip
 
     train("run", callback(), steps=4, save_strategy="steps", save_steps=2)
@@ -158,6 +161,10 @@ def test_a_resumed_run_keeps_its_rows(train, source_text, tmp_path):
     assert [row["trained_tokens"] for row in table(tmp_path / "out")] == ["256", "512", "768"]
     assert {path: path.stat().st_mtime_ns for path in times if path.exists()}.items() <= times.items()
     assert len({row["activation_ratio"] for row in table(tmp_path / "out")}) == 3
+    points = reading.tensorboard(tmp_path / "out", "run")[0]["activation_ratio/cett_fixed_0_1"]
+    assert points == [
+        (int(row["trained_tokens"]), np.float32(row["activation_ratio"])) for row in table(tmp_path / "out")
+    ]
 
 
 def test_a_failure_is_told_once_and_training_goes_on(train, trained, source_text, tmp_path, caplog):
@@ -192,6 +199,7 @@ def test_what_cannot_work_is_told_when_training_begins(train, source_text, tmp_p
         ({}, "no time to measure"),
         ({"every_steps": 0}, "every_steps is 0"),
         ({"every_steps": 1, "criterion": "cet"}, "Did you mean 'cett'"),
+        ({"every_steps": 1, "log": ["tensorbord"]}, "Did you mean 'tensorboard'"),
         ({"every_steps": 1, "knob": 2.0}, "outside its range"),
         ({"every_steps": 1, "knob": 0.1, "ppl_increase": 0.01}, "more than one was given"),
         ({"every_steps": 1, "ppl_increase": -0.01}, "not a positive fraction"),

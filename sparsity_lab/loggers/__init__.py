@@ -1,0 +1,180 @@
+"""Optional loggers, one file each: points of a run, shown in TensorBoard or Weights & Biases while it goes on.
+
+    with open_loggers(["tensorboard"], job=Job("measure", output, about=settings)) as loggers:
+        loggers.record(record)
+
+A logger can never fail a run. Each works in a process of its own, which is handed points through a pipe: it may be
+missing, raise, crash or hang, and is then told of once and left out; records, random states and exit status are as
+they would be without it. Its library is imported in that process alone, and only when it was asked for.
+
+A logger's module holds `LIBRARY`, the name of the package it needs, and `start(job, say=...) -> Logger`. It is
+named by its file, or by the entry point `sparsity_lab.loggers` of another package.
+
+Resuming: a run that is taken up again sends all its points anew, those of earlier cells or steps among them, in place
+of what it had sent; so each is shown once, and what was lost in between is made up for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from sparsity_lab import registry
+from sparsity_lab.loggers._guard import Guard
+from sparsity_lab.loggers._points import config_of, label_of, values_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a logger is told of the run.
+
+    Attributes:
+        kind: measure, train.
+        folder: the run's output; loggers write below it.
+        about: settings, as JSON takes them.
+        offline: never touch the network.
+    """
+
+    kind: str
+    folder: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+    offline: bool = False
+
+
+class Logger(Protocol):
+    """One logger, in its own process; it may raise whatever it likes."""
+
+    def begin(self, series: str, config: Mapping[str, Any]) -> None:
+        """A series begins; called once for each, before its points."""
+        ...
+
+    def point(self, series: str, values: Mapping[str, float], *, step: int) -> None:
+        """Values by name at a step: trained tokens, or the place in the series where these are not known."""
+        ...
+
+    def close(self, *, finished: bool) -> None:
+        """All points were given; `finished` is false where the run broke off."""
+        ...
+
+
+Start = Callable[..., Logger]
+
+
+class Loggers:
+    """Hands points to the loggers that are left; none of its methods fails or waits, but `close` for a while.
+
+    Args:
+        guards: one a logger.
+        about: goes into every series' config.
+    """
+
+    def __init__(self, guards: Sequence[Guard] = (), *, about: Mapping[str, Any] | None = None) -> None:
+        self.guards, self.about = list(guards), dict(about or {})
+        self.begun: set[str] = set()
+        self.placed: Counter[tuple[str, str]] = Counter()
+
+    def start(self) -> None:
+        """Start the loggers' processes; else the first point does."""
+        for guard in self.guards:
+            guard.start()
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """A point of a record of `sparsity-lab measure`, in its series."""
+        if not self.guards:
+            return
+        try:
+            self._record(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            logger.warning("A record is not logged, the run goes on: %s: %s", type(error).__name__, error)
+
+    def _record(self, record: Mapping[str, Any]) -> None:
+        series, label, step = str(record["series"]), label_of(record), record.get("trained_tokens")
+        if step is None:
+            if not self.placed:
+                logger.info("trained tokens are not known: logged points stand at their place in the series")
+            step = self.placed[series, label]
+            self.placed[series, label] += 1
+        self.point(series, values_of(record, label), step=int(step), config=config_of(record))
+
+    def point(
+        self, series: str, values: Mapping[str, float], *, step: int, config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Values by name at a step of a series; `config` is told with the first one."""
+        if not self.guards:
+            return
+        if series not in self.begun:
+            self.begun.add(series)
+            self._send({"series": series, "config": {**self.about, **(config or {})}})
+        self._send({"series": series, "values": dict(values), "step": step})
+
+    def close(self, *, finished: bool = True) -> None:
+        """Wait until all points are written, for a limited time."""
+        for guard in self.guards:
+            guard.end(finished=finished)
+        for guard in self.guards:
+            guard.wait()
+        self.guards = []
+
+    def __enter__(self) -> Loggers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(finished=error is None)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        for guard in self.guards:
+            guard.send(message)
+
+
+NO_LOGGERS = Loggers()
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse loggers that there are not; imports no logger's library.
+
+    Raises:
+        SparsityLabError: an unknown name; the nearest is named.
+    """
+    for name in names:
+        registry.load("loggers", name)
+
+
+def open_loggers(names: Sequence[str], *, job: Job) -> Loggers:
+    """Loggers, not yet started; one whose library is not installed is told of and left out.
+
+    Raises:
+        SparsityLabError: an unknown name.
+    """
+    return Loggers([Guard(name, job) for name in installed(names)], about=job.about)
+
+
+def installed(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the loggers whose library is there, each once; the others are told of.
+
+    Raises:
+        SparsityLabError: an unknown name.
+    """
+    check_names(names)
+    return tuple(name for name in dict.fromkeys(names) if _is_installed(name))
+
+
+def _is_installed(name: str) -> bool:
+    library = registry.load("loggers", name).LIBRARY
+    found = find_spec(library)
+    if found is not None and found.origin is not None:  # a folder of that name is no package
+        return True
+    logger.warning(
+        "Nothing is logged to %s, the run goes on: it is not installed. Install it with: pip install %s",
+        name, library,
+    )  # fmt: skip
+    return False
