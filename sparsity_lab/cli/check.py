@@ -61,7 +61,7 @@ def command(
 
 def _update(paths: list[Path], reason: str | None) -> None:
     """Write locks anew and print what changes."""
-    from sparsity_lab.fitting import check, locks
+    from sparsity_lab.fitting import check, lock_values
 
     if os.environ.get("CI", "").lower() in {"true", "1"}:
         raise SparsityLabError(
@@ -71,6 +71,6 @@ def _update(paths: list[Path], reason: str | None) -> None:
         )
     if not reason:
         raise SparsityLabError("check --update needs --reason", fix='Say why: --reason "..."')
-    for path in locks.find(paths):
+    for path in lock_values.find(paths):
         old, new = check.update(path, reason=reason)
         typer.echo("\n".join([str(path), *(f"  {line}" for line in check.differences(old, new))]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sparsity_lab import bundled, records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import locks, report
+from sparsity_lab.fitting import lock_values, locks, report
 from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.result import FitResult
@@ -56,7 +56,7 @@ def fit_table(
     results = fit_all(series, spec or FitSpec(), jobs=jobs, progress=progress)
     report.write(results, folder, source=source)
     if lock is not None:
-        _lock(results, folder, table=locks.table_entry(path, folder), reason=lock, columns=mapping)
+        _lock(results, folder, table=lock_values.table_entry(path, folder), reason=lock, columns=mapping)
     return results
 
 

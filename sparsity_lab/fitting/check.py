@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import locks, rivals, runs_check, runs_locks
+from sparsity_lab.fitting import lock_values, locks, rivals, runs_check, runs_locks
 from sparsity_lab.fitting.fit import Judged, solve_and_judge
 from sparsity_lab.fitting.locks import Lock
 from sparsity_lab.fitting.runs_locks import RunsLock
@@ -51,7 +51,7 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
     Raises:
         SparsityLabError: a lock cannot be read, or there is none.
     """
-    found = locks.find(paths)
+    found = lock_values.find(paths)
     with progress.track("check", len(found)) as advance:
         findings = []
         for path in found:
@@ -106,7 +106,7 @@ def since(paths: Sequence[Path], table: Path) -> list[Finding]:
     Raises:
         SparsityLabError: the table is faulty, or none of its series is locked.
     """
-    single = [path for path in locks.find(paths) if not runs_locks.is_runs_lock(path)]
+    single = [path for path in lock_values.find(paths) if not runs_locks.is_runs_lock(path)]
     if not single:
         raise SparsityLabError(
             "These locks are of laws of several inputs",
@@ -179,7 +179,7 @@ def _check_runs(path: Path) -> Finding:
 
 def _input(lock: Lock, path: Path) -> Series | str:
     """The series a lock is about, its warm-up points left out; or what is missing."""
-    source = locks.source_of(lock.table, path)
+    source = lock_values.source_of(lock.table, path)
     if not source.exists():
         return f"the table {lock.table} is not there"
     named = {one.name: one for one in read_series(source, mapping=lock.columns)}
@@ -228,7 +228,7 @@ def _coefficients(lock: Lock, now: Judged) -> list[str]:
     if lock.verdict == NOT:
         return []  # coefficients of such a fit are no numbers; its predictions are
     values = now.problem.coefficients(now.solution.theta)
-    return locks.differing(lock.coefficients, lock.coefficient_tolerance, values, "refitted")
+    return lock_values.differing(lock.coefficients, lock.coefficient_tolerance, values, "refitted")
 
 
 def _written(lock: Lock, path: Path) -> list[str]:
@@ -251,7 +251,7 @@ def _written(lock: Lock, path: Path) -> list[str]:
     if lock.verdict == NOT:
         return wrong
     where = f"in {beside.name}"
-    return wrong + locks.differing(lock.coefficients, lock.coefficient_tolerance, values, where)
+    return wrong + lock_values.differing(lock.coefficients, lock.coefficient_tolerance, values, where)
 
 
 def _since_one(path: Path, lock: Lock, series: Series) -> Finding:

@@ -7,21 +7,31 @@ tolerated up to the largest of an absolute, a relative and a standard-error part
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import diagnostics
 from sparsity_lab.fitting.engine import Solution
+from sparsity_lab.fitting.lock_values import (
+    FOLLOWED,
+    INCOMPLETE,
+    LOCK_ANEW,
+    PINNED,
+    UNREADABLE,
+    Tolerance,
+    coefficients_in,
+    counted,
+    parsed,
+    tolerance_in,
+    toml_value,
+    typed,
+)
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Columns, Series
@@ -29,37 +39,9 @@ from sparsity_lab.fitting.spec import RIVALS
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.records import write_text
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 FORMAT = 1
-LOCK_ANEW = "Take it from version control, or write it anew with `sparsity-lab fit TABLE --lock REASON`"
-UNREADABLE = (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError)
-INCOMPLETE = (KeyError, TypeError, ValueError, AttributeError)
-BUNDLED = "bundled:"
 PROBES_INSIDE = 7
 PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a number may move: the largest of the three parts."""
-
-    absolute: float
-    relative: float
-    standard_errors: float
-
-    def of(self, value: float, se: float) -> float:
-        """The tolerated difference from a locked value."""
-        by_error = self.standard_errors * se if math.isfinite(se) else 0.0
-        return max(self.absolute, self.relative * abs(value), by_error)
-
-
-# A refit of the same points differs by rounding alone; one of a table that is measured anew differs by noise.
-PINNED = (Tolerance(1e-7, 1e-5, 0.01), Tolerance(0.0, 1e-3, 0.02))
-FOLLOWED = (Tolerance(0.0, 0.0, 2.0), Tolerance(0.0, 0.0, 3.0))
 
 
 @dataclass(frozen=True)
@@ -193,34 +175,6 @@ def probe_points(x: np.ndarray, *, ahead: bool) -> np.ndarray:
     return np.concatenate([inside, beyond])
 
 
-def source_of(table: str, path: Path) -> Path:
-    """The table a lock of that path was made from; it may not be there."""
-    if table.startswith(BUNDLED):
-        return bundled.path(table.removeprefix(BUNDLED))
-    return (path.parent.parent / table).resolve()
-
-
-def differing(
-    locked: Mapping[str, tuple[float, float]], tolerance: Tolerance, values: Mapping[str, float | None],
-    where: str,
-) -> list[str]:  # fmt: skip
-    """Sentences on the coefficients that left their tolerance."""
-    details = []
-    for name, (value, se) in locked.items():
-        found, allowed = values.get(name), tolerance.of(value, se)
-        if found is None or not abs(found - value) <= allowed:
-            shown = "nothing" if found is None else f"{found:.6g}"
-            details.append(f"{name} {where} is {shown}, locked {value:.6g} (+- {allowed:.2g})")
-    return details
-
-
-def table_entry(source: Path | str, study: Path) -> str:
-    """How a lock in a study's folder names its table."""
-    if isinstance(source, str) and source in bundled.names():
-        return BUNDLED + source
-    return Path(os.path.relpath(Path(source).resolve(), study.resolve())).as_posix()
-
-
 def write(lock: Lock, path: Path) -> None:
     """Write a lock, whole or not at all."""
     write_text(path, to_toml(lock))
@@ -233,35 +187,13 @@ def read(path: Path) -> Lock:
         SparsityLabError: it cannot be read, or lacks a key.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _from_raw(raw)
+        return _from_raw(parsed(path))
     except UNREADABLE as error:
         raise SparsityLabError(f"Cannot read the lock {path}", why=str(error), fix=LOCK_ANEW) from error
     except INCOMPLETE as error:
         raise SparsityLabError(
             f"The lock {path} is not complete", why=f"{type(error).__name__}: {error}"[:400], fix=LOCK_ANEW
         ) from error
-
-
-def find(paths: Sequence[Path]) -> list[Path]:
-    """Lock files among files and folders; a folder gives all `locks/*.toml` below it.
-
-    Raises:
-        SparsityLabError: a path is not there, or there is no lock at all.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise SparsityLabError(f"There is no lock or folder {path}", fix="Check its path")
-        found += sorted(path.rglob("locks/*.toml")) if path.is_dir() else [path]
-        if path.is_dir() and path.name == "locks":
-            found += sorted(path.glob("*.toml"))
-    if not found:
-        where = ", ".join(map(str, paths))
-        raise SparsityLabError(
-            f"No locks under {where}", fix="Make them with `sparsity-lab fit TABLE --lock REASON`"
-        )
-    return list(dict.fromkeys(found))
 
 
 def to_toml(lock: Lock) -> str:
@@ -302,15 +234,6 @@ def _pairs(lock: Lock, keys: Sequence[str]) -> list[str]:
     return [f"{key} = {toml_value(getattr(lock, key))}" for key in keys]
 
 
-def toml_value(value: object) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return "nan" if math.isnan(value) else "inf" if value == math.inf else repr(value)
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _from_raw(raw: dict[str, Any]) -> Lock:
     if raw["format"] != FORMAT:
         raise ValueError(f"format {raw['format']}, this version reads {FORMAT}")
@@ -336,43 +259,6 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
         coefficient_tolerance=tolerance_in(raw, "coefficient_tolerance"),
         columns=Columns(**{key: typed(given, key, str) for key in ("x", "y", "group", "se") if key in given}),
         rivals=tuple(raw.get("rivals", RIVALS)),
-    )
-
-
-def typed(section: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A value of a lock that must be of a type; whole numbers are numbers, `true` is none.
-
-    Raises:
-        KeyError: it is not there.
-        TypeError: it is of another type.
-    """
-    value = section[key]
-    fits = isinstance(value, (int, float) if kind is float else kind)
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"{key} is {str(value)[:80]!r}, not of type {kind.__name__}")
-    return float(value) if kind is float else value
-
-
-def counted(section: Mapping[str, Any], key: str) -> int:
-    """A whole number from 0 on; raises as `typed`, or ValueError below 0."""
-    value = int(typed(section, key, int))
-    if value < 0:
-        raise ValueError(f"{key} is {value}, below 0")
-    return value
-
-
-def coefficients_in(raw: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Values and standard errors by the coefficients' names; raises as `typed`."""
-    return {
-        name: (typed(one, "value", float), typed(one, "se", float))
-        for name, one in raw["coefficients"].items()
-    }
-
-
-def tolerance_in(raw: Mapping[str, Any], key: str) -> Tolerance:
-    """A tolerance; raises as `typed`."""
-    return Tolerance(
-        **{part: typed(raw[key], part, float) for part in ("absolute", "relative", "standard_errors")}
     )
 
 

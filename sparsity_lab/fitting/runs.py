@@ -22,7 +22,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import bootstrap, engine, robust, runs_profile
 from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.engine import Solution
-from sparsity_lab.fitting.locks import table_entry
+from sparsity_lab.fitting.lock_values import table_entry
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.profile import Profile
 from sparsity_lab.fitting.result import plain

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import locks, runs_locks
+from sparsity_lab.fitting import lock_values, runs_locks
 from sparsity_lab.fitting.runs import Runs, RunsFit, fit_runs, read_runs
 from sparsity_lab.fitting.runs_locks import RunsLock
 from sparsity_lab.fitting.spec import load_law
@@ -43,7 +43,7 @@ def compare(path: Path) -> Compared:
         SparsityLabError: the lock or its table cannot be read.
     """
     lock = runs_locks.read(path)
-    if not locks.source_of(lock.table, path).exists():
+    if not lock_values.source_of(lock.table, path).exists():
         return Compared(lock.series, (f"the table {lock.table} is not there",), missing=True)
     runs = _input(lock, path)
     fit = _refit(lock, runs)
@@ -67,7 +67,7 @@ def update(path: Path, *, reason: str) -> tuple[RunsLock, RunsLock]:
         SparsityLabError: no reason, or the input is not there.
     """
     old = runs_locks.read(path)
-    if not locks.source_of(old.table, path).exists():
+    if not lock_values.source_of(old.table, path).exists():
         raise SparsityLabError(f"Cannot update {path}", why=f"the table {old.table} is not there")
     runs = _input(old, path)
     new = replace(
@@ -82,7 +82,7 @@ def update(path: Path, *, reason: str) -> tuple[RunsLock, RunsLock]:
 def _input(lock: RunsLock, path: Path) -> Runs:
     columns = lock.columns
     return read_runs(
-        locks.source_of(lock.table, path), x=columns.x, y=columns.y, group=columns.group,
+        lock_values.source_of(lock.table, path), x=columns.x, y=columns.y, group=columns.group,
         exclude=columns.exclude,
     )  # fmt: skip
 
@@ -115,7 +115,7 @@ def _place(lock: RunsLock, probe: int) -> str:
 def _coefficients(lock: RunsLock, fit: RunsFit) -> list[str]:
     if lock.verdict == NOT:
         return []  # coefficients of such a fit are no numbers; its predictions are
-    return locks.differing(lock.coefficients, lock.coefficient_tolerance, fit.values, "refitted")
+    return lock_values.differing(lock.coefficients, lock.coefficient_tolerance, fit.values, "refitted")
 
 
 def _written(lock: RunsLock, path: Path) -> list[str]:
@@ -138,4 +138,4 @@ def _written(lock: RunsLock, path: Path) -> list[str]:
     if lock.verdict == NOT:
         return wrong
     where = f"in {beside.name}"
-    return wrong + locks.differing(lock.coefficients, lock.coefficient_tolerance, values, where)
+    return wrong + lock_values.differing(lock.coefficients, lock.coefficient_tolerance, values, where)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import diagnostics, runs_profile
-from sparsity_lab.fitting.locks import (
+from sparsity_lab.fitting.lock_values import (
     BUNDLED,
     INCOMPLETE,
     LOCK_ANEW,
@@ -27,6 +26,7 @@ from sparsity_lab.fitting.locks import (
     Tolerance,
     coefficients_in,
     counted,
+    parsed,
     tolerance_in,
     toml_value,
     typed,
@@ -36,11 +36,6 @@ from sparsity_lab.fitting.runs import Runs, RunsFit
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.laws._law import Array
 from sparsity_lab.records import write_text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FORMAT = 1
 KIND = "runs"
@@ -133,7 +128,7 @@ def probe_points(x: Array, *, ahead: bool) -> Array:
 def is_runs_lock(path: Path) -> bool:
     """Whether the file is a lock of this kind; a file that cannot be read is left to who reads it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")).get("kind") == KIND
+        return parsed(path).get("kind") == KIND
     except UNREADABLE:
         return False
 
@@ -150,7 +145,7 @@ def read(path: Path) -> RunsLock:
         SparsityLabError: it cannot be read, or lacks a key.
     """
     try:
-        return _from_raw(tomllib.loads(path.read_text(encoding="utf-8")))
+        return _from_raw(parsed(path))
     except UNREADABLE as error:
         raise SparsityLabError(f"Cannot read the lock {path}", why=str(error), fix=LOCK_ANEW) from error
     except INCOMPLETE as error:

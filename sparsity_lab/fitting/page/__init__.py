@@ -3,7 +3,9 @@
     found.py      which files under a folder are of the other commands
     blocks.py     what a report is made of: sections, tables, facts, figures, folds
     values.py     CSV cells as numbers, and numbers as readers want them
-    summary.py, measured.py, fits.py, others.py, heat.py     one part of the report each
+    summary.py, measured.py, fits.py, others.py, heat.py, criteria.py, transfer.py, structure.py, predictors.py,
+    affinity.py                                              one part of the report each
+    told.py       what the newer of them share
     prose.py      the Markdown of a written report as blocks
     svg.py        a figure made safe, small and fit for light and dark
     html.py       blocks as one page: page.html, page.css, page.js

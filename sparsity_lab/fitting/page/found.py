@@ -2,6 +2,9 @@
 
 records/KEY.json       measure                fits.json, locks/*.toml   fit
 density.json           density                eval.json                 eval
+neurons.json           neurons                structure.json            structure
+predictors.json        predict                affinity.json             affinity
+transfer.csv           measure --transfer     sweep.csv                 measure --sweep
 study.json, report.md  study, demo            token_heat.json           heat
 *.csv                  tables of all          *.svg, *.png              figures of all
 """
@@ -21,7 +24,8 @@ from sparsity_lab.records import read_record
 
 logger = logging.getLogger(__name__)
 
-SKIPPED_FOLDERS = {"data", "node_modules", "__pycache__"}  # a ladder's token files and tokenizer are in data/
+# A ladder's token files and tokenizer are in data/; loggers have a folder each.
+SKIPPED_FOLDERS = {"data", "node_modules", "__pycache__", "tensorboard", "wandb"}
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "config.json")
 
 
@@ -59,8 +63,8 @@ class Found:
         return self.root.resolve().name if folder == self.root else self.relative(folder)
 
 
-DOCUMENTS = ("fits.json", "density.json", "eval.json", "neurons.json", "study.json", "provenance.json",
-             "token_heat.json")  # fmt: skip
+DOCUMENTS = ("fits.json", "density.json", "eval.json", "neurons.json", "structure.json", "predictors.json",
+             "affinity.json", "study.json", "provenance.json", "token_heat.json")  # fmt: skip
 TEXTS = ("report.md", "families.md")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from sparsity_lab.fitting.page.values import interval, read_csv, shown, whole
 
 MOST_ROWS = 1000
 HEAT = "token_heat"  # its table and figure are of the same numbers as the part about tokens
+OWN_FOLDERS = ("density.json", "neurons.json", "structure.json", "predictors.json", "affinity.json")
 SHORT = 12  # rows of a table that stands open
 
 
@@ -70,18 +71,18 @@ def scores(found: Found) -> list[Section]:
 def neurons(found: Found) -> list[Section]:
     """What the neurons do: the command's own tables and figures."""
     return [
-        Section(f"Neurons ({found.place(path.parent)})", (*blocks, *_origin_of(value)))
+        Section(f"Neurons ({found.place(path.parent)})", (*blocks, *origin_of(value)))
         for path, value in found.named("neurons.json")
         if (blocks := folder_blocks(found, path.parent))
     ]
 
 
-def rest(found: Found, shown_figures: set[Path]) -> list[Section]:
+def rest(found: Found, shown_figures: set[Path], *, shown_tables: Collection[Path] = ()) -> list[Section]:
     """Tables and figures of all folders that no other part shows."""
-    told = {path.parent for name in ("density.json", "neurons.json") for path, _ in found.named(name)}
+    told = {path.parent for name in OWN_FOLDERS for path, _ in found.named(name)}
     quiet = {path.parent for name in ("fits.json", "eval.json") for path, _ in found.named(name)}
     csvs = [one for one in found.csvs if one.parent not in told | quiet and not _is_shown(found, one)]
-    csvs = [one for one in csvs if one.stem != HEAT]
+    csvs = [one for one in csvs if one.stem != HEAT and one not in shown_tables]
     figures = [o for o in found.figures if o not in shown_figures and o.parent not in told and o.stem != HEAT]
     blocks: list[Block] = []
     for folder in sorted({one.parent for one in (*csvs, *figures)}):
@@ -188,7 +189,8 @@ def trend(value: Mapping[str, Any]) -> str:
     )
 
 
-def _origin_of(value: object) -> list[Block]:
+def origin_of(value: object) -> list[Block]:
+    """The provenance of a document, behind a line."""
     return _origin(value.get("provenance")) if isinstance(value, Mapping) else []
 
 

@@ -12,12 +12,19 @@ from sparsity_lab.fitting.page.found import Found
 from sparsity_lab.fitting.page.others import trend
 from sparsity_lab.fitting.page.values import whole
 
+WATCHED = {"Neurons": "neurons.json", "Structure": "structure.json", "Predictors": "predictors.json"}
 VERDICTS = ("identified", "weakly identified", "not identified")
 
 
 def section(found: Found) -> Section:
     """The summary."""
-    pairs = [*_measured(found.records.values()), *_fitted(found), *_density(found), *_scored(found)]
+    pairs = [
+        *_measured(found.records.values()),
+        *_fitted(found),
+        *_density(found),
+        *_scored(found),
+        *_watched(found),
+    ]
     blocks: list[Block] = [Facts(tuple(pairs))] if pairs else []
     if found.records:
         blocks.append(_by_quantity(list(found.records.values())))
@@ -81,3 +88,28 @@ def _scored(found: Found) -> list[tuple[str, str]]:
         for path, value in found.named("eval.json")
         if isinstance(value, dict) and value.get("rows")
     ]
+
+
+def _watched(found: Found) -> list[tuple[str, str]]:
+    """Checkpoints and texts whose neurons were watched, by command."""
+    said = []
+    for title, name in WATCHED.items():
+        for path, value in found.named(name):
+            rows = (
+                [row for row in value.get("rows") or [] if isinstance(row, Mapping)]
+                if isinstance(value, dict)
+                else []
+            )
+            models, texts = ({str(row.get(key)) for row in rows} for key in ("name", "text"))
+            if rows:
+                said.append(
+                    (
+                        title,
+                        f"{_count(models, 'checkpoint')} on {_count(texts, 'text')} ({found.place(path.parent)})",
+                    )
+                )
+    return said
+
+
+def _count(names: set[str], kind: str) -> str:
+    return f"{len(names)} {kind}{'' if len(names) == 1 else 's'}"

@@ -10,7 +10,20 @@ from pathlib import Path
 
 from sparsity_lab import __version__
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import fits, heat, html, measured, others, summary, texts
+from sparsity_lab.fitting.page import (
+    affinity,
+    criteria,
+    fits,
+    heat,
+    html,
+    measured,
+    others,
+    predictors,
+    structure,
+    summary,
+    texts,
+    transfer,
+)
 from sparsity_lab.fitting.page.blocks import Report
 from sparsity_lab.fitting.page.found import Found, find
 from sparsity_lab.records import no_empty_folders, prepare_output, write_text
@@ -38,7 +51,7 @@ def write_report(folder: Path, *, output: Path | None = None, form: str = "html"
     """Report everything a folder holds.
 
     Args:
-        folder: what `--output` of measure, fit, study, density, eval or heat was, or a folder of such.
+        folder: what `--output` of measure, fit, study or another command was, or a folder of such.
         output: a file with the format's ending, or a folder; `folder` itself where left out.
         form: `html` for one page, `md` or `tex` for its tables.
 
@@ -80,10 +93,14 @@ def goal(folder: Path, *, output: Path | None, form: str) -> Path:
 
 def report_of(found: Found) -> Report:
     """The report of what was found, part by part."""
-    parts = [*others.written(found), measured.section(found), fits.section(found), *others.density(found),
-             *others.scores(found), *others.neurons(found), heat.section(found)]  # fmt: skip
+    parts = [*others.written(found), measured.section(found), *criteria.sections(found), *transfer.sections(found),
+             fits.section(found), *others.density(found), *others.scores(found), *others.neurons(found),
+             *structure.sections(found), *predictors.sections(found), *affinity.sections(found),
+             heat.section(found)]  # fmt: skip
     sections = [one for one in parts if one is not None]
-    sections += others.rest(found, others.figures_of(sections))
+    sections += others.rest(
+        found, others.figures_of(sections), shown_tables=[*criteria.tables(found), *transfer.tables(found)]
+    )
     # The summary comes first and is made last: by then it is known which files could not be read.
     name = found.root.resolve().name
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
