@@ -140,11 +140,12 @@ def _rivals(rivals: dict[str, Any] | None) -> str:
 
 
 def _interval(coefficient: dict[str, float | None]) -> str:
+    """A value with its interval; none where the best curve is the law's limit for an endless coefficient."""
     ends = (
         "open" if (end := coefficient[side]) is None else tables.number(end, 3) for side in ("low", "high")
     )
     value = coefficient["value"]
-    return f"{'' if value is None else tables.number(value, 3)} [{', '.join(ends)}]"
+    return f"{'beyond all bounds' if value is None else tables.number(value, 3)} [{', '.join(ends)}]"
 
 
 def _density(folder: Path, *, at: Path) -> str:
