@@ -32,6 +32,9 @@ SHAPE = {
     "intermediate_size": "F",
 }
 
+ANOTHER_RECORD = "Name a record of `sparsity-lab measure`, made with a criterion that sets thresholds"
+OWN_RECORD = "Measure this model, or a checkpoint of its shape, and name that record"
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -86,7 +89,9 @@ def read_calibration(path: Path) -> Calibration:
     record = records.read_record(path)
     missing = [key for key in ("criterion", "knob", "thresholds", "layers", *SHAPE) if key not in record]
     if missing:
-        raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`: it has no {missing[0]!r}")
+        raise SparsityLabError(
+            f"{path} is not a record of `sparsity-lab measure`: it has no {missing[0]!r}", fix=ANOTHER_RECORD
+        )
     wanted = record.get("score_weights_sha256")
     weights = None if wanted is None else _read_weights(path, wanted)
     return of_record(record, name=f"The record {path}", score_weights=weights)
@@ -109,7 +114,9 @@ def of_record(
             fix=f"Measure with --criterion {criterion} --knob {record.get('knob')}: it does the same on any text",
         )
     if not hasattr(registry.load("criteria", criterion), "threshold_score"):
-        raise SparsityLabError(f"{name} has thresholds of {criterion}, a criterion that cannot apply them")
+        raise SparsityLabError(
+            f"{name} has thresholds of {criterion}, a criterion that cannot apply them", fix=ANOTHER_RECORD
+        )
     origin = record.get("calibrated_on")
     if origin is None and "text_sha256" in record:
         origin = {key: str(record[key]) for key in ("content_key", "text_sha256")}
@@ -155,7 +162,10 @@ def checked(thresholds: Sequence[float]) -> tuple[float, ...]:
     values = []
     for layer, value in enumerate(thresholds):
         if not isinstance(value, (int, float)) or not value >= 0:
-            raise SparsityLabError(f"The threshold of layer {layer} is {value}, not a number from 0 on")
+            raise SparsityLabError(
+                f"The threshold of layer {layer} is {value}, not a number from 0 on",
+                fix="Give what `sparsity-lab measure` wrote, unchanged: one threshold a layer",
+            )
         values.append(float(value))
     return tuple(values)
 
@@ -178,19 +188,22 @@ def refuse_other_models(
         raise SparsityLabError(
             f"{len(calibration.thresholds)} thresholds for a model of {len(sites)} FFN layers",
             why=f"{calibration.name} is of another model" if calibration.shape else "",
+            fix=OWN_RECORD,
         )
     for key, said in SHAPE.items():
         found, own = (calibration.shape or {}).get(key), shape.get(key)
         if found is not None and own is not None and found != own:
             raise SparsityLabError(
-                f"{calibration.name} is of a model with {said} = {found}, this one has {said} = {own}"
+                f"{calibration.name} is of a model with {said} = {found}, this one has {said} = {own}",
+                fix=OWN_RECORD,
             )
     calibration.score.check(sites, criterion=calibration.criterion)
     for site, weight in zip(sites, calibration.score_weights or (), strict=False):
         if weight.shape != (site.intermediate_size,):
             raise SparsityLabError(
                 f"The weights of {calibration.name} are of {weight.numel()} neurons in layer {site.layer}, "
-                f"this model has {site.intermediate_size}"
+                f"this model has {site.intermediate_size}",
+                fix=OWN_RECORD,
             )
 
 
@@ -218,7 +231,9 @@ def _read_weights(path: Path, sha256: str) -> tuple[Tensor, ...]:
         ) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise SparsityLabError(
-            f"{beside} is not the file its record speaks of", why="It was changed or damaged"
+            f"{beside} is not the file its record speaks of",
+            why="It was changed or damaged",
+            fix="Take it from a copy, or measure again",
         )
     found = load(data)
     return tuple(found[f"score_weights.{layer}"] for layer in range(len(found)))

@@ -25,7 +25,7 @@ FLAGS = battery(
     Case("measure batch in superscript", MEASURE + " --batch-size ²", "--batch-size"),
     Case("measure a negative batch", MEASURE + " --batch-size -2", "--batch-size"),
     Case("measure a series of superscript", MEASURE + " --stabilise last:²", "--stabilise"),
-    Case("measure an infinite knob", MEASURE + " --knob inf", "inf", "range 0 to 1", stated=True),
+    Case("measure an infinite knob", MEASURE + " --knob inf", "inf", "range 0 to 1"),
     Case("measure a knob that is a word", MEASURE + " --knob low", "--knob"),
     Case("measure an infinite rise", MEASURE + " --ppl-increase inf", "inf", "fraction"),
     Case("measure a rise of ten thousand percent", MEASURE + " --ppl-increase 1e400%", "inf", "fraction"),

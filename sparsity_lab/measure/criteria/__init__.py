@@ -76,7 +76,8 @@ class Knob:
         if not self.low <= value <= self.high:
             raise SparsityLabError(
                 f"The knob {self.symbol} = {value:g} of {criterion} is outside its range "
-                f"{self.low:g} to {self.high:g}"
+                f"{self.low:g} to {self.high:g}",
+                fix="Give --knob a number in that range",
             )
         return value
 
