@@ -29,13 +29,15 @@ def draw_sweep(table: Path, *, output: Path) -> list[Path]:
 def _panel(axes: Axes, frame: pd.DataFrame, *, title: str) -> None:
     for index, (criterion, rows) in enumerate(frame.groupby("criterion", sort=True)):
         rows = rows.sort_values("activation_ratio")
+        again = index >= len(COLOURS)  # a colour's second line is dashed, its marks are open
         axes.errorbar(
             rows["activation_ratio"],
             100 * (rows["ppl_ratio"] - 1),
             xerr=rows["activation_ratio_se"],
             color=COLOURS[index % len(COLOURS)],
             marker=MARKERS[index % len(MARKERS)],
-            linestyle="-" if index < len(COLOURS) else "--",
+            linestyle="--" if again else "-",
+            markerfacecolor="white" if again else None,
             elinewidth=0.5,
             label=str(criterion),
         )
