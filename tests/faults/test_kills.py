@@ -1,49 +1,49 @@
-"""SIGKILL at any moment of `measure`: the same table in the end, nothing lost, nothing halved, nothing twice."""
+"""SIGKILL at any moment of `measure`, `train`, `fit` or `report`: the same files in the end, nothing lost or halved."""
 
 import random
 
 import pytest
 
 from sparsity_lab.tables import write_table
-from tests.faults.soak import Soak, undisturbed
+
+# Command -> kills at random moments, kills before an operation on a file.
+MANY = {"measure": (45, 25), "train": (30, 25), "fit": (25, 20), "report": (15, 15)}
+LEAST_FILES = {"measure": 12, "train": 60, "fit": 12, "report": 1}
 
 
-@pytest.fixture(scope="module")
-def reference(zygote, words, tmp_path_factory):
-    """What an undisturbed run leaves, and how it went."""
-    return undisturbed(zygote, words, tmp_path_factory.mktemp("reference") / "out")
+@pytest.mark.parametrize("name", MANY)
+def test_an_undisturbed_run_is_what_it_is_compared_with(references, name):
+    contents, ended = references[name]
+    assert len(contents) >= LEAST_FILES[name]
+    assert not [one for one in contents if "claim" in one or one.rpartition("/")[2].startswith(".")]
+    assert ended.operations >= 3 * LEAST_FILES[name] / 2, "claims, records, tables and plots are counted"
 
 
-@pytest.fixture
-def soak(zygote, words, tmp_path, reference):
-    return Soak(zygote, words, tmp_path / "out", reference[0])
-
-
-def test_an_undisturbed_run_is_what_it_is_compared_with(reference):
-    contents, ended = reference
-    assert ended.operations > 40, "claims, records, tables and plots are counted"
-    assert len([name for name in contents if name.endswith(".json") and name != "config.json"]) >= 8
-    assert {"table.csv", "table.md", "config.json"} < set(contents)
-    assert not [name for name in contents if "claim" in name]
-
-
-def test_kills_at_random_moments(soak, reference):
-    soak.kill_at_random_moments(5, seconds=reference[1].seconds, seed=1)
-    assert soak.kills == 5
+@pytest.mark.parametrize(("name", "kills"), [("measure", 3), ("train", 2), ("fit", 1), ("report", 2)])
+def test_kills_at_random_moments(soak_of, references, name, kills):
+    soak = soak_of(name)
+    soak.kill_at_random_moments(kills, seconds=references[name][1].seconds, seed=1)
+    assert soak.kills == kills
 
 
 @pytest.mark.slow
-def test_kills_before_operations_on_files(soak, reference):
-    """Two in the midst of the first record's writing, and one among the last, when tables are written."""
-    soak.kill_before_operations([9, 11, reference[1].operations - 5])
-    assert soak.kills == 3
+@pytest.mark.parametrize("name", MANY)
+def test_kills_before_operations_on_files(soak_of, references, name):
+    """In the midst of the first files' writing, and among the last, when tables are written."""
+    soak, last = soak_of(name), references[name][1].operations
+    soak.kill_before_operations(sorted({2, min(9, last), min(11, last), last - 2}))
+    assert soak.kills >= 3
 
 
 @pytest.mark.slow
-def test_two_hundred_kills(soak, reference, tmp_path):
-    """Half an hour; its table is kept in results/faults."""
-    draw = random.Random(3)
-    soak.kill_before_operations([draw.randint(1, reference[1].operations) for _ in range(60)])
-    soak.kill_at_random_moments(140, seconds=reference[1].seconds, seed=4)
-    assert soak.kills == 200
-    write_table(tmp_path / "kills", soak.log, {name: name for name in soak.log[0]})
+def test_two_hundred_kills(soak_of, references, tmp_path):
+    """Their table is kept in results/faults."""
+    draw, rows = random.Random(3), []
+    for name, (moments, operations) in MANY.items():
+        soak, ended = soak_of(name), references[name][1]
+        soak.kill_before_operations([draw.randint(1, ended.operations) for _ in range(operations)])
+        soak.kill_at_random_moments(moments, seconds=ended.seconds, seed=draw.randint(0, 2**31))
+        assert soak.kills == moments + operations
+        rows += soak.log
+        write_table(tmp_path / "kills", rows, {column: column for column in rows[0]})
+    assert sum(row["ended by"] == "SIGKILL" for row in rows) == 200

@@ -118,11 +118,19 @@ def _writes(arguments: tuple[object, ...]) -> bool:
 
 
 def _import_all() -> None:
-    """What `measure` imports on its way, so that a fork begins with its work."""
+    """What the commands import on their way, so that a fork begins with its work."""
     import matplotlib.pyplot  # noqa: F401
-    from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: F401
+    import pandas  # noqa: F401
+    import scipy.optimize  # noqa: F401
+    from transformers import AutoTokenizer, LlamaForCausalLM, Trainer  # noqa: F401
 
+    import sparsity_lab.cli.train
+    import sparsity_lab.fitting.batch
+    import sparsity_lab.fitting.page.write
+    import sparsity_lab.fitting.plots.fits
     import sparsity_lab.fitting.plots.measured
+    import sparsity_lab.ladder.ladder
+    import sparsity_lab.ladder.trainer
     import sparsity_lab.measure.criteria.cett
     import sparsity_lab.measure.run  # noqa: F401
 
