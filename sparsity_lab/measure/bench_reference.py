@@ -15,14 +15,8 @@ from sparsity_lab.measure.bench import device_name
 from sparsity_lab.measure.bench_comparison import Comparison, compare_at_cett, compare_at_ppl_increase
 from sparsity_lab.measure.compat import NAMES
 from sparsity_lab.measure.criteria.cett import KNOB
-from sparsity_lab.measure.loading import (
-    DTYPES,
-    Source,
-    choose_device,
-    load_config,
-    load_model,
-    load_tokenizer,
-)
+from sparsity_lab.measure.devices import DTYPES, choose_device
+from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
 from sparsity_lab.progress import SILENT, Progress

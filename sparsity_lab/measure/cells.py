@@ -16,14 +16,9 @@ from sparsity_lab import records
 from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.claims import Sign, Watch, claimed
-from sparsity_lab.measure.loading import (
-    Source,
-    choose_device,
-    choose_dtype,
-    fingerprint,
-    load_config,
-    load_tokenizer,
-)
+from sparsity_lab.measure.devices import choose_device, choose_dtype
+from sparsity_lab.measure.fingerprints import fingerprint
+from sparsity_lab.measure.loading import Source, load_config, load_tokenizer
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shelf import Shelf

@@ -17,6 +17,7 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.calibration import Calibration, read_calibration
+from sparsity_lab.measure.devices import check_dtype, choose_device, choose_dtype
 from sparsity_lab.measure.lm_eval_bridge import (
     explained,
     folder_name,
@@ -25,15 +26,7 @@ from sparsity_lab.measure.lm_eval_bridge import (
     save,
     task_manager,
 )
-from sparsity_lab.measure.loading import (
-    Source,
-    check_dtype,
-    choose_device,
-    choose_dtype,
-    load_config,
-    load_model,
-    load_tokenizer,
-)
+from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import prepare_output, read_record, write_json

@@ -21,14 +21,8 @@ from sparsity_lab import records, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, find_sites, sparsified
 from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.loading import (
-    Source,
-    choose_device,
-    choose_dtype,
-    load_config,
-    load_model,
-    load_tokenizer,
-)
+from sparsity_lab.measure.devices import choose_device, choose_dtype
+from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
 from sparsity_lab.measure.shelf import refuse_strange_ids
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.subject import BatchVisitor

@@ -6,11 +6,9 @@ Nothing of a checkpoint is executed (`trust_remote_code` stays off) and weights 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,15 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
-from sparsity_lab.registry import unknown
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MOST_LETTERS = 400  # of another library's reason
 ADVICE = {
     "config": "Compare config.json there with the model's own, or copy it again",
     "tokenizer": "Copy the model's own tokenizer files there again",
     "weights": "Check that config.json there is these weights' own, and copy the model again",
 }
-FINGERPRINT_BLOCKS = 32
-FINGERPRINT_BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -144,106 +138,6 @@ def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:
     if device != "auto":
         model = model.to(device)
     return model.eval()
-
-
-def choose_device(wanted: str) -> str:
-    """A torch device for `auto`: the GPU where there is one, all of them where there are several.
-
-    Raises:
-        SparsityLabError: no torch device of that name, or a CUDA device that is not there.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted == "auto":
-        chosen = "cpu" if count == 0 else "cuda" if count == 1 else "auto"
-        _say_once(f"device {'all GPUs' if chosen == 'auto' else chosen}: {count} CUDA device(s) found")
-        return chosen
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise SparsityLabError(
-            f"There is no torch device {wanted!r}", fix="Use cpu, cuda, cuda:1 or auto"
-        ) from error
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise SparsityLabError(
-            f"There is no device {wanted}: {count} CUDA device(s) found", fix="Use --device cpu or auto"
-        )
-    try:  # mps, xpu and meta are torch devices everywhere, usable only where they are
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).strip().split("\n")[0]
-        raise SparsityLabError(
-            f"The device {wanted} cannot be used here", why=why, fix="Use --device cpu or auto"
-        ) from error
-    return wanted
-
-
-def check_dtype(wanted: str) -> None:
-    """Refuse a dtype that weights are not loaded in.
-
-    Raises:
-        SparsityLabError: neither `auto` nor one of ours.
-    """
-    if wanted != "auto" and wanted not in DTYPES:
-        raise unknown(wanted, kind="--dtype", known=["auto", *DTYPES])
-
-
-def choose_dtype(wanted: str, *, config: Any, device: str) -> tuple[torch.dtype, str]:
-    """The dtype and the reason for it.
-
-    `auto` is float32 on CPU (bfloat16 products are slow there) and the stored dtype on a GPU.
-
-    Raises:
-        SparsityLabError: none of ours.
-    """
-    check_dtype(wanted)
-    if wanted != "auto":
-        return DTYPES[wanted], "as asked"
-    stored = getattr(config, "dtype", None)
-    stored = DTYPES.get(stored) if isinstance(stored, str) else stored
-    if device == "cpu" or stored is None:
-        chosen, reason = (
-            torch.float32,
-            "the CPU is exact and no slower in it" if device == "cpu" else "none stored",
-        )
-    else:
-        chosen, reason = stored, "the weights are stored in it"
-    _say_once(f"dtype {str(chosen).removeprefix('torch.')}: {reason}")
-    return chosen, reason
-
-
-@cache
-def _say_once(choice: str) -> None:
-    """Tell an automatic choice and its reason, once for all checkpoints it holds for."""
-    logger.info("%s", choice)
-
-
-def fingerprint(source: Source) -> str:
-    """A hash that changes when the checkpoint does.
-
-    A local checkpoint's config and, of each weight file, the size and 32 evenly spaced blocks of 64 KiB
-    (all of a file smaller than that) are hashed, so that hundreds of large checkpoints stay quick to
-    recognise; a Hub id is identified by its name and revision.
-    """
-    folder = source.folder
-    if folder is None:
-        return hashlib.sha256(str(source).encode()).hexdigest()
-    digest = hashlib.sha256()
-    kinds = ("config.json", "*.safetensors", "*.index.json") if not source.model.endswith(".gguf") else (
-        Path(source.model).name,
-    )  # fmt: skip
-    for path in sorted(path for kind in kinds for path in folder.glob(kind)):
-        digest.update(f"{path.name}:{path.stat().st_size}:".encode())
-        _hash_blocks(path, digest)
-    return digest.hexdigest()
-
-
-def _hash_blocks(path: Path, digest: Any) -> None:
-    size = path.stat().st_size
-    step = max(FINGERPRINT_BLOCK_BYTES, (size - FINGERPRINT_BLOCK_BYTES) // (FINGERPRINT_BLOCKS - 1))
-    with path.open("rb") as stream:
-        for start in range(0, size, step):
-            stream.seek(start)
-            digest.update(stream.read(FINGERPRINT_BLOCK_BYTES))
 
 
 def _check_exists(source: Source) -> None:
