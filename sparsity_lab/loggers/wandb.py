@@ -34,6 +34,7 @@ class Wandb:
     """One W&B run a series, open side by side."""
 
     def __init__(self, job: Job, *, say: Say) -> None:
+        os.environ.pop("WANDB_SERVICE", None)  # that of the run, whose end would be ours
         self.job, self.folder = job, job.folder / "wandb"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.mode: Any = "offline" if job.offline else os.environ.get("WANDB_MODE") or _mode()

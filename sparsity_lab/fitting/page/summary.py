@@ -12,7 +12,8 @@ from sparsity_lab.fitting.page.found import Found
 from sparsity_lab.fitting.page.others import trend
 from sparsity_lab.fitting.page.values import whole
 
-WATCHED = {"Neurons": "neurons.json", "Structure": "structure.json", "Predictors": "predictors.json"}
+WATCHED = {"Neurons": "neurons.json", "Structure": "structure.json", "Predictors": "predictors.json",
+           "Decoding": "affinity.json"}  # fmt: skip
 VERDICTS = ("identified", "weakly identified", "not identified")
 
 
@@ -94,20 +95,15 @@ def _watched(found: Found) -> list[tuple[str, str]]:
     """Checkpoints and texts whose neurons were watched, by command."""
     said = []
     for title, name in WATCHED.items():
+        parts = []
         for path, value in found.named(name):
-            rows = (
-                [row for row in value.get("rows") or [] if isinstance(row, Mapping)]
-                if isinstance(value, dict)
-                else []
-            )
+            own = value.get("rows") or value.get("affinity") if isinstance(value, dict) else None
+            rows = [row for row in own if isinstance(row, Mapping)] if isinstance(own, list) else []
             models, texts = ({str(row.get(key)) for row in rows} for key in ("name", "text"))
             if rows:
-                said.append(
-                    (
-                        title,
-                        f"{_count(models, 'checkpoint')} on {_count(texts, 'text')} ({found.place(path.parent)})",
-                    )
-                )
+                count = f"{_count(models, 'checkpoint')} on {_count(texts, 'text')}"
+                parts.append(f"{count} ({found.place(path.parent)})")
+        said += [(title, "; ".join(parts))] if parts else []
     return said
 
 
