@@ -77,11 +77,17 @@ def _best(rows: Sequence[Row], answer: str) -> str:
         else "costs the least, a perplexity ratio of "
     )
     first, cett = usable[0], [row for row in usable if row["criterion"] == "cett"]
-    error = "activation_ratio_se" if answer == "activation_ratio" else "loss_delta_se_nats"
-    beside = (
-        f"; cett {measured(cett[0][answer], cett[0].get(error))}" if cett and cett[0] is not first else ""
-    )
+    beside = f"; cett {_number(cett[0], answer)}" if cett and cett[0] is not first else ""
     return (
         f"**{first['series']}**, {first['rule']}: of {len(usable)} criteria {first['criterion']} {said}"
-        f"{measured(first[answer], first.get(error))}{beside}."
+        f"{_number(first, answer)}{beside}."
     )
+
+
+def _number(row: Row, key: str) -> str:
+    """A number with its error and its flags; the error of a perplexity ratio is that of the loss rise times it."""
+    error = row.get("activation_ratio_se")
+    if key == "ppl_ratio":
+        rise = row.get("loss_delta_se_nats")
+        error = row[key] * rise if is_number(rise) else None
+    return measured(row[key], error) + (f" ({row['flags']})" if row.get("flags") else "")
