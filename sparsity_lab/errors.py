@@ -5,6 +5,8 @@ The command line prints it as one paragraph and exits 2; a traceback always mean
 
 from __future__ import annotations
 
+REPORT_FIX = "Report this with the command that led here"
+
 
 class SparsityLabError(Exception):
     """A mistake the user can mend, told in one paragraph.

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.whole_files import probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
 from sparsity_lab.whole_files import write_text as write_text
@@ -142,7 +142,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     """
     sealed = seal(record)
     if odd := set(sealed) ^ set(RECORD_KEYS):
-        raise SparsityLabError(f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}")
+        raise SparsityLabError(
+            f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}", fix=REPORT_FIX
+        )
     path = folder / f"{sealed['content_key']}.json"
     write_json(path, {key: sealed[key] for key in RECORD_KEYS})
     return path

@@ -45,7 +45,10 @@ def load(room: str, name: str) -> ModuleType:
     if name in foreign:
         loaded = foreign[name].load()
         if not isinstance(loaded, ModuleType):
-            raise SparsityLabError(f"The entry point {name!r} of {room} does not name a module")
+            raise SparsityLabError(
+                f"The entry point {name!r} of {room} does not name a module",
+                fix="Write its value as package.module, without a colon behind it",
+            )
         return loaded
     raise unknown(name, kind=f"{room.rstrip('s')}" if room != "criteria" else "criterion", known=names(room))
 

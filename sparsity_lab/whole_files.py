@@ -20,6 +20,7 @@ try:
 except ImportError:  # not on Windows: nothing is locked there, and nothing removed
     fcntl = None  # type: ignore[assignment]
 
+DISK_FIX = "Free space, check the folder's permissions, and run the same command again"
 SUFFIX = ".partial"
 # `tempfile` puts eight of its own characters before the suffix.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}" + re.escape(SUFFIX))
@@ -48,7 +49,9 @@ def write_bytes(path: Path, data: bytes) -> None:
                 return _put(path, data)
         _put(path, data)
     except OSError as error:
-        raise SparsityLabError(f"Cannot write {path}", why=error.strerror or str(error)) from error
+        raise SparsityLabError(
+            f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX
+        ) from error
 
 
 def probe(folder: Path) -> None:

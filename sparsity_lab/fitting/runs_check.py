@@ -68,7 +68,11 @@ def update(path: Path, *, reason: str) -> tuple[RunsLock, RunsLock]:
     """
     old = runs_locks.read(path)
     if not lock_values.source_of(old.table, path).exists():
-        raise SparsityLabError(f"Cannot update {path}", why=f"the table {old.table} is not there")
+        raise SparsityLabError(
+            f"Cannot update {path}",
+            why=f"the table {old.table} is not there",
+            fix="Put the table back, or lock another fit",
+        )
     runs = _input(old, path)
     new = replace(
         runs_locks.lock_of(runs, _refit(old, runs), table=old.table, columns=old.columns, reason=reason),

@@ -91,7 +91,10 @@ def expect_shape(kernel: str, name: str, tensor: Tensor, shape: tuple[int, ...])
         SparsityLabError: names the argument, its shape and the one expected.
     """
     if tuple(tensor.shape) != shape:
-        raise SparsityLabError(f"{kernel}: {name} has shape {list(tensor.shape)}, expected {list(shape)}")
+        raise SparsityLabError(
+            f"{kernel}: {name} has shape {list(tensor.shape)}, expected {list(shape)}",
+            fix=f"Take {name} from the layer that the activations are of",
+        )
 
 
 def fp32_vector(kernel: str, name: str, values: Tensor, *, like: Tensor) -> Tensor:
@@ -101,7 +104,10 @@ def fp32_vector(kernel: str, name: str, values: Tensor, *, like: Tensor) -> Tens
         SparsityLabError: more or fewer dimensions than one.
     """
     if values.dim() != 1:
-        raise SparsityLabError(f"{kernel}: {name} has shape {list(values.shape)}, expected a vector")
+        raise SparsityLabError(
+            f"{kernel}: {name} has shape {list(values.shape)}, expected a vector",
+            fix=f"Flatten {name} to one dimension",
+        )
     return values.to(device=like.device, dtype=torch.float32).contiguous()
 
 

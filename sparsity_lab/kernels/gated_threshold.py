@@ -120,7 +120,11 @@ def _check(rows: Tensor, g: Tensor, u: Tensor | None, tau: Tensor, mask_with: in
             raise SparsityLabError(f"{NAME}: g is {g.dtype} and u is {u.dtype}", fix="Give both in one dtype")
     if tau.dim() != 2 or tau.shape[1] != rows.shape[1]:
         raise SparsityLabError(
-            f"{NAME}: tau has shape {list(tau.shape)}, expected [{rows.shape[1]}] or [V, {rows.shape[1]}]"
+            f"{NAME}: tau has shape {list(tau.shape)}, expected [{rows.shape[1]}] or [V, {rows.shape[1]}]",
+            fix="Give each threshold vector a row, and each neuron a column",
         )
     if mask_with is not None and not 0 <= mask_with < len(tau):
-        raise SparsityLabError(f"{NAME}: mask_with is {mask_with}, but tau has {len(tau)} threshold vectors")
+        raise SparsityLabError(
+            f"{NAME}: mask_with is {mask_with}, but tau has {len(tau)} threshold vectors",
+            fix="Give the row of tau to mask with, counted from 0, or None",
+        )

@@ -44,7 +44,8 @@ class LogGrid:
             raise SparsityLabError(f"{NAME}: splits is {self.splits}", fix="Give a power of two up to 256")
         if self.lowest < -126 or self.octaves < 1 or self.lowest + self.octaves > 127:
             raise SparsityLabError(
-                f"{NAME}: octaves {self.lowest} to {self.lowest + self.octaves} are not within -126 to 127"
+                f"{NAME}: octaves {self.lowest} to {self.lowest + self.octaves} are not within -126 to 127",
+                fix="Give octaves of 1 or more, and lowest so that both ends lie within",
             )
 
     def edges(self, device: torch.device | str = "cpu") -> Tensor:

@@ -45,7 +45,8 @@ def sparse_down(a: Tensor, W_d: Tensor, tau: Tensor | None = None, *, backend: s
         )
     if W_d.dim() != 2 or W_d.shape[1] != rows.shape[1] or W_d.dtype != a.dtype:
         raise SparsityLabError(
-            f"{NAME}: W_d is {list(W_d.shape)} in {W_d.dtype}, expected [d, {rows.shape[1]}] in {a.dtype}"
+            f"{NAME}: W_d is {list(W_d.shape)} in {W_d.dtype}, expected [d, {rows.shape[1]}] in {a.dtype}",
+            fix="Give the down projection as torch.nn.Linear keeps it, in the dtype of a",
         )
     if tau is not None:
         tau = _dispatch.fp32_vector(NAME, "tau", tau, like=a)

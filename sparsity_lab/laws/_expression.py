@@ -162,7 +162,7 @@ def parse(text: str) -> ast.expr:
     try:
         tree = ast.parse(body.strip().replace("^", "**"), mode="eval").body
     except SyntaxError as error:
-        raise SparsityLabError(f"Cannot read the formula {text!r}", why=error.msg) from error
+        raise SparsityLabError(f"Cannot read the formula {text!r}", why=error.msg, fix=_HELP) from error
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED):
             raise SparsityLabError(f"The formula {text!r} holds {ast.unparse(node)!r}", fix=_HELP)

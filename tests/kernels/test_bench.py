@@ -53,7 +53,7 @@ def test_without_a_gpu_it_says_so_in_a_sentence(tmp_path, capsys):
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("Error: No CUDA device is at hand")
-    assert line.endswith("only with --device cpu.")
+    assert line.endswith("with --device cpu.")
 
 
 @pytest.mark.usefixtures("_small", "_two_cases")

@@ -148,7 +148,10 @@ def _one_step(targets: Sequence[Target], inputs: Path, options: RulerOptions, *,
     tasks = options.tasks or tuple(sorted(shared))
     _refuse_missing(tasks, sorted(shared), inputs)
     if not tasks:
-        raise SparsityLabError(f"The models of {family} in {inputs} share no task")
+        raise SparsityLabError(
+            f"The models of {family} in {inputs} share no task",
+            fix="Give every model of the family a score on the same task, or name another --family",
+        )
     ruler = family_ruler(
         family, members, tasks=tasks, convention=options.convention, seed=seed,
         source=options.source or str(inputs), harness=options.harness, draws=DRAWS,

@@ -72,7 +72,11 @@ def run_needed(
     prepare_output(output)
     report = measure_density(output=output, seed=seed, options=replace(options, sensitivity=False))
     if report.trend is None:
-        raise SparsityLabError("Parameters needed over time follow from a trend", why=report.trend_note)
+        raise SparsityLabError(
+            "Parameters needed over time follow from a trend",
+            why=report.trend_note,
+            fix="See which models are dated and have a number: `sparsity-lab density` with the same options",
+        )
     days = list(dates) or yearly_dates(report.trend)
     rows = parameters_needed(report.trend, report.ruler, report.tasks, score=score, dates=days)
     return _written(output / "needed", rows, NEEDED_COLUMNS)
@@ -158,7 +162,10 @@ def parameters_needed(
     """
     ln_size = ruler.curve(tasks).ln_size(np.asarray(score))
     if not np.isfinite(ln_size[0]):
-        raise SparsityLabError(f"The ruler {ruler.name} does not reach a score of {score:g} at any size")
+        raise SparsityLabError(
+            f"The ruler {ruler.name} does not reach a score of {score:g} at any size",
+            fix="Give a --score above chance and below the ruler's best, or another --ruler",
+        )
     rows: list[dict[str, object]] = []
     for on in dates:
         low, middle, high = trend.ln_rho_max(np.array([(on - trend.origin).days]))

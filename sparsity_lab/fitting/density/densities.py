@@ -94,7 +94,8 @@ def densities(
             advance(1)
     if not found:
         raise SparsityLabError(
-            f"No model has a size and {fewest_tasks} or more of the tasks {', '.join(tasks)}"
+            f"No model has a size and {fewest_tasks} or more of the tasks {', '.join(tasks)}",
+            fix="Add sizes (params_b) and scores of these tasks to the models, or choose other --tasks",
         )
     return found
 

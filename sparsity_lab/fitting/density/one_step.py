@@ -87,10 +87,16 @@ def fit_curve(
     """
     x, floor = np.log(sizes), float(np.mean([benchmark(task).chance for task in tasks]))
     if scores.max() <= floor:
-        raise SparsityLabError(f"The ruler {ruler} is at chance level on {', '.join(tasks)} at every size")
+        raise SparsityLabError(
+            f"The ruler {ruler} is at chance level on {', '.join(tasks)} at every size",
+            fix="Choose easier --tasks, or a family with larger models",
+        )
     point = sigmoid.fit(x, scores[None], floor=floor)
     if np.corrcoef(x, scores)[0, 1] <= 0:
-        raise SparsityLabError(f"The scores of {ruler} do not grow with size on {', '.join(tasks)}")
+        raise SparsityLabError(
+            f"The scores of {ruler} do not grow with size on {', '.join(tasks)}",
+            fix="Check sizes and scores, or choose other --tasks or another family",
+        )
     freedom = max(1, len(x) - sigmoid.FREE_PARAMETERS)
     rng = np.random.default_rng(seed)
     sd = np.sqrt(point.sse[0] / rng.chisquare(freedom, draws))

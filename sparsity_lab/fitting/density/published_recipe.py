@@ -61,7 +61,11 @@ def fit_score_curve(losses: Floats, scores: Floats) -> Floats:
     try:
         found, _ = curve_fit(score_curve, losses, scores, p0=start, bounds=box, maxfev=100_000)
     except RuntimeError as error:
-        raise SparsityLabError("The sigmoid of score against loss has no minimum", why=str(error)) from error
+        raise SparsityLabError(
+            "The sigmoid of score against loss has no minimum",
+            why=str(error),
+            fix="Give a --ladder whose runs span more losses, or switch --artificial-point",
+        ) from error
     return found
 
 

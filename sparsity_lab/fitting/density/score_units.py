@@ -24,7 +24,9 @@ def scale_of(rows: Sequence[Mapping[str, Cell]], *, path: Path) -> float:
     """
     filled = [[cell for cell in row.values() if cell.text] for row in rows]
     if not any(filled):
-        raise SparsityLabError(f"{path} has no scores")
+        raise SparsityLabError(
+            f"{path} has no scores", fix="Fill in the columns of tasks, in percent or as fractions"
+        )
     if all(cell.number() <= 1 for row in filled for cell in row):
         return FRACTION
     for row in filled:

@@ -260,6 +260,7 @@ def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tu
         raise SparsityLabError(
             f"The ruler {ruler.name} shares no task with the targets",
             why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(own)}",
+            fix="Name another --ruler, or score the targets on its tasks",
         )
     return shared
 

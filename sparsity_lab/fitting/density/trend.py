@@ -24,6 +24,7 @@ Interval = tuple[float, float]
 
 DRAWS = 2000
 FEWEST_RECORDS = 3
+MORE_DATES = "Add dated models that set a new maximum, earlier or later"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def fit_trend(points: Sequence[TrendPoint], *, seed: int, draws: int = DRAWS) ->
     records = frontier_mask(days, ln_rho)
     slope, intercept = (float(v) for v in line_through(days, ln_rho, records))
     if not np.isfinite(slope):
-        raise SparsityLabError(f"Only {int(records.sum())} models set a new maximum; a trend needs two dates")
+        raise SparsityLabError(
+            f"Only {int(records.sum())} models set a new maximum; a trend needs two dates", fix=MORE_DATES
+        )
     rng = np.random.default_rng(seed)
     noise = _deficit_draws(days, ln_rho, slope, rng=rng, draws=draws)
     ruler = _ruler_draws(days, np.stack([p.ruler_draws for p in ordered]), rng=rng, draws=draws)
@@ -154,7 +157,9 @@ def _refilled(lines: Floats) -> Floats:
     # A world whose first model stays the only record has no line; its place goes to the others in turn.
     finite = lines[np.isfinite(lines[:, 0])]
     if not len(finite):
-        raise SparsityLabError("The frontier rests on one model: no interval can be had by resampling")
+        raise SparsityLabError(
+            "The frontier rests on one model: no interval can be had by resampling", fix=MORE_DATES
+        )
     return np.resize(finite, lines.shape)
 
 

@@ -189,6 +189,7 @@ def refuse_small_ladder(runs: Sequence[Run], name: str) -> None:
             f"The ladder {name} is no two-step ruler",
             why=f"It has {len(runs)} runs of {len(sizes)} sizes; the loss law has five coefficients and "
             f"needs at least {FEWEST_RUNS} runs of {FEWEST_SIZES} sizes",
+            fix="Add runs of further sizes to the ladder",
         )
 
 

@@ -15,6 +15,7 @@ from sparsity_lab.fitting.page.found import Found
 from sparsity_lab.fitting.page.values import shown, whole
 
 STEPS = 9  # colours of the scale
+MAKE_ANEW = "Write it again with `sparsity-lab heat`"
 HEAT_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the model, as given",
     "revision": "Hub revision, or null",
@@ -57,13 +58,19 @@ def checked(value: object, *, name: str) -> Mapping[str, Any]:
     """
     missing = [key for key in HEAT_KEYS if not isinstance(value, Mapping) or key not in value]
     if not isinstance(value, Mapping) or missing:
-        raise SparsityLabError(f"{name} is no token_heat.json", why=f"It has no {missing[0]!r}")
+        raise SparsityLabError(
+            f"{name} is no token_heat.json", why=f"It has no {missing[0]!r}", fix=MAKE_ANEW
+        )
     tokens, sizes, active = value["tokens"], value["sizes"], value["active"]
     if not (tokens and sizes and len(tokens) == len(active) == len(value["loss_sparse_nats"])):
-        raise SparsityLabError(f"{name}: tokens, active and loss_sparse_nats are not of one length")
+        raise SparsityLabError(
+            f"{name}: tokens, active and loss_sparse_nats are not of one length", fix=MAKE_ANEW
+        )
     for t, row in enumerate(active):
         if len(row) != len(sizes) or not all(map(_is_count, row, sizes)):
-            raise SparsityLabError(f"{name}: active of token {t} is no count for each of {len(sizes)} layers")
+            raise SparsityLabError(
+                f"{name}: active of token {t} is no count for each of {len(sizes)} layers", fix=MAKE_ANEW
+            )
     return value
 
 

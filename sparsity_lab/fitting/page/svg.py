@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from sparsity_lab.errors import SparsityLabError
 
+DRAW_ANEW = "Remove the file, or run the command that drew it again"
 ELEMENTS = {
     "svg", "g", "defs", "path", "use", "clipPath", "rect", "circle", "ellipse", "line", "polyline", "polygon",
     "text", "tspan", "image", "linearGradient", "radialGradient", "stop",
@@ -88,13 +89,15 @@ def inline(text: str, *, name: str, number: int, label: str, shapes: Shapes) -> 
 
 def _parse(text: str, name: str) -> ElementTree.Element:
     if "<!ENTITY" in text:
-        raise SparsityLabError(f"The figure {name} declares entities, which no figure needs")
+        raise SparsityLabError(f"The figure {name} declares entities, which no figure needs", fix=DRAW_ANEW)
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise SparsityLabError(f"The figure {name} is no well-formed SVG", why=str(error)) from error
+        raise SparsityLabError(
+            f"The figure {name} is no well-formed SVG", why=str(error), fix=DRAW_ANEW
+        ) from error
     if _tag(root) != "svg":
-        raise SparsityLabError(f"The figure {name} is no SVG")
+        raise SparsityLabError(f"The figure {name} is no SVG", fix=DRAW_ANEW)
     return root
 
 

@@ -30,11 +30,16 @@ def read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             lines = list(csv.reader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read the table {path}", why=str(error), fix="Save it as CSV in UTF-8"
+        ) from error
     header, body = (lines[0], lines[1:]) if lines else ([], [])
     for number, line in enumerate(body, start=2):
         if len(line) != len(header):
-            raise SparsityLabError(f"{path}: row {number} has {len(line)} cells, the header {len(header)}")
+            raise SparsityLabError(
+                f"{path}: row {number} has {len(line)} cells, the header {len(header)}",
+                fix="Put commas between all cells, and write numbers with a decimal point",
+            )
     columns = [_column(name, [line[i] for line in body]) for i, name in enumerate(header)]
     return header, [dict(zip(header, cells, strict=True)) for cells in zip(*columns, strict=True)]
 

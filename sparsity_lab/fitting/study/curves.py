@@ -20,6 +20,7 @@ NUMBERS = (
     "hidden_size", "layers",
 )  # fmt: skip
 MAY_BE_ZERO = ("activation_ratio", "knob")
+MEASURE_ANEW = "Run the study again with --only measure, which writes the table anew"
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(stream)
             header, rows = list(reader.fieldnames or []), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error)) from error
+        raise SparsityLabError(f"Cannot read the table {path}", why=str(error), fix=MEASURE_ANEW) from error
     wanted = ("series", "rule", "activation_function", *NUMBERS)
     if missing := [name for name in wanted if name not in header]:
         raise SparsityLabError(
-            f"{path}: row 1 has no column {missing[0]!r}", why="It is no table of `sparsity-lab measure`"
+            f"{path}: row 1 has no column {missing[0]!r}",
+            why="It is no table of `sparsity-lab measure`",
+            fix=MEASURE_ANEW,
         )
     for line, row in enumerate(rows, start=2):
         for name in NUMBERS:
@@ -120,6 +123,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
                 raise SparsityLabError(
                     f"{path}: row {line}, column {name!r}: {row[name]!r}",
                     why="That is no number, or none that is possible there",
+                    fix=MEASURE_ANEW,
                 )
     return rows
 

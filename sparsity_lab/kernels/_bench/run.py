@@ -124,8 +124,8 @@ def _device(name: str) -> torch.device:
         raise SparsityLabError(f"There is no device {name!r} to time on", fix="Take auto, cuda or cpu")
     if not torch.cuda.is_available():
         raise SparsityLabError(
-            "No CUDA device is at hand to time the kernels on, and the torch references are timed on a "
-            "processor only with --device cpu"
+            "No CUDA device is at hand to time the kernels on",
+            fix="Time the torch references on the processor instead, with --device cpu",
         )
     return torch.device("cuda", torch.cuda.current_device())
 
