@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.records import write_json
+from sparsity_lab.whole_files import DISK_FIX
 
 ABOUT = "sparsity_lab.json"
 _STEP = re.compile(r"step-(\d+)")
@@ -79,7 +80,9 @@ def finalise(written: Path, *, about: Mapping[str, object], passing: bool = Fals
             shutil.rmtree(final)
         written.rename(final)
     except OSError as error:
-        raise SparsityLabError(f"Cannot write {final}", why=error.strerror or str(error)) from error
+        raise SparsityLabError(
+            f"Cannot write {final}", why=error.strerror or str(error), fix=DISK_FIX
+        ) from error
     _drop_older(final)
     return final
 
@@ -113,7 +116,11 @@ def read_about(checkpoint: Path) -> dict[str, object]:
     try:
         about = json.loads((checkpoint / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read {checkpoint / ABOUT}", why=str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read {checkpoint / ABOUT}",
+            why=str(error),
+            fix=f"Restore the file, or remove {checkpoint.parent} to train the run again",
+        ) from error
     return dict(about)
 
 

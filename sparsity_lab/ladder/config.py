@@ -138,7 +138,9 @@ def _name(name: str) -> str:
 
 def _seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SparsityLabError(f"The seed is {value!r}", why="It must be a whole number, 0 or more")
+        raise SparsityLabError(
+            f"The seed is {value!r}", why="It must be a whole number, 0 or more", fix="Write it as `seed: 0`"
+        )
     return value
 
 
@@ -155,7 +157,10 @@ def _grid(content: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
     common = {key: mapping(content.get(key, {}), where=key) for key in ("model", "training")}
     entries = content.get("runs", [{}])
     if not isinstance(entries, list) or not entries:
-        raise SparsityLabError("`runs` must be a list of entries with `model` and `training`")
+        raise SparsityLabError(
+            "`runs` must be a list of entries with `model` and `training`",
+            fix="Begin each entry with a dash, as `- model: {layers: 4}`, or leave `runs` out",
+        )
     for entry in entries:
         check_keys(mapping(entry, where="runs"), ("model", "training"), where="an entry of runs")
         model = {**common["model"], **mapping(entry.get("model", {}), where="model")}
@@ -178,7 +183,11 @@ def _product(section: Mapping[str, Any]) -> list[dict[str, Any]]:
     axes = [value if isinstance(value, list) else [value] for value in section.values()]
     _refuse_many(math.prod(map(len, axes)))
     if empty := [key for key, axis in zip(section, axes, strict=True) if not axis]:
-        raise SparsityLabError(f"`{empty[0]}` is an empty list", why="An axis of the grid needs values")
+        raise SparsityLabError(
+            f"`{empty[0]}` is an empty list",
+            why="An axis of the grid needs values",
+            fix=f"Give `{empty[0]}` one value or more, or remove the key",
+        )
     return [dict(zip(section, values, strict=True)) for values in itertools.product(*axes)]
 
 

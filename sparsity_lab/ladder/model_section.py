@@ -77,7 +77,10 @@ class ModelSection:
 
     def _intermediate(self) -> int:
         if self.intermediate_size is not None and self.intermediate_ratio is not None:
-            raise SparsityLabError("A model takes either intermediate_size or intermediate_ratio")
+            raise SparsityLabError(
+                "A model takes either intermediate_size or intermediate_ratio",
+                fix="Remove one of the two under model",
+            )
         if self.intermediate_size is not None:
             return self.intermediate_size
         if self.intermediate_ratio is not None:

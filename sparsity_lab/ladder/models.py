@@ -88,7 +88,11 @@ def _refuse_impossible(shape: ModelShape) -> None:
         raise registry.unknown(shape.activation, kind="activation", known=sorted(ACTIVATIONS))
     for name, value in vars(shape).items():
         if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise SparsityLabError(f"The model's {name} is {value}", why="It must be at least 1")
+            raise SparsityLabError(
+                f"The model's {name} is {value}",
+                why="It must be at least 1",
+                fix=f"Raise {name}, or what it follows from",
+            )
     if shape.activation == "drelu" and not shape.gated:
         raise SparsityLabError(
             "dReLU without a gate does not exist", fix="Set gated: true, or activation: relu"

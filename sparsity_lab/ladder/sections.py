@@ -12,6 +12,12 @@ from sparsity_lab.errors import SparsityLabError
 
 Section = TypeVar("Section")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+_WRITTEN = {
+    int: "Write digits alone, as 128 or 4e6",
+    float: "Write digits with a decimal point, as 0.03 or 3e-3",
+    bool: "Write one of the two, without quotes",
+    str: "Write one, in quotes where it looks like a number",
+}
 
 
 def mapping(value: object, *, where: str) -> dict[str, Any]:
@@ -21,7 +27,10 @@ def mapping(value: object, *, where: str) -> dict[str, Any]:
         SparsityLabError: it is something else.
     """
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise SparsityLabError(f"`{where}` must be a mapping of keys to values, not {value!r}"[:300])
+        raise SparsityLabError(
+            f"`{where}` must be a mapping of keys to values, not {value!r}"[:300],
+            fix="Write it as indented lines of `key: value`, each key a word",
+        )
     return dict(value)
 
 
@@ -47,7 +56,9 @@ def build(kind: type[Section], section: object, *, where: str) -> Section:
     check_keys(values, list(declared), where=f"`{where}`")
     required = [n for n, f in declared.items() if f.default is MISSING and f.default_factory is MISSING]
     if missing := [name for name in required if name not in values]:
-        raise SparsityLabError(f"`{where}` lacks {', '.join(missing)}")
+        raise SparsityLabError(
+            f"`{where}` lacks {', '.join(missing)}", fix=f"Add the line `{missing[0]}: ...` under {where}"
+        )
     return kind(**{key: coerce(value, hints[key], f"{where}.{key}") for key, value in values.items()})
 
 
@@ -66,7 +77,9 @@ def coerce(value: object, hint: Any, where: str) -> Any:
         return tuple(coerce(item, get_args(hint)[0], where) for item in items)
     fitting = _scalar(value, hint)
     if fitting is None:
-        raise SparsityLabError(f"`{where}` is {value!r}", why=f"It must be {_WORDS[hint]}")
+        raise SparsityLabError(
+            f"`{where}` is {value!r}", why=f"It must be {_WORDS[hint]}", fix=_WRITTEN[hint]
+        )
     return fitting
 
 

@@ -17,6 +17,7 @@ from sparsity_lab.ladder.spec import DataSpec
 
 _DOCUMENT_CHARACTERS = 8_000
 _ROWS_AT_ONCE = 1_024
+_LEAVE_OUT = "or leave it out of `files` under data"
 
 
 def open_corpus(data: DataSpec) -> Corpus:
@@ -46,7 +47,9 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
         paths.extend(found)
     for path in paths:
         if path.suffix not in (".txt", ".md", ".parquet"):
-            raise SparsityLabError(f"{path} is neither text (.txt, .md) nor parquet")
+            raise SparsityLabError(
+                f"{path} is neither text (.txt, .md) nor parquet", fix=f"Convert it, {_LEAVE_OUT}"
+            )
 
     def read() -> Iterator[str]:
         for path in paths:
@@ -99,10 +102,16 @@ def _decoded(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SparsityLabError(
-            f"{path} is not UTF-8 text", why=f"Byte {error.start:,} cannot be decoded"
+            f"{path} is not UTF-8 text",
+            why=f"Byte {error.start:,} cannot be decoded",
+            fix=f"Save it in UTF-8, {_LEAVE_OUT}",
         ) from error
     except OSError as error:
-        raise SparsityLabError(f"Cannot read {path}", why=error.strerror or str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read {path}",
+            why=error.strerror or str(error),
+            fix=f"Check its permissions, {_LEAVE_OUT}",
+        ) from error
 
 
 def _parquet(path: Path, column: str) -> Iterator[str]:
@@ -122,7 +131,9 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
             for row in batch.to_pylist():
                 yield _column(row, column, where=str(path))
     except (OSError, arrow.ArrowException) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error)) from error
+        raise SparsityLabError(
+            f"Cannot read {path}", why=str(error), fix=f"Write the file again, {_LEAVE_OUT}"
+        ) from error
 
 
 def _column(row: dict[str, Any], column: str, *, where: str) -> str:

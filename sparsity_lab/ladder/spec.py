@@ -15,12 +15,18 @@ SCHEDULES = ("constant", "wsd")
 
 def _refuse_below_one(name: str, value: int) -> None:
     if value < 1:
-        raise SparsityLabError(f"{name} is {value}", why="It must be at least 1")
+        raise SparsityLabError(
+            f"{name} is {value}", why="It must be at least 1", fix=f"Set `{name}` to 1 or more"
+        )
 
 
 def _refuse_outside(name: str, value: float, *, low: float, high: float) -> None:
     if not low < value < high:
-        raise SparsityLabError(f"{name} is {value:g}", why=f"It must lie between {low:g} and {high:g}")
+        raise SparsityLabError(
+            f"{name} is {value:g}",
+            why=f"It must lie between {low:g} and {high:g}",
+            fix=f"Set `{name}` above {low:g} and below {high:g}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +59,20 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         if (self.corpus is not None) + bool(self.files) + (self.dataset is not None) != 1:
-            raise SparsityLabError("`data` takes one of corpus, files and dataset")
+            raise SparsityLabError(
+                "`data` takes one of corpus, files and dataset",
+                fix="Keep one of them under data, such as `corpus: python`",
+            )
         if self.corpus not in (None, "python"):
             raise registry.unknown(str(self.corpus), kind="corpus", known=["python"])
         _refuse_outside("validation_share", self.validation_share, low=0.0, high=0.5)
         _refuse_below_one("max_bytes", self.max_bytes)
         if self.max_epochs <= 0:
-            raise SparsityLabError(f"max_epochs is {self.max_epochs:g}", why="It must be positive")
+            raise SparsityLabError(
+                f"max_epochs is {self.max_epochs:g}",
+                why="It must be positive",
+                fix="Set `max_epochs: 1` under data, or more",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +139,22 @@ class TrainingSpec:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise registry.unknown(self.schedule, kind="schedule", known=list(SCHEDULES))
-        for name in ("tokens", "batch_size", "window", "checkpoints", "log_every_steps"):
+        for name in ("tokens", "batch_size", "checkpoints", "log_every_steps"):
             _refuse_below_one(name, getattr(self, name))
         if self.window < 2:
-            raise SparsityLabError("A window of 1 token predicts nothing", fix="Take a window of 2 or more")
+            raise SparsityLabError(
+                f"The window is {self.window}",
+                why="One token alone predicts nothing",
+                fix="Take a window of 2 or more",
+            )
         _refuse_outside("decay_share", self.decay_share, low=0.0, high=1.0)
         for name in ("learning_rate", "matrix_learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise SparsityLabError(f"The {name} is {getattr(self, name):g}", why="It must be positive")
+                raise SparsityLabError(
+                    f"The {name} is {getattr(self, name):g}",
+                    why="It must be positive",
+                    fix="Set `learning_rate` under training to a number such as 3e-3",
+                )
         if self.warmup_steps < 0 or self.warmup_steps >= self.steps:
             raise SparsityLabError(
                 f"A warm-up of {self.warmup_steps:,} steps does not fit a run of {self.steps:,} steps",
@@ -191,9 +212,12 @@ class LadderConfig:
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
         if not names:
-            raise SparsityLabError(f"The ladder {self.name} has no runs")
+            raise SparsityLabError(f"The ladder {self.name} has no runs", fix="Give it one RunSpec or more")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise SparsityLabError(f"Two runs of {self.name} have the same name: {', '.join(twice)}")
+            raise SparsityLabError(
+                f"Two runs of {self.name} have the same name: {', '.join(twice)}",
+                fix="Remove the value or the entry of `runs` that occurs twice",
+            )
 
     def with_seed(self, seed: int) -> LadderConfig:
         """The same ladder with another seed of split, initial weights and order."""

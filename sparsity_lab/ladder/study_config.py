@@ -54,19 +54,31 @@ class MeasureSection:
         if self.criterion not in (known := registry.names("criteria")):
             raise registry.unknown(self.criterion, kind="criterion", known=known)
         if self.fixed_cett is not None and self.fixed_cett and self.criterion != "cett":
-            raise SparsityLabError(f"fixed_cett means nothing under the criterion {self.criterion}")
+            raise SparsityLabError(
+                f"fixed_cett means nothing under the criterion {self.criterion}",
+                fix="Leave it out, or set `criterion: cett` under measure",
+            )
         for name, value in (("tokens", self.tokens), ("window", self.window), ("stabilise", self.stabilise)):
-            if value is not None and value < (2 if name == "window" else 1):
-                raise SparsityLabError(f"`measure.{name}` is {value}", why="That is too small")
+            if value is not None and value < (least := 2 if name == "window" else 1):
+                raise SparsityLabError(
+                    f"`measure.{name}` is {value}",
+                    why="That is too small",
+                    fix=f"Set `{name}` under measure to {least} or more",
+                )
         if not 0 < self.ppl_increase < 1:
             raise SparsityLabError(
                 f"`measure.ppl_increase` is {self.ppl_increase:g}",
                 why="It is a fraction between 0 and 1; 0.01 stands for 1 %",
+                fix="Divide a percentage by 100",
             )
         if odd := [value for value in self.knobs if not 0 < value < 1]:
-            raise SparsityLabError(f"`measure.fixed_cett` has {odd[0]:g}", why="CETT lies between 0 and 1")
+            raise SparsityLabError(
+                f"`measure.fixed_cett` has {odd[0]:g}",
+                why="CETT lies between 0 and 1",
+                fix="Set `fixed_cett` under measure to values such as 0.1",
+            )
         if len(set(self.knobs)) < len(self.knobs):
-            raise SparsityLabError("`measure.fixed_cett` names a value twice")
+            raise SparsityLabError("`measure.fixed_cett` names a value twice", fix="Keep one of the two")
         if self.text is not None and not Path(self.text).is_file():
             raise SparsityLabError(f"There is no text {self.text}", fix="Check `text` under measure")
 
@@ -95,9 +107,16 @@ class FitSection:
     def __post_init__(self) -> None:
         for name, value in (("bootstrap", self.bootstrap), ("drop", self.drop)):
             if value < 0:
-                raise SparsityLabError(f"`fit.{name}` is {value}", why="It must be 0 or more")
+                raise SparsityLabError(
+                    f"`fit.{name}` is {value}",
+                    why="It must be 0 or more",
+                    fix=f"Raise `{name}` under fit, or leave it out",
+                )
         if len(self.segments) < 2 or any(low >= high for low, high in pairwise(self.segments)):
-            raise SparsityLabError("`fit.segments` must be two or more ascending numbers")
+            raise SparsityLabError(
+                "`fit.segments` must be two or more ascending numbers",
+                fix="Write `segments` under fit as [0.2, 1, 5, 25]",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +146,8 @@ class StudyConfig:
             if self.measure.window is not None and self.measure.window > run.shape.positions:
                 raise SparsityLabError(
                     f"`measure.window` of {self.measure.window} tokens is beyond the {run.shape.positions} positions "
-                    f"of run {run.name}"
+                    f"of run {run.name}",
+                    fix=f"Set `window` under measure to {run.shape.positions} or less, or leave it out",
                 )
 
     def with_seed(self, seed: int) -> StudyConfig:

@@ -34,6 +34,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, max_bytes: int) ->
         raise SparsityLabError(
             f"A vocabulary of {vocabulary} tokens is too small",
             why=f"The 256 bytes and the end of text take {SMALLEST_VOCABULARY}",
+            fix=f"Set `vocabulary` under tokenizer to {SMALLEST_VOCABULARY} or more",
         )
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -67,10 +68,16 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise SparsityLabError(f"There is no tokenizer at {name}", why=str(error).split("\n")[0]) from error
+        raise SparsityLabError(
+            f"There is no tokenizer at {name}",
+            why=str(error).split("\n")[0],
+            fix="Check `path` under tokenizer, or remove the prepared data that lost their own",
+        ) from error
     if tokenizer.eos_token_id is None:
         raise SparsityLabError(
-            f"The tokenizer {name} has no end-of-text token", why="Documents are joined by it"
+            f"The tokenizer {name} has no end-of-text token",
+            why="Documents are joined by it",
+            fix="Name it as eos_token in tokenizer_config.json, or take another tokenizer",
         )
     return tokenizer
 

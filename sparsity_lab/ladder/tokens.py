@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.records import write_json
+from sparsity_lab.whole_files import DISK_FIX
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -94,7 +95,9 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SparsityLabError(f"Cannot write {path}", why=error.strerror or str(error)) from error
+        raise SparsityLabError(
+            f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX
+        ) from error
 
 
 def read_tokens(path: Path) -> npt.NDArray[np.unsignedinteger[Any]]:
@@ -103,14 +106,17 @@ def read_tokens(path: Path) -> npt.NDArray[np.unsignedinteger[Any]]:
     Raises:
         SparsityLabError: it is not there, not whole, or shorter than its `.json` says.
     """
+    fix = f"Restore the file, or remove {path.parent} to have the data prepared again"
     try:
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         ids = np.memmap(path, dtype=np.dtype(about["dtype"]), mode="r")
     except (OSError, ValueError, KeyError) as error:
-        raise SparsityLabError(f"Cannot read the token file {path}", why=str(error)) from error
+        raise SparsityLabError(f"Cannot read the token file {path}", why=str(error), fix=fix) from error
     if len(ids) != about["tokens"]:
         raise SparsityLabError(
-            f"The token file {path} holds {len(ids):,} tokens", why=f"Its .json says {about['tokens']:,}"
+            f"The token file {path} holds {len(ids):,} tokens",
+            why=f"Its .json says {about['tokens']:,}",
+            fix=fix,
         )
     return ids
 

@@ -92,7 +92,9 @@ class TrainingSection:
 
     def _tokens(self, shape: ModelShape) -> int:
         if (self.tokens is None) == (self.tokens_per_parameter is None):
-            raise SparsityLabError("`training` takes either tokens or tokens_per_parameter")
+            raise SparsityLabError(
+                "`training` takes either tokens or tokens_per_parameter", fix="Give one of the two"
+            )
         if self.tokens is not None:
             return self.tokens
         assert self.tokens_per_parameter is not None
@@ -107,5 +109,6 @@ class TrainingSection:
             raise SparsityLabError(
                 f"The learning_rate_rule {self.learning_rate_rule} needs base_hidden_size",
                 why="It scales the rate from the width it was found good at",
+                fix="Set `base_hidden_size` under training to that width, or `learning_rate_rule: constant`",
             )
         return self.base_hidden_size / shape.hidden_size
