@@ -214,7 +214,10 @@ def _check_times(every_steps: int | None, *, at_saves: bool) -> None:
             "MeasureCallback is told no time to measure", fix="Give every_steps=500, or at_saves=True"
         )
     if every_steps is not None and every_steps < 1:
-        raise SparsityLabError(f"every_steps is {every_steps}, not a positive number")
+        raise SparsityLabError(
+            f"every_steps is {every_steps}, not a positive number",
+            fix="Give every_steps=500, or at_saves=True",
+        )
 
 
 def _plain(model: Any) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.devices import check_dtype, choose_device, choose_dtype
@@ -214,7 +214,7 @@ def _results(model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, manag
             fewshot_random_seed=spec.seed,
         )
     if found is None:
-        raise SparsityLabError(f"lm-eval gave no results for {spec.model}")
+        raise SparsityLabError(f"lm-eval gave no results for {spec.model}", fix=REPORT_FIX)
     found[NOTE_KEY] = _note(setting)
     return found
 

@@ -266,4 +266,7 @@ def _refuse_other_forms(experts: Any, *, name: str) -> None:
     }
     for word, is_odd in odd.items():
         if is_odd:
-            raise SparsityLabError(f"The experts of {name} are {word}, a form that cannot be watched")
+            raise SparsityLabError(
+                f"The experts of {name} are {word}, a form that cannot be watched",
+                fix="Measure a model whose experts are gated, without biases and all in one module",
+            )

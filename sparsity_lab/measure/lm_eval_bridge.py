@@ -37,7 +37,10 @@ def save(results: dict[str, Any], *, model: str, goal: Path) -> list[Path]:
         # Samples before results, so that results are never there without them.
         written = sorted((path for path in Path(folder).rglob("*") if path.is_file()), reverse=True)
         if len(written) != 1 + len(samples):
-            raise SparsityLabError(f"lm-eval could not save its results under {goal.parent}")
+            raise SparsityLabError(
+                f"lm-eval could not save its results under {goal.parent}",
+                fix="Free space there, or name another --output",
+            )
         moved = []
         for path in written:
             target = goal / path.parent.name / path.name

@@ -99,7 +99,10 @@ def check_spec(spec: MeasureSpec) -> None:
         ("tokens-per-step", spec.tokens_per_step),
     ):
         if value is not None and value < 1:
-            raise SparsityLabError(f"--{name} is {value}, not a positive number")
+            raise SparsityLabError(
+                f"--{name} is {value}, not a positive number",
+                fix=f"Write --{name} 1 or more, or leave it out",
+            )
     if spec.error_share is not None and not 0 < spec.error_share <= 1:
         raise SparsityLabError(
             f"An error of {spec.error_share:g} times the rise is not between 0 and 1", fix="Write auto:10%"

@@ -57,7 +57,8 @@ class Runner:
             if self.bound.covers(knob):
                 return self.dense
         raise SparsityLabError(
-            f"No threshold gives {self.knob.symbol} = {knob:g} in every layer of this model on this text"
+            f"No threshold gives {self.knob.symbol} = {knob:g} in every layer of this model on this text",
+            fix="Give another --knob, or a longer text",
         )
 
     def pilot_search(self, goal: Goal) -> Root:

@@ -59,7 +59,9 @@ def check_sites(model: Any, sites: Sequence[FfnSite], *, source: object, activat
 def not_as_described(source: object, why: str) -> SparsityLabError:
     """The error for an architecture file that is not the model's."""
     return SparsityLabError(
-        f"The feed-forward network of {source} is not laid out as its architecture file says", why=why
+        f"The feed-forward network of {source} is not laid out as its architecture file says",
+        why=why,
+        fix="Correct that file, or describe the model in one of your own with --architecture-file",
     )
 
 

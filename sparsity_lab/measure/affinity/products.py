@@ -138,7 +138,9 @@ def timed_row(work: Work, *, what: str, pairs: int, device: str) -> Row:
     ratio = work.activation_ratio
     if ratio == 0:
         raise SparsityLabError(
-            "No neuron is active on the tokens to be timed", why="Their product is zero and needs no time"
+            "No neuron is active on the tokens to be timed",
+            why="Their product is zero and needs no time",
+            fix="Name a record with more active neurons, or leave --measure out",
         )
     found = paired(
         lambda: nullcontext(work.run_dense), lambda: nullcontext(work.run_sparse), pairs=pairs, device=device

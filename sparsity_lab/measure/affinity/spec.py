@@ -83,6 +83,7 @@ class Plan:
                 raise SparsityLabError(
                     f"{name.replace('_', ' ')}: {getattr(self, name)} to be timed",
                     why=f"At least {lowest} are needed for a number with an interval",
+                    fix=f"Set {name} of the plan to {lowest} or more",
                 )
         for F, d in self.shapes:
             if F < 1 or d < 1:

@@ -69,7 +69,10 @@ class DecodePlan:
         """
         for name in (field.name for field in fields(self)):
             if getattr(self, name) < 1:
-                raise SparsityLabError(f"{name.replace('_', ' ')}: {getattr(self, name)} is not positive")
+                raise SparsityLabError(
+                    f"{name.replace('_', ' ')}: {getattr(self, name)} is not positive",
+                    fix=f"Set {name} of the plan to 1 or more",
+                )
         if self.prompt_tokens + self.written_tokens > window:
             raise SparsityLabError(
                 f"A prompt of {self.prompt_tokens} tokens and {self.written_tokens} written ones are beyond the "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab import records
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Kind:
     keys: Mapping[str, str]
     arrays: Mapping[str, str]
 
+    @property
+    def again(self) -> str:
+        """How to come by arrays that are lost."""
+        return f"Take the file from a copy, or run `sparsity-lab {self.command}` again"
+
     def write(self, folder: Path, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sealed:
         """Write arrays, then the sealed record that names their hash; read both back.
 
@@ -57,7 +62,8 @@ class Kind:
         sealed = records.seal({**body, "arrays_sha256": hashlib.sha256(data).hexdigest()})
         if odd := (set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays)):
             raise SparsityLabError(
-                f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}"
+                f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}",
+                fix=REPORT_FIX,
             )
         records.write_bytes(folder / f"{key}.safetensors", data)
         records.write_json(folder / f"{key}.json", {name: sealed[name] for name in self.keys})
@@ -73,17 +79,24 @@ class Kind:
 
         body = records.read_record(path)
         if self.mark not in body or "arrays_sha256" not in body:
-            raise SparsityLabError(f"{path} is not a record of `sparsity-lab {self.command}`")
+            raise SparsityLabError(
+                f"{path} is not a record of `sparsity-lab {self.command}`",
+                fix=f"Name a file under {self.folder}/ of one of its outputs",
+            )
         beside = path.with_suffix(".safetensors")
         try:
             data = beside.read_bytes()
         except OSError as error:
             raise SparsityLabError(
-                f"Cannot read {beside}, the arrays of {path}", why=error.strerror or str(error)
+                f"Cannot read {beside}, the arrays of {path}",
+                why=error.strerror or str(error),
+                fix=self.again,
             ) from error
         if hashlib.sha256(data).hexdigest() != body["arrays_sha256"]:
             raise SparsityLabError(
-                f"{beside} is not the file its record speaks of", why="It was changed or damaged"
+                f"{beside} is not the file its record speaks of",
+                why="It was changed or damaged",
+                fix=self.again,
             )
         return Sealed(body, load(data))
 

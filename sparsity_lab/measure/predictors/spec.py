@@ -37,10 +37,15 @@ class Settings:
                  "batch-tokens": (self.batch_tokens,), "learning-rate": (self.learning_rate,)}  # fmt: skip
         for name, values in named.items():
             if not values or len(set(values)) < len(values):
-                raise SparsityLabError(f"--{name} must be given, each value once")
+                raise SparsityLabError(
+                    f"--{name} must be given, each value once", fix=f"Leave --{name} out for the usual values"
+                )
             for value in values:
                 if not value > 0:
-                    raise SparsityLabError(f"--{name} is {value}, not a positive number")
+                    raise SparsityLabError(
+                        f"--{name} is {value}, not a positive number",
+                        fix=f"Raise it above 0, or leave --{name} out",
+                    )
 
     def identity(self) -> dict[str, Any]:
         """For a content key."""

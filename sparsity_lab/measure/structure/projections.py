@@ -29,6 +29,7 @@ def input_projections(model: Any, site: FfnSite) -> list[nn.Module]:
         raise SparsityLabError(
             f"What leads into the neurons of {site.name} was not found",
             why="None of its modules has a weight of neurons by inputs",
+            fix="Let the architecture file name the module that holds the up projection too",
         )
     return found
 

@@ -30,7 +30,8 @@ def segment_cache_hits(routed: Tensor, *, size: int, segment: int) -> Tensor:
     rows, tokens, experts = routed.shape
     if segment < 1 or size < int(routed.sum(dim=2).amax()):
         raise SparsityLabError(
-            f"A cache of {size} experts, looking {segment} tokens ahead, cannot hold what one token needs"
+            f"A cache of {size} experts, looking {segment} tokens ahead, cannot hold what one token needs",
+            fix="Give the size of the most experts a token needs or more, and a segment of 1 or more",
         )
     size = min(size, experts)
     until = torch.cat([routed.new_zeros(rows, 1, experts, dtype=torch.int32), routed.cumsum(1).int()], dim=1)

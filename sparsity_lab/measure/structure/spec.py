@@ -52,7 +52,10 @@ class Settings:
             ("routed", self.routed, 1), ("most-neurons", self.most_neurons, 4),
         ):  # fmt: skip
             if value < least:
-                raise SparsityLabError(f"--{name} is {value}, not a number from {least} on")
+                raise SparsityLabError(
+                    f"--{name} is {value}, not a number from {least} on",
+                    fix=f"Write --{name} {least} or more, or leave it out",
+                )
         if self.routed >= self.clusters:
             raise SparsityLabError(
                 f"A token cannot be routed to {self.routed} of {self.clusters} clusters",
@@ -61,7 +64,9 @@ class Settings:
             )
         if self.cache_ratio < 1:
             raise SparsityLabError(
-                f"--cache-ratio is {self.cache_ratio}", why="A cache holds at least what one token needs"
+                f"--cache-ratio is {self.cache_ratio}",
+                why="A cache holds at least what one token needs",
+                fix="Write --cache-ratio 1 or more",
             )
 
     def questions(self) -> Questions:
