@@ -41,6 +41,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.auto,
     batch_size: options.BatchSize = "auto",
+    text_shards: options.TextShards = 1,
     sweep: options.Sweep = False,
     architecture_file: options.ArchitectureFile = None,
     compat: options.Compat = None,
@@ -70,7 +71,8 @@ def command(
     _refuse_idle(
         knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, thresholds=thresholds,
         transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
-        jobs=jobs if jobs > 1 else None, launcher=launcher if launcher != "inline" else None,
+        jobs=jobs if jobs > 1 else None, text_shards=text_shards if text_shards > 1 else None,
+        launcher=launcher if launcher != "inline" else None,
         log=log or None,
     )  # fmt: skip
     from sparsity_lab.loggers import check_names
@@ -90,7 +92,7 @@ def command(
         activation_ratio=None if activation_ratio is None else percent(activation_ratio),
         stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
         error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
-        batch_size=windows_at_once(batch_size), seed=seed, architecture_file=architecture_file,
+        batch_size=windows_at_once(batch_size), text_shards=text_shards, seed=seed, architecture_file=architecture_file,
         compat=compat, thresholds=thresholds, trained_tokens=trained_tokens, tokens_per_step=tokens_per_step,
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
@@ -113,6 +115,7 @@ NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
     ("jobs", "transfer"), ("jobs", "criterion_all"), ("launcher", "transfer"), ("launcher", "criterion_all"),
+    ("text_shards", "transfer"), ("text_shards", "criterion_all"),
     ("log", "transfer"),
 )  # fmt: skip
 NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))

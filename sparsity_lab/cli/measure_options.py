@@ -75,6 +75,14 @@ Bos = Annotated[bool, typer.Option("--bos/--no-bos", help="A BOS in front of win
 Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
 DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights and the forward pass.")]
 BatchSize = Annotated[str, typer.Option(help="Windows at once, or auto; speed only.")]
+TextShards = Annotated[
+    int,
+    typer.Option(
+        "--text-shards",
+        min=1,
+        help="Measure each text in so many parts, one a worker; at --thresholds or a knob that needs no calibration.",
+    ),
+]
 Sweep = Annotated[
     bool, typer.Option("--sweep", help="With --criterion all: perplexity along each one's range.")
 ]

@@ -20,7 +20,9 @@ from sparsity_lab.measure.devices import choose_device, choose_dtype
 from sparsity_lab.measure.fingerprints import fingerprint
 from sparsity_lab.measure.loading import Source, load_config, load_tokenizer
 from sparsity_lab.measure.measurement import Measurement
+from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
+from sparsity_lab.measure.shards import Span, has_part, measure_part, read_parts, spans, write_part
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
@@ -155,6 +157,29 @@ class Bench:
             found = self.done(prepared, setting)  # its last holder may have written it before letting go
             return self._measured(prepared, setting) if found is None else found
 
+    def spans(self, prepared: Prepared) -> list[Span]:
+        """The parts a cell's text is measured in; none where it is measured as a whole."""
+        if self.spec.text_shards == 1:
+            return []
+        batch = self._batch(prepared)
+        return spans(prepared.windows.count, shards=self.spec.text_shards, batch=batch)
+
+    def attempt_part(
+        self, prepared: Prepared, setting: Setting, span: Span, *, expired: frozenset[Sign]
+    ) -> None:
+        """Measure and write one part of a cell, unless it is there or somebody else is at it."""
+        name = span.name(self.key(prepared, setting))
+        with claimed(self.folder, name, expired=expired) as ours:
+            if ours and not has_part(self.folder, name):
+                _, subject = self._subject(prepared, setting)
+                part = halving(
+                    subject,
+                    lambda: measure_part(
+                        subject, setting, span, criterion=self.spec.criterion, seed=self.spec.seed
+                    ),
+                )
+                write_part(self.folder, name, part, span=span)
+
     def _measured(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
         shape, measured = self._measure(prepared, setting)
         key = self.key(prepared, setting)
@@ -182,7 +207,19 @@ class Bench:
         return self.encoded[identity]
 
     def _measure(self, prepared: Prepared, setting: Setting) -> tuple[dict[str, Any], Measurement]:
-        """The model's shape and the numbers."""
+        """The model's shape and the numbers, of the cell's parts where they are there."""
+        spec, split = self.spec, self.spans(prepared)
+        shape, subject = self._subject(prepared, setting)
+        part = read_parts(self.folder, self.key(prepared, setting), split) if split else None
+        return shape, measure_subject(
+            subject, setting, criterion=spec.criterion, seed=spec.seed, compat=spec.compat, part=part
+        )
+
+    def _batch(self, prepared: Prepared) -> int:
+        return self.spec.batch_size or auto_batch_size(prepared.device, window=prepared.windows.window)
+
+    def _subject(self, prepared: Prepared, setting: Setting) -> tuple[dict[str, Any], Subject]:
+        """The model's shape, and the model with its text."""
         spec, windows = self.spec, prepared.windows
         loaded = self.shelf.get(
             prepared.checkpoint.source, dtype=prepared.dtype, device=prepared.device, ids=windows.ids
@@ -195,11 +232,7 @@ class Bench:
         )
         if setting.calibration is not None:
             refuse_other_models(setting.calibration, loaded.sites, shape=shape)
-        batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
-        subject = Subject(loaded.model, loaded.sites, windows, batch, self.progress)
-        return shape, measure_subject(
-            subject, setting, criterion=spec.criterion, seed=spec.seed, compat=spec.compat
-        )
+        return shape, Subject(loaded.model, loaded.sites, windows, self._batch(prepared), self.progress)
 
     def _body(
         self, prepared: Prepared, setting: Setting, measured: Measurement, *, shape: dict[str, Any], key: str

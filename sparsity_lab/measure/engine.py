@@ -13,20 +13,25 @@ from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.goals import Goal, PplIncrease, TargetRatio
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.runner import Runner
+from sparsity_lab.measure.shards import Merged, Part
 from sparsity_lab.measure.subject import Subject
 
 ALGORITHM = 6  # raised when a change to this room changes numbers; part of every content key
 FIXED_SPAN = 1.25
 
 
-def at_knob(subject: Subject, *, criterion: str, knob: float, seed: int = 0) -> Measurement:
-    """Measure at a fixed knob.
+def at_knob(
+    subject: Subject, *, criterion: str, knob: float, seed: int = 0, part: Part | None = None
+) -> Measurement:
+    """Measure at a fixed knob; with `part`, of runs over the whole text that were made before.
 
     Raises:
         SparsityLabError: a knob outside the criterion's range, or an implausible dense loss.
     """
     runner = Runner(subject, criterion, seed)
     runner.knob.check(knob, criterion=criterion)
+    if part is not None:
+        runner = merged_runner(runner, part, knob=knob)
     runner.pilot()
     runner.calibrate_around(knob, span=FIXED_SPAN)
     runner.bound.refine(knob)
@@ -56,8 +61,10 @@ def at_activation_ratio(
     return _searched(subject, criterion=criterion, goal=TargetRatio(activation_ratio), seed=seed)
 
 
-def at_thresholds(subject: Subject, *, calibration: Calibration, seed: int = 0) -> Measurement:
-    """Measure under thresholds found on another text: a dense pass, and a sparse one that counts.
+def at_thresholds(
+    subject: Subject, *, calibration: Calibration, seed: int = 0, part: Part | None = None
+) -> Measurement:
+    """Measure under thresholds found on another text: a dense pass, and a sparse one that counts, or given by `part`.
 
     Raises:
         SparsityLabError: a part the score needs and the model does not have, or an implausible dense loss.
@@ -66,11 +73,20 @@ def at_thresholds(subject: Subject, *, calibration: Calibration, seed: int = 0) 
 
     knob = 0.0 if calibration.knob is None else calibration.knob
     runner = Runner(subject, calibration.criterion, seed, bound=Given(subject, calibration=calibration))
+    if part is not None:
+        runner = merged_runner(runner, part, knob=knob)
     runner.calibrate_around(knob, span=1.0)
     found = runner.evaluate(knob)
     p = calibration.ppl_increase
     noisy = p is not None and runner.is_noisy(found, PplIncrease(p))
     return runner.result(found, flags=("noisy",) if noisy else ())
+
+
+def merged_runner(runner: Runner, part: Part, *, knob: float) -> Runner:
+    """A runner of the same rule that passes over nothing: both runs over the whole text are in `part`."""
+    made = Runner(runner.subject, runner.criterion, runner.seed, bound=Merged(runner.bound, part))
+    made.take(knob, part.sparse, dense=part.dense, forward_tokens=part.forward_tokens)
+    return made
 
 
 def check_increase(ppl_increase: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from sparsity_lab.measure.cells import POLL_S, Bench, Prepared
 from sparsity_lab.measure.claims import Watch, sweep
 from sparsity_lab.measure.settings import Setting
+from sparsity_lab.measure.shards import Span, has_part, remove_parts
 from sparsity_lab.measure.tasks import Crew, Group, Open
 
 Cell = tuple[Prepared, Setting]
@@ -51,6 +52,8 @@ def gather(
         telling.go_on()  # cells that somebody else measured
     for cell in cells:
         sweep(bench.folder, bench.key(*cell))
+        if bench.spec.text_shards > 1:
+            remove_parts(bench.folder, bench.key(*cell))
     return [bench.record(*cell) for cell in cells]
 
 
@@ -82,20 +85,37 @@ def _measure(bench: Bench, left: list[Cell], *, crew: Crew, advance: Callable[[i
     watch = Watch()
     while left:
         groups = _groups(bench, left, watch)
+        parts = any(one.span is not None for group in groups for one in group.cells)
         for outcome in crew.perform(bench, groups) if groups else ():
             bench.measured |= outcome.measured
             advance(outcome.done)
         left = [cell for cell in left if bench.done(*cell) is None]
-        if left:  # somebody else is at them
+        if left and not parts:  # somebody else is at them
             time.sleep(POLL_S)
 
 
 def _groups(bench: Bench, cells: Sequence[Cell], watch: Watch) -> list[Group]:
     """The cells that nobody measures, by checkpoint, in order."""
     found: dict[int, tuple[Prepared, list[Open]]] = {}
+    parts: list[Group] = []
     for prepared, setting in cells:
         key = bench.key(prepared, setting)
+        missing = [span for span in bench.spans(prepared) if not has_part(bench.folder, span.name(key))]
+        if missing:
+            parts += _parts(bench, prepared, setting, missing, watch)
+            continue
         expired = watch.expired(bench.folder, key)
         if expired is not None:
             found.setdefault(id(prepared), (prepared, []))[1].append(Open(setting, key, expired))
-    return [Group(prepared, tuple(free)) for prepared, free in found.values()]
+    return parts + [Group(prepared, tuple(free)) for prepared, free in found.values()]
+
+
+def _parts(
+    bench: Bench, prepared: Prepared, setting: Setting, missing: Sequence[Span], watch: Watch
+) -> list[Group]:
+    """The parts of a cell that nobody measures, each for itself."""
+    key = bench.key(prepared, setting)
+    free = [(span, watch.expired(bench.folder, span.name(key))) for span in missing]
+    return [
+        Group(prepared, (Open(setting, key, expired, span),)) for span, expired in free if expired is not None
+    ]

@@ -21,6 +21,7 @@ from sparsity_lab.measure.gather import Cell, Tell, gather
 from sparsity_lab.measure.launchers import ALONE, Options, check_options
 from sparsity_lab.measure.series import series_knobs
 from sparsity_lab.measure.settings import at, setting_of
+from sparsity_lab.measure.shards import check_shards
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.tasks import Crew
 from sparsity_lab.progress import SILENT, Progress
@@ -95,6 +96,7 @@ def check_spec(spec: MeasureSpec) -> None:
     for name, value in (
         ("tokens", spec.tokens),
         ("batch-size", spec.batch_size),
+        ("text-shards", spec.text_shards),
         ("stabilise", spec.stabilise_last),
         ("tokens-per-step", spec.tokens_per_step),
     ):
@@ -109,6 +111,9 @@ def check_spec(spec: MeasureSpec) -> None:
         )
     if spec.thresholds is not None:
         _check_thresholds(spec, spec.thresholds)
+    if spec.text_shards > 1:
+        whole = spec.stabilise_last is not None
+        check_shards(setting_of(spec), criterion=spec.criterion, compat="series" if whole else spec.compat)
 
 
 def _check_thresholds(spec: MeasureSpec, path: Path) -> None:

@@ -123,6 +123,11 @@ class Runner:
         self.full.append(self._run(self.subject.all_rows, knob, dense=self._dense()))
         return self.full[-1]
 
+    def take(self, knob: float, sparse: Counts, *, dense: Counts, forward_tokens: int) -> None:
+        """Take in a sparse run over the whole text that was made before, at the cost of so many tokens."""
+        self.begun_tokens -= forward_tokens
+        self.full.append(self._evaluation(knob, sparse, dense=dense))
+
     def flags(self, root: Root, chosen: Evaluation, goal: Goal) -> tuple[str, ...]:
         """Findings about a number found by a search."""
         error = self._rise_error_nats(chosen)
@@ -187,6 +192,9 @@ class Runner:
         part = "pilot" if len(rows) < self.subject.windows.count else "sparse run"
         label = f"{part} at {self.knob.symbol} = {knob:.4g}"
         counts = sparse_pass(self.subject, rows, visitor=self.bound.visitor(knob), label=label)
+        return self._evaluation(knob, counts, dense=dense)
+
+    def _evaluation(self, knob: float, counts: Counts, *, dense: Counts) -> Evaluation:
         rise_nats = counts.mean_loss_nats() - dense.mean_loss_nats()
         ratio = counts.activation_ratio(self.subject.sizes)
         inside = self.knob.low < knob < self.knob.high

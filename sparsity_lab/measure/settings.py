@@ -19,6 +19,7 @@ from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.shards import Part
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import Windows
@@ -106,27 +107,36 @@ def cell_key(
 
 
 def measure_subject(
-    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None = None
-) -> Measurement:
+    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None = None,
+    part: Part | None = None,
+) -> Measurement:  # fmt: skip
     """Measure a model and text in one setting, or with `compat` by a reproduced algorithm.
+
+    Args:
+        subject: model and text.
+        setting: how the knob is chosen.
+        criterion: its id.
+        seed: of the bootstrap and the pilot.
+        compat: a reproduced algorithm, or None.
+        part: both runs over the whole text, where they were made before in parts.
 
     Raises:
         SparsityLabError: as the functions of `engine`, or memory runs out even for one window at a time.
     """
     return halving(
-        subject, lambda: _measured(subject, setting, criterion=criterion, seed=seed, compat=compat)
+        subject, lambda: _measured(subject, setting, criterion=criterion, seed=seed, compat=compat, part=part)
     )
 
 
 def _measured(
-    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None
+    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None, part: Part | None
 ) -> Measurement:
     if compat is not None:
         return _reproduced(subject, setting, seed=seed)
     if setting.calibration is not None:
-        return engine.at_thresholds(subject, calibration=setting.calibration, seed=seed)
+        return engine.at_thresholds(subject, calibration=setting.calibration, seed=seed, part=part)
     if setting.knob is not None:
-        return engine.at_knob(subject, criterion=criterion, knob=setting.knob, seed=seed)
+        return engine.at_knob(subject, criterion=criterion, knob=setting.knob, seed=seed, part=part)
     if setting.activation_ratio is not None:
         return engine.at_activation_ratio(
             subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed

@@ -32,6 +32,7 @@ class MeasureSpec:
         bos: put a BOS in front of each window where the tokenizer uses one.
         device, dtype: as for torch, or `auto`.
         batch_size: windows per forward pass, None for auto; changes speed and memory only.
+        text_shards: parts of each text that are measured by themselves; changes who measures what only.
         seed: of the bootstrap and the pilot's projection.
         architecture_file: a file of the user's own that is executed and used instead of ours, or None.
         compat: a released algorithm reproduced in `compat/` to run instead of the engine, or None.
@@ -53,6 +54,7 @@ class MeasureSpec:
     device: str = "auto"
     dtype: str = "auto"
     batch_size: int | None = None
+    text_shards: int = 1
     seed: int = 0
     architecture_file: Path | None = None
     compat: str | None = None

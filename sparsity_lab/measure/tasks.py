@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -19,6 +19,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.claims import Sign
 from sparsity_lab.measure.settings import Setting
+from sparsity_lab.measure.shards import Span
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 
 
@@ -30,11 +31,13 @@ class Open:
         setting: how its knob is chosen.
         key: its content key.
         expired: claims on it that have run out.
+        span: the part of it to measure, None for all of it, merged of its parts where there are any.
     """
 
     setting: Setting
     key: str
     expired: frozenset[Sign] = frozenset()
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,15 @@ class Task:
 def perform_here(bench: Bench, group: Group) -> Outcome:
     """Measure the cells of a group that nobody else measures, in this process."""
     before = set(bench.measured)
-    found = [bench.attempt(group.prepared, one.setting, expired=one.expired) for one in group.cells]
+    found = [_attempt(bench, group.prepared, one) for one in group.cells]
     return Outcome(frozenset(bench.measured - before), sum(one is not None for one in found))
+
+
+def _attempt(bench: Bench, prepared: Prepared, one: Open) -> dict[str, Any] | None:
+    if one.span is None:
+        return bench.attempt(prepared, one.setting, expired=one.expired)
+    bench.attempt_part(prepared, one.setting, one.span, expired=one.expired)
+    return None
 
 
 def perform_task(task: Task) -> Outcome:

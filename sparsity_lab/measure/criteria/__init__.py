@@ -2,7 +2,8 @@
 
 A criterion file holds `KNOB`, the knob's range and the coordinate the search runs on, and
 `bind(subject, seed=...)`, which returns the rule tied to one model and text, a `Bound`. One whose thresholds
-can be applied to another text also has `threshold_score()`, the score they are on.
+can be applied to another text also has `threshold_score()`, the score they are on. One that at a fixed knob
+calibrates nothing on the text says `TEXT_FREE = True`: a text may then be measured in parts.
 """
 
 from __future__ import annotations

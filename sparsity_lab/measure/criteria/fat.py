@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="eps", low=0.0, high=1e6, start=0.05, scale="log", rising=True, slope=1.5)
+TEXT_FREE = True
 
 
 def threshold_score() -> Score:

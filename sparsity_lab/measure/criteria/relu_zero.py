@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="eps", low=0.0, high=0.0, start=0.0, scale="none", rising=True, slope=1.0)
+TEXT_FREE = True
 
 
 def threshold_score() -> Score:

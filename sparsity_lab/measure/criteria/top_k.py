@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="rho", low=0.0, high=1.0, start=0.5, scale="logit", rising=False, slope=1.5)
+TEXT_FREE = True
 
 
 def bind(subject: Subject, *, seed: int) -> PerToken:
