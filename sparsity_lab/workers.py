@@ -18,16 +18,17 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
 @contextmanager
-def side_by_side(jobs: int) -> Iterator[ProcessPoolExecutor]:
+def side_by_side(jobs: int, *, torch_too: bool = True) -> Iterator[ProcessPoolExecutor]:
     """A pool of `jobs` fresh processes; where the work inside fails, what is not begun by then is left.
 
     Args:
         jobs: processes; each takes `OMP_NUM_THREADS` threads, or its share of the cores where that is not set.
+        torch_too: they will use torch, which is then told its threads.
     """
     level = logging.getLogger("sparsity_lab").level
     threads = max(1, available_cores() // jobs)
     with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads, level)
+        jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads, level, torch_too)
     ) as pool:
         try:
             yield pool
@@ -36,7 +37,7 @@ def side_by_side(jobs: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def _begin(threads: int, level: int) -> None:
+def _begin(threads: int, level: int, torch_too: bool) -> None:
     """One worker: its share of the cores, and no life after its parent's, whose successor does the same work."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -46,6 +47,7 @@ def _begin(threads: int, level: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends the workers
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     logging.getLogger("sparsity_lab").setLevel(level)
-    import torch
+    if torch_too:
+        import torch
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

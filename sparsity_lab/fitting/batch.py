@@ -6,8 +6,6 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from sparsity_lab import bundled, records
@@ -19,6 +17,7 @@ from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Columns, Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.workers import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def fit_all(
     with progress.track("fit", len(kept)) as advance:
         if workers == 1:
             return [_counted(fit_series(one, spec), advance) for one in kept]
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with side_by_side(workers, torch_too=False) as pool:
             running = [pool.submit(fit_series, one, spec) for one in kept]
             return [_counted(job.result(), advance) for job in running]
 
