@@ -56,7 +56,7 @@ def _training(name: PurePosixPath, output: Path) -> bool:
 
 
 def fit(table: Path) -> Command:
-    """Two short series, with plots and locks."""
+    """One short series, with its plots and its lock."""
     words = ("--quiet", "fit", table, "--bootstrap", 3, "--jobs", 1, "--rivals", "power", "--lock", "A test")
     return Command("fit", words)
 

@@ -1,6 +1,8 @@
 """A process to fork from, and small commands to disturb."""
 
 import csv
+import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,41 +27,46 @@ def words(checkpoints, source_text):
 
 @pytest.fixture(scope="session")
 def points(tmp_path_factory):
-    """Two series that follow a power law, but for noise."""
+    """A series that follows a power law, but for noise."""
     path = tmp_path_factory.mktemp("points") / "points.csv"
     draw = np.random.default_rng(0)
     tokens = np.geomspace(1e9, 1e11, 12)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(("series", "tokens", "activation_ratio"))
-        for name, limit in (("a", 0.2), ("b", 0.3)):
-            ratios = limit - 0.1 * (tokens / 1e9) ** -0.5 + draw.normal(scale=1e-3, size=len(tokens))
-            writer.writerows((name, one, ratio) for one, ratio in zip(tokens, ratios, strict=True))
+        ratios = 0.2 - 0.1 * (tokens / 1e9) ** -0.5 + draw.normal(scale=1e-3, size=len(tokens))
+        writer.writerows(("a", one, ratio) for one, ratio in zip(tokens, ratios, strict=True))
     return path
 
 
 @pytest.fixture(scope="session")
-def disturbed(zygote, checkpoints, source_text, points, tmp_path_factory):
-    """Name -> a command; `report` is of what the others wrote."""
-    found = {
+def disturbed(checkpoints, source_text, points, tmp_path_factory):
+    """A command by its name; `report` is of what `measure` wrote."""
+    reported = tmp_path_factory.mktemp("reported")
+    return {
         "measure": commands.measure(checkpoints, source_text),
         "train": commands.train([source_text], tmp_path_factory.mktemp("config")),
         "fit": commands.fit(points),
+        "report": commands.report(reported),
     }
-    whole = tmp_path_factory.mktemp("reported")
-    for name in ("measure", "fit"):
-        undisturbed(zygote, found[name].words, whole / name)
-    return {**found, "report": commands.report(whole)}
 
 
 @pytest.fixture(scope="session")
-def references(zygote, disturbed, tmp_path_factory):
-    """Name of a command -> what it leaves where nothing disturbs it, and how it went."""
+def reference(zygote, disturbed, tmp_path_factory):
+    """What a command leaves where nothing disturbs it, and how it went; each is run once."""
     root = tmp_path_factory.mktemp("references")
-    return {name: undisturbed(zygote, one.words, root / name) for name, one in disturbed.items()}
+
+    @cache
+    def find(name):
+        if name == "report":
+            find("measure")
+            shutil.copytree(root / "measure", disturbed[name].words[-1], dirs_exist_ok=True)
+        return undisturbed(zygote, disturbed[name].words, root / name)
+
+    return find
 
 
 @pytest.fixture
-def soak_of(zygote, disturbed, references, tmp_path):
+def soak_of(zygote, disturbed, reference, tmp_path):
     """A command, by its name, under fire."""
-    return lambda name: Soak(zygote, disturbed[name], tmp_path / name, references[name][0])
+    return lambda name: Soak(zygote, disturbed[name], tmp_path / name, reference(name)[0])

@@ -8,39 +8,42 @@ from sparsity_lab.tables import write_table
 
 # Command -> kills at random moments, kills before an operation on a file.
 MANY = {"measure": (45, 25), "train": (30, 25), "fit": (25, 20), "report": (15, 15)}
-LEAST_FILES = {"measure": 12, "train": 60, "fit": 12, "report": 1}
+LEAST_FILES = {"measure": 12, "train": 60, "fit": 9, "report": 1}
+LONG = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", MANY)
-def test_an_undisturbed_run_is_what_it_is_compared_with(references, name):
-    contents, ended = references[name]
+@pytest.mark.parametrize("name", ["measure", "train", pytest.param("fit", marks=LONG), "report"])
+def test_an_undisturbed_run_is_what_it_is_compared_with(reference, name):
+    contents, ended = reference(name)
     assert len(contents) >= LEAST_FILES[name]
     assert not [one for one in contents if "claim" in one or one.rpartition("/")[2].startswith(".")]
-    assert ended.operations >= 3 * LEAST_FILES[name] / 2, "claims, records, tables and plots are counted"
+    assert ended.operations > 3 * LEAST_FILES[name], "claims, records, tables and plots are counted"
 
 
-@pytest.mark.parametrize(("name", "kills"), [("measure", 3), ("train", 2), ("fit", 1), ("report", 2)])
-def test_kills_at_random_moments(soak_of, references, name, kills):
+@pytest.mark.parametrize(
+    ("name", "kills"), [("measure", 2), ("train", 1), pytest.param("fit", 3, marks=LONG), ("report", 1)]
+)
+def test_kills_at_random_moments(soak_of, reference, name, kills):
     soak = soak_of(name)
-    soak.kill_at_random_moments(kills, seconds=references[name][1].seconds, seed=1)
+    soak.kill_at_random_moments(kills, seconds=reference(name)[1].seconds, seed=1)
     assert soak.kills == kills
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MANY)
-def test_kills_before_operations_on_files(soak_of, references, name):
+def test_kills_before_operations_on_files(soak_of, reference, name):
     """In the midst of the first files' writing, and among the last, when tables are written."""
-    soak, last = soak_of(name), references[name][1].operations
+    soak, last = soak_of(name), reference(name)[1].operations
     soak.kill_before_operations(sorted({2, min(9, last), min(11, last), last - 2}))
     assert soak.kills >= 3
 
 
 @pytest.mark.slow
-def test_two_hundred_kills(soak_of, references, tmp_path):
+def test_two_hundred_kills(soak_of, reference, tmp_path):
     """Their table is kept in results/faults."""
     draw, rows = random.Random(3), []
     for name, (moments, operations) in MANY.items():
-        soak, ended = soak_of(name), references[name][1]
+        soak, ended = soak_of(name), reference(name)[1]
         soak.kill_before_operations([draw.randint(1, ended.operations) for _ in range(operations)])
         soak.kill_at_random_moments(moments, seconds=ended.seconds, seed=draw.randint(0, 2**31))
         assert soak.kills == moments + operations

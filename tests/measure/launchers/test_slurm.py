@@ -87,7 +87,7 @@ def test_jobs_that_cannot_be_submitted(small, tmp_path, slurm, told):
         measure_checkpoints(*small, output=tmp_path, launcher="slurm", options=Options(slurm=slurm))
 
 
-def test_options_reach_submitit_under_its_own_names():
+def test_options_reach_submitit_under_its_own_names(tmp_path):
     from sparsity_lab.measure.launchers.slurm import parameters
 
     options = Options(
@@ -99,5 +99,5 @@ def test_options_reach_submitit_under_its_own_names():
         "name": "sparsity-lab", "cpus_per_task": 8, "gpus_per_node": 2, "mem_gb": 64, "timeout_min": 30,
         "slurm_array_parallelism": 40, "slurm_partition": "gpu", "slurm_qos": "low",
     }  # fmt: skip
-    executor = submitit.AutoExecutor(folder="unused", cluster="local")
+    executor = submitit.AutoExecutor(folder=tmp_path, cluster="local")
     executor.update_parameters(**found)
