@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ RECORD_KEYS: dict[str, str] = {
 }
 
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")  # `s3:` of s3://, as a Path has it; no drive letter
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
 
@@ -97,8 +99,14 @@ def prepare_output(folder: Path) -> Path:
     """Make the output folder and prove that it can be written, before anything costly starts.
 
     Raises:
-        SparsityLabError: it cannot be made or written.
+        SparsityLabError: it is a URL, or cannot be made or written.
     """
+    if folder.parts and _SCHEME.fullmatch(folder.parts[0]):
+        raise SparsityLabError(
+            f"The output {folder} is a URL, not a folder",
+            why="Files are claimed, locked and renamed there, which object stores do not do",
+            fix="Write to a folder of a file system, and copy it when it is done",
+        )
     try:
         probe(folder)
     except OSError as error:

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -141,6 +142,14 @@ def test_written_files_can_be_read_by_others(tmp_path):
 def test_an_output_folder_is_made_and_left_empty(tmp_path):
     assert records.prepare_output(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert not list((tmp_path / "a" / "b").iterdir())
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/runs", "memory://runs", "file:///tmp/runs", "gs://bucket"])
+def test_a_url_is_no_output_folder(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SparsityLabError, match="is a URL, not a folder"):
+        records.prepare_output(Path(url))
+    assert not os.listdir(tmp_path)
 
 
 def test_a_file_is_no_output_folder(tmp_path):
