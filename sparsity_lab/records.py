@@ -12,12 +12,12 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
+from sparsity_lab.mirrors import url_of
 from sparsity_lab.whole_files import probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
 from sparsity_lab.whole_files import write_text as write_text
@@ -81,7 +81,6 @@ RECORD_KEYS: dict[str, str] = {
 }
 
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")  # `s3:` of s3://, as a Path has it; no drive letter
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
 
@@ -101,11 +100,12 @@ def prepare_output(folder: Path) -> Path:
     Raises:
         SparsityLabError: it is a URL, or cannot be made or written.
     """
-    if folder.parts and _SCHEME.fullmatch(folder.parts[0]):
+    url = url_of(folder)
+    if url is not None:
         raise SparsityLabError(
-            f"The output {folder} is a URL, not a folder",
-            why="Files are claimed, locked and renamed there, which object stores do not do",
-            fix="Write to a folder of a file system, and copy it when it is done",
+            f"The output {url} is a URL, not a folder",
+            why="Only `sparsity-lab measure` of checkpoints, one criterion at a time, writes to URLs",
+            fix="Write to a folder, and copy it when it is done",
         )
     try:
         probe(folder)

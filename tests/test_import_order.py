@@ -21,6 +21,7 @@ BASE = {
     "workers",
     "loggers",
     "whole_files",
+    "mirrors",
     "__init__",
     "__version__",
 }

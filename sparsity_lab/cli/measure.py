@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.cells import Prepared
     from sparsity_lab.measure.launchers import Options
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+    from sparsity_lab.mirrors import Mirror
 
 
 def command(
@@ -100,15 +101,20 @@ def command(
         _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
     elif dry_run:
         _plan(spec, checkpoints, output=output)
-    else:
+    elif every:
         with _loggers(spec, log or [], output=output, offline=offline) as loggers:
-            if every:
-                _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
-            else:
-                _measure(
-                    spec, checkpoints, output=output, per_checkpoint=per_checkpoint, launcher=launcher, crew=crew,
-                    loggers=loggers,
-                )  # fmt: skip
+            _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
+    else:
+        from sparsity_lab.mirrors import mirrored
+
+        with (
+            mirrored(output) as (folder, mirror),
+            _loggers(spec, log or [], output=folder, offline=offline) as loggers,
+        ):
+            _measure(
+                spec, checkpoints, output=folder, mirror=mirror, per_checkpoint=per_checkpoint, launcher=launcher,
+                crew=crew, loggers=loggers,
+            )  # fmt: skip
 
 
 NOTHING_BESIDE = (
@@ -153,6 +159,7 @@ def _measure(
     checkpoints: list[Checkpoint],
     *,
     output: Path,
+    mirror: Mirror | None,
     per_checkpoint: bool,
     launcher: str,
     crew: Options,
@@ -162,13 +169,13 @@ def _measure(
 
     measure_checkpoints(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
-        launcher=launcher, options=crew, loggers=loggers,
+        launcher=launcher, options=crew, loggers=loggers, mirror=mirror,
     )  # fmt: skip
     from sparsity_lab.fitting.plots.measured import draw_table
 
     draw_table(output / "table.csv", output=output)
     typer.echo((output / "table.md").read_text(encoding="utf-8"))
-    typer.echo(f"Written to {output}")
+    typer.echo(f"Written to {output if mirror is None else mirror.url}")
 
 
 def _loggers(spec: MeasureSpec, names: list[str], *, output: Path, offline: bool) -> Loggers:
@@ -220,8 +227,11 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> None:
     from sparsity_lab.measure.run import plan
+    from sparsity_lab.mirrors import Mirror, url_of
 
-    found = plan(spec, checkpoints, output=output)
+    url = url_of(output)
+    mirror = None if url is None else Mirror(url)
+    found = plan(spec, checkpoints, output=output if mirror is None else mirror.folder, mirror=mirror)
     _print_plan(spec, found.prepared, cells=len(found.prepared), done=found.done)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows, bos_of, choose_window, cut, encode, read_text
 from sparsity_lab.measure.trained_tokens import TokenCounts, read_table, refuse_strangers, tell_origins
+from sparsity_lab.mirrors import Mirror
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 
@@ -62,8 +64,10 @@ class Bench:
         progress: Progress = SILENT,
         shelf: Shelf | None = None,
         elsewhere: str | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.spec, self.folder, self.progress = spec, folder, progress
+        self.mirror = mirror  # of the records' folder, where the output is a URL
         self.elsewhere = elsewhere  # the device of `auto` where the work is done on other machines
         self.shelf = shelf or Shelf(spec.architecture_file)
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
@@ -126,7 +130,11 @@ class Bench:
 
     def done(self, prepared: Prepared, setting: Setting) -> dict[str, Any] | None:
         """The record of a cell, where there is one."""
-        return records.find_record(self.folder, self.key(prepared, setting))
+        key = self.key(prepared, setting)
+        found = records.find_record(self.folder, key)
+        if found is None and self.mirror is not None and self.mirror.bring(key):
+            return records.find_record(self.folder, key)
+        return found
 
     def record(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
         """The record of a cell: read where it exists, measured and written where not, awaited where others do."""
@@ -151,11 +159,16 @@ class Bench:
             prepared, setting: the cell.
             expired: claims on it that have run out.
         """
-        with claimed(self.folder, self.key(prepared, setting), expired=expired) as ours:
+        key = self.key(prepared, setting)
+        with claimed(self.folder, key, expired=expired) as here, self._claimed_there(key, here) as ours:
             if not ours:
                 return None
             found = self.done(prepared, setting)  # its last holder may have written it before letting go
             return self._measured(prepared, setting) if found is None else found
+
+    def _claimed_there(self, key: str, here: bool) -> AbstractContextManager[bool]:
+        """The claim behind the mirror as well, where there is one and the cell is ours here."""
+        return self.mirror.claimed(key) if here and self.mirror is not None else nullcontext(here)
 
     def spans(self, prepared: Prepared) -> list[Span]:
         """The parts a cell's text is measured in; none where it is measured as a whole."""
@@ -185,13 +198,16 @@ class Bench:
         key = self.key(prepared, setting)
         weights = measured.score_weights
         self.measured.add(key)
-        return records.write_and_read(
+        found = records.write_and_read(
             self.folder,
             {
                 **self._body(prepared, setting, measured, shape=shape, key=key),
                 "score_weights_sha256": weights and write_weights(self.folder, key, weights),
             },
         )
+        if self.mirror is not None:
+            self.mirror.send(key)
+        return found
 
     def _encode(self, source: Source) -> tuple[torch.Tensor, int | None]:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""

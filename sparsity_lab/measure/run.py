@@ -24,6 +24,7 @@ from sparsity_lab.measure.settings import at, setting_of
 from sparsity_lab.measure.shards import check_shards
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.tasks import Crew
+from sparsity_lab.mirrors import Mirror
 from sparsity_lab.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
@@ -136,10 +137,12 @@ def _check_thresholds(spec: MeasureSpec, path: Path) -> None:
             )
 
 
-def plan(spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path) -> Plan:
+def plan(
+    spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path, mirror: Mirror | None = None
+) -> Plan:
     """What there is to do; loads no weights and writes nothing."""
     check_spec(spec)
-    bench = Bench(spec, folder=output / "records")
+    bench = Bench(spec, folder=output / "records", mirror=mirror)
     prepared = tuple(bench.prepare_all(checkpoints))
     return Plan(prepared, sum(bench.done(one, setting_of(spec)) is not None for one in prepared))
 
@@ -154,6 +157,7 @@ def measure_checkpoints(
     launcher: str = "inline",
     options: Options = ALONE,
     loggers: Loggers = NO_LOGGERS,
+    mirror: Mirror | None = None,
 ) -> list[dict[str, Any]]:
     """Measure every checkpoint; cells with a record are not measured again.
 
@@ -167,6 +171,7 @@ def measure_checkpoints(
         options: what it is told; the numbers do not depend on it.
         loggers: get a point of each record as it is there; under `error_share`, which measures on growing text, at
             the end.
+        mirror: of `output`, where that stands for a URL.
 
     Returns:
         The records of the table, in its order.
@@ -176,6 +181,10 @@ def measure_checkpoints(
     """
     check_spec(spec)
     check_options(launcher, options)
+    if mirror is not None and spec.text_shards > 1:
+        raise SparsityLabError(
+            "--text-shards needs an output that all workers see as a folder", fix="Give a folder as --output"
+        )
     with records.no_empty_folders(output / "records"):
         records.prepare_output(output)
         folder = records.prepare_output(output / "records")
@@ -185,7 +194,7 @@ def measure_checkpoints(
         with registry.load("launchers", launcher).crew(options) as crew:
 
             def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-                bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device)
+                bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device, mirror=mirror)
                 bench.measured = measured
                 prepared = bench.prepare_all(checkpoints)
                 loggers.start()

@@ -15,12 +15,14 @@ from typing import Any, Protocol
 
 import torch
 
+from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.claims import Sign
 from sparsity_lab.measure.settings import Setting
 from sparsity_lab.measure.shards import Span
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.mirrors import RECORDS, Mirror
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Task:
         cells: what to measure of it.
         place: the driver's working directory, which relative paths are seen from.
         command: words of the driver's command line, for the records' provenance.
+        url: of the output where that is one; each machine then has a mirror of its own.
     """
 
     spec: MeasureSpec
@@ -102,6 +105,7 @@ class Task:
     cells: tuple[Open, ...]
     place: Path
     command: tuple[str, ...]
+    url: str | None = None
 
     @classmethod
     def of(cls, bench: Bench, group: Group) -> Task:
@@ -109,7 +113,8 @@ class Task:
         prepared = group.prepared
         spec = replace(bench.spec, device=prepared.device)
         words = tuple(sys.argv[1:])
-        return cls(spec, bench.folder, prepared.checkpoint, group.cells, Path.cwd(), words)
+        url = None if bench.mirror is None else bench.mirror.url
+        return cls(spec, bench.folder, prepared.checkpoint, group.cells, Path.cwd(), words, url)
 
 
 def perform_here(bench: Bench, group: Group) -> Outcome:
@@ -136,7 +141,7 @@ def perform_task(task: Task) -> Outcome:
             f"A worker does not see the directory {task.place}", why=error.strerror or str(error),
             fix="Work in a directory that all machines share",
         ) from error  # fmt: skip
-    bench = _bench(task.spec, task.folder)
+    bench = _bench(task)
     prepared = bench.prepare(task.checkpoint)
     for one in task.cells:
         if bench.key(prepared, one.setting) != one.key:
@@ -164,12 +169,14 @@ def perform_with(task: Task, *, threads: int) -> Outcome | SparsityLabError:
 _held: list[Bench] = []
 
 
-def _bench(spec: MeasureSpec, folder: Path) -> Bench:
+def _bench(task: Task) -> Bench:
     """This process's bench, a new one where the settings are others; the loaded model is kept."""
-    held = _held[0] if _held else None
+    held, spec = _held[0] if _held else None, task.spec
+    mirror = None if task.url is None else Mirror(task.url)
+    folder = task.folder if mirror is None else records.prepare_output(mirror.folder / RECORDS)
     if held is None or (held.spec, held.folder) != (spec, folder):
         shelf = held.shelf if held is not None and _loads_alike(held.spec, spec) else None
-        _held[:] = [Bench(spec, folder=folder, shelf=shelf)]
+        _held[:] = [Bench(spec, folder=folder, shelf=shelf, mirror=mirror)]
     return _held[0]
 
 

@@ -1,0 +1,231 @@
+"""An output behind a URL (s3://, gs://, sftp://, whatever fsspec knows): a folder of this machine that mirrors it.
+
+Work goes on in the folder as it would in any other. Each record is sent as soon as it is written, and one that somebody
+else sent is brought when it is asked for; tables follow at the end. What arrives damaged fails its hash, is set aside
+and made anew, so a store that is no file system, or a transfer that was cut, can lose nothing.
+
+Who is at a cell is told by an object `<key>.claim` beside the records, rewritten while the work lasts; it has run out
+where an observer saw it unchanged for a while by the observer's own clock. Where a store cannot make an object only if
+there is none, two drivers may both begin a cell: they then find the same record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab import whole_files
+from sparsity_lab.errors import SparsityLabError
+
+RECORDS = "records"
+HEARTBEAT_S = 15.0
+LIMIT_S = 90.0
+LISTED_S = 1.0
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):")  # no drive letter
+_NOT_SENT = (".damaged", whole_files.SUFFIX)
+URL_FIX = (
+    "Check the URL, its credentials and the network, and run the same command again: records written stay"
+)
+
+
+def url_of(output: Path) -> str | None:
+    """The URL that was given as a path, which has lost a slash; None for a folder."""
+    scheme = _SCHEME.fullmatch(output.parts[0]) if output.parts else None
+    if scheme is None:
+        return None
+    rest = "/".join(output.parts[1:])
+    return f"{scheme[1]}:///{rest}" if scheme[1] in ("file", "local") else f"{scheme[1]}://{rest}"
+
+
+def folder_of(url: str) -> Path:
+    """Where this machine mirrors a URL: one folder a URL, below the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "sparsity-lab" / "outputs" / hashlib.sha256(url.encode()).hexdigest()[:20]
+
+
+class Mirror:
+    """A folder of this machine and the URL it mirrors.
+
+    Args:
+        url: of the output; its scheme is one that fsspec knows and whose package is installed.
+
+    Attributes:
+        folder: of this machine.
+
+    Raises:
+        SparsityLabError: no such scheme, or a package is missing.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError as error:
+            raise SparsityLabError(
+                f"An output at {url} needs fsspec", fix="Install it: pip install 'sparsity-lab[cluster]'"
+            ) from error
+        self.url, self.folder = url, folder_of(url)
+        with self._told("use"):
+            self.store, self.root = url_to_fs(url)
+        self._listed: tuple[float, frozenset[str]] = (-LISTED_S, frozenset())
+        self._watched: dict[str, tuple[bytes, float]] = {}
+
+    def prepare(self) -> None:
+        """Prove that files can be written there, before anything costly starts.
+
+        Raises:
+            SparsityLabError: they cannot.
+        """
+        name = f".probe-{uuid.uuid4().hex}"
+        with self._told("write to"):
+            self.store.makedirs(self._at(RECORDS), exist_ok=True)
+            self._put(name, b"\0")
+            self.store.rm_file(self._at(name))
+
+    def bring(self, key: str) -> bool:
+        """Bring what is there of a record and not here; whether the record was."""
+        with self._told("read from"):
+            there = [name for name in self._names() if name.partition(".")[0] == key]
+            there = [name for name in there if name.endswith((".json", ".safetensors"))]
+            for name in sorted(there, reverse=True):  # arrays before the record that speaks of them
+                data = self.store.cat_file(self._at(f"{RECORDS}/{name}"))
+                whole_files.write_bytes(self.folder / RECORDS / name, data)
+        return f"{key}.json" in there
+
+    def send(self, key: str) -> None:
+        """Send a record, its arrays first."""
+        for suffix in (".safetensors", ".json"):
+            path = self.folder / RECORDS / f"{key}{suffix}"
+            if path.exists():
+                self._send(path)
+
+    def send_all(self) -> None:
+        """Send every file but records that are there already."""
+        with self._told("read from"):
+            there = self._names(fresh=True)
+        for path in sorted(self.folder.rglob("*")):
+            record = path.parent == self.folder / RECORDS
+            left_out = path.name.startswith(".") or ".claim" in path.name or path.name.endswith(_NOT_SENT)
+            if path.is_file() and not left_out and not (record and path.name in there):
+                self._send(path)
+
+    @contextmanager
+    def claimed(self, key: str) -> Iterator[bool]:
+        """Whether this process holds a cell there while the work inside lasts."""
+        name, own = f"{RECORDS}/{key}.claim", uuid.uuid4().hex
+        with self._told("write to"):
+            ours = self._claim(name, own)
+        if not ours:
+            yield False
+            return
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(name, own, done), name=f"claim {key}", daemon=True)
+        thread.start()
+        try:
+            yield True
+        finally:
+            done.set()
+            thread.join()
+            with suppress(Exception):  # it runs out by itself
+                self.store.rm_file(self._at(name))
+
+    def _claim(self, name: str, own: str) -> bool:
+        try:
+            self.store.pipe_file(self._at(name), self._sign(own, 0), mode="create")
+        except FileExistsError:
+            if not self._run_out(name):
+                return False
+            self._put(name, self._sign(own, 0))
+        return self._holder(name) == own
+
+    def _run_out(self, name: str) -> bool:
+        """Whether a claim has been seen unchanged for the limit by our own clock; a lost one has."""
+        try:
+            content = self.store.cat_file(self._at(name))
+        except FileNotFoundError:
+            return True
+        now = time.monotonic()
+        before, since = self._watched.get(name, (content, now))
+        self._watched[name] = (content, since if before == content else now)
+        return now - self._watched[name][1] >= LIMIT_S
+
+    def _holder(self, name: str) -> str | None:
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            return str(json.loads(self.store.cat_file(self._at(name)))["claim"])
+        return None
+
+    def _beat(self, name: str, own: str, done: threading.Event) -> None:
+        beat = 0
+        while not done.wait(HEARTBEAT_S):
+            beat += 1
+            with suppress(Exception):
+                self._put(name, self._sign(own, beat))
+
+    @staticmethod
+    def _sign(own: str, beat: int) -> bytes:
+        told = {"claim": own, "host": socket.gethostname(), "process": os.getpid(), "beat": beat}
+        return json.dumps(told).encode()
+
+    def _names(self, *, fresh: bool = False) -> frozenset[str]:
+        """Names of the objects beside the records; asked for once a second at most."""
+        since, names = self._listed
+        if fresh or time.monotonic() - since >= LISTED_S:
+            self.store.invalidate_cache()
+            with suppress(FileNotFoundError):
+                found = self.store.ls(self._at(RECORDS), detail=False)
+                names = frozenset(str(path).rstrip("/").rpartition("/")[2] for path in found)
+            self._listed = (time.monotonic(), names)
+        return names
+
+    def _send(self, path: Path) -> None:
+        with self._told("write to"):
+            self._put(path.relative_to(self.folder).as_posix(), path.read_bytes())
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.store.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+        self.store.pipe_file(self._at(name), data)
+
+    def _at(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+    @contextmanager
+    def _told(self, verb: str) -> Iterator[None]:
+        """Whatever a store raises, as one sentence."""
+        try:
+            yield
+        except SparsityLabError:
+            raise
+        except Exception as error:
+            why: Any = str(error).strip().split("\n")[0] or type(error).__name__
+            raise SparsityLabError(f"Cannot {verb} {self.url}", why=why[:400], fix=URL_FIX) from error
+
+
+@contextmanager
+def mirrored(output: Path) -> Iterator[tuple[Path, Mirror | None]]:
+    """The folder to work in, and the mirror where the output is a URL; what was written is sent at the end.
+
+    Raises:
+        SparsityLabError: a URL that cannot be used.
+    """
+    url = url_of(output)
+    if url is None:
+        yield output, None
+        return
+    mirror = Mirror(url)
+    mirror.prepare()
+    try:
+        yield mirror.folder, mirror
+    except BaseException:
+        with suppress(SparsityLabError):  # what ended the work is told, not this
+            mirror.send_all()
+        raise
+    mirror.send_all()
