@@ -156,11 +156,12 @@ class Soak:
         return sum(row["ended by"] == "SIGKILL" for row in self.log)
 
     def kill_at_random_moments(self, kills: int, *, seconds: float, seed: int) -> None:
-        """Kills spread over the time an undisturbed run takes; then a run to the end."""
+        """Kills spread over the time a run takes, as fast as the machine is meanwhile; then a run to the end."""
         draw = random.Random(seed)
         wanted = self.kills + kills
         while self.kills < wanted:
-            self.run(kill_after_s=draw.uniform(0, seconds))
+            ended = self.run(kill_after_s=draw.uniform(0, seconds))
+            seconds = seconds if ended.killed else ended.seconds
         self.run()
 
     def kill_before_operations(self, numbers: Iterable[int]) -> None:

@@ -33,6 +33,7 @@ COLUMNS = {
     "share": "wall less start over one process's",
     "bar_s": "bar: start + 1.25 x half of one process's (s)",
     "killed_at": "records when the node was killed",
+    "busy_s": "processor time of the whole machine meanwhile (s)",
     "load": "load of the machine before",
 }
 
@@ -66,12 +67,18 @@ def cluster(monkeypatch):
     made.shutdown()
 
 
+def busy_s():
+    """Processor seconds that all processes of the machine together have used, ours and others'."""
+    user, nice, system = map(int, Path("/proc/stat").read_text(encoding="ascii").split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
 class Driver:
     """`many.py` in a process of its own, and when it began, measured its first cell and ended."""
 
     def __init__(self, folder, text, output, *launcher):
         self.records = output / "records"
-        self.load, self.begun = os.getloadavg()[0], time.monotonic()
+        self.load, self.begun, self.busy = os.getloadavg()[0], time.monotonic(), busy_s()
         self.process = subprocess.Popen(
             [sys.executable, many.__file__, *map(str, (folder, text, output, *launcher))],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -90,6 +97,7 @@ class Driver:
     def end(self):
         """Seconds to the end."""
         _, errors = self.process.communicate(timeout=3000)
+        self.busy = busy_s() - self.busy
         assert self.process.returncode == 0, errors
         return time.monotonic() - self.begun
 
@@ -103,7 +111,13 @@ def alone(run_of_many, source_text, tmp_path_factory):
     wall = job.end()
     found = contents(output)
     assert sum(name.endswith(".json") for name in found) == CELLS
-    return found, {"run": "one process", "wall_s": wall, "start_s": start, "load": job.load}
+    return found, {
+        "run": "one process",
+        "wall_s": wall,
+        "start_s": start,
+        "load": job.load,
+        "busy_s": job.busy,
+    }
 
 
 ROWS = []
@@ -128,6 +142,7 @@ def test_the_same_whatever_is_killed(killed, alone, run_of_many, source_text, tm
     ROWS.append(
         {
             "run": f"two Ray nodes, {killed}", "wall_s": wall, "start_s": start, "killed_at": at, "load": job.load,
+            "busy_s": job.busy,
             "share": (wall - start) / half / 2, "bar_s": start + 1.25 * half,
         }
     )  # fmt: skip
