@@ -5,21 +5,21 @@ Only where nothing is calibrated on the text: thresholds of a record, or a fixed
 text would have counted, and the cell's record is made of them as it always is. Parts begin where a batch begins, so
 that not even the last digit of a loss depends on how many there are.
 
-A part lies beside the records as `<key>.part-<n>of<count>.npz` until its cell has its record; the archive's checksums
-show damage, and whoever merges measures the whole text himself where a part is not to be had.
+A part lies beside the records as `<key>.part-<n>of<count>.arrays` until its cell has its record: a SHA-256, which shows
+damage, then safetensors. Whoever merges measures the whole text himself where a part is not to be had.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import zipfile
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors.numpy import load, save
 from torch import Tensor
 
 from sparsity_lab import records, registry
@@ -33,6 +33,9 @@ from sparsity_lab.measure.subject import Subject
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.settings import Setting
+
+
+SUFFIX = ".arrays"
 
 
 @dataclass(frozen=True)
@@ -179,26 +182,25 @@ def write_part(folder: Path, name: str, part: Part, *, span: Span) -> None:
         counted = getattr(part, kind)
         for one in fields(counted):
             arrays[f"{kind}.{one.name}"] = getattr(counted, one.name)[span.start : span.stop]
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    records.write_bytes(folder / f"{name}.npz", stream.getvalue())
+    data = save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
+    records.write_bytes(folder / f"{name}{SUFFIX}", hashlib.sha256(data).digest() + data)
 
 
 def has_part(folder: Path, name: str) -> bool:
     """Whether a part lies there."""
-    return (folder / f"{name}.npz").exists()
+    return (folder / f"{name}{SUFFIX}").exists()
 
 
 def read_parts(folder: Path, key: str, found: Sequence[Span]) -> Part | None:
     """The parts of a cell merged; None where one is missing or damaged, and a damaged one is removed."""
     merged: Part | None = None
     for span in found:
-        path = folder / f"{span.name(key)}.npz"
+        path = folder / f"{span.name(key)}{SUFFIX}"
         try:
             part = _read(path, span, windows=found[-1].stop)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError):
             path.unlink(missing_ok=True)
             return None
         merged = part if merged is None else merged + part
@@ -207,25 +209,30 @@ def read_parts(folder: Path, key: str, found: Sequence[Span]) -> Part | None:
 
 def remove_parts(folder: Path, key: str) -> None:
     """Remove the parts of a cell that has its record."""
-    for path in folder.glob(f"{key}.part-*.npz"):
+    for path in folder.glob(f"{key}.part-*{SUFFIX}"):
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def _read(path: Path, span: Span, *, windows: int) -> Part:
-    with np.load(path, allow_pickle=False) as arrays:
+    """A part of a text of so many windows, zeros where it has none; a ValueError where it is damaged."""
+    found = path.read_bytes()
+    digest, data = found[: hashlib.sha256().digest_size], found[hashlib.sha256().digest_size :]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError(f"{path} is not what was written")
+    arrays = load(data)
 
-        def whole(name: str) -> np.ndarray:
-            own = arrays[name]
-            spread = np.zeros((windows, *own.shape[1:]), own.dtype)
-            spread[span.start : span.stop] = own
-            return spread
+    def whole(name: str) -> np.ndarray:
+        own = arrays[name]
+        spread = np.zeros((windows, *own.shape[1:]), own.dtype)
+        spread[span.start : span.stop] = own
+        return spread
 
-        kinds = {"dense": Counts, "sparse": Counts, "sums": DenseSums}
-        read = {
-            kind: made(*(whole(f"{kind}.{one.name}") for one in fields(made))) for kind, made in kinds.items()
-        }
-        return Part(**read, forward_tokens=int(arrays["forward_tokens"]))
+    kinds = {"dense": Counts, "sparse": Counts, "sums": DenseSums}
+    read = {
+        kind: made(*(whole(f"{kind}.{one.name}") for one in fields(made))) for kind, made in kinds.items()
+    }
+    return Part(**read, forward_tokens=int(arrays["forward_tokens"]))
 
 
 def _is_free(criterion: str) -> bool:

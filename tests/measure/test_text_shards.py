@@ -150,7 +150,7 @@ def test_parts_of_a_run_that_was_killed_are_used_unless_damaged(
     for span in found:
         part = shards.measure_part(subject, setting, span, criterion="cett", seed=0)
         shards.write_part(folder, span.name(whole["content_key"]), part, span=span)
-    path = folder / f"{found[0].name(whole['content_key'])}.npz"
+    path = folder / f"{found[0].name(whole['content_key'])}.arrays"
     data = bytearray(path.read_bytes())
     if damage == "missing":
         path.unlink()
