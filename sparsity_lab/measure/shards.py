@@ -232,7 +232,7 @@ def _read(path: Path, span: Span, *, windows: int) -> Part:
     read = {
         kind: made(*(whole(f"{kind}.{one.name}") for one in fields(made))) for kind, made in kinds.items()
     }
-    return Part(**read, forward_tokens=int(arrays["forward_tokens"]))
+    return Part(**read, forward_tokens=arrays["forward_tokens"].item())
 
 
 def _is_free(criterion: str) -> bool:
