@@ -156,10 +156,16 @@ def _sign(handle: int, path: Path) -> None:
 
 
 def _release(folder: Path, key: str, own: str) -> None:
-    """Remove a claim and those before it; where a later one stands, all are its holder's to remove."""
+    """Remove a claim and those before it; where a later one stands, all are its holder's to remove.
+
+    It first takes the place of the one at 0, and that one goes last: whenever a kill comes, claims without a gap are
+    left, for one behind a gap nobody would see, and nobody could claim the cell beside it.
+    """
     number = int(own.rpartition("-")[2])
     if _look(folder / _name(key, number + 1)) is None:
-        for one in range(number + 1):
+        with suppress(OSError):
+            os.replace(folder / own, folder / _name(key, 0))
+        for one in reversed(range(number or 1)):
             with suppress(OSError):
                 (folder / _name(key, one)).unlink()
 

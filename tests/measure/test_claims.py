@@ -23,6 +23,21 @@ HOLD = (
     "    time.sleep(60)\n"
 )
 
+LET_GO = (
+    "import os, signal, sys\n"
+    "from pathlib import Path\n"
+    "from sparsity_lab.measure.claims import claimed\n"
+    "left = [int(sys.argv[2])]\n"
+    "def count(event, arguments):\n"
+    "    if event in ('os.rename', 'os.remove') and left:\n"
+    "        left[0] -= 1\n"
+    "        if not left[0]:\n"
+    "            os.kill(os.getpid(), signal.SIGKILL)\n"
+    "with claimed(Path(sys.argv[1]), '00ff') as ours:\n"
+    "    print(ours, flush=True)\n"
+    "    sys.addaudithook(count)\n"
+)
+
 
 @pytest.fixture
 def elsewhere(tmp_path):
@@ -191,6 +206,28 @@ def test_what_a_killed_process_left_is_swept_and_what_lives_is_not(tmp_path):
     claims.sweep(tmp_path, KEY)
     assert os.listdir(tmp_path) == []
     claims.sweep(tmp_path, KEY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes of this machine are known by /proc")
+@pytest.mark.parametrize("operation", [1, 2, 3, 4])
+def test_a_kill_in_the_midst_of_letting_go_leaves_no_claim_that_nobody_sees(tmp_path, operation):
+    """Two killed holders, and one that is killed just before an operation of its own letting go."""
+    for _ in range(2):
+        job = hold(tmp_path)
+        job.kill()
+        job.communicate()
+    assert sorted(os.listdir(tmp_path)) == [f"{KEY}.claim-0", f"{KEY}.claim-1"]
+    job = subprocess.run(
+        [sys.executable, "-c", LET_GO, str(tmp_path), str(operation)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (job.returncode, job.stdout) == (-9 if operation < 4 else 0, "True\n"), job.stderr
+    left = sorted(os.listdir(tmp_path))
+    assert left == [f"{KEY}.claim-{number}" for number in range(len(left))]
+    assert is_free(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
