@@ -25,8 +25,8 @@ mounting = pytest.mark.skipif(not can_mount(), reason="no file system can be mou
 
 
 @pytest.fixture(scope="module")
-def reference(zygote, words, tmp_path_factory):
-    return undisturbed(zygote, words, tmp_path_factory.mktemp("reference") / "out")[0]
+def reference(reference):
+    return reference("measure")[0]
 
 
 def one_sentence(said):
