@@ -1,8 +1,8 @@
 """On a Ray cluster: one that runs already, or one on this machine that starts and stops with us.
 
-Each group of cells is a task with its needs in cores, GPUs and memory. Ray begins a task again where its worker or
-node died, and hands tasks to nodes that join later. Cells whose claim a lost machine left behind are handed out
-anew when the claim has run out.
+Each worker has its needs in cores, GPUs and memory and takes one checkpoint's cells after another. What a worker
+was at that died, with its node or alone, is begun again by another; nodes that join get workers. Cells whose claim
+a lost machine left behind are handed out anew when the claim has run out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.launchers import Options
-from sparsity_lab.measure.tasks import Crew, Group, Outcome, Task, perform_with
-
-logger = logging.getLogger(__name__)
+from sparsity_lab.measure.launchers._actors import Workers
+from sparsity_lab.measure.tasks import Crew, Group, Outcome, Task
 
 OPTIONS = ("jobs", "address", "task_cpus", "task_gpus", "task_memory_gb", "retries")
 # What workers elsewhere must have of our environment; no token is among it, for a cluster shows it to its users.
 PASSED_ON = ("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
-PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -43,9 +41,11 @@ def crew(options: Options) -> Iterator[Crew]:
     ours = not ray.is_initialized()
     if ours:
         _join(ray, options)
+    cluster = Cluster(ray, options)
     try:
-        yield Cluster(ray, options)
+        yield cluster
     finally:
+        cluster.close()
         if ours:
             ray.shutdown()
 
@@ -63,7 +63,8 @@ def _join(ray: Any, options: Options) -> None:
         raise SparsityLabError(
             f"There is no Ray cluster at the address {options.address}",
             why=str(error).strip().split("\n")[0],
-            fix="Start one with `ray start --head`, or leave --address out for one on this machine",
+            fix="Start one with `ray start --head`, set RAY_AUTH_MODE=token where it asks for a token, or leave "
+            "--address out for one on this machine",
         ) from error
 
 
@@ -74,62 +75,27 @@ def _environment() -> dict[str, Any]:
 
 
 class Cluster:
-    """Tasks on a cluster.
+    """Workers of a cluster.
 
     Args:
         ray: the module.
-        options: the needs of a task.
+        options: the needs of a worker.
     """
 
     def __init__(self, ray: Any, options: Options) -> None:
-        self.ray, self.device = ray, options.device()
-        self.needs = {"CPU": options.task_cpus, "GPU": options.task_gpus}
         memory = options.task_memory_gb
-        self.remote = ray.remote(perform_with).options(
-            num_cpus=options.task_cpus,
-            num_gpus=options.task_gpus,
-            memory=None if memory is None else int(memory * 1e9),
-            max_retries=options.retries,
-            scheduling_strategy="SPREAD",
-            name="measure",
-        )
-        self.threads, self.told = options.task_cpus, False
+        needs = {
+            "num_cpus": options.task_cpus,
+            "num_gpus": options.task_gpus,
+            "memory": None if memory is None else int(memory * 1e9),
+        }
+        self.device = options.device()
+        self.workers = Workers(ray, needs, threads=options.task_cpus, retries=options.retries)
 
     def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[Outcome]:
         """See `tasks.Crew`."""
-        running = [self.remote.remote(Task.of(bench, group), threads=self.threads) for group in groups]
-        try:
-            while running:
-                done, running = self._wait(running)
-                for one in done:
-                    yield self._result(one)
-        except BaseException:
-            for one in running:
-                self.ray.cancel(one)
-            raise
+        yield from self.workers.perform([Task.of(bench, group) for group in groups])
 
-    def _wait(self, running: list[Any]) -> tuple[list[Any], list[Any]]:
-        done, left = self.ray.wait(running, num_returns=1, timeout=PATIENCE_S)
-        if not done and not self.told and not self._has_room():
-            self.told = True
-            logger.warning("no node of the cluster has %s: waiting for one to join", self.needs)
-        return done, left
-
-    def _has_room(self) -> bool:
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        return any(all(node.get(name, 0) >= need for name, need in self.needs.items()) for node in nodes)
-
-    def _result(self, reference: Any) -> Outcome:
-        try:
-            found = self.ray.get(reference)
-        except self.ray.exceptions.RayTaskError:
-            raise  # a bug of ours, with its traceback
-        except self.ray.exceptions.RayError as error:
-            raise SparsityLabError(
-                "A worker of the cluster was lost, and so were those that began its work again",
-                why=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}",
-                fix="Records written stay: run the same command again, with more --task-memory or --retries",
-            ) from error
-        if isinstance(found, SparsityLabError):
-            raise found
-        return found
+    def close(self) -> None:
+        """End the workers."""
+        self.workers.close()

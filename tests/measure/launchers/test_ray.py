@@ -91,3 +91,38 @@ def test_workers_get_the_settings_of_the_environment_and_no_token(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert _environment()["env_vars"]["HF_HUB_OFFLINE"] == "1"
     assert "secret" not in str(_environment())
+
+
+def test_workers_that_cannot_start_are_told_of(small, tmp_path, monkeypatch):
+    from sparsity_lab.measure.launchers import _actors
+
+    class Elsewhere(_actors.Measurer):
+        def __init__(self, threads):
+            raise ModuleNotFoundError("No module named 'sparsity_lab'")
+
+    monkeypatch.setattr(_actors, "Measurer", Elsewhere)
+    monkeypatch.setattr(_actors, "STARTS", 1)
+    with pytest.raises(
+        SparsityLabError, match=r"could be started.*No module named 'sparsity_lab'.*every node"
+    ):
+        measure_checkpoints(*small, output=tmp_path / "out", launcher="ray")
+    assert not (tmp_path / "out").exists()
+    assert not ray.is_initialized()
+
+
+def test_work_that_kills_its_workers_is_begun_again_as_often_as_told(small, tmp_path, monkeypatch):
+    """Every worker dies over its first group; after two more tries the run says so."""
+    from sparsity_lab.measure.launchers import _actors
+
+    begun = tmp_path / "begun"
+    begun.mkdir()
+
+    class Dying(_actors.Measurer):
+        def perform(self, task):
+            (begun / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(_actors, "Measurer", Dying)
+    with pytest.raises(SparsityLabError, match="was lost, and so were those that began its work again"):
+        measure_checkpoints(*small, output=tmp_path / "out", launcher="ray", options=Options(retries=2))
+    assert len(list(begun.iterdir())) == 3
