@@ -25,10 +25,18 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
         raise SparsityLabError(
             f"The config {path} is no mapping of option names to values", fix="Write one a line, as knob: 0.1"
         )
-    known = [name for parameter in context.command.params if (name := parameter.name) is not None]
+    known = {name: one for one in context.command.params if (name := one.name) is not None}
     for key in values:
         if str(key).replace("-", "_") not in known:
             raise unknown(str(key), kind=f"option in {path}", known=sorted(known))
-    defaults = {str(key).replace("-", "_"): value for key, value in values.items()}
+    defaults = {
+        (name := str(key).replace("-", "_")): _several(known[name], value) for key, value in values.items()
+    }
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+def _several(parameter: object, value: object) -> object:
+    """A single value of an option that may be repeated is a list of one."""
+    several = getattr(parameter, "multiple", False)
+    return [value] if several and value is not None and not isinstance(value, list) else value

@@ -64,13 +64,15 @@ def command(
 ) -> None:
     """Measure the share of feed-forward neurons each checkpoint needs at equal quality.
 
+    Several knobs, increases or ratios are measured with the model loaded once.
     A run that was stopped goes on where it was: cells with a record are not measured again.
     """
     if offline:
         os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
     every = criterion == options.ALL
     _refuse_idle(
-        knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, thresholds=thresholds,
+        knob=knob or None, ppl_increase=ppl_increase or None, activation_ratio=activation_ratio or None,
+        thresholds=thresholds,
         transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
         jobs=jobs if jobs > 1 else None, text_shards=text_shards if text_shards > 1 else None,
         launcher=launcher if launcher != "inline" else None,
@@ -87,10 +89,12 @@ def command(
     check_names(log or [])
     from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
+    increases = [percent(one) for one in ppl_increase or ["1%"]]
+    ratios = [percent(one) for one in activation_ratio or []]
+    given = knob or ratios or increases
     spec = MeasureSpec(
-        text=text, criterion=_criterion(criterion, thresholds), knob=knob,
-        ppl_increase=percent(ppl_increase or "1%"),
-        activation_ratio=None if activation_ratio is None else percent(activation_ratio),
+        text=text, criterion=_criterion(criterion, thresholds), knob=knob[0] if knob else None,
+        ppl_increase=increases[0], activation_ratio=ratios[0] if ratios else None, further=tuple(given[1:]),
         stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
         error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
         batch_size=windows_at_once(batch_size), text_shards=text_shards, seed=seed, architecture_file=architecture_file,
@@ -180,9 +184,9 @@ def _measure(
 
 def _loggers(spec: MeasureSpec, names: list[str], *, output: Path, offline: bool) -> Loggers:
     from sparsity_lab.loggers import Job, open_loggers
-    from sparsity_lab.measure.run import settings_of
+    from sparsity_lab.measure.spec import as_json
 
-    return open_loggers(names, job=Job("measure", output, settings_of(spec), offline))
+    return open_loggers(names, job=Job("measure", output, as_json(spec), offline))
 
 
 def _compare(
@@ -232,7 +236,7 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> 
     url = url_of(output)
     mirror = None if url is None else Mirror(url)
     found = plan(spec, checkpoints, output=output if mirror is None else mirror.folder, mirror=mirror)
-    _print_plan(spec, found.prepared, cells=len(found.prepared), done=found.done)
+    _print_plan(spec, found.prepared, cells=found.cells, done=found.done)
 
 
 def _last(stabilise: str | None) -> int | None:

@@ -31,12 +31,17 @@ Criterion = Annotated[
     str | None,
     typer.Option(help="Which neurons are weak: see `ls criteria`; or all.", show_default="cett"),
 ]
-KnobValue = Annotated[float | None, typer.Option("--knob", help="Fix the criterion's number, e.g. the CETT.")]
+KnobValue = Annotated[
+    list[float] | None,
+    typer.Option("--knob", help="Fix the criterion's number, e.g. the CETT. May be repeated."),
+]
 Increase = Annotated[
-    str | None, typer.Option("--ppl-increase", help="p of PPL-p%: 1% or 0.01.", show_default="1%")
+    list[str] | None,
+    typer.Option("--ppl-increase", help="p of PPL-p%: 1% or 0.01. May be repeated.", show_default="1%"),
 ]
 TargetRatio = Annotated[
-    str | None, typer.Option("--activation-ratio", help="Keep this share of neurons: 30% or 0.3.")
+    list[str] | None,
+    typer.Option("--activation-ratio", help="Keep this share of neurons: 30% or 0.3. May be repeated."),
 ]
 Thresholds = Annotated[
     Path | None,

@@ -22,7 +22,7 @@ logger = logging.getLogger("sparsity_lab.study")
 def check(study: Study) -> None:
     """Refuse before anything is trained what a later stage would refuse."""
     from sparsity_lab.ladder.study_measure import specs
-    from sparsity_lab.measure.run import check_spec
+    from sparsity_lab.measure.checks import check_spec
 
     for spec in specs(study).values():
         check_spec(spec)
@@ -41,14 +41,14 @@ def measure(study: Study) -> None:
     from sparsity_lab.ladder.study_measure import specs
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.launchers import Options
-    from sparsity_lab.measure.run import measure_checkpoints, settings_of
-    from sparsity_lab.measure.spec import expand
+    from sparsity_lab.measure.run import measure_checkpoints
+    from sparsity_lab.measure.spec import as_json, expand
 
     checkpoints = expand([str(folder) for folder in study.run_folders])
     for name, spec in specs(study).items():
         both = spec.stabilise_last is not None
         folder = study.table(name).parent
-        with open_loggers(study.log, job=Job("measure", folder, settings_of(spec))) as loggers:
+        with open_loggers(study.log, job=Job("measure", folder, as_json(spec))) as loggers:
             measure_checkpoints(
                 spec, checkpoints, output=folder, per_checkpoint=both, progress=progress(),
                 options=Options(jobs=study.jobs), loggers=loggers,

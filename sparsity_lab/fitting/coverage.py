@@ -16,9 +16,8 @@ import math
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from sparsity_lab.fitting.verdict import IDENTIFIED, NOT, WEAK
 from sparsity_lab.laws._law import DATA, RATIO, Array
 from sparsity_lab.provenance import provenance
 from sparsity_lab.tables import write_table
+from sparsity_lab.workers import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,7 @@ class Truth:
 
     Attributes:
         sd, rho: standard deviation of the residuals of the paper's law, and their lag-1 correlation (not
-            below
-            0), corrected for the coefficients fitted.
+            below 0), corrected for the coefficients fitted.
         limit: NaN for a curve without one.
     """
 
@@ -120,7 +119,7 @@ def run(
     """
     known = list(truths())
     rows: list[dict[str, object]] = []
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with side_by_side(jobs, torch_too=False) as pool:
         for kind in sorted({(t.law, t.truth) for t in known}):
             chosen = [t for t in known if (t.law, t.truth) == kind]
             for rho in rhos:
@@ -132,7 +131,7 @@ def run(
 
 
 def _outcomes(
-    pool: ProcessPoolExecutor, chosen: Sequence[Truth], rho: float | None, data_sets: int, seed: int
+    pool: Executor, chosen: Sequence[Truth], rho: float | None, data_sets: int, seed: int
 ) -> dict[str, list[Outcome]]:
     """Outcomes by series, the data sets spread evenly."""
     shares = [data_sets // len(chosen) + (i < data_sets % len(chosen)) for i in range(len(chosen))]

@@ -23,10 +23,11 @@ from sparsity_lab.loggers import Job, Loggers, check_names, open_loggers
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named
+from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.live import LiveCell, live_record, undisturbed
-from sparsity_lab.measure.run import check_spec, settings_of, write_table
 from sparsity_lab.measure.settings import setting_of
-from sparsity_lab.measure.spec import MeasureSpec
+from sparsity_lab.measure.spec import MeasureSpec, as_json
+from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
 from sparsity_lab.measure.trained_tokens import steps_in
 
@@ -141,7 +142,7 @@ class MeasureCallback(TrainerCallback):
         )  # fmt: skip
         self.rows = self._earlier_rows(args, state)
         self.loggers.close(finished=False)  # of a training that broke off
-        self.loggers = open_loggers(self.log, job=Job("measure", self.output, settings_of(self.spec)))
+        self.loggers = open_loggers(self.log, job=Job("measure", self.output, as_json(self.spec)))
         self.loggers.start()
         for step in sorted(self.rows):
             self.loggers.record(self.rows[step])

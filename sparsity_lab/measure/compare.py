@@ -18,9 +18,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.cells import Bench
-from sparsity_lab.measure.run import check_spec, write_table
+from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.measure.table import write_table
 from sparsity_lab.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
@@ -63,10 +64,10 @@ def compare_criteria(
     Raises:
         SparsityLabError: as for `measure_checkpoints`.
     """
-    if spec.knob is not None or spec.stabilise_last is not None:
+    if spec.knob is not None or spec.stabilise_last is not None or spec.further:
         raise SparsityLabError(
             "All criteria are compared at one perplexity increase or at one activation ratio",
-            fix="Leave --knob and --stabilise out",
+            fix="Leave --knob and --stabilise out, and give one value of p or of the ratio",
         )
     if spec.compat is not None:
         raise SparsityLabError(

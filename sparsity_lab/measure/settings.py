@@ -20,7 +20,7 @@ from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.shards import Part
-from sparsity_lab.measure.spec import MeasureSpec
+from sparsity_lab.measure.spec import MeasureSpec, singly
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import Windows
 
@@ -162,6 +162,11 @@ def setting_of(spec: MeasureSpec) -> Setting:
     if spec.activation_ratio is not None:
         return Setting("activation-ratio", activation_ratio=spec.activation_ratio)
     return Setting("ppl-increase", ppl_increase=spec.ppl_increase)
+
+
+def settings_of(spec: MeasureSpec) -> list[Setting]:
+    """The settings of a spec without the series rule, one for each of its values."""
+    return [setting_of(one) for one in singly(spec)]
 
 
 def given(calibration: Calibration) -> Setting:

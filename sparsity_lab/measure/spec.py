@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.loading import Source
@@ -24,6 +25,7 @@ class MeasureSpec:
         knob: fixed knob, or None.
         ppl_increase: p of PPL-p% as a fraction, used where `knob` and `activation_ratio` are None.
         activation_ratio: the share of neurons to keep, or None.
+        further: more values of whichever of these three chooses, each measured beside the first.
         stabilise_last: with the series rule, how many last checkpoints the one knob is found on; else None.
         tokens: valid tokens to measure on; with `error_share`, to begin with.
         error_share: the text grows until the standard error of the loss rise is below this share of ln(1 + p);
@@ -46,6 +48,7 @@ class MeasureSpec:
     knob: float | None = None
     ppl_increase: float = 0.01
     activation_ratio: float | None = None
+    further: tuple[float, ...] = ()
     stabilise_last: int | None = None
     tokens: int = 65_536
     error_share: float | None = None
@@ -61,6 +64,19 @@ class MeasureSpec:
     thresholds: Path | None = None
     trained_tokens: Path | None = None
     tokens_per_step: int | None = None
+
+
+def singly(spec: MeasureSpec) -> list[MeasureSpec]:
+    """One spec for each value of the knob, of p or of the ratio, the first value's first."""
+    name = next(
+        (one for one in ("knob", "activation_ratio") if getattr(spec, one) is not None), "ppl_increase"
+    )
+    return [replace(spec, **{name: value}, further=()) for value in (getattr(spec, name), *spec.further)]
+
+
+def as_json(spec: MeasureSpec) -> dict[str, Any]:
+    """A spec as JSON takes it."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(spec).items()}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,22 @@ def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None) -> Windows
         )
     rows = ids[: whole * window].reshape(whole, window).to(torch.int64).contiguous()
     return Windows(rows, bos_id, hashlib.sha256(rows.numpy().astype("<i8").tobytes()).hexdigest())
+
+
+def refuse_same_tokens(texts: Mapping[str, Windows]) -> None:
+    """Refuse two texts, by name, of which a model reads the same tokens.
+
+    Raises:
+        SparsityLabError: names both.
+    """
+    seen: dict[str, str] = {}
+    for name, one in texts.items():
+        other = seen.setdefault(one.sha256, name)
+        if other != name:
+            raise SparsityLabError(
+                f"The texts {other!r} and {name!r} are the same {one.tokens} tokens",
+                fix="Give two different texts, or more --tokens if they part later",
+            )
 
 
 def read_text(path: Path, *, tokens: int) -> str:

@@ -17,10 +17,11 @@ from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.cells import Bench, Prepared
-from sparsity_lab.measure.run import check_spec, settings_of
+from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.settings import Setting, given, setting_of
 from sparsity_lab.measure.shelf import Shelf
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
+from sparsity_lab.measure.text import refuse_same_tokens
 from sparsity_lab.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
@@ -187,6 +188,7 @@ def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
         ("--stabilise", spec.stabilise_last),
         ("--compat", spec.compat),
         ("--tokens auto", spec.error_share),
+        ("A second value", spec.further or None),
     ):
         if value is not None:
             raise SparsityLabError(
@@ -233,14 +235,7 @@ def _benches(
 
 def _prepare(benches: dict[str, Bench], checkpoint: Checkpoint) -> dict[str, Prepared]:
     prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
-    seen: dict[str, str] = {}
-    for name, one in prepared.items():
-        other = seen.setdefault(one.windows.sha256, name)
-        if other != name:
-            raise SparsityLabError(
-                f"The texts {other!r} and {name!r} are the same {one.windows.tokens} tokens",
-                fix="Give two different texts, or more --tokens if they part later",
-            )
+    refuse_same_tokens({name: one.windows for name, one in prepared.items()})
     return prepared
 
 
@@ -303,7 +298,7 @@ def _config(
     spec: MeasureSpec, checkpoints: Sequence[Checkpoint], texts: Sequence[NamedText]
 ) -> dict[str, Any]:
     return {
-        **{key: value for key, value in settings_of(spec).items() if key != "text"},
+        **{key: value for key, value in as_json(spec).items() if key != "text"},
         "texts": {text.name: str(text.path) for text in texts},
         "checkpoints": [str(checkpoint.source) for checkpoint in checkpoints],
     }

@@ -19,13 +19,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.tables import write_table
-from tests.faults import many
 from tests.faults.soak import contents
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 COUNT = int(os.environ.get("MANY_CHECKPOINTS", "400"))
-CELLS = COUNT * len(many.KNOBS)
+KNOBS = (0.05, 0.1, 0.2)
+CELLS = COUNT * len(KNOBS)
+MEASURE = ("--tokens", "512", "--window", "64", "--batch-size", "8", "--device", "cpu",
+           *(word for knob in KNOBS for word in ("--knob", str(knob))))  # fmt: skip
 COLUMNS = {
     "run": "run",
     "wall_s": "wall (s)",
@@ -74,13 +76,14 @@ def busy_s():
 
 
 class Driver:
-    """`many.py` in a process of its own, and when it began, measured its first cell and ended."""
+    """`measure` in a process of its own, and when it began, measured its first cell and ended."""
 
     def __init__(self, folder, text, output, *launcher):
         self.records = output / "records"
         self.load, self.begun, self.busy = os.getloadavg()[0], time.monotonic(), busy_s()
         self.process = subprocess.Popen(
-            [sys.executable, many.__file__, *map(str, (folder, text, output, *launcher))],
+            [sys.executable, "-m", "sparsity_lab", "measure", str(folder), "--text", str(text), *MEASURE,
+             "--output", str(output), *launcher],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
         )  # fmt: skip
@@ -106,7 +109,7 @@ class Driver:
 def alone(run_of_many, source_text, tmp_path_factory):
     """What one process finds, and its row of the table."""
     output = tmp_path_factory.mktemp("alone") / "out"
-    job = Driver(run_of_many, source_text, output, "inline")
+    job = Driver(run_of_many, source_text, output)
     start = job.wait_for(0, claims=True)
     wall = job.end()
     found = contents(output)
@@ -127,7 +130,7 @@ ROWS = []
 def test_the_same_whatever_is_killed(killed, alone, run_of_many, source_text, tmp_path, cluster):
     expected, first = alone
     made, nodes = cluster
-    job = Driver(run_of_many, source_text, tmp_path / "out", "ray", made.address)
+    job = Driver(run_of_many, source_text, tmp_path / "out", "--launcher", "ray", "--address", made.address)
     start, at = job.wait_for(0, claims=True), None
     if killed != "nothing killed":
         job.wait_for(CELLS // 2)

@@ -17,8 +17,8 @@ from sparsity_lab.cli.main import main
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import Job, _guard, check_names, open_loggers
 from sparsity_lab.loggers import tensorboard as tensorboard_logger
-from sparsity_lab.measure.run import measure_checkpoints, settings_of
-from sparsity_lab.measure.spec import MeasureSpec, expand
+from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.spec import MeasureSpec, as_json, expand
 from tests.faults.test_disks import UNSHARE, mounting
 from tests.loggers import reading
 
@@ -41,7 +41,7 @@ def measured(checkpoints, source_text, tmp_path):
 
     def run(name, *loggers, count=2, error_share=None):
         spec = MeasureSpec(text=source_text, knob=0.1, tokens=512, window=64, error_share=error_share)
-        job = Job("measure", tmp_path / name, settings_of(spec))
+        job = Job("measure", tmp_path / name, as_json(spec))
         with open_loggers(loggers, job=job) as opened:
             found = measure_checkpoints(
                 spec, expand([str(checkpoints)])[:count], output=tmp_path / name, loggers=opened

@@ -17,6 +17,14 @@ RULES = {
     "series": "one knob for the series",
     "thresholds": "thresholds given",
 }
+MOST_NAMED = 60  # rows that have a line of their own
+MOST_INSIDE = 2  # curves whose legend finds room among them
+# By rule: the column of what it is given, and how a legend says that.
+GIVEN = {
+    "fixed": ("knob", 1, " {:g}"),
+    "ppl-increase": ("ppl_increase_target", 100, ", PPL-{:g}%"),
+    "activation-ratio": ("activation_ratio_target", 1, " {:g}"),
+}
 
 
 def draw_table(table: Path, *, output: Path) -> list[Path]:
@@ -24,38 +32,55 @@ def draw_table(table: Path, *, output: Path) -> list[Path]:
     frame = pd.read_csv(table)
     with styled():
         along = frame["trained_tokens"].notna().all() and frame["trained_tokens"].nunique() > 1
-        height = None if along else 0.6 + 0.24 * len(frame)
-        drawn, (axes,) = figure(height=height)
-        (_along_training if along else _side_by_side)(axes, frame)
+        crowded = not along and len(frame) > MOST_NAMED
+        drawn, (axes,) = figure(height=None if along or crowded else 0.6 + 0.24 * len(frame))
+        if along:
+            _along_training(axes, frame)
+        else:
+            (_by_place if crowded else _side_by_side)(axes, frame)
         return save(drawn, output / "activation_ratio")
 
 
 def _along_training(axes: Axes, frame: pd.DataFrame) -> None:
-    groups = frame.groupby(["series", "rule"], sort=False)
-    for index, ((series, rule), rows) in enumerate(groups):
+    _curves(axes, frame, x="trained_tokens")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("trained tokens")
+
+
+def _by_place(axes: Axes, frame: pd.DataFrame) -> None:
+    """More checkpoints than can be named, their trained tokens not known: by their place in the series."""
+    place = frame.groupby("series", sort=False)["model"].transform(lambda names: pd.factorize(names)[0] + 1)
+    _curves(axes, frame.assign(place=place), x="place")
+    axes.set_xlabel("checkpoint, by its place in the series")
+
+
+def _curves(axes: Axes, frame: pd.DataFrame, *, x: str) -> None:
+    groups = frame.assign(asked=_asked(frame)).groupby(["series", "rule", "asked"], sort=False)
+    for index, ((series, rule, asked), rows) in enumerate(groups):
         axes.errorbar(
-            rows["trained_tokens"],
+            rows[x],
             rows["activation_ratio"],
             yerr=rows["activation_ratio_se"],
             color=COLOURS[index % len(COLOURS)],
             marker=MARKERS[index % len(MARKERS)],
             capsize=1.5,
             elinewidth=0.7,
-            label=f"{series}, {RULES.get(str(rule), str(rule))}",
+            label=f"{series}, {RULES.get(str(rule), str(rule))}{asked}",
         )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("trained tokens")
     axes.set_ylabel("activation ratio")
-    axes.legend()
+    if len(groups) > MOST_INSIDE:
+        axes.figure.legend(loc="outside upper center", ncols=2 if len(groups) > 2 * MOST_INSIDE else 1)
+    else:
+        axes.legend()
 
 
 def _side_by_side(axes: Axes, frame: pd.DataFrame) -> None:
     names = [
-        f"{series} {Path(str(model)).name}" if series != Path(str(model)).name else str(series)
-        for series, model in zip(frame["series"], frame["model"], strict=True)
+        (f"{series} {Path(str(model)).name}" if series != Path(str(model)).name else str(series)) + asked
+        for series, model, asked in zip(frame["series"], frame["model"], _asked(frame), strict=True)
     ]
     places = range(len(frame))
     axes.errorbar(
@@ -72,3 +97,15 @@ def _side_by_side(axes: Axes, frame: pd.DataFrame) -> None:
     axes.set_xlabel(f"activation ratio ({rules})")
     furthest = (frame["activation_ratio"] + frame["activation_ratio_se"]).max()
     axes.set_xlim(0, 1.06 * furthest)
+
+
+def _asked(frame: pd.DataFrame) -> list[str]:
+    """What each row's rule was given, where rows of one rule were given different things; else nothing."""
+    said = [""] * len(frame)
+    for rule, (column, scale, words) in GIVEN.items():
+        given = frame[column].where(frame["rule"] == rule)
+        if given.nunique() > 1:
+            said = [
+                one if pd.isna(v) else words.format(scale * v) for one, v in zip(said, given, strict=True)
+            ]
+    return said
