@@ -31,8 +31,10 @@ RECORDS = "records"
 HEARTBEAT_S = 15.0
 LIMIT_S = 90.0
 LISTED_S = 1.0
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):")  # no drive letter
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)  # no drive letter
 _NOT_SENT = (".damaged", whole_files.SUFFIX)
+INSTALL_FIX = "Install the package it speaks of with pip, or write to a folder"
+SCHEME_FIX = "Write a URL that fsspec takes, such as s3://BUCKET/FOLDER or file:///FOLDER, or a folder"
 URL_FIX = (
     "Check the URL, its credentials and the network, and run the same command again: records written stay"
 )
@@ -43,8 +45,8 @@ def url_of(output: Path) -> str | None:
     scheme = _SCHEME.fullmatch(output.parts[0]) if output.parts else None
     if scheme is None:
         return None
-    rest = "/".join(output.parts[1:])
-    return f"{scheme[1]}:///{rest}" if scheme[1] in ("file", "local") else f"{scheme[1]}://{rest}"
+    name, rest = scheme[1].lower(), "/".join(output.parts[1:])
+    return f"{name}:///{rest}" if name in ("file", "local") else f"{name}://{rest}"
 
 
 def folder_of(url: str) -> Path:
@@ -63,10 +65,15 @@ class Mirror:
         folder: of this machine.
 
     Raises:
-        SparsityLabError: no such scheme, or a package is missing.
+        SparsityLabError: no such scheme, nothing behind it, or a package is missing.
     """
 
     def __init__(self, url: str) -> None:
+        if not url.partition("://")[2].strip("/"):
+            raise SparsityLabError(
+                f"The output {url} names no place",
+                fix="Write what lies behind the scheme: s3://BUCKET/FOLDER",
+            )
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
@@ -74,8 +81,13 @@ class Mirror:
                 f"An output at {url} needs fsspec", fix="Install it: pip install 'sparsity-lab[cluster]'"
             ) from error
         self.url, self.folder = url, folder_of(url)
-        with self._told("use"):
-            self.store, self.root = url_to_fs(url)
+        try:
+            with self._told("use"):
+                self.store, self.root = url_to_fs(url)
+        except SparsityLabError as error:
+            fix = INSTALL_FIX if isinstance(error.__cause__, ImportError) else SCHEME_FIX
+            raise SparsityLabError(error.what, why=error.why, fix=fix) from error
+        self._made: list[str] = []
         self._listed: tuple[float, frozenset[str]] = (-LISTED_S, frozenset())
         self._watched: dict[str, tuple[bytes, float]] = {}
 
@@ -87,9 +99,18 @@ class Mirror:
         """
         name = f".probe-{uuid.uuid4().hex}"
         with self._told("write to"):
+            if "file" in self.store.protocol:
+                inside = [Path(self._at(RECORDS)), *Path(self._at(RECORDS)).parents]
+                self._made = [str(one) for one in inside if not os.path.lexists(one)]
             self.store.makedirs(self._at(RECORDS), exist_ok=True)
             self._put(name, b"\0")
             self.store.rm_file(self._at(name))
+
+    def leave_no_folders(self) -> None:
+        """Remove the folders that were made for the output and are empty; only file systems have such."""
+        for one in self._made:
+            with suppress(OSError):
+                os.rmdir(one)
 
     def bring(self, key: str) -> bool:
         """Bring what is there of a record and not here; whether the record was."""
@@ -220,6 +241,11 @@ def mirrored(output: Path) -> Iterator[tuple[Path, Mirror | None]]:
     if url is None:
         yield output, None
         return
+    if url.startswith("memory:"):
+        raise SparsityLabError(
+            f"The output {url} would be gone with this process",
+            fix="Write to a folder, or behind another URL",
+        )
     mirror = Mirror(url)
     mirror.prepare()
     try:
@@ -227,5 +253,6 @@ def mirrored(output: Path) -> Iterator[tuple[Path, Mirror | None]]:
     except BaseException:
         with suppress(SparsityLabError):  # what ended the work is told, not this
             mirror.send_all()
+        mirror.leave_no_folders()
         raise
     mirror.send_all()

@@ -10,6 +10,7 @@ import typer
 
 from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli.progress import progress
+from sparsity_lab.errors import SparsityLabError
 
 Found = Annotated[
     list[Path], typer.Argument(help="Records of `neurons`, folders of them, or what `neurons` wrote.")
@@ -81,6 +82,10 @@ def command(
     from sparsity_lab.measure.neurons.spec import texts_of
 
     usual = Plan()
+    if not measure:
+        _refuse_idle(
+            pairs=pairs != usual.pairs, shape=shapes, ratio=ratios, text=texts, device=device != "auto"
+        )
     plan = Plan(
         pairs=pairs,
         shapes=usual.shapes if shapes is None else tuple(shape_of_words(words) for words in shapes),
@@ -98,3 +103,12 @@ def command(
     for name in written:
         typer.echo((output / f"{name}.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
+
+
+def _refuse_idle(**given: object) -> None:
+    """Options of what is timed are refused where nothing is, rather than ignored."""
+    for name, value in given.items():
+        if value:
+            raise SparsityLabError(
+                f"--{name} does nothing without --measure", fix="Add --measure, or leave it out"
+            )

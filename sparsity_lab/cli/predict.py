@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
-
-if TYPE_CHECKING:
-    pass
 
 Ranks = Annotated[
     list[int] | None,
@@ -46,7 +43,7 @@ def command(
     batch_size: options.BatchSize = "auto",
     architecture_file: options.ArchitectureFile = None,
     limit: options.Limit = None,
-    seed: Annotated[int, typer.Option(help="Seed of training and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and bootstrap.")] = 0,
     output: options.Output = Path("runs/predictors"),
     offline: options.Offline = False,
     dry_run: options.DryRun = False,

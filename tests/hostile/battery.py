@@ -27,12 +27,14 @@ class World:
         folder: the working directory of the case, empty.
         trained: a whole model directory, not to be touched. text: a UTF-8 text that it can read.
         record: a record of `measure` on them.
+        uses: folder of what `neurons` and `predict` left of that record, where a case asks for it.
     """
 
     folder: Path
     trained: Path
     text: Path
     record: Path
+    uses: Path | None = None
 
     def model(self, name: str = "broken") -> Path:
         """A copy of the model that a case may break."""
@@ -52,7 +54,7 @@ class Case:
 
     Attributes:
         name: of the test.
-        words: the command line; {trained}, {text} and {record} stand for paths.
+        words: the command line; {trained}, {text}, {record} and {uses} stand for paths.
         named: what the paragraph must name: the file, flag, task or key at fault.
         told: more that it must say.
         make: makes the bad input in the working directory.
@@ -81,7 +83,9 @@ def run_case(case: Case, world: World, capfd) -> None:
     if case.make is not None:
         case.make(world)
     before = snapshot(world.folder)
-    words = shlex.split(case.words.format(trained=world.trained, text=world.text, record=world.record))
+    words = shlex.split(
+        case.words.format(trained=world.trained, text=world.text, record=world.record, uses=world.uses)
+    )
     words += ["--output", "out"] if case.output else []
     capfd.readouterr()
     with pytest.raises(SystemExit) as stop:

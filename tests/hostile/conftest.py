@@ -1,5 +1,7 @@
 """A world for each case: a model, a text, a record, and an empty working directory."""
 
+from dataclasses import replace
+
 import pytest
 
 from sparsity_lab.cli.main import main
@@ -25,3 +27,34 @@ def world(trained, source_text, measured, tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     return World(folder, trained, source_text, measured)
+
+
+@pytest.fixture(scope="session")
+def watched(trained, source_text, measured, tmp_path_factory):
+    """Folder of what `neurons` and `predict` leave under that record, on the text called `source`."""
+    root = tmp_path_factory.mktemp("uses")
+    given = [
+        trained,
+        "--thresholds",
+        measured,
+        "--text",
+        f"source={source_text}",
+        "--tokens",
+        512,
+        "--window",
+        64,
+    ]
+    for command, more in (
+        ("neurons", ["--written-tokens", 0]),
+        ("predict", ["--epochs", 1, "--rank", 2, "--budget", 1]),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, [command, *given, *more]), "--output", str(root / command)])
+        assert not stop.value.code
+    return root
+
+
+@pytest.fixture
+def using(world, watched):
+    """The world of a case that begins with such records."""
+    return replace(world, uses=watched)

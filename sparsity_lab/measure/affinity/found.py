@@ -9,6 +9,7 @@ from typing import Any
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.affinity.needed import refuse_unlike
 from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.neurons.record import KIND as NEURONS
 from sparsity_lab.measure.neurons.sealed import Kind
@@ -27,7 +28,7 @@ def read_bodies(paths: Sequence[Path], *, kind: Kind = NEURONS) -> list[tuple[Pa
         kind: whose records.
 
     Raises:
-        SparsityLabError: a file that is none or was changed, or a folder without any.
+        SparsityLabError: a file that is none, was changed or is of another version, or a folder without any.
     """
     found: dict[str, tuple[Path, Body]] = {}
     for path in paths:
@@ -69,6 +70,7 @@ def _read(path: Path, kind: Kind) -> Body:
             why=f"It has no {missing[0]!r}",
             fix=fix,
         )
+    refuse_unlike(path, body, kind=kind)
     return body
 
 

@@ -114,7 +114,25 @@ def _cases(spec: AffinitySpec) -> list[Case]:
         text = Path() if spec.plan is None else _text_of(path, body, spec.texts)
         weights = weights_at(source, body=body, architecture_file=spec.machine.architecture_file)
         cases.append(Case(body, path, source, text, weights))
+    _refuse_unused(spec, cases)
     return cases
+
+
+def _refuse_unused(spec: AffinitySpec, cases: Sequence[Case]) -> None:
+    """Refuse places of models and texts that are of no record, rather than ignore them."""
+    used, recorded = {case.source.model for case in cases}, {case.body["model"] for case in cases}
+    texts = {case.body["text"] for case in cases}
+    named = [text.name for text in spec.texts]
+    for option, given, taken, known in (
+        ("--model", spec.models, used, recorded),
+        ("--text", named, texts, texts),
+    ):
+        for name in given:
+            if name not in taken:
+                raise SparsityLabError(
+                    f"{option} {name} is of none of the records",
+                    fix=f"They are of {', '.join(sorted(known))}",
+                )
 
 
 def _text_of(path: Path, body: Mapping[str, Any], given: Sequence[NamedText]) -> Path:

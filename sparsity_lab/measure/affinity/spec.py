@@ -6,8 +6,11 @@ import math
 from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.neurons.spec import refuse_seed
 
-LARGEST_BYTES = 16.0
+LEAST_BYTES, LARGEST_BYTES = 1 / 16, 16.0
+MOST_CONTEXT = 10**9
+MOST_WEIGHTS = 2**30  # of a shape to be timed: more than any model's
 LEAST_PAIRS = 6  # with fewer no 95 % interval of a median exists
 
 
@@ -34,13 +37,15 @@ class Costs:
             SparsityLabError: one of them is out of its range.
         """
         for name, value in (("weight", self.bytes_per_weight), ("kv", self.bytes_per_kv)):
-            if not (math.isfinite(value) and 0 < value <= LARGEST_BYTES):
+            if not (math.isfinite(value) and LEAST_BYTES <= value <= LARGEST_BYTES):
                 raise SparsityLabError(
-                    f"--bytes-per-{name} is {value}, not a number above 0 and up to {LARGEST_BYTES:g}",
+                    f"--bytes-per-{name} is {value}, not a number from {LEAST_BYTES:g} to {LARGEST_BYTES:g}",
                     fix="Write 4 for float32, 2 for bfloat16, 1 for 8 bits, 0.5 for 4 bits",
                 )
-        if self.context_tokens < 0:
-            raise SparsityLabError(f"--context is {self.context_tokens} tokens", fix="Write 0 or more")
+        if not 0 <= self.context_tokens <= MOST_CONTEXT:
+            raise SparsityLabError(
+                f"--context is {_short(self.context_tokens)} tokens", fix=f"Write 0 to {MOST_CONTEXT}"
+            )
         if self.predictor_cost is not None and not 0 <= self.predictor_cost < 1:
             raise SparsityLabError(
                 f"--predictor-cost is {self.predictor_cost}, not a share of the FFN's weights from 0 to below 1",
@@ -83,13 +88,21 @@ class Plan:
                 raise SparsityLabError(
                     f"{name.replace('_', ' ')}: {getattr(self, name)} to be timed",
                     why=f"At least {lowest} are needed for a number with an interval",
-                    fix=f"Set {name} of the plan to {lowest} or more",
+                    fix=f"Write --{name} {lowest} or more"
+                    if name == "pairs"
+                    else f"Set {name} of the plan to {lowest} or more",
                 )
         for F, d in self.shapes:
             if F < 1 or d < 1:
                 raise SparsityLabError(
                     f"--shape {F}x{d} has no weights", fix="Write --shape FxD, as 1536x576"
                 )
+            if F * d > MOST_WEIGHTS:
+                raise SparsityLabError(
+                    f"--shape {F}x{d} has {F * d:.3g} weights, more than {MOST_WEIGHTS:.3g}",
+                    fix="Write that of a model's own W_d, as 8192x2048",
+                )
+        refuse_seed(self.seed)
         for ratio in self.ratios:
             if not 0 < ratio <= 1:
                 raise SparsityLabError(
@@ -105,6 +118,13 @@ def shape_of_words(words: str) -> tuple[int, int]:
         SparsityLabError: not of this form.
     """
     parts = words.lower().split("x")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise SparsityLabError(f"--shape {words} is not understood", fix="Write --shape FxD, as 1536x576")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise SparsityLabError(
+            f"--shape {words[:40]} is not understood", fix="Write --shape FxD, as 1536x576"
+        )
     return int(parts[0]), int(parts[1])
+
+
+def _short(number: int) -> str:
+    """A number as one reads it, however long."""
+    return str(number) if abs(number) < 10**18 else f"a number of {number.bit_length()} bits"

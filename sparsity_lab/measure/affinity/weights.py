@@ -94,7 +94,7 @@ def weights_at(source: Source, *, body: Mapping[str, Any], architecture_file: Pa
         raise SparsityLabError(
             f"The config of {body['name']} cannot be read: {error.what}",
             why=error.why or "Weights outside the FFN are counted from it",
-            fix="Name the model's place with --model",
+            fix="Name the model's place with --model" if architecture_file is None else error.fix,
         ) from error
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()

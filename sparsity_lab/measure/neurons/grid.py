@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import Calibration, read_calibration, refuse_other_models
 from sparsity_lab.measure.cells import Bench, Prepared, tokenizer_identity
@@ -15,6 +16,7 @@ from sparsity_lab.measure.settings import cell_key, given
 from sparsity_lab.measure.shelf import Loaded, Shelf
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.subject import Subject, auto_batch_size
+from sparsity_lab.measure.text import Windows, refuse_same_tokens
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 
@@ -110,9 +112,28 @@ def places(
     found = []
     for checkpoint, path in zip(checkpoints, thresholds_of(thresholds, checkpoints), strict=True):
         calibration = read_calibration(path)
-        for text, bench in benches.items():
-            found.append(_place(spec, bench.prepare(checkpoint), calibration, text=text))
+        prepared = {text: bench.prepare(checkpoint) for text, bench in benches.items()}
+        refuse_same_tokens({text: one.windows for text, one in prepared.items()})
+        found += [_place(spec, one, calibration, text=text) for text, one in prepared.items()]
     return found
+
+
+def refuse_unhalved(windows: Windows, *, text: str = "") -> None:
+    """Refuse a text whose second half could not judge what the first half found.
+
+    Args:
+        windows: of the text.
+        text: its name, where it has one.
+
+    Raises:
+        SparsityLabError: fewer than two windows in the second half: no error could be told of what is judged there.
+    """
+    if windows.count < 3:
+        raise SparsityLabError(
+            f"The text {text!r} of {windows.count} windows is too short" if text else "The text is too short",
+            why=f"Its first half finds and its second judges, which takes 3 windows of {windows.window} tokens",
+            fix="Give a longer --text, more --tokens, or a smaller --window",
+        )
 
 
 def load(

@@ -14,6 +14,18 @@ from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
 
+MOST_SEED = 2**32 - 1
+
+
+def refuse_seed(seed: int) -> None:
+    """Refuse a seed that some generator would not take.
+
+    Raises:
+        SparsityLabError: it is negative or of more than 32 bits.
+    """
+    if not 0 <= seed <= MOST_SEED:
+        raise SparsityLabError(f"--seed is {seed}", fix=f"Write a whole number from 0 to {MOST_SEED}")
+
 
 @dataclass(frozen=True)
 class NeuronSpec:
@@ -44,7 +56,7 @@ class NeuronSpec:
         """Refuse numbers that nothing could be counted with.
 
         Raises:
-            SparsityLabError: one of them is not positive.
+            SparsityLabError: one of them is not positive, or a seed that no generator takes.
         """
         for name, value, least in (
             ("tokens", self.tokens, 1), ("batch-size", self.batch_size, 1), ("prompts", self.prompts, 1),
@@ -54,6 +66,7 @@ class NeuronSpec:
                 raise SparsityLabError(
                     f"--{name} is {value}, not a number from {least} on", fix=f"Write {least} or more"
                 )
+        refuse_seed(self.seed)
 
     def measure_spec(self, text: Path) -> MeasureSpec:
         """The spec under which `measure` would read one text."""

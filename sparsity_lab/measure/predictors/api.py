@@ -14,6 +14,7 @@ from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Ints
 from sparsity_lab.measure.neurons.api import refuse_mixtures
+from sparsity_lab.measure.neurons.grid import refuse_unhalved
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.predictors.gather import gathered
 from sparsity_lab.measure.predictors.judge import JudgeCounts, JudgeVisitor, Trained, learned
@@ -92,6 +93,9 @@ def report_of(
     """
     settings.check()
     refuse_mixtures(subject.sites)
+    refuse_unhalved(subject.windows)
+    inputs = int(subject.sites[0].down_weight().shape[0])
+    settings.refuse_beyond(inputs=inputs, neurons=int(subject.sizes.min()))
     half = subject.windows.count // 2
     first, second = subject.all_rows[:half], subject.all_rows[half:]
     trained = tuple(
@@ -108,7 +112,7 @@ def report_of(
         counts=counts,
         named=judge.k,
         widths=Widths.of(subject.sites, params_total=params_total),
-        inputs=int(subject.sites[0].down_weight().shape[0]),
+        inputs=inputs,
         draws=noise.resamples(np.arange(judge.groups), window=tokens, seed=seed),
         training_tokens=len(first) * subject.windows.window,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from sparsity_lab import records, tables
 from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.neurons.cellwise import Made, Work, summary
-from sparsity_lab.measure.neurons.grid import Place, load, places
+from sparsity_lab.measure.neurons.grid import Place, load, places, refuse_unhalved
 from sparsity_lab.measure.neurons.rows import ALL
 from sparsity_lab.measure.neurons.sealed import Sealed
 from sparsity_lab.measure.predictors import record
@@ -85,6 +85,8 @@ def plan_cells(
     """
     spec.settings.check()
     found = places(spec.watch, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+    for place in found:
+        refuse_unhalved(place.prepared.windows, text=place.text)
     keys = [
         {"predictors": ALGORITHM, "measured": place.measured, "settings": spec.settings.identity()}
         for place in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -41,11 +42,37 @@ class Settings:
                     f"--{name} must be given, each value once", fix=f"Leave --{name} out for the usual values"
                 )
             for value in values:
-                if not value > 0:
+                if not 0 < value < math.inf:
                     raise SparsityLabError(
                         f"--{name} is {value}, not a positive number",
                         fix=f"Raise it above 0, or leave --{name} out",
                     )
+
+    def refuse_beyond(self, *, inputs: int, neurons: int) -> None:
+        """Refuse ranks and budgets that no layer has room for; a usual one is tried on every model.
+
+        Args:
+            inputs: d.
+            neurons: F of the smallest layer.
+
+        Raises:
+            SparsityLabError: names the rank or budget.
+        """
+        full, usual = min(inputs, neurons), Settings()
+        for rank in self.ranks:
+            if rank > full and rank not in usual.ranks:
+                raise SparsityLabError(
+                    f"--rank {rank} is no low rank: layers take {inputs} inputs to {neurons} neurons",
+                    why=f"At {full} a predictor can be any linear map of them",
+                    fix=f"Write --rank {full} or less",
+                )
+        for budget in self.budgets:
+            if budget > neurons and budget not in usual.budgets:
+                raise SparsityLabError(
+                    f"--budget {budget:g} is beyond the {neurons} neurons of a layer",
+                    why="Where one neuron is active on average, it would name them all",
+                    fix="Write a small multiple of the mean number of active neurons, as --budget 2",
+                )
 
     def identity(self) -> dict[str, Any]:
         """For a content key."""

@@ -13,6 +13,7 @@ from sparsity_lab.measure import noise
 from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Ints
+from sparsity_lab.measure.neurons.grid import refuse_unhalved
 from sparsity_lab.measure.structure import clusters as grouping
 from sparsity_lab.measure.structure.counts import Layout, SurveyCounts, unit_windows
 from sparsity_lab.measure.structure.mixtures import ExpertVisitor, expert_pass
@@ -82,7 +83,7 @@ def examine_structure(
         architecture_file=architecture_file, progress=progress,
     )  # fmt: skip
     windows = live.subject.windows
-    each = min(unit_windows(windows.tokens, window=windows.window), max(1, windows.count // 2))
+    each = min(unit_windows(windows.tokens, window=windows.window), max(1, windows.count // 3))
     asked = settings or Settings()
     return report_of(live.subject, live.calibration, settings=asked, unit_windows=each, seed=seed)
 
@@ -96,6 +97,7 @@ def report_of(
         SparsityLabError: settings out of range, or layers too small for the clusters.
     """
     settings.check()
+    refuse_unhalved(subject.windows)
     layout = Layout.of(
         subject.sizes, windows=subject.windows.count, unit_windows=unit_windows,
         most_neurons=settings.most_neurons, seed=seed,

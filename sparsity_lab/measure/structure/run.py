@@ -11,7 +11,7 @@ from typing import Any
 from sparsity_lab import records
 from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.neurons.cellwise import Made, Work, summary
-from sparsity_lab.measure.neurons.grid import Place, load, places
+from sparsity_lab.measure.neurons.grid import Place, load, places, refuse_unhalved
 from sparsity_lab.measure.neurons.sealed import Sealed
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint
@@ -110,12 +110,16 @@ def plan_cells(
     """
     spec.settings.check()
     found = places(spec.watch, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+    for place in found:
+        refuse_unhalved(place.prepared.windows, text=place.text)
     texts = len(spec.watch.texts)
     cells = []
     for start in range(0, len(found), texts):
         of_one = found[start : start + texts]
         windows = [place.prepared.windows.count for place in of_one]
-        unit = max(1, min(-(-max(windows) // MOST_UNITS), min(windows) // 2))
+        unit = max(
+            1, min(-(-max(windows) // MOST_UNITS), min(windows) // 3)
+        )  # two of the second part, at least
         cells += [_cell(spec, place, unit_windows=unit) for place in of_one]
     return cells
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,15 +57,22 @@ class Settings:
                     f"--{name} is {value}, not a number from {least} on",
                     fix=f"Write --{name} {least} or more, or leave it out",
                 )
+        if self.most_neurons // self.clusters < 2:
+            raise SparsityLabError(
+                f"--most-neurons {self.most_neurons} are too few for --clusters {self.clusters}",
+                why="A cluster holds two neurons or more",
+                fix=f"Write --most-neurons {2 * self.clusters} or more, or "
+                f"--clusters {self.most_neurons // 2} or less",
+            )
         if self.routed >= self.clusters:
             raise SparsityLabError(
                 f"A token cannot be routed to {self.routed} of {self.clusters} clusters",
                 why="It would go everywhere",
                 fix=f"Use --routed {self.clusters - 1} or less",
             )
-        if self.cache_ratio < 1:
+        if not 1 <= self.cache_ratio < math.inf:
             raise SparsityLabError(
-                f"--cache-ratio is {self.cache_ratio}",
+                f"--cache-ratio is {self.cache_ratio}, not a number from 1 on",
                 why="A cache holds at least what one token needs",
                 fix="Write --cache-ratio 1 or more",
             )

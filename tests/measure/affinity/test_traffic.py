@@ -202,7 +202,9 @@ def test_records_that_are_none(tmp_path):
     records.write_json(other, records.seal({"content_key": "a", "layer_rows": []}))
     with pytest.raises(SparsityLabError, match="is not a record of `sparsity-lab neurons`"):
         read_bodies([other])
-    whole = records.seal({**dict.fromkeys(NEURON_KEYS), "content_key": "b", "layer_rows": []})
+    sizes = dict.fromkeys(("tokens", "window", "hidden_size", "intermediate_size"), 8)
+    said = {"content_key": "b", "series": "tiny", "bos": True, "activation_ratio": 0.25, **sizes}
+    whole = records.seal({**dict.fromkeys(NEURON_KEYS), **body_of(ffn=1, total=1), **said})
     for name in ("one", "again"):
         records.write_json(tmp_path / "neuron_records" / f"{name}.json", whole)
     assert [body["content_key"] for _, body in read_bodies([tmp_path])] == ["b"]
