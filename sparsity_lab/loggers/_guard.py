@@ -131,7 +131,8 @@ class Guard:
     def _tell(self, why: str) -> None:
         if not self.told:
             self.told = True
-            logger.warning("Logging to %s failed and is left out, the run goes on. %s", self.name, why)
+            said = " ".join(why.split())  # libraries say some things in many lines
+            logger.warning("Logging to %s failed and is left out, the run goes on. %s", self.name, said)
 
 
 def _started(said: Any) -> subprocess.Popen[str]:
