@@ -21,7 +21,7 @@ from sparsity_lab.measure.tasks import Outcome, Task, perform_with
 
 logger = logging.getLogger(__name__)
 
-SPARE = 8  # actors asked for beyond those that run
+SPARE = 8  # actors asked for beyond those that run, and as many again as run
 PATIENCE_S = 30.0  # until a cluster without room is told of, and a worker without work let go
 QUICK_S = 1.0  # a worker whose last group took less gets the next one while it is at the last but one
 STARTS = 10  # lost in a row before it is taken for a fault
@@ -69,9 +69,9 @@ class _Actor:
     since: float = field(default_factory=time.monotonic)
     quick: bool = False
 
-    def wants(self) -> int:
-        """How many more groups it can be given."""
-        return (2 if self.quick else 1) - len(self.at)
+    def wants(self) -> bool:
+        """Whether it can be given one more group."""
+        return len(self.at) < (2 if self.quick else 1)
 
     def give(self, work: _Work) -> Any:
         """Hand it a group; the reference of the answer."""
@@ -136,14 +136,14 @@ class Workers:
 
     def _hand_out(self, left: deque[_Work]) -> None:
         """Give those without work a group, then a second one to those that are quick."""
-        for ready in (False, True):
+        for second in (False, True):
             for actor in self.actors:
-                if left and actor.wants() and bool(actor.at) == ready:
+                if left and actor.wants() and bool(actor.at) == second:
                     actor.give(left.popleft())
 
     def _recruit(self, wanted: int) -> None:
         """Ask for actors, or let those go that have not begun, and those without work for a while."""
-        while len(self.starting) < min(wanted, SPARE):
+        while len(self.starting) < min(wanted, SPARE + len(self.actors)):
             handle = self.remote.remote(self.threads)
             self.starting[handle.ready.remote()] = handle
         while self.starting and not wanted:
