@@ -44,18 +44,24 @@ def _of_neurons(body: Row) -> Iterator[str]:
     yield from _of_both(body)
     yield from _odd(body, ("hidden_size", "intermediate_size"), _is_count)
     yield from _odd(body, ("activation_ratio",), _is_share)
-    conventions = [row.get("convention") for row in _rows(body["parameter_rows"])]
+    conventions = [
+        row.get("convention") for row in _rows(body["parameter_rows"], told_apart_by=("convention",))
+    ]
     if sorted(map(str, conventions)) != sorted(CONVENTIONS):
         yield "parameter_rows"
-    for row in _rows(body["parameter_rows"]):
+    for row in _rows(body["parameter_rows"], told_apart_by=("convention",)):
         yield from _within("parameter_rows", row, shares=("ffn_share",), counts=("ffn_dense", "model_dense"))
-    whole = [row for row in _rows(body["layer_rows"]) if row.get("layer") == ALL]
+    whole = [row for row in _rows(body["layer_rows"], told_apart_by=("layer",)) if row.get("layer") == ALL]
     if len(whole) != 1:
         yield "layer_rows"
     for row in whole:
         yield from _within("layer_rows", row, shares=("activation_ratio", "reuse"))
     touched = tuple(f"touched_{name.replace('-', '_')}" for name in CONVENTIONS)
-    chunks = [row for row in _rows(body["chunk_rows"]) if row.get("layer") == ALL]
+    chunks = [
+        row
+        for row in _rows(body["chunk_rows"], told_apart_by=("layer", "tokens", "cls"))
+        if row.get("layer") == ALL
+    ]
     if not chunks:
         yield "chunk_rows"
     for row in chunks:
@@ -67,7 +73,7 @@ def _of_predict(body: Row) -> Iterator[str]:
     yield from _of_both(body)
     chosen = [
         row
-        for row in _rows(body["predictor_rows"])
+        for row in _rows(body["predictor_rows"], told_apart_by=("layer", "method"))
         if row.get("layer") == ALL and row.get("method") == "predictor"
     ]
     if not chosen:
@@ -101,11 +107,12 @@ def _within(key: str, row: Row, *, shares: Sequence[str] = (), counts: Sequence[
     return (key for _ in wrong)
 
 
-def _rows(value: object) -> list[Row]:
-    """Rows of a table; of what is no table, none."""
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+def _rows(value: object, *, told_apart_by: Sequence[str]) -> list[Row]:
+    """Rows of a table that all have these columns; of what is no such table, none."""
+    if not isinstance(value, list):
         return []
-    return value
+    whole = all(isinstance(row, dict) and row.keys() >= set(told_apart_by) for row in value)
+    return value if whole else []
 
 
 def _is_number(value: object) -> bool:

@@ -142,7 +142,7 @@ def _one_of(known: dict[Path, dict[str, Any]], source: Source, *, folder: Path) 
     own = [
         path
         for path, record in known.items()
-        if _same_place(record["model"], source.model) and record.get("revision") == source.revision
+        if _same_place(str(record.get("model")), source.model) and record.get("revision") == source.revision
     ]
     if len(own) == 1:
         return own[0]
@@ -151,14 +151,18 @@ def _one_of(known: dict[Path, dict[str, Any]], source: Source, *, folder: Path) 
             f"{folder} holds no record of {source} with thresholds",
             fix="Measure it first, or name its record",
         )
-    rules = [
-        f"{path.name} ({known[path]['criterion']}, {known[path]['rule']}, knob {known[path]['knob']:.4g})"
-        for path in own
-    ]
+    rules = [f"{path.name} ({_rule(known[path])})" for path in own]
     raise SparsityLabError(
         f"{folder} holds {len(own)} records of {source}: {', '.join(rules)}",
         fix="Name one of these files with --thresholds for each checkpoint",
     )
+
+
+def _rule(record: dict[str, Any]) -> str:
+    """How a record's thresholds were set; there need not be a knob."""
+    knob = record.get("knob")
+    said = f"{knob:.4g}" if isinstance(knob, (int, float)) else "none"
+    return f"{record.get('criterion')}, {record.get('rule')}, knob {said}"
 
 
 def _same_place(one: str, other: str) -> bool:
