@@ -113,7 +113,7 @@ def alone(run_of_many, source_text, tmp_path_factory):
     start = job.wait_for(0, claims=True)
     wall = job.end()
     found = contents(output)
-    assert sum(name.endswith(".json") for name in found) == CELLS
+    assert sum(name.startswith("records/") for name in found) == CELLS
     return found, {
         "run": "one process",
         "wall_s": wall,
