@@ -103,7 +103,7 @@ def _asked(frame: pd.DataFrame) -> list[str]:
     """What each row's rule was given, where rows of one rule were given different things; else nothing."""
     said = [""] * len(frame)
     for rule, (column, scale, words) in GIVEN.items():
-        given = frame[column].where(frame["rule"] == rule)
+        given = frame[column].where(frame["rule"] == rule) if column in frame else pd.Series(dtype=float)
         if given.nunique() > 1:
             said = [
                 one if pd.isna(v) else words.format(scale * v) for one, v in zip(said, given, strict=True)

@@ -22,6 +22,9 @@ KEPT = (
 def publish(study: Path, folder: Path) -> int:
     """Copy a finished study's results; README.md is the report. Returns how many files there are.
 
+    What an earlier publication of a study left in the folder and this one does not have is removed: its locks would
+    guard fits that are gone.
+
     Raises:
         SparsityLabError: there is no report yet, or the folder cannot be written.
     """
@@ -29,8 +32,16 @@ def publish(study: Path, folder: Path) -> int:
     if not report.exists():
         raise SparsityLabError(f"There is no {report}", fix="Run the study to its end first")
     prepare_output(folder)
-    found = sorted(path for pattern in KEPT for path in study.glob(pattern) if path.is_file())
-    for path in found:
-        write_bytes(folder / path.relative_to(study), path.read_bytes())
+    found = _kept(study)
+    left = _kept(folder) - found if (folder / "study.json").exists() else set()
+    for name in sorted(found):
+        write_bytes(folder / name, (study / name).read_bytes())
     write_text(folder / "README.md", report.read_text(encoding="utf-8"))
+    for name in left:
+        (folder / name).unlink()
     return len(found) + 1
+
+
+def _kept(folder: Path) -> set[Path]:
+    """Files below a folder that a publication is made of."""
+    return {path.relative_to(folder) for pattern in KEPT for path in folder.glob(pattern) if path.is_file()}
