@@ -28,7 +28,10 @@ def command(
     ] = None,
     publish: Annotated[
         Path | None,
-        typer.Option(help="Copy the report, tables, locks and main figures here, as results to commit."),
+        typer.Option(
+            help="Copy the report, tables, locks and main figures here, as results to commit, in place of an "
+            "earlier study's."
+        ),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Runs trained and checkpoints measured at a time.")

@@ -26,7 +26,7 @@ PASSED_ON = ("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", 
 
 @contextmanager
 def crew(options: Options) -> Iterator[Crew]:
-    """The tasks of a cluster.
+    """The workers of a cluster.
 
     Raises:
         SparsityLabError: Ray is not installed, or there is no cluster at the address.
