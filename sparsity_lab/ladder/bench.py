@@ -1,8 +1,9 @@
 """Is the Trainer as quick as a plain PyTorch loop of the same model? Both are timed in one run, step by step.
 
-The two take the same windows, model, attention, optimizer and clipping; what differs is everything the
-Trainer does around a step. After each step of the Trainer the loop takes one, so that a machine whose speed
-drifts, or that others use, treats both alike; the ratio is the median over the pairs.
+The two take the same windows, model, attention, optimizer, schedule and clipping, so they train the same model
+(their mean losses are in the table), and share the process with its threads and its kept memory (`process.py`);
+what differs is everything the Trainer does around a step. After each step of the Trainer the loop takes one, so
+that a machine whose speed drifts, or that others use, treats both alike; the ratio is the median over the pairs.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import numpy as np
 from sparsity_lab import records, registry
 from sparsity_lab.ladder.data import PreparedData, prepare_data
 from sparsity_lab.ladder.models import build_model
-from sparsity_lab.ladder.spec import LadderConfig, RunSpec
-from sparsity_lab.ladder.training import attention_for, make_trainer, use_threads
+from sparsity_lab.ladder.process import prepare_process
+from sparsity_lab.ladder.spec import LadderConfig, RunSpec, TrainingSpec
+from sparsity_lab.ladder.training import attention_for, make_trainer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.tables import write_table
@@ -38,17 +40,21 @@ COLUMNS = {
     "ratio": "Trainer / loop",
     "ratio_low": "2.5 %",
     "ratio_high": "97.5 %",
+    "trainer_loss": "Trainer, mean loss (nats)",
+    "loop_loss": "plain loop, mean loss (nats)",
 }
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Seconds of the timed pairs of steps."""
+    """Seconds of the timed pairs of steps, and the mean training loss of all steps in nats a token."""
 
     run: RunSpec
     threads: int
     trainer_seconds: tuple[float, ...]
     loop_seconds: tuple[float, ...]
+    trainer_loss: float
+    loop_loss: float
 
     def row(self, *, seed: int = 0) -> dict[str, object]:
         """One row of the bench's table; the interval is a bootstrap over the pairs."""
@@ -66,6 +72,8 @@ class Throughput:
             "ratio": float(np.median(ratios)),
             "ratio_low": float(low),
             "ratio_high": float(high),
+            "trainer_loss": self.trainer_loss,
+            "loop_loss": self.loop_loss,
         }
 
 
@@ -75,23 +83,27 @@ def compare_throughput(
     """Time a run's steps under the Trainer and under a plain loop, in turns.
 
     Args:
-        run: what to train; its budget is cut to the pairs.
+        run: what to train; its budget is cut to the pairs, its rate is constant after one step.
         data: token files.
         pairs: timed steps of each, after a few untimed ones.
         progress: told the pairs.
     """
     steps = pairs + _WARM_PAIRS
     tokens = steps * run.training.tokens_per_step
-    short = replace(run, training=replace(run.training, tokens=tokens, warmup_steps=1, checkpoints=1))
-    threads = use_threads()
+    cut = replace(run.training, tokens=tokens, warmup_steps=1, schedule="constant", checkpoints=1)
+    short = replace(run, training=cut)
+    threads = prepare_process()
     loop = _loop(short, data)
     trainer_seconds: list[float] = []
     loop_seconds: list[float] = []
+    loop_losses: list[float] = []
     since = [0.0]
 
     def after_trainer_step(_: int) -> None:
         trainer_seconds.append(time.perf_counter() - since[0])
-        loop_seconds.append(next(loop))
+        seconds, loss = next(loop)
+        loop_seconds.append(seconds)
+        loop_losses.append(loss)
         advance(1)
         since[0] = time.perf_counter()
 
@@ -99,8 +111,15 @@ def compare_throughput(
         # The plan names no step that is reached: what is timed is training, not the disk.
         beyond = (short.training.steps + 1,)
         trainer = make_trainer(short, plan=beyond, data=data, output=Path(folder), advance=after_trainer_step)
-        trainer.train()
-    return Throughput(run, threads, tuple(trainer_seconds[_WARM_PAIRS:]), tuple(loop_seconds[_WARM_PAIRS:]))
+        trained = trainer.train()
+    return Throughput(
+        run,
+        threads,
+        tuple(trainer_seconds[_WARM_PAIRS:]),
+        tuple(loop_seconds[_WARM_PAIRS:]),
+        trainer_loss=trained.training_loss,
+        loop_loss=statistics.fmean(loop_losses),
+    )
 
 
 def bench_ladder(
@@ -134,8 +153,8 @@ def bench_ladder(
     return rows
 
 
-def _loop(run: RunSpec, data: PreparedData) -> Iterator[float]:
-    """Steps of the loop one would write by hand; yields the seconds of each."""
+def _loop(run: RunSpec, data: PreparedData) -> Iterator[tuple[float, float]]:
+    """Steps of the loop one would write by hand; yields the seconds and the loss of each."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -146,7 +165,12 @@ def _loop(run: RunSpec, data: PreparedData) -> Iterator[float]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = build_model(run.shape, seed=run.seed).to(device)
     model.set_attn_implementation(attention_for(training.window, device=device))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(
+        _groups(model, training), betas=(training.beta1, training.beta2), fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, step / max(1, training.warmup_steps))
+    )
     count = training.steps * training.batch_size
     windows: Any = Windows(data.train, window=training.window, count=count, seed=run.seed)
     batches = iter(DataLoader(windows, batch_size=training.batch_size, collate_fn=collate))
@@ -158,6 +182,19 @@ def _loop(run: RunSpec, data: PreparedData) -> Iterator[float]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
         optimizer.step()
+        schedule.step()
         optimizer.zero_grad()
-        loss.item()  # waits for the device
-        yield time.perf_counter() - start
+        value = loss.item()  # waits for the device
+        yield time.perf_counter() - start, value
+
+
+def _groups(model: Any, training: TrainingSpec) -> list[dict[str, Any]]:
+    """AdamW's groups: norms do not decay, and the hidden matrices may have a rate of their own."""
+    ends = {id(end.weight) for end in (model.get_input_embeddings(), model.get_output_embeddings())}
+    groups: dict[tuple[float, float], list[Any]] = {}
+    for parameter in model.parameters():
+        hidden = parameter.ndim >= 2 and id(parameter) not in ends
+        rate = training.matrix_learning_rate if hidden else training.learning_rate
+        decay = training.weight_decay if parameter.ndim >= 2 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]

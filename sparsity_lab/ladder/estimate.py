@@ -133,9 +133,10 @@ def _timed_step(shape: ModelShape, run: RunSpec) -> float:
     """Median seconds a token of one optimizer step of a small batch."""
     import torch
 
-    from sparsity_lab.ladder.training import attention_for, use_threads
+    from sparsity_lab.ladder.process import prepare_process
+    from sparsity_lab.ladder.training import attention_for
 
-    use_threads()
+    prepare_process()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     window = run.training.window
     model = build_model(shape, seed=0).to(device)

@@ -39,6 +39,7 @@ class OrderedTrainer(Trainer):
 
     def __init__(self, *, matrix_learning_rate: float, **options: Any) -> None:
         self._matrix_learning_rate = matrix_learning_rate
+        self._flops_per_token = 0
         super().__init__(**options)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -50,6 +51,13 @@ class OrderedTrainer(Trainer):
             }
             _split_groups(optimizer, self._matrix_learning_rate, ends=ends)
         return optimizer
+
+    def floating_point_ops(self, inputs: dict[str, torch.Tensor | Any]) -> int:
+        """Transformers' count, its walk over all parameters taken once: it costs as much as clipping does."""
+        tokens = inputs["input_ids"].numel()
+        if not self._flops_per_token:
+            self._flops_per_token = super().floating_point_ops(inputs) // tokens
+        return self._flops_per_token * tokens
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)

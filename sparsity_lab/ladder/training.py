@@ -13,19 +13,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import records
-from sparsity_lab.cores import available_cores
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import checkpoints, ranks
 from sparsity_lab.ladder.data import PreparedData
 from sparsity_lab.ladder.loss_log import log_rows, read_loss_log
 from sparsity_lab.ladder.models import build_model
+from sparsity_lab.ladder.process import prepare_process
 from sparsity_lab.ladder.schedule import checkpoint_steps, scheduler_arguments
 from sparsity_lab.ladder.spec import RunSpec, TrainingSpec
 from sparsity_lab.loggers import NO_LOGGERS, Job, Loggers, open_loggers
@@ -84,22 +83,13 @@ def train_run(
         if checkpoints.complete(output, last_step=plan[-1]):
             log_rows(loggers, output.name, read_loss_log(output / LOSS_LOG))
         else:
-            use_threads()
+            prepare_process()
             if ranks.is_main():
                 checkpoints.clear_halves(output)
             _train(spec, plan=plan, data=data, output=output, progress=progress, loggers=loggers)
     if ranks.is_main():
         checkpoints.clear_resume_state(output)
     return TrainedRun(spec, output, tuple(checkpoints.finished(output).values()))
-
-
-def use_threads() -> int:
-    """Give torch the cores this process may use, unless OMP_NUM_THREADS says otherwise; how many."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cores())
-    return torch.get_num_threads()
 
 
 def _train(
