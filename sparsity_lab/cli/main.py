@@ -32,6 +32,7 @@ from sparsity_lab.cli import (
     study,
     train,
 )
+from sparsity_lab.cli.leaving import leave
 from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.streams import Notes, settle
 from sparsity_lab.errors import SparsityLabError
@@ -100,6 +101,14 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         typer.echo(f"Error: {error.paragraph()}", err=True)
         sys.exit(2)
+
+
+def program() -> None:
+    """The program itself: the command line, and then the end of the process."""
+    try:
+        main()
+    except SystemExit as end:
+        leave(end.code)
 
 
 def _run(words: list[str]) -> int:

@@ -1,0 +1,51 @@
+"""The program's end: everything registered runs, everything printed arrives, the exit code is the command's."""
+
+import subprocess
+import sys
+
+import pytest
+
+BEGIN = "import atexit, sys, threading, time\nfrom sparsity_lab.cli.leaving import leave\n"
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("code", "status"), [("0", 0), ("None", 0), ("2", 2), ("130", 130), ("'a word'", 1)])
+def test_the_exit_code_is_that_of_sys_exit(code, status):
+    assert run(f"leave({code})").returncode == status
+
+
+def test_what_was_registered_runs_and_what_was_printed_arrives():
+    done = run(
+        "atexit.register(print, 'registered')\nprint('printed')\nprint('said', file=sys.stderr)\nleave(0)"
+    )
+    assert (done.stdout, done.stderr) == ("printed\nregistered\n", "said\n")
+
+
+def test_a_thread_at_work_is_waited_for():
+    done = run("threading.Thread(target=lambda: (time.sleep(0.5), print('its word'))).start()\nleave(3)")
+    assert (done.stdout, done.returncode) == ("its word\n", 3)
+
+
+def test_modules_are_not_taken_apart():
+    code = "class Heavy:\n    def __del__(self):\n        print('taken apart')\nheavy = Heavy()\n"
+    assert run(code + "leave(0)").stdout == ""
+    assert run(code + "sys.exit(0)").stdout == "taken apart\n"
+
+
+def test_output_that_cannot_be_written_is_an_error():
+    code = "sys.stdout = open('/dev/full', 'w')\nprint('lost')\nleave(0)"
+    assert run(code).returncode == 120, "as of any Python program"
+
+
+def test_the_command_ends_so():
+    done = subprocess.run(
+        [sys.executable, "-m", "sparsity_lab", "measure", "nowhere"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
