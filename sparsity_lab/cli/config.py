@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -25,18 +27,36 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
         raise SparsityLabError(
             f"The config {path} is no mapping of option names to values", fix="Write one a line, as knob: 0.1"
         )
-    known = {name: one for one in context.command.params if (name := one.name) is not None}
+    known = _by_flag(context.command.params)
     for key in values:
-        if str(key).replace("-", "_") not in known:
+        if _as_key(key) not in known:
             raise unknown(str(key), kind=f"option in {path}", known=sorted(known))
-    defaults = {
-        (name := str(key).replace("-", "_")): _several(known[name], value) for key, value in values.items()
-    }
+    defaults = {}
+    for key, value in values.items():
+        parameter = known[_as_key(key)]
+        if isinstance(value, bool) and not getattr(parameter, "is_flag", False):
+            raise SparsityLabError(
+                f"{key} in {path} is {str(value).lower()}",
+                why="It is no switch, and YAML reads yes, no, on, off, true and false as one",
+                fix="Write its value, in quotes if it is such a word",
+            )
+        defaults[parameter.name] = _several(parameter, value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
 
 
-def _several(parameter: object, value: object) -> object:
+def _as_key(flag: object) -> str:
+    return str(flag).removeprefix("--").replace("-", "_")
+
+
+def _by_flag(parameters: Sequence[Any]) -> dict[str, Any]:
+    """Options by their long flags, and by the names of our functions' parameters, where these differ."""
+    named = {one.name: one for one in parameters if one.name is not None}
+    flags = {_as_key(flag): one for one in parameters for flag in one.opts if flag.startswith("--")}
+    return {**named, **flags}
+
+
+def _several(parameter: Any, value: object) -> object:
     """A single value of an option that may be repeated is a list of one."""
     several = getattr(parameter, "multiple", False)
     return [value] if several and value is not None and not isinstance(value, list) else value

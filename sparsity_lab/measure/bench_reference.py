@@ -98,7 +98,7 @@ def _subject(
     width = choose_window(
         window, positions=getattr(config, "max_position_embeddings", None), bos=bos_id is not None
     )
-    windows = cut(encode(tokenizer, read, tokens=tokens), window=width, bos_id=bos_id)
+    windows = cut(encode(tokenizer, read, tokens=tokens), window=width, bos_id=bos_id, source=text)
     live = load_model(source, dtype=DTYPES[dtype], device=place)
     return Subject(live, find_sites(live)[1], windows, auto_batch_size(place, window=width), progress)
 

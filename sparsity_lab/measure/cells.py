@@ -102,7 +102,7 @@ class Bench:
         window = choose_window(spec.window, positions=positions, bos=bos_id is not None)
         device = self._device()
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
-        windows = cut(ids, window=window, bos_id=bos_id)
+        windows = cut(ids, window=window, bos_id=bos_id, source=self.spec.text)
         trained, origin = self.token_counts.of(source)
         return Prepared(
             checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained, origin

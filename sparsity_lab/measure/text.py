@@ -71,8 +71,14 @@ class Windows:
         return torch.cat([torch.full((len(rows), 1), self.bos_id, dtype=torch.int64), chosen], dim=1)
 
 
-def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None) -> Windows:
+def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Path | None = None) -> Windows:
     """Cut a token stream [tokens] into whole windows; a last piece shorter than a window is left out.
+
+    Args:
+        ids: tokens, int64 [tokens].
+        window: tokens of one window.
+        bos_id: put in front of each window where given.
+        source: the text's file, for what errors say.
 
     Raises:
         SparsityLabError: fewer tokens than two windows, or a window of fewer than two tokens.
@@ -84,9 +90,10 @@ def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None) -> Windows
     whole = ids.numel() // window
     if whole < 2:
         raise SparsityLabError(
-            f"The text has {ids.numel()} tokens: too short for two windows of {window}",
+            f"The text {'' if source is None else f'{source} '}has {ids.numel()} tokens: "
+            f"too short for two windows of {window}",
             why="The error of a loss is estimated from the spread between windows",
-            fix="Give a longer text, or a smaller --window",
+            fix="Give a longer text or more --tokens, or a smaller --window",
         )
     rows = ids[: whole * window].reshape(whole, window).to(torch.int64).contiguous()
     return Windows(rows, bos_id, hashlib.sha256(rows.numpy().astype("<i8").tobytes()).hexdigest())

@@ -168,7 +168,9 @@ def test_texts_that_cannot_be_measured_on(trained, tmp_path, output, capfd, cont
     if content is not None:
         path.write_bytes(content)
     code = run(trained, "--text", path, *SMALL, "--output", output)
-    assert_mistake(code, capfd.readouterr(), output, told)
+    said = capfd.readouterr()
+    assert_mistake(code, said, output, told)
+    assert str(path) in said.err, "one of several texts is named"
 
 
 def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
@@ -265,6 +267,8 @@ def test_an_output_that_is_a_file(trained, source_text, tmp_path, capfd):
         ("knobb: 0.1\n", "Did you mean 'knob'?"),
         ("- a\n- b\n", "no mapping"),
         ("a: [1\n", "Cannot read the config"),
+        ("tokens: yes\n", "tokens in"),
+        ("dtype: on\n", "in quotes if it is such a word"),
     ],
 )
 def test_faulty_config_files(trained, source_text, tmp_path, output, capfd, content, told):

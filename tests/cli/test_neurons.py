@@ -56,6 +56,17 @@ def watched(checkpoints, measured, source_text, other_text, tmp_path_factory):
     return output
 
 
+def test_a_config_names_options_as_their_flags_do(checkpoints, measured, source_text, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"text: source={source_text}\nthresholds: {measured}\nlimit: 1\ntokens: 1024\nwindow: 64\n"
+        "written-tokens: 4\nprompts: 8\n",
+        encoding="utf-8",
+    )
+    assert run(checkpoints, "--config", config, "--output", tmp_path / "out") == 0
+    assert {row["text"] for row in rows_of(tmp_path / "out" / "neurons.csv")} == {"source"}
+
+
 def test_tables_hold_every_model_text_and_layer(watched):
     neurons = rows_of(watched / "neurons.csv")
     assert tuple(neurons[0]) == columns(LAYER_COLUMNS)

@@ -41,6 +41,13 @@ def nothing(world):
 
 OUTPUTS = battery(
     *(
+        Case(f"{words.split()[0]} into {given or 'nothing'}", f"{words} {given}", "--output is empty", output=False)
+        for words, given in (
+            (MEASURE, "--output ''"), (MEASURE, "-o ''"), (MEASURE, "--output="), ("ls laws", "--output ''"),
+            ("fit points.csv", "--output ''"), ("train demo", "--output="),
+        )
+    ),
+    *(
         Case(f"{words.split(' {')[0].split(' --')[0]} into a file", f"{words} --output taken", "taken", "", make,
              output=False)
         for words, make in (
