@@ -20,8 +20,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Two workers, a core each: more threads than cores wait for one another.
 unit: $(READY)
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
