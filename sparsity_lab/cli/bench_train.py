@@ -19,6 +19,9 @@ def command(
         list[str] | None, typer.Option(help="Only these runs of the ladder; may be given again.")
     ] = None,
     pairs: Annotated[int, typer.Option(min=2, help="Timed steps of each, taken in turns.")] = 60,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="The loop in a process of its own, as one would write it.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of data, weights and of the bootstrap.")] = 0,
 ) -> None:
     """Time training under the Trainer and under a plain loop, step by step in one process."""
@@ -27,5 +30,5 @@ def command(
     from sparsity_lab.ladder.config import load_config
 
     ladder = load_config(config).with_seed(seed)
-    bench_ladder(ladder, names=run or [], pairs=pairs, output=output, progress=progress())
+    bench_ladder(ladder, names=run or [], pairs=pairs, output=output, apart=apart, progress=progress())
     typer.echo((output / "bench-train.md").read_text(encoding="utf-8"), nl=False)

@@ -4,6 +4,9 @@ The two take the same windows, model, attention, optimizer, schedule and clippin
 (their mean losses are in the table), and share the process with its threads and its kept memory (`process.py`);
 what differs is everything the Trainer does around a step. After each step of the Trainer the loop takes one, so
 that a machine whose speed drifts, or that others use, treats both alike; the ratio is the median over the pairs.
+
+Or the loop stands in a process of its own, with the memory of a program that asks for nothing: then the ratio is
+what somebody with such a loop gains or loses.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +31,14 @@ from sparsity_lab.ladder.training import attention_for, make_trainer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.tables import write_table
+from sparsity_lab.workers import side_by_side
 
 _WARM_PAIRS = 3
 _DRAWS = 1_000
 COLUMNS = {
     "run": "run",
     "params_total": "parameters",
+    "apart": "loop in a process of its own",
     "threads": "threads",
     "pairs": "pairs of steps",
     "trainer_tokens_per_second": "Trainer, tokens/s",
@@ -55,6 +61,7 @@ class Throughput:
     loop_seconds: tuple[float, ...]
     trainer_loss: float
     loop_loss: float
+    apart: bool = False
 
     def row(self, *, seed: int = 0) -> dict[str, object]:
         """One row of the bench's table; the interval is a bootstrap over the pairs."""
@@ -65,6 +72,7 @@ class Throughput:
         return {
             "run": self.run.name,
             "params_total": self.run.shape.params_total,
+            "apart": self.apart,
             "threads": self.threads,
             "pairs": len(ratios),
             "trainer_tokens_per_second": tokens / statistics.median(self.trainer_seconds),
@@ -78,7 +86,7 @@ class Throughput:
 
 
 def compare_throughput(
-    run: RunSpec, *, data: PreparedData, pairs: int, progress: Progress = SILENT
+    run: RunSpec, *, data: PreparedData, pairs: int, apart: bool = False, progress: Progress = SILENT
 ) -> Throughput:
     """Time a run's steps under the Trainer and under a plain loop, in turns.
 
@@ -86,6 +94,7 @@ def compare_throughput(
         run: what to train; its budget is cut to the pairs, its rate is constant after one step.
         data: token files.
         pairs: timed steps of each, after a few untimed ones.
+        apart: the loop has a process of its own.
         progress: told the pairs.
     """
     steps = pairs + _WARM_PAIRS
@@ -93,7 +102,6 @@ def compare_throughput(
     cut = replace(run.training, tokens=tokens, warmup_steps=1, schedule="constant", checkpoints=1)
     short = replace(run, training=cut)
     threads = prepare_process()
-    loop = _loop(short, data)
     trainer_seconds: list[float] = []
     loop_seconds: list[float] = []
     loop_losses: list[float] = []
@@ -101,13 +109,17 @@ def compare_throughput(
 
     def after_trainer_step(_: int) -> None:
         trainer_seconds.append(time.perf_counter() - since[0])
-        seconds, loss = next(loop)
+        seconds, loss = step_of_loop()
         loop_seconds.append(seconds)
         loop_losses.append(loss)
         advance(1)
         since[0] = time.perf_counter()
 
-    with progress.track(f"bench {run.name}", steps) as advance, tempfile.TemporaryDirectory() as folder:
+    with (
+        _steps(short, data, apart=apart) as step_of_loop,
+        progress.track(f"bench {run.name}", steps) as advance,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         # The plan names no step that is reached: what is timed is training, not the disk.
         beyond = (short.training.steps + 1,)
         trainer = make_trainer(short, plan=beyond, data=data, output=Path(folder), advance=after_trainer_step)
@@ -119,11 +131,18 @@ def compare_throughput(
         tuple(loop_seconds[_WARM_PAIRS:]),
         trainer_loss=trained.training_loss,
         loop_loss=statistics.fmean(loop_losses),
+        apart=apart,
     )
 
 
 def bench_ladder(
-    config: LadderConfig, *, names: list[str], pairs: int, output: Path, progress: Progress = SILENT
+    config: LadderConfig,
+    *,
+    names: list[str],
+    pairs: int,
+    output: Path,
+    apart: bool = False,
+    progress: Progress = SILENT,
 ) -> list[dict[str, object]]:
     """Compare runs of a ladder; write `bench-train.json`, `.csv` and `.md` and return the rows.
 
@@ -132,6 +151,7 @@ def bench_ladder(
         names: which of its runs; none means all.
         pairs: timed steps of each.
         output: where the results go.
+        apart: the loop has a process of its own.
         progress: told what is prepared and timed.
 
     Raises:
@@ -145,12 +165,37 @@ def bench_ladder(
         config.data, tokenizer=config.tokenizer, output=output / "data", seed=config.seed, progress=progress
     )
     rows = [
-        compare_throughput(known[name], data=data, pairs=pairs, progress=progress).row(seed=config.seed)
+        compare_throughput(known[name], data=data, pairs=pairs, apart=apart, progress=progress).row(
+            seed=config.seed
+        )
         for name in names or known
     ]
     records.write_json(output / "bench-train.json", {"rows": rows, "provenance": provenance()})
     write_table(output / "bench-train", rows, COLUMNS)
     return rows
+
+
+@contextmanager
+def _steps(run: RunSpec, data: PreparedData, *, apart: bool) -> Iterator[Callable[[], tuple[float, float]]]:
+    """What makes the loop's next step, here or in a process of its own."""
+    if not apart:
+        loop = _loop(run, data)
+        yield lambda: next(loop)
+        return
+    with side_by_side(1) as pool:
+        pool.submit(_begin, run, data).result()
+        yield lambda: pool.submit(_step).result()
+
+
+_begun: list[Iterator[tuple[float, float]]] = []
+
+
+def _begin(run: RunSpec, data: PreparedData) -> None:
+    _begun[:] = [_loop(run, data)]
+
+
+def _step() -> tuple[float, float]:
+    return next(_begun[0])
 
 
 def _loop(run: RunSpec, data: PreparedData) -> Iterator[tuple[float, float]]:

@@ -2,10 +2,11 @@
 
     python -m pytest -m slow tests/faults/test_many_on_ray.py --basetemp FOLDER
 
-leaves the times as tables in FOLDER. A node is one core here, a machine of two cores has two; the bar is half of
-what one process takes, times 1.25, plus what the nodes take to start. The speed of a machine drifts, so all kinds of
-runs take turns, `MANY_ROUNDS` times, and each has its bar from the one process of its own round. Times mean something
-on an idle machine only, so the test asserts what was measured and writes down how long it took.
+leaves the times as tables in FOLDER. A node is one core here, a machine of two cores has two, or both nodes may use
+both; the bar is half of what one process takes, times 1.25, plus what the nodes take to start. The speed of a machine
+drifts, so all kinds of runs take turns, `MANY_ROUNDS` times, and each has its bar from the one process of its own
+round. Times mean something on an idle machine only, so the test asserts what was measured and writes down how long it
+took.
 """
 
 import os
@@ -34,8 +35,13 @@ MEASURE = ("--tokens", "512", "--window", "64", "--batch-size", "8", "--device",
            *(word for knob in KNOBS for word in ("--knob", str(knob))))  # fmt: skip
 ALONE = "one process"
 HALVES = "two processes, half of the checkpoints each"
-ON_RAY = {"undisturbed": (False, False), "a node killed, another joins": (True, True),
-          "a node killed": (True, False)}  # fmt: skip
+# Kind -> cores of a node, whether one is killed, whether another joins.
+ON_RAY = {
+    "two Ray nodes, undisturbed": (1, False, False),
+    "two Ray nodes, a node killed, another joins": (1, True, True),
+    "two Ray nodes, a node killed": (1, True, False),
+    "two Ray nodes of both cores, a node killed": (2, True, False),
+}
 COLUMNS = {
     "run": "run",
     "round": "round",
@@ -71,13 +77,13 @@ def run_of_many(trained, tmp_path_factory):
 
 
 @contextmanager
-def cluster():
-    """A head without cores and two nodes of one core each."""
+def cluster(cores):
+    """A head without cores and two nodes of one core each, or of both cores of the machine, which they then share."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        yield made, [made.add_node(num_cpus=1) for _ in range(2)]
+        yield made, [made.add_node(num_cpus=cores) for _ in range(2)]
     finally:
         made.shutdown()
 
@@ -141,9 +147,9 @@ def halves(folder, text, output):
     return {name: max(row[name] for row in rows) for name in rows[0]}
 
 
-def on_ray(folder, text, output, *, kill, join):
-    """Two nodes of one core, one of them killed when half of the records are there."""
-    with cluster() as (made, nodes):
+def on_ray(folder, text, output, *, cores, kill, join):
+    """Two nodes, one of them killed when half of the records are there."""
+    with cluster(cores) as (made, nodes):
         job, at = Driver([folder], text, output, "--launcher", "ray", "--address", made.address), None
         job.started()
         if kill:
@@ -152,7 +158,7 @@ def on_ray(folder, text, output, *, kill, join):
             made.remove_node(nodes[0], allow_graceful=False)
             assert at < CELLS, "in mid-run"
         if join:
-            made.add_node(num_cpus=1)
+            made.add_node(num_cpus=cores)
         return {**job.end(), "killed_at": at}
 
 
@@ -164,9 +170,9 @@ def test_the_same_whatever_is_killed(run_of_many, source_text, tmp_path, monkeyp
         expected = contents(tmp_path / f"{turn}-alone")
         assert sum(name.startswith("records/") for name in expected) == CELLS
         found = {ALONE: one, HALVES: halves(run_of_many, source_text, tmp_path / f"{turn}-halves")}
-        for name, (kill, join) in ON_RAY.items():
+        for name, (cores, kill, join) in ON_RAY.items():
             output = tmp_path / f"{turn}-{name}"
-            found[f"two Ray nodes, {name}"] = on_ray(run_of_many, source_text, output, kill=kill, join=join)
+            found[name] = on_ray(run_of_many, source_text, output, cores=cores, kill=kill, join=join)
             assert contents(output) == expected, "the same records and table; no claim, no half file"
         rows += [judged({"run": name, "round": turn, **row}, one) for name, row in found.items()]
         write_tables(rows, tmp_path.parent)

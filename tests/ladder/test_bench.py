@@ -27,6 +27,16 @@ def test_two_learning_rates_and_a_decay_are_the_loops_as_well(tiny, tiny_data):
     assert found.trainer_loss == pytest.approx(found.loop_loss, rel=1e-5)
 
 
+def test_the_loop_may_have_a_process_of_its_own(tiny, tiny_data):
+    together = compare_throughput(tiny.runs[0], data=tiny_data, pairs=3)
+    found = compare_throughput(tiny.runs[0], data=tiny_data, pairs=3, apart=True)
+    assert found.row()["apart"]
+    assert not together.row()["apart"]
+    assert found.loop_loss == pytest.approx(together.loop_loss, rel=1e-5)
+    assert found.trainer_loss == pytest.approx(found.loop_loss, rel=1e-5)
+    assert len(found.loop_seconds) == 3
+
+
 def test_it_writes_its_tables(tiny, tmp_path):
     rows = bench_ladder(tiny, names=["tiny"], pairs=3, output=tmp_path)
     assert json.loads((tmp_path / "bench-train.json").read_text())["rows"] == rows
