@@ -24,7 +24,7 @@ def command(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of data, weights and of the bootstrap.")] = 0,
 ) -> None:
-    """Time training under the Trainer and under a plain loop, step by step in one process."""
+    """Time training under the Trainer and under a plain loop, a step of each in turns."""
     from sparsity_lab.cli.progress import progress
     from sparsity_lab.ladder.bench import bench_ladder
     from sparsity_lab.ladder.config import load_config
