@@ -2,12 +2,22 @@
 
 import email
 import json
+import logging
 import shutil
 from pathlib import Path
 
 import pytest
 
 VOCABULARY, POSITIONS = 300, 128
+
+
+@pytest.fixture(autouse=True)
+def _notes_as_before():
+    """The command line, run in this process, sets how much is said; the next test hears what it would alone."""
+    logger = logging.getLogger("sparsity_lab")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
