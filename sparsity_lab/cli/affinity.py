@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -73,8 +72,6 @@ def command(
 
     Decoding one sequence waits for memory, so time goes with the bytes read. Each number says what it assumes.
     """
-    if offline:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
     from sparsity_lab.fitting.plots.affinity import draw_affinity
     from sparsity_lab.measure.affinity.run import AffinitySpec, estimate_affinity
     from sparsity_lab.measure.affinity.spec import Costs, Plan, shape_of_words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -60,3 +60,8 @@ def _several(parameter: Any, value: object) -> object:
     """A single value of an option that may be repeated is a list of one."""
     several = getattr(parameter, "multiple", False)
     return [value] if several and value is not None and not isinstance(value, list) else value
+
+
+Config = Annotated[
+    Path | None, typer.Option(is_eager=True, callback=read_defaults, help="YAML of options; flags win.")
+]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparsity_lab.cli.config import Config
 from sparsity_lab.cli.density_corollaries import Output, Seed, cost, day_of, needed, pairs, planted, words_of
 from sparsity_lab.cli.progress import progress
 
@@ -101,6 +102,7 @@ def density(
     ] = True,
     output: Output = Path("runs/density"),
     seed: Seed = 0,
+    config: Config = None,
 ) -> None:
     """Density rho = N^/N of every model: N^ is the size at which the ruler's family reaches its score."""
     from sparsity_lab.fitting.density.sizes import SizeConvention

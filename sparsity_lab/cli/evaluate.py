@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli.progress import progress
 
 
@@ -35,22 +35,15 @@ def command(
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="Revision of a Hub id.")] = None,
     batch_size: Annotated[str, typer.Option("--batch-size", help="A number, or auto.")] = "auto",
-    device: Annotated[str, typer.Option("--device", help="A torch device, or auto.")] = "auto",
+    device: options.Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
-    architecture_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."
-        ),
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("runs/eval"),
+    architecture_file: options.ArchitectureFile = None,
+    offline: options.Offline = False,
+    output: options.Output = Path("runs/eval"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sampling and bootstrap.")] = 0,
+    config: options.Config = None,
 ) -> None:
     """Run lm-eval in this process on the dense model and under each threshold file."""
-    if offline:
-        # Read by the libraries when they are first imported, which is below.
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
     from sparsity_lab.measure.evaluation import EvalSpec, run_eval
     from sparsity_lab.tables import to_markdown
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sparsity_lab.cli.config import Config
 from sparsity_lab.errors import SparsityLabError
 
 PUBLISHED, AUTO = "published", "auto"
@@ -85,6 +86,7 @@ def command(
     reach: Reach = None,
     lock: Lock = None,
     strict: Strict = False,
+    config: Config = None,
 ) -> None:
     """Fit activation-ratio laws to every series of a table; write JSON, CSV, Markdown and plots."""
     source = _source(table, data)

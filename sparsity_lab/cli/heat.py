@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sparsity_lab.cli import measure_options as options
 
 
 def command(
@@ -21,24 +22,17 @@ def command(
         bool, typer.Option("--bos/--no-bos", help="A BOS in front where the tokenizer uses one.")
     ] = True,
     revision: Annotated[str | None, typer.Option("--revision", help="Revision of a Hub id.")] = None,
-    device: Annotated[str, typer.Option("--device", help="A torch device, or auto.")] = "auto",
+    device: options.Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
-    architecture_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."
-        ),
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("runs/heat"),
+    architecture_file: options.ArchitectureFile = None,
+    offline: options.Offline = False,
+    output: options.Output = Path("runs/heat"),
+    config: options.Config = None,
 ) -> None:
     """Count the kept neurons of each token of a text in each layer, and draw the text as a heat map.
 
     `sparsity-lab report` shows the result as a text one can point at.
     """
-    if offline:
-        # Read by the libraries when they are first imported, which is below.
-        os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
     from sparsity_lab.fitting.plots.token_heat import draw_heat
     from sparsity_lab.measure.heat import HeatSpec, write_heat
 

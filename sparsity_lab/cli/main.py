@@ -5,7 +5,6 @@ Command files import nothing heavy at the top, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import sys
@@ -34,6 +33,7 @@ from sparsity_lab.cli import (
     train,
 )
 from sparsity_lab.cli.leaving import leave
+from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.streams import Notes, settle
 from sparsity_lab.errors import SparsityLabError
@@ -114,7 +114,7 @@ def program() -> None:
 
 def _run(words: list[str]) -> int:
     """Run the command and give its exit code; a flag it does not take is told like any other mistake."""
-    _refuse_empty_output(words)
+    check_outputs(words)
     try:
         return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
     except typer.Abort:
@@ -126,19 +126,3 @@ def _run(words: list[str]) -> int:
         context = getattr(error, "ctx", None)
         command = PROGRAM if context is None else context.command_path
         raise SparsityLabError(error.format_message(), fix=f"See `{command} --help`") from error
-
-
-def _refuse_empty_output(words: list[str]) -> None:
-    """An empty name is the working directory to Python; more likely a variable of the shell's is not set.
-
-    Raises:
-        SparsityLabError: an --output without a name.
-    """
-    if "--output=" in words or any(
-        pair in itertools.pairwise(words) for pair in (("--output", ""), ("-o", ""))
-    ):
-        raise SparsityLabError(
-            "--output is empty",
-            why="A variable of the shell's may not be set",
-            fix="Name a folder, or . for this one",
-        )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli import measure_words as words
 from sparsity_lab.cli.progress import progress
-from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +66,8 @@ def command(
     Several knobs, increases or ratios are measured with the model loaded once.
     A run that was stopped goes on where it was: cells with a record are not measured again.
     """
-    if offline:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
     every = criterion == options.ALL
-    _refuse_idle(
+    words.refuse_idle(
         knob=knob or None, ppl_increase=ppl_increase or None, activation_ratio=activation_ratio or None,
         thresholds=thresholds,
         transfer=transfer or None, stabilise=stabilise, per_checkpoint=per_checkpoint, criterion_all=every, sweep=sweep,
@@ -83,22 +80,20 @@ def command(
 
     crew = Options(
         jobs=jobs, address=address, task_cpus=task_cpus, task_gpus=task_gpus, task_memory_gb=task_memory,
-        retries=retries, slurm=_pairs(slurm or []),
+        retries=retries, slurm=words.pairs(slurm or []),
     )  # fmt: skip
     check_options(launcher, crew)
     check_names(log or [])
-    from sparsity_lab.measure.spec import MeasureSpec, expand, percent
+    from sparsity_lab.measure.spec import MeasureSpec, expand
 
-    increases = [percent(one) for one in ppl_increase or ["1%"]]
-    ratios = [percent(one) for one in activation_ratio or []]
-    given = knob or ratios or increases
+    tokens_at_first, error_share = words.tokens_of(tokens)
     spec = MeasureSpec(
-        text=text, criterion=_criterion(criterion, thresholds), knob=knob[0] if knob else None,
-        ppl_increase=increases[0], activation_ratio=ratios[0] if ratios else None, further=tuple(given[1:]),
-        stabilise_last=_last(stabilise), tokens=_tokens(tokens)[0],
-        error_share=_tokens(tokens)[1], window=window, bos=bos, device=device, dtype=dtype.value,
-        batch_size=windows_at_once(batch_size), text_shards=text_shards, seed=seed, architecture_file=architecture_file,
-        compat=compat, thresholds=thresholds, trained_tokens=trained_tokens, tokens_per_step=tokens_per_step,
+        text=text, criterion=words.criterion_of(criterion, thresholds),
+        **words.settings_of(knob, activation_ratio, ppl_increase), stabilise_last=words.last_of(stabilise),
+        tokens=tokens_at_first, error_share=error_share, window=window, bos=bos, device=device, dtype=dtype.value,
+        batch_size=words.windows_at_once(batch_size), text_shards=text_shards, seed=seed,
+        architecture_file=architecture_file, compat=compat, thresholds=thresholds, trained_tokens=trained_tokens,
+        tokens_per_step=tokens_per_step,
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
     if transfer:
@@ -119,43 +114,6 @@ def command(
                 spec, checkpoints, output=folder, mirror=mirror, per_checkpoint=per_checkpoint, launcher=launcher,
                 crew=crew, loggers=loggers,
             )  # fmt: skip
-
-
-NOTHING_BESIDE = (
-    ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
-    ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
-    ("jobs", "transfer"), ("jobs", "criterion_all"), ("launcher", "transfer"), ("launcher", "criterion_all"),
-    ("text_shards", "transfer"), ("text_shards", "criterion_all"),
-    ("log", "transfer"),
-)  # fmt: skip
-NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
-
-
-def _refuse_idle(**values: object) -> None:
-    """Options that would do nothing beside the others are refused rather than ignored."""
-    given = {name for name, value in values.items() if value is not None and value is not False}
-    idle = [(one, "beside", two) for one, two in NOTHING_BESIDE if {one, two} <= given]
-    idle += [(one, "without", two) for one, two in NOTHING_WITHOUT if one in given and two not in given]
-    for one, word, two in idle:
-        raise SparsityLabError(
-            f"{_option(one)} does nothing {word} {_option(two)}",
-            fix="Leave one of them out, or give what it needs",
-        )
-
-
-def _option(name: str) -> str:
-    return "--criterion all" if name == "criterion_all" else f"--{name.replace('_', '-')}"
-
-
-def _criterion(named: str | None, thresholds: Path | None) -> str:
-    """The criterion named, or that of the thresholds, or cett."""
-    if named == options.ALL or (named is None and thresholds is None):
-        return "cett"
-    if named is not None or thresholds is None:
-        return str(named)
-    from sparsity_lab.measure.calibration import read_calibration
-
-    return read_calibration(thresholds).criterion
 
 
 def _measure(
@@ -207,11 +165,11 @@ def _compare(
 
 
 def _transfer(
-    spec: MeasureSpec, checkpoints: list[Checkpoint], words: list[str], *, output: Path, dry_run: bool
+    spec: MeasureSpec, checkpoints: list[Checkpoint], named: list[str], *, output: Path, dry_run: bool
 ) -> None:
     from sparsity_lab.measure.transfer import measure_transfer, named_texts, plan_transfer
 
-    texts = named_texts(spec.text, words)
+    texts = named_texts(spec.text, named)
     if dry_run:
         plan = plan_transfer(spec, checkpoints, texts=texts, output=output)
         _print_plan(spec, plan.prepared, cells=plan.cells, done=plan.done)
@@ -219,14 +177,6 @@ def _transfer(
     measure_transfer(spec, checkpoints, texts=texts, output=output, progress=progress())
     typer.echo((output / "transfer.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
-
-
-def _pairs(words: list[str]) -> dict[str, str]:
-    """KEY=VALUE words as a mapping."""
-    for word in words:
-        if "=" not in word.strip("="):
-            raise SparsityLabError(f"--slurm {word} is not understood", fix="Write KEY=VALUE: partition=gpu")
-    return dict(word.split("=", 1) for word in words)
 
 
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> None:
@@ -237,43 +187,6 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> 
     mirror = None if url is None else Mirror(url)
     found = plan(spec, checkpoints, output=output if mirror is None else mirror.folder, mirror=mirror)
     _print_plan(spec, found.prepared, cells=found.cells, done=found.done)
-
-
-def _last(stabilise: str | None) -> int | None:
-    if stabilise is None:
-        return None
-    word, _, count = stabilise.partition(":")
-    if word != "last" or not count.isdecimal() or int(count) < 1:
-        raise SparsityLabError(f"--stabilise {stabilise} is not understood", fix="Write last:5")
-    return int(count)
-
-
-def _tokens(text: str) -> tuple[int, float | None]:
-    """Tokens, and the share of the rise its error may have where the text is to grow."""
-    from sparsity_lab.measure.auto_tokens import ERROR_SHARE, START_TOKENS
-    from sparsity_lab.measure.spec import percent
-
-    word, colon, share = text.partition(":")
-    if word == "auto":
-        return START_TOKENS, percent(share) if colon else ERROR_SHARE
-    if not text.isdecimal() or int(text) < 1:
-        raise SparsityLabError(f"--tokens {text} is neither a positive number nor auto", fix="Write auto:10%")
-    return int(text), None
-
-
-def windows_at_once(text: str) -> int | None:
-    """Windows of a forward pass, None for auto.
-
-    Raises:
-        SparsityLabError: neither auto nor a positive number.
-    """
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise SparsityLabError(
-            f"--batch-size {text} is neither auto nor a positive number", fix="Write auto, or 8"
-        )
-    return int(text)
 
 
 def _print_plan(spec: MeasureSpec, prepared: Sequence[Prepared], *, cells: int, done: int) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sparsity_lab.cli.config import read_defaults
+from sparsity_lab.cli.config import Config as Config
 
 ALL = "all"
+
+
+def stay_offline(wanted: bool) -> bool:
+    """Tell Hugging Face's libraries, which are imported later, to stay on this machine."""
+    if wanted:
+        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    return wanted
 
 
 class Dtype(str, Enum):
@@ -135,8 +143,5 @@ Log = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the pilot.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+Offline = Annotated[bool, typer.Option("--offline", callback=stay_offline, help="Never touch the network.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-Config = Annotated[
-    Path | None, typer.Option(is_eager=True, callback=read_defaults, help="YAML of options; flags win.")
-]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.measure_words import windows_at_once
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
@@ -44,9 +44,6 @@ def command(
 
     One sparse pass a text under the thresholds of a record; what was counted before is not counted again.
     """
-    if offline:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    from sparsity_lab.cli.measure import windows_at_once
     from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
     from sparsity_lab.measure.spec import expand
 

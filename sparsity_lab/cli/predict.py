@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.measure_words import windows_at_once
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
@@ -54,9 +54,6 @@ def command(
     The first half of each text trains, the second judges, beside two guesses that need no training: always the most
     frequent neurons, and those of the last token.
     """
-    if offline:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    from sparsity_lab.cli.measure import windows_at_once
     from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
     from sparsity_lab.measure.predictors.spec import PredictSpec, Settings
     from sparsity_lab.measure.spec import expand

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.measure_words import windows_at_once
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
@@ -63,9 +63,6 @@ def command(
     The first half of each text finds, the second judges. Several texts: which neurons prefer one. Several
     checkpoints of a run: where patterns settle. A mixture of experts: how steadily it routes.
     """
-    if offline:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    from sparsity_lab.cli.measure import windows_at_once
     from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
     from sparsity_lab.measure.spec import expand
     from sparsity_lab.measure.structure.spec import Settings, StructureSpec

@@ -26,6 +26,21 @@ def test_it_writes_and_says_what_it_found(table, tmp_path):
     assert (tmp_path / "out" / "fits.json").exists()
 
 
+def test_a_config_says_what_flags_would(table, tmp_path):
+    """The same numbers to the last digit, whichever way the options came; a flag wins over the file."""
+    config = tmp_path / "fit.yaml"
+    config.write_text(
+        f"table: {table}\nlaw: power\nbootstrap: 20\nseed: 5\noutput: nowhere\n", encoding="utf-8"
+    )
+    words = ("--law", "power", "--bootstrap", 20, "--seed", 5, "--output", tmp_path / "flags")
+    assert run("fit", table, *words, cwd=tmp_path).returncode == 0
+    done = run("fit", "--config", config, "--output", tmp_path / "file", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "nowhere").exists()
+    flags, file = ((tmp_path / name / "fits.csv").read_bytes() for name in ("flags", "file"))
+    assert file == flags
+
+
 def test_a_faulty_table_is_one_paragraph_and_exit_2(table, tmp_path):
     table.write_text(table.read_text(encoding="utf-8").replace("0.2", "-0.2", 1), encoding="utf-8")
     done = run("fit", table, "--output", tmp_path / "out", cwd=tmp_path)

@@ -1,6 +1,8 @@
 """A world for each case: a model, a text, a record, and an empty working directory."""
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,10 @@ def watched(trained, source_text, measured, tmp_path_factory):
 def using(world, watched):
     """The world of a case that begins with such records."""
     return replace(world, uses=watched)
+
+
+@pytest.fixture(scope="module")
+def scratch():
+    """A folder that all made-up files of a module take turns in."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)

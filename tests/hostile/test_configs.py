@@ -95,6 +95,14 @@ DEFAULTS = battery(
     Case("aliases beyond counting", OPTIONS, "bad.yaml", "aliases", holding(BOMB)),
     Case("neurons: a near miss", "neurons {trained} --thresholds {record} --text {text} --config bad.yaml",
          "'token'", "Did you mean 'tokens'", holding("token: 100\n")),
+    Case("fit: a near miss", "fit --config bad.yaml", "'drops'", "Did you mean 'drop'", holding("drops: 2\n")),
+    Case("fit: a word for a count", "fit --config bad.yaml", "'--bootstrap'", "", holding("bootstrap: many\n")),
+    Case("density: a near miss", "density --config bad.yaml", "'rulers'", "Did you mean 'ruler'", holding(
+        "rulers: auto\n")),
+    Case("eval: a near miss", "eval {trained} --tasks x --config bad.yaml", "'task'", "Did you mean 'tasks'", holding(
+        "task: piqa\n")),
+    Case("heat: a near miss", "heat {trained} --thresholds {record} --text {text} --config bad.yaml", "'dtypes'",
+         "Did you mean 'dtype'", holding("dtypes: float32\n")),
 )  # fmt: skip
 
 

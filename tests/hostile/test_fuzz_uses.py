@@ -19,7 +19,7 @@ from sparsity_lab.measure.predictors import record as predictors
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.measure.structure import record as structure
 from sparsity_lab.records import seal
-from tests.hostile.test_fuzz import BRIEF, VALUES, attempt, changed
+from tests.hostile.made_up import BRIEF, VALUES, attempt, changed
 
 KINDS = {"neurons": neurons.KIND, "predict": predictors.KIND, "structure": structure.KIND}
 
