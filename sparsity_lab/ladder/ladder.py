@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from sparsity_lab import records
 from sparsity_lab.ladder import checkpoints, ranks
@@ -43,6 +44,14 @@ class TrainedLadder:
     runs: tuple[TrainedRun, ...]
 
 
+class _Shown(TypedDict):
+    """How a run shows what it does while it trains."""
+
+    progress: Progress
+    log: Sequence[str]
+    log_folder: Path
+
+
 def train_ladder(
     config: LadderConfig,
     *,
@@ -72,44 +81,29 @@ def train_ladder(
     records.prepare_output(output)
     estimate = Estimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)
-    with records.no_empty_folders(output / "data"):
-        data = prepare_data(
-            config.data,
-            tokenizer=config.tokenizer,
-            output=output / "data",
-            seed=config.seed,
-            progress=progress,
-        )
-    for run in config.runs:
-        refuse_repeats(run, CorpusSize(data.train_tokens, exact=True), max_epochs=config.data.max_epochs)
+    data = _data_of(config, output / "data", progress)
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
         write_table(output / "runs", estimate.rows, RUN_COLUMNS)
+    shown: _Shown = {"progress": progress, "log": log, "log_folder": log_folder}
     if jobs > 1 and len(config.runs) > 1:
-        runs = train_side_by_side(
-            config.runs,
-            data=data,
-            folder=output / "runs",
-            jobs=jobs,
-            progress=progress,
-            log=log,
-            log_folder=log_folder,
-        )
+        runs = train_side_by_side(config.runs, data=data, folder=output / "runs", jobs=jobs, **shown)
     else:
-        runs = [
-            train_run(
-                run,
-                data=data,
-                output=output / "runs" / run.name,
-                progress=progress,
-                log=log,
-                log_folder=log_folder,
-            )
-            for run in config.runs
-        ]
+        runs = [train_run(run, data=data, output=output / "runs" / run.name, **shown) for run in config.runs]
     if ranks.is_main():
         write_table(output / "checkpoints", checkpoint_rows(runs, output=output), COLUMNS)
     return TrainedLadder(output, data, tuple(runs))
+
+
+def _data_of(config: LadderConfig, folder: Path, progress: Progress) -> PreparedData:
+    """The windows of a ladder's corpus, enough of them for each of its runs."""
+    with records.no_empty_folders(folder):
+        data = prepare_data(
+            config.data, tokenizer=config.tokenizer, output=folder, seed=config.seed, progress=progress
+        )
+    for run in config.runs:
+        refuse_repeats(run, CorpusSize(data.train_tokens, exact=True), max_epochs=config.data.max_epochs)
+    return data
 
 
 def checkpoint_rows(runs: list[TrainedRun], *, output: Path) -> list[dict[str, object]]:
