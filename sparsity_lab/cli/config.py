@@ -1,8 +1,12 @@
-"""`--config FILE`: a YAML mapping of a command's options, weaker than flags on the command line."""
+"""`--config FILE`: a YAML mapping of a command's options, weaker than flags on the command line.
+
+What came of file, flags and defaults together is saved as `config.json` beside the results.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +64,22 @@ def _several(parameter: Any, value: object) -> object:
     """A single value of an option that may be repeated is a list of one."""
     several = getattr(parameter, "multiple", False)
     return [value] if several and value is not None and not isinstance(value, list) else value
+
+
+def save_resolved(context: typer.Context, output: Path) -> None:
+    """Write the options that a command has run with as `config.json`; read again by `--config`, they give the same."""
+    from sparsity_lab.records import write_json
+
+    options = {name: value for name, value in context.params.items() if name not in ("config", "output")}
+    write_json(output / "config.json", {name: _plain(value) for name, value in options.items()})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value
 
 
 Config = Annotated[

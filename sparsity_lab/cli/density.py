@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.config import Config
+from sparsity_lab.cli.config import Config, save_resolved
 from sparsity_lab.cli.density_corollaries import Output, Seed, cost, day_of, needed, pairs, planted, words_of
 from sparsity_lab.cli.progress import progress
 
@@ -124,7 +124,9 @@ def density(
     )
     context.obj = options, seed
     if context.invoked_subcommand is None:
-        _print_report(run_density(output=output, seed=seed, options=options, progress=progress()))
+        report = run_density(output=output, seed=seed, options=options, progress=progress())
+        save_resolved(context, output)
+        _print_report(report)
 
 
 @app.command("ruler")

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.config import save_resolved
 from sparsity_lab.cli.progress import progress
 
 
 def command(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="Directory or Hub id of a causal language model.")],
     tasks: Annotated[str, typer.Option("--tasks", help="lm-eval tasks, with commas between.")],
     thresholds: Annotated[
@@ -63,5 +65,6 @@ def command(
         architecture_file=architecture_file,
     )
     report = run_eval(spec, output=output, progress=progress())
+    save_resolved(context, output)
     typer.echo(to_markdown(report.rows, report.columns))
     typer.echo(f"Written to {output}")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.config import Config
+from sparsity_lab.cli.config import Config, save_resolved
 from sparsity_lab.errors import SparsityLabError
+
+if TYPE_CHECKING:
+    from sparsity_lab.fitting.series import Columns
+    from sparsity_lab.fitting.spec import FitSpec
 
 PUBLISHED, AUTO = "published", "auto"
 
@@ -66,6 +70,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a fit is no
 
 
 def command(
+    context: typer.Context,
     table: Table = None,
     data: Data = None,
     law: LawName = AUTO,
@@ -96,37 +101,48 @@ def command(
     if "," in (x or "") or data == "chinchilla":
         if rivals is not None:
             raise SparsityLabError("--rivals does nothing for a law of several inputs", fix="Leave it out")
-        _several_inputs(source, folder, law=law, x=x, y=y, group=group, exclude=exclude, robust=robust,
-                        draws=bootstrap, seed=seed, lock=lock, strict=strict)  # fmt: skip
-        return
+        doubtful = _several_inputs(source, folder, law=law, x=x, y=y, group=group, exclude=exclude, robust=robust,
+                                   draws=bootstrap, seed=seed, lock=lock)  # fmt: skip
+    else:
+        from sparsity_lab.fitting.series import Columns
+        from sparsity_lab.fitting.spec import RIVALS, FitSpec
+
+        drops, rule = _drops(drop, data)
+        name = "; ".join([law, *(ranges or [])])
+        compared = RIVALS if rivals is None else tuple(word.strip() for word in rivals.split(","))
+        spec = FitSpec(law=name, rivals=compared, drop=drops, drop_rule=rule, weighted=weighted, draws=bootstrap,
+                       reach=tuple(reach or ()), seed=seed)  # fmt: skip
+        doubtful = _each_series(
+            source, folder, spec=spec, columns=Columns(x, y, group, se), lock=lock, jobs=jobs
+        )
+    save_resolved(context, folder)
+    typer.echo(f"Written to {folder}")
+    if strict and doubtful:
+        raise typer.Exit(1)
+
+
+def _each_series(
+    source: Path | str, folder: Path, *, spec: FitSpec, columns: Columns, lock: str | None, jobs: int
+) -> bool:
+    """Fit a law of one input to each series; whether any is not identified."""
     from sparsity_lab.cli.progress import progress
     from sparsity_lab.fitting.batch import fit_table
-    from sparsity_lab.fitting.series import Columns
-    from sparsity_lab.fitting.spec import RIVALS, FitSpec
     from sparsity_lab.fitting.verdict import NOT
 
-    drops, rule = _drops(drop, data)
-    name = "; ".join([law, *(ranges or [])])
-    compared = RIVALS if rivals is None else tuple(word.strip() for word in rivals.split(","))
-    spec = FitSpec(law=name, rivals=compared, drop=drops, drop_rule=rule, weighted=weighted, draws=bootstrap,
-                   reach=tuple(reach or ()), seed=seed)  # fmt: skip
-    columns = Columns(x, y, group, se)
     results = fit_table(
         source, output=folder, spec=spec, mapping=columns, lock=lock, jobs=jobs, progress=progress()
     )
     for result in results:
         bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
         typer.echo(f"{result.series.name}: {result.law.name}, {result.verdict.word}{bound}")
-    typer.echo(f"Written to {folder}")
-    if strict and any(result.verdict.word == NOT for result in results):
-        raise typer.Exit(1)
+    return any(result.verdict.word == NOT for result in results)
 
 
 def _several_inputs(
     source: Path | str, folder: Path, *, law: str, x: str | None, y: str | None, group: str | None,
-    exclude: str | None, robust: bool, draws: int, seed: int, lock: str | None, strict: bool,
-) -> None:  # fmt: skip
-    """Fit a law of several inputs; the bundled Chinchilla points know their columns."""
+    exclude: str | None, robust: bool, draws: int, seed: int, lock: str | None,
+) -> bool:  # fmt: skip
+    """Fit a law of several inputs, whether it is not identified; the bundled Chinchilla points know their columns."""
     from sparsity_lab.cli.progress import progress
     from sparsity_lab.fitting.runs import fit_ladder_table
     from sparsity_lab.fitting.verdict import NOT
@@ -150,9 +166,7 @@ def _several_inputs(
     bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
     typer.echo(f"{result.law.name}, {result.verdict.word}{bound}: {values}; "
                f"{result.objective_name} = {result.objective:.6g}")  # fmt: skip
-    typer.echo(f"Written to {folder}")
-    if strict and result.verdict.word == NOT:
-        raise typer.Exit(1)
+    return result.verdict.word == NOT
 
 
 def _source(table: Path | None, data: str | None) -> Path | str:

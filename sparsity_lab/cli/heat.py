@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.config import save_resolved
 
 
 def command(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="Directory, GGUF file or Hub id of a causal language model.")],
     thresholds: Annotated[
         Path, typer.Option("--thresholds", help="Record of `measure` whose thresholds are applied.")
@@ -42,5 +44,6 @@ def command(
     )  # fmt: skip
     found = write_heat(spec, output=output)
     draw_heat(found, output=output)
+    save_resolved(context, output)
     typer.echo(f"activation ratio {found['activation_ratio']:.4f} over {len(found['tokens'])} tokens")
     typer.echo(f"Written to {output}")

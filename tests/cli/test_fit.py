@@ -37,8 +37,15 @@ def test_a_config_says_what_flags_would(table, tmp_path):
     done = run("fit", "--config", config, "--output", tmp_path / "file", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "nowhere").exists()
-    flags, file = ((tmp_path / name / "fits.csv").read_bytes() for name in ("flags", "file"))
+    saved = tmp_path / "file" / "config.json"
+    again = run("fit", "--config", saved, "--output", tmp_path / "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    flags, file, resolved = (
+        (tmp_path / name / "fits.csv").read_bytes() for name in ("flags", "file", "again")
+    )
     assert file == flags
+    assert resolved == flags
+    assert (tmp_path / "again" / "config.json").read_bytes() == saved.read_bytes()
 
 
 def test_a_faulty_table_is_one_paragraph_and_exit_2(table, tmp_path):
@@ -111,6 +118,7 @@ def test_several_inputs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "alpha = 0.35, beta = 0.37" in done.stdout
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "config.json",
         "fits.json",
         "fits.csv",
         "fits.md",
