@@ -11,8 +11,10 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.loading import Source
+from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
 
 GLOB_SIGNS = frozenset("*?[")
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,17 @@ def expand(models: Sequence[str], *, revisions: Sequence[str] = ()) -> list[Chec
     """Checkpoints of the models named on the command line, in natural order within each.
 
     A name is a model directory, a directory of checkpoint directories, a glob of either, a GGUF file, or a
-    Hub id; revisions multiply Hub ids.
+    Hub id; revisions multiply Hub ids. Directories beside one another whose names tell steps or tokens are one
+    run's, as they are in the glob that a shell has written out.
 
     Raises:
         SparsityLabError: a glob or directory without a checkpoint, or the same checkpoint twice.
     """
-    found = [checkpoint for model in models for checkpoint in _expand_one(model, revisions)]
+    found = [
+        checkpoint
+        for model in (models if revisions else _gathered(models))
+        for checkpoint in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
+    ]
     seen: set[str] = set()
     for checkpoint in found:
         if str(checkpoint.source) in seen:
@@ -111,6 +118,27 @@ def expand(models: Sequence[str], *, revisions: Sequence[str] = ()) -> list[Chec
             )
         seen.add(str(checkpoint.source))
     return found
+
+
+def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
+    """The names, but several checkpoints of one run together, where the first of them stood.
+
+    Of one run are folders beside one another whose names differ in numbers only and tell steps or tokens.
+    """
+    beside: dict[Path, list[Path]] = {}
+    for path in map(Path, models):
+        told = steps_in(path.name) is not None or tokens_in(path.name) is not None
+        if told and (path / "config.json").is_file():
+            beside.setdefault(path.resolve().parent, []).append(path)
+    runs = [
+        run for run in beside.values() if len(run) > 1 and len({_DIGITS.sub("#", p.name) for p in run}) == 1
+    ]
+    run_of = {path: run for run in runs for path in run}
+    return [
+        run_of.get(Path(model), model)
+        for model in models
+        if Path(model) not in run_of or run_of[Path(model)][0] == Path(model)
+    ]
 
 
 def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:

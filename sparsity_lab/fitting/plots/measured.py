@@ -19,6 +19,7 @@ RULES = {
 }
 MOST_NAMED = 60  # rows that have a line of their own
 MOST_INSIDE = 2  # curves whose legend finds room among them
+MOST_CURVES = 16  # that are told apart; of more, only those of a rule from those of another
 # By rule: the column of what it is given, and how a legend says that.
 GIVEN = {
     "fixed": ("knob", 1, " {:g}"),
@@ -51,30 +52,49 @@ def _along_training(axes: Axes, frame: pd.DataFrame) -> None:
 
 
 def _by_place(axes: Axes, frame: pd.DataFrame) -> None:
-    """More checkpoints than can be named, their trained tokens not known: by their place in the series."""
-    place = frame.groupby("series", sort=False)["model"].transform(lambda names: pd.factorize(names)[0] + 1)
-    _curves(axes, frame.assign(place=place), x="place")
-    axes.set_xlabel("checkpoint, by its place in the series")
+    """More checkpoints than can be named, their trained tokens not known: by their place in the series, or table."""
+    many = _too_many(frame)
+    rows = frame.assign(series=_series_said(frame)) if many else frame
+    places = rows.groupby("series", sort=False)["model"].transform(lambda names: pd.factorize(names)[0] + 1)
+    _curves(axes, rows.assign(place=places), x="place", joined=not many)
+    axes.set_xlabel(f"checkpoint, by its place in the {'table' if many else 'series'}")
 
 
-def _curves(axes: Axes, frame: pd.DataFrame, *, x: str) -> None:
-    groups = frame.assign(asked=_asked(frame)).groupby(["series", "rule", "asked"], sort=False)
+def _too_many(frame: pd.DataFrame) -> bool:
+    return len(frame.assign(asked=_asked(frame)).groupby(["series", "rule", "asked"])) > MOST_CURVES
+
+
+def _series_said(frame: pd.DataFrame) -> str:
+    return f"{frame['series'].nunique()} series"
+
+
+def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> None:
+    """A curve of each series, rule and number given; where they are too many, those of a rule look alike."""
+    frame = frame.assign(asked=_asked(frame))
+    groups = frame.groupby(["series", "rule", "asked"], sort=False)
+    kinds = list(frame.groupby(["rule", "asked"], sort=False).groups)
+    many = len(groups) > MOST_CURVES
     for index, ((series, rule, asked), rows) in enumerate(groups):
+        look = kinds.index((rule, asked)) if many else index
         axes.errorbar(
             rows[x],
             rows["activation_ratio"],
             yerr=rows["activation_ratio_se"],
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
+            color=COLOURS[look % len(COLOURS)],
+            marker=MARKERS[look % len(MARKERS)],
+            linestyle="-" if joined else "none",
             capsize=1.5,
             elinewidth=0.7,
-            label=f"{series}, {RULES.get(str(rule), str(rule))}{asked}",
+            label=f"{_series_said(frame) if many else series}, {RULES.get(str(rule), str(rule))}{asked}",
         )
     axes.set_ylabel("activation ratio")
-    if len(groups) > MOST_INSIDE:
-        axes.figure.legend(loc="outside upper center", ncols=2 if len(groups) > 2 * MOST_INSIDE else 1)
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    if len(once) > MOST_INSIDE:
+        columns = 2 if len(once) > 2 * MOST_INSIDE else 1
+        axes.figure.legend(once.values(), once, loc="outside upper center", ncols=columns)
     else:
-        axes.legend()
+        axes.legend(once.values(), once)
 
 
 def _side_by_side(axes: Axes, frame: pd.DataFrame) -> None:

@@ -1,0 +1,49 @@
+"""Checkpoints from the names on a command line: which are one run's, and in which order."""
+
+import pytest
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.spec import expand
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Empty checkpoints of two runs and two models, in the working directory."""
+    names = ("a/step-2", "a/step-10", "a/step-9", "b/checkpoint-5", "b/checkpoint-60", "tiny-1m", "tiny-2m",
+             "many/x-step1", "many/x-step2", "many/y-step1")  # fmt: skip
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+
+def named(*words):
+    return [(found.series, found.source.model) for found in expand(words)]
+
+
+def test_a_glob_that_the_shell_wrote_out_is_the_quoted_one(folders):
+    written_out = named("a/step-10", "a/step-2", "a/step-9")
+    assert written_out == named("a/step-*") == named("a")
+    assert written_out == [("a", "a/step-2"), ("a", "a/step-9"), ("a", "a/step-10")]
+
+
+def test_runs_keep_the_place_of_their_first(folders):
+    found = named("b/checkpoint-60", "tiny-1m", "a/step-9", "b/checkpoint-5", "a/step-2")
+    assert found == [
+        ("b", "b/checkpoint-5"), ("b", "b/checkpoint-60"), ("tiny-1m", "tiny-1m"), ("a", "a/step-2"),
+        ("a", "a/step-9"),
+    ]  # fmt: skip
+
+
+def test_sizes_and_other_models_are_no_runs(folders):
+    """`tiny-1m` tells no step; where names differ in more than numbers, none of them is taken for another's run."""
+    assert [series for series, _ in named("tiny-1m", "tiny-2m")] == ["tiny-1m", "tiny-2m"]
+    several = ("many/x-step1", "many/x-step2", "many/y-step1")
+    assert [series for series, _ in named(*several)] == ["x-step1", "x-step2", "y-step1"]
+    assert named("a/step-2") == [("step-2", "a/step-2")]
+
+
+def test_one_named_twice_is_refused(folders):
+    for words in (("a/step-2", "a/step-2"), ("a/step-2", "a/step-9", "a/step-2"), ("a", "a/step-2")):
+        with pytest.raises(SparsityLabError, match="a/step-2 is named twice"):
+            expand(words)
