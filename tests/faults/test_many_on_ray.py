@@ -78,12 +78,12 @@ def run_of_many(trained, tmp_path_factory):
 
 @contextmanager
 def cluster(cores):
-    """A head without cores and two nodes of one core each, or of both cores of the machine, which they then share."""
+    """Two nodes, the head and another, of one core each, or of both cores of the machine, which they then share."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False})
     try:
-        yield made, [made.add_node(num_cpus=cores) for _ in range(2)]
+        yield made, made.add_node(num_cpus=cores)
     finally:
         made.shutdown()
 
@@ -120,7 +120,7 @@ class Driver:
         while self.process.poll() is None:
             if self.records.exists() and enough(os.listdir(self.records)):
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def end(self):
         """What was measured until the end."""
@@ -149,13 +149,13 @@ def halves(folder, text, output):
 
 def on_ray(folder, text, output, *, cores, kill, join):
     """Two nodes, one of them killed when half of the records are there."""
-    with cluster(cores) as (made, nodes):
+    with cluster(cores) as (made, other):
         job, at = Driver([folder], text, output, "--launcher", "ray", "--address", made.address), None
         job.started()
         if kill:
             job.wait_for(CELLS // 2)
             at = len(list(job.records.glob("*.json")))
-            made.remove_node(nodes[0], allow_graceful=False)
+            made.remove_node(other, allow_graceful=False)
             assert at < CELLS, "in mid-run"
         if join:
             made.add_node(num_cpus=cores)
