@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 
+from sparsity_lab.collecting import spare_imports
 from sparsity_lab.cores import available_cores
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
@@ -39,6 +40,7 @@ def side_by_side(jobs: int, *, torch_too: bool = True) -> Iterator[ProcessPoolEx
 
 def _begin(threads: int, level: int, torch_too: bool) -> None:
     """One worker: its share of the cores, and no life after its parent's, whose successor does the same work."""
+    spare_imports()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     parent = parent_process()

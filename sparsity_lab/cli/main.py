@@ -36,6 +36,7 @@ from sparsity_lab.cli.leaving import leave
 from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.streams import Notes, settle
+from sparsity_lab.collecting import spare_imports
 from sparsity_lab.errors import SparsityLabError
 
 PROGRAM = "sparsity-lab"
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def program() -> None:
     """The program itself: the command line, and then the end of the process."""
+    spare_imports()
     try:
         main()
     except SystemExit as end:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.tasks import Outcome, Task, perform_with
+from sparsity_lab.measure.launchers._measurer import Measurer
+from sparsity_lab.measure.tasks import Outcome, Task
 
 logger = logging.getLogger(__name__)
 
@@ -25,24 +26,6 @@ SPARE = 8  # actors asked for beyond those that run, and as many again as run
 PATIENCE_S = 30.0  # until a cluster without room is told of, and a worker without work let go
 QUICK_S = 1.0  # a worker whose last group took less gets the next one while it is at the last but one
 STARTS = 10  # lost in a row before it is taken for a fault
-
-
-class Measurer:
-    """What runs in a worker's process.
-
-    Args:
-        threads: of the forward pass.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def ready(self) -> None:
-        """Nothing; its answer says that the process stands."""
-
-    def perform(self, task: Task) -> Outcome | SparsityLabError:
-        """See `tasks.perform_with`."""
-        return perform_with(task, threads=self.threads)
 
 
 @dataclass(frozen=True)
