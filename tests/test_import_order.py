@@ -18,6 +18,7 @@ BASE = {
     "tables",
     "bundled",
     "cores",
+    "collecting",
     "workers",
     "loggers",
     "whole_files",
