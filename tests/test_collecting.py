@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import gc, weakref
 from sparsity_lab.collecting import IMPORTED_OBJECTS, spare_imports
@@ -30,6 +32,23 @@ assert later() is None, "found without being asked"
 """
 
 
-def test_it_waits_once_and_is_then_as_it_was():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+ASKED = """
+import gc
+from sparsity_lab.collecting import spare_imports
+
+usual = gc.get_threshold()
+spare_imports()
+knot = []
+knot.append(knot)
+del knot
+assert gc.collect() > 0, "what was let go of is found"
+assert gc.get_freeze_count() == 0
+assert gc.get_threshold() == usual
+assert not gc.callbacks
+"""
+
+
+@pytest.mark.parametrize("script", [SCRIPT, ASKED], ids=["by itself", "asked for"])
+def test_it_waits_once_and_is_then_as_it_was(script):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
