@@ -95,7 +95,7 @@ def command(
         architecture_file=architecture_file, compat=compat, thresholds=thresholds, trained_tokens=trained_tokens,
         tokens_per_step=tokens_per_step,
     )  # fmt: skip
-    checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
+    checkpoints = expand(models, revisions=revisions.split(",") if revisions else (), gathered=True)[:limit]
     if transfer:
         _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
     elif dry_run:

@@ -94,19 +94,26 @@ class Checkpoint:
     series: str
 
 
-def expand(models: Sequence[str], *, revisions: Sequence[str] = ()) -> list[Checkpoint]:
+def expand(
+    models: Sequence[str], *, revisions: Sequence[str] = (), gathered: bool = False
+) -> list[Checkpoint]:
     """Checkpoints of the models named on the command line, in natural order within each.
 
     A name is a model directory, a directory of checkpoint directories, a glob of either, a GGUF file, or a
-    Hub id; revisions multiply Hub ids. Directories beside one another whose names tell steps or tokens are one
-    run's, as they are in the glob that a shell has written out.
+    Hub id; revisions multiply Hub ids.
+
+    Args:
+        models: the names.
+        revisions: of every Hub id.
+        gathered: directories beside one another whose names tell steps or tokens are one run's and in its order, as
+            in the glob that a shell has written out. Else the order of the names is kept, for what goes with each.
 
     Raises:
         SparsityLabError: a glob or directory without a checkpoint, or the same checkpoint twice.
     """
     found = [
         checkpoint
-        for model in (models if revisions else _gathered(models))
+        for model in (_gathered(models) if gathered and not revisions else models)
         for checkpoint in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
     ]
     seen: set[str] = set()

@@ -18,7 +18,7 @@ def folders(tmp_path, monkeypatch):
 
 
 def named(*words):
-    return [(found.series, found.source.model) for found in expand(words)]
+    return [(found.series, found.source.model) for found in expand(words, gathered=True)]
 
 
 def test_a_glob_that_the_shell_wrote_out_is_the_quoted_one(folders):
@@ -46,4 +46,10 @@ def test_sizes_and_other_models_are_no_runs(folders):
 def test_one_named_twice_is_refused(folders):
     for words in (("a/step-2", "a/step-2"), ("a/step-2", "a/step-9", "a/step-2"), ("a", "a/step-2")):
         with pytest.raises(SparsityLabError, match="a/step-2 is named twice"):
-            expand(words)
+            expand(words, gathered=True)
+
+
+def test_names_that_records_go_with_keep_their_order(folders):
+    """`neurons A B --thresholds OF_A --thresholds OF_B`: the second record is the second name's."""
+    found = [checkpoint.source.model for checkpoint in expand(["a/step-10", "a/step-2"])]
+    assert found == ["a/step-10", "a/step-2"]
