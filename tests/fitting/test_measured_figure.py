@@ -52,3 +52,12 @@ def test_many_runs_in_training_keep_their_lines(axes):
     assert legend(axes) == [f"{runs} series, fixed knob {knob}" for knob in KNOBS]
     assert len(axes.containers) == runs * len(KNOBS)
     assert len({line.lines[0].get_color() for line in axes.containers}) == len(KNOBS)
+
+
+def test_each_rule_says_how_many_series_it_has(axes):
+    frame = table(MOST_CURVES, 4)
+    few = frame["series"].isin(["run-0", "run-1"])
+    _along_training(axes, frame[few | (frame["knob"] == KNOBS[0])])
+    assert legend(axes) == [
+        f"{count} series, fixed knob {knob}" for count, knob in zip((MOST_CURVES, 2, 2), KNOBS, strict=True)
+    ]

@@ -64,8 +64,10 @@ def _too_many(frame: pd.DataFrame) -> bool:
     return len(frame.assign(asked=_asked(frame)).groupby(["series", "rule", "asked"])) > MOST_CURVES
 
 
-def _series_said(frame: pd.DataFrame) -> str:
-    return f"{frame['series'].nunique()} series"
+def _series_said(frame: pd.DataFrame) -> pd.Series[str]:
+    """Of each row, how many series share its rule and the number given."""
+    kinds = frame.assign(asked=_asked(frame)).groupby(["rule", "asked"])
+    return kinds["series"].transform("nunique").astype(str) + " series"
 
 
 def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> None:
@@ -74,7 +76,8 @@ def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> 
     groups = frame.groupby(["series", "rule", "asked"], sort=False)
     kinds = list(frame.groupby(["rule", "asked"], sort=False).groups)
     many = len(groups) > MOST_CURVES
-    for index, ((series, rule, asked), rows) in enumerate(groups):
+    said = _series_said(frame) if many else frame["series"]
+    for index, ((_, rule, asked), rows) in enumerate(groups):
         look = kinds.index((rule, asked)) if many else index
         axes.errorbar(
             rows[x],
@@ -85,7 +88,7 @@ def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> 
             linestyle="-" if joined else "none",
             capsize=1.5,
             elinewidth=0.7,
-            label=f"{_series_said(frame) if many else series}, {RULES.get(str(rule), str(rule))}{asked}",
+            label=f"{said[rows.index[0]]}, {RULES.get(str(rule), str(rule))}{asked}",
         )
     axes.set_ylabel("activation ratio")
     handles, labels = axes.get_legend_handles_labels()
