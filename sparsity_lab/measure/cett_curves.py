@@ -2,14 +2,16 @@
 
 CETT of one token (ReLU^2 Wins, arXiv 2402.03804, eq. 3; Sparsing Law, arXiv 2411.02335, eq. 2):
 ||sum over dropped i of a_i W_d[:, i]|| / ||y||, the norm of the sum, bias excluded. Its mean over valid tokens is
-nearly monotone in eps and nearly a power of it: a few exact edges a layer around the answer give the level of
-ln eps against ln c, and a rougher curve with many edges how it bends between them.
+nearly monotone in eps, and c / (top - c) nearly a power of it, top the CETT of dropping everything: a few exact
+edges a layer around the answer give the level of ln eps against the log odds of c, and a rougher curve with many
+edges how it bends between them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from scipy.interpolate import PchipInterpolator
 from sparsity_lab.measure.counts import Floats
 
 LARGEST = float(np.finfo(np.float32).max)
+NARROWEST = 1.0 - 1e-6  # a bracket's lower end over its upper one, at most
+ALMOST = 1.0 - 1e-6  # of the CETT of dropping everything: nearer to it a curve is flat
+ROUNDING = 1.0 + 1e-6  # sums of the same tails differ in their last bits from pass to pass
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,60 @@ class CettCurves:
         if self.top[layer] <= c:  # a layer that hardly ever fires: all it does may go
             return LARGEST
         if self.resolved and cett[0] <= c:
-            return float(np.float32(edges[np.flatnonzero(cett <= c)[-1]]))
-        shape = None if self.shape is None else (self.shape.edges[layer], self.shape.cett[layer])
-        return float(np.float32(math.exp(_invert(edges, cett, math.log(c), shape=shape))))
+            return _float32_at_most(edges[np.flatnonzero(cett <= c)[-1]])
+        return float(np.float32(math.exp(self._invert(layer, c))))
+
+    def _invert(self, layer: int, c: float) -> float:
+        """ln eps where a curve comes to c: what the shape says, mended by what it misses at the curve's own edges."""
+        place = _odds(c, self.top[layer])
+        x, y = self._inverse(layer)
+        bent = None if self.shape is None else self.shape._inverse(layer)
+        if bent is None or len(bent[0]) < 2 or len(x) < 2:
+            return _along(x, y, place)
+        missed = np.array([value - _along(*bent, at) for at, value in zip(x, y, strict=True)])
+        return _along(*bent, place) + _along(x, missed, place)
+
+    def doubt(self, c: float) -> float:
+        """How far interpolated thresholds move where every other edge is left out: the largest share over layers."""
+        if self.resolved or not 0 < c < 1:
+            return 0.0
+        halves = [self.without(slice(1, -1, 2)), self.without(slice(2, -1, 2))]
+        own, *others = (np.array(curves.thresholds(c)) for curves in (self, *halves))
+        seen = (own > 0) & (own < LARGEST)
+        return max(float(np.abs(np.log(other[seen] / own[seen])).max(initial=0.0)) for other in others)
+
+    def without(self, dropped: slice) -> CettCurves:
+        """The same curves with fewer edges."""
+        kept = np.delete(np.arange(self.edges.shape[1]), dropped)
+        return replace(self, edges=self.edges[:, kept], cett=self.cett[:, kept])
+
+    def _inverse(self, layer: int) -> tuple[Floats, Floats]:
+        """Log odds of c and ln eps where c rises; the largest eps with mean <= c inverts the lowest value to come."""
+        edges, top = self.edges[layer], self.top[layer]
+        lowest = np.minimum.accumulate(self.cett[layer][::-1])[::-1]
+        rising = (lowest > 0) & (lowest < top * ALMOST) & np.append(np.diff(lowest) > 0, True)
+        if rising.sum() < 2:
+            return np.zeros(1), np.log(edges[:1])
+        return _odds(lowest[rising], top), np.log(edges[rising])
+
+    def within(self, low: float, high: float) -> Floats:
+        """Thresholds that bracket those of the values of c from `low` to `high`, finite ones, float64 [layers, 2].
+
+        A layer that gives nothing on a share of the tokens has no threshold at values of c that its curve never
+        comes to; its bracket ends at the curve's last edge, above all scores that were seen.
+        """
+        ends = np.array([self.thresholds(low), self.thresholds(high)], dtype=np.float64).T
+        last = self.edges[:, -1:]
+        ends = np.where(ends < LARGEST, ends, last)
+        return np.stack([np.minimum(ends[:, 0], ends[:, 1] * NARROWEST), ends[:, 1]], axis=1)
+
+    def bracket(self, c: float) -> Floats:
+        """The edges on either side of eps(c) where a curve holds c, else what `within` gives, float64 [layers, 2]."""
+        ends = self.within(c, c)
+        for layer in np.flatnonzero((self.cett[:, 0] <= c) & (self.cett[:, -1] > c)):
+            last = int(np.flatnonzero(self.cett[layer] <= c)[-1])
+            ends[layer] = self.edges[layer, last] / ROUNDING, self.edges[layer, last + 1] * ROUNDING
+        return ends
 
     def cover(self, c: float) -> bool:
         """Whether c lies inside the measured part of the curve of every layer that was reached."""
@@ -66,23 +122,15 @@ class CettCurves:
         return ((self.cett[:, 0] <= c) & (self.cett[:, -1] > c)) | (self.top <= c) | ~self.reached
 
 
-def _invert(edges: Floats, cett: Floats, log_c: float, *, shape: tuple[Floats, Floats] | None) -> float:
-    """ln eps where the curve comes to c: what the shape says, mended by what it misses at the curve's own edges."""
-    x, y = _inverse(edges, cett)
-    bent = None if shape is None else _inverse(*shape)
-    if bent is None or len(bent[0]) < 2 or len(x) < 2:
-        return _along(x, y, log_c)
-    missed = np.array([value - _along(*bent, place) for place, value in zip(x, y, strict=True)])
-    return _along(*bent, log_c) + _along(x, missed, log_c)
+def _float32_at_most(value: float) -> float:
+    """The largest float32 that is not above a value: rounded up it could drop the score that lies next above."""
+    nearest = np.float32(value)
+    return float(nearest if nearest <= value else np.nextafter(nearest, np.float32(0)))
 
 
-def _inverse(edges: Floats, cett: Floats) -> tuple[Floats, Floats]:
-    """ln c and ln eps where c rises; the largest eps with mean <= c inverts the lowest value still to come."""
-    lowest = np.minimum.accumulate(cett[::-1])[::-1]
-    rising = (lowest > 0) & np.append(np.diff(lowest) > 0, True)
-    if rising.sum() < 2:
-        return np.zeros(1), np.log(edges[:1])
-    return np.log(lowest[rising]), np.log(edges[rising])
+def _odds(c: Any, top: float) -> Any:
+    """ln(c / (top - c)), in which ln eps is nearly straight from small c up to where everything is dropped."""
+    return np.log(c) - np.log(np.maximum(top - c, (1 - ALMOST) * top))
 
 
 def _along(x: Floats, y: Floats, at: float) -> float:

@@ -12,39 +12,46 @@ from torch import Tensor
 
 from sparsity_lab.measure.cett_curves import CettCurves
 from sparsity_lab.measure.cett_passes import cett_of, output_norms
-from sparsity_lab.measure.counts import Counts, Floats, Ints
+from sparsity_lab.measure.counts import Floats, Ints
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.subject import BatchVisitor, Subject
 
 FINE_BINS = 1024
+FINE = 3e-5  # relative width of a bin that is narrow enough
+MOST_PASSES = 4
 EVENTS_AT_ONCE = 8192
 
 
-def fine_curves(
-    subject: Subject,
-    rows: NDArray[np.int64],
-    *,
-    known: CettCurves,
-    low: float,
-    high: float,
-    whole: NDArray[np.bool_] | None = None,
-) -> tuple[CettCurves, Counts]:
-    """Curves between two near values of c, resolved activation by activation.
+def resolve(
+    subject: Subject, rows: NDArray[np.int64], *, known: CettCurves, c: float, near: Floats
+) -> CettCurves:
+    """Curves about one value of c, each so fine that the threshold there is known to `FINE` of itself.
 
     Args:
         subject: model and text.
         rows: indices of the windows.
-        known: exact curves that hold both values.
-        low, high: the two values of c.
-        whole: bool [layers], where to go from end to end of the known curve instead.
+        known: exact curves that hold c.
+        c: the value.
+        near: thresholds that ought to lie on either side of it, float64 [layers, 2]. Where few tokens (experts,
+            values of c near 1) make a layer's mean jump over both, or leave the bins between them too wide, another
+            pass goes between the edges that certainly do.
     """
-    ends = np.array([known.thresholds(low), known.thresholds(high)], dtype=np.float64).T
-    if whole is not None:
-        ends[whole] = known.edges[whole][:, [0, -1]]
+    ends = near
+    for _ in range(MOST_PASSES):
+        fine = _fine_curves(subject, rows, ends=ends, known=known)
+        missed, wide = ~fine.holds(c), np.log(ends[:, 1] / ends[:, 0]) > FINE_BINS * FINE
+        if not (missed | (wide & fine.reached)).any():
+            break
+        ends = np.where(missed[:, None], known.bracket(c), np.where(wide[:, None], fine.bracket(c), ends))
+    return fine
+
+
+def _fine_curves(subject: Subject, rows: NDArray[np.int64], *, ends: Floats, known: CettCurves) -> CettCurves:
+    """Curves between two near thresholds a layer, resolved activation by activation."""
     visitor = _EventVisitor(subject, ends=ends)
     losses = subject.losses(rows, visitor=visitor, label="calibrating (fine)", outputs=True)
-    counts = subject.counts(rows, losses)
-    return visitor.curves(counts.reached.sum(axis=0), top=known.top), counts
+    tokens = subject.counts(rows, losses).reached.sum(axis=0)
+    return visitor.curves(tokens, top=known.top)
 
 
 class _EventVisitor(BatchVisitor):
@@ -64,12 +71,13 @@ class _EventVisitor(BatchVisitor):
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Add this batch's tokens at one site."""
-        for window in zip(self.subject.valid(a), self.subject.valid(y), strict=True):
+        a, y = self.subject.valid(a), self.subject.valid(y)
+        for window in zip(a, output_norms(site, a, y), strict=True):
             self._add(site, *window)  # one at a time: see _CettVisitor
 
-    def _add(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
-        """Add the tokens of one window."""
-        flat, whole = a.float(), output_norms(site, y).double()
+    def _add(self, site: FfnSite, a: Tensor, norms: Tensor) -> None:
+        """Add the tokens [tokens, F] of one window, the norms of their outputs given."""
+        flat, whole = a.float(), norms.double()
         scores = flat.abs() * self.norms[site.layer]
         low, high = (float(np.float32(end)) for end in self.ends[site.layer])
         weight = site.down_weight().float()

@@ -25,8 +25,9 @@ PILOT_EDGES, ROUTED_EDGES = 24, 48
 PILOT_DECADES = (-5.0, 0.3)
 ROUTED_DECADES = (-6.0, 3.0)
 PROJECTION_ROWS = 64
-EDGE_STEP = 1.75  # most of c from one exact edge to the next: eps is then known to 1 %, mostly to .4 %
+EDGE_STEP = 1.4  # most of c from one exact edge to the next: eps is then known to 0.5 % below c = 0.3, mostly to 0.2 %
 LEAST_EDGES, MOST_EDGES = 3, 16
+ALL_EDGES, ALL_DECADES = 48, (1e-8, 1.001)  # edges over all scores, as shares of the largest
 
 
 def pilot_curves(subject: Subject, rows: NDArray[np.int64], *, seed: int) -> tuple[CettCurves, Counts]:
@@ -38,14 +39,41 @@ def pilot_curves(subject: Subject, rows: NDArray[np.int64], *, seed: int) -> tup
 def exact_curves(
     subject: Subject, rows: NDArray[np.int64], *, known: CettCurves, low: float, high: float
 ) -> tuple[CettCurves, Counts, DenseSums]:
-    """Exact curves for c from `low` to `high`, the dense losses, and the sums behind them."""
-    ends = np.array([known.thresholds(low), known.thresholds(high)], dtype=np.float64)
-    edges = np.geomspace(
-        np.maximum(ends[0], 1e-30), np.maximum(ends[1], 2e-30), _edge_count(low, high), axis=1
-    )
+    """Exact curves for c from `low` to `high`, the dense losses, and the sums behind them.
+
+    From 0 to 1 they span all scores of the text, whatever is known.
+    """
+    if low <= 0 and high >= 1:
+        ends, count = _all_scores(subject, rows), ALL_EDGES
+    else:
+        ends, count = known.within(low, high), _edge_count(low, high)
+    edges = np.geomspace(np.maximum(ends[:, 0], 1e-30), np.maximum(ends[:, 1], 2e-30), count, axis=1)
     visitor = _CettVisitor(subject, edges=edges, projection_seed=None)
     curves, counts = _dense_pass(subject, rows, visitor, label="calibrating")
-    return replace(curves, shape=known), counts, visitor.sums()
+    return replace(curves, shape=known.shape or known), counts, visitor.sums()
+
+
+def _all_scores(subject: Subject, rows: NDArray[np.int64]) -> Floats:
+    """Thresholds below and above all scores that count, float64 [layers, 2]; passes over the text once."""
+    visitor = _LargestVisitor(subject)
+    subject.losses(rows, visitor=visitor, label="largest scores")
+    largest = np.array([float(score) for score in visitor.largest])
+    return np.stack([largest * ALL_DECADES[0], largest * ALL_DECADES[1]], axis=1)
+
+
+class _LargestVisitor(BatchVisitor):
+    """Keeps the largest score of each site."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.largest = [torch.zeros(()) for _ in subject.sites]
+
+    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
+        scores = self.subject.valid(a).float().abs() * self.subject.column_norms(site)
+        if scores.numel():
+            self.largest[site.layer] = torch.maximum(
+                self.largest[site.layer].to(scores.device), scores.amax()
+            )
 
 
 def _edge_count(low: float, high: float) -> int:
@@ -83,7 +111,7 @@ class _CettVisitor(BatchVisitor):
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Add this batch's tokens at one site."""
         a, y = self.subject.valid(a), self.subject.valid(y)
-        whole = output_norms(site, y)
+        whole = output_norms(site, a, y)
         # Window by window: no edge and no rounding of a product then depends on what else is in the batch.
         ratio = torch.stack([self._summed(site, *window) for window in zip(a, whole, strict=True)])
         zero = (whole == 0).sum(dim=1) - self.subject.absent(site)
@@ -118,9 +146,19 @@ class _CettVisitor(BatchVisitor):
         return np.stack([edges.double().cpu().numpy() for edges in self.edges if edges is not None])
 
 
-def output_norms(site: FfnSite, y: Tensor) -> Tensor:
-    """||y|| of each token without the bias, float32 [...]."""
+def output_norms(site: FfnSite, a: Tensor, y: Tensor) -> Tensor:
+    """||W_d a|| of each token, the bias left out, float32 [windows, tokens].
+
+    Args:
+        site: where.
+        a: the down projection's input [windows, tokens, F].
+        y: its output [windows, tokens, d]. In half precision a bias taken off an output that was rounded with it
+            would leave that rounding, so that W_d a is formed again.
+    """
     bias = site.down_bias()
+    if bias is not None and y.dtype != torch.float32:
+        columns = site.down_weight().float().T
+        return torch.stack([torch.linalg.vector_norm(tokens.float() @ columns, dim=-1) for tokens in a])
     return torch.linalg.vector_norm((y if bias is None else y - bias).float(), dim=-1)
 
 

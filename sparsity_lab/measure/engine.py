@@ -16,14 +16,24 @@ from sparsity_lab.measure.runner import Runner
 from sparsity_lab.measure.shards import Merged, Part
 from sparsity_lab.measure.subject import Subject
 
-ALGORITHM = 6  # raised when a change to this room changes numbers; part of every content key
+ALGORITHM = 7  # raised when a change to this room changes numbers; part of every content key
 FIXED_SPAN = 1.25
 
 
 def at_knob(
-    subject: Subject, *, criterion: str, knob: float, seed: int = 0, part: Part | None = None
-) -> Measurement:
-    """Measure at a fixed knob; with `part`, of runs over the whole text that were made before.
+    subject: Subject, *, criterion: str, knob: float, seed: int = 0, part: Part | None = None,
+    ppl_increase: float | None = None, flags: tuple[str, ...] = (),
+) -> Measurement:  # fmt: skip
+    """Measure at a fixed knob.
+
+    Args:
+        subject: model and text.
+        criterion: its id.
+        knob: the knob.
+        seed: of the bootstrap and the pilot.
+        part: runs over the whole text, where they were made before.
+        ppl_increase: p, where the knob is one that was searched for on a series of checkpoints.
+        flags: findings of that search.
 
     Raises:
         SparsityLabError: a knob outside the criterion's range, or an implausible dense loss.
@@ -35,7 +45,8 @@ def at_knob(
     runner.pilot()
     runner.calibrate_around(knob, span=FIXED_SPAN)
     runner.bound.refine(knob)
-    return runner.result(runner.evaluate(knob))
+    found = runner.evaluate(knob)
+    return runner.result(found, flags=(*flags, *runner.noisy(found, ppl_increase)))
 
 
 def at_ppl_increase(subject: Subject, *, criterion: str, ppl_increase: float, seed: int = 0) -> Measurement:
@@ -77,9 +88,7 @@ def at_thresholds(
         runner = merged_runner(runner, part, knob=knob)
     runner.calibrate_around(knob, span=1.0)
     found = runner.evaluate(knob)
-    p = calibration.ppl_increase
-    noisy = p is not None and runner.is_noisy(found, PplIncrease(p))
-    return runner.result(found, flags=("noisy",) if noisy else ())
+    return runner.result(found, flags=runner.noisy(found, calibration.ppl_increase))
 
 
 def merged_runner(runner: Runner, part: Part, *, knob: float) -> Runner:
@@ -122,6 +131,7 @@ def _searched(subject: Subject, *, criterion: str, goal: Goal, seed: int) -> Mea
             f"{criterion} has no knob to search: it drops exact zeros, at no rise of the loss",
             fix="Measure it at --knob 0",
         )
-    root = runner.search(goal, rough=runner.pilot_search(goal))
-    chosen, crossing = runner.settle(goal, root)
-    return runner.result(chosen, goal=goal, crossing=crossing, flags=runner.flags(root, chosen, goal))
+    rough = runner.pilot_search(goal)
+    settled = runner.settle(goal, runner.search(goal, start=rough.ahead, slope=rough.slope))
+    flags = runner.flags(settled, goal)
+    return runner.result(settled.chosen, goal=goal, crossing=settled.crossing, flags=flags)

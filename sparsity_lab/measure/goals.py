@@ -21,7 +21,9 @@ from sparsity_lab.measure.search import Slope
 ERROR_SHARE, LEAST_TOLERANCE, MOST_TOLERANCE = 0.25, 0.002, 0.1
 PILOT_TOLERANCE = 0.3  # of the rise: from there the slope leads nearer than the pilot's own sampling error
 OFF_TARGET = 0.1
-RATIO_TOLERANCE, PILOT_RATIO_TOLERANCE, RATIO_OFF_TARGET = 0.0005, 0.01, 0.002
+NOISY_SHARE = 0.25
+# Shares of the activation ratio wanted, or of 1 - ratio where that is less; LEAST_RATIO keeps odds finite.
+RATIO_TOLERANCE, PILOT_RATIO_TOLERANCE, RATIO_OFF_TARGET, LEAST_RATIO = 0.0015, 0.03, 0.01, 1e-9
 
 
 class Goal(Protocol):
@@ -54,6 +56,10 @@ class Goal(Protocol):
 
     def off_target(self, value: float, *, rise_error_nats: float) -> bool:
         """Whether the value found is further from the target than noise explains."""
+        ...
+
+    def is_noisy(self, rise_error_nats: float, draws: noise.Resamples) -> bool:
+        """Whether a loss rise of this standard error says too little."""
         ...
 
     def check_reach(self, nonzero_ratio: float) -> None:
@@ -101,6 +107,10 @@ class PplIncrease:
         """The rise can jump across the target, as where a threshold meets SiLU's minimum."""
         return abs(value - self.target) > max(rise_error_nats / 2, OFF_TARGET * self.target)
 
+    def is_noisy(self, rise_error_nats: float, draws: noise.Resamples) -> bool:
+        """Whether the error is above a quarter of the rise wanted, few windows telling little of it."""
+        return rise_error_nats * noise.t_over_normal(draws) > NOISY_SHARE * self.target
+
     def check_reach(self, nonzero_ratio: float) -> None:
         """Any rise may be met, as far as one can say beforehand."""
 
@@ -126,24 +136,28 @@ class TargetRatio:
 
     def value(self, rise_nats: float, activation_ratio: float) -> float:
         """Odds of a neuron being dropped."""
-        return (1.0 - activation_ratio) / max(activation_ratio, 1e-9)
+        return (1.0 - activation_ratio) / max(activation_ratio, LEAST_RATIO)
 
     def resampled(self, draws: noise.Resamples, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
         """Odds in each resample."""
-        ratios = np.maximum(noise.activation_ratios(draws, sparse, sizes=sizes), 1e-9)
+        ratios = np.maximum(noise.activation_ratios(draws, sparse, sizes=sizes), LEAST_RATIO)
         return (1.0 - ratios) / ratios
 
     def pilot_tolerance(self) -> float:
-        """A tolerance on the ratio, as odds."""
-        return PILOT_RATIO_TOLERANCE * self._odds_per_ratio
+        """A share of the ratio, as odds."""
+        return PILOT_RATIO_TOLERANCE * self._odds_per_share
 
     def tolerance(self, rise_error_nats: float) -> float:
-        """A tolerance on the ratio, as odds."""
-        return RATIO_TOLERANCE * self._odds_per_ratio
+        """A share of the ratio, as odds."""
+        return RATIO_TOLERANCE * self._odds_per_share
 
     def off_target(self, value: float, *, rise_error_nats: float) -> bool:
         """Rules that keep whole neurons of a token move the ratio in steps."""
-        return abs(value - self.target) > RATIO_OFF_TARGET * self._odds_per_ratio
+        return abs(value - self.target) > RATIO_OFF_TARGET * self._odds_per_share
+
+    def is_noisy(self, rise_error_nats: float, draws: noise.Resamples) -> bool:
+        """No rise is wanted that the error could be compared with."""
+        return False
 
     def check_reach(self, nonzero_ratio: float) -> None:
         """A ratio above the share of non-zero activations is beyond any knob.
@@ -159,5 +173,6 @@ class TargetRatio:
             )
 
     @property
-    def _odds_per_ratio(self) -> float:
-        return 1.0 / self.activation_ratio**2
+    def _odds_per_share(self) -> float:
+        """d odds over the share by which the ratio moves."""
+        return min(self.activation_ratio, 1.0 - self.activation_ratio) / self.activation_ratio**2

@@ -22,6 +22,7 @@ class Evaluation:
         rise_nats: L_sparse - L_dense over the windows of the run.
         activation_ratio: counted in this run.
         counts: its counts.
+        thresholds: those it ran under, per layer, or None for rules without.
     """
 
     x: float
@@ -29,6 +30,7 @@ class Evaluation:
     rise_nats: float
     activation_ratio: float
     counts: Counts
+    thresholds: list[float] | None
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ class _Calibrating(BatchVisitor):
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Look at one site as the dense pass does."""
-        output_norms(site, y)
+        output_norms(site, a, y)
         torch.ne(a, 0)
         held = 0
         if self.criterion == "cett":

@@ -14,6 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from sparsity_lab.measure.counts import Counts, Floats, Ints
 
@@ -28,10 +29,12 @@ class Resamples(NamedTuple):
         rows: int64 [windows seen], which windows.
         weights: float64 [resamples, windows seen], how often each window is drawn, the distance from once
             widened for the small number of blocks.
+        blocks: how many blocks a resample draws.
     """
 
     rows: Ints
     weights: Floats
+    blocks: int
 
 
 def resamples(rows: Ints, *, window: int, seed: int, count: int = RESAMPLES) -> Resamples:
@@ -52,7 +55,7 @@ def resamples(rows: Ints, *, window: int, seed: int, count: int = RESAMPLES) -> 
     weights = np.zeros((count, n))
     np.add.at(weights, (np.repeat(np.arange(count), n), drawn.ravel()), 1.0)
     widened = math.sqrt(blocks / max(blocks - 1, 1))
-    return Resamples(rows, 1.0 + widened * (weights - 1.0))
+    return Resamples(rows, 1.0 + widened * (weights - 1.0), blocks)
 
 
 def block_length(windows: int, *, window: int) -> int:
@@ -77,6 +80,11 @@ def activation_ratios(draws: Resamples, sparse: Counts, *, sizes: Ints) -> Float
 def rise_error_nats(draws: Resamples, dense: Counts, sparse: Counts) -> float:
     """Paired standard error of L_sparse - L_dense, nats."""
     return float(loss_deltas_nats(draws, dense, sparse).std(ddof=1))
+
+
+def t_over_normal(draws: Resamples) -> float:
+    """How much wider Student's t makes a 95 % interval than the normal distribution, for as many blocks."""
+    return float(stats.t.ppf(0.975, max(draws.blocks - 1, 1)) / stats.norm.ppf(0.975))
 
 
 def line_slope(xs: Floats, ys: Floats) -> float:

@@ -134,8 +134,8 @@ def _measure_all(
             )
     knobs = series_knobs(bench, [group[-last:] for group in series], setting, crew=crew)
     cells: list[Cell] = []
-    for group, knob in zip(series, knobs, strict=True):
-        cells += [(one, at(setting, knob)) for one in group]
+    for group, (knob, flags) in zip(series, knobs, strict=True):
+        cells += [(one, at(setting, knob, flags=flags)) for one in group]
         cells += [(one, setting) for one in group if per_checkpoint]
     return gather(bench, cells, crew=crew, label="all checkpoints", tell=tell)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,9 +23,24 @@ from sparsity_lab.measure.subject import Subject
 PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
 PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
-NOISY_SHARE = 0.25
+LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
 NEARBY = 0.7  # evaluations this near in x take part in local fits
 APART, ASIDE = 0.05, 0.35  # in x: evaluations must be apart to tell a slope, or the pilot's text is run aside
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Where a search ended.
+
+    Attributes:
+        chosen: the evaluation that is the answer.
+        crossing: where a fit to the evaluations near it meets the target.
+        reached: whether any evaluation came to the target.
+    """
+
+    chosen: Evaluation
+    crossing: Crossing
+    reached: bool = True
 
 
 class Runner:
@@ -41,6 +56,7 @@ class Runner:
         self.dense: Counts | None = None
         self.rough: list[Evaluation] = []
         self.full: list[Evaluation] = []
+        self.resolving = False
         self.begun_tokens = subject.forward_tokens
 
     def pilot(self) -> Counts:
@@ -50,9 +66,10 @@ class Runner:
         return dense
 
     def calibrate_around(self, knob: float, *, span: float) -> Counts:
-        """Calibrate exactly on the whole text, wider again where the pilot misjudged a layer."""
-        for widened in (span, span**2, span**4):
-            self.dense = self.bound.calibrate(self.knob.around(knob, span=widened))
+        """Calibrate exactly on the whole text; wider where the pilot misjudged a layer, at last for every knob."""
+        everywhere = (self.knob.low, self.knob.high)
+        for knobs in (self.knob.around(knob, span=span), self.knob.around(knob, span=span**2), everywhere):
+            self.dense = self.bound.calibrate(knobs)
             check_plausible(self.dense.mean_loss_nats(), subject=self.subject)
             if self.bound.covers(knob):
                 return self.dense
@@ -79,39 +96,52 @@ class Runner:
             most=PILOT_EVALUATIONS,
         )
 
-    def search(self, goal: Goal, *, rough: Root) -> Root:
-        """Find the knob on the whole text, from where the pilot ended."""
+    def search(self, goal: Goal, *, start: float, slope: float) -> Root:
+        """Find the knob on the whole text, from a coordinate and d ln(value) / dx known before."""
         prior = goal.slope(self.knob.slope)
         return find(
             lambda x: self._value(goal, x),
             target=goal.target,
-            start=rough.ahead,
+            start=start,
             ends=self.knob.ends(),
             tolerance=lambda: goal.tolerance(self._rise_error_nats(self.full[-1])),
-            slope=replace(prior, guess=rough.slope),
+            slope=replace(prior, guess=slope),
             enough=MOST_EVALUATIONS if prior.exact else NOISY_EVALUATIONS,
         )
 
-    def settle(self, goal: Goal, root: Root) -> tuple[Evaluation, Crossing]:
-        """The answer: at the crossing of a local fit, by one more sparse run where the best one is not there."""
+    def settle(self, goal: Goal, root: Root) -> Settled:
+        """The answer; where thresholds at it are in doubt, found once more with thresholds resolved at every step."""
+        settled = self._at_crossing(goal, root)
+        if not self.bound.doubtful(settled.chosen.knob):
+            return settled
+        self.resolving = True
+        # What the evaluations before say of distances stays of use, where the target lies they do not say.
+        self.rough, self.full = [*self.rough, *self.full], []
+        root = self.search(goal, start=settled.crossing.x, slope=settled.crossing.slope)
+        return self._at_crossing(goal, root, slope=settled.crossing.slope)
+
+    def _at_crossing(self, goal: Goal, root: Root, *, slope: float | None = None) -> Settled:
+        """The answer at the crossing of a local fit, by one more sparse run where the best one is not there."""
         best = self.evaluate(self.knob.from_x(root.best.x))
         prior = goal.slope(self.knob.slope)
+        if not root.reached:
+            return Settled(best, Crossing(best.x, prior.guess, 0.0), reached=False)
+        if prior.exact:  # nothing to gain by a fit
+            return Settled(best, Crossing(best.x, root.slope, 0.0))
         near = self._near(best.x)
         xs, values = _xs(near), np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
-        if not root.reached:
-            return best, Crossing(best.x, prior.guess, 0.0)
-        crossing = fit(xs, values, target=goal.target, slope=prior)
-        if prior.exact:  # nothing to gain by a fit but the interval
-            return best, crossing
+        crossing = fit(
+            xs, values, target=goal.target, slope=prior if slope is None else replace(prior, guess=slope)
+        )
         missed = abs(crossing.x - best.x) * crossing.slope * goal.target
         low, high = self.knob.ends()
         if missed <= goal.tolerance(self._rise_error_nats(best)) or not low < crossing.x < high:
-            return best, crossing
+            return Settled(best, crossing)
         settled = self.evaluate(self.knob.from_x(crossing.x))
         value = goal.value(settled.rise_nats, settled.activation_ratio)
         # Where the value jumps across the target no curve fits, and the nearest evaluation is the better answer.
         missed_it = goal.off_target(value, rise_error_nats=self._rise_error_nats(settled))
-        return (best if missed_it else settled), crossing
+        return Settled(best if missed_it else settled, crossing)
 
     def evaluate(self, knob: float) -> Evaluation:
         """One sparse run over the whole text; the calibration is moved there first where it does not reach."""
@@ -120,30 +150,33 @@ class Runner:
                 return done
         if not self.bound.covers(knob):
             self.calibrate_around(knob, span=SEARCH_SPAN)
+        if self.resolving:
+            self.bound.refine(knob)
         self.full.append(self._run(self.subject.all_rows, knob, dense=self._dense()))
         return self.full[-1]
 
+    def noisy(self, evaluation: Evaluation, ppl_increase: float | None) -> tuple[str, ...]:
+        """The flag of a loss rise with too large an error for the rise that its knob was set at, if any."""
+        error = self._rise_error_nats(evaluation)
+        is_raised = ppl_increase is not None and PplIncrease(ppl_increase).is_noisy(error, self.draws)
+        return ("noisy",) if is_raised else ()
+
     def take(self, knob: float, sparse: Counts, *, dense: Counts, forward_tokens: int) -> None:
-        """Take in a sparse run over the whole text that was made before, at the cost of so many tokens."""
+        """Take in a sparse run over the whole text that was made before, at the cost of `forward_tokens`."""
         self.begun_tokens -= forward_tokens
         self.full.append(self._evaluation(knob, sparse, dense=dense))
 
-    def flags(self, root: Root, chosen: Evaluation, goal: Goal) -> tuple[str, ...]:
+    def flags(self, settled: Settled, goal: Goal) -> tuple[str, ...]:
         """Findings about a number found by a search."""
-        error = self._rise_error_nats(chosen)
+        chosen, error = settled.chosen, self._rise_error_nats(settled.chosen)
         value = goal.value(chosen.rise_nats, chosen.activation_ratio)
         raised = {
-            "not_reached": not root.reached,
-            "noisy": self.is_noisy(chosen, goal),
+            "not_reached": not settled.reached,
+            "noisy": goal.is_noisy(error, self.draws),
             "not_monotone": self._falls(),
             "off_target": goal.off_target(value, rise_error_nats=error),
         }
         return tuple(word for word, is_raised in raised.items() if is_raised)
-
-    def is_noisy(self, evaluation: Evaluation, goal: Goal) -> bool:
-        """Whether the loss rise has an error above a quarter of the rise wanted."""
-        error = self._rise_error_nats(evaluation)
-        return isinstance(goal, PplIncrease) and error > NOISY_SHARE * goal.target
 
     def result(
         self,
@@ -161,7 +194,7 @@ class Runner:
             criterion=self.criterion,
             knob=chosen.knob,
             ppl_increase_target=goal.ppl_increase if isinstance(goal, PplIncrease) else None,
-            thresholds=self.bound.thresholds(chosen.knob),
+            thresholds=chosen.thresholds,
             dense=self._dense(),
             sparse=chosen.counts,
             sums=self.bound.sums(),
@@ -192,6 +225,12 @@ class Runner:
         part = "pilot" if len(rows) < self.subject.windows.count else "sparse run"
         label = f"{part} at {self.knob.symbol} = {knob:.4g}"
         counts = sparse_pass(self.subject, rows, visitor=self.bound.visitor(knob), label=label)
+        if not counts.mean_loss_nats() < LARGEST_LOSS_NATS:
+            raise SparsityLabError(
+                f"The loss of the sparse run at {self.knob.symbol} = {knob:.4g} is {counts.mean_loss_nats():.4g} nats",
+                why="The model overflows in this dtype once neurons are dropped",
+                fix="Use --dtype float32, or a smaller --knob or --ppl-increase",
+            )
         return self._evaluation(knob, counts, dense=dense)
 
     def _evaluation(self, knob: float, counts: Counts, *, dense: Counts) -> Evaluation:
@@ -199,7 +238,7 @@ class Runner:
         ratio = counts.activation_ratio(self.subject.sizes)
         inside = self.knob.low < knob < self.knob.high
         x = self.knob.to_x(knob) if inside else 0.0
-        return Evaluation(x, knob, rise_nats, ratio, counts)
+        return Evaluation(x, knob, rise_nats, ratio, counts, self.bound.thresholds(knob))
 
     def _near(self, x: float, *, rough: bool = False) -> list[Evaluation]:
         return [e for e in (*(self.rough if rough else ()), *self.full) if abs(e.x - x) < NEARBY]
@@ -254,7 +293,7 @@ class Runner:
 
     def _shifts(self, chosen: Evaluation, goal: Goal, crossing: Crossing) -> Floats:
         """How far, in x, each resample moves the crossing; the scatter about the local fit is in it."""
-        near = self._near(chosen.x)
+        near = [chosen] if goal.slope(self.knob.slope).exact else self._near(chosen.x)
         values = np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
         drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
         found = crossings(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from scipy.optimize import brentq
 
 from sparsity_lab import registry
@@ -23,14 +25,16 @@ from sparsity_lab.measure.tasks import Crew
 
 logger = logging.getLogger(__name__)
 
-ROUNDS = 4
+ROUNDS = 8
 TOLERANCE_SHARE = 0.02  # of p; the rest of the way is below every checkpoint's own error
-ERROR_SHARE = 0.25
+ERROR_SHARE, MOST_TOLERANCE = 0.25, 0.1  # of the mean's standard error; of p
+CLOSED = 1e-3  # in x: no knob is tried nearer to another
+LEAST_RISE_NATS = 1e-5  # rises near zero are noise and have no logarithm
 
 
 def series_knobs(
     bench: Bench, series: Sequence[Sequence[Prepared]], setting: Setting, *, crew: Crew
-) -> list[float]:
+) -> list[tuple[float, tuple[str, ...]]]:
     """For each series, the one knob at which the mean perplexity ratio of its checkpoints is 1 + p.
 
     The searches go on side by side, round by round, so that a round's cells of all series can be measured at once.
@@ -42,89 +46,128 @@ def series_knobs(
         crew: measures cells without a record.
 
     Returns:
-        The knobs, at six significant digits.
+        The knobs, at six significant digits, each with flags: `not_reached` where the mean ratio stayed below
+        1 + p at every knob tried, `off_target` where none came as near to it as `PplIncrease` allows.
     """
     assert setting.ppl_increase is not None
     own = gather(
         bench, [(one, setting) for group in series for one in group], crew=crew, label="last checkpoints"
     )
     rows = iter(own)
+    knob = registry.load("criteria", bench.spec.criterion).KNOB
     searches = [
-        _Search(bench.spec.criterion, setting.ppl_increase, [next(rows) for _ in group]) for group in series
+        SeriesSearch(knob, setting.ppl_increase, [curve_of(next(rows), knob) for _ in group])
+        for group in series
     ]
     for number in range(1, ROUNDS + 1):
-        open_ones = [
-            (search, group) for search, group in zip(searches, series, strict=True) if not search.ended
-        ]
-        if not open_ones:
+        asked = [(search, group, search.ask()) for search, group in zip(searches, series, strict=True)]
+        tries = [(search, group, value) for search, group, value in asked if value is not None]
+        if not tries:
             break
-        cells = [
-            (one, tried)
-            for search, group in open_ones
-            for tried in [at(setting, search.ask())]
-            for one in group
-        ]
-        found = iter(gather(bench, cells, crew=crew, label=f"one knob, round {number}"))
-        for search, group in open_ones:
-            search.note([next(found) for _ in group])
-    return [search.value for search in searches]
+        cells = [(one, at(setting, value)) for _, group, value in tries for one in group]
+        measured = iter(gather(bench, cells, crew=crew, label=f"one knob, round {number}"))
+        for search, group, value in tries:
+            search.note(value, [next(measured) for _ in group])
+    return [search.answer() for search in searches]
 
 
-class _Search:
+@dataclass(frozen=True)
+class Try:
+    """One knob, and what it gave.
+
+    Attributes:
+        knob: its value.
+        x: its coordinate.
+        mean: mean perplexity ratio of the checkpoints.
+        error: its standard error, from theirs.
+    """
+
+    knob: float
+    x: float
+    mean: float
+    error: float
+
+
+class SeriesSearch:
     """The search of one series' knob.
 
     Args:
-        criterion: id of the criterion.
+        knob: the criterion's.
         p: the perplexity increase, a fraction.
-        own: records of the checkpoints, each at its own knob.
+        curves: of each checkpoint, (x, loss rise in nats) where it was evaluated before.
     """
 
-    def __init__(self, criterion: str, p: float, own: Sequence[dict[str, Any]]) -> None:
-        self.knob: Knob = registry.load("criteria", criterion).KNOB
-        self.p, self.ended, self.value = p, False, math.nan
-        self.curves = [_points(record, self.knob) for record in own]
+    def __init__(self, knob: Knob, p: float, curves: Sequence[list[tuple[float, float]]]) -> None:
+        self.knob, self.p = knob, p
+        self.curves, self.tries = [list(curve) for curve in curves], list[Try]()
 
-    def ask(self) -> float:
-        """The knob to try next."""
-        x = _solve(self.curves, knob=self.knob, target=1.0 + self.p)
-        self.value = float(f"{self.knob.from_x(x):.6g}")
-        return self.value
+    def ask(self) -> float | None:
+        """The knob to try next; None where one met the target, or there is none left that would tell more."""
+        if self.tries and abs(self._nearest().mean - 1.0 - self.p) <= self._tolerance(self._nearest()):
+            return None
+        value = float(f"{self.knob.from_x(self._wanted()):.6g}")
+        x = self.knob.to_x(value)
+        return None if any(abs(x - other.x) < CLOSED for other in self.tries) else value
 
-    def note(self, found: Sequence[dict[str, Any]]) -> None:
-        """Take in the records at the knob asked for; ends the search where they meet the target."""
-        mean = sum(record["ppl_ratio"] for record in found) / len(found)
-        self.ended = abs(mean - 1.0 - self.p) <= _tolerance(found, self.p)
-        for points, record in zip(self.curves, found, strict=True):
-            points.append((self.knob.to_x(self.value), math.log(record["ppl_ratio"])))
+    def note(self, value: float, rows: Sequence[dict[str, Any]]) -> None:
+        """Take in the checkpoints' records at a knob."""
+        x, mean = self.knob.to_x(value), sum(row["ppl_ratio"] for row in rows) / len(rows)
+        error = math.sqrt(sum((row["loss_delta_se_nats"] * row["ppl_ratio"]) ** 2 for row in rows)) / len(
+            rows
+        )
+        self.tries.append(Try(value, x, mean, error))
+        for points, row in zip(self.curves, rows, strict=True):
+            points.append((x, math.log(row["ppl_ratio"])))
         logger.info(
             "series rule: %s = %g gives a mean perplexity ratio of %.5f over the last %d checkpoints",
-            self.knob.symbol, self.value, mean, len(found),
+            self.knob.symbol, value, mean, len(rows),
         )  # fmt: skip
 
+    def answer(self) -> tuple[float, tuple[str, ...]]:
+        """The knob that came nearest, and what to say of it."""
+        nearest = self._nearest()
+        off = abs(nearest.mean - 1.0 - self.p) > max(nearest.error / 2, MOST_TOLERANCE * self.p)
+        below = off and all(one.mean < 1.0 + self.p for one in self.tries)
+        flags = (*(("not_reached",) if below else ()), *(("off_target",) if off else ()))
+        if flags:
+            logger.warning(
+                "series rule: no %s gives a mean perplexity ratio of %.5g; the nearest, %g, gives %.5g",
+                self.knob.symbol, 1.0 + self.p, nearest.knob, nearest.mean,
+            )  # fmt: skip
+        return nearest.knob, flags
 
-def _points(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:
-    """(x, rise in nats) of the evaluations over the whole text, the last one at the end."""
+    def _nearest(self) -> Try:
+        return min(self.tries, key=lambda one: abs(one.mean - 1.0 - self.p))
+
+    def _tolerance(self, one: Try) -> float:
+        return max(TOLERANCE_SHARE * self.p, min(ERROR_SHARE * one.error, MOST_TOLERANCE * self.p))
+
+    def _wanted(self) -> float:
+        """x at which the mean over the curves meets the target, kept inside the bracket of what was tried."""
+        low, high = self.knob.ends()
+
+        def excess(x: float) -> float:
+            rises = (rise_at(points, x, slope=self.knob.slope) for points in self.curves)
+            return sum(map(math.exp, rises)) / len(self.curves) - 1.0 - self.p
+
+        x = float(brentq(excess, low, high, xtol=1e-7)) if excess(low) < 0 < excess(high) else high
+        below = max((one.x for one in self.tries if one.mean < 1.0 + self.p), default=None)
+        above = min((one.x for one in self.tries if one.mean >= 1.0 + self.p), default=None)
+        if below is None or above is None or not below < above:
+            return x
+        margin = 0.1 * (above - below)
+        return min(max(x, below + margin), above - margin)
+
+
+def curve_of(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:
+    """(x, rise in nats) of a record's evaluations over the whole text, the last one at the end."""
     whole = max(tokens for _, _, tokens in record["search"])
     return [(knob.to_x(value), rise) for value, rise, tokens in record["search"] if tokens == whole]
 
 
-def _solve(curves: Sequence[list[tuple[float, float]]], *, knob: Knob, target: float) -> float:
-    """x at which the mean of exp(rise) over the curves meets the target, each a power law near its nearest point."""
-
-    def excess(x: float) -> float:
-        rises = (_rise(points, x, slope=knob.slope) for points in curves)
-        return sum(map(math.exp, rises)) / len(curves) - target
-
-    low, high = knob.ends()
-    return float(brentq(excess, low, high, xtol=1e-7)) if excess(low) < 0 < excess(high) else high
-
-
-def _rise(points: Sequence[tuple[float, float]], x: float, *, slope: float) -> float:
-    nearest_x, rise = min(points, key=lambda point: abs(point[0] - x))
-    # Rises near zero are noise and have no logarithm; a floor keeps the power law usable there.
-    return min(max(rise, 1e-5) * math.exp(slope * (x - nearest_x)), 50.0)
-
-
-def _tolerance(found: Sequence[dict[str, Any]], p: float) -> float:
-    error = math.sqrt(sum(record["loss_delta_se_nats"] ** 2 for record in found)) / len(found)
-    return max(TOLERANCE_SHARE * p, min(ERROR_SHARE * error, 0.1 * p))
+def rise_at(points: Sequence[tuple[float, float]], x: float, *, slope: float) -> float:
+    """The rise at x in nats, a power law between points and, with the slope given, beyond them; 50 at most."""
+    places, rises = np.array(sorted(points)).T
+    heights = np.log(np.maximum(np.maximum.accumulate(rises), LEAST_RISE_NATS))
+    beyond = min(x - places[0], 0.0) + max(x - places[-1], 0.0)
+    return min(math.exp(float(np.interp(x, places, heights)) + slope * beyond), 50.0)

@@ -35,6 +35,7 @@ class Setting:
         ppl_increase: given for `ppl-increase` and `series`.
         activation_ratio: given for `activation-ratio`.
         calibration: given for `thresholds`.
+        flags: findings of the search on a series that gave the knob.
     """
 
     rule: str
@@ -42,6 +43,7 @@ class Setting:
     ppl_increase: float | None = None
     activation_ratio: float | None = None
     calibration: Calibration | None = None
+    flags: tuple[str, ...] = ()
 
     def said(self) -> dict[str, Any]:
         """What a record says of it."""
@@ -86,6 +88,8 @@ def cell_key(
         own["calibration"] = setting.calibration.identity()
     if compat is not None:
         own["compat"] = compat
+    if setting.flags:
+        own["flags"] = list(setting.flags)
     return records.content_key(
         {
             **own,
@@ -136,7 +140,10 @@ def _measured(
     if setting.calibration is not None:
         return engine.at_thresholds(subject, calibration=setting.calibration, seed=seed, part=part)
     if setting.knob is not None:
-        return engine.at_knob(subject, criterion=criterion, knob=setting.knob, seed=seed, part=part)
+        return engine.at_knob(
+            subject, criterion=criterion, knob=setting.knob, seed=seed, part=part,
+            ppl_increase=setting.ppl_increase, flags=setting.flags,
+        )  # fmt: skip
     if setting.activation_ratio is not None:
         return engine.at_activation_ratio(
             subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed
@@ -174,6 +181,6 @@ def given(calibration: Calibration) -> Setting:
     return Setting("thresholds", ppl_increase=calibration.ppl_increase, calibration=calibration)
 
 
-def at(setting: Setting, knob: float) -> Setting:
-    """The series rule's setting at the one knob found."""
-    return replace(setting, rule="series", knob=knob)
+def at(setting: Setting, knob: float, *, flags: tuple[str, ...] = ()) -> Setting:
+    """The series rule's setting at the one knob found, with the findings of its search."""
+    return replace(setting, rule="series", knob=knob, flags=flags)

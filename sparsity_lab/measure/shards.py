@@ -106,6 +106,10 @@ class Merged:
         """Any knob."""
         return True
 
+    def doubtful(self, knob: float) -> bool:
+        """Nothing was interpolated."""
+        return False
+
     def visitor(self, knob: float) -> CountingVisitor:
         """The rule's own."""
         return self.rule.visitor(knob)

@@ -43,8 +43,9 @@ from sparsity_lab.measure.compat.layer_search import LayerThreshold, layer_thres
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.engine import check_increase
+from sparsity_lab.measure.goals import PplIncrease
 from sparsity_lab.measure.measurement import Evaluation, Measurement, Spread
-from sparsity_lab.measure.runner import NOISY_SHARE, check_plausible
+from sparsity_lab.measure.runner import check_plausible
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.sparse import CountingVisitor, sparse_pass
 from sparsity_lab.measure.subject import BatchVisitor, Subject
@@ -164,7 +165,7 @@ class _Run:
         rise_nats = counts.mean_loss_nats() - dense.mean_loss_nats()
         x = KNOB.to_x(c) if KNOB.low < c < KNOB.high else 0.0
         ratio = counts.activation_ratio(self.subject.sizes)
-        self.evaluations.append(Evaluation(x, c, rise_nats, ratio, counts))
+        self.evaluations.append(Evaluation(x, c, rise_nats, ratio, counts, [one.eps for one in self.layers]))
         return self.evaluations[-1]
 
     def _calibrate(self, c: float) -> Counts:
@@ -190,14 +191,17 @@ class _Run:
         ratios = noise.activation_ratios(draws, chosen.counts, sizes=subject.sizes)
         error = noise.rise_error_nats(draws, self.dense, chosen.counts)
         low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
-        flags: tuple[str, ...] = () if reached else ("not_reached",)
-        if ppl_increase is not None and error > NOISY_SHARE * math.log1p(ppl_increase):
-            flags += ("noisy",)
+        raised = {"not_reached": not reached, "capped": any(layer.capped for layer in self.layers)}
+        if ppl_increase is not None:
+            goal = PplIncrease(ppl_increase)
+            raised["noisy"] = goal.is_noisy(error, draws)
+            raised["off_target"] = goal.off_target(chosen.rise_nats, rise_error_nats=error)
+        flags = tuple(word for word, is_raised in raised.items() if is_raised)
         measurement = Measurement(
             criterion="cett",
             knob=chosen.knob,
             ppl_increase_target=ppl_increase,
-            thresholds=[layer.eps for layer in self.layers],
+            thresholds=chosen.thresholds,
             dense=self.dense,
             sparse=chosen.counts,
             sums=self.sums,
@@ -229,7 +233,7 @@ class _Kept(BatchVisitor):
         a = self.subject.valid(a)
         self.activations[site.layer].append(a.flatten(0, 1).clone())
         if self.sums is not None:
-            zero = output_norms(site, self.subject.valid(y)) == 0
+            zero = output_norms(site, a, self.subject.valid(y)) == 0
             self.sums.zero_outputs[self.rows, site.layer] = int(zero.sum())
             self.sums.nonzero[self.rows, site.layer] = int((a != 0).sum())
 

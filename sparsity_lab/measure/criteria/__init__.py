@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.sparse import CountingVisitor
 
 
+SLIVER_LOW, SLIVER_HIGH = 1e-6, 1e-4  # of the range from 0 to 1, left out by a search at its ends
+
+
 @dataclass(frozen=True)
 class Knob:
     """The one number of a criterion.
@@ -49,24 +52,41 @@ class Knob:
         return x if self.rising else -x
 
     def from_x(self, x: float) -> float:
-        """Knob value of a coordinate."""
-        signed = x if self.rising else -x
+        """Knob value of a coordinate; one beyond the ends of a search gives the value at that end."""
+        low, high = self.ends()
+        held = min(max(x, low), high)
+        signed = held if self.rising else -held
         return math.exp(signed) if self.scale == "log" else 1.0 / (1.0 + math.exp(-signed))
 
     def ends(self) -> tuple[float, float]:
-        """Smallest and largest coordinate of a search: the open interval, less a sliver at each end."""
-        inner_low = max(self.low, 1e-6)
-        inner_high = min(self.high, 1.0 - 1e-4) if self.scale == "logit" else self.high
+        """Smallest and largest coordinate of a search: the open interval, less a sliver at each end.
+
+        At the ends themselves all or nothing is dropped, whatever the model: no value there says how far a target is.
+        """
+        inner_low = max(self.low, SLIVER_LOW)
+        inner_high = min(self.high, 1.0 - SLIVER_HIGH) if self.high <= 1.0 else self.high
         a, b = self.to_x(inner_low), self.to_x(inner_high)
         return min(a, b), max(a, b)
 
     def around(self, value: float, *, span: float) -> tuple[float, float]:
-        """Knob values a factor `span` below and above one, in the coordinate's terms; an end of the range alone."""
+        """Knob values a factor `span` below and above one, in the coordinate's terms; an end of the range alone.
+
+        Where such a step would reach an end of the range it goes a part of the way there: thresholds at an end are
+        no ordinary numbers, and a curve drawn up to them would say nothing of those in between.
+        """
         if value <= self.low or value >= self.high:
             return value, value
-        x, wide = self.to_x(value), math.log(span)
-        low, high = sorted((self.from_x(x - wide), self.from_x(x + wide)))
-        return max(low, self.low), min(high, self.high)
+        wide = math.log(span)
+        return self._stepped(value, -wide), self._stepped(value, wide)
+
+    def _stepped(self, value: float, step: float) -> float:
+        """The value a step of its logarithm, or of its logit, away, inside the open range."""
+        if self.scale != "log":
+            return 1.0 / (1.0 + (1.0 - value) / value * math.exp(-step))
+        end, stepped = self.high if step > 0 else self.low, value * math.exp(step)
+        if abs(stepped - value) < abs(end - value):
+            return stepped
+        return end + (value - end) * min(0.5, math.exp(-abs(step)))
 
     def check(self, value: float, *, criterion: str) -> float:
         """The value where it is allowed.
@@ -104,6 +124,10 @@ class Bound(Protocol):
 
     def covers(self, knob: float) -> bool:
         """Whether the exact calibration holds at this knob."""
+        ...
+
+    def doubtful(self, knob: float) -> bool:
+        """Whether thresholds at this knob are interpolated, and may be further from the exact ones than a percent."""
         ...
 
     def visitor(self, knob: float) -> CountingVisitor:

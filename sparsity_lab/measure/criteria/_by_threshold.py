@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.kernels.score_histogram import LogGrid, score_histogram
-from sparsity_lab.measure.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.counts import Counts, DenseSums, Floats, Ints
 from sparsity_lab.measure.criteria._scores import Score, kept, mean_size
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
 from sparsity_lab.measure.sites import FfnSite, up_tapped
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 # 256 bins an octave: a quantile is known to 0.4 % of the score before interpolation.
 GRID = LogGrid(lowest=-40, octaves=56, splits=256)
+FINE_BINS = (
+    4096  # of one bin of the grid: narrower than float32 tells two scores apart by more than ten steps
+)
+CROWDED = 0.005  # of all scores in one bin
 
 
 class ByThreshold:
@@ -57,6 +62,10 @@ class ByThreshold:
         """Any knob, once the whole text was calibrated on."""
         return self._sums is not None
 
+    def doubtful(self, knob: float) -> bool:
+        """The knob is the threshold."""
+        return False
+
     def thresholds(self, knob: float) -> list[float]:
         """The knob itself, for every layer."""
         return [float(np.float32(knob))] * len(self.subject.sites)
@@ -75,28 +84,42 @@ class ByThreshold:
 
 
 class ByQuantile(ByThreshold):
-    """One threshold a layer, at the same quantile of each layer's dense scores."""
+    """One threshold a layer, at the same quantile of each layer's dense scores.
+
+    The q-quantile is the smallest score at or below which at least a share q of all scores lies: of equal scores,
+    frequent in half precision and where SiLU has its minimum, all go or none.
+    """
 
     def __init__(self, subject: Subject, *, criterion: str, score: Score) -> None:
         super().__init__(subject, criterion=criterion, score=score)
-        self.below: list[np.ndarray] = []
+        self.ladders: list[_Ladder] = []
 
     def thresholds(self, knob: float) -> list[float]:
         """The `knob`-quantile of each layer's scores, exact zeros among them; 0 keeps all but zeros."""
-        edges = GRID.edges().double().numpy()
-        found = []
-        for below in self.below:
-            wanted = knob * below[-1]
-            position = np.interp(wanted, below[:-1], edges, left=0.0)
-            found.append(float(np.float32(position)) if wanted > 0 else 0.0)
-        return found
+        return [ladder.quantile(knob) for ladder in self.ladders]
+
+    def doubtful(self, knob: float) -> bool:
+        """Whether so many scores of a layer lie in the quantile's bin that where in it the threshold lies matters."""
+        return any(ladder.share_at(knob) > CROWDED for ladder in self.ladders)
+
+    def refine(self, knob: float) -> None:
+        """Cut the bins that hold the quantile, layer by layer, so fine that no two different scores share one."""
+        bins = [ladder.bin_of(knob) for ladder in self.ladders]
+        edges = [torch.linspace(*ends, FINE_BINS + 1, dtype=torch.float64).float() for ends in bins]
+        visitor = _HistogramVisitor(self, edges)
+        dense_run(self.subject, self.subject.all_rows, visitor, label="calibrating (fine)")
+        self.ladders = [
+            ladder.with_bin(knob, fine.double().numpy(), below)
+            for ladder, fine, below in zip(self.ladders, edges, visitor.below(), strict=True)
+        ]
 
     def _dense(self, rows: Ints, *, label: str) -> tuple[Counts, Tally]:
         if self.score.weight == "mean-up":
             self._measure_up(rows)
-        histogram = _HistogramVisitor(self)
+        histogram = _HistogramVisitor(self, [GRID] * len(self.subject.sites))
         dense = dense_run(self.subject, rows, histogram, label=label)
-        self.below = [_cumulative(bins, zeros) for bins, zeros in histogram.counts]
+        edges = GRID.edges().double().numpy()
+        self.ladders = [_Ladder(edges, below) for below in histogram.below()]
         return dense, histogram
 
     def _measure_up(self, rows: Ints) -> None:
@@ -159,26 +182,85 @@ def given_weights(sites: Sequence[FfnSite], calibration: Calibration) -> list[Te
     ]
 
 
-class _HistogramVisitor(Tally):
-    """Tallies, and a histogram of each site's scores."""
+@dataclass(frozen=True)
+class _Ladder:
+    """How many of a layer's scores lie at or below each of many edges.
 
-    def __init__(self, rule: ByQuantile) -> None:
-        super().__init__(rule.subject)
-        self.rule = rule
-        self.counts: list[tuple[Tensor, Tensor]] = [(torch.zeros(1), torch.zeros(1))] * len(
-            rule.subject.sites
+    Attributes:
+        edges: float64 [edges], increasing.
+        below: float64 [edges + 1], scores at or below each edge, exact zeros among them, and their total last.
+        fine: the bin of the edges, by its upper one, that was cut fine enough to take its upper edges as they are.
+    """
+
+    edges: Floats
+    below: Floats
+    fine: tuple[int, int] | None = None
+
+    def quantile(self, q: float) -> float:
+        """The smallest score at or below which a share q lies, float32; interpolated inside a bin not cut finely."""
+        wanted = q * self.below[-1]
+        if wanted <= 0:
+            return 0.0
+        place = self._place(wanted)
+        if place == 0 or (self.fine is not None and self.fine[0] < place <= self.fine[1]):
+            return float(np.float32(self.edges[place]))
+        return float(
+            np.float32(
+                np.interp(wanted, self.below[place - 1 : place + 1], self.edges[place - 1 : place + 1])
+            )
         )
-        self.begun = [False] * len(rule.subject.sites)
+
+    def share_at(self, q: float) -> float:
+        """Share of all scores in the bin that holds the q-quantile, where that is not cut finely."""
+        place = self._place(q * self.below[-1])
+        if q <= 0 or place == 0 or (self.fine is not None and self.fine[0] < place <= self.fine[1]):
+            return 0.0
+        return float((self.below[place] - self.below[place - 1]) / self.below[-1])
+
+    def bin_of(self, q: float) -> tuple[float, float]:
+        """Both edges of the bin that holds the q-quantile; below the first edge from 0."""
+        place = self._place(q * self.below[-1])
+        return (float(self.edges[place - 1]) if place else 0.0), float(self.edges[place])
+
+    def with_bin(self, q: float, edges: Floats, below: Floats) -> _Ladder:
+        """The same with the bin that holds the q-quantile cut at `edges`, `below` counted at these."""
+        place = self._place(q * self.below[-1])
+        return _Ladder(
+            np.concatenate([self.edges[:place], edges[1:], self.edges[place + 1 :]]),
+            np.concatenate([self.below[:place], below[1:-1], self.below[place + 1 :]]),
+            (place - 1, place + len(edges) - 2),
+        )
+
+    def _place(self, wanted: float) -> int:
+        """The first edge at or below which so many scores lie; the last one for those above all edges."""
+        return min(int(np.searchsorted(self.below[:-1], wanted)), len(self.edges) - 1)
+
+
+class _HistogramVisitor(Tally):
+    """Tallies, and counts of each site's scores between edges."""
+
+    def __init__(self, rule: ByQuantile, edges: Sequence[LogGrid | Tensor]) -> None:
+        super().__init__(rule.subject)
+        self.rule, self.edges = rule, edges
+        self.counts = [torch.zeros(_count(rungs) + 2, dtype=torch.int64) for rungs in edges]
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
         scores = self.rule.score.values(a, s, self.rule.weights[site.layer])
         flat = self.subject.valid(scores).flatten(0, 1)
-        found = score_histogram(flat, torch.ones(flat.shape[1], device=flat.device), GRID)
+        edges = self.edges[site.layer]
+        edges = edges if isinstance(edges, LogGrid) else edges.to(flat.device)
+        counted = score_histogram(flat, torch.ones(flat.shape[1], device=flat.device), edges)
         absent = torch.as_tensor(self.rule.subject.absent(site)).sum()
-        bins, zeros = found.bins, found.zeros - absent * flat.shape[1]
-        if self.begun[site.layer]:
-            bins, zeros = bins + self.counts[site.layer][0], zeros + self.counts[site.layer][1]
-        self.counts[site.layer], self.begun[site.layer] = (bins, zeros), True
+        counts = torch.cat([(counted.zeros - absent * flat.shape[1]).view(1), counted.bins])
+        self.counts[site.layer] = self.counts[site.layer].to(counts.device) + counts
+
+    def below(self) -> list[Floats]:
+        """Scores at or below each edge, zeros among them, and their total last, float64 [edges + 1] of each site."""
+        return [counts.cpu().numpy().cumsum()[1:].astype(np.float64) for counts in self.counts]
+
+
+def _count(edges: LogGrid | Tensor) -> int:
+    return edges.octaves * edges.splits + 1 if isinstance(edges, LogGrid) else edges.numel()
 
 
 class _ScoreVisitor(CountingVisitor):
@@ -191,8 +273,3 @@ class _ScoreVisitor(CountingVisitor):
         keep = kept(scores, self.limits[site.layer], a)
         self.count(site, keep)
         return a * keep
-
-
-def _cumulative(bins: Tensor, zeros: Tensor) -> np.ndarray:
-    """Scores at or below each edge, and their total last, float64 [edges + 1]."""
-    return (bins.cpu().numpy().cumsum() + int(zeros)).astype(np.float64)

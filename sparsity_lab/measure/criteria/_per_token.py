@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
@@ -16,16 +17,16 @@ from sparsity_lab.measure.sparse import CountingVisitor
 if TYPE_CHECKING:
     from sparsity_lab.measure.subject import Subject
 
-# scores [..., F] float32 and the knob -> smallest score kept, [..., 1] (scores equal to it stay).
-Cutoff = Callable[[Tensor, float], Tensor]
+# scores [..., F] float32 and the knob -> which of them stay, bool [..., F].
+Keeping = Callable[[Tensor, float], Tensor]
 
 
 class PerToken:
     """A per-token rule on one model and text."""
 
-    def __init__(self, subject: Subject, *, criterion: str, score: Score, cutoff: Cutoff) -> None:
+    def __init__(self, subject: Subject, *, criterion: str, score: Score, keeping: Keeping) -> None:
         score.check(subject.sites, criterion=criterion)
-        self.subject, self.score, self.cutoff = subject, score, cutoff
+        self.subject, self.score, self.keeping = subject, score, keeping
         self.weights = [score.static_weights(site) for site in subject.sites]
         self._sums: DenseSums | None = None
 
@@ -52,6 +53,10 @@ class PerToken:
         """Any knob, once the dense run is there."""
         return self._sums is not None
 
+    def doubtful(self, knob: float) -> bool:
+        """The rule is exact."""
+        return False
+
     def thresholds(self, knob: float) -> list[float] | None:
         """The rule has no thresholds that another text could be cut by."""
         return None
@@ -60,40 +65,55 @@ class PerToken:
         """Nothing of the score comes from the text."""
 
     def visitor(self, knob: float) -> CountingVisitor:
-        """Masks below each token's own cutoff."""
-        return _CutoffVisitor(self, knob)
+        """Masks what each token's own scores do not keep."""
+        return _TokenVisitor(self, knob)
 
 
-class _CutoffVisitor(CountingVisitor):
+class _TokenVisitor(CountingVisitor):
     def __init__(self, rule: PerToken, knob: float) -> None:
         super().__init__(rule.subject)
         self.rule, self.knob = rule, knob
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
         scores = self.rule.score.values(a, s, self.rule.weights[site.layer])
-        keep = (scores >= self.rule.cutoff(scores, self.knob)) & (a != 0)
+        keep = self.rule.keeping(scores, self.knob) & (a != 0)
         self.count(site, keep)
         return a * keep
 
 
-def top_k_cutoff(scores: Tensor, rho: float) -> Tensor:
-    """The k-th largest score of each token, k = round(rho F); infinity where k = 0."""
+def keep_top_k(scores: Tensor, rho: float) -> Tensor:
+    """The k largest scores of each token, k = round(rho F)."""
     from sparsity_lab.kernels.topk_threshold import topk_threshold
 
     k = round(rho * scores.shape[-1])
     if k == 0:
-        return scores.new_full((*scores.shape[:-1], 1), float("inf"))
-    return topk_threshold(scores, k).view(*scores.shape[:-1], 1)
+        return torch.zeros_like(scores, dtype=torch.bool)
+    return _largest(scores, k, smallest=topk_threshold(scores, k).view(*scores.shape[:-1], 1))
 
 
-def top_p_cutoff(scores: Tensor, share: float) -> Tensor:
-    """The smallest score of the smallest set of largest scores that holds a share of their sum."""
+def keep_top_p(scores: Tensor, share: float) -> Tensor:
+    """The smallest set of each token's largest scores that holds a share of their sum."""
     ordered = scores.sort(dim=-1, descending=True).values
     running = ordered.double().cumsum(dim=-1)
-    enough = (running < share * running[..., -1:]).sum(dim=-1, keepdim=True)
-    return ordered.gather(-1, enough.clamp_max(scores.shape[-1] - 1))
+    wanted = share * running[..., -1:]
+    count = (running < wanted).sum(dim=-1, keepdim=True) + (wanted > 0)
+    smallest = ordered.gather(-1, (count - 1).clamp(0, scores.shape[-1] - 1))
+    return _largest(scores, count, smallest=smallest)
 
 
-def max_p_cutoff(scores: Tensor, share: float) -> Tensor:
-    """A share of the token's largest score."""
-    return scores.amax(dim=-1, keepdim=True) * share
+def keep_max_p(scores: Tensor, share: float) -> Tensor:
+    """The scores of at least a share of the token's largest."""
+    return scores >= scores.amax(dim=-1, keepdim=True) * share
+
+
+def _largest(scores: Tensor, count: Tensor | int, *, smallest: Tensor) -> Tensor:
+    """As many of each token's largest scores as `count` [..., 1] says, the last of them `smallest` [..., 1].
+
+    Scores of half precision are often equal: of those that are equal to the smallest the first neurons stay, on
+    every device alike.
+    """
+    above, equal = scores > smallest, scores == smallest
+    room = count - above.sum(dim=-1, keepdim=True)
+    if bool((equal.sum(dim=-1, keepdim=True) > room).logical_and(smallest > 0).any()):
+        equal &= equal.cumsum(dim=-1) <= room
+    return above | (equal & (room > 0))

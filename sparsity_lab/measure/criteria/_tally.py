@@ -29,7 +29,7 @@ class Tally(BatchVisitor):
         from sparsity_lab.measure.cett_passes import output_norms
 
         a, y = self.subject.valid(a), self.subject.valid(y)
-        zero = (output_norms(site, y) == 0).sum(dim=1) - self.subject.absent(site)
+        zero = (output_norms(site, a, y) == 0).sum(dim=1) - self.subject.absent(site)
         self.batch[site.layer] = ((a != 0).sum(dim=(1, 2)), zero)
 
     def end(self, rows: Ints) -> None:

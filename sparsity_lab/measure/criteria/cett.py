@@ -24,6 +24,8 @@ KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.1, scale="log", rising=True, 
 
 # Edges a few percent apart give a threshold to about 0.2 %, so this much on either side holds the answer.
 FINE_SPAN = 1.01
+# Leaving edges out moves an interpolated threshold by more than it is wrong by.
+DOUBT = 0.01
 
 
 class Cett:
@@ -33,6 +35,7 @@ class Cett:
         self.subject, self.seed = subject, seed
         self.rough: CettCurves | None = None
         self.exact: CettCurves | None = None
+        self.fine: CettCurves | None = None
         self._sums: DenseSums | None = None
 
     def pilot(self, rows: Ints) -> Counts:
@@ -47,34 +50,37 @@ class Cett:
         from sparsity_lab.measure.cett_passes import exact_curves
 
         low, high = knobs
-        assert self.rough is not None, "pilot comes first"
         self.exact, dense, self._sums = exact_curves(
-            self.subject, self.subject.all_rows, known=self.rough, low=low, high=high
+            self.subject, self.subject.all_rows, known=self._coarse(), low=low, high=high
         )
+        self.fine = None
         return dense
+
+    def _coarse(self) -> CettCurves:
+        """The exact curves, good to be carried on a little beyond their ends; before there are such, the pilot's."""
+        curves = self.exact or self.rough
+        assert curves is not None, "pilot comes first"
+        return curves
 
     def covers(self, knob: float) -> bool:
         """Whether every layer's exact curve holds this CETT."""
         return self.exact is not None and self.exact.cover(knob)
 
+    def doubtful(self, knob: float) -> bool:
+        """Whether interpolated thresholds hang on which edges there are."""
+        return not self._resolved(knob) and self._coarse().doubt(knob) > DOUBT
+
+    def _resolved(self, knob: float) -> bool:
+        return self.fine is not None and self.fine.cover(knob)
+
     def refine(self, knob: float) -> None:
         """Resolve the curves around one knob activation by activation, where they are exact already."""
-        from sparsity_lab.measure.cett_fine import fine_curves
+        from sparsity_lab.measure.cett_fine import resolve
 
-        if not 0.0 < knob < 1.0 or not self.covers(knob):
+        if not 0.0 < knob < 1.0 or self.exact is None or not self.covers(knob):
             return
-        assert self.exact is not None
-        for span in (FINE_SPAN, FINE_SPAN**2):
-            low, high = KNOB.around(knob, span=span)
-            fine, _ = fine_curves(self.subject, self.subject.all_rows, known=self.exact, low=low, high=high)
-            if fine.cover(knob):
-                self.exact = fine
-                return
-        # Few tokens (experts) make a layer's mean jump over both ends; there the whole known curve is resolved.
-        missed = ~fine.holds(knob)
-        self.exact, _ = fine_curves(
-            self.subject, self.subject.all_rows, known=self.exact, low=low, high=high, whole=missed
-        )
+        near = self.exact.within(*KNOB.around(knob, span=FINE_SPAN))
+        self.fine = resolve(self.subject, self.subject.all_rows, known=self.exact, c=knob, near=near)
 
     def sums(self) -> DenseSums:
         """Per-token CETT at the edges, and the zeros."""
@@ -83,8 +89,8 @@ class Cett:
 
     def thresholds(self, knob: float) -> list[float]:
         """eps_l(c), float32 values."""
-        curves = self.exact or self.rough
-        assert curves is not None, "pilot comes first"
+        curves = self.fine if self._resolved(knob) else self._coarse()
+        assert curves is not None
         return curves.thresholds(knob)
 
     def score_weights(self) -> None:

@@ -19,7 +19,7 @@ TEXT_FREE = True
 
 def bind(subject: Subject, *, seed: int) -> PerToken:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._per_token import PerToken, max_p_cutoff
+    from sparsity_lab.measure.criteria._per_token import PerToken, keep_max_p
     from sparsity_lab.measure.criteria._scores import Score
 
-    return PerToken(subject, criterion="max-p", score=Score(of="a"), cutoff=max_p_cutoff)
+    return PerToken(subject, criterion="max-p", score=Score(of="a"), keeping=keep_max_p)

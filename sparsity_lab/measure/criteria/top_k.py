@@ -19,7 +19,7 @@ TEXT_FREE = True
 
 def bind(subject: Subject, *, seed: int) -> PerToken:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._per_token import PerToken, top_k_cutoff
+    from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_k
     from sparsity_lab.measure.criteria._scores import Score
 
-    return PerToken(subject, criterion="top-k", score=Score(of="s"), cutoff=top_k_cutoff)
+    return PerToken(subject, criterion="top-k", score=Score(of="s"), keeping=keep_top_k)

@@ -19,7 +19,7 @@ TEXT_FREE = True
 
 def bind(subject: Subject, *, seed: int) -> PerToken:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._per_token import PerToken, top_p_cutoff
+    from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_p
     from sparsity_lab.measure.criteria._scores import Score
 
-    return PerToken(subject, criterion="top-p", score=Score(of="a"), cutoff=top_p_cutoff)
+    return PerToken(subject, criterion="top-p", score=Score(of="a"), keeping=keep_top_p)

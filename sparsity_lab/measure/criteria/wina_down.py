@@ -19,9 +19,9 @@ TEXT_FREE = True
 
 def bind(subject: Subject, *, seed: int) -> PerToken:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._per_token import PerToken, top_k_cutoff
+    from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_k
     from sparsity_lab.measure.criteria._scores import Score
 
     return PerToken(
-        subject, criterion="wina-down", score=Score(of="a", weight="column-norm"), cutoff=top_k_cutoff
+        subject, criterion="wina-down", score=Score(of="a", weight="column-norm"), keeping=keep_top_k
     )

@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
 def drawn_ratios(draws: noise.Resamples, above: Ints | Floats, below: Ints | Floats) -> Floats:
     """Sum over sum of per-group values [groups] in each resample, float64 [resamples]; 0 where the lower sum is."""
-    rows, weights = draws
+    rows, weights, _ = draws
     drawn = weights @ below[rows]
     return np.divide(weights @ above[rows], drawn, out=np.zeros(len(drawn)), where=drawn != 0)
 
@@ -130,7 +130,7 @@ class Estimator:
         return rows
 
     def _drawn_summaries(self) -> Iterator[Floats]:
-        rows, weights = self.draws
+        rows, weights, _ = self.draws
         fired, tokens = self.counts.fired[rows].astype(np.float64), self.counts.tokens[rows]
         step = max(1, FREQUENCY_BLOCK // fired.shape[1])
         for start in range(0, min(FREQUENCY_DRAWS, len(weights)), step):
