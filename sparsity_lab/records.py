@@ -58,7 +58,11 @@ RECORD_KEYS: dict[str, str] = {
     "ppl_ratio": "exp(loss_sparse_nats - loss_dense_nats)",
     "loss_delta_se_nats": "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats; at "
     "activation-ratio the noise of the knob found is in it",
-    "flags": "findings about this number: noisy, not_reached, not_monotone, off_target",
+    "flags": "findings about this number: noisy (the standard error of the loss rise, times Student's t over the "
+    "normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached (no knob tried came "
+    "to the target), off_target (the target is missed by more than 10 % of the rise or half its error, by more than "
+    "1 % of the activation ratio or of 1 - ratio), not_monotone (the loss falls where more is dropped); at series "
+    "those of the search for the one knob are among them; with compat: capped (a layer's grid ended before its CETT)",
     "search": "every (knob, loss difference in nats, tokens) the search evaluated, in order",
     "forward_passes": "tokens passed through the model over tokens of the text",
     "zero_output_tokens": "tokens whose dense FFN output is exactly zero, layer by layer (their CETT is 0)",

@@ -152,13 +152,18 @@ def output_norms(site: FfnSite, a: Tensor, y: Tensor) -> Tensor:
     Args:
         site: where.
         a: the down projection's input [windows, tokens, F].
-        y: its output [windows, tokens, d]. In half precision a bias taken off an output that was rounded with it
-            would leave that rounding, so that W_d a is formed again.
+        y: its output [windows, tokens, d]. In half precision that was rounded, with the bias in it, where tails are
+            not: W_d a is formed again, so that dropping everything is a CETT of 1.
     """
+    if y.dtype == torch.float32:
+        return bias_free_norms(site, y)
+    columns = site.down_weight().float().T
+    return torch.stack([torch.linalg.vector_norm(tokens.float() @ columns, dim=-1) for tokens in a])
+
+
+def bias_free_norms(site: FfnSite, y: Tensor) -> Tensor:
+    """||y - b_d|| of each token, float32 [...], as exact as the model's dtype."""
     bias = site.down_bias()
-    if bias is not None and y.dtype != torch.float32:
-        columns = site.down_weight().float().T
-        return torch.stack([torch.linalg.vector_norm(tokens.float() @ columns, dim=-1) for tokens in a])
     return torch.linalg.vector_norm((y if bias is None else y - bias).float(), dim=-1)
 
 

@@ -25,11 +25,11 @@ from sparsity_lab.measure.tasks import Crew
 
 logger = logging.getLogger(__name__)
 
-ROUNDS = 8
+ROUNDS = 10
 TOLERANCE_SHARE = 0.02  # of p; the rest of the way is below every checkpoint's own error
 ERROR_SHARE, MOST_TOLERANCE = 0.25, 0.1  # of the mean's standard error; of p
 CLOSED = 1e-3  # in x: no knob is tried nearer to another
-LEAST_RISE_NATS = 1e-5  # rises near zero are noise and have no logarithm
+LEAST_RISE_NATS, MOST_RISE_NATS = 1e-5, 50.0  # rises near zero are noise and have no logarithm
 
 
 def series_knobs(
@@ -151,12 +151,23 @@ class SeriesSearch:
             return sum(map(math.exp, rises)) / len(self.curves) - 1.0 - self.p
 
         x = float(brentq(excess, low, high, xtol=1e-7)) if excess(low) < 0 < excess(high) else high
+        if x == high and excess(low) >= 0:
+            x = low
+        return min(max(self._kept_moving(x), low), high)
+
+    def _kept_moving(self, x: float) -> float:
+        """The x wanted, inside the bracket of what was tried; halfway, or further on, after two misses on one side."""
+        sides = [one.mean < 1.0 + self.p for one in self.tries]
         below = max((one.x for one in self.tries if one.mean < 1.0 + self.p), default=None)
         above = min((one.x for one in self.tries if one.mean >= 1.0 + self.p), default=None)
-        if below is None or above is None or not below < above:
+        again = len(sides) > 1 and sides[-1] == sides[-2]
+        if below is not None and above is not None and below < above:
+            margin = 0.1 * (above - below)
+            return (below + above) / 2 if again else min(max(x, below + margin), above - margin)
+        if not again:
             return x
-        margin = 0.1 * (above - below)
-        return min(max(x, below + margin), above - margin)
+        last, step = self.tries[-1].x, abs(self.tries[-1].x - self.tries[-2].x)
+        return max(x, last + 2 * step) if sides[-1] else min(x, last - 2 * step)
 
 
 def curve_of(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:
@@ -166,8 +177,8 @@ def curve_of(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:
 
 
 def rise_at(points: Sequence[tuple[float, float]], x: float, *, slope: float) -> float:
-    """The rise at x in nats, a power law between points and, with the slope given, beyond them; 50 at most."""
+    """The rise at x in nats, a power law between points and, with the slope given, beyond them."""
     places, rises = np.array(sorted(points)).T
     heights = np.log(np.maximum(np.maximum.accumulate(rises), LEAST_RISE_NATS))
     beyond = min(x - places[0], 0.0) + max(x - places[-1], 0.0)
-    return min(math.exp(float(np.interp(x, places, heights)) + slope * beyond), 50.0)
+    return min(math.exp(float(np.interp(x, places, heights)) + slope * beyond), MOST_RISE_NATS)

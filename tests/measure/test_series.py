@@ -1,13 +1,19 @@
 """The series rule on real checkpoints: one knob, at which the mean of the last ones' perplexity ratios is 1 + p."""
 
+import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.series import ROUNDS, SeriesSearch
 from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
 P = 0.02
@@ -98,6 +104,78 @@ def test_measuring_again_measures_nothing(measured, series, shared):
     )
     assert measure_checkpoints(spec, expand([str(series)]), output=output, per_checkpoint=True) == rows
     assert {path: path.stat().st_mtime_ns for path in (output / "records").iterdir()} == before
+
+
+@pytest.fixture(scope="module")
+def measure_last_two(shared, series, tmp_path_factory):
+    """Rows of the series rule over the last two checkpoints at an increase of perplexity."""
+
+    def run(p, **settings):
+        torch.set_num_threads(1)
+        spec = MeasureSpec(
+            text=shared / "text" / "wikitext2.valid.txt", ppl_increase=p, stabilise_last=2, tokens=2048, window=128,
+            **settings,
+        )  # fmt: skip
+        checkpoints = expand([str(series)])[-2:]
+        return measure_checkpoints(spec, checkpoints, output=tmp_path_factory.mktemp("out"))
+
+    return run
+
+
+@pytest.mark.parametrize("p", [0.5, 2.0])
+def test_a_large_increase_is_met_too(measure_last_two, p):
+    rows = measure_last_two(p)
+    assert sum(row["ppl_ratio"] for row in rows) / 2 == pytest.approx(1 + p, abs=0.1 * p)
+    assert all(not {"off_target", "not_reached"} & set(row["flags"]) for row in rows)
+
+
+def test_an_error_too_large_for_the_increase_is_flagged_as_under_the_other_rules(measure_last_two):
+    rows = measure_last_two(3e-3)
+    assert all(row["loss_delta_se_nats"] > 0.25 * 3e-3 for row in rows)
+    assert all("noisy" in row["flags"] for row in rows)
+
+
+def test_an_increase_that_steps_of_whole_neurons_jump_over_is_flagged_in_every_row(measure_last_two):
+    rows = measure_last_two(0.1, criterion="top-k")
+    mean = sum(row["ppl_ratio"] for row in rows) / 2
+    missed = abs(mean - 1.1) > 0.01
+    assert [("off_target" in row["flags"]) for row in rows] == [missed, missed]
+
+
+KNOBS = {name: registry.load("criteria", name).KNOB for name in ("cett", "cats", "top-k", "max-p", "fat")}
+
+
+@given(
+    st.sampled_from(sorted(KNOBS)), st.floats(-4.0, 1.0).map(lambda n: 10.0**n),
+    st.lists(st.tuples(st.floats(-4.0, 4.0), st.floats(0.3, 5.0)), min_size=1, max_size=5),
+    st.floats(0.001, 3.0), st.integers(0, 9),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_a_series_search_meets_its_mean_or_says_that_it_does_not(name, p, worlds, ceiling, seed):
+    """Checkpoints whose rise is a power law that saturates, some of them below any increase wanted."""
+    knob, generator = KNOBS[name], np.random.default_rng(seed)
+    middle = sum(knob.ends()) / 2
+
+    def rise(world, x):
+        place, slope = world
+        return ceiling / (1.0 + math.exp(-slope * (x - middle - place))) + 1e-9
+
+    curves = [
+        [(middle + float(u), rise(w, middle + float(u))) for u in generator.normal(size=3)] for w in worlds
+    ]
+    search, asked = SeriesSearch(knob, p, curves), 0
+    while (value := search.ask()) is not None and asked < ROUNDS:
+        rises = [rise(world, knob.to_x(value)) for world in worlds]
+        search.note(value, [{"ppl_ratio": math.exp(r), "loss_delta_se_nats": 0.0} for r in rises])
+        asked += 1
+    value, flags = search.answer()
+    mean = sum(math.exp(rise(world, knob.to_x(value))) for world in worlds) / len(worlds)
+    highest = sum(math.exp(rise(world, knob.ends()[1])) for world in worlds) / len(worlds)
+    assert knob.low <= value <= knob.high
+    assert ("off_target" in flags) == (abs(mean - 1 - p) > 0.1 * p)
+    assert ("not_reached" in flags) <= (mean < 1 + p)
+    if highest >= 1 + p and sum(math.exp(rise(w, knob.ends()[0])) for w in worlds) / len(worlds) <= 1 + p:
+        assert "not_reached" not in flags
 
 
 def test_checkpoints_come_in_natural_order(checkpoints):

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import noise
-from sparsity_lab.measure.cett_passes import output_norms
+from sparsity_lab.measure.cett_passes import bias_free_norms
 from sparsity_lab.measure.compat.layer_search import LayerThreshold, layer_threshold
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria.cett import KNOB
@@ -233,7 +233,7 @@ class _Kept(BatchVisitor):
         a = self.subject.valid(a)
         self.activations[site.layer].append(a.flatten(0, 1).clone())
         if self.sums is not None:
-            zero = output_norms(site, a, self.subject.valid(y)) == 0
+            zero = bias_free_norms(site, self.subject.valid(y)) == 0
             self.sums.zero_outputs[self.rows, site.layer] = int(zero.sum())
             self.sums.nonzero[self.rows, site.layer] = int((a != 0).sum())
 

@@ -26,10 +26,10 @@ class Tally(BatchVisitor):
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Tally one site."""
-        from sparsity_lab.measure.cett_passes import output_norms
+        from sparsity_lab.measure.cett_passes import bias_free_norms
 
         a, y = self.subject.valid(a), self.subject.valid(y)
-        zero = (output_norms(site, a, y) == 0).sum(dim=1) - self.subject.absent(site)
+        zero = (bias_free_norms(site, y) == 0).sum(dim=1) - self.subject.absent(site)
         self.batch[site.layer] = ((a != 0).sum(dim=(1, 2)), zero)
 
     def end(self, rows: Ints) -> None:
