@@ -65,9 +65,23 @@ TargetsChoice = Annotated[
     typer.Option("--targets", help="Table of models (CSV), folder of lm-eval results, or a bundled table."),
 ]
 ModelsChoice = Annotated[
-    Path | None, typer.Option("--models", help="Table with tokens and dates for lm-eval results.")
+    Path | None,
+    typer.Option(
+        "--models",
+        help="CSV for lm-eval results: model (name, path or ID@REVISION), family, release_date, params_b (1e9) or "
+        "params, tokens (a count), tokens_b (1e9) or train_tokens_t (1e12).",
+    ),
 ]
-MetricChoice = Annotated[str | None, typer.Option("--metric", help="Metric of lm-eval results.")]
+MetricChoice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric", help="Metric of lm-eval results: acc_norm, or of one task, piqa=acc_norm; may be repeated."
+    ),
+]
+ChanceChoice = Annotated[
+    list[str] | None,
+    typer.Option("--chance", help="Score of guessing on a task, as mine=0.25; may be repeated."),
+]
 D0Choice = Annotated[
     float | None, typer.Option("--d0", help="Training tokens at which a two-step ruler is read.")
 ]
@@ -79,6 +93,7 @@ def density(
     targets: TargetsChoice = None,
     models: ModelsChoice = None,
     metric: MetricChoice = None,
+    chance: ChanceChoice = None,
     ruler: RulerChoice = "auto",
     tasks: Tasks = "",
     params: ParamsChoice = Params.total,
@@ -111,7 +126,8 @@ def density(
     options = DensityOptions(
         targets=targets,
         models=models,
-        metric=metric,
+        metrics=tuple(metric or ()),
+        chances=tuple(chance or ()),
         ruler=ruler,
         tasks=words_of(tasks),
         convention=SizeConvention(params is Params.active, embeddings is Embeddings.included, against.value),
@@ -145,6 +161,7 @@ def build(
     tasks: Tasks = "",
     models: ModelsChoice = None,
     metric: MetricChoice = None,
+    chance: ChanceChoice = None,
     params: ParamsChoice = Params.total,
     embeddings: EmbeddingsChoice = Embeddings.included,
     against: AgainstChoice = Against.params,
@@ -168,7 +185,8 @@ def build(
         family=family,
         tasks=words_of(tasks),
         models=models,
-        metric=metric,
+        metrics=tuple(metric or ()),
+        chances=tuple(chance or ()),
         convention=SizeConvention(params is Params.active, embeddings is Embeddings.included, against.value),
         d0_tokens=d0,
         harness=harness,

@@ -154,6 +154,8 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         ],
         "chip_doubling_days": chip_doubling_days(report.trend) if report.trend else None,
         "losses": loss_rows(report.evaluations),
+        "metrics": list(report.metrics),
+        "notes": list(report.notes),
         "seed": seed,
         "provenance": provenance(),
     }

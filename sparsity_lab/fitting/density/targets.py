@@ -1,9 +1,10 @@
 """Models with their size, release date and scores, and the checks at the door.
 
 A table has one model a row: `model`, `params_b` (1e9) or `params` (count), optionally `params_active_b`,
-`params_nonembedding_b`, `train_tokens_t` (1e12), `release_date` (ISO), `moe`, `family`, `note`, and one
-column a task. `TASK_se` (standard error) and `TASK_n` (questions) may stand beside a task's column. Scores
-are percent or fractions, one kind in a table; inside they are fractions.
+`params_nonembedding_b`, training tokens (`tokens`, a count; `tokens_b`; `train_tokens_t`, 1e12),
+`release_date` (ISO), `moe`, `family`, `note`, and one column a task. `TASK_se` (standard error) and `TASK_n`
+(questions) may follow a task's column. Scores are percent or fractions, one kind in a table; inside they are
+fractions.
 """
 
 from __future__ import annotations
@@ -17,14 +18,23 @@ from pathlib import Path
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import score_units
+from sparsity_lab.fitting.density.benchmarks import benchmark, key, same
 from sparsity_lab.fitting.density.csv_rows import Cell, read_rows
+from sparsity_lab.fitting.density.notes import Notes
 
 SIZES = {"params_b": 1e9, "params": 1.0}
+TOKENS = {"train_tokens_t": 1e12, "train_tokens_b": 1e9, "tokens_b": 1e9, "train_tokens": 1.0, "tokens": 1.0}
 ATTRIBUTES = frozenset(
-    {*SIZES, "model", "family", "params_active_b", "params_nonembedding_b", "train_tokens_t", "release_date",
+    {*SIZES, *TOKENS, "model", "family", "params_active_b", "params_nonembedding_b", "release_date",
      "moe", "note", "date_source", "params_source", "tokens_source", "source", "url", "commit", "harness"}
 )  # fmt: skip
+# A column with such a word in its name is about size, data or date, whatever else its name says.
+TELLING_WORDS = frozenset("param params parameters token tokens date released release size".split())
 SMALLEST_PARAMS, LARGEST_PARAMS = 1e4, 1e14
+FEWEST_TOKENS, MOST_TOKENS = 1e6, 1e15
+LARGEST_SE = 0.5
+SAME_AMOUNT = 0.01
+NAMES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Target:
-    """One model. Sizes are counts, `tokens` the training tokens; None where unknown."""
+    """One model. Sizes are counts, `tokens` the training tokens; None where unknown.
+
+    `family_stated` is false where the family is guessed from the name; `identity` is all that a result of lm-eval
+    says of the model and its setting.
+    """
 
     model: str
     family: str
@@ -52,6 +66,8 @@ class Target:
     moe: bool = False
     note: str = ""
     where: str = field(default="", compare=False)
+    family_stated: bool = field(default=True, compare=False)
+    identity: str = field(default="", compare=False)
 
     @property
     def lineage(self) -> str:
@@ -59,36 +75,58 @@ class Target:
         return re.match(r"[A-Za-z]*", self.family).group() or self.family  # type: ignore[union-attr]
 
 
-def read_targets(path: Path) -> list[Target]:
+def read_targets(
+    path: Path, *, tasks: Sequence[str] | None = None, notes: Notes | None = None
+) -> list[Target]:
     """Read a table of models.
+
+    Args:
+        path: which.
+        tasks: whose columns are read, under any of their names; None for every column of numbers.
+        notes: takes units, columns left out and guessed families.
 
     Raises:
         SparsityLabError: unreadable, a needed column missing, or a cell that cannot be right; names the row.
     """
+    notes = Notes() if notes is None else notes
     rows = read_rows(path, needed=("model",))
     if not set(rows[0]) & set(SIZES):
         raise SparsityLabError(
             f"{path} has no column for the size of its models",
             fix="Add params_b (in units of 1e9) or params (a count)",
         )
-    tasks = [name for name in rows[0] if name not in ATTRIBUTES and not name.endswith(("_se", "_n"))]
-    if not tasks:
-        raise SparsityLabError(f"{path} has no column with scores", fix="Add one column a task")
-    scale = score_units.scale_of([{task: row[task] for task in tasks} for row in rows], path=path)
-    found = [_target(row, tasks=tasks, scale=scale) for row in rows]
-    refuse_duplicates(found, path)
-    return found
+    columns = _score_columns(rows, path, tasks=tasks, notes=notes)
+    scale = score_units.scale_of([{task: row[task] for task in columns} for row in rows], path=path)
+    notes.add(f"the scores of {path} are {'percent' if scale == score_units.PERCENT else 'fractions of 1'}")
+    targets = [_target(row, tasks=columns, scale=scale) for row in rows]
+    refuse_duplicates(targets, path)
+    note_guessed_families(targets, notes)
+    return targets
 
 
-def read_models(path: Path) -> dict[str, Target]:
-    """Read what a table says of models beside their scores, by name; score columns are not looked at.
+def read_models(path: Path, *, notes: Notes | None = None) -> dict[str, Target]:
+    """A table of models without scores, by name; other columns are left out.
 
     Raises:
         SparsityLabError: unreadable, a cell that cannot be right, or a model twice.
     """
-    found = [_target(row, tasks=[], scale=1.0, scores={}) for row in read_rows(path, needed=("model",))]
-    refuse_duplicates(found, path)
-    return {target.model: target for target in found}
+    notes = Notes() if notes is None else notes
+    rows = read_rows(path, needed=("model",))
+    _refuse_telling_columns(path, [name for name in rows[0] if name not in ATTRIBUTES])
+    _note_columns(rows, path, unread=[name for name in rows[0] if name not in ATTRIBUTES], notes=notes)
+    targets = [_target(row, tasks=[], scale=1.0, scores={}) for row in rows]
+    refuse_duplicates(targets, path)
+    return {target.model: target for target in targets}
+
+
+def note_guessed_families(targets: Sequence[Target], notes: Notes) -> None:
+    """Say which families are only guessed from the names of models."""
+    guessed = sorted({target.family for target in targets if not target.family_stated})
+    if guessed:
+        more = f" and {len(guessed) - NAMES_SHOWN} more" if len(guessed) > NAMES_SHOWN else ""
+        notes.add(
+            f"families guessed from names: {', '.join(guessed[:NAMES_SHOWN])}{more}; a column family states them"
+        )
 
 
 def bundled_targets() -> list[Target]:
@@ -105,6 +143,62 @@ def bundled_targets() -> list[Target]:
     for (model, task), value in preferred.items():
         scores.setdefault(model, {})[task] = Score(value, tuple(published[model, task]))
     return [_target(row, tasks=[], scale=100.0, scores=scores.get(row["model"].text, {})) for row in models]
+
+
+def _score_columns(
+    rows: Sequence[Mapping[str, Cell]], path: Path, *, tasks: Sequence[str] | None, notes: Notes
+) -> list[str]:
+    """The columns that hold scores: those of `tasks`, or every column with numbers.
+
+    Raises:
+        SparsityLabError: there are none, one of them looks like a size or a date, or two are one benchmark.
+    """
+    companions = {f"{name}{end}" for name in rows[0] for end in ("_se", "_n")}
+    others = [name for name in rows[0] if name and name not in ATTRIBUTES | companions]
+    asked = [name for name in others if any(same(name, task) for task in tasks or ())]
+    _refuse_telling_columns(path, [name for name in others if name not in asked])
+    numeric = [name for name in others if any(row[name].numeric for row in rows)]
+    chosen = asked or numeric
+    if not chosen:
+        raise SparsityLabError(f"{path} has no column with scores", fix="Add one column a task")
+    _refuse_one_benchmark_twice(path, chosen)
+    _note_columns(rows, path, unread=[name for name in others if name not in chosen], notes=notes)
+    if absent := [cell for row in rows for name in chosen if (cell := row[name]).missing and cell.text]:
+        notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
+    return chosen
+
+
+def _refuse_telling_columns(path: Path, columns: Sequence[str]) -> None:
+    for name in columns:
+        if set(re.split(r"[^a-z]+", name.casefold())) & TELLING_WORDS:
+            raise SparsityLabError(
+                f"{path} has a column {name!r} of unknown meaning",
+                why=f"Sizes, training tokens and dates are read from {', '.join((*SIZES, *TOKENS))}, "
+                "params_active_b, params_nonembedding_b and release_date",
+                fix="Rename it to one of these in its unit (_b: 1e9, _t: 1e12, none: a count), or remove it",
+            )
+
+
+def _refuse_one_benchmark_twice(path: Path, columns: Sequence[str]) -> None:
+    named: dict[str, str] = {}
+    for name in columns:
+        other = named.setdefault(key(benchmark(name).name), name)
+        if other != name:
+            raise SparsityLabError(
+                f"{path} has two columns of one benchmark: {other} and {name}",
+                fix="Keep one of them, or name the one to use with --tasks and remove the other",
+            )
+
+
+def _note_columns(
+    rows: Sequence[Mapping[str, Cell]], path: Path, *, unread: Sequence[str], notes: Notes
+) -> None:
+    units = {**SIZES, **TOKENS}
+    read = [f"{name} ({'a count' if units[name] == 1 else f'in {units[name]:.0e}'})" for name in rows[0] if name in units]
+    if read:
+        notes.add(f"units in {path}: {', '.join(read)}")
+    if unread:
+        notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
 
 
 def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
@@ -132,15 +226,17 @@ def _target(
     row: Mapping[str, Cell], *, tasks: Sequence[str], scale: float, scores: Mapping[str, Score] | None = None
 ) -> Target:
     model = row["model"].required()
+    stated = "family" in row and not row["family"].missing
     return Target(
         model=model,
-        family=row["family"].text if "family" in row and row["family"].text else family_of(model),
-        params=_size(row),
+        family=row["family"].text if stated else family_of(model),
+        family_stated=stated,
+        params=_amount(row, SIZES, SMALLEST_PARAMS, LARGEST_PARAMS),
         scores=_scores(row, tasks, scale) if scores is None else scores,
         released=row["release_date"].day() if "release_date" in row else None,
-        active_params=_scaled(row, "params_active_b", 1e9),
-        nonembedding_params=_scaled(row, "params_nonembedding_b", 1e9),
-        tokens=_scaled(row, "train_tokens_t", 1e12),
+        active_params=_amount(row, {"params_active_b": 1e9}, SMALLEST_PARAMS, LARGEST_PARAMS),
+        nonembedding_params=_amount(row, {"params_nonembedding_b": 1e9}, SMALLEST_PARAMS, LARGEST_PARAMS),
+        tokens=_amount(row, TOKENS, FEWEST_TOKENS, MOST_TOKENS),
         moe=row["moe"].truth() if "moe" in row else False,
         note=row["note"].text if "note" in row else "",
         where=f"row {row['model'].row}",
@@ -150,34 +246,40 @@ def _target(
 def _scores(row: Mapping[str, Cell], tasks: Sequence[str], scale: float) -> dict[str, Score]:
     scores = {}
     for task in tasks:
-        if not row[task].text:
+        if row[task].missing:
             continue
         se, questions = (row.get(f"{task}{end}") for end in ("_se", "_n"))
         scores[task] = Score(
             row[task].number(low=0.0, high=scale) / scale,
-            questions=int(questions.number(low=1.0)) if questions and questions.text else None,
-            se=se.number(low=0.0) / scale if se and se.text else None,
+            questions=int(questions.number(low=1.0)) if questions and not questions.missing else None,
+            se=se.number(low=0.0, high=LARGEST_SE * scale) / scale if se and not se.missing else None,
         )
     return scores
 
 
-def _size(row: Mapping[str, Cell]) -> float | None:
-    for column, unit in SIZES.items():
-        if column in row and row[column].text:
-            return _scaled(row, column, unit)
-    return None
+def _amount(row: Mapping[str, Cell], units: Mapping[str, float], low: float, high: float) -> float | None:
+    """A number of parameters or tokens from whichever of the columns has it.
+
+    Raises:
+        SparsityLabError: outside the bounds, or two columns that differ; names the cell.
+    """
+    filled = [row[column] for column in units if column in row and not row[column].missing]
+    amounts = [_scaled(cell, units[cell.column], low, high) for cell in filled]
+    for cell, amount in zip(filled[1:], amounts[1:], strict=True):
+        if abs(amount - amounts[0]) > SAME_AMOUNT * amounts[0]:
+            raise cell.error(
+                f"It means {amount:.4g}, the column {filled[0].column} {amounts[0]:.4g}", fix="Keep the right one"
+            )
+    return amounts[0] if amounts else None
 
 
-def _scaled(row: Mapping[str, Cell], column: str, unit: float) -> float | None:
-    if column not in row or not row[column].text:
-        return None
-    cell = row[column]
+def _scaled(cell: Cell, unit: float, low: float, high: float) -> float:
     value = cell.number() * unit
-    low, high = (1e6, 1e15) if column == "train_tokens_t" else (SMALLEST_PARAMS, LARGEST_PARAMS)
     if not low <= value <= high:
+        kind = "tokens" if cell.column in TOKENS else "parameters"
         raise cell.error(
-            f"{cell.text} means {value:.3g} {'tokens' if column == 'train_tokens_t' else 'parameters'}",
-            fix=f"Give the column {column} in units of {unit:g}"
+            f"{cell.text} means {value:.3g} {kind}",
+            fix=f"Give the column {cell.column} in units of {unit:g}"
             if unit != 1
             else "Give a plain count, as 7e9",
         )
