@@ -75,7 +75,8 @@ ModelsChoice = Annotated[
 MetricChoice = Annotated[
     list[str] | None,
     typer.Option(
-        "--metric", help="Metric of lm-eval results: acc_norm, or of one task, piqa=acc_norm; may be repeated."
+        "--metric",
+        help="Metric of lm-eval results: acc_norm, or of one task, piqa=acc_norm; may be repeated.",
     ),
 ]
 ChanceChoice = Annotated[

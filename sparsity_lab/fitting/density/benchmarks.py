@@ -43,7 +43,7 @@ class Benchmark:
     source: str = ""
 
 
-class UnknownChance(SparsityLabError):
+class UnknownChanceError(SparsityLabError):
     """A task of which nobody said what guessing scores."""
 
 
@@ -80,11 +80,11 @@ def chance_of(task: str, given: Mapping[str, float]) -> float:
     """The chance level of a task: the given one, else the table's.
 
     Raises:
-        UnknownChance: neither has it.
+        UnknownChanceError: neither has it.
     """
     stated = next((given[name] for name in given if same(name, task)), benchmark(task).chance)
     if stated is None:
-        raise UnknownChance(
+        raise UnknownChanceError(
             f"The chance level of the task {task} is unknown",
             why="A ruler's curve begins at the score of guessing",
             fix=f"Give it as --chance {task}=0.25 (0 where answers are generated), or log lm-eval's samples",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import two_step
-from sparsity_lab.fitting.density.benchmarks import Groups, same
+from sparsity_lab.fitting.density.benchmarks import Groups, UnknownChanceError, same
 from sparsity_lab.fitting.density.csv_rows import read_rows
 from sparsity_lab.fitting.density.densities import is_reference
 from sparsity_lab.fitting.density.ladder import Ladder, is_ladder, read_ladder
@@ -27,6 +27,7 @@ from sparsity_lab.fitting.density.lm_eval_results import (
 from sparsity_lab.fitting.density.metrics import (
     TaskSetting,
     given_chances,
+    refuse_unknown_words,
     refuse_without_results,
     wanted_metrics,
 )
@@ -108,6 +109,7 @@ def build_ruler(
     prepare_output(output)
     notes = Notes()
     material = _read(inputs, options, notes)
+    refuse_unknown_words(given_chances(options.chances), material.tasks, flag="--chance")
     form, reason = _form(options.form, material.ladder)
     log.info("form: %s, because %s", form, reason)
     if form == "two-step":
@@ -136,6 +138,10 @@ class _Material:
     settings: Mapping[str, TaskSetting] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*tasks_of(self.targets), *(self.ladder.tasks if self.ladder else ()))))
 
 
 def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
@@ -238,7 +244,9 @@ def _one_step(
         raise unknown(family, kind="family", known=families)
     shared = [t for t in tasks_of(members) if all(t in member.scores for member in members)]
     asked = _named(options.tasks, shared, inputs)
-    tasks = asked or tuple(sorted(counted_once(shared, material.groups, lacking=material.lacking, notes=notes)))
+    tasks = asked or tuple(
+        sorted(counted_once(shared, material.groups, lacking=material.lacking, notes=notes))
+    )
     if not tasks:
         raise SparsityLabError(
             f"The models of {family} in {inputs} share no task",
@@ -250,7 +258,29 @@ def _one_step(
         family, members, tasks=tasks, convention=options.convention, seed=seed,
         source=options.source or str(inputs), harness=options.harness, draws=DRAWS, chances=material.chances,
     )  # fmt: skip
-    return replace(ruler, name=options.name, tasks=tuple(tasks))
+    kept = asked or _that_rule(ruler, tasks, notes)
+    return replace(ruler, name=options.name, tasks=kept)
+
+
+def _that_rule(ruler: OneStepRuler, tasks: Sequence[str], notes: Notes) -> tuple[str, ...]:
+    """The tasks on which a family can be a ruler; the others become notes.
+
+    Raises:
+        SparsityLabError: there are none, or the chance level of one is unknown.
+    """
+    kept, refusals = [], []
+    for task in tasks:
+        try:
+            ruler.curve((task,))
+            kept.append(task)
+        except UnknownChanceError:
+            raise
+        except SparsityLabError as error:
+            refusals.append(error)
+            notes.add(f"{task} is left out of the ruler: {error.paragraph()}")
+    if not kept:
+        raise refusals[0]
+    return tuple(kept)
 
 
 def _refuse_variants(models: Sequence[tuple[str, float, float | None]], inputs: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.benchmarks import UnknownChance, benchmark, same
+from sparsity_lab.fitting.density.benchmarks import UnknownChanceError, benchmark, same
 from sparsity_lab.fitting.density.densities import densities
 from sparsity_lab.fitting.density.metrics import TaskSetting
 from sparsity_lab.fitting.density.one_step import DRAWS, family_ruler
@@ -82,7 +82,9 @@ def family_of_choice(
     _refuse_unknown_tasks(wanted, pool)
     if name == "auto":
         lenders = pool if base else lent
-        shared = wanted if tasks else tuple(t for t in wanted if any(t in lender.scores for lender in lenders))
+        shared = (
+            wanted if tasks else tuple(t for t in wanted if any(t in lender.scores for lender in lenders))
+        )
         candidates = rulers_of(
             lenders, tasks=shared, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS,
             chances=chances,
@@ -126,7 +128,11 @@ def _refuse_no_candidates(candidates: Sequence[OneStepRuler], *, tasks: Sequence
     if not candidates:
         rulers = {name: read_ruler(path).tasks for name, path in shipped().items()}
         having = [name for name, own in rulers.items() if all(any(same(t, o) for o in own) for t in tasks)]
-        hint = f"; {', '.join(having)} would do" if having else " (a family of the targets themselves counts if named)"
+        hint = (
+            f"; {', '.join(having)} would do"
+            if having
+            else " (a family of the targets themselves counts if named)"
+        )
         raise SparsityLabError(
             f"No family of other models has four sizes with {', '.join(tasks)}",
             fix=f"Name a ruler{hint}, or fewer tasks",
@@ -140,7 +146,7 @@ def rulers_of(
     """A ruler of every family with at least four sizes that can be one.
 
     Raises:
-        UnknownChance: a family would be one if somebody said what guessing scores.
+        UnknownChanceError: a family would be one if somebody said what guessing scores.
     """
     found = []
     for family in sorted({t.family for t in targets}):
@@ -150,7 +156,7 @@ def rulers_of(
                 chances=chances,
             )  # fmt: skip
             ruler.curve(tasks)
-        except UnknownChance:
+        except UnknownChanceError:
             raise
         except SparsityLabError:
             continue

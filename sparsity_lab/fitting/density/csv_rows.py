@@ -12,7 +12,6 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.csv_file import refuse_twice
 
-
 # What spreadsheets and people write where there is no value. `nan` is not among them: programs write it for a failure.
 MISSING = frozenset({"", "n/a", "na", "#n/a", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "none", "null", "?"})
 

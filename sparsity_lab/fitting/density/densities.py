@@ -97,7 +97,10 @@ def densities(
                 complete = len(own) == len(tasks)
                 other_size = counted_otherwise(target, convention, ruler_params=ruler.params)
                 flags = _flags(
-                    target, complete=complete, reference=is_reference(target, references), other_size=other_size
+                    target,
+                    complete=complete,
+                    reference=is_reference(target, references),
+                    other_size=other_size,
                 )
                 found.append(_density(target, ruler, own, size, spread=spread, flags=flags, seed=seed))
             advance(1)

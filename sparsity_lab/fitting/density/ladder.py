@@ -108,7 +108,13 @@ def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
             f"{path} has no task with a loss and a score",
             fix="Give each task a column TASK_bpb or TASK_nats and a column TASK_acc",
         )
-    read = {"run", "role", "params", "tokens", *(f"{t}{end}" for t in tasks for end in ("_acc", suffix_of[t]))}
+    read = {
+        "run",
+        "role",
+        "params",
+        "tokens",
+        *(f"{t}{end}" for t in tasks for end in ("_acc", suffix_of[t])),
+    }
     if notes is not None and (unread := [name for name in rows[0] if name not in read]):
         notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
     grouped: dict[str, list[dict[str, Cell]]] = {}
@@ -127,7 +133,8 @@ def _run(name: str, rows: list[dict[str, Cell]], tasks: Sequence[str], suffix_of
     for row, before, after in zip(rows[1:], tokens, tokens[1:], strict=False):
         if after <= before:
             raise row["tokens"].error(
-                f"The run {name} has {before:g} tokens in the row before", fix="Sort the rows of a run by tokens"
+                f"The run {name} has {before:g} tokens in the row before",
+                fix="Sort the rows of a run by tokens",
             )
     return Run(
         name,

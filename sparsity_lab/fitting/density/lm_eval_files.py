@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.lm_eval_identity import Identity, identity_of, model_arguments
@@ -81,8 +81,10 @@ def _task(
         elif is_score(metric, value) and better.get(metric.split(",")[0]) is not False:
             scores[metric] = _score(values, metric, document, task)
     if not scores:
-        if any("," in metric for metric in values):
-            notes.add(f"{path.name}: no score of 0 to 1 for {task}; left out")
+        if others := sorted(
+            {metric.split(",")[0] for metric in values if "," in metric and "_stderr" not in metric}
+        ):
+            notes.add(f"{task} is left out where it has no score of 0 to 1, but {', '.join(others)}")
         return None
     config = _mapping(_mapping(document.get("configs")).get(task))
     return TaskScores(
@@ -156,7 +158,7 @@ def _date(path: Path) -> str:
     return dated.group() if dated else path.stem.removeprefix("results").removeprefix("_")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

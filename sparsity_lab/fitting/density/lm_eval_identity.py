@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 # Where and how fast a model runs, and what is needed to load it; none of them is another model.
-NOT_THE_MODEL = frozenset(
-    "parallelize device device_map device_map_option max_memory_per_gpu max_cpu_memory offload_folder batch_size "
-    "max_batch_size trust_remote_code token use_auth_token cache_dir low_cpu_mem_usage tensor_parallel_size "
-    "data_parallel_size pipeline_parallel_size gpu_memory_utilization gpus num_concurrent max_retries timeout "
-    "swap_space enforce_eager disable_log_stats num_workers verify_certificate progress_bar download_dir "
-    "autogptq_use_triton think_end_token".split()
-)
+NOT_THE_MODEL = frozenset({
+    "parallelize", "device", "device_map", "device_map_option", "max_memory_per_gpu", "max_cpu_memory",
+    "offload_folder", "batch_size", "max_batch_size", "trust_remote_code", "token", "use_auth_token",
+    "cache_dir", "low_cpu_mem_usage", "tensor_parallel_size", "data_parallel_size",
+    "pipeline_parallel_size", "gpu_memory_utilization", "gpus", "num_concurrent", "max_retries", "timeout",
+    "swap_space", "enforce_eager", "disable_log_stats", "num_workers", "verify_certificate", "progress_bar",
+    "download_dir", "autogptq_use_triton", "think_end_token",
+})  # fmt: skip
 NAMES = ("pretrained", "model", "path", "engine")
 ADAPTERS = ("peft", "lora_local_path", "delta")
 PACKED = frozenset({"autogptq", "gptqmodel", "quantization", "quantization_config"})

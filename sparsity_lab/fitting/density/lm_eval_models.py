@@ -89,7 +89,12 @@ def _refuse_shared(rows: Mapping[Identity, Target], table: Path | None) -> None:
 
 
 def _params(
-    identity: Identity, label: str, counted: float | None, row: Target | None, table: Path | None, notes: Notes
+    identity: Identity,
+    label: str,
+    counted: float | None,
+    row: Target | None,
+    table: Path | None,
+    notes: Notes,
 ) -> float | None:
     if row is not None and row.params is not None:
         if counted and not 1 / STATED_GAP < row.params / counted < STATED_GAP:

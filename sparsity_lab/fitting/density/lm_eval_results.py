@@ -27,6 +27,7 @@ from sparsity_lab.fitting.density.metrics import (
     TaskSetting,
     chance_in,
     choose_metric,
+    refuse_unknown_words,
 )
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.targets import Score, Target, read_models
@@ -82,6 +83,7 @@ def read_evaluations(
     """
     notes = Notes() if notes is None else notes
     files = [read_result(path, notes) for path in result_files(folder)]
+    refuse_unknown_words([name for name in metrics or {} if name], _tasks_in(files), flag="--metric")
     known = {} if models is None else read_models(models, notes=notes)
     kept = _newest(_apart_by_shots(files, notes), notes)
     counted = {file.identity: file.params for tasks in kept.values() for file, _ in tasks.values()}
@@ -89,9 +91,15 @@ def read_evaluations(
     targets = describe(named, counted, known=known, table=models, notes=notes)
     groups = {name: parts for file in files for name, parts in file.groups.items()}
     return [
-        Evaluation(targets[i], i, _chosen(tasks, metrics or {}, settings or {}, targets[i].model, notes), groups)
+        Evaluation(
+            targets[i], i, _chosen(tasks, metrics or {}, settings or {}, targets[i].model, notes), groups
+        )
         for i, tasks in kept.items()
     ]
+
+
+def _tasks_in(files: Sequence[ResultFile]) -> list[str]:
+    return list(dict.fromkeys(task for file in files for task in file.tasks))
 
 
 def _apart_by_shots(files: Sequence[ResultFile], notes: Notes) -> list[ResultFile]:
@@ -153,7 +161,9 @@ def _chosen(
     counters: dict[Path, CountTokens | None] = {}
     for name, (file, scores) in tasks.items():
         if (choice := choose_metric(scores, wanted, settings)) is None:
-            notes.add(f"{model}: no metric of {name} is the one asked for or a usual one; left out")
+            notes.add(
+                f"{name} of {model} is left out: of its {', '.join(scores.scores)} none is asked for or usual"
+            )
             continue
         folder = file.tokenizer_folder
         if scores.samples and folder not in counters:
@@ -190,7 +200,9 @@ def lacking_parts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
     return lacking
 
 
-def chances_of(evaluations: Sequence[Evaluation], given: Mapping[str, float], notes: Notes) -> dict[str, float]:
+def chances_of(
+    evaluations: Sequence[Evaluation], given: Mapping[str, float], notes: Notes
+) -> dict[str, float]:
     """Chance levels as given, and as the results tell them where the table of names does not know a task.
 
     Raises:
@@ -199,7 +211,10 @@ def chances_of(evaluations: Sequence[Evaluation], given: Mapping[str, float], no
     chances = dict(given)
     for e in evaluations:
         for task, result in e.tasks.items():
-            if any(same(task, name) for name in chances) or (told := chance_in(result.scores, result.metric)) is None:
+            if (
+                any(same(task, name) for name in chances)
+                or (told := chance_in(result.scores, result.metric)) is None
+            ):
                 continue
             chance, why = told
             table = benchmark(task).chance

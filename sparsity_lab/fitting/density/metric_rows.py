@@ -44,11 +44,11 @@ def _setting(ruler: Ruler, task: str) -> TaskSetting:
 def _note(row: Row, models: int, notes: Notes) -> None:
     names = row["models"]
     assert isinstance(names, list)
-    of = "" if len(names) == models else f" of {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
-    notes.add(f"metric of {row['lm_eval_task']}{of}: {row['metric']}, because {row['why']}")
-    if row["ruler_note"]:
-        notes.add(f"{row['lm_eval_task']}: in the ruler, {row['ruler_note']}")
-    if row["ruler_shots"] is None or row["shots"] == row["ruler_shots"]:
-        return
-    here = "an unstated number of shots" if row["shots"] is None else f"{row['shots']} shots"
-    notes.add(f"{row['lm_eval_task']}{of} was scored with {here}, the ruler with {row['ruler_shots']}")
+    of = (
+        "" if len(names) == models else f" of {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
+    )
+    text = f"metric of {row['lm_eval_task']}{of}: {row['metric']}, because {row['why']}"
+    if row["ruler_shots"] is not None and row["shots"] != row["ruler_shots"]:
+        here = "an unstated number of shots" if row["shots"] is None else f"{row['shots']} shots"
+        text += f"; scored with {here}, the ruler with {row['ruler_shots']}"
+    notes.add(f"{text}; in the ruler, {row['ruler_note']}" if row["ruler_note"] else text)

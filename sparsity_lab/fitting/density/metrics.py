@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +12,16 @@ import numpy as np
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.benchmarks import benchmark, same
 from sparsity_lab.fitting.density.targets import Score
+from sparsity_lab.registry import unknown
 
 # Shares of questions answered rightly, the usual ones first.
 METRICS = ("acc", "exact_match", "pass@1", "pass_at_1", "mc2", "acc_norm", "f1")
 CHOSEN_AMONG = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 # Lower is better, or a scale of 0 to 100: none of them is a score of 0 to 1.
-NO_SCORES = frozenset(
-    "perplexity word_perplexity byte_perplexity bits_per_byte brier_score mse ter bleu chrf sample_len sample_count"
-    .split()
-)  # fmt: skip
+NO_SCORES = frozenset({
+    "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score", "mse", "ter",
+    "bleu", "chrf", "sample_len", "sample_count",
+})  # fmt: skip
 LIKELIHOODS = ("loglikelihood", "generate_until")
 CHANCE_GAP = 0.02
 
@@ -72,9 +73,13 @@ def wanted_metrics(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         task, _, metric = word.rpartition("=")
         if not metric.strip() or ("=" in word and not task.strip()):
-            raise SparsityLabError(f"--metric {word!r} names no metric", fix="Write acc_norm, or piqa=acc_norm")
+            raise SparsityLabError(
+                f"--metric {word!r} names no metric", fix="Write acc_norm, or piqa=acc_norm"
+            )
         if task.strip() in wanted:
-            raise SparsityLabError(f"--metric is given twice for {task or 'all tasks'}", fix="Keep one of them")
+            raise SparsityLabError(
+                f"--metric is given twice for {task or 'all tasks'}", fix="Keep one of them"
+            )
         wanted[task.strip()] = metric.strip()
     return wanted
 
@@ -116,6 +121,18 @@ def given_chances(words: Sequence[str]) -> dict[str, float]:
     return chances
 
 
+def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: str) -> None:
+    """Refuse a task of `--metric` or `--chance` that is not there: it would change nothing.
+
+    Raises:
+        SparsityLabError: names the task and the nearest one.
+    """
+    for word in words:
+        if not any(same(word, task) for task in tasks):
+            error = unknown(word, kind="task", known=list(tasks))
+            raise SparsityLabError(f"{flag} names the task {word!r}, which is not there", fix=error.fix)
+
+
 def choose_metric(
     task: TaskScores, wanted: Mapping[str, str], settings: Mapping[str, TaskSetting]
 ) -> tuple[str, str] | None:
@@ -141,7 +158,10 @@ def choose_metric(
     for name in METRICS:
         if key := _key(task, name):
             others = ", ".join(sorted({other.split(",")[0] for other in task.scores} - {name}))
-            return key, f"it is the first of the usual ones{f' (others: {others})' if others else ''}{lacking}"
+            return (
+                key,
+                f"it is the first of the usual ones{f' (others: {others})' if others else ''}{lacking}",
+            )
     return None
 
 
@@ -189,7 +209,8 @@ def choices_in(samples: Path) -> list[int]:
                 counts += [len(asked)] if asked else []
     except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise SparsityLabError(
-            f"Cannot read the samples {samples}", why=f"{type(error).__name__}: {error}"[:300],
+            f"Cannot read the samples {samples}",
+            why=f"{type(error).__name__}: {error}"[:300],
             fix="Run lm-eval 0.4 again with --log_samples, or move the file away",
         ) from error
     return counts

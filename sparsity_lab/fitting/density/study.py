@@ -28,6 +28,7 @@ from sparsity_lab.fitting.density.metric_rows import metric_rows
 from sparsity_lab.fitting.density.metrics import (
     TaskSetting,
     given_chances,
+    refuse_unknown_words,
     refuse_without_results,
     wanted_metrics,
 )
@@ -149,7 +150,9 @@ def measure_density(
     if named is not None and options.chances:
         raise SparsityLabError(f"The ruler {named.name} has its own chance levels", fix="Leave --chance out")
     if named is None:
-        chances = chances_of(evaluations, given_chances(options.chances), notes)
+        given = given_chances(options.chances)
+        refuse_unknown_words(given, tasks_of_targets, flag="--chance")
+        chances = chances_of(evaluations, given, notes)
         named, reason = family_of_choice(
             options.ruler, targets, tasks=asked, all_tasks=parts.once(tasks_of_targets, notes), base=base,
             convention=options.convention, chances=task_names.keys_in(words, chances), seed=seed,
@@ -262,7 +265,9 @@ def _note_left_out(
     measured = {density.target.model for density in found}
     left_out = [target for target in targets if target.model not in measured]
     kinds = {
-        "without a score of these tasks": [t for t in left_out if not any(task in t.scores for task in tasks)],
+        "without a score of these tasks": [
+            t for t in left_out if not any(task in t.scores for task in tasks)
+        ],
         "without a size": [t for t in left_out if any(task in t.scores for task in tasks)],
     }
     for kind, models in kinds.items():

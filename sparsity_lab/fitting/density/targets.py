@@ -10,7 +10,7 @@ fractions.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -29,7 +29,9 @@ ATTRIBUTES = frozenset(
      "moe", "note", "date_source", "params_source", "tokens_source", "source", "url", "commit", "harness"}
 )  # fmt: skip
 # A column with such a word in its name is about size, data or date, whatever else its name says.
-TELLING_WORDS = frozenset("param params parameters token tokens date released release size".split())
+TELLING_WORDS = frozenset(
+    ["param", "params", "parameters", "token", "tokens", "date", "released", "release", "size"]
+)
 SMALLEST_PARAMS, LARGEST_PARAMS = 1e4, 1e14
 FEWEST_TOKENS, MOST_TOKENS = 1e6, 1e15
 LARGEST_SE = 0.5
@@ -95,11 +97,12 @@ def read_targets(
             f"{path} has no column for the size of its models",
             fix="Add params_b (in units of 1e9) or params (a count)",
         )
-    columns = _score_columns(rows, path, tasks=tasks, notes=notes)
+    columns = _score_columns(rows, path, tasks=tasks)
     scale = score_units.scale_of([{task: row[task] for task in columns} for row in rows], path=path)
-    notes.add(f"the scores of {path} are {'percent' if scale == score_units.PERCENT else 'fractions of 1'}")
     targets = [_target(row, tasks=columns, scale=scale) for row in rows]
     refuse_duplicates(targets, path)
+    notes.add(f"the scores of {path} are {'percent' if scale == score_units.PERCENT else 'fractions of 1'}")
+    _note_columns(rows, path, columns, notes)
     note_guessed_families(targets, notes)
     return targets
 
@@ -113,9 +116,9 @@ def read_models(path: Path, *, notes: Notes | None = None) -> dict[str, Target]:
     notes = Notes() if notes is None else notes
     rows = read_rows(path, needed=("model",))
     _refuse_telling_columns(path, [name for name in rows[0] if name not in ATTRIBUTES])
-    _note_columns(rows, path, unread=[name for name in rows[0] if name not in ATTRIBUTES], notes=notes)
     targets = [_target(row, tasks=[], scale=1.0, scores={}) for row in rows]
     refuse_duplicates(targets, path)
+    _note_columns(rows, path, [], notes)
     return {target.model: target for target in targets}
 
 
@@ -146,26 +149,28 @@ def bundled_targets() -> list[Target]:
 
 
 def _score_columns(
-    rows: Sequence[Mapping[str, Cell]], path: Path, *, tasks: Sequence[str] | None, notes: Notes
+    rows: Sequence[Mapping[str, Cell]], path: Path, *, tasks: Sequence[str] | None
 ) -> list[str]:
-    """The columns that hold scores: those of `tasks`, or every column with numbers.
+    """The columns that hold scores: those of `tasks`, or every column with numbers or of a known benchmark.
 
     Raises:
         SparsityLabError: there are none, one of them looks like a size or a date, or two are one benchmark.
     """
-    companions = {f"{name}{end}" for name in rows[0] for end in ("_se", "_n")}
-    others = [name for name in rows[0] if name and name not in ATTRIBUTES | companions]
+    others = _not_attributes(rows[0])
     asked = [name for name in others if any(same(name, task) for task in tasks or ())]
     _refuse_telling_columns(path, [name for name in others if name not in asked])
-    numeric = [name for name in others if any(row[name].numeric for row in rows)]
-    chosen = asked or numeric
+    chosen = asked or [n for n in others if any(row[n].numeric for row in rows) or benchmark(n).metric]
     if not chosen:
         raise SparsityLabError(f"{path} has no column with scores", fix="Add one column a task")
     _refuse_one_benchmark_twice(path, chosen)
-    _note_columns(rows, path, unread=[name for name in others if name not in chosen], notes=notes)
-    if absent := [cell for row in rows for name in chosen if (cell := row[name]).missing and cell.text]:
-        notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
     return chosen
+
+
+def _not_attributes(header: Iterable[str]) -> list[str]:
+    """Columns that may be tasks: not those about the model, nor a task's error or number of questions."""
+    names = [name for name in header if name]
+    companions = {f"{name}{end}" for name in names for end in ("_se", "_n")}
+    return [name for name in names if name not in ATTRIBUTES | companions]
 
 
 def _refuse_telling_columns(path: Path, columns: Sequence[str]) -> None:
@@ -191,30 +196,18 @@ def _refuse_one_benchmark_twice(path: Path, columns: Sequence[str]) -> None:
 
 
 def _note_columns(
-    rows: Sequence[Mapping[str, Cell]], path: Path, *, unread: Sequence[str], notes: Notes
+    rows: Sequence[Mapping[str, Cell]], path: Path, scores: Sequence[str], notes: Notes
 ) -> None:
-    units = {**SIZES, **TOKENS}
-    read = [f"{name} ({'a count' if units[name] == 1 else f'in {units[name]:.0e}'})" for name in rows[0] if name in units]
+    """Say the units read, the columns that were not, and which cells were taken for no score."""
+    units = {1.0: "a count", 1e9: "in units of 1e9", 1e12: "in units of 1e12"}
+    amounts = {**SIZES, **TOKENS}
+    read = [f"{name} ({units[amounts[name]]})" for name in rows[0] if name in amounts]
     if read:
         notes.add(f"units in {path}: {', '.join(read)}")
-    if unread:
+    if unread := [name for name in _not_attributes(rows[0]) if name not in scores]:
         notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
-
-
-def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
-    """Refuse a table in which a model stands twice.
-
-    Raises:
-        SparsityLabError: it does; names both rows.
-    """
-    seen: dict[str, str] = {}
-    for target in targets:
-        if target.model in seen:
-            raise SparsityLabError(
-                f"{path} names the model {target.model!r} twice: {seen[target.model]} and {target.where}",
-                fix="Keep one row a model",
-            )
-        seen[target.model] = target.where
+    if absent := [cell for row in rows for name in scores if (cell := row[name]).missing and cell.text]:
+        notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
 
 
 def family_of(model: str) -> str:
@@ -268,7 +261,8 @@ def _amount(row: Mapping[str, Cell], units: Mapping[str, float], low: float, hig
     for cell, amount in zip(filled[1:], amounts[1:], strict=True):
         if abs(amount - amounts[0]) > SAME_AMOUNT * amounts[0]:
             raise cell.error(
-                f"It means {amount:.4g}, the column {filled[0].column} {amounts[0]:.4g}", fix="Keep the right one"
+                f"It means {amount:.4g}, the column {filled[0].column} {amounts[0]:.4g}",
+                fix="Keep the right one",
             )
     return amounts[0] if amounts else None
 

@@ -36,7 +36,11 @@ def in_words_of(vocabulary: Sequence[str], tasks: Sequence[str]) -> dict[str, st
 
 def _distance(task: str, name: str) -> tuple[bool, bool, int]:
     others = [key(other) for other in benchmark(task).names]
-    return task != name, key(task) != key(name), others.index(key(task)) if key(task) in others else len(others)
+    return (
+        task != name,
+        key(task) != key(name),
+        others.index(key(task)) if key(task) in others else len(others),
+    )
 
 
 def renamed(targets: Sequence[Target], vocabulary: Sequence[str], notes: Notes) -> list[Target]:
@@ -44,7 +48,9 @@ def renamed(targets: Sequence[Target], vocabulary: Sequence[str], notes: Notes) 
     names = in_words_of(vocabulary, tasks_of(targets))
     changed = {task: name for task, name in names.items() if task != name}
     if changed:
-        notes.add("tasks under the ruler's names: " + ", ".join(f"{t} is {name}" for t, name in changed.items()))
+        notes.add(
+            "tasks under the ruler's names: " + ", ".join(f"{t} is {name}" for t, name in changed.items())
+        )
     return [
         replace(target, scores={names.get(task, task): score for task, score in target.scores.items()})
         for target in targets
@@ -64,7 +70,9 @@ def counted_once(
     """
     partial = [task for task in tasks if task in lacking and len(tasks) > 1]
     for task in partial:
-        notes.add(f"{task} is left out of the mean: its {lacking[task]} is not of all its parts; --tasks takes it")
+        notes.add(
+            f"{task} is left out of the mean: its {lacking[task]} is not of all its parts; --tasks takes it"
+        )
     kept, left_out = without_parts([task for task in tasks if task not in partial], groups)
     for group in dict.fromkeys(left_out.values()):
         parts = [task for task, holder in left_out.items() if holder == group]

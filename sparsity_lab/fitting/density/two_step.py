@@ -227,9 +227,7 @@ def choose_form(task: str, runs: Sequence[Run], *, chance: float) -> tuple[float
     return (None, free) if free < FREE_CEILING_GAIN * held else (1.0, held)
 
 
-def form_error_per_ln_size(
-    task: str, runs: Sequence[Run], *, chance: float, ceiling: float | None
-) -> float:
+def form_error_per_ln_size(task: str, runs: Sequence[Run], *, chance: float, ceiling: float | None) -> float:
     """Root mean square of held-out score errors per unit of ln size, 0 where too few sizes are left.
 
     Each cut keeps the sizes up to it (at least three) and predicts every larger run at its own N and D.
