@@ -210,6 +210,23 @@ def _note_columns(
         notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
 
 
+def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
+    """Refuse a table in which a model stands twice, be it with other capitals.
+
+    Raises:
+        SparsityLabError: it does; names both rows.
+    """
+    seen: dict[str, str] = {}
+    for target in targets:
+        name = target.model.casefold()
+        if name in seen:
+            raise SparsityLabError(
+                f"{path} names the model {target.model!r} twice: {seen[name]} and {target.where}",
+                fix="Keep one row a model",
+            )
+        seen[name] = target.where
+
+
 def family_of(model: str) -> str:
     """A model's family: its name without folder, size and what follows the size."""
     return re.sub(r"[-_]v?\d+(\.\d+)?(x\d+)?[bBmM]\b.*$", "", model.rsplit("/", 1)[-1])
