@@ -103,8 +103,9 @@ def family_of_choice(
     ruler = family_ruler(
         name, pool, tasks=wanted, convention=convention, seed=seed, source=source, chances=chances
     )
-    usual = {task: _usual(task) for task in ruler.tasks} if base or name not in taken else {}
-    return replace(ruler, settings=usual), reason
+    if not base and name in taken:
+        return replace(ruler, harness="the targets' own scores"), reason
+    return replace(ruler, settings={task: _usual(task) for task in ruler.tasks}), reason
 
 
 def _usual(task: str) -> TaskSetting:

@@ -208,14 +208,12 @@ def chances_of(
     Raises:
         SparsityLabError: logged samples cannot be read.
     """
-    chances = dict(given)
+    chances, seen = dict(given), list(given)
     for e in evaluations:
         for task, result in e.tasks.items():
-            if (
-                any(same(task, name) for name in chances)
-                or (told := chance_in(result.scores, result.metric)) is None
-            ):
+            if any(same(task, name) for name in seen) or not (told := _told_chance(task, e, frozenset())):
                 continue
+            seen.append(task)
             chance, why = told
             table = benchmark(task).chance
             if table is None or (abs(table - chance) > CHANCE_GAP and result.scores.samples):
@@ -223,6 +221,21 @@ def chances_of(
                 notes.add(f"the chance level of {task} is {chance:.4g}, because {why}{of_names}")
                 chances[task] = chance
     return chances
+
+
+def _told_chance(task: str, e: Evaluation, seen: frozenset[str]) -> tuple[float, str] | None:
+    """What guessing scores by a task's own samples or configuration, or by those of its parts; and why."""
+    parts = e.groups.get(task, ())
+    if not parts:
+        return chance_in(e.tasks[task].scores, e.tasks[task].metric)
+    if task in seen or not all(part in e.tasks for part in parts):
+        return None
+    told = [_told_chance(part, e, seen | {task}) for part in parts]
+    levels = [level for level, _ in filter(None, told)]
+    if len(levels) < len(parts):
+        return None
+    questions = [e.tasks[part].score.questions or 1 for part in parts]
+    return float(np.average(levels, weights=questions)), "it is the mean of its parts'"
 
 
 def ladder_of(

@@ -357,8 +357,6 @@ def _say(ruler: Ruler, reason: str, tasks: Sequence[str], options: DensityOption
         log.info("D0: %.3g tokens", ruler.d0_tokens)
     if options.targets is not None or ruler.source != BUNDLED_SOURCE:
         notes.add(f"densities assume that targets were scored as the ruler was: {ruler.harness}")
-    for text in ruler.notes:
-        notes.add(f"of the ruler: {text}")
 
 
 def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tuple[str, ...]:
