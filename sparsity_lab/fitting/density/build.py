@@ -16,14 +16,12 @@ from sparsity_lab.fitting.density.densities import is_reference
 from sparsity_lab.fitting.density.ladder import Ladder, is_ladder, read_ladder
 from sparsity_lab.fitting.density.lm_eval_results import (
     Evaluation,
-    chances_of,
     groups_of,
-    lacking_parts,
     ladder_of,
     read_evaluations,
-    settings_of,
     targets_of,
 )
+from sparsity_lab.fitting.density.lm_eval_rulers import chances_of, lacking_parts, settings_of
 from sparsity_lab.fitting.density.metrics import (
     TaskSetting,
     given_chances,
@@ -31,7 +29,7 @@ from sparsity_lab.fitting.density.metrics import (
     refuse_without_results,
     wanted_metrics,
 )
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.one_step import DRAWS, family_ruler
 from sparsity_lab.fitting.density.ruler_files import write_ruler
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
@@ -196,10 +194,9 @@ def _family(wanted: str | None, targets: Sequence[Target], inputs: Path) -> str 
 def _note_left_out(material: _Material, references: Sequence[str], notes: Notes) -> None:
     left_out = [t.model for t in material.targets if not is_reference(t, references)]
     if left_out:
-        more = f" and {len(left_out) - 6} more" if len(left_out) > 6 else ""
         notes.add(
             f"{len(left_out)} models of the family are not part of the ruler, for want of a size, training tokens, "
-            f"a task or a loss: {', '.join(left_out[:6])}{more}"
+            f"a task or a loss: {listed(left_out)}"
         )
 
 

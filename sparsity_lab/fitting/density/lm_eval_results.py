@@ -12,23 +12,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sparsity_lab.fitting.density.answer_loss import AnswerLoss, CountTokens, answer_loss, tokenizer_of
-from sparsity_lab.fitting.density.benchmarks import Groups, benchmark, same, without_parts
+from sparsity_lab.fitting.density.benchmarks import Groups, without_parts
 from sparsity_lab.fitting.density.ladder import LOSS_UNITS, Ladder, Run
 from sparsity_lab.fitting.density.lm_eval_files import ResultFile, read_result, result_files
 from sparsity_lab.fitting.density.lm_eval_identity import Identity, labels
 from sparsity_lab.fitting.density.lm_eval_models import describe
-from sparsity_lab.fitting.density.metrics import (
-    CHANCE_GAP,
-    TaskScores,
-    TaskSetting,
-    chance_in,
-    choose_metric,
-    refuse_unknown_words,
-)
+from sparsity_lab.fitting.density.metrics import TaskScores, TaskSetting, choose_metric, refuse_unknown_words
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.targets import Score, Target, read_models
 
@@ -90,12 +84,28 @@ def read_evaluations(
     named = labels(list(kept))
     targets = describe(named, counted, known=known, table=models, notes=notes)
     groups = {name: parts for file in files for name, parts in file.groups.items()}
-    return [
+    evaluations = [
         Evaluation(
             targets[i], i, _chosen(tasks, metrics or {}, settings or {}, targets[i].model, notes), groups
         )
         for i, tasks in kept.items()
     ]
+    _note_other_questions(evaluations, notes)
+    return evaluations
+
+
+def _note_other_questions(evaluations: Sequence[Evaluation], notes: Notes) -> None:
+    """Say which tasks were not the same for all models: other versions, questions or prompts under one name."""
+    for task in dict.fromkeys(task for e in evaluations for task in e.tasks):
+        results = [e.tasks[task] for e in evaluations if task in e.tasks]
+        kinds: dict[str, set[Any]] = {
+            "version": {r.scores.version for r in results} - {""},
+            "number of questions": {r.score.questions for r in results} - {None},
+            "questions or prompts": {r.scores.prompts for r in results} - {""},
+        }
+        different = [kind for kind, values in kinds.items() if len(values) > 1]
+        if different:
+            notes.add(f"{task} is not the same for all models: they differ in {' and '.join(different)}")
 
 
 def _tasks_in(files: Sequence[ResultFile]) -> list[str]:
@@ -188,56 +198,6 @@ def groups_of(evaluations: Sequence[Evaluation]) -> Groups:
     return {name: parts for e in evaluations for name, parts in e.groups.items()}
 
 
-def lacking_parts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """Groups whose score is not of all their parts, by the metric that some part lacks."""
-    lacking = {}
-    for e in evaluations:
-        for group, result in e.tasks.items():
-            name = result.metric.split(",")[0]
-            parts = [e.tasks[part] for part in e.groups.get(group, ()) if part in e.tasks]
-            if any(all(name != key.split(",")[0] for key in part.scores.scores) for part in parts):
-                lacking[group] = name
-    return lacking
-
-
-def chances_of(
-    evaluations: Sequence[Evaluation], given: Mapping[str, float], notes: Notes
-) -> dict[str, float]:
-    """Chance levels as given, and as the results tell them where the table of names does not know a task.
-
-    Raises:
-        SparsityLabError: logged samples cannot be read.
-    """
-    chances, seen = dict(given), list(given)
-    for e in evaluations:
-        for task, result in e.tasks.items():
-            if any(same(task, name) for name in seen) or not (told := _told_chance(task, e, frozenset())):
-                continue
-            seen.append(task)
-            chance, why = told
-            table = benchmark(task).chance
-            if table is None or (abs(table - chance) > CHANCE_GAP and result.scores.samples):
-                of_names = "" if table is None else f"; the table of names says {table:g}"
-                notes.add(f"the chance level of {task} is {chance:.4g}, because {why}{of_names}")
-                chances[task] = chance
-    return chances
-
-
-def _told_chance(task: str, e: Evaluation, seen: frozenset[str]) -> tuple[float, str] | None:
-    """What guessing scores by a task's own samples or configuration, or by those of its parts; and why."""
-    parts = e.groups.get(task, ())
-    if not parts:
-        return chance_in(e.tasks[task].scores, e.tasks[task].metric)
-    if task in seen or not all(part in e.tasks for part in parts):
-        return None
-    told = [_told_chance(part, e, seen | {task}) for part in parts]
-    levels = [level for level, _ in filter(None, told)]
-    if len(levels) < len(parts):
-        return None
-    questions = [e.tasks[part].score.questions or 1 for part in parts]
-    return float(np.average(levels, weights=questions)), "it is the mean of its parts'"
-
-
 def ladder_of(
     evaluations: Sequence[Evaluation], *, chances: Mapping[str, float] | None = None
 ) -> Ladder | None:
@@ -268,18 +228,6 @@ def ladder_of(
     ]  # fmt: skip
     units = dict.fromkeys(tasks, LOSS_UNITS["_nats" if in_nats else "_bpb"])
     return Ladder(tuple(runs), tasks, units, chances=dict(chances or {}))
-
-
-def settings_of(evaluations: Sequence[Evaluation]) -> dict[str, TaskSetting]:
-    """How the tasks of a ruler's models were scored; what they do not share is left open."""
-    settings = {}
-    for task in dict.fromkeys(task for e in evaluations for task in e.tasks):
-        results = [e.tasks[task] for e in evaluations if task in e.tasks]
-        metrics, shots = {r.metric for r in results}, {r.scores.shots for r in results}
-        settings[task] = TaskSetting(
-            metrics.pop() if len(metrics) == 1 else None, shots.pop() if len(shots) == 1 else None
-        )
-    return settings
 
 
 def loss_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sparsity_lab.fitting.density.benchmarks import same
 from sparsity_lab.fitting.density.lm_eval_results import Evaluation
 from sparsity_lab.fitting.density.metrics import TaskSetting
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.task_names import in_words_of
 
@@ -44,9 +44,7 @@ def _setting(ruler: Ruler, task: str) -> TaskSetting:
 def _note(row: Row, models: int, notes: Notes) -> None:
     names = row["models"]
     assert isinstance(names, list)
-    of = (
-        "" if len(names) == models else f" of {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
-    )
+    of = "" if len(names) == models else f" of {listed(names)}"
     text = f"metric of {row['lm_eval_task']}{of}: {row['metric']}, because {row['why']}"
     if row["ruler_shots"] is not None and row["shots"] != row["ruler_shots"]:
         here = "an unstated number of shots" if row["shots"] is None else f"{row['shots']} shots"

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 log = logging.getLogger(__name__)
+
+NAMES_SHOWN = 6
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: the first few, and how many more."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 class Notes(list[str]):

@@ -14,16 +14,15 @@ from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import task_names
 from sparsity_lab.fitting.density.benchmarks import Groups, same
-from sparsity_lab.fitting.density.choice import BUNDLED_SOURCE, at_tokens, family_of_choice, named_ruler
-from sparsity_lab.fitting.density.densities import OTHER_SIZE, REFERENCE, Density, densities, is_reference
+from sparsity_lab.fitting.density.choice import at_tokens, family_of_choice, named_ruler
+from sparsity_lab.fitting.density.densities import Density, densities
 from sparsity_lab.fitting.density.lm_eval_results import (
     Evaluation,
-    chances_of,
     groups_of,
-    lacking_parts,
     read_evaluations,
     targets_of,
 )
+from sparsity_lab.fitting.density.lm_eval_rulers import chances_of, lacking_parts
 from sparsity_lab.fitting.density.metric_rows import metric_rows
 from sparsity_lab.fitting.density.metrics import (
     TaskSetting,
@@ -36,6 +35,12 @@ from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sizes import SizeConvention
+from sparsity_lab.fitting.density.study_notes import (
+    note_left_out,
+    note_references,
+    note_sizes,
+    say,
+)
 from sparsity_lab.fitting.density.targets import (
     Target,
     bundled_targets,
@@ -162,14 +167,14 @@ def measure_density(
     tasks = asked or parts.once(_shared(ruler, targets, paper_first=base), notes)
     if asked:
         task_names.note_overlap(asked, parts.groups, notes)
-    _say(ruler, reason, tasks, options, notes)
+    say(ruler, reason, tasks, options.convention, notes, bundled=base)
     metrics = metric_rows(evaluations, ruler, tasks, notes)
     note_guessed_families([t for t in targets if evaluations and t.scores], notes)
-    _note_references(targets, ruler, base=base, notes=notes)
+    note_references(targets, ruler, base=base, notes=notes)
     spread = SourceSpread.of(targets if base else bundled_targets())
     found = _measure(targets, ruler, tasks, options, spread=spread, seed=seed, progress=progress)
-    _note_left_out(targets, found, tasks, notes)
-    _note_sizes(found, ruler, notes)
+    note_left_out(targets, found, tasks, notes)
+    note_sizes(found, ruler, notes)
     trend, note = try_trend(found, options, tasks=tasks, seed=seed)
     report = DensityReport(
         output, ruler, reason, tuple(tasks), options.convention, found,
@@ -250,41 +255,6 @@ def _refuse_other_unit(ruler: Ruler, convention: SizeConvention) -> None:
         )
 
 
-def _note_references(targets: Sequence[Target], ruler: Ruler, *, base: bool, notes: Notes) -> None:
-    among = [t.model for t in targets if is_reference(t, ruler.references)]
-    if among and not base:
-        notes.add(
-            f"{len(among)} of the targets are models that the ruler {ruler.name} is made of: {', '.join(among[:6])}; "
-            f"their densities lie near 1 by construction (flag {REFERENCE})"
-        )
-
-
-def _note_left_out(
-    targets: Sequence[Target], found: Sequence[Density], tasks: Sequence[str], notes: Notes
-) -> None:
-    measured = {density.target.model for density in found}
-    left_out = [target for target in targets if target.model not in measured]
-    kinds = {
-        "without a score of these tasks": [
-            t for t in left_out if not any(task in t.scores for task in tasks)
-        ],
-        "without a size": [t for t in left_out if any(task in t.scores for task in tasks)],
-    }
-    for kind, models in kinds.items():
-        if models:
-            more = f" and {len(models) - 6} more" if len(models) > 6 else ""
-            notes.add(f"left out {kind}: {', '.join(t.model for t in models[:6])}{more}")
-
-
-def _note_sizes(found: Sequence[Density], ruler: Ruler, notes: Notes) -> None:
-    otherwise = [density.target.model for density in found if OTHER_SIZE in density.flags]
-    if otherwise:
-        notes.add(
-            f"the ruler counts {ruler.params}, {len(otherwise)} of {len(found)} targets are counted otherwise (flag "
-            f"{OTHER_SIZE!r}); --embeddings out with a column params_nonembedding_b counts as the OLMo ladder does"
-        )
-
-
 def try_trend(
     found: Sequence[Density], options: DensityOptions, *, tasks: Sequence[str], seed: int
 ) -> tuple[Trend | None, str]:
@@ -346,17 +316,6 @@ def _per_task(
         except SparsityLabError as error:
             log.info("no densities on %s alone: %s", task, error.what)
     return found
-
-
-def _say(ruler: Ruler, reason: str, tasks: Sequence[str], options: DensityOptions, notes: Notes) -> None:
-    """Every choice that was made, with its reason."""
-    log.info("ruler: %s (%s), because %s", ruler.name, ruler.form, reason)
-    mean = "mean of " if len(tasks) > 1 else ""
-    log.info("size: %s; tasks: %s%s", options.convention.said, mean, ", ".join(tasks))
-    if hasattr(ruler, "d0_tokens"):
-        log.info("D0: %.3g tokens", ruler.d0_tokens)
-    if options.targets is not None or ruler.source != BUNDLED_SOURCE:
-        notes.add(f"densities assume that targets were scored as the ruler was: {ruler.harness}")
 
 
 def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import score_units
 from sparsity_lab.fitting.density.benchmarks import benchmark, key, same
 from sparsity_lab.fitting.density.csv_rows import Cell, read_rows
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 
 SIZES = {"params_b": 1e9, "params": 1.0}
 TOKENS = {"train_tokens_t": 1e12, "train_tokens_b": 1e9, "tokens_b": 1e9, "train_tokens": 1.0, "tokens": 1.0}
@@ -36,7 +36,6 @@ SMALLEST_PARAMS, LARGEST_PARAMS = 1e4, 1e14
 FEWEST_TOKENS, MOST_TOKENS = 1e6, 1e15
 LARGEST_SE = 0.5
 SAME_AMOUNT = 0.01
-NAMES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,7 @@ def note_guessed_families(targets: Sequence[Target], notes: Notes) -> None:
     """Say which families are only guessed from the names of models."""
     guessed = sorted({target.family for target in targets if not target.family_stated})
     if guessed:
-        more = f" and {len(guessed) - NAMES_SHOWN} more" if len(guessed) > NAMES_SHOWN else ""
-        notes.add(
-            f"families guessed from names: {', '.join(guessed[:NAMES_SHOWN])}{more}; a column family states them"
-        )
+        notes.add(f"families guessed from names: {listed(guessed)}; a column family states them")
 
 
 def bundled_targets() -> list[Target]:

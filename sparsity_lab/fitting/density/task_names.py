@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sparsity_lab.fitting.density.benchmarks import Groups, benchmark, key, same, without_parts
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.targets import Target
 
 Value = TypeVar("Value")
@@ -76,8 +76,7 @@ def counted_once(
     kept, left_out = without_parts([task for task in tasks if task not in partial], groups)
     for group in dict.fromkeys(left_out.values()):
         parts = [task for task, holder in left_out.items() if holder == group]
-        shown = ", ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
-        notes.add(f"{shown}: parts of {group}, which counts alone; --tasks takes them")
+        notes.add(f"{listed(parts)}: parts of {group}, which counts alone; --tasks takes them")
     return kept
 
 
