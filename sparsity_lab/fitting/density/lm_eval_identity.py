@@ -121,10 +121,8 @@ def _kinds(members: Sequence[Identity], keys: Sequence[str]) -> int:
 
 
 def _label(path: str, identity: Identity, *, shown: Sequence[str]) -> str:
-    if "revision" in shown:
-        path += f"@{identity.get('revision') or MAIN}"
-    if "sha" in shown:
-        path += f"@{identity.get('sha')[:COMMIT_SHOWN] or 'unknown'}"
+    for key, length in (("revision", None), ("sha", COMMIT_SHOWN)):
+        path += f"@{identity.get(key)[:length]}" if key in shown and identity.get(key) else ""
     others = [_said(key, text) for key, text in identity.parts
               if key in shown and key not in ("revision", "sha", "thresholds")]  # fmt: skip
     thresholds = f" at {identity.get('thresholds')}" if identity.get("thresholds") else ""
