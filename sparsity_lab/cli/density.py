@@ -208,6 +208,7 @@ def predict(
     artificial_point: Annotated[
         bool, typer.Option(help="The recipe's artificial point: a perfect score at zero loss.")
     ] = True,
+    chance: ChanceChoice = None,
     output: Output = Path("runs/predictions"),
     seed: Seed = 0,
 ) -> None:
@@ -216,8 +217,8 @@ def predict(
     from sparsity_lab.tables import to_markdown
 
     found = run_predictions(
-        output=output, ladder=ladder, target=target, artificial_point=artificial_point, seed=seed,
-        progress=progress(),
+        output=output, ladder=ladder, target=target, artificial_point=artificial_point,
+        chances=tuple(chance or ()), seed=seed, progress=progress(),
     )  # fmt: skip
     typer.echo(to_markdown(found.rows, COLUMNS))
     if found.largest_gap is not None:

@@ -141,7 +141,7 @@ def test_a_ruler_is_the_same_under_every_name_of_its_task():
 
 
 def test_an_unknown_chance_level_is_asked_for_and_never_zero():
-    with pytest.raises(UnknownChanceError, match="--chance mine=0.25"):
+    with pytest.raises(UnknownChanceError, match=r"--chance mine=0\.25"):
         ruler_of("mine").curve(("mine",))
     for given in (0.0, 0.2, 0.5 / 2):
         assert ruler_of("mine", chances={"mine": given}).curve(("mine",)).chance == given

@@ -74,19 +74,15 @@ def family_of_choice(
         SparsityLabError: no such family, or it has too few sizes.
     """
     taken = {t.family for t in targets}
-    # No family is mixed from two sources: the bundled table lends only families that the targets do not have.
-    lent = [] if base else [t for t in bundled_targets() if t.family not in taken]
-    pool = [*targets, *lent]
+    lent = lenders(targets, base=base)
+    pool = list(targets) if base else [*targets, *lent]
     source = BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}"
     wanted = tuple(tasks or all_tasks)
     _refuse_unknown_tasks(wanted, pool)
     if name == "auto":
-        lenders = pool if base else lent
-        shared = (
-            wanted if tasks else tuple(t for t in wanted if any(t in lender.scores for lender in lenders))
-        )
+        shared = wanted if tasks else tuple(t for t in wanted if any(t in other.scores for other in lent))
         candidates = rulers_of(
-            lenders, tasks=shared, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS,
+            lent, tasks=shared, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS,
             chances=chances,
         ) if shared else []  # fmt: skip
         _refuse_no_candidates(candidates, tasks=wanted)
@@ -106,6 +102,16 @@ def family_of_choice(
     if not base and name in taken:
         return replace(ruler, harness="the targets' own scores"), reason
     return replace(ruler, settings={task: _usual(task) for task in ruler.tasks}), reason
+
+
+def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:
+    """The models whose families may be rulers unasked: those of the bundled table.
+
+    No family is mixed from two sources: only families that the targets do not have. The bundled table itself, `base`,
+    has no other models than its own.
+    """
+    taken = set() if base else {t.family for t in targets}
+    return [t for t in (targets if base else bundled_targets()) if t.family not in taken]
 
 
 def _usual(task: str) -> TaskSetting:
