@@ -239,3 +239,13 @@ def test_a_score_that_is_not_finite_leaves_the_task_out(tmp_path):
 def test_results_under_a_name_of_ones_own_are_found(tmp_path):
     (tmp_path / "mine_2024-09-01T10-00-00.000001.json").write_text(json.dumps(document()))
     assert [target.model for target in targets_of(read_evaluations(tmp_path))] == ["m-1B"]
+
+
+def test_linked_folders_are_searched_each_once(tmp_path):
+    write_results(tmp_path / "elsewhere", document(model="lab/far"))
+    write_results(tmp_path / "r", document(model="lab/near"))
+    (tmp_path / "r" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "r" / "circle").symlink_to(tmp_path / "r")
+    notes = Notes()
+    assert {t.model for t in targets_of(read_evaluations(tmp_path / "r", notes=notes))} == {"near", "far"}
+    assert not any("replaces" in note for note in notes)

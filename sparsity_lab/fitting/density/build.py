@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import two_step
-from sparsity_lab.fitting.density.benchmarks import Groups, UnknownChanceError, same
+from sparsity_lab.fitting.density.benchmarks import Groups, UnknownChanceError, chance_of, same
 from sparsity_lab.fitting.density.csv_rows import read_rows
 from sparsity_lab.fitting.density.densities import is_reference
 from sparsity_lab.fitting.density.ladder import Ladder, is_ladder, read_ladder
@@ -118,6 +117,8 @@ def build_ruler(
     else:
         ruler = _one_step(material, inputs, options, notes, seed=seed)
         _note_left_out(material, ruler.references, notes)
+    levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
+    notes.add(f"chance levels of the ruler: {', '.join(levels)}")
     ruler = replace(
         ruler, notes=tuple(notes), settings={t: s for t, s in material.settings.items() if t in ruler.tasks}
     )
@@ -216,7 +217,7 @@ def _two_step(
     ladder: Ladder, inputs: Path, options: RulerOptions, *, seed: int, progress: Progress
 ) -> two_step.TwoStepRuler:
     asked = _named(options.tasks, ladder.tasks, inputs)
-    _refuse_variants([(run.name, run.params, run.tokens) for run in ladder.references], inputs)
+    _refuse_variants([(run.name, run.identity, run.tokens) for run in ladder.references], inputs)
     return two_step.two_step_ruler(
         options.name, replace(ladder, tasks=asked or ladder.tasks), source=options.source or str(inputs),
         harness=options.harness,
@@ -250,7 +251,7 @@ def _one_step(
             fix="Give every model of the family a score on the same task, or name another --family",
         )
     note_overlap(tasks, material.groups, notes)
-    _refuse_variants([(t.model, t.params or 0.0, None) for t in members if t.identity], inputs)
+    _refuse_variants([(target.model, target.identity, None) for target in members], inputs)
     ruler = family_ruler(
         family, members, tasks=tasks, convention=options.convention, seed=seed,
         source=options.source or str(inputs), harness=options.harness, draws=DRAWS, chances=material.chances,
@@ -280,21 +281,20 @@ def _that_rule(ruler: OneStepRuler, tasks: Sequence[str], notes: Notes) -> tuple
     return tuple(kept)
 
 
-def _refuse_variants(models: Sequence[tuple[str, float, float | None]], inputs: Path) -> None:
+def _refuse_variants(models: Sequence[tuple[str, str, float | None]], inputs: Path) -> None:
     """Refuse two results of one model as two reference models: revisions, adapters, quantised or otherwise scored.
 
     Args:
-        models: label, parameters and, where they make another run, training tokens.
+        models: label, identity and, where they make another run, training tokens.
         inputs: for the message.
 
     Raises:
         SparsityLabError: names both.
     """
     seen: dict[tuple[str, float | None], str] = {}
-    for label, _, tokens in models:
-        name = re.split(r"@| at | \(", label)[0]
-        other = seen.setdefault((name, tokens), label)
-        if other != label:
+    for label, identity, tokens in models:
+        other = seen.setdefault((identity.split(", ")[0], tokens), label)
+        if identity and other != label:
             raise SparsityLabError(
                 f"{inputs} has two results of one model for a ruler: {other} and {label}",
                 fix="Keep one of them in the folder, or give them different families in --models",

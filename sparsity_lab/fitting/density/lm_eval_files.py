@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -33,18 +34,38 @@ class ResultFile:
 
 
 def result_files(folder: Path) -> list[Path]:
-    """lm-eval's results below a folder, oldest first: `results*.json` and `NAME_DATE.json`.
+    """lm-eval's results below a folder, oldest first: `results*.json` and `NAME_DATE.json`; links are followed.
 
     Raises:
-        SparsityLabError: there are none.
+        SparsityLabError: there are none, or a folder below cannot be read.
     """
-    files = [p for p in folder.rglob("*.json") if p.stem.startswith("results") or _DATED.search(p.stem)]
+    files = [p for p in _walk(folder) if p.stem.startswith("results") or _DATED.search(p.stem)]
     if not files:
         raise SparsityLabError(
             f"There are no lm-eval results in {folder}", why="No file results_*.json was found",
             fix="Give lm-eval --output_path, or run `sparsity-lab eval`",
         )  # fmt: skip
     return sorted(files, key=lambda path: (_date(path), str(path)))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every JSON file below a folder, each folder once, however many links lead to it."""
+
+    def refuse(error: OSError) -> None:
+        raise SparsityLabError(
+            f"Cannot read the folder {error.filename}",
+            why=str(error),
+            fix="Give a folder whose parts can be read",
+        ) from error
+
+    seen = set()
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        place = os.path.realpath(root)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        yield from (Path(root) / name for name in names if name.endswith(".json"))
 
 
 def read_result(path: Path, notes: Notes) -> ResultFile:

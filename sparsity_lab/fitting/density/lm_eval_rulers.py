@@ -39,8 +39,8 @@ def chances_of(
                 continue
             seen.append(task)
             chance, why = told
-            table = benchmark(task).chance
-            if table is None or (abs(table - chance) > CHANCE_GAP and result.scores.samples):
+            table, choices = benchmark(task).chance, benchmark(task).choices
+            if table is None or (choices and abs(table - chance) > CHANCE_GAP and result.scores.samples):
                 of_names = "" if table is None else f"; the table of names says {table:g}"
                 notes.add(f"the chance level of {task} is {chance:.4g}, because {why}{of_names}")
                 chances[task] = chance
