@@ -96,7 +96,9 @@ def _params(
     table: Path | None,
     notes: Notes,
 ) -> float | None:
-    if row is not None and row.params is not None:
+    # A row of the base model does not count an adapter's parameters; lm-eval does.
+    of_the_base = row is not None and row.model != label and bool(identity.adapters) and counted is not None
+    if row is not None and row.params is not None and not of_the_base:
         if counted and not 1 / STATED_GAP < row.params / counted < STATED_GAP:
             notes.add(
                 f"{label} has {row.params:.4g} parameters in {table} and {counted:.4g} by lm-eval's count; "
