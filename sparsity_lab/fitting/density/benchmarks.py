@@ -87,7 +87,7 @@ def chance_of(task: str, given: Mapping[str, float]) -> float:
         raise UnknownChanceError(
             f"The chance level of the task {task} is unknown",
             why="A ruler's curve begins at the score of guessing",
-            fix=f"Give it as --chance {task}=0.25 (0 where answers are generated), or log lm-eval's samples",
+            fix=f"Give it as --chance {task}=0.25 (0 where answers are generated), or run lm-eval with --log_samples",
         )
     return stated
 
@@ -104,7 +104,7 @@ def without_parts(tasks: Sequence[str], groups: Groups) -> tuple[tuple[str, ...]
 
     Args:
         tasks: in the order that is kept; the widest group comes first where two overlap.
-        groups: parts of groups, beside lm-eval's own.
+        groups: parts of groups, in addition to those of lm-eval.
     """
     taken: dict[str, str] = {}
     left_out: dict[str, str] = {}

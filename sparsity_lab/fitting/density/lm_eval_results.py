@@ -1,9 +1,9 @@
 """Reads what lm-eval wrote: scores with errors, and the loss of the gold answer from logged samples.
 
-A folder is searched for `results_*.json`; samples lie beside them as `samples_TASK_*.jsonl`. A result belongs
-to one model under one setting (`lm_eval_identity`); of several results for one identity and task the newest
-counts, and that is said. Sizes come from the results themselves, training tokens and release dates from a
-table of models. Runs of `sparsity-lab eval` under thresholds are models of their own.
+A folder is searched for `results_*.json`; samples are read from `samples_TASK_*.jsonl` in the same folder. A
+result belongs to one model under one setting (`lm_eval_identity`); of several results for one identity and
+task the newest counts, with a note. Sizes come from the results themselves, training tokens and release dates
+from a table of models. Runs of `sparsity-lab eval` under thresholds are models of their own.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ def chances_of(
     chances, seen = dict(given), list(given)
     for e in evaluations:
         for task, result in e.tasks.items():
-            if any(same(task, name) for name in seen) or not (told := _told_chance(task, e, frozenset())):
+            if any(same(task, name) for name in seen) or not (stated := _stated_chance(task, e, frozenset())):
                 continue
             seen.append(task)
-            chance, why = told
+            chance, why = stated
             table, choices = benchmark(task).chance, benchmark(task).choices
             if table is None or (choices and abs(table - chance) > CHANCE_GAP and result.scores.samples):
                 of_names = "" if table is None else f"; the table of names says {table:g}"
@@ -47,15 +47,15 @@ def chances_of(
     return chances
 
 
-def _told_chance(task: str, e: Evaluation, seen: frozenset[str]) -> tuple[float, str] | None:
+def _stated_chance(task: str, e: Evaluation, seen: frozenset[str]) -> tuple[float, str] | None:
     """What guessing scores by a task's own samples or configuration, or by those of its parts; and why."""
     parts = e.groups.get(task, ())
     if not parts:
         return chance_in(e.tasks[task].scores, e.tasks[task].metric)
     if task in seen or not all(part in e.tasks for part in parts):
         return None
-    told = [_told_chance(part, e, seen | {task}) for part in parts]
-    levels = [level for level, _ in filter(None, told)]
+    stated = [_stated_chance(part, e, seen | {task}) for part in parts]
+    levels = [level for level, _ in filter(None, stated)]
     if len(levels) < len(parts):
         return None
     questions = [e.tasks[part].score.questions or 1 for part in parts]

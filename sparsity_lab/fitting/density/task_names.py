@@ -64,7 +64,7 @@ def counted_once(
 
     Args:
         tasks: to choose among.
-        groups: parts of groups, beside lm-eval's own.
+        groups: parts of groups, in addition to those of lm-eval.
         lacking: groups whose score is not of all their parts, with its metric.
         notes: takes what is left out.
     """
