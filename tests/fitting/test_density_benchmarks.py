@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.benchmarks import (
@@ -143,8 +145,8 @@ def test_a_ruler_is_the_same_under_every_name_of_its_task():
 def test_an_unknown_chance_level_is_asked_for_and_never_zero():
     with pytest.raises(UnknownChanceError, match=r"--chance mine=0\.25"):
         ruler_of("mine").curve(("mine",))
-    for given in (0.0, 0.2, 0.5 / 2):
-        assert ruler_of("mine", chances={"mine": given}).curve(("mine",)).chance == given
+    for level in (0.0, 0.2, 0.5 / 2):
+        assert ruler_of("mine", chances={"mine": level}).curve(("mine",)).chance == level
     with pytest.raises(UnknownChanceError):
         family_of_choice("m", family("mine"), tasks=None, all_tasks=("mine",), base=False,
                          convention=SizeConvention(), chances={}, seed=0)[0].curve(("mine",))  # fmt: skip
@@ -204,3 +206,19 @@ def test_arbitrary_groups_and_circles():
     assert len(without_parts(("round", "there"), groups)[0]) in (1, 2)
     assert math.isfinite(len(leaves("round", groups)))
     assert key("A-b c") == key("a_B_C")
+
+
+LETTERS = st.sampled_from("abcdefgh")
+
+
+@settings(max_examples=300, deadline=None)
+@given(groups=st.dictionaries(LETTERS, st.lists(LETTERS, max_size=4), max_size=6),
+       tasks=st.lists(LETTERS, min_size=1, max_size=6, unique=True))  # fmt: skip
+def test_no_question_counts_twice_and_none_is_lost(groups, tasks):
+    kept, left_out = without_parts(tasks, groups)
+    questions = [leaves(task, groups) for task in kept]
+    assert sum(map(len, questions)) == len(frozenset().union(*questions))
+    assert set(kept) | set(left_out) == set(tasks)
+    for task, holder in left_out.items():
+        assert holder in kept
+        assert leaves(task, groups) & leaves(holder, groups)
