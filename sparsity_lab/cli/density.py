@@ -65,9 +65,24 @@ TargetsChoice = Annotated[
     typer.Option("--targets", help="Table of models (CSV), folder of lm-eval results, or a bundled table."),
 ]
 ModelsChoice = Annotated[
-    Path | None, typer.Option("--models", help="Table with tokens and dates for lm-eval results.")
+    Path | None,
+    typer.Option(
+        "--models",
+        help="CSV for lm-eval results: model (name, path or ID@REVISION), family, release_date, params_b (1e9) or "
+        "params, tokens (a count), tokens_b (1e9) or train_tokens_t (1e12).",
+    ),
 ]
-MetricChoice = Annotated[str | None, typer.Option("--metric", help="Metric of lm-eval results.")]
+MetricChoice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="Metric of lm-eval results: acc_norm, or of one task, piqa=acc_norm; may be repeated.",
+    ),
+]
+ChanceChoice = Annotated[
+    list[str] | None,
+    typer.Option("--chance", help="Score of guessing on a task, as mine=0.25; may be repeated."),
+]
 D0Choice = Annotated[
     float | None, typer.Option("--d0", help="Training tokens at which a two-step ruler is read.")
 ]
@@ -79,6 +94,7 @@ def density(
     targets: TargetsChoice = None,
     models: ModelsChoice = None,
     metric: MetricChoice = None,
+    chance: ChanceChoice = None,
     ruler: RulerChoice = "auto",
     tasks: Tasks = "",
     params: ParamsChoice = Params.total,
@@ -111,7 +127,8 @@ def density(
     options = DensityOptions(
         targets=targets,
         models=models,
-        metric=metric,
+        metrics=tuple(metric or ()),
+        chances=tuple(chance or ()),
         ruler=ruler,
         tasks=words_of(tasks),
         convention=SizeConvention(params is Params.active, embeddings is Embeddings.included, against.value),
@@ -145,6 +162,7 @@ def build(
     tasks: Tasks = "",
     models: ModelsChoice = None,
     metric: MetricChoice = None,
+    chance: ChanceChoice = None,
     params: ParamsChoice = Params.total,
     embeddings: EmbeddingsChoice = Embeddings.included,
     against: AgainstChoice = Against.params,
@@ -168,7 +186,8 @@ def build(
         family=family,
         tasks=words_of(tasks),
         models=models,
-        metric=metric,
+        metrics=tuple(metric or ()),
+        chances=tuple(chance or ()),
         convention=SizeConvention(params is Params.active, embeddings is Embeddings.included, against.value),
         d0_tokens=d0,
         harness=harness,
@@ -189,6 +208,7 @@ def predict(
     artificial_point: Annotated[
         bool, typer.Option(help="The recipe's artificial point: a perfect score at zero loss.")
     ] = True,
+    chance: ChanceChoice = None,
     output: Output = Path("runs/predictions"),
     seed: Seed = 0,
 ) -> None:
@@ -197,8 +217,8 @@ def predict(
     from sparsity_lab.tables import to_markdown
 
     found = run_predictions(
-        output=output, ladder=ladder, target=target, artificial_point=artificial_point, seed=seed,
-        progress=progress(),
+        output=output, ladder=ladder, target=target, artificial_point=artificial_point,
+        chances=tuple(chance or ()), seed=seed, progress=progress(),
     )  # fmt: skip
     typer.echo(to_markdown(found.rows, COLUMNS))
     if found.largest_gap is not None:

@@ -202,7 +202,7 @@ def _results(model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, manag
         live = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=_batch_size(spec, model))
         found = simple_evaluate(
             model=live,
-            model_args={"pretrained": spec.model},
+            model_args={"pretrained": spec.model} | ({"revision": spec.revision} if spec.revision else {}),
             tasks=list(spec.tasks),
             task_manager=manager,
             num_fewshot=spec.num_fewshot,

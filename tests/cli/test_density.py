@@ -120,3 +120,58 @@ def test_a_break_where_none_can_be_tested(tmp_path):
     done = run("--break", "2022-11-30", "--no-sensitivity", "-o", tmp_path, code=2)
     assert "0 frontier models lie before it" in done.stderr
     assert "is no date" in run("--break", "soon", "-o", tmp_path, code=2).stderr
+
+
+def result(folder, *, model="lab/m-1B", args="", params=1e9, acc=0.5, norm=0.6, name="r"):
+    scores = {"arc_easy": {"acc,none": acc, "acc_norm,none": norm}, "mmlu": {"acc,none": acc},
+              "mmlu_anatomy": {"acc,none": acc}}  # fmt: skip
+    document = {
+        "results": scores, "model_name": model, "n-shot": dict.fromkeys(scores, 0),
+        "config": {"model": "hf", "model_args": f"pretrained={model}{args}", "model_num_parameters": params},
+    }  # fmt: skip
+    path = folder / name / "results_2024-09-01T10-00-00.000001.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(document))
+
+
+def test_results_of_lm_eval_from_the_command_line(tmp_path):
+    folder, used = tmp_path / "r", tmp_path / "used"
+    for number, args in enumerate(["", ",revision=step1000", ",peft=me/lora"]):
+        result(folder, args=args, acc=0.4 + 0.1 * number, norm=0.5 + 0.1 * number, name=f"run{number}")
+    done = run("--targets", folder, "--ruler", "olmo-ladder", "--no-sensitivity", "-o", used)
+    rows = {m["model"]: m for m in json.loads((used / "density.json").read_text())["models"]}
+    assert set(rows) == {"m-1B", "m-1B@step1000", "m-1B (peft=me/lora)"}
+    assert rows["m-1B (peft=me/lora)"]["score"] == pytest.approx(
+        (0.7 + 0.6) / 2
+    )  # acc_norm as the ruler, and mmlu
+    assert "metric of arc_easy: acc_norm,none, because it is the ruler's; scored with 0 shots" in done.stderr
+    chosen = ("--metric", "arc_easy=acc", "--metric", "mmlu=acc", "--tasks", "ARC-Easy")
+    run("--targets", folder, "--ruler", "olmo-ladder", *chosen, "--no-sensitivity", "-o", used)
+    rows = {m["model"]: m for m in json.loads((used / "density.json").read_text())["models"]}
+    assert rows["m-1B (peft=me/lora)"]["score"] == pytest.approx(0.6)
+
+
+def test_a_ruler_of_one_family_from_results(tmp_path):
+    folder = tmp_path / "r"
+    lines = ["model,family"]
+    for number in range(6):
+        result(
+            folder,
+            model=f"m{number}",
+            params=10 ** (8 + number / 3),
+            acc=0.3 + 0.08 * number,
+            name=f"{number}",
+        )
+        lines.append(f"m{number},{'ours' if number < 5 else 'theirs'}")
+    (tmp_path / "models.csv").write_text("\n".join(lines) + "\n")
+    words = ("ruler", folder, "--models", tmp_path / "models.csv", "--name", "mine", "-o", tmp_path)
+    assert "2 families: ours, theirs" in run(*words, code=2).stderr
+    done = run(*words, "--family", "ours")
+    ruler = json.loads((tmp_path / "mine.json").read_text())
+    assert [point["model"] for point in ruler["points"]] == [f"m{number}" for number in range(5)]
+    assert set(ruler["tasks"]) == {"arc_easy", "mmlu", "arc_easy + mmlu"}
+    assert "mmlu_anatomy: parts of mmlu" in done.stderr
+    assert "chance levels of the ruler: arc_easy 0.25, mmlu 0.25" in done.stderr
+    assert "'ours2'" in run(*words, "--family", "ours2", code=2).stderr
+    idle = run(*words, "--family", "ours", "--chance", "nothing=0.5", code=2).stderr
+    assert "--chance names the task 'nothing'" in idle

@@ -5,7 +5,9 @@ from datetime import date
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.targets import bundled_targets, family_of, read_targets
+from sparsity_lab.fitting.density.ladder import read_ladder
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.targets import bundled_targets, family_of, read_models, read_targets
 
 HEADER = "model,params_b,release_date,MMLU,BBH\n"
 
@@ -93,3 +95,139 @@ def test_the_bundled_table():
 )
 def test_families(model, family):
     assert family_of(model) == family
+
+
+WORDS = "model,params_b,licence,MMLU,BBH\na-7B,7,apache-2.0,50,30\nb-7B,7,mit,60,40\n"
+
+
+def read(tmp_path, text, **options):
+    notes = Notes()
+    return read_targets(write(tmp_path, text), notes=notes, **options), notes
+
+
+@pytest.mark.parametrize("tasks", [None, ("MMLU",), ("mmlu", "bbh"), ("BBH",)])
+def test_a_column_of_words_is_no_task(tmp_path, tasks):
+    targets, notes = read(tmp_path, WORDS, tasks=tasks)
+    names = {"mmlu": "MMLU", "bbh": "BBH"}
+    assert set(targets[0].scores) == {names.get(task, task) for task in tasks or ("MMLU", "BBH")}
+    assert any("not read: licence" in note for note in notes)
+
+
+def test_a_column_that_is_not_asked_for_may_hold_anything(tmp_path):
+    text = "model,params_b,layers,MMLU\na-7B,7,24,0.5\nb-7B,7,n/a,0.6\n"
+    targets, notes = read(tmp_path, text, tasks=("MMLU",))
+    assert [target.scores["MMLU"].value for target in targets] == [0.5, 0.6]
+    assert any("not read: layers" in note for note in notes)
+
+
+@pytest.mark.parametrize("word", ["N/A", "NA", "n/a", "#N/A", "-", "\N{EM DASH}", "none", "null", "?", ""])
+def test_no_score_in_any_words(tmp_path, word):
+    targets, notes = read(tmp_path, HEADER + f"a-7B,7,{word},{word},30\nb-7B,7,2024-01-02,60,40\n")
+    assert set(targets[0].scores) == {"BBH"}
+    assert targets[0].released is None
+    assert any("read as no score" in note for note in notes) == bool(word)
+
+
+@pytest.mark.parametrize(
+    ("rows", "unit"), [("a,7,,50,30\n", "percent"), ("a,7,,0.5,0.3\n", "fractions of 1")]
+)
+def test_the_unit_of_the_scores_is_said(tmp_path, rows, unit):
+    assert any(note.endswith(f"are {unit}") for note in read(tmp_path, HEADER + rows)[1])
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "tokens"),
+    [("tokens", "3e11", 3e11), ("tokens", "300000000000", 3e11), ("tokens_b", "300", 3e11),
+     ("train_tokens", "3e11", 3e11), ("train_tokens_b", "300", 3e11), ("train_tokens_t", "0.3", 3e11)],
+)  # fmt: skip
+def test_training_tokens_in_each_unit(tmp_path, column, cell, tokens):
+    text = f"model,params_b,{column}\na-7B,7,{cell}\n"
+    notes = Notes()
+    assert read_models(write(tmp_path, text), notes=notes)["a-7B"].tokens == pytest.approx(tokens)
+    assert any(column in note and "units" in note for note in notes)
+    assert read_targets(write(tmp_path, text.replace("\n", ",MMLU\n", 1).replace(cell, f"{cell},50")))[
+        0
+    ].tokens == (pytest.approx(tokens))
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "words"),
+    [
+        ("params_b,tokens", "7,300", ["row 2, column tokens", "300 tokens"]),
+        ("params_b,tokens_b", "7,3e11", ["row 2, column tokens_b", "1e+09"]),
+        ("params_b,tokens,train_tokens_t", "7,3e11,2", ["row 2", "column train_tokens_t", "2e+12"]),
+        ("params_b,params", "7,8e9", ["row 2, column params", "7e+09"]),
+        ("params_b,tokens_m", "7,300000", ["'tokens_m'", "tokens_b"]),
+        ("params_b,training tokens", "7,300000", ["'training tokens'"]),
+        ("params_b,n_params", "7,7", ["'n_params'"]),
+        ("params_b,released", "7,2024-01-01", ["'released'", "release_date"]),
+        ("params_b,Date", "7,2024-01-01", ["'Date'"]),
+    ],
+)
+@pytest.mark.parametrize("scores", [True, False])
+def test_sizes_tokens_and_dates_are_read_or_refused(tmp_path, header, cells, words, scores):
+    extra = (",MMLU", ",50") if scores else ("", "")
+    path = write(tmp_path, f"model,{header}{extra[0]}\na-7B,{cells}{extra[1]}\n")
+    with pytest.raises(SparsityLabError) as caught:
+        read_targets(path) if scores else read_models(path)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    notes = Notes()
+    read_models(write(tmp_path, "model,params_b,licence,MMLU\na-7B,7,mit,50\n"), notes=notes)
+    assert any("not read: licence, MMLU" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "columns", ["MMLU,mmlu", "ARC-C,arc_challenge", "Winograd,winogrande", "hellaswag,HellaSwag"]
+)
+def test_one_benchmark_in_two_columns(tmp_path, columns):
+    with pytest.raises(SparsityLabError, match=columns.replace(",", " and ")):
+        read_targets(write(tmp_path, f"model,params_b,{columns}\na-7B,7,50,60\n"))
+
+
+@pytest.mark.parametrize("again", ["a-7B", "A-7b"])
+def test_a_model_twice(tmp_path, again):
+    for reader in (read_targets, read_models):
+        with pytest.raises(SparsityLabError, match="row 2 and row 3"):
+            reader(write(tmp_path, f"model,params_b,MMLU\na-7B,7,50\n{again},8,60\n"))
+
+
+def test_families_are_stated_or_said_to_be_guessed(tmp_path):
+    rows = "pythia-1b,1,,50,30\npythia-7b,7,,60,40\nOPT-1b,1,,50,30\n"
+    assert any("guessed from names: OPT, pythia" in note for note in read(tmp_path, HEADER + rows)[1])
+    stated = "model,params_b,family,MMLU\npythia-1b,1,EleutherAI,50\n"
+    targets, notes = read(tmp_path, stated)
+    assert targets[0].family == "EleutherAI"
+    assert not any("guessed" in note for note in notes)
+
+
+def test_an_error_of_a_score_has_the_unit_of_the_score(tmp_path):
+    with pytest.raises(SparsityLabError, match="row 2, column MMLU_se"):
+        read_targets(write(tmp_path, "model,params_b,MMLU,MMLU_se\na-7B,7,0.5,1.2\n"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a,1e9,26.2,1.0,.5\n", ["row 2, column tokens"]),
+        ("a,1e9,2e10,1.0,.5\na,1e9,1e10,1.1,.4\n", ["row 3, column tokens", "Sort"]),
+        ("a,1e9,2e10,1.0,.5\na,1e9,2e10,1.0,.5\n", ["row 3, column tokens"]),
+        ("a,1e9,2e10,0,.5\n", ["row 2, column x_bpb"]),
+    ],
+)
+def test_rows_of_a_ladder_that_cannot_be_right(tmp_path, rows, words):
+    with pytest.raises(SparsityLabError) as caught:
+        read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc\n" + rows))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_columns_of_a_ladder_that_are_not_read(tmp_path):
+    notes = Notes()
+    read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc,y_bpb\na,1e9,2e10,1,.5,1\n"), notes=notes)
+    assert any("not read: y_bpb" in note for note in notes)
+    with pytest.raises(SparsityLabError, match="x in two units"):
+        read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_nats,x_acc\na,1e9,2e10,1,1,.5\n"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.benchmarks import UnknownChanceError, benchmark, same
 from sparsity_lab.fitting.density.densities import densities
+from sparsity_lab.fitting.density.metrics import TaskSetting
 from sparsity_lab.fitting.density.one_step import DRAWS, family_ruler
 from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
@@ -18,47 +19,16 @@ from sparsity_lab.fitting.density.targets import Target, bundled_targets
 from sparsity_lab.fitting.density.two_step import TwoStepRuler, check_d0
 from sparsity_lab.registry import unknown
 
-log = logging.getLogger(__name__)
-
 TRIAL_DRAWS = 200
 BUNDLED_SOURCE = "bundled table of open base models; each score with its source in density_scores.csv"
 
 
-def resolve_ruler(
-    name: str,
-    targets: Sequence[Target],
-    *,
-    tasks: Sequence[str] | None,
-    all_tasks: Sequence[str],
-    base: bool,
-    convention: SizeConvention,
-    d0_tokens: float | None,
-    seed: int,
-) -> tuple[Ruler, str]:
-    """The ruler a run uses, and why this one.
-
-    Args:
-        name: `auto`, a path, a shipped ruler or a family.
-        tasks: asked for; None for whatever `all_tasks` the family has.
-        base: whether the targets are the bundled table itself.
+def named_ruler(name: str) -> tuple[Ruler | None, str]:
+    """The ruler of a file or a shipped one, and why it is used; None where `name` is neither.
 
     Raises:
-        SparsityLabError: no such ruler, it has too few sizes, or D0 is given to a ruler without one.
+        SparsityLabError: the file is not a ruler.
     """
-    if d0_tokens is not None:
-        check_d0(d0_tokens)
-    found, reason = _from_file(name)
-    if found is None:
-        found, reason = _family(name, targets, tasks=tasks, all_tasks=all_tasks, base=base,
-                                convention=convention, seed=seed)  # fmt: skip
-    if d0_tokens is None:
-        return found, reason
-    if not isinstance(found, TwoStepRuler):
-        raise SparsityLabError(f"The ruler {found.name} has one step and no D0", fix="Leave --d0 out")
-    return replace(found, d0_tokens=d0_tokens), reason
-
-
-def _from_file(name: str) -> tuple[Ruler | None, str]:
     if Path(name).is_file():
         return read_ruler(Path(name)), "the file was named"
     if name in shipped():
@@ -66,7 +36,21 @@ def _from_file(name: str) -> tuple[Ruler | None, str]:
     return None, ""
 
 
-def _family(
+def at_tokens(ruler: Ruler, d0_tokens: float | None) -> Ruler:
+    """The ruler at D0 training tokens; None keeps its own.
+
+    Raises:
+        SparsityLabError: D0 is not a count, or the ruler has none.
+    """
+    if d0_tokens is None:
+        return ruler
+    check_d0(d0_tokens)
+    if not isinstance(ruler, TwoStepRuler):
+        raise SparsityLabError(f"The ruler {ruler.name} has one step and no D0", fix="Leave --d0 out")
+    return replace(ruler, d0_tokens=d0_tokens)
+
+
+def family_of_choice(
     name: str,
     targets: Sequence[Target],
     *,
@@ -74,19 +58,36 @@ def _family(
     all_tasks: Sequence[str],
     base: bool,
     convention: SizeConvention,
+    chances: Mapping[str, float],
     seed: int,
 ) -> tuple[Ruler, str]:
-    own = {t.family for t in targets}
-    # No family is mixed from two sources: the bundled table lends only families that the targets do not have.
-    pool = [*targets, *(t for t in ([] if base else bundled_targets()) if t.family not in own)]
+    """A ruler of one family, and why this one.
+
+    Args:
+        name: of the family; `auto` for the one that reaches most targets. A family of the targets themselves has to
+            be named: no target measures itself unless that is asked for.
+        tasks: asked for; None for those of `all_tasks` that the family has.
+        base: whether the targets are the bundled table itself.
+        chances: of tasks that the table of names does not know.
+
+    Raises:
+        SparsityLabError: no such family, or it has too few sizes.
+    """
+    taken = {t.family for t in targets}
+    lent = lenders(targets, base=base)
+    pool = list(targets) if base else [*targets, *lent]
     source = BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}"
     wanted = tuple(tasks or all_tasks)
     _refuse_unknown_tasks(wanted, pool)
     if name == "auto":
+        shared = wanted if tasks else tuple(t for t in wanted if any(t in other.scores for other in lent))
         candidates = rulers_of(
-            pool, tasks=wanted, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS
-        )
-        name, reason = choose_ruler(targets, candidates, tasks=wanted, convention=convention)
+            lent, tasks=shared, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS,
+            chances=chances,
+        ) if shared else []  # fmt: skip
+        _refuse_no_candidates(candidates, tasks=wanted)
+        name, reason = choose_ruler(targets, candidates, tasks=shared, convention=convention)
+        wanted = shared
     else:
         reason = "it was asked for"
     if not any(t.family == name for t in pool):
@@ -95,7 +96,27 @@ def _family(
     if tasks is None:
         members = [t for t in pool if t.family == name and not t.moe]
         wanted = tuple(task for task in wanted if all(task in t.scores for t in members)) or wanted
-    return family_ruler(name, pool, tasks=wanted, convention=convention, seed=seed, source=source), reason
+    ruler = family_ruler(
+        name, pool, tasks=wanted, convention=convention, seed=seed, source=source, chances=chances
+    )
+    if not base and name in taken:
+        return replace(ruler, harness="the targets' own scores"), reason
+    return replace(ruler, settings={task: _usual(task) for task in ruler.tasks}), reason
+
+
+def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:
+    """The models whose families may be rulers unasked: those of the bundled table.
+
+    No family is mixed from two sources: only families that the targets do not have. The bundled table itself, `base`,
+    has no other models than its own.
+    """
+    taken = set() if base else {t.family for t in targets}
+    return [t for t in (targets if base else bundled_targets()) if t.family not in taken]
+
+
+def _usual(task: str) -> TaskSetting:
+    """How published scores of a task are usually made; each source may differ."""
+    return TaskSetting(benchmark(task).metric, benchmark(task).shots)
 
 
 def _refuse_unknown_tasks(tasks: Sequence[str], pool: Sequence[Target]) -> None:
@@ -105,18 +126,45 @@ def _refuse_unknown_tasks(tasks: Sequence[str], pool: Sequence[Target]) -> None:
             raise unknown(task, kind="task", known=known)
 
 
+def _refuse_no_candidates(candidates: Sequence[OneStepRuler], *, tasks: Sequence[str]) -> None:
+    """Say which rulers have the tasks where no family has.
+
+    Raises:
+        SparsityLabError: there are no candidates.
+    """
+    if not candidates:
+        rulers = {name: read_ruler(path).tasks for name, path in shipped().items()}
+        having = [name for name, own in rulers.items() if all(any(same(t, o) for o in own) for t in tasks)]
+        hint = (
+            f"; {', '.join(having)} would do"
+            if having
+            else " (a family of the targets themselves counts if named)"
+        )
+        raise SparsityLabError(
+            f"No family of other models has four sizes with {', '.join(tasks)}",
+            fix=f"Name a ruler{hint}, or fewer tasks",
+        )
+
+
 def rulers_of(
     targets: Sequence[Target], *, tasks: Sequence[str], convention: SizeConvention, seed: int, source: str,
-    draws: int = DRAWS,
+    draws: int = DRAWS, chances: Mapping[str, float] | None = None,
 ) -> list[OneStepRuler]:  # fmt: skip
-    """A ruler of every family with at least four sizes that can be one."""
+    """A ruler of every family with at least four sizes that can be one.
+
+    Raises:
+        UnknownChanceError: a family would be one if somebody said what guessing scores.
+    """
     found = []
     for family in sorted({t.family for t in targets}):
         try:
             ruler = family_ruler(
-                family, targets, tasks=tasks, convention=convention, seed=seed, source=source, draws=draws
-            )
+                family, targets, tasks=tasks, convention=convention, seed=seed, source=source, draws=draws,
+                chances=chances,
+            )  # fmt: skip
             ruler.curve(tasks)
+        except UnknownChanceError:
+            raise
         except SparsityLabError:
             continue
         found.append(ruler)
@@ -127,17 +175,7 @@ def choose_ruler(
     targets: Sequence[Target], candidates: Sequence[OneStepRuler], *, tasks: Sequence[str],
     convention: SizeConvention,
 ) -> tuple[str, str]:  # fmt: skip
-    """The family whose ruler leaves the fewest targets without a number, then with an open bound; and why.
-
-    Raises:
-        SparsityLabError: no family can be a ruler.
-    """
-    if not candidates:
-        having = [name for name, path in shipped().items() if set(tasks) <= set(read_ruler(path).tasks)]
-        hint = f"; {', '.join(having)} would do" if having else ""
-        raise SparsityLabError(
-            f"No family has four sizes with {', '.join(tasks)}", fix=f"Name a ruler{hint}, or fewer tasks"
-        )
+    """The family whose ruler leaves the fewest targets without a number, then with an open bound; and why."""
     scored = sorted((_unreached(targets, r, tasks=tasks, convention=convention), r.name) for r in candidates)
     (bounds, opened), name = scored[0]
     others = ", ".join(f"{other} {b} and {o}" for (b, o), other in scored[1:])

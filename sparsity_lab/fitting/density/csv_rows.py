@@ -12,6 +12,9 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.csv_file import refuse_twice
 
+# What spreadsheets and people write where there is no value. `nan` is not among them: programs write it for a failure.
+MISSING = frozenset({"", "n/a", "na", "#n/a", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "none", "null", "?"})
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -27,6 +30,20 @@ class Cell:
         return SparsityLabError(
             f"{self.path}, row {self.row}, column {self.column}", why=why[:300], fix=fix or "Correct the cell"
         )
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no value: an empty cell, or a word for it."""
+        return self.text.casefold() in MISSING
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the text is a number, finite or not."""
+        try:
+            float(self.text)
+        except ValueError:
+            return False
+        return True
 
     def required(self) -> str:
         """The text, which may not be empty."""
@@ -45,8 +62,8 @@ class Cell:
         return value
 
     def day(self) -> date | None:
-        """An ISO date, or None where the cell is empty."""
-        if not self.text:
+        """An ISO date, or None where there is no value."""
+        if self.missing:
             return None
         try:
             return date.fromisoformat(self.text)
@@ -54,8 +71,10 @@ class Cell:
             raise self.error(f"{self.text!r} is no date", fix="Write it as 2024-09-19") from None
 
     def truth(self) -> bool:
-        """True or false, in the usual spellings; an empty cell is false."""
-        words = {"": False, "true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        """True or false, in the usual spellings; no value is false."""
+        if self.missing:
+            return False
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if self.text.lower() not in words:
             raise self.error(f"{self.text!r} is neither true nor false")
         return words[self.text.lower()]

@@ -8,7 +8,7 @@ invent one.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -19,11 +19,17 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.inversion import Inversion, invert
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread, mean_error_draws
-from sparsity_lab.fitting.density.sizes import SizeConvention, refuse_unknown_sizes, size_of
+from sparsity_lab.fitting.density.sizes import (
+    SizeConvention,
+    counted_otherwise,
+    refuse_unknown_sizes,
+    size_of,
+)
 from sparsity_lab.fitting.density.targets import Target
 from sparsity_lab.progress import SILENT, Progress
 
 PARTIAL, REFERENCE, MIXTURE, NOTE = "partial tasks", "reference", "mixture of experts", "see note"
+OTHER_SIZE = "size not counted as the ruler's"
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +95,13 @@ def densities(
             size = size_of(target, convention)
             if size and len(own) >= max(1, fewest_tasks):
                 complete = len(own) == len(tasks)
-                flags = _flags(target, complete=complete, reference=target.model in references)
+                other_size = counted_otherwise(target, convention, ruler_params=ruler.params)
+                flags = _flags(
+                    target,
+                    complete=complete,
+                    reference=is_reference(target, references),
+                    other_size=other_size,
+                )
                 found.append(_density(target, ruler, own, size, spread=spread, flags=flags, seed=seed))
             advance(1)
     if not found:
@@ -121,11 +133,17 @@ def _density(
     return Density(target, size, tasks, mean, found, flags, found.ln_size_draws - np.log(size))
 
 
-def _flags(target: Target, *, complete: bool, reference: bool) -> tuple[str, ...]:
+def is_reference(target: Target, references: Collection[str]) -> bool:
+    """Whether a model is one of those a ruler is made of, by its name or by all that is known of it."""
+    return target.model in references or (bool(target.identity) and target.identity in references)
+
+
+def _flags(target: Target, *, complete: bool, reference: bool, other_size: bool) -> tuple[str, ...]:
     said = {
         PARTIAL: not complete,
         REFERENCE: reference,
         MIXTURE: target.moe,
+        OTHER_SIZE: other_size,
         NOTE: bool(target.note),
     }
     return tuple(flag for flag, holds in said.items() if holds)

@@ -2,13 +2,13 @@
 
 Columns: `run`, `params`, `tokens` (counts), optionally `role` (`reference` or `target`), and for each task
 a loss `TASK_bpb` (bits per byte of the gold answer) or `TASK_nats` (nats per token) and a score `TASK_acc`
-(0 to 1). One row a checkpoint, in order; a table with one row a run has no smoothing.
+(0 to 1). One row a checkpoint, in order of tokens; a table with one row a run has no smoothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,23 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.csv_rows import Cell, read_rows
+from sparsity_lab.fitting.density.notes import Notes
 
 Floats = NDArray[np.float64]
 
 LOSS_UNITS = {"_bpb": "bits per byte of the gold answer", "_nats": "nats per token of the gold answer"}
 SMOOTHED_CHECKPOINTS = 5
 SKIPPED_SHARE = 0.1
+FEWEST_TOKENS, MOST_TOKENS = 1e4, 1e16
+LEAST_LOSS = 1e-9
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `params` (count), `tokens` at its end, and per task losses and scores of each checkpoint."""
+    """One run: `params` (count), `tokens` at its end, and per task losses and scores of each checkpoint.
+
+    `identity` is all that tells it from other runs, where that is more than its name.
+    """
 
     name: str
     role: str
@@ -34,6 +40,7 @@ class Run:
     tokens: float
     losses: dict[str, Floats]
     scores: dict[str, Floats]
+    identity: str = ""
 
     def final_loss(self, task: str) -> float:
         """Mean loss of the last five checkpoints."""
@@ -51,11 +58,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Runs and tasks; `units` is the unit of each task's loss."""
+    """Runs and tasks; `units` is the unit of each task's loss, `chances` the score of guessing where given."""
 
     runs: tuple[Run, ...]
     tasks: tuple[str, ...]
     units: dict[str, str]
+    chances: dict[str, float] = field(default_factory=dict)
 
     @property
     def references(self) -> tuple[Run, ...]:
@@ -80,22 +88,35 @@ def is_ladder(header: Sequence[str]) -> bool:
     return {"run", "params", "tokens"} <= set(header)
 
 
-def read_ladder(path: Path) -> Ladder:
-    """Read a table of checkpoints.
+def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
+    """Read a table of checkpoints; columns that are left out become notes.
 
     Raises:
         SparsityLabError: unreadable, no task with a loss and a score, or a cell that cannot be right.
     """
     rows = read_rows(path, needed=("run", "params", "tokens"))
-    suffix_of = {
-        column.removesuffix(end): end for column in rows[0] for end in LOSS_UNITS if column.endswith(end)
-    }
+    losses = [(name.removesuffix(end), end) for name in rows[0] for end in LOSS_UNITS if name.endswith(end)]
+    suffix_of = dict(losses)
+    if len(suffix_of) < len(losses):
+        twice = next(task for task, _ in losses if [task for task, _ in losses].count(task) > 1)
+        raise SparsityLabError(
+            f"{path} has the loss of {twice} in two units", fix=f"Keep {twice}_bpb or {twice}_nats"
+        )
     tasks = tuple(task for task in suffix_of if f"{task}_acc" in rows[0])
     if not tasks:
         raise SparsityLabError(
             f"{path} has no task with a loss and a score",
             fix="Give each task a column TASK_bpb or TASK_nats and a column TASK_acc",
         )
+    read = {
+        "run",
+        "role",
+        "params",
+        "tokens",
+        *(f"{t}{end}" for t in tasks for end in ("_acc", suffix_of[t])),
+    }
+    if notes is not None and (unread := [name for name in rows[0] if name not in read]):
+        notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
     grouped: dict[str, list[dict[str, Cell]]] = {}
     for row in rows:
         grouped.setdefault(row["run"].required(), []).append(row)
@@ -105,14 +126,21 @@ def read_ladder(path: Path) -> Ladder:
 
 def _run(name: str, rows: list[dict[str, Cell]], tasks: Sequence[str], suffix_of: dict[str, str]) -> Run:
     last = rows[-1]
+    tokens = [row["tokens"].number(low=FEWEST_TOKENS, high=MOST_TOKENS) for row in rows]
     for row in rows:
         if row["params"].text != last["params"].text:
             raise row["params"].error(f"The run {name} has {last['params'].text} parameters in another row")
+    for row, before, after in zip(rows[1:], tokens, tokens[1:], strict=False):
+        if after <= before:
+            raise row["tokens"].error(
+                f"The run {name} has {before:g} tokens in the row before",
+                fix="Sort the rows of a run by tokens",
+            )
     return Run(
         name,
         last["role"].text if "role" in last else "reference",
         last["params"].number(low=1e3, high=1e14),
-        last["tokens"].number(low=1, high=1e16),
-        {t: np.array([row[t + suffix_of[t]].number(low=0) for row in rows]) for t in tasks},
+        tokens[-1],
+        {t: np.array([row[t + suffix_of[t]].number(low=LEAST_LOSS) for row in rows]) for t in tasks},
         {t: np.array([row[f"{t}_acc"].number(low=0, high=1) for row in rows]) for t in tasks},
     )

@@ -1,9 +1,9 @@
 """Reads what lm-eval wrote: scores with errors, and the loss of the gold answer from logged samples.
 
-A folder is searched for `results_*.json`; samples lie beside them as `samples_TASK_*.jsonl`. Of several
-results for one model and task the newest counts. Sizes come from the results themselves, training tokens
-and release dates from a table of models. Runs of `sparsity-lab eval` under thresholds carry a note, and are
-models of their own.
+A folder is searched for `results_*.json`; samples are read from `samples_TASK_*.jsonl` in the same folder. A
+result belongs to one model under one setting (`lm_eval_identity`); of several results for one identity and
+task the newest counts, with a note. Sizes come from the results themselves, training tokens and release dates
+from a table of models. Runs of `sparsity-lab eval` under thresholds are models of their own.
 """
 
 from __future__ import annotations
@@ -16,65 +16,173 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.answer_loss import AnswerLoss, answer_loss, tokenizer_of
+from sparsity_lab.fitting.density.answer_loss import AnswerLoss, CountTokens, answer_loss, tokenizer_of
+from sparsity_lab.fitting.density.benchmarks import Groups, without_parts
 from sparsity_lab.fitting.density.ladder import LOSS_UNITS, Ladder, Run
-from sparsity_lab.fitting.density.targets import Score, Target, family_of, read_models
-from sparsity_lab.fitting.json_file import read_json
+from sparsity_lab.fitting.density.lm_eval_files import ResultFile, read_result, result_files
+from sparsity_lab.fitting.density.lm_eval_identity import Identity, labels
+from sparsity_lab.fitting.density.lm_eval_models import describe
+from sparsity_lab.fitting.density.metrics import TaskScores, TaskSetting, choose_metric, refuse_unknown_words
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.targets import Score, Target, read_models
 
 log = logging.getLogger(__name__)
-
-METRICS = ("acc", "exact_match", "pass@1", "pass_at_1", "mc2", "acc_norm", "f1")
-NOTE_KEY = "sparsity_lab"
-RUN_AGAIN = "Run lm-eval 0.4 again with --output_path, or `sparsity-lab eval`; or move the file away"
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One task: score in 0 to 1, and the gold answer's loss where samples were logged."""
+    """One task: all its scores, the metric that is its score and why, and the gold answer's loss if logged."""
 
-    task: str
+    scores: TaskScores
     metric: str
-    score: Score
+    why: str
     loss: AnswerLoss | None
+
+    @property
+    def score(self) -> Score:
+        """The score under the chosen metric, 0 to 1."""
+        return self.scores.scores[self.metric]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model: its name, what the results and the table of models say of it, and its tasks."""
+    """One model under one setting: what results and table say of it, its tasks, and which tasks are groups."""
 
     target: Target
-    sparsity: str
+    identity: Identity
     tasks: Mapping[str, TaskResult] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
+
+    @property
+    def sparsity(self) -> str:
+        """The thresholds under which it ran; empty for a dense run."""
+        return self.identity.get("thresholds")
 
 
 def read_evaluations(
-    folder: Path, *, models: Path | None = None, metric: str | None = None
-) -> list[Evaluation]:
+    folder: Path, *, models: Path | None = None, metrics: Mapping[str, str] | None = None,
+    settings: Mapping[str, TaskSetting] | None = None, notes: Notes | None = None,
+) -> list[Evaluation]:  # fmt: skip
     """Everything lm-eval left in a folder.
 
     Args:
         folder: searched with its subfolders.
         models: a table of models (`model`, sizes, `train_tokens_t`, `release_date`).
-        metric: whose value is the score; by default the first of `METRICS` a task has.
+        metrics: asked for, by task (`wanted_metrics`).
+        settings: a ruler's, whose metrics are preferred.
+        notes: takes what was replaced, left out or is not sure.
 
     Raises:
         SparsityLabError: no results, unreadable ones, or a model the table does not have.
     """
-    files = sorted(folder.rglob("results*.json"), key=lambda path: (_date(path), str(path)))
-    if not files:
-        raise SparsityLabError(
-            f"There are no lm-eval results in {folder}", why="No file results_*.json was found",
-            fix="Give lm-eval --output_path, or run `sparsity-lab eval`",
-        )  # fmt: skip
-    known = {} if models is None else read_models(models)
-    found: dict[str, Evaluation] = {}
-    for path in files:
-        evaluation = _evaluation(path, known, metric=metric, table=models)
-        earlier = found.get(evaluation.target.model)
-        tasks = {**(earlier.tasks if earlier else {}), **evaluation.tasks}
-        found[evaluation.target.model] = replace(evaluation, tasks=tasks)
-    return list(found.values())
+    notes = Notes() if notes is None else notes
+    files = [read_result(path, notes) for path in result_files(folder)]
+    refuse_unknown_words([name for name in metrics or {} if name], _tasks_in(files), flag="--metric")
+    known = {} if models is None else read_models(models, notes=notes)
+    kept = _newest(_apart_by_shots(files, notes), notes)
+    counted = {file.identity: file.params for tasks in kept.values() for file, _ in tasks.values()}
+    named = labels(list(kept))
+    targets = describe(named, counted, known=known, table=models, notes=notes)
+    groups = {name: parts for file in files for name, parts in file.groups.items()}
+    evaluations = [
+        Evaluation(
+            targets[i], i, _chosen(tasks, metrics or {}, settings or {}, targets[i].model, notes), groups
+        )
+        for i, tasks in kept.items()
+    ]
+    _note_other_questions(evaluations, notes)
+    return evaluations
+
+
+def _note_other_questions(evaluations: Sequence[Evaluation], notes: Notes) -> None:
+    """Say which tasks were not the same for all models: other versions, questions or prompts under one name."""
+    for task in dict.fromkeys(task for e in evaluations for task in e.tasks):
+        results = [e.tasks[task] for e in evaluations if task in e.tasks]
+        kinds: dict[str, set[Any]] = {
+            "version": {r.scores.version for r in results} - {""},
+            "number of questions": {r.score.questions for r in results} - {None},
+            "questions or prompts": {r.scores.prompts for r in results} - {""},
+        }
+        different = [kind for kind, values in kinds.items() if len(values) > 1]
+        if different:
+            notes.add(f"{task} is not the same for all models: they differ in {' and '.join(different)}")
+
+
+def _tasks_in(files: Sequence[ResultFile]) -> list[str]:
+    return list(dict.fromkeys(task for file in files for task in file.tasks))
+
+
+def _apart_by_shots(files: Sequence[ResultFile], notes: Notes) -> list[ResultFile]:
+    """Files whose identities hold the shots, for models of which a task was run with several numbers of them."""
+    seen: dict[Identity, dict[str, set[int | None]]] = {}
+    for file in files:
+        for task, scores in file.tasks.items():
+            seen.setdefault(file.identity, {}).setdefault(task, set()).add(scores.shots)
+    apart = []
+    for file in files:
+        several = [task for task, shots in seen.get(file.identity, {}).items() if len(shots) > 1]
+        if not several:
+            apart.append(file)
+            continue
+        notes.add(
+            f"{file.identity.name} was scored on {', '.join(several)} with several numbers of shots; "
+            "a row holds the tasks of one number"
+        )
+        for shots in sorted({scores.shots for scores in file.tasks.values()}, key=str):
+            tasks = {name: scores for name, scores in file.tasks.items() if scores.shots == shots}
+            stated = () if shots is None else (("shots", str(shots)),)
+            identity = replace(file.identity, parts=tuple(sorted((*file.identity.parts, *stated))))
+            apart.append(replace(file, identity=identity, tasks=tasks))
+    return apart
+
+
+def _newest(
+    files: Sequence[ResultFile], notes: Notes
+) -> dict[Identity, dict[str, tuple[ResultFile, TaskScores]]]:
+    """Each identity's tasks with the file they are from; files come oldest first."""
+    kept: dict[Identity, dict[str, tuple[ResultFile, TaskScores]]] = {}
+    for file in files:
+        tasks = kept.setdefault(file.identity, {})
+        for task, scores in file.tasks.items():
+            if task in tasks:
+                notes.add(_replaced(task, tasks[task], (file, scores)))
+            tasks[task] = file, scores
+    return {identity: tasks for identity, tasks in kept.items() if tasks}
+
+
+def _replaced(task: str, old: tuple[ResultFile, TaskScores], new: tuple[ResultFile, TaskScores]) -> str:
+    changed = [name for name in ("version", "prompts") if _differ(*(getattr(s, name) for _, s in (old, new)))]
+    differing = f", with other {' and '.join(changed)}" if changed else ""
+    return (
+        f"{task} of {new[0].identity.name}: {new[0].path} replaces the older {old[0].path}, "
+        f"whose model and settings are the same{differing}"
+    )
+
+
+def _differ(old: str, new: str) -> bool:
+    return bool(old and new and old != new)
+
+
+def _chosen(
+    tasks: Mapping[str, tuple[ResultFile, TaskScores]], wanted: Mapping[str, str],
+    settings: Mapping[str, TaskSetting], model: str, notes: Notes,
+) -> dict[str, TaskResult]:  # fmt: skip
+    results = {}
+    counters: dict[Path, CountTokens | None] = {}
+    for name, (file, scores) in tasks.items():
+        if (choice := choose_metric(scores, wanted, settings)) is None:
+            notes.add(
+                f"{name} of {model} is left out: of its {', '.join(scores.scores)} none is asked for or usual"
+            )
+            continue
+        folder = file.tokenizer_folder
+        if scores.samples and folder not in counters:
+            counters[folder] = tokenizer_of(folder)
+            if counters[folder] is None:
+                log.info("no tokenizer.json in %s: losses of %s are in bits per byte only", folder, model)
+        loss = answer_loss(scores.samples, count_tokens=counters.get(folder)) if scores.samples else None
+        results[name] = TaskResult(scores, *choice, loss)
+    return results
 
 
 def targets_of(evaluations: Sequence[Evaluation]) -> list[Target]:
@@ -85,15 +193,27 @@ def targets_of(evaluations: Sequence[Evaluation]) -> list[Target]:
     ]
 
 
-def ladder_of(evaluations: Sequence[Evaluation]) -> Ladder | None:
+def groups_of(evaluations: Sequence[Evaluation]) -> Groups:
+    """The parts of every group that the results name."""
+    return {name: parts for e in evaluations for name, parts in e.groups.items()}
+
+
+def ladder_of(
+    evaluations: Sequence[Evaluation], *, chances: Mapping[str, float] | None = None
+) -> Ladder | None:
     """The models as runs with losses, or None where training tokens or losses are missing.
 
     The unit is nats per token where every task has them, and bits per byte otherwise.
+
+    Args:
+        evaluations: dense ones count.
+        chances: of tasks that the table of names does not know.
     """
     usable = [e for e in evaluations if e.target.params and e.target.tokens and not e.sparsity]
     if not usable:
         return None
-    tasks = tuple(t for t in usable[0].tasks if all(t in e.tasks and e.tasks[t].loss for e in usable))
+    shared = [t for t in usable[0].tasks if all(t in e.tasks and e.tasks[t].loss for e in usable)]
+    tasks, _ = without_parts(shared, groups_of(usable))
     if not tasks:
         return None
     in_nats = all(_loss(e, t).nats_per_token is not None for e in usable for t in tasks)
@@ -102,14 +222,16 @@ def ladder_of(evaluations: Sequence[Evaluation]) -> Ladder | None:
             e.target.model, "reference", float(e.target.params or 0), float(e.target.tokens or 0),
             {t: np.array([_loss_value(e, t, in_nats=in_nats)]) for t in tasks},
             {t: np.array([e.tasks[t].score.value]) for t in tasks},
+            e.identity.text,
         )
         for e in usable
     ]  # fmt: skip
-    return Ladder(tuple(runs), tasks, dict.fromkeys(tasks, LOSS_UNITS["_nats" if in_nats else "_bpb"]))
+    units = dict.fromkeys(tasks, LOSS_UNITS["_nats" if in_nats else "_bpb"])
+    return Ladder(tuple(runs), tasks, units, chances=dict(chances or {}))
 
 
 def loss_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
-    """One row a model and task: score and losses with standard errors."""
+    """One row a model and task: score and losses with standard errors, and how the score was made."""
     return [
         {
             "model": e.target.model,
@@ -123,114 +245,13 @@ def loss_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
             "nats_per_token_se": result.loss.nats_per_token_se if result.loss else None,
             "bits_per_byte": result.loss.bits_per_byte if result.loss else None,
             "bits_per_byte_se": result.loss.bits_per_byte_se if result.loss else None,
+            "shots": result.scores.shots,
+            "why_metric": result.why,
+            "identity": e.identity.text,
         }
         for e in evaluations
         for task, result in e.tasks.items()
     ]
-
-
-def _evaluation(
-    path: Path, known: Mapping[str, Target], *, metric: str | None, table: Path | None
-) -> Evaluation:
-    document = read_json(path, kind="lm-eval result", fix=RUN_AGAIN)
-    results, config = _parts(document, path)
-    name = str(document.get("model_name") or _pretrained(config) or path.parent.name)
-    note = document.get(NOTE_KEY)
-    note = note if isinstance(note, dict) else {}
-    sparsity = str(note.get("setting") or "")
-    target = _described(name, config, known, path=path, table=table)
-    if sparsity:
-        target = replace(target, model=f"{target.model} at {sparsity}")
-    folder = Path(str(_pretrained(config) or name))
-    counter = tokenizer_of(folder)
-    if counter is None:
-        log.info("no tokenizer.json in %s: losses of %s are in bits per byte only", folder, target.model)
-    tasks = {}
-    for task, values in results.items():
-        if (chosen := _metric(values, metric)) is None:
-            log.info("%s: no score of 0 to 1 for %s; left out", path.name, task)
-            continue
-        samples = path.parent / f"samples_{task}_{_date(path)}.jsonl"
-        # A task's name is what a file says: it may not lead out of the file's own folder.
-        beside = samples.parent == path.parent and "\0" not in task and samples.is_file()
-        loss = answer_loss(samples, count_tokens=counter) if beside else None
-        tasks[task] = TaskResult(task, chosen, _score(values, chosen, document, task), loss)
-    return Evaluation(target, sparsity, tasks)
-
-
-def _parts(document: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The scores by task and the configuration of a result.
-
-    Raises:
-        SparsityLabError: it has another shape.
-    """
-    results = document.get("results") if isinstance(document, dict) else None
-    config = document.get("config") or {} if isinstance(document, dict) else {}
-    shaped = isinstance(results, dict) and all(isinstance(one, dict) for one in results.values())
-    if results is None or not shaped or not isinstance(config, dict):
-        raise SparsityLabError(
-            f"{path} is no lm-eval result of a known version",
-            why="It has no mapping `results` from tasks to their scores, or its `config` is no mapping",
-            fix=RUN_AGAIN,
-        )
-    return results, config
-
-
-def _described(
-    name: str, config: Mapping[str, Any], known: Mapping[str, Target], *, path: Path, table: Path | None
-) -> Target:
-    """The target of a result: from the table by full or last name, its size from the result otherwise."""
-    short = name.rstrip("/").rsplit("/", 1)[-1]
-    listed = known.get(name) or known.get(short)
-    if listed is None and table is not None:
-        from sparsity_lab.registry import unknown
-
-        error = unknown(short, kind="model", known=sorted(known))
-        raise SparsityLabError(f"{table} has no row for the model {short} of {path}", fix=error.fix)
-    counted = config.get("model_num_parameters")
-    params = float(counted) if isinstance(counted, (int, float)) and counted > 0 else None
-    if listed is None:
-        return Target(short, family_of(short), params, {})
-    return replace(listed, params=listed.params or params)
-
-
-def _metric(values: Mapping[str, Any], wanted: str | None) -> str | None:
-    """The key `metric,filter` of a task's score, or None where it has none within 0 to 1."""
-    for name in (wanted,) if wanted else METRICS:
-        for key, value in values.items():
-            if key.split(",")[0] == name and isinstance(value, (int, float)) and 0 <= value <= 1:
-                return key
-    return None
-
-
-def _score(values: Mapping[str, Any], key: str, document: Mapping[str, Any], task: str) -> Score:
-    name, _, kind = key.partition(",")
-    se = values.get(f"{name}_stderr,{kind}")
-    counts = _mapping(_mapping(document.get("n-samples")).get(task))
-    questions = counts.get("effective")
-    # An error of exactly zero says only that no answer differed; the count of questions then speaks.
-    stated = float(se) if isinstance(se, (int, float)) and se > 0 else None
-    return Score(
-        float(values[key]),
-        questions=questions if isinstance(questions, int) and questions > 0 else None,
-        se=stated,
-    )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _pretrained(config: Mapping[str, Any]) -> str | None:
-    arguments = config.get("model_args")
-    if isinstance(arguments, Mapping):
-        return arguments.get("pretrained")
-    parts = dict(part.split("=", 1) for part in str(arguments or "").split(",") if "=" in part)
-    return parts.get("pretrained")
-
-
-def _date(path: Path) -> str:
-    return path.stem.removeprefix("results").removeprefix("_")
 
 
 def _loss(evaluation: Evaluation, task: str) -> AnswerLoss:

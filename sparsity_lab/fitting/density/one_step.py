@@ -8,14 +8,13 @@ intervals; a family of four sizes has one degree of freedom, and its intervals s
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import sigmoid
-from sparsity_lab.fitting.density.benchmarks import benchmark
 from sparsity_lab.fitting.density.curves import OneStepCurve
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Point
 from sparsity_lab.fitting.density.sizes import SizeConvention, size_of
@@ -38,8 +37,9 @@ def family_ruler(
     source: str,
     harness: str = "published scores, harness as each source says",
     draws: int = DRAWS,
+    chances: Mapping[str, float] | None = None,
 ) -> OneStepRuler:
-    """The ruler of one family's dense models.
+    """The ruler of one family's dense models; `chances` are those that the table of names does not have.
 
     Raises:
         SparsityLabError: fewer than four different sizes with all `tasks`.
@@ -49,7 +49,8 @@ def family_ruler(
     complete = [(t, size) for t, size in sized if size and all(task in t.scores for task in tasks)]
     refuse_few_sizes([size for _, size in complete], family=family, tasks=tasks)
     points = tuple(
-        Point(t.model, size, {task: s.value for task, s in t.scores.items()}) for t, size in complete
+        Point(t.model, size, {task: s.value for task, s in t.scores.items()}, t.identity)
+        for t, size in complete
     )
     low, high = min(p.size for p in points), max(p.size for p in points)
     shared = tuple(
@@ -58,6 +59,7 @@ def family_ruler(
     return OneStepRuler(
         name=family, tasks=shared, sizes=(low, high), size_unit=convention.unit, params=convention.said,
         harness=harness, source=source, seed=seed, draws=draws, points=points,
+        chances=dict(chances or {}),
     )  # fmt: skip
 
 
@@ -78,14 +80,14 @@ def refuse_few_sizes(sizes: Sequence[float], *, family: str, tasks: Sequence[str
 
 
 def fit_curve(
-    sizes: Floats, scores: Floats, *, tasks: Sequence[str], ruler: str, draws: int, seed: int
+    sizes: Floats, scores: Floats, *, tasks: Sequence[str], floor: float, ruler: str, draws: int, seed: int
 ) -> tuple[OneStepCurve, float]:
-    """The sigmoid through (ln size, mean score), with draws, and its residual standard deviation.
+    """The sigmoid from `floor` through (ln size, mean score), with draws, and its residual standard deviation.
 
     Raises:
         SparsityLabError: the scores do not grow with size.
     """
-    x, floor = np.log(sizes), float(np.mean([benchmark(task).chance for task in tasks]))
+    x = np.log(sizes)
     if scores.max() <= floor:
         raise SparsityLabError(
             f"The ruler {ruler} is at chance level on {', '.join(tasks)} at every size",

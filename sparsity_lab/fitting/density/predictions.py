@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.ladder import Ladder, Run, read_ladder
+from sparsity_lab.fitting.density.metrics import given_chances, refuse_unknown_words
 from sparsity_lab.fitting.density.published_recipe import Prediction, predict_published, published_runs
 from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped
 from sparsity_lab.fitting.density.two_step import DRAWS, TwoStepRuler, two_step_ruler
@@ -50,17 +52,20 @@ class Predictions:
 
 def run_predictions(
     *, output: Path, ladder: Path | None = None, target: str = DEFAULT_TARGET, artificial_point: bool = True,
-    seed: int = 0, draws: int = DRAWS, progress: Progress = SILENT,
+    chances: Sequence[str] = (), seed: int = 0, draws: int = DRAWS, progress: Progress = SILENT,
 ) -> Predictions:  # fmt: skip
     """Predict one run of a ladder from the others and write `predictions.{csv,md,json}`.
 
-    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere.
+    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere. `chances`
+    are `TASK=NUMBER` of tasks that the table of names does not know.
 
     Raises:
         SparsityLabError: no such run, or too few references.
     """
     prepare_output(output)
-    table = read_ladder(bundled.path(BUNDLED) if ladder is None else ladder)
+    given = given_chances(chances)
+    table = replace(read_ladder(bundled.path(BUNDLED) if ladder is None else ladder), chances=given)
+    refuse_unknown_words(given, table.tasks, flag="--chance")
     names = [run.name for run in table.runs]
     if target not in names:
         raise unknown(target, kind="run", known=names)

@@ -135,6 +135,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
             "params": ruler.params,
             "harness": ruler.harness,
             "source": ruler.source,
+            "notes": list(ruler.notes),
             "d0_tokens": ruler.d0_tokens if isinstance(ruler, TwoStepRuler) else None,
             "floor": float(curve.floor[0]),
             "ceiling": float(curve.ceiling[0]),
@@ -154,6 +155,8 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         ],
         "chip_doubling_days": chip_doubling_days(report.trend) if report.trend else None,
         "losses": loss_rows(report.evaluations),
+        "metrics": list(report.metrics),
+        "notes": list(report.notes),
         "seed": seed,
         "provenance": provenance(),
     }

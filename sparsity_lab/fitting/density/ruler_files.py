@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.loss_law import LossLaw
+from sparsity_lab.fitting.density.metrics import TaskSetting
 from sparsity_lab.fitting.density.one_step import FEWEST_SIZES
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Point, Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
@@ -45,9 +46,12 @@ def write_ruler(ruler: Ruler, path: Path) -> Path:
     """Write a ruler's file, whole or not at all."""
     shared = {key: getattr(ruler, key) for key in _SHARED}
     head = {"format": FORMAT, "form": ruler.form, **shared, "sizes": list(ruler.sizes)}
+    head |= {"settings": {task: vars(setting) for task, setting in ruler.settings.items()}}
+    head |= {"notes": list(ruler.notes)}
     if isinstance(ruler, TwoStepRuler):
         body: dict[str, object] = {
             "d0_tokens": ruler.d0_tokens,
+            "runs": list(ruler.runs),
             "tasks": {task: _two_step_json(ruler, task) for task in ruler.tasks},
         }
     else:
@@ -55,7 +59,7 @@ def write_ruler(ruler: Ruler, path: Path) -> Path:
         groups = [(task,) for task in ruler.tasks] + ([ruler.tasks] if len(ruler.tasks) > 1 else [])
         body = {
             "tasks": {" + ".join(group): _one_step_json(ruler, group) for group in groups},
-            "points": [{"model": p.model, "size": p.size, "scores": dict(p.scores)} for p in ruler.points],
+            "points": [_point_json(point) for point in ruler.points],
         }
     write_json(path, {**head, **body})
     return path
@@ -75,6 +79,8 @@ def read_ruler(path: Path) -> Ruler:
         )  # fmt: skip
     try:
         shared = {key: found[key] for key in _SHARED} | {"sizes": (found["sizes"][0], found["sizes"][1])}
+        settings = {task: TaskSetting(**setting) for task, setting in found.get("settings", {}).items()}
+        shared |= {"settings": settings, "notes": tuple(map(str, found.get("notes", [])))}
         return {"two-step": _two_step, "one-step": _one_step}[found["form"]](found, shared)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise SparsityLabError(
@@ -83,19 +89,29 @@ def read_ruler(path: Path) -> Ruler:
 
 
 def _one_step(found: dict[str, Any], shared: dict[str, Any]) -> OneStepRuler:
-    points = tuple(Point(p["model"], float(p["size"]), dict(p["scores"])) for p in found["points"])
+    points = tuple(
+        Point(p["model"], float(p["size"]), dict(p["scores"]), str(p.get("identity", "")))
+        for p in found["points"]
+    )
     tasks = tuple(name for name in found["tasks"] if " + " not in name)
     if len({point.size for point in points}) < FEWEST_SIZES:
         raise ValueError(f"it has fewer than {FEWEST_SIZES} sizes")
-    return OneStepRuler(**shared, tasks=tasks, points=points)
+    chances = {task: float(found["tasks"][task]["floor"]) for task in tasks}
+    return OneStepRuler(**shared, tasks=tasks, points=points, chances=chances)
+
+
+def _point_json(point: Point) -> dict[str, object]:
+    identity = {"identity": point.identity} if point.identity else {}
+    return {"model": point.model, "size": point.size, "scores": dict(point.scores), **identity}
 
 
 def _two_step(found: dict[str, Any], shared: dict[str, Any]) -> TwoStepRuler:
     curves = {task: _two_step_curve(body, found["d0_tokens"]) for task, body in found["tasks"].items()}
     units = {task: body["loss_unit"] for task, body in found["tasks"].items()}
     return TwoStepRuler(
-        **shared, tasks=tuple(curves), curves=curves, loss_units=units, d0_tokens=found["d0_tokens"]
-    )
+        **shared, tasks=tuple(curves), curves=curves, loss_units=units, d0_tokens=found["d0_tokens"],
+        runs=tuple(map(str, found.get("runs", []))),
+    )  # fmt: skip
 
 
 def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, object]:

@@ -14,17 +14,20 @@ from typing import ClassVar
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.benchmarks import chance_of
 from sparsity_lab.fitting.density.curves import Curve, OneStepCurve
+from sparsity_lab.fitting.density.metrics import TaskSetting
 from sparsity_lab.registry import unknown
 
 
 @dataclass(frozen=True)
 class Point:
-    """One reference model: its size in the ruler's unit and its scores in 0 to 1."""
+    """One reference model: its size in the ruler's unit, its scores in 0 to 1, and all that tells it from others."""
 
     model: str
     size: float
     scores: Mapping[str, float]
+    identity: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Ruler(ABC):
         params: the convention of the reference sizes: total or non-embedding.
         harness, source: how the reference scores were made and where they are published.
         seed: of the draws.
+        settings: how the scores of each task were made, as far as that is known.
+        notes: what was left out or is not sure about the reference scores.
     """
 
     name: str
@@ -50,8 +55,15 @@ class Ruler(ABC):
     source: str
     seed: int
     draws: int
+    settings: Mapping[str, TaskSetting] = field(default_factory=dict, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def references(self) -> tuple[str, ...]:
+        """The models it is made of, by their names and, where they are known, their identities."""
 
     @abstractmethod
     def curve(self, tasks: Sequence[str]) -> Curve:
@@ -71,13 +83,22 @@ class Ruler(ABC):
 
 @dataclass(frozen=True)
 class OneStepRuler(Ruler):
-    """Score against size; the curve of any mean of tasks is fitted to the reference points on demand."""
+    """Score against size; the curve of any mean of tasks is fitted to the reference points on demand.
+
+    `chances` are the scores of guessing, where they are not those of the table of names.
+    """
 
     points: tuple[Point, ...]
+    chances: Mapping[str, float] = field(default_factory=dict, kw_only=True)
     curves: dict[tuple[str, ...], OneStepCurve] = field(default_factory=dict, repr=False, compare=False)
     residual_sd: dict[tuple[str, ...], float] = field(default_factory=dict, repr=False, compare=False)
 
     form: ClassVar[str] = "one-step"
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names and identities of the points' models."""
+        return tuple(name for point in self.points for name in (point.model, point.identity) if name)
 
     def curve(self, tasks: Sequence[str]) -> OneStepCurve:
         """The sigmoid of the mean score over `tasks` in ln size, fitted once and kept."""
@@ -89,6 +110,9 @@ class OneStepRuler(Ruler):
             usable = [p for p in self.points if all(task in p.scores for task in key)]
             sizes = np.array([p.size for p in usable])
             means = np.array([np.mean([p.scores[task] for task in key]) for p in usable])
-            fitted = fit_curve(sizes, means, tasks=key, ruler=self.name, draws=self.draws, seed=self.seed)
+            fitted = fit_curve(
+                sizes, means, tasks=key, floor=float(np.mean([chance_of(task, self.chances) for task in key])),
+                ruler=self.name, draws=self.draws, seed=self.seed,
+            )  # fmt: skip
             self.curves[key], self.residual_sd[key] = fitted
         return self.curves[key]

@@ -22,7 +22,7 @@ def scale_of(rows: Sequence[Mapping[str, Cell]], *, path: Path) -> float:
     Raises:
         SparsityLabError: both occur; names a row or a column.
     """
-    filled = [[cell for cell in row.values() if cell.text] for row in rows]
+    filled = [[cell for cell in row.values() if not cell.missing] for row in rows]
     if not any(filled):
         raise SparsityLabError(
             f"{path} has no scores", fix="Fill in the columns of tasks, in percent or as fractions"
@@ -33,7 +33,7 @@ def scale_of(rows: Sequence[Mapping[str, Cell]], *, path: Path) -> float:
         if row and max(cell.number() for cell in row) <= 1:
             raise _mixed(row[0], f"the scores of row {row[0].row} look like fractions")
     for name in rows[0]:
-        column = [row[name] for row in rows if row[name].text]
+        column = [row[name] for row in rows if not row[name].missing]
         if len(column) >= 3 and max(cell.number() for cell in column) <= 1:
             raise _mixed(column[0], f"the column {name} looks like fractions")
     return PERCENT

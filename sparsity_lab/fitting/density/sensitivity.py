@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.choice import rulers_of
+from sparsity_lab.fitting.density.choice import lenders, rulers_of
 from sparsity_lab.fitting.density.densities import densities
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
@@ -61,7 +61,8 @@ def _variations(
             moved = replace(ruler, d0_tokens=ruler.d0_tokens * factor)
             yield "D0", f"{moved.d0_tokens:.0e} tokens", moved, tasks, options
     convention = options.convention
-    others = rulers_of(targets, tasks=tasks, convention=convention, seed=seed, source="", draws=DRAWS)
+    lent = lenders(targets, base=options.targets is None)
+    others = rulers_of(lent, tasks=tasks, convention=convention, seed=seed, source="", draws=DRAWS)
     for other in others:
         if other.name != ruler.name:
             yield "ruler", other.name, other, tasks, options

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.targets import Target
 
 UNITS = ("params", "flops")
+SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,22 @@ class SizeConvention:
         """The convention in words."""
         kind = "active" if self.active else "total"
         return f"{kind} parameters, embeddings {'in' if self.embeddings else 'out'}"
+
+
+def counted_otherwise(target: Target, convention: SizeConvention, *, ruler_params: str) -> bool:
+    """Whether a model's parameters are not counted as the ruler's are, or nobody knows that they are.
+
+    Args:
+        target: the model.
+        convention: by which it is counted.
+        ruler_params: the convention of the ruler, in the words of `SizeConvention.said`.
+    """
+    kinds = [SizeConvention(active, embeddings) for active in (False, True) for embeddings in (False, True)]
+    theirs = next((kind for kind in kinds if kind.said == ruler_params), None)
+    if theirs is None or theirs.said == convention.said:
+        return False
+    size, other = (size_of(target, replace(kind, unit="params")) for kind in (convention, theirs))
+    return size is None or other is None or abs(size - other) > SAME_SIZE * other
 
 
 def size_of(target: Target, convention: SizeConvention) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -12,13 +12,41 @@ import numpy as np
 
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.choice import BUNDLED_SOURCE, resolve_ruler
+from sparsity_lab.fitting.density import task_names
+from sparsity_lab.fitting.density.benchmarks import Groups, same
+from sparsity_lab.fitting.density.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.densities import Density, densities
-from sparsity_lab.fitting.density.lm_eval_results import Evaluation, read_evaluations, targets_of
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
+from sparsity_lab.fitting.density.lm_eval_results import (
+    Evaluation,
+    groups_of,
+    read_evaluations,
+    targets_of,
+)
+from sparsity_lab.fitting.density.lm_eval_rulers import chances_of, lacking_parts
+from sparsity_lab.fitting.density.metric_rows import metric_rows
+from sparsity_lab.fitting.density.metrics import (
+    TaskSetting,
+    given_chances,
+    refuse_unknown_words,
+    refuse_without_results,
+    wanted_metrics,
+)
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.targets import Target, bundled_targets, read_targets
+from sparsity_lab.fitting.density.study_notes import (
+    note_left_out,
+    note_references,
+    note_sizes,
+    say,
+)
+from sparsity_lab.fitting.density.targets import (
+    Target,
+    bundled_targets,
+    note_guessed_families,
+    read_targets,
+)
 from sparsity_lab.fitting.density.trend import Trend, TrendPoint, fit_trend
 from sparsity_lab.fitting.density.trend_checks import (
     BreakTest,
@@ -43,7 +71,8 @@ class DensityOptions:
         targets: a table of models, a folder of lm-eval results, the name of a bundled table, or None for the
             bundled open base models.
         models: a table with tokens and dates for lm-eval results.
-        metric: of lm-eval results; None for the first of the usual ones.
+        metrics: of lm-eval results, as `acc_norm` for all tasks or `piqa=acc_norm`; by default the ruler's.
+        chances: of tasks that the table of names does not know, as `mine=0.25`.
         ruler: `auto`, a ruler file, the name of a shipped ruler, or a family with at least four sizes.
         tasks: whose mean score is used; None for the paper's five, or all that targets and ruler share.
         convention: which parameters count.
@@ -57,7 +86,8 @@ class DensityOptions:
 
     targets: str | Path | None = None
     models: Path | None = None
-    metric: str | None = None
+    metrics: tuple[str, ...] = ()
+    chances: tuple[str, ...] = ()
     ruler: str = "auto"
     tasks: tuple[str, ...] | None = None
     convention: SizeConvention = field(default_factory=SizeConvention)
@@ -87,6 +117,8 @@ class DensityReport:
     projections: tuple[Projection, ...] = ()
     sensitivity: tuple[dict[str, object], ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    metrics: tuple[dict[str, object], ...] = ()
+    notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
 
@@ -111,29 +143,43 @@ def measure_density(
     """The same without writing anything."""
     from sparsity_lab.fitting.density.sensitivity import sensitivity_rows
 
-    options = options or DensityOptions()
-    targets, evaluations = read_any(options)
+    options, notes = options or DensityOptions(), Notes()
+    named, reason = named_ruler(options.ruler)
+    targets, evaluations = read_any(options, settings=named.settings if named else {}, notes=notes)
     base = options.targets is None
-    wanted = options.tasks or (PAPER_TASKS if base and options.ruler == "auto" else None)
-    ruler, reason = resolve_ruler(
-        options.ruler, targets, tasks=wanted, all_tasks=_tasks_of(targets), base=base,
-        convention=options.convention, d0_tokens=options.d0_tokens, seed=seed,
-    )  # fmt: skip
-    tasks = wanted or _shared(ruler, targets, paper_first=base)
-    _say(ruler, reason, tasks, options)
+    words = named.tasks if named else () if base else task_names.tasks_of(bundled_targets())
+    targets = task_names.renamed(targets, words, notes)
+    tasks_of_targets = task_names.tasks_of(targets)
+    asked = _asked(options, (*words, *tasks_of_targets), base=base)
+    parts = _Parts(groups_of(evaluations), task_names.keys_in(words, lacking_parts(evaluations)))
+    if named is not None and options.chances:
+        raise SparsityLabError(f"The ruler {named.name} has its own chance levels", fix="Leave --chance out")
+    if named is None:
+        given = given_chances(options.chances)
+        refuse_unknown_words(given, tasks_of_targets, flag="--chance")
+        chances = chances_of(evaluations, given, notes)
+        named, reason = family_of_choice(
+            options.ruler, targets, tasks=asked, all_tasks=parts.once(tasks_of_targets, notes), base=base,
+            convention=options.convention, chances=task_names.keys_in(words, chances), seed=seed,
+        )  # fmt: skip
+    ruler = at_tokens(named, options.d0_tokens)
+    _refuse_other_unit(ruler, options.convention)
+    tasks = asked or parts.once(_shared(ruler, targets, paper_first=base), notes)
+    if asked:
+        task_names.note_overlap(asked, parts.groups, notes)
+    say(ruler, reason, tasks, options.convention, notes, bundled=base)
+    metrics = metric_rows(evaluations, ruler, tasks, notes)
+    note_guessed_families([t for t in targets if evaluations and t.scores], notes)
+    note_references(targets, ruler, base=base, notes=notes)
     spread = SourceSpread.of(targets if base else bundled_targets())
     found = _measure(targets, ruler, tasks, options, spread=spread, seed=seed, progress=progress)
-    if len(found) < len(targets):
-        log.info(
-            "%d of %d models have no size or no score and are left out",
-            len(targets) - len(found),
-            len(targets),
-        )
+    note_left_out(targets, found, tasks, notes)
+    note_sizes(found, ruler, notes)
     trend, note = try_trend(found, options, tasks=tasks, seed=seed)
     report = DensityReport(
         output, ruler, reason, tuple(tasks), options.convention, found,
         _per_task(targets, ruler, tasks, options, spread=spread, seed=seed), trend, note,
-        evaluations=tuple(evaluations),
+        evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
     )  # fmt: skip
     if trend is None:
         return report
@@ -152,21 +198,61 @@ def measure_density(
     )
 
 
-def read_any(options: DensityOptions) -> tuple[list[Target], list[Evaluation]]:
+def read_any(
+    options: DensityOptions, *, settings: Mapping[str, TaskSetting], notes: Notes
+) -> tuple[list[Target], list[Evaluation]]:
     """Targets from wherever the options point, with the evaluations behind them if they are lm-eval's.
 
     Raises:
-        SparsityLabError: nothing readable is there.
+        SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
     """
-    if options.targets is None:
+    metrics = wanted_metrics(options.metrics)
+    given_chances(options.chances)
+    path = None if options.targets is None else Path(options.targets)
+    if path is None or not path.is_dir():
+        refuse_without_results(options.models, options.metrics)
+    if path is None:
         return bundled_targets(), []
-    path = Path(options.targets)
     if not path.exists() and str(options.targets) in bundled.names():
         path = bundled.path(str(options.targets))
     if not path.is_dir():
-        return read_targets(path), []
-    evaluations = read_evaluations(path, models=options.models, metric=options.metric)
+        return read_targets(path, tasks=options.tasks, notes=notes), []
+    evaluations = read_evaluations(
+        path, models=options.models, metrics=metrics, settings=settings, notes=notes
+    )
     return targets_of(evaluations), evaluations
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Which tasks of the targets hold the same questions."""
+
+    groups: Groups
+    lacking: Mapping[str, str]
+
+    def once(self, tasks: Sequence[str], notes: Notes) -> tuple[str, ...]:
+        return task_names.counted_once(tasks, self.groups, lacking=self.lacking, notes=notes)
+
+
+def _asked(options: DensityOptions, known: Sequence[str], *, base: bool) -> tuple[str, ...] | None:
+    """The tasks asked for under the names that ruler or targets know; the paper's for the bundled table."""
+    if options.tasks is None:
+        return PAPER_TASKS if base and options.ruler == "auto" else None
+    names = [next((name for name in known if same(name, task)), task) for task in options.tasks]
+    return tuple(dict.fromkeys(names))
+
+
+def _refuse_other_unit(ruler: Ruler, convention: SizeConvention) -> None:
+    """Parameters are not compared with FLOPs.
+
+    Raises:
+        SparsityLabError: the ruler's sizes have another unit.
+    """
+    if ruler.size_unit != convention.unit:
+        raise SparsityLabError(
+            f"The sizes of the ruler {ruler.name} are in {ruler.size_unit}, those of the targets in {convention.unit}",
+            fix=f"Give --against {ruler.size_unit}",
+        )
 
 
 def try_trend(
@@ -208,11 +294,10 @@ def _measure(
     targets: Sequence[Target], ruler: Ruler, tasks: Sequence[str], options: DensityOptions, *,
     spread: SourceSpread, seed: int, progress: Progress = SILENT,
 ) -> tuple[Density, ...]:  # fmt: skip
-    references = [p.model for p in ruler.points] if isinstance(ruler, OneStepRuler) else []
     return tuple(
         densities(
-            targets, ruler, tasks=tasks, convention=options.convention, spread=spread, references=references,
-            seed=seed, progress=progress,
+            targets, ruler, tasks=tasks, convention=options.convention, spread=spread,
+            references=ruler.references, seed=seed, progress=progress,
         )
     )  # fmt: skip
 
@@ -233,19 +318,6 @@ def _per_task(
     return found
 
 
-def _say(ruler: Ruler, reason: str, tasks: Sequence[str], options: DensityOptions) -> None:
-    """Every choice that was made, with its reason."""
-    log.info("ruler: %s (%s), because %s", ruler.name, ruler.form, reason)
-    mean = "mean of " if len(tasks) > 1 else ""
-    log.info("size: %s; tasks: %s%s", options.convention.said, mean, ", ".join(tasks))
-    if ruler.params != options.convention.said:
-        log.info("note: the ruler counts %s", ruler.params)
-    if hasattr(ruler, "d0_tokens"):
-        log.info("D0: %.3g tokens", ruler.d0_tokens)
-    if options.targets is not None or ruler.source != BUNDLED_SOURCE:
-        log.info("note: densities assume that targets were scored as the ruler was: %s", ruler.harness)
-
-
 def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tuple[str, ...]:
     """Tasks that ruler and targets have; the paper's, where the ruler has all of them.
 
@@ -254,17 +326,12 @@ def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tu
     """
     if paper_first and set(PAPER_TASKS) <= set(ruler.tasks):
         return PAPER_TASKS
-    own = _tasks_of(targets)
-    shared = tuple(task for task in own if task in ruler.tasks)
+    tasks = task_names.tasks_of(targets)
+    shared = tuple(task for task in tasks if task in ruler.tasks)
     if not shared:
         raise SparsityLabError(
             f"The ruler {ruler.name} shares no task with the targets",
-            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(own)}",
+            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(tasks)}",
             fix="Name another --ruler, or score the targets on its tasks",
         )
     return shared
-
-
-def _tasks_of(targets: Sequence[Target]) -> tuple[str, ...]:
-    """Every task of the targets, in the order of its columns."""
-    return tuple(dict.fromkeys(task for target in targets for task in target.scores))

@@ -1,15 +1,16 @@
 """Models with their size, release date and scores, and the checks at the door.
 
 A table has one model a row: `model`, `params_b` (1e9) or `params` (count), optionally `params_active_b`,
-`params_nonembedding_b`, `train_tokens_t` (1e12), `release_date` (ISO), `moe`, `family`, `note`, and one
-column a task. `TASK_se` (standard error) and `TASK_n` (questions) may stand beside a task's column. Scores
-are percent or fractions, one kind in a table; inside they are fractions.
+`params_nonembedding_b`, training tokens (`tokens`, a count; `tokens_b`; `train_tokens_t`, 1e12),
+`release_date` (ISO), `moe`, `family`, `note`, and one column a task. `TASK_se` (standard error) and `TASK_n`
+(questions) may follow a task's column. Scores are percent or fractions, one kind in a table; inside they are
+fractions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -17,14 +18,24 @@ from pathlib import Path
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import score_units
+from sparsity_lab.fitting.density.benchmarks import benchmark, key, same
 from sparsity_lab.fitting.density.csv_rows import Cell, read_rows
+from sparsity_lab.fitting.density.notes import Notes, listed
 
 SIZES = {"params_b": 1e9, "params": 1.0}
+TOKENS = {"train_tokens_t": 1e12, "train_tokens_b": 1e9, "tokens_b": 1e9, "train_tokens": 1.0, "tokens": 1.0}
 ATTRIBUTES = frozenset(
-    {*SIZES, "model", "family", "params_active_b", "params_nonembedding_b", "train_tokens_t", "release_date",
+    {*SIZES, *TOKENS, "model", "family", "params_active_b", "params_nonembedding_b", "release_date",
      "moe", "note", "date_source", "params_source", "tokens_source", "source", "url", "commit", "harness"}
 )  # fmt: skip
+# A column with such a word in its name is about size, data or date, whatever else its name says.
+TELLING_WORDS = frozenset(
+    ["param", "params", "parameters", "token", "tokens", "date", "released", "release", "size"]
+)
 SMALLEST_PARAMS, LARGEST_PARAMS = 1e4, 1e14
+FEWEST_TOKENS, MOST_TOKENS = 1e6, 1e15
+LARGEST_SE = 0.5
+SAME_AMOUNT = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Target:
-    """One model. Sizes are counts, `tokens` the training tokens; None where unknown."""
+    """One model. Sizes are counts, `tokens` the training tokens; None where unknown.
+
+    `family_stated` is false where the family is guessed from the name; `identity` is all that a result of lm-eval
+    says of the model and its setting.
+    """
 
     model: str
     family: str
@@ -52,6 +67,8 @@ class Target:
     moe: bool = False
     note: str = ""
     where: str = field(default="", compare=False)
+    family_stated: bool = field(default=True, compare=False)
+    identity: str = field(default="", compare=False)
 
     @property
     def lineage(self) -> str:
@@ -59,36 +76,56 @@ class Target:
         return re.match(r"[A-Za-z]*", self.family).group() or self.family  # type: ignore[union-attr]
 
 
-def read_targets(path: Path) -> list[Target]:
+def read_targets(
+    path: Path, *, tasks: Sequence[str] | None = None, notes: Notes | None = None
+) -> list[Target]:
     """Read a table of models.
+
+    Args:
+        path: which.
+        tasks: whose columns are read, under any of their names; None for every column of numbers.
+        notes: takes units, columns left out and guessed families.
 
     Raises:
         SparsityLabError: unreadable, a needed column missing, or a cell that cannot be right; names the row.
     """
+    notes = Notes() if notes is None else notes
     rows = read_rows(path, needed=("model",))
     if not set(rows[0]) & set(SIZES):
         raise SparsityLabError(
             f"{path} has no column for the size of its models",
             fix="Add params_b (in units of 1e9) or params (a count)",
         )
-    tasks = [name for name in rows[0] if name not in ATTRIBUTES and not name.endswith(("_se", "_n"))]
-    if not tasks:
-        raise SparsityLabError(f"{path} has no column with scores", fix="Add one column a task")
-    scale = score_units.scale_of([{task: row[task] for task in tasks} for row in rows], path=path)
-    found = [_target(row, tasks=tasks, scale=scale) for row in rows]
-    refuse_duplicates(found, path)
-    return found
+    columns = _score_columns(rows, path, tasks=tasks)
+    scale = score_units.scale_of([{task: row[task] for task in columns} for row in rows], path=path)
+    targets = [_target(row, tasks=columns, scale=scale) for row in rows]
+    refuse_duplicates(targets, path)
+    notes.add(f"the scores of {path} are {'percent' if scale == score_units.PERCENT else 'fractions of 1'}")
+    _note_columns(rows, path, columns, notes)
+    note_guessed_families(targets, notes)
+    return targets
 
 
-def read_models(path: Path) -> dict[str, Target]:
-    """Read what a table says of models beside their scores, by name; score columns are not looked at.
+def read_models(path: Path, *, notes: Notes | None = None) -> dict[str, Target]:
+    """A table of models without scores, by name; other columns are left out.
 
     Raises:
         SparsityLabError: unreadable, a cell that cannot be right, or a model twice.
     """
-    found = [_target(row, tasks=[], scale=1.0, scores={}) for row in read_rows(path, needed=("model",))]
-    refuse_duplicates(found, path)
-    return {target.model: target for target in found}
+    notes = Notes() if notes is None else notes
+    rows = read_rows(path, needed=("model",))
+    _refuse_telling_columns(path, [name for name in rows[0] if name not in ATTRIBUTES])
+    targets = [_target(row, tasks=[], scale=1.0, scores={}) for row in rows]
+    refuse_duplicates(targets, path)
+    _note_columns(rows, path, [], notes)
+    return {target.model: target for target in targets}
+
+
+def note_guessed_families(targets: Sequence[Target], notes: Notes) -> None:
+    """Say which families are only guessed from the names of models."""
+    guessed = sorted({target.family for target in targets if not target.family_stated})
+    if guessed:
+        notes.add(f"families guessed from names: {listed(guessed)}; a column family states them")
 
 
 def bundled_targets() -> list[Target]:
@@ -107,20 +144,83 @@ def bundled_targets() -> list[Target]:
     return [_target(row, tasks=[], scale=100.0, scores=scores.get(row["model"].text, {})) for row in models]
 
 
+def _score_columns(
+    rows: Sequence[Mapping[str, Cell]], path: Path, *, tasks: Sequence[str] | None
+) -> list[str]:
+    """The columns that hold scores: those of `tasks`, or every column with numbers or of a known benchmark.
+
+    Raises:
+        SparsityLabError: there are none, one of them looks like a size or a date, or two are one benchmark.
+    """
+    others = _not_attributes(rows[0])
+    asked = [name for name in others if any(same(name, task) for task in tasks or ())]
+    _refuse_telling_columns(path, [name for name in others if name not in asked])
+    chosen = asked or [n for n in others if any(row[n].numeric for row in rows) or benchmark(n).metric]
+    if not chosen:
+        raise SparsityLabError(f"{path} has no column with scores", fix="Add one column a task")
+    _refuse_one_benchmark_twice(path, chosen)
+    return chosen
+
+
+def _not_attributes(header: Iterable[str]) -> list[str]:
+    """Columns that may be tasks: not those about the model, nor a task's error or number of questions."""
+    names = [name for name in header if name]
+    companions = {f"{name}{end}" for name in names for end in ("_se", "_n")}
+    return [name for name in names if name not in ATTRIBUTES | companions]
+
+
+def _refuse_telling_columns(path: Path, columns: Sequence[str]) -> None:
+    for name in columns:
+        if set(re.split(r"[^a-z]+", name.casefold())) & TELLING_WORDS:
+            raise SparsityLabError(
+                f"{path} has a column {name!r} of unknown meaning",
+                why=f"Sizes, training tokens and dates are read from {', '.join((*SIZES, *TOKENS))}, "
+                "params_active_b, params_nonembedding_b and release_date",
+                fix="Rename it to one of these in its unit (_b: 1e9, _t: 1e12, none: a count), or remove it",
+            )
+
+
+def _refuse_one_benchmark_twice(path: Path, columns: Sequence[str]) -> None:
+    named: dict[str, str] = {}
+    for name in columns:
+        other = named.setdefault(key(benchmark(name).name), name)
+        if other != name:
+            raise SparsityLabError(
+                f"{path} has two columns of one benchmark: {other} and {name}",
+                fix="Keep one of them, or name the one to use with --tasks and remove the other",
+            )
+
+
+def _note_columns(
+    rows: Sequence[Mapping[str, Cell]], path: Path, scores: Sequence[str], notes: Notes
+) -> None:
+    """Say the units read, the columns that were not, and which cells were taken for no score."""
+    units = {1.0: "a count", 1e9: "in units of 1e9", 1e12: "in units of 1e12"}
+    amounts = {**SIZES, **TOKENS}
+    read = [f"{name} ({units[amounts[name]]})" for name in rows[0] if name in amounts]
+    if read:
+        notes.add(f"units in {path}: {', '.join(read)}")
+    if unread := [name for name in _not_attributes(rows[0]) if name not in scores]:
+        notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
+    if absent := [cell for row in rows for name in scores if (cell := row[name]).missing and cell.text]:
+        notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
+
+
 def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
-    """Refuse a table in which a model stands twice.
+    """Refuse a table in which a model stands twice, be it with other capitals.
 
     Raises:
         SparsityLabError: it does; names both rows.
     """
     seen: dict[str, str] = {}
     for target in targets:
-        if target.model in seen:
+        name = target.model.casefold()
+        if name in seen:
             raise SparsityLabError(
-                f"{path} names the model {target.model!r} twice: {seen[target.model]} and {target.where}",
+                f"{path} names the model {target.model!r} twice: {seen[name]} and {target.where}",
                 fix="Keep one row a model",
             )
-        seen[target.model] = target.where
+        seen[name] = target.where
 
 
 def family_of(model: str) -> str:
@@ -132,15 +232,17 @@ def _target(
     row: Mapping[str, Cell], *, tasks: Sequence[str], scale: float, scores: Mapping[str, Score] | None = None
 ) -> Target:
     model = row["model"].required()
+    stated = "family" in row and not row["family"].missing
     return Target(
         model=model,
-        family=row["family"].text if "family" in row and row["family"].text else family_of(model),
-        params=_size(row),
+        family=row["family"].text if stated else family_of(model),
+        family_stated=stated,
+        params=_amount(row, SIZES, SMALLEST_PARAMS, LARGEST_PARAMS),
         scores=_scores(row, tasks, scale) if scores is None else scores,
         released=row["release_date"].day() if "release_date" in row else None,
-        active_params=_scaled(row, "params_active_b", 1e9),
-        nonembedding_params=_scaled(row, "params_nonembedding_b", 1e9),
-        tokens=_scaled(row, "train_tokens_t", 1e12),
+        active_params=_amount(row, {"params_active_b": 1e9}, SMALLEST_PARAMS, LARGEST_PARAMS),
+        nonembedding_params=_amount(row, {"params_nonembedding_b": 1e9}, SMALLEST_PARAMS, LARGEST_PARAMS),
+        tokens=_amount(row, TOKENS, FEWEST_TOKENS, MOST_TOKENS),
         moe=row["moe"].truth() if "moe" in row else False,
         note=row["note"].text if "note" in row else "",
         where=f"row {row['model'].row}",
@@ -150,34 +252,41 @@ def _target(
 def _scores(row: Mapping[str, Cell], tasks: Sequence[str], scale: float) -> dict[str, Score]:
     scores = {}
     for task in tasks:
-        if not row[task].text:
+        if row[task].missing:
             continue
         se, questions = (row.get(f"{task}{end}") for end in ("_se", "_n"))
         scores[task] = Score(
             row[task].number(low=0.0, high=scale) / scale,
-            questions=int(questions.number(low=1.0)) if questions and questions.text else None,
-            se=se.number(low=0.0) / scale if se and se.text else None,
+            questions=int(questions.number(low=1.0)) if questions and not questions.missing else None,
+            se=se.number(low=0.0, high=LARGEST_SE * scale) / scale if se and not se.missing else None,
         )
     return scores
 
 
-def _size(row: Mapping[str, Cell]) -> float | None:
-    for column, unit in SIZES.items():
-        if column in row and row[column].text:
-            return _scaled(row, column, unit)
-    return None
+def _amount(row: Mapping[str, Cell], units: Mapping[str, float], low: float, high: float) -> float | None:
+    """A number of parameters or tokens from whichever of the columns has it.
+
+    Raises:
+        SparsityLabError: outside the bounds, or two columns that differ; names the cell.
+    """
+    filled = [row[column] for column in units if column in row and not row[column].missing]
+    amounts = [_scaled(cell, units[cell.column], low, high) for cell in filled]
+    for cell, amount in zip(filled[1:], amounts[1:], strict=True):
+        if abs(amount - amounts[0]) > SAME_AMOUNT * amounts[0]:
+            raise cell.error(
+                f"It means {amount:.4g}, the column {filled[0].column} {amounts[0]:.4g}",
+                fix="Keep the right one",
+            )
+    return amounts[0] if amounts else None
 
 
-def _scaled(row: Mapping[str, Cell], column: str, unit: float) -> float | None:
-    if column not in row or not row[column].text:
-        return None
-    cell = row[column]
+def _scaled(cell: Cell, unit: float, low: float, high: float) -> float:
     value = cell.number() * unit
-    low, high = (1e6, 1e15) if column == "train_tokens_t" else (SMALLEST_PARAMS, LARGEST_PARAMS)
     if not low <= value <= high:
+        kind = "tokens" if cell.column in TOKENS else "parameters"
         raise cell.error(
-            f"{cell.text} means {value:.3g} {'tokens' if column == 'train_tokens_t' else 'parameters'}",
-            fix=f"Give the column {column} in units of {unit:g}"
+            f"{cell.text} means {value:.3g} {kind}",
+            fix=f"Give the column {cell.column} in units of {unit:g}"
             if unit != 1
             else "Give a plain count, as 7e9",
         )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import sigmoid
-from sparsity_lab.fitting.density.benchmarks import benchmark
+from sparsity_lab.fitting.density.benchmarks import chance_of
 from sparsity_lab.fitting.density.curves import Curve, MeanCurve
 from sparsity_lab.fitting.density.ladder import Ladder, Run
 from sparsity_lab.fitting.density.loss_law import OWN_STARTS, LossLaw, fit_loss_law, stack
@@ -127,8 +127,14 @@ class TwoStepRuler(Ruler):
     curves: dict[str, TwoStepCurve] = field(repr=False)
     loss_units: dict[str, str] = field(repr=False)
     d0_tokens: float = D0_TOKENS
+    runs: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str] = "two-step"
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names and identities of the runs."""
+        return self.runs
 
     def curve(self, tasks: Sequence[str]) -> Curve:
         """The curve of the mean over tasks at D0."""
@@ -160,20 +166,22 @@ def two_step_ruler(
     curves: dict[str, TwoStepCurve] = {}
     with progress.track(f"ruler {name}", len(ladder.tasks) * (1 + draws)) as advance:
         for number, task in enumerate(ladder.tasks):
-            ceiling, form_error = choose_form(task, runs)
+            chance = chance_of(task, ladder.chances)
+            ceiling, form_error = choose_form(task, runs, chance=chance)
             fits: list[tuple[Floats, Floats]] = []
             for picked in [list(runs), *chosen]:
                 starts = None if not fits else [fits[0][0]]
-                fits.append(fit_task(task, picked, ceiling=ceiling, starts=starts))
+                fits.append(fit_task(task, picked, chance=chance, ceiling=ceiling, starts=starts))
                 advance(1)
             rng = np.random.default_rng([seed, number])
             noise = form_error * rng.standard_t(held_out_groups(runs), draws)
             curves[task] = _curve(fits, runs, ceiling=ceiling, form_error=noise)
     sizes = [run.params for run in runs]
+    references = tuple(dict.fromkeys(name for run in runs for name in (run.name, run.identity) if name))
     return TwoStepRuler(
         name=name, tasks=ladder.tasks, sizes=(min(sizes), max(sizes)), size_unit="params", params=params,
         harness=harness, source=source, seed=seed, draws=draws, curves=curves, loss_units=ladder.units,
-        d0_tokens=d0_tokens,
+        d0_tokens=d0_tokens, runs=references,
     )  # fmt: skip
 
 
@@ -197,6 +205,7 @@ def fit_task(
     task: str,
     runs: Sequence[Run],
     *,
+    chance: float,
     ceiling: float | None = 1.0,
     starts: Sequence[Floats] | None = None,
 ) -> tuple[Floats, Floats]:
@@ -207,19 +216,18 @@ def fit_task(
     smoothed = [run.smoothed(task) for run in runs]
     all_losses = np.concatenate([pair[0] for pair in smoothed])
     all_scores = np.concatenate([pair[1] for pair in smoothed])
-    chance = benchmark(task).chance
     fit = sigmoid.fit(-all_losses, all_scores[None], floor=chance, ceiling=ceiling, floor_room=FLOOR_ROOM)
     return theta, np.array([fit.floor[0], fit.span[0], fit.gamma[0], fit.middle[0]])
 
 
-def choose_form(task: str, runs: Sequence[Run]) -> tuple[float | None, float]:
+def choose_form(task: str, runs: Sequence[Run], *, chance: float) -> tuple[float | None, float]:
     """The ceiling, 1 or None for a free one, and its form error; a small gap is a tie and keeps 1."""
-    held = form_error_per_ln_size(task, runs, ceiling=1.0)
-    free = form_error_per_ln_size(task, runs, ceiling=None)
+    held = form_error_per_ln_size(task, runs, chance=chance, ceiling=1.0)
+    free = form_error_per_ln_size(task, runs, chance=chance, ceiling=None)
     return (None, free) if free < FREE_CEILING_GAIN * held else (1.0, held)
 
 
-def form_error_per_ln_size(task: str, runs: Sequence[Run], *, ceiling: float | None) -> float:
+def form_error_per_ln_size(task: str, runs: Sequence[Run], *, chance: float, ceiling: float | None) -> float:
     """Root mean square of held-out score errors per unit of ln size, 0 where too few sizes are left.
 
     Each cut keeps the sizes up to it (at least three) and predicts every larger run at its own N and D.
@@ -230,7 +238,7 @@ def form_error_per_ln_size(task: str, runs: Sequence[Run], *, ceiling: float | N
         kept = [run for run in runs if run.params <= cut]
         if len(kept) < FEWEST_RUNS:
             continue
-        fitted = fit_task(task, kept, ceiling=ceiling)
+        fitted = fit_task(task, kept, chance=chance, ceiling=ceiling)
         for run in (run for run in runs if run.params > cut):
             predicted = predict_run(*fitted, run)
             errors.append((run.final_score(task) - predicted) / np.log(run.params / cut))

@@ -1,0 +1,52 @@
+"""How each score from lm-eval was made, against how the ruler's was: metric, reason and shots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sparsity_lab.fitting.density.benchmarks import same
+from sparsity_lab.fitting.density.lm_eval_results import Evaluation
+from sparsity_lab.fitting.density.metrics import TaskSetting
+from sparsity_lab.fitting.density.notes import Notes, listed
+from sparsity_lab.fitting.density.rulers import Ruler
+from sparsity_lab.fitting.density.task_names import in_words_of
+
+Row = dict[str, object]
+
+
+def metric_rows(
+    evaluations: Sequence[Evaluation], ruler: Ruler, tasks: Sequence[str], notes: Notes
+) -> tuple[Row, ...]:
+    """One row a task and way of scoring it; each becomes a note, as does what differs from the ruler's."""
+    rows: dict[tuple[object, ...], Row] = {}
+    for evaluation in evaluations:
+        names = in_words_of(tasks, list(evaluation.tasks))
+        for task, name in names.items():
+            result = evaluation.tasks[task]
+            setting = _setting(ruler, name)
+            row: Row = {
+                "task": name, "lm_eval_task": task, "metric": result.metric, "why": result.why,
+                "shots": result.scores.shots, "ruler_metric": setting.metric, "ruler_shots": setting.shots,
+                "ruler_note": setting.note,
+            }  # fmt: skip
+            models = rows.setdefault(tuple(row.values()), {**row, "models": []})["models"]
+            assert isinstance(models, list)
+            models.append(evaluation.target.model)
+    for row in rows.values():
+        _note(row, len(evaluations), notes)
+    return tuple(rows.values())
+
+
+def _setting(ruler: Ruler, task: str) -> TaskSetting:
+    return next((ruler.settings[name] for name in ruler.settings if same(name, task)), TaskSetting())
+
+
+def _note(row: Row, models: int, notes: Notes) -> None:
+    names = row["models"]
+    assert isinstance(names, list)
+    of = "" if len(names) == models else f" of {listed(names)}"
+    text = f"metric of {row['lm_eval_task']}{of}: {row['metric']}, because {row['why']}"
+    if row["ruler_shots"] is not None and row["shots"] != row["ruler_shots"]:
+        here = "an unstated number of shots" if row["shots"] is None else f"{row['shots']} shots"
+        text += f"; scored with {here}, the ruler with {row['ruler_shots']}"
+    notes.add(f"{text}; in the ruler, {row['ruler_note']}" if row["ruler_note"] else text)
