@@ -87,6 +87,7 @@ class Place:
                 device=prepared.device,
                 dtype=str(prepared.dtype).removeprefix("torch."),
                 dtype_reason=prepared.dtype_reason,
+                tokenizer=list(windows.notes),
             ),
         }
 
