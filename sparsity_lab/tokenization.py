@@ -180,8 +180,8 @@ def text_notes(tokenizer: Any, text: str, ids: Sequence[int], *, name: object) -
     count = max(sum(changed.values()), sum(_lost(known, text).values()))
     common = ", ".join(f"{letter!r} {times:,}" for letter, times in changed.most_common(COMMONEST))
     notes.append(
-        f"The tokenizer of {name} does not give the text back: {count:,} of {len(text):,} characters are lost or "
-        f"changed{f' ({common})' if common else ''}. {shown}{_example(text, back)}"
+        f"The tokenizer of {name} does not give the text back: {count:,} of {len(text):,} characters are lost, "
+        f"changed or added{f' ({common})' if common else ''}. {shown}{_example(text, back)}"
     )
     return notes
 

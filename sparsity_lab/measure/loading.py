@@ -16,7 +16,7 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
-from sparsity_lab.measure.tokenizers import TextTokenizer, text_tokenizer
+from sparsity_lab.measure.tokenizers import TextTokenizer, text_tokenizer, tokenizer_folder
 
 logger = logging.getLogger(__name__)
 
@@ -116,20 +116,8 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
         )
     with _explained(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(**source.options(), trust_remote_code=False)
-        return text_tokenizer(
-            tokenizer, name=str(source), folder=None if is_gguf else folder or _cached(source)
-        )
-
-
-def _cached(source: Source) -> Path | None:
-    """The folder that holds a Hub id's tokenizer.json on this machine, or None where it has none."""
-    from transformers.utils import cached_file
-
-    path = cached_file(
-        source.model, "tokenizer.json", revision=source.revision,
-        _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
-    )  # fmt: skip
-    return None if path is None else Path(path).parent
+        where = None if is_gguf else tokenizer_folder(source.model, revision=source.revision)
+        return text_tokenizer(tokenizer, name=str(source), folder=where)
 
 
 def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:

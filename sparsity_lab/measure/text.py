@@ -183,7 +183,7 @@ def read_text(path: Path, *, tokens: int) -> str:
 
 
 def tokenize(
-    tokenizer: Any, text: str, *, tokens: int | None, bos: bool = True, spans: bool = False
+    tokenizer: Any, text: str, *, tokens: int | None, bos: bool = True, spans: bool = False, say: bool = True
 ) -> TokenizedText:
     """The first token ids of a text, and a BOS where the tokenizer puts one in front of a text.
 
@@ -192,7 +192,8 @@ def tokenize(
         text: the whole text.
         tokens: how many ids at most; None for all.
         bos: ask for a BOS; False never gives one.
-        spans: say which characters each id stands for.
+        spans: find which characters each id stands for.
+        say: log the notes.
 
     Raises:
         SparsityLabError: the ids do not hold the text, or the tokenizer puts several tokens in front.
@@ -204,7 +205,7 @@ def tokenize(
     bos_id, notes = bos_of(reader) if bos else (None, [])
     notes = [*_file_notes(reader, covered, whole, len(ids)), *notes]
     notes += tokenization.text_notes(reader.encoder, covered, ids, name=reader.name)
-    for note in notes:
+    for note in notes if say else ():
         logger.warning("%s", note)
     where = (
         [whole.span(i) or (0, 0) for i in range(len(ids))] if spans and whole.encoding is not None else None

@@ -75,6 +75,19 @@ def text_tokenizer(hf: Any, *, name: str, folder: Path | None = None) -> TextTok
     return TextTokenizer(name, hf, alone, as_built, switched_off)
 
 
+def tokenizer_folder(model: str, *, revision: str | None = None) -> Path | None:
+    """The folder of a model's tokenizer.json: its directory, or where this machine keeps the Hub id's files."""
+    if Path(model).is_dir():
+        return Path(model)
+    from transformers.utils import cached_file
+
+    path = cached_file(
+        model, "tokenizer.json", revision=revision,
+        _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    return None if path is None else Path(path).parent
+
+
 def as_text_tokenizer(tokenizer: Any) -> TextTokenizer:
     """A live tokenizer as a `TextTokenizer`; one that is one stays."""
     if isinstance(tokenizer, TextTokenizer):
@@ -95,7 +108,7 @@ def bos_of(tokenizer: Any) -> tuple[int | None, list[str]]:
         raise SparsityLabError(
             f"The tokenizer of {reader.name} puts {len(before)} tokens in front of a text: {_named(reader, before)}",
             why="A window takes one BOS",
-            fix="Use --no-bos to go without, or name one BOS in the post_processor of tokenizer.json",
+            fix="Name one BOS in the post_processor of tokenizer.json, or use --no-bos where the command has it",
         )
     notes = []
     if len(before) > 1:
