@@ -41,6 +41,11 @@ class Encoded:
         found: tuple[int, int] | None = None if self.encoding is None else self.encoding.token_to_chars(index)
         return found
 
+    def cuts(self, count: int) -> bool:
+        """Whether id `count` and the one before it are parts of one character."""
+        before, after = self.span(count - 1), self.span(count)
+        return before is not None and after is not None and after[0] < before[1]
+
 
 def read_tokenizer(folder: Path) -> Any | None:
     """The tokenizer of `tokenizer.json` in a folder, or None where there is no such file.
@@ -60,8 +65,17 @@ def read_tokenizer(folder: Path) -> Any | None:
         raise SparsityLabError(
             f"Cannot read the tokenizer {path}", why=str(error)[:300], fix=COPY_FIX
         ) from error
-    tokenizer.encode_special_tokens = _splits_special_tokens(folder / "tokenizer_config.json")
+    tokenizer.encode_special_tokens = tokenizer_config(folder).get("split_special_tokens") is True
     return tokenizer
+
+
+def tokenizer_config(folder: Path) -> dict[str, Any]:
+    """What tokenizer_config.json in a folder holds; nothing where it is not there or not readable."""
+    try:
+        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def encoded(tokenizer: Any, text: str) -> Encoded:
@@ -159,39 +173,27 @@ def text_notes(tokenizer: Any, text: str, ids: Sequence[int], *, name: object) -
     Raises:
         SparsityLabError: more than a fifth of the visible characters are lost.
     """
-    notes = _special_notes(tokenizer, text, ids)
-    back = decoded(tokenizer, ids)
+    notes, back = _special_notes(tokenizer, text, ids), decoded(tokenizer, ids)
     if _is_same(text, back):
         return notes
-    unknown = _unknown_id(tokenizer)
-    kept = [token for token in ids if token != unknown]
-    unknowns = max(0, len(ids) - len(kept) - _written(tokenizer, text, unknown))
-    known = decoded(tokenizer, kept) if unknowns else back
-    lost = _lost(_visible(text), _visible(known))
-    share = sum(lost.values()) / max(1, len(_visible(text)))
-    shown = f"{unknowns:,} of {len(ids):,} tokens are unknown. " if unknowns else ""
+    wanted, known, unknowns = _without_unknown(tokenizer, text, ids, back=back)
+    why = f"{unknowns:,} of {len(ids):,} tokens are unknown. " if unknowns else ""
+    why += _example(text, back)
+    share = sum(_lost(_visible(wanted), _visible(known)).values()) / max(1, len(_visible(wanted)))
     if share > LARGEST_LOSS:
         raise SparsityLabError(
             f"The tokenizer of {name} cannot write this text: {share:.0%} of its visible characters are lost",
-            why=f"{shown}{_example(text, back)}",
+            why=why,
             fix="Give a text in a language and script the tokenizer knows, or the model's own tokenizer files",
         )
-    changed = _lost(text, known)
-    count = max(sum(changed.values()), sum(_lost(known, text).values()))
-    common = ", ".join(f"{letter!r} {times:,}" for letter, times in changed.most_common(COMMONEST))
+    lost = _lost(wanted, known)
+    count = max(sum(lost.values()), sum(_lost(known, wanted).values()))
+    common = ", ".join(f"{letter!r} {times:,}" for letter, times in lost.most_common(COMMONEST))
     notes.append(
         f"The tokenizer of {name} does not give the text back: {count:,} of {len(text):,} characters are lost, "
-        f"changed or added{f' ({common})' if common else ''}. {shown}{_example(text, back)}"
+        f"changed or added{f' ({common})' if common else ''}. {why}"
     )
     return notes
-
-
-def _splits_special_tokens(config: Path) -> bool:
-    try:
-        found = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and found.get("split_special_tokens") is True
 
 
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -253,11 +255,15 @@ def _unknown_id(tokenizer: Any) -> int | None:
     return json.loads(backend.model.__getstate__()).get("unk_id")  # Unigram keeps an id
 
 
-def _written(tokenizer: Any, text: str, token: int | None) -> int:
-    """How often a text holds a token's own name."""
-    backend = backend_of(tokenizer)
-    name = None if token is None or backend is None else backend.id_to_token(token)
-    return text.count(name) if name else 0
+def _without_unknown(tokenizer: Any, text: str, ids: Sequence[int], *, back: str) -> tuple[str, str, int]:
+    """A text and what came back of it, less the unknown token, and how many stand for something unknown."""
+    unknown, backend = _unknown_id(tokenizer), backend_of(tokenizer)
+    if unknown is None or unknown not in ids:
+        return text, back, 0
+    name = "" if backend is None else backend.id_to_token(unknown) or ""
+    spelled = text.count(name) if name else 0  # some texts spell it out
+    known = decoded(tokenizer, [token for token in ids if token != unknown])
+    return text.replace(name, "") if name else text, known, max(0, list(ids).count(unknown) - spelled)
 
 
 def _visible(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,10 +201,10 @@ def tokenize(
     reader = as_text_tokenizer(tokenizer)
     whole = tokenization.encoded(reader.encoder, text)
     ids = whole.ids[:tokens]
-    covered = _covered(reader, text, whole, ids)
+    count, covered = _covered(reader, text, whole, len(ids))
     bos_id, notes = bos_of(reader) if bos else (None, [])
-    notes = [*_file_notes(reader, covered, whole, len(ids)), *notes]
-    notes += tokenization.text_notes(reader.encoder, covered, ids, name=reader.name)
+    notes = [*_file_notes(reader, covered), *notes]
+    notes += tokenization.text_notes(reader.encoder, covered, ids[:count], name=reader.name)
     for note in notes if say else ():
         logger.warning("%s", note)
     where = (
@@ -215,27 +215,38 @@ def tokenize(
     return TokenizedText(torch.tensor(ids, dtype=torch.int64), bos_id, where, tuple(notes))
 
 
-def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, ids: Sequence[int]) -> str:
-    """The part of a text that its first ids stand for."""
-    if len(ids) == len(whole.ids) or not ids:
-        return text
-    span = whole.span(len(ids) - 1)
-    return text[: len(tokenization.decoded(reader.encoder, ids)) if span is None else span[1]]
+def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, count: int) -> tuple[int, str]:
+    """How many of a text's first `count` ids end where a character does, and the part of it that they stand for."""
+    if count == len(whole.ids):
+        return count, text
+    while count and whole.cuts(count):
+        count -= 1
+    back, last = (
+        tokenization.decoded(reader.encoder, whole.ids[:count]),
+        whole.span(count - 1) if count else (0, 0),
+    )
+    if last is None:
+        return count, text[: len(back)]
+    # Some tokenizers leave blanks out of a span.
+    end, blanks = len(text[: last[1]].rstrip()), len(back) - len(back.rstrip())
+    while blanks and text[end : end + 1].isspace():
+        end, blanks = end + 1, blanks - 1
+    return count, text[:end]
 
 
-def _file_notes(reader: TextTokenizer, covered: str, whole: tokenization.Encoded, count: int) -> list[str]:
+def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
     """What tokenizer.json asks for and does not get, and a class that would give other ids."""
     notes = []
     if reader.switched_off:
         off = " and ".join(reader.switched_off)
         notes.append(f"The tokenizer files of {reader.name} ask for {off}: switched off")
     if reader.as_built is not None:
-        built = tokenization.encoded(reader.as_built, covered).ids
-        if built != whole.ids[:count]:
+        built, wanted = (tokenization.encoded(one, text).ids for one in (reader.as_built, reader.alone))
+        if built != wanted:
             notes.append(
                 f"transformers loads the tokenizer of {reader.name} as a {type(reader.hf).__name__}, which gives "
-                f"{len(built):,} ids for the text where its tokenizer.json gives {count:,}: those of tokenizer.json "
-                "are used"
+                f"{len(built):,} ids for the text where its tokenizer.json gives {len(wanted):,}: those of "
+                "tokenizer.json are used"
             )
     return notes
 

@@ -34,6 +34,7 @@ class TextTokenizer:
         alone: tokenizer.json read by the `tokenizers` library, or None where there is no such file.
         as_built: what transformers built, where that is not tokenizer.json.
         switched_off: truncation, padding and the like that the files ask for.
+        adds_bos: `add_bos_token` of tokenizer_config.json, or None where it says nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TextTokenizer:
     alone: Any = None
     as_built: Any = None
     switched_off: tuple[str, ...] = ()
+    adds_bos: bool | None = None
 
     @property
     def encoder(self) -> Any:
@@ -62,9 +64,10 @@ def text_tokenizer(hf: Any, *, name: str, folder: Path | None = None) -> TextTok
     alone = None if folder is None else tokenization.read_tokenizer(folder)
     backend = tokenization.backend_of(hf)
     switched_off = tuple(tokenization.disturbances(alone if alone is not None else hf))
+    adds_bos = None if folder is None else tokenization.tokenizer_config(folder).get("add_bos_token")
     alone = None if alone is None else tokenization.plain(alone)
     if backend is None:
-        return TextTokenizer(name, hf, alone, None if alone is None else hf, switched_off)
+        return TextTokenizer(name, hf, alone, None if alone is None else hf, switched_off, adds_bos)
     backend.no_truncation()
     backend.no_padding()
     as_built = None
@@ -72,7 +75,7 @@ def text_tokenizer(hf: Any, *, name: str, folder: Path | None = None) -> TextTok
         as_built = copy.deepcopy(backend)
         backend.normalizer, backend.pre_tokenizer = alone.normalizer, alone.pre_tokenizer
         backend.model, backend.decoder = alone.model, alone.decoder
-    return TextTokenizer(name, hf, alone, as_built, switched_off)
+    return TextTokenizer(name, hf, alone, as_built, switched_off, adds_bos)
 
 
 def tokenizer_folder(model: str, *, revision: str | None = None) -> Path | None:
@@ -116,11 +119,16 @@ def bos_of(tokenizer: Any) -> tuple[int | None, list[str]]:
             f"The tokenizer of {reader.name} puts {_named(reader, before[:1])} {len(before)} times in front of a text; "
             "it is used once"
         )
-    told = None if reader.alone is None else tokenization.around(reader.alone)[0]
-    if told is not None and set(told) != set(before):
+    in_file = None if reader.alone is None else tokenization.around(reader.alone)[0]
+    if in_file is not None and set(in_file) != set(before):
         notes.append(
-            f"tokenizer.json of {reader.name} puts {_named(reader, told) or 'nothing'} in front of a text, its "
+            f"tokenizer.json of {reader.name} puts {_named(reader, in_file) or 'nothing'} in front of a text, its "
             f"tokenizer_config.json or class {_named(reader, before) or 'nothing'}: the latter is used"
+        )
+    if reader.adds_bos is not None and bool(reader.adds_bos) != bool(before):
+        notes.append(
+            f"tokenizer_config.json of {reader.name} says add_bos_token: {str(reader.adds_bos).lower()}, the tokenizer "
+            f"puts {_named(reader, before) or 'nothing'} in front of a text: what it does is used"
         )
     return (before[0] if before else None), notes
 
