@@ -244,7 +244,7 @@ def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
         built, wanted = (tokenization.encoded(one, text).ids for one in (reader.as_built, reader.alone))
         if built != wanted:
             notes.append(
-                f"transformers loads the tokenizer of {reader.name} as a {type(reader.hf).__name__}, which gives "
+                f"transformers loads the tokenizer of {reader.name} as a {type(reader.as_built).__name__}, which gives "
                 f"{len(built):,} ids for the text where its tokenizer.json gives {len(wanted):,}: those of "
                 "tokenizer.json are used"
             )

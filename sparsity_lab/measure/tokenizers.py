@@ -30,9 +30,9 @@ class TextTokenizer:
 
     Attributes:
         name: of the checkpoint, for what is said.
-        hf: the tokenizer of transformers, giving the ids of tokenizer.json where it can be made to.
+        hf: the tokenizer of transformers, giving the ids of tokenizer.json.
         alone: tokenizer.json read by the `tokenizers` library, or None where there is no such file.
-        as_built: what transformers built, where that is not tokenizer.json.
+        as_built: what transformers loaded, where that is not tokenizer.json.
         switched_off: truncation, padding and the like that the files ask for.
         adds_bos: `add_bos_token` of tokenizer_config.json, or None where it says nothing.
     """
@@ -54,7 +54,7 @@ def text_tokenizer(hf: Any, *, name: str, folder: Path | None = None) -> TextTok
     """A loaded tokenizer of transformers put right by the tokenizer.json of its folder.
 
     Args:
-        hf: as transformers loaded it; changed in place.
+        hf: as transformers loaded it; its truncation and padding are switched off in place.
         name: of the checkpoint.
         folder: where tokenizer.json is, or None where there is none.
 
@@ -66,16 +66,33 @@ def text_tokenizer(hf: Any, *, name: str, folder: Path | None = None) -> TextTok
     switched_off = tuple(tokenization.disturbances(alone if alone is not None else hf))
     adds_bos = None if folder is None else tokenization.tokenizer_config(folder).get("add_bos_token")
     alone = None if alone is None else tokenization.plain(alone)
-    if backend is None:
-        return TextTokenizer(name, hf, alone, None if alone is None else hf, switched_off, adds_bos)
-    backend.no_truncation()
-    backend.no_padding()
-    as_built = None
-    if alone is not None and _steps(backend) != _steps(alone):
-        as_built = copy.deepcopy(backend)
-        backend.normalizer, backend.pre_tokenizer = alone.normalizer, alone.pre_tokenizer
-        backend.model, backend.decoder = alone.model, alone.decoder
-    return TextTokenizer(name, hf, alone, as_built, switched_off, adds_bos)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    if alone is None or (backend is not None and _steps(backend) == _steps(alone)):
+        return TextTokenizer(name, hf, alone, None, switched_off, adds_bos)
+    return TextTokenizer(name, _rebuilt(hf, alone), alone, hf, switched_off, adds_bos)
+
+
+def _rebuilt(hf: Any, alone: Any) -> Any:
+    """A tokenizer of transformers around tokenizer.json, with the special tokens' names and template of another."""
+    from transformers import PreTrainedTokenizerFast
+
+    whole, backend = copy.deepcopy(alone), tokenization.backend_of(hf)
+    if backend is not None:
+        whole.post_processor = backend.post_processor
+    added = {token.content for token in alone.get_added_tokens_decoder().values()}
+    names = {
+        key: text
+        for key, text in hf.special_tokens_map.items()
+        if isinstance(text, str)
+        and (text in added or (key in ("bos_token", "eos_token") and alone.token_to_id(text) is not None))
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=whole, name_or_path=hf.name_or_path, model_max_length=hf.model_max_length,
+        split_special_tokens=alone.encode_special_tokens, chat_template=getattr(hf, "chat_template", None),
+        clean_up_tokenization_spaces=False, **names,
+    )  # fmt: skip
 
 
 def tokenizer_folder(model: str, *, revision: str | None = None) -> Path | None:
