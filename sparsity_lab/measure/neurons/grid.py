@@ -37,7 +37,7 @@ PLACE_KEYS: dict[str, str] = {
     "window": "tokens of one window, without the BOS",
     "bos": "true where a BOS token stood in front of each window",
     "text_sha256": "hash of the token ids (little-endian int64)",
-    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising the text lost, or its files disagree "
+    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
     "about), command, time, git revision",
 }
 
