@@ -80,7 +80,8 @@ RECORD_KEYS: dict[str, str] = {
     "text_sha256": "hash of the token ids measured on (little-endian int64)",
     "seed": "seed of the bootstrap",
     "content_key": "hash of all that determines the numbers; names the file",
-    "provenance": "versions, device, dtype with its reason, command, time, git revision",
+    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
+    "about), command, time, git revision",
     "record_sha256": "hash of this record without this key",
 }
 

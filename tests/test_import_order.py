@@ -16,6 +16,7 @@ BASE = {
     "provenance",
     "progress",
     "tables",
+    "tokenization",
     "bundled",
     "cores",
     "collecting",

@@ -23,7 +23,7 @@ from sparsity_lab.ladder import ranks
 from sparsity_lab.ladder.corpus import Corpus, held_out
 from sparsity_lab.ladder.sources import open_corpus
 from sparsity_lab.ladder.spec import DataSpec, TokenizerSpec
-from sparsity_lab.ladder.tokenizer import load_tokenizer, train_tokenizer
+from sparsity_lab.ladder.tokenizer import given_tokenizer, train_tokenizer
 from sparsity_lab.ladder.tokens import TokenWriter
 from sparsity_lab.progress import SILENT, Progress
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LARGEST_VALIDATION_TEXT_BYTES = 20_000_000  # measuring never needs more
+_SAMPLE_BYTES = 200_000  # of the corpus, to see what a given tokenizer makes of it
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ def prepare_data(
         return prepare_data(data, tokenizer=tokenizer, output=output, seed=seed)
     records.prepare_output(output)
     corpus = open_corpus(data)
-    made = make_tokenizer(corpus, data, tokenizer, seed=seed)
+    made, notes = make_tokenizer(corpus, data, tokenizer, seed=seed)
     made.save_pretrained(output / "tokenizer")
     sizes = _tokenize(corpus, data, made, output=output, seed=seed, progress=progress)
     manifest = {
         **_wanted(data, tokenizer, seed),
         "source": corpus.source,
         "license_note": corpus.license_note,
+        "tokenizer_notes": list(notes),
         **sizes,
     }
     records.write_json(output / "manifest.json", manifest)
@@ -109,24 +111,18 @@ def prepare_data(
 
 def make_tokenizer(
     corpus: Corpus, data: DataSpec, spec: TokenizerSpec, *, seed: int
-) -> PreTrainedTokenizerFast:
-    """The given tokenizer, or one trained on the training part.
+) -> tuple[PreTrainedTokenizerFast, tuple[str, ...]]:
+    """The given tokenizer, or one trained on the training part; and what is to be said of a given one.
 
     Raises:
-        SparsityLabError: the given one has more ids than the vocabulary, or the text is too short.
+        SparsityLabError: the given one has ids beyond the vocabulary or cannot write the text, or that is too short.
     """
     if spec.path is None:
         texts = corpus.documents(max_bytes=data.max_bytes)
         kept = (text for text in texts if not held_out(text, share=data.validation_share, seed=seed))
-        return train_tokenizer(kept, vocabulary=spec.vocabulary, max_bytes=spec.train_bytes)
-    given = load_tokenizer(spec.path)
-    if len(given) > spec.vocabulary:
-        raise SparsityLabError(
-            f"The tokenizer {spec.path} has {len(given):,} ids",
-            why=f"The vocabulary is set to {spec.vocabulary:,}",
-            fix=f"Set vocabulary: {len(given)} or more under tokenizer",
-        )
-    return given
+        return train_tokenizer(kept, vocabulary=spec.vocabulary, max_bytes=spec.train_bytes), ()
+    sample = "\n".join(corpus.documents(max_bytes=_SAMPLE_BYTES))
+    return given_tokenizer(spec.path, vocabulary=spec.vocabulary, sample=sample)
 
 
 def _tokenize(
@@ -173,6 +169,12 @@ def _say(manifest: dict[str, Any]) -> None:
         "corpus: %s, %s training and %s validation tokens", manifest["source"], f"{train:,}", f"{held:,}"
     )
     logger.info("licence: %s", manifest["license_note"])
+    inside = sum(manifest[part]["end_of_text_inside_documents"] for part in ("train", "validation"))
+    if inside:
+        logger.warning(
+            "The documents hold the end-of-text token themselves %s times: each ends a document there",
+            f"{inside:,}",
+        )
 
 
 def existing_data(

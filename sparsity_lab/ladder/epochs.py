@@ -16,6 +16,7 @@ from sparsity_lab.ladder.corpus import held_out
 from sparsity_lab.ladder.data import existing_data, make_tokenizer
 from sparsity_lab.ladder.sources import open_corpus
 from sparsity_lab.ladder.spec import LadderConfig, RunSpec
+from sparsity_lab.tokenization import encoded_batch
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ def corpus_size(config: LadderConfig, *, prepared: Path) -> CorpusSize:
         if not held_out(text, share=share, seed=config.seed)
     ]
     total = sum(len(text.encode()) for text in kept)
-    tokenizer = make_tokenizer(corpus, config.data, config.tokenizer, seed=config.seed)
+    tokenizer, _ = make_tokenizer(corpus, config.data, config.tokenizer, seed=config.seed)
     sample = kept[:: max(1, total // SAMPLE_BYTES)]
-    tokens = sum(len(tokenizer(text, verbose=False)["input_ids"]) + 1 for text in sample)
+    tokens = sum(len(ids) + 1 for ids in encoded_batch(tokenizer, sample))
     sampled = sum(len(text.encode()) for text in sample)
     return CorpusSize(round(total * tokens / sampled) if sampled else 0, exact=False)
 

@@ -6,15 +6,20 @@ one special token ends a document; there is no BOS, so windows hold nothing but 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from sparsity_lab.measure.tokenizers import TextTokenizer
+
+logger = logging.getLogger(__name__)
 END_OF_TEXT = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # the bytes and the end of text
 
@@ -58,12 +63,61 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, max_bytes: int) ->
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
-    """A tokenizer from a directory or the Hub.
+    """A tokenizer from a directory or the Hub, giving the ids of its tokenizer.json.
 
     Raises:
         SparsityLabError: there is none, or it names no end of text.
     """
+    return _loaded(name).hf
+
+
+def given_tokenizer(
+    name: str | Path, *, vocabulary: int, sample: str
+) -> tuple[PreTrainedTokenizerFast, tuple[str, ...]]:
+    """A tokenizer of the user's, ready to prepare data with, and what is to be said of it.
+
+    Args:
+        name: directory or Hub id.
+        vocabulary: rows of the embedding.
+        sample: some of the corpus, to see what the tokenizer makes of it.
+
+    Raises:
+        SparsityLabError: no tokenizer, an id beyond the vocabulary, or a corpus that it cannot write.
+    """
+    from sparsity_lab.measure.text import tokenize
+
+    reader = _loaded(name)
+    refuse_ids_beyond(reader.hf, vocabulary, name=name)
+    notes = list(tokenize(reader, sample, tokens=None, bos=False).notes)
+    if any(tokenization.around(reader.hf)):
+        notes.append(
+            f"The tokenizer {name} puts special tokens around a text. Training windows are text and end-of-text tokens "
+            "alone, so the prepared tokenizer does not"
+        )
+        logger.warning("%s", notes[-1])
+        _put_nothing_around(reader.hf)
+    return reader.hf, tuple(notes)
+
+
+def refuse_ids_beyond(tokenizer: PreTrainedTokenizerFast, vocabulary: int, *, name: object) -> None:
+    """Refuse a tokenizer with an id that an embedding of `vocabulary` rows does not have; ids may have gaps.
+
+    Raises:
+        SparsityLabError: says which.
+    """
+    largest = tokenization.largest_id(tokenizer)
+    if largest >= vocabulary:
+        raise SparsityLabError(
+            f"The tokenizer {name} has {len(tokenizer):,} ids, the largest is {largest:,}",
+            why=f"The vocabulary is set to {vocabulary:,}",
+            fix=f"Set vocabulary: {largest + 1} or more under tokenizer",
+        )
+
+
+def _loaded(name: str | Path) -> TextTokenizer:
     from transformers import AutoTokenizer
+
+    from sparsity_lab.measure.tokenizers import text_tokenizer, tokenizer_folder
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
@@ -79,7 +133,19 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
             why="Documents are joined by it",
             fix="Name it as eos_token in tokenizer_config.json, or take another tokenizer",
         )
-    return tokenizer
+    return text_tokenizer(tokenizer, name=str(name), folder=tokenizer_folder(str(name)))
+
+
+def _put_nothing_around(tokenizer: PreTrainedTokenizerFast) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    for flag in ("add_bos_token", "add_eos_token"):
+        if getattr(tokenizer, flag, False):
+            setattr(tokenizer, flag, False)
+        tokenizer.init_kwargs[flag] = False
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A", pair="$A $B", special_tokens=[]
+    )
 
 
 def _hf_tokenizer(tokenizer: object) -> PreTrainedTokenizerFast:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.records import write_json
+from sparsity_lab.tokenization import encoded_batch, largest_id
 from sparsity_lab.whole_files import DISK_FIX
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ class TokenWriter:
     def __init__(self, path: Path, *, tokenizer: PreTrainedTokenizerFast) -> None:
         self._path, self._tokenizer = path, tokenizer
         self._partial = path.with_name(f".{path.name}.partial")
-        self._dtype = np.dtype("<u2" if len(tokenizer) <= 2**16 else "<u4")
+        self._dtype = np.dtype("<u2" if largest_id(tokenizer) < 2**16 else "<u4")
         self._sha256 = hashlib.sha256()
         self._batch: list[str] = []
-        self.tokens = self.documents = self.text_bytes = 0
+        self.tokens = self.documents = self.text_bytes = self.ends_inside = 0
 
     def __enter__(self) -> TokenWriter:
         with _written(self._path):
@@ -75,14 +76,16 @@ class TokenWriter:
             "tokens": self.tokens,
             "documents": self.documents,
             "text_bytes": self.text_bytes,
+            "end_of_text_inside_documents": self.ends_inside,
             "dtype": self._dtype.str,
             "sha256": self._sha256.hexdigest(),
         }
 
     def _flush(self) -> None:
-        encodings = self._tokenizer.backend_tokenizer.encode_batch_fast(self._batch, add_special_tokens=False)
+        documents = encoded_batch(self._tokenizer, self._batch)
         end = self._tokenizer.eos_token_id
-        ids = np.array([i for encoding in encodings for i in (*encoding.ids, end)], dtype=self._dtype)
+        self.ends_inside += sum(ids.count(end) for ids in documents)
+        ids = np.array([token for ids in documents for token in (*ids, end)], dtype=self._dtype)
         self._batch = []
         self.tokens += len(ids)
         self._sha256.update(ids.tobytes())

@@ -125,12 +125,13 @@ def make_trainer(
     """transformers' Trainer for a run: fresh model, windows in order, saves as planned."""
     from transformers import PrinterCallback
 
-    from sparsity_lab.ladder.tokenizer import load_tokenizer
+    from sparsity_lab.ladder.tokenizer import load_tokenizer, refuse_ids_beyond
     from sparsity_lab.ladder.tokens import Windows
     from sparsity_lab.ladder.trainer import OrderedTrainer, Planned, collate
 
     training = spec.training
     tokenizer = load_tokenizer(data.tokenizer)
+    refuse_ids_beyond(tokenizer, spec.shape.vocabulary, name=data.tokenizer)
     model = build_model(spec.shape, seed=spec.seed, eos_token_id=tokenizer.eos_token_id)
     arguments = training_arguments(spec, output=output)
     model.set_attn_implementation(attention_for(training.window, device=arguments.device.type))

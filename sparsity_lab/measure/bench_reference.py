@@ -16,9 +16,9 @@ from sparsity_lab.measure.bench_comparison import Comparison, compare_at_cett, c
 from sparsity_lab.measure.compat import NAMES
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.devices import DTYPES, choose_device
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
+from sparsity_lab.measure.loading import Source, load_config, load_model, load_text_tokenizer
 from sparsity_lab.measure.subject import Subject, auto_batch_size
-from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
+from sparsity_lab.measure.text import choose_window, read_text, tokenize
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import prepare_output, write_json
@@ -93,12 +93,11 @@ def _subject(
     read = read_text(text, tokens=tokens)
     source, place = Source(model), choose_device(device)
     config = load_config(source)
-    tokenizer = load_tokenizer(source)
-    bos_id = bos_of(tokenizer, wanted=True)
+    tokenized = tokenize(load_text_tokenizer(source), read, tokens=tokens)
     width = choose_window(
-        window, positions=getattr(config, "max_position_embeddings", None), bos=bos_id is not None
+        window, positions=getattr(config, "max_position_embeddings", None), bos=tokenized.bos_id is not None
     )
-    windows = cut(encode(tokenizer, read, tokens=tokens), window=width, bos_id=bos_id, source=text)
+    windows = tokenized.windows(width, source=text)
     live = load_model(source, dtype=DTYPES[dtype], device=place)
     return Subject(live, find_sites(live)[1], windows, auto_batch_size(place, window=width), progress)
 

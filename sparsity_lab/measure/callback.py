@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from sparsity_lab import records
@@ -28,7 +27,7 @@ from sparsity_lab.measure.live import LiveCell, live_record, undisturbed
 from sparsity_lab.measure.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
-from sparsity_lab.measure.text import bos_of, choose_window, cut, encode, read_text
+from sparsity_lab.measure.text import TokenizedText, choose_window, read_text, tokenize
 from sparsity_lab.measure.trained_tokens import steps_in
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ class MeasureCallback(TrainerCallback):
             architectures.load_file(architecture_file)
         self.every_steps, self.at_saves, self.series = every_steps, at_saves, series
         self.tokenizer, self.content = tokenizer, read_text(self.spec.text, tokens=tokens)
-        self.ids = None if tokenizer is None else self._encoded(tokenizer)
+        self.read = None if tokenizer is None else self._tokenized(tokenizer)
         self.output = records.prepare_output(Path(output))
         self.folder = records.prepare_output(self.output / "records")
         self.cell: LiveCell | None = None
@@ -130,14 +129,13 @@ class MeasureCallback(TrainerCallback):
                 "There is no tokenizer to read the text with",
                 fix="Give MeasureCallback(tokenizer=...), or the Trainer a processing_class",
             )
-        ids = self._encoded(tokenizer) if self.ids is None else self.ids
-        bos_id = bos_of(tokenizer, wanted=self.spec.bos)
+        text = self._tokenized(tokenizer) if self.read is None else self.read
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        window = choose_window(self.spec.window, positions=positions, bos=bos_id is not None)
+        window = choose_window(self.spec.window, positions=positions, bos=text.bos_id is not None)
         with undisturbed(model):
             find_sites(model, architecture_file=self.spec.architecture_file)
         self.cell = LiveCell(
-            cut(ids, window=window, bos_id=bos_id), setting_of(self.spec), self.spec.criterion, self.spec.seed,
+            text.windows(window), setting_of(self.spec), self.spec.criterion, self.spec.seed,
             self.spec.batch_size, self.spec.architecture_file,
         )  # fmt: skip
         self.rows = self._earlier_rows(args, state)
@@ -181,10 +179,10 @@ class MeasureCallback(TrainerCallback):
                 else f"{type(error).__name__}: {error}",
             )
 
-    def _encoded(self, tokenizer: Any) -> torch.Tensor:
-        ids = encode(tokenizer, self.content, tokens=self.spec.tokens)
-        cut(ids, window=self.spec.window or 2)  # a text too short is refused here, by the smallest window
-        return ids
+    def _tokenized(self, tokenizer: Any) -> TokenizedText:
+        text = tokenize(tokenizer, self.content, tokens=self.spec.tokens, bos=self.spec.bos)
+        text.windows(self.spec.window or 2)  # a text too short is refused here, by the smallest window
+        return text
 
     def _series(self, args: Any) -> str:
         return self.series or Path(args.output_dir).resolve().name

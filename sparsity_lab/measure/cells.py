@@ -19,7 +19,7 @@ from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.claims import Sign, Watch, claimed
 from sparsity_lab.measure.devices import choose_device, choose_dtype
 from sparsity_lab.measure.fingerprints import fingerprint
-from sparsity_lab.measure.loading import Source, load_config, load_tokenizer
+from sparsity_lab.measure.loading import Source, load_config, load_text_tokenizer
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
@@ -27,7 +27,8 @@ from sparsity_lab.measure.shards import Span, has_part, measure_part, read_parts
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
-from sparsity_lab.measure.text import Windows, bos_of, choose_window, cut, encode, read_text
+from sparsity_lab.measure.text import TokenizedText, Windows, choose_window, read_text, tokenize
+from sparsity_lab.measure.tokenizers import refuse_ids_beyond
 from sparsity_lab.measure.trained_tokens import TokenCounts, read_table, refuse_strangers, tell_origins
 from sparsity_lab.mirrors import Mirror
 from sparsity_lab.progress import SILENT, Progress
@@ -73,7 +74,7 @@ class Bench:
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
         self.token_counts = TokenCounts(table, spec.tokens_per_step)
         self.text = read_text(spec.text, tokens=spec.tokens)
-        self.encoded: dict[str, tuple[torch.Tensor, int | None]] = {}
+        self.encoded: dict[str, TokenizedText] = {}
         self.measured: set[str] = set()
 
     def prepare_all(self, checkpoints: Sequence[Checkpoint]) -> list[Prepared]:
@@ -97,12 +98,13 @@ class Bench:
         """
         spec, source = self.spec, checkpoint.source
         config = load_config(source, architecture_file=spec.architecture_file)
-        ids, bos_id = self._encode(source)
+        text = self._encode(source)
         positions = getattr(config, "max_position_embeddings", None)
-        window = choose_window(spec.window, positions=positions, bos=bos_id is not None)
+        window = choose_window(spec.window, positions=positions, bos=text.bos_id is not None)
         device = self._device()
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
-        windows = cut(ids, window=window, bos_id=bos_id, source=self.spec.text)
+        windows = text.windows(window, source=self.spec.text)
+        refuse_ids_beyond(getattr(config, "vocab_size", None), largest=windows.largest_id, source=source)
         trained, origin = self.token_counts.of(source)
         return Prepared(
             checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained, origin
@@ -209,17 +211,17 @@ class Bench:
             self.mirror.send(key)
         return found
 
-    def _encode(self, source: Source) -> tuple[torch.Tensor, int | None]:
+    def _encode(self, source: Source) -> TokenizedText:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""
         identity = tokenizer_identity(source)
         if identity not in self.encoded:
-            tokenizer = load_tokenizer(source)
-            ids = encode(tokenizer, self.text, tokens=self.spec.tokens)
-            if ids.numel() < self.spec.tokens:
+            reader = load_text_tokenizer(source)
+            text = tokenize(reader, self.text, tokens=self.spec.tokens, bos=self.spec.bos)
+            if text.ids.numel() < self.spec.tokens:
                 logger.info(
-                    "tokens %d: the text has no more for the %d wanted", ids.numel(), self.spec.tokens
+                    "tokens %d: the text has no more for the %d wanted", text.ids.numel(), self.spec.tokens
                 )
-            self.encoded[identity] = (ids, bos_of(tokenizer, wanted=self.spec.bos))
+            self.encoded[identity] = text
         return self.encoded[identity]
 
     def _measure(self, prepared: Prepared, setting: Setting) -> tuple[dict[str, Any], Measurement]:
@@ -266,6 +268,7 @@ class Bench:
                 device=prepared.device,
                 dtype=str(prepared.dtype).removeprefix("torch."),
                 dtype_reason=prepared.dtype_reason,
+                tokenizer=list(prepared.windows.notes),
             ),
         )
 

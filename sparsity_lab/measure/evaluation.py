@@ -26,7 +26,8 @@ from sparsity_lab.measure.lm_eval_bridge import (
     save,
     task_manager,
 )
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
+from sparsity_lab.measure.lm_eval_model import lm_eval_model
+from sparsity_lab.measure.loading import Source, load_config, load_model, load_text_tokenizer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import prepare_output, read_record, write_json
@@ -104,7 +105,7 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
     config = load_config(source, architecture_file=spec.architecture_file)
     device = choose_device(spec.device)
     dtype, _ = choose_dtype(spec.dtype, config=config, device=device)
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_text_tokenizer(source)
     model = load_model(source, dtype=dtype, device=device)
     return evaluate(
         model, tokenizer, spec, settings=settings, manager=manager, output=output, progress=progress
@@ -119,7 +120,7 @@ def evaluate(
 
     Args:
         model: a causal language model of transformers.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer, a `TextTokenizer` or one of transformers.
         spec: tasks and limits; `spec.model` names the model in the results.
         settings: from `read_settings`.
         output: where lm-eval's results and the table go.
@@ -130,17 +131,21 @@ def evaluate(
         with _applied(model, setting, spec):
             pass
     rows, files = [], []
+    notes: dict[str, None] = {}  # of the tokenizer, each once
     with progress.track("lm-eval settings", len(settings)) as advance:
         for setting in settings:
             results = _results(
-                model, tokenizer, spec, setting, manager or task_manager(spec.tasks, spec.include_path)
-            )
+                model, tokenizer, spec, setting, notes=notes,
+                manager=manager or task_manager(spec.tasks, spec.include_path),
+            )  # fmt: skip
             files += save(results, model=spec.model, goal=output / folder_name(setting.name))
             rows.append(_row(results, setting))
             advance(1)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     write_table(output / "eval", rows, columns)
-    write_json(output / "eval.json", {"rows": rows, "provenance": provenance(seed=spec.seed)})
+    write_json(
+        output / "eval.json", {"rows": rows, "provenance": provenance(seed=spec.seed, tokenizer=list(notes))}
+    )
     return EvalReport(tuple(rows), columns, (*files, *(output / f"eval.{k}" for k in ("csv", "md", "json"))))
 
 
@@ -194,12 +199,14 @@ def setting_name(record: dict[str, Any]) -> str:
     return f"{criterion} {record['knob']:g}"
 
 
-def _results(model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, manager: Any) -> dict[str, Any]:
+def _results(
+    model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, *, notes: dict[str, None], manager: Any
+) -> dict[str, Any]:
     from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
 
+    known = set(notes)
     with quiet(), _applied(model, setting, spec), explained(spec.tasks):
-        live = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=_batch_size(spec, model))
+        live = lm_eval_model(model, tokenizer, batch_size=_batch_size(spec, model), notes=notes)
         found = simple_evaluate(
             model=live,
             model_args={"pretrained": spec.model} | ({"revision": spec.revision} if spec.revision else {}),
@@ -213,9 +220,12 @@ def _results(model: Any, tokenizer: Any, spec: EvalSpec, setting: Setting, manag
             torch_random_seed=spec.seed,
             fewshot_random_seed=spec.seed,
         )
+    for note in notes:
+        if note not in known:
+            log.warning("%s", note)
     if found is None:
         raise SparsityLabError(f"lm-eval gave no results for {spec.model}", fix=REPORT_FIX)
-    found[NOTE_KEY] = _note(setting)
+    found[NOTE_KEY] = {**_note(setting), **({"tokenizer": list(notes)} if notes else {})}
     return found
 
 

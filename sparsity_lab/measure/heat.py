@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sparsity_lab import records, tables
+from sparsity_lab import records, tables, tokenization
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, find_sites, sparsified
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.devices import choose_device, choose_dtype
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
+from sparsity_lab.measure.loading import Source, load_config, load_model, load_text_tokenizer
 from sparsity_lab.measure.shelf import refuse_strange_ids
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.subject import BatchVisitor
-from sparsity_lab.measure.text import bos_of, read_text
+from sparsity_lab.measure.text import TokenizedText, read_text, tokenize
+from sparsity_lab.measure.tokenizers import as_text_tokenizer, bos_of
 from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ def token_heat(
 
     Returns:
         tokens (strings that joined are the text), token_ids, sizes (F of each layer), active (int [tokens][layers]),
-        activation_ratio, loss_sparse_nats (nats), bos, criterion, thresholds, knob, ppl_increase_target and
-        calibrated_on.
+        activation_ratio, loss_sparse_nats (nats), bos, tokenizer_notes (what tokenising lost or switched off),
+        criterion, thresholds, knob, ppl_increase_target and calibrated_on.
 
     Raises:
         SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
@@ -87,9 +88,13 @@ def token_heat(
             why="The model is a mixture of experts",
             fix="Give a dense model",
         )
-    bos_id = bos_of(tokenizer, wanted=bos)
-    ids, pieces = _pieces(tokenizer, paragraph, tokens=_room(model, tokens, bos=bos_id is not None))
-    refuse_strange_ids(model, torch.tensor(ids), source=getattr(model, "name_or_path", "") or "the model")
+    bos_id = bos_of(tokenizer)[0] if bos else None
+    read = tokenize(
+        tokenizer, paragraph, tokens=_room(model, tokens, bos=bos_id is not None), bos=bos, spans=True
+    )
+    ids, pieces = read.ids.tolist(), _pieces(tokenizer, paragraph, read)
+    seen = torch.tensor([*ids, *([] if bos_id is None else [bos_id])])
+    refuse_strange_ids(model, seen, source=getattr(model, "name_or_path", "") or "the model")
     calibration = calibration_of(thresholds)
     active, losses = _run(model, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file)
     sizes = [site.intermediate_size for site in sites]
@@ -106,6 +111,7 @@ def token_heat(
         "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
         "loss_sparse_nats": losses,
         "bos": bos_id is not None,
+        "tokenizer_notes": list(read.notes),
     }
 
 
@@ -123,10 +129,13 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
         config = load_config(source, architecture_file=spec.architecture_file)
         device = choose_device(spec.device)
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
-        tokenizer, model = load_tokenizer(source), load_model(source, dtype=dtype, device=device)
+        tokenizer, model = load_text_tokenizer(source), load_model(source, dtype=dtype, device=device)
         heat = token_heat(model, tokenizer, paragraph, calibration, tokens=spec.tokens, bos=spec.bos,
                           architecture_file=spec.architecture_file)  # fmt: skip
-        origin = provenance(device=device, dtype=str(dtype).removeprefix("torch."), dtype_reason=reason)
+        origin = provenance(
+            device=device, dtype=str(dtype).removeprefix("torch."), dtype_reason=reason,
+            tokenizer=heat.pop("tokenizer_notes"),
+        )  # fmt: skip
         named = {"model": spec.model, "revision": spec.revision, "text": spec.text.name}
         found = {**named, **heat, "provenance": origin}
         records.write_json(output / "token_heat.json", found)
@@ -163,23 +172,20 @@ def _run(
     return counts.tolist(), [*([None] if bos_id is None else []), *losses]
 
 
-def _pieces(tokenizer: Any, text: str, *, tokens: int) -> tuple[list[int], list[str]]:
-    """Ids and strings of the first tokens; joined the strings are the text they cover."""
-    fast = bool(getattr(tokenizer, "is_fast", False))
-    encoded = tokenizer(text, add_special_tokens=False, verbose=False, return_offsets_mapping=fast)
-    ids = encoded["input_ids"][:tokens]
+def _pieces(tokenizer: Any, text: str, read: TokenizedText) -> list[str]:
+    """The strings of a text's tokens; joined they are the text these cover."""
+    ids = read.ids.tolist()
     if len(ids) < 2:
         raise SparsityLabError(
             f"The text has {len(ids)} token(s): too few for a heat map",
             fix="Give more of it with --tokens or --line",
         )
-    if not fast:
-        return ids, [tokenizer.decode([one]) for one in ids]
+    if read.spans is None:
+        return [tokenization.decoded(as_text_tokenizer(tokenizer).encoder, [token]) for token in ids]
     # A character split over several tokens belongs to the last of them; the others stand for nothing seen.
-    spans = encoded["offset_mapping"]
-    starts = [0, *(start for start, _ in spans[1 : len(ids)])]
-    ends = [*starts[1:], spans[len(ids) - 1][1]]
-    return ids, [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    starts = [0, *(start for start, _ in read.spans[1:])]
+    ends = [*starts[1:], read.spans[-1][1]]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def _room(model: Any, wanted: int, *, bos: bool) -> int:

@@ -124,7 +124,7 @@ def live_fingerprint(model: Any) -> str:
 
 def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: Progress) -> dict[str, Any]:
     architecture, sites = find_sites(model, architecture_file=cell.architecture_file)
-    refuse_strange_ids(model, cell.windows.ids, source=named.model)
+    refuse_strange_ids(model, torch.tensor([cell.windows.largest_id]), source=named.model)
     shape = shape_of(model, sites, architecture=architecture, architecture_file=cell.architecture_file)
     if cell.setting.calibration is not None:
         refuse_other_models(cell.setting.calibration, sites, shape=shape)
@@ -144,6 +144,7 @@ def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: P
             device=device,
             dtype=str(model.dtype).removeprefix("torch."),
             dtype_reason="the weights of the live model are in it",
+            tokenizer=list(cell.windows.notes),
         ),
     )
     return {**body, "score_weights": measured.score_weights}

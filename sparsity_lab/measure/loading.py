@@ -16,6 +16,7 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
+from sparsity_lab.measure.tokenizers import TextTokenizer, text_tokenizer, tokenizer_folder
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,16 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
 
 
 def load_tokenizer(source: Source) -> Any:
-    """The tokenizer of a checkpoint.
+    """The tokenizer of a checkpoint as transformers has it, giving the ids of its tokenizer.json.
+
+    Raises:
+        SparsityLabError: there is none, or it is broken.
+    """
+    return load_text_tokenizer(source).hf
+
+
+def load_text_tokenizer(source: Source) -> TextTokenizer:
+    """The tokenizer of a checkpoint with what its files disagree about.
 
     Raises:
         SparsityLabError: there is none, or it is broken.
@@ -105,7 +115,9 @@ def load_tokenizer(source: Source) -> Any:
             f"There is no tokenizer in {folder}", fix="Copy tokenizer.json beside the weights"
         )
     with _explained(source, "tokenizer"):
-        return AutoTokenizer.from_pretrained(**source.options(), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(**source.options(), trust_remote_code=False)
+        where = None if is_gguf else tokenizer_folder(source.model, revision=source.revision)
+        return text_tokenizer(tokenizer, name=str(source), folder=where)
 
 
 def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.loading import Source, load_model
 from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.tokenizers import refuse_ids_beyond
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,5 @@ def refuse_strange_ids(model: Any, ids: torch.Tensor, *, source: object) -> None
     Raises:
         SparsityLabError: an id beyond the vocabulary.
     """
-    vocabulary, largest = int(model.get_input_embeddings().weight.shape[0]), int(ids.max())
-    if largest >= vocabulary:
-        raise SparsityLabError(
-            f"The tokenizer of {source} gives token {largest}, the model knows {vocabulary}",
-            fix="Put the model's own tokenizer beside its weights",
-        )
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    refuse_ids_beyond(vocabulary, largest=int(ids.max()), source=source)

@@ -1,7 +1,7 @@
 """One token stream, cut into windows of fixed length: no padding, ever.
 
-A text is tokenised without special tokens; where the tokenizer uses a BOS, one goes in front of each
-window and is not counted. Loss is taken over every next-token prediction inside a window.
+A text is tokenised without special tokens (`tokenizers`); where the tokenizer uses a BOS, one goes in front of
+each window and is not counted. Loss is taken over every next-token prediction inside a window.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,11 +39,13 @@ class Windows:
         ids: int64 [windows, window], the valid tokens.
         bos_id: token put in front of each window, or None.
         sha256: hash of `ids` as little-endian int64.
+        notes: what tokenising lost or switched off, in words.
     """
 
     ids: torch.Tensor
     bos_id: int | None
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -59,6 +63,11 @@ class Windows:
         return int(self.ids.numel())
 
     @property
+    def largest_id(self) -> int:
+        """The largest id a model reads here, the BOS among them."""
+        return max(int(self.ids.max()), -1 if self.bos_id is None else self.bos_id)
+
+    @property
     def predictions_per_window(self) -> int:
         """Next-token predictions of one window: all tokens after a BOS, else all but the first."""
         return self.window if self.bos_id is not None else self.window - 1
@@ -69,6 +78,27 @@ class Windows:
         if self.bos_id is None:
             return chosen
         return torch.cat([torch.full((len(rows), 1), self.bos_id, dtype=torch.int64), chosen], dim=1)
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """The token ids of a text and what is to be said about them.
+
+    Attributes:
+        ids: int64 [tokens].
+        bos_id: token to put in front of each window, or None.
+        spans: characters [start, end) of each id, or None where the tokenizer does not say.
+        notes: what the text lost, and what the tokenizer's files disagree about.
+    """
+
+    ids: torch.Tensor
+    bos_id: int | None
+    spans: list[tuple[int, int]] | None
+    notes: tuple[str, ...]
+
+    def windows(self, window: int, *, source: Path | None = None) -> Windows:
+        """The ids cut into windows of `window` tokens; see `cut`."""
+        return replace(cut(self.ids, window=window, bos_id=self.bos_id, source=source), notes=self.notes)
 
 
 def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Path | None = None) -> Windows:
@@ -152,18 +182,78 @@ def read_text(path: Path, *, tokens: int) -> str:
     return text
 
 
+def tokenize(
+    tokenizer: Any, text: str, *, tokens: int | None, bos: bool = True, spans: bool = False, say: bool = True
+) -> TokenizedText:
+    """The first token ids of a text, and a BOS where the tokenizer puts one in front of a text.
+
+    Args:
+        tokenizer: a `TextTokenizer`, or a live tokenizer of transformers, left as it is.
+        text: the whole text.
+        tokens: how many ids at most; None for all.
+        bos: ask for a BOS; False never gives one.
+        spans: find which characters each id stands for.
+        say: log the notes.
+
+    Raises:
+        SparsityLabError: the ids do not hold the text, or the tokenizer puts several tokens in front.
+    """
+    reader = as_text_tokenizer(tokenizer)
+    whole = tokenization.encoded(reader.encoder, text)
+    ids = whole.ids[:tokens]
+    count, covered = _covered(reader, text, whole, len(ids))
+    bos_id, notes = bos_of(reader) if bos else (None, [])
+    notes = [*_file_notes(reader, covered), *notes]
+    notes += tokenization.text_notes(reader.encoder, covered, ids[:count], name=reader.name)
+    for note in notes if say else ():
+        logger.warning("%s", note)
+    where = (
+        [whole.span(i) or (0, 0) for i in range(len(ids))] if spans and whole.encoding is not None else None
+    )
+    if bos_id is not None and ids[:1] == [bos_id]:  # windows begin with one already
+        ids, where = ids[1:], where and where[1:]
+    return TokenizedText(torch.tensor(ids, dtype=torch.int64), bos_id, where, tuple(notes))
+
+
+def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, count: int) -> tuple[int, str]:
+    """How many of a text's first `count` ids end where a character does, and the part of it that they stand for."""
+    if count == len(whole.ids):
+        return count, text
+    while count and whole.cuts(count):
+        count -= 1
+    back, last = (
+        tokenization.decoded(reader.encoder, whole.ids[:count]),
+        whole.span(count - 1) if count else (0, 0),
+    )
+    if last is None:
+        return count, text[: len(back)]
+    # Some tokenizers leave blanks out of a span.
+    end, blanks = len(text[: last[1]].rstrip()), len(back) - len(back.rstrip())
+    while blanks and text[end : end + 1].isspace():
+        end, blanks = end + 1, blanks - 1
+    return count, text[:end]
+
+
+def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
+    """What tokenizer.json asks for and does not get, and a class that would give other ids."""
+    notes = []
+    if reader.switched_off:
+        off = " and ".join(reader.switched_off)
+        notes.append(f"The tokenizer files of {reader.name} ask for {off}: switched off")
+    if reader.as_built is not None:
+        built, wanted = (tokenization.encoded(one, text).ids for one in (reader.as_built, reader.alone))
+        if built != wanted:
+            notes.append(
+                f"transformers loads the tokenizer of {reader.name} as a {type(reader.as_built).__name__}, which gives "
+                f"{len(built):,} ids for the text where its tokenizer.json gives {len(wanted):,}: those of "
+                "tokenizer.json are used"
+            )
+    return notes
+
+
 def encode(tokenizer: Any, text: str, *, tokens: int | None) -> torch.Tensor:
     """The first `tokens` token ids (all of them for None) of a text, without special tokens, int64 [tokens]."""
-    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return torch.tensor(ids if tokens is None else ids[:tokens], dtype=torch.int64)
-
-
-def bos_of(tokenizer: Any, *, wanted: bool) -> int | None:
-    """The BOS id where the tokenizer itself puts one in front of a text, else None."""
-    if not wanted or tokenizer.bos_token_id is None:
-        return None
-    encoded = tokenizer("a", add_special_tokens=True)["input_ids"]
-    return int(tokenizer.bos_token_id) if encoded[:1] == [tokenizer.bos_token_id] else None
+    return tokenize(tokenizer, text, tokens=tokens, bos=False).ids
 
 
 def choose_window(wanted: int | None, *, positions: int | None, bos: bool) -> int:

@@ -131,3 +131,19 @@ def test_a_two_step_ruler_from_results_with_losses(tmp_path):
     expected = 1 / (1 + math.exp(4 * (bits - 0.9)))
     assert float(built.ruler.curve(("mc",)).score(math.log(2e9))[0]) == pytest.approx(expected, abs=0.01)
     assert {path.suffix for path in built.files} == {".json", ".png", ".svg"}
+
+
+def test_answers_without_tokens_or_bytes_are_no_losses(tmp_path, caplog):
+    """A tokenizer that gives an answer no token is not the one that logged it; an empty answer has no bytes."""
+    path = tmp_path / "samples_mc_d.jsonl"
+    path.write_text("\n".join(json.dumps(sample("Q", [answer], [-9.0], "0")) for answer in (" ab", " cd")))
+    for counts in ((0, 3), (3, -2), (0, 0)):
+        caplog.clear()
+        each = iter(counts)
+        found = answer_loss(path, count_tokens=lambda question, answer, each=each: next(each))
+        assert found.nats_per_token is None
+        assert found.bits_per_byte == pytest.approx(9 / (2 * math.log(2)))
+        assert f"{sum(n < 1 for n in counts)} of 2 answers have no token" in caplog.text
+    path.write_text(json.dumps(sample("Q", [" "], [-9.0], "0")))
+    with pytest.raises(SparsityLabError, match=r"line 1 is empty"):
+        answer_loss(path)

@@ -9,6 +9,7 @@ less the question alone. Bytes are those of the answer without the blank that jo
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.tokenization import disturbances, encoded, plain, read_tokenizer
+
+log = logging.getLogger(__name__)
 
 LOG_AGAIN = "Run lm-eval 0.4 again with --log_samples, or move the file away"
 CountTokens = Callable[[str, str], int]
@@ -44,15 +48,25 @@ def answer_loss(samples: Path, *, count_tokens: CountTokens | None = None) -> An
     Raises:
         SparsityLabError: unreadable, or a line that is no sample.
     """
-    per_byte, per_token = [], []
+    per_byte, per_token, uncounted = [], [], 0
     for line, sample in _lines(samples):
         found = gold_answer(sample, where=f"{samples}, line {line}")
         if found is None:
             return None
         question, answer, log_likelihood = found
-        per_byte.append(-log_likelihood / (math.log(2) * max(1, len(answer.removeprefix(" ").encode()))))
-        if count_tokens is not None:
-            per_token.append(-log_likelihood / max(1, count_tokens(question, answer)))
+        per_byte.append(-log_likelihood / (math.log(2) * _bytes(answer, where=f"{samples}, line {line}")))
+        tokens = 0 if count_tokens is None else count_tokens(question, answer)
+        if tokens > 0:
+            per_token.append(-log_likelihood / tokens)
+        elif count_tokens is not None:
+            uncounted += 1
+    if uncounted:
+        per_token = []
+        log.warning(
+            "%s: %d of %d answers have no token of their own in the model's tokenizer.json, which is then not the one "
+            "they were evaluated with: nats per token are left out",
+            samples, uncounted, len(per_byte),
+        )  # fmt: skip
     if not per_byte:
         raise SparsityLabError(f"{samples} holds no samples", fix=LOG_AGAIN)
     bits, bits_se = _mean(per_byte)
@@ -88,30 +102,36 @@ def tokenizer_of(folder: Path) -> CountTokens | None:
     Raises:
         SparsityLabError: the file is there and cannot be read.
     """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        return None
     try:
-        from tokenizers import Tokenizer
+        tokenizer = read_tokenizer(folder)
     except ImportError:
         return None
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise SparsityLabError(
-            f"Cannot read the tokenizer {path}",
-            why=str(error)[:300],
-            fix="Copy the model's own tokenizer.json there again",
-        ) from error
+    if tokenizer is None:
+        return None
+    if off := disturbances(tokenizer):
+        log.warning("%s asks for %s: switched off", folder / "tokenizer.json", " and ".join(off))
+    exact = plain(tokenizer)
 
     def tokens(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(encoded(exact, text).ids)
 
     def count(question: str, answer: str) -> int:
         # lm-eval moves blanks at the question's end to the answer before it tokenises.
         kept = question.rstrip()
         return tokens(question + answer) - tokens(kept)
 
+    return count
+
+
+def _bytes(answer: str, *, where: str) -> int:
+    """Bytes of an answer without the blank that joins it to the question."""
+    count = len(answer.removeprefix(" ").encode())
+    if not count:
+        raise SparsityLabError(
+            f"The gold answer of {where} is empty",
+            why="It has no loss per byte",
+            fix="Leave this document out of the task, or move the file away",
+        )
     return count
 
 

@@ -33,7 +33,8 @@ HEAT_KEYS: dict[str, str] = {
     "loss_sparse_nats": "loss of each token in the sparse run given those before it, nats; null for the first one "
     "where no BOS stands before it",
     "bos": "true where a BOS token stood before the text; it is not counted",
-    "provenance": "versions, device, dtype with its reason, command, time, git revision",
+    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
+    "about), command, time, git revision",
 }
 
 

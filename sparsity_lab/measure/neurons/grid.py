@@ -37,7 +37,8 @@ PLACE_KEYS: dict[str, str] = {
     "window": "tokens of one window, without the BOS",
     "bos": "true where a BOS token stood in front of each window",
     "text_sha256": "hash of the token ids (little-endian int64)",
-    "provenance": "versions, device, dtype with its reason, command, time, git revision",
+    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
+    "about), command, time, git revision",
 }
 
 
@@ -87,6 +88,7 @@ class Place:
                 device=prepared.device,
                 dtype=str(prepared.dtype).removeprefix("torch."),
                 dtype_reason=prepared.dtype_reason,
+                tokenizer=list(windows.notes),
             ),
         }
 

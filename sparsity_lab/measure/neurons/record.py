@@ -46,7 +46,8 @@ NEURON_KEYS: dict[str, str] = {
     "seed": "seed of the bootstrap and of what was written",
     "arrays_sha256": "hash of the .safetensors of this name",
     "content_key": "hash of all that determines the numbers; names the file",
-    "provenance": "versions, device, dtype with its reason, command, time, git revision",
+    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
+    "about), command, time, git revision",
     "record_sha256": "hash of this record without this key",
 }
 ARRAYS: dict[str, str] = {

@@ -1,0 +1,127 @@
+"""A live model for lm-eval: one BOS in front of a text at most, and a note of what tokenising loses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from sparsity_lab import tokenization
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.text import tokenize
+from sparsity_lab.measure.tokenizers import TextTokenizer, as_text_tokenizer, bos_of, refuse_ids_beyond
+
+CHECKED_LETTERS = 50_000  # of the requests' texts
+
+
+def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int | str, notes: dict[str, None]) -> Any:
+    """lm-eval's HFLM with one BOS at most.
+
+    lm-eval 0.4 lets the tokenizer put its BOS in front of a context, and puts one in front of a rolling document
+    itself: there the tokenizer's own is left out. A template that adds a second BOS, or an end of text, is not used.
+
+    Args:
+        model: a causal language model of transformers.
+        tokenizer: a `TextTokenizer`, or a tokenizer of transformers; left as it is.
+        batch_size: as HFLM takes it.
+        notes: gets, as keys, what is to be said of the tokenizer and of the texts it reads.
+
+    Raises:
+        SparsityLabError: the tokenizer has no token to begin with, or one that the model does not know.
+    """
+    from lm_eval.models.huggingface import HFLM
+
+    reader = as_text_tokenizer(tokenizer)
+    bos_id, said = bos_of(reader)
+    hf = _with_one_bos(reader, bos_id, said)
+    notes.update(dict.fromkeys(said))
+    first = _first_token(reader, bos_id)
+    refuse_ids_beyond(int(model.get_input_embeddings().weight.shape[0]), largest=first, source=reader.name)
+
+    class OneBos(HFLM):
+        """HFLM, told when a document is rolling."""
+
+        rolling = False
+
+        def tok_encode(
+            self, string: str, add_special_tokens: bool | None = None, **options: Any
+        ) -> list[int]:
+            if not self.rolling:
+                return list(super().tok_encode(string, add_special_tokens=add_special_tokens, **options))
+            ids = list(super().tok_encode(string, add_special_tokens=False, **options))
+            return ids[1:] if ids[:1] == [self.prefix_token_id] else ids
+
+        def loglikelihood(self, requests: Sequence[Any], *words: Any, **options: Any) -> Any:
+            _check(reader, requests, notes)
+            return super().loglikelihood(requests, *words, **options)
+
+        def generate_until(self, requests: Sequence[Any], *words: Any, **options: Any) -> Any:
+            _check(reader, requests, notes)
+            return super().generate_until(requests, *words, **options)
+
+        def loglikelihood_rolling(self, requests: Sequence[Any], *words: Any, **options: Any) -> Any:
+            _check(reader, requests, notes)
+            self.rolling = True
+            try:
+                return super().loglikelihood_rolling(requests, *words, **options)
+            finally:
+                self.rolling = False
+
+    return OneBos(pretrained=model, tokenizer=hf, batch_size=batch_size, prefix_token_id=first)
+
+
+def _first_token(reader: TextTokenizer, bos_id: int | None) -> int:
+    """What stands in front of a text without a context: the BOS, else the end of text, as in lm-eval."""
+    for token in (bos_id, reader.hf.bos_token_id, reader.hf.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise SparsityLabError(
+        f"The tokenizer of {reader.name} has neither a BOS nor an end-of-text token",
+        why="lm-eval puts one in front of a text",
+        fix="Name it as bos_token or eos_token in tokenizer_config.json",
+    )
+
+
+def _with_one_bos(reader: TextTokenizer, bos_id: int | None, said: list[str]) -> Any:
+    """The tokenizer, or a copy that puts the BOS in front of a text once and nothing after it."""
+    before, after = tokenization.around(reader.hf)
+    if len(before) < 2 and not after:
+        return reader.hf
+    if tokenization.backend_of(reader.hf) is None:
+        raise SparsityLabError(
+            f"The tokenizer of {reader.name} adds {len(before)} token(s) before a text and {len(after)} after it",
+            why="lm-eval would take those after a question for a part of the answer",
+            fix="Save the tokenizer as tokenizer.json with at most one BOS in its post_processor",
+        )
+    from tokenizers.processors import TemplateProcessing
+
+    if after:
+        said.append(
+            f"The tokenizer of {reader.name} adds {len(after)} token(s) after a text: left out, they would part "
+            "question and answer"
+        )
+    start = [] if bos_id is None else ["BOS"]
+    special = (
+        [{"id": "BOS", "ids": [bos_id], "tokens": [reader.hf.convert_ids_to_tokens(bos_id)]}] if start else []
+    )
+    copied = copy.deepcopy(reader.hf)
+    backend = tokenization.backend_of(copied)
+    assert backend is not None, "it has one in the original"
+    backend.post_processor = TemplateProcessing(
+        single=[*start, "$A"], pair=[*start, "$A", "$B"], special_tokens=special
+    )
+    return copied
+
+
+def _check(reader: TextTokenizer, requests: Sequence[Any], notes: dict[str, None]) -> None:
+    """Read some of the requests' texts, and note what is lost."""
+    texts, letters = [], 0
+    for request in requests:
+        text = "".join(part for part in request.args if isinstance(part, str))
+        texts.append(text)
+        letters += len(text)
+        if letters > CHECKED_LETTERS:
+            break
+    joined = "\n".join(texts)[:CHECKED_LETTERS]
+    if joined.strip():
+        notes.update(dict.fromkeys(tokenize(reader, joined, tokens=None, say=False).notes))
