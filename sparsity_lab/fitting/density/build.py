@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import is_portable
 from sparsity_lab.fitting.density import two_step
 from sparsity_lab.fitting.density.csv_rows import read_rows
 from sparsity_lab.fitting.density.ladder import Ladder, is_ladder, read_ladder
@@ -18,7 +19,6 @@ from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
 from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.targets import Target, read_targets
 from sparsity_lab.fitting.density.two_step import check_d0
-from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.plots.density_ruler import plot_ruler
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.records import prepare_output
@@ -56,7 +56,7 @@ class RulerOptions:
 
 
 def _check(options: RulerOptions) -> None:
-    if file_stem(options.name) != options.name:
+    if not is_portable(options.name):
         raise SparsityLabError(
             f"--name {options.name!r} is no name of a file",
             fix="Use letters, digits, dashes, underscores, and dots between them",

@@ -21,6 +21,7 @@ from sparsity_lab.fitting.density.answer_loss import AnswerLoss, answer_loss, to
 from sparsity_lab.fitting.density.ladder import LOSS_UNITS, Ladder, Run
 from sparsity_lab.fitting.density.targets import Score, Target, family_of, read_models
 from sparsity_lab.fitting.json_file import read_json
+from sparsity_lab.walking import Walk
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def read_evaluations(
     Raises:
         SparsityLabError: no results, unreadable ones, or a model the table does not have.
     """
-    files = sorted(folder.rglob("results*.json"), key=lambda path: (_date(path), str(path)))
+    files = sorted(_results_in(folder), key=lambda path: (_date(path), str(path)))
     if not files:
         raise SparsityLabError(
             f"There are no lm-eval results in {folder}", why="No file results_*.json was found",
@@ -75,6 +76,14 @@ def read_evaluations(
         tasks = {**(earlier.tasks if earlier else {}), **evaluation.tasks}
         found[evaluation.target.model] = replace(evaluation, tasks=tasks)
     return list(found.values())
+
+
+def _results_in(folder: Path) -> list[Path]:
+    """The files of results in a folder and those below it, each once, however many links lead to it."""
+    walk = Walk(folder)
+    results = [path for path in walk.files() if path.name.startswith("results") and path.suffix == ".json"]
+    walk.tell()
+    return list({path.resolve(): path for path in results}.values())
 
 
 def targets_of(evaluations: Sequence[Evaluation]) -> list[Target]:
