@@ -76,14 +76,13 @@ class Walk:
                 continue
             try:
                 status = os.stat(folder)
+                if (identity := (status.st_dev, status.st_ino)) in above:
+                    self._leave(folder, LOOP, lost=False)
+                    continue
                 with os.scandir(folder) as entries:
                     inner, files = self._sorted(entries)
             except OSError as error:
                 self._leave(folder, error.strerror or str(error))
-                continue
-            identity = (status.st_dev, status.st_ino)
-            if identity in above:
-                self._leave(folder, LOOP, lost=False)
                 continue
             yield folder, files
             for name in reversed(inner):

@@ -37,17 +37,20 @@ class CorpusSize:
         return run.training.trained_tokens / usable if usable else float("inf")
 
 
-def corpus_size(config: LadderConfig, *, prepared: Path) -> CorpusSize:
+def corpus_size(config: LadderConfig, *, prepared: Path, replace: bool = False) -> CorpusSize:
     """The tokens a ladder has to train on; nothing is written.
 
     Args:
         config: the ladder.
         prepared: the folder `prepare_data` would write to; data that are there are counted.
+        replace: as for `prepare_data`.
 
     Raises:
         SparsityLabError: the corpus cannot be read, or the folder holds data of another configuration.
     """
-    found = existing_data(config.data, tokenizer=config.tokenizer, output=prepared, seed=config.seed)
+    found = existing_data(
+        config.data, tokenizer=config.tokenizer, output=prepared, seed=config.seed, replace=replace
+    )
     if found is not None:
         return CorpusSize(found.train_tokens, exact=True)
     corpus = open_corpus(config.data)

@@ -30,12 +30,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, max_bytes: int) ->
     Raises:
         SparsityLabError: the vocabulary is too small to hold the bytes, or the text too short to fill it.
     """
-    if vocabulary < SMALLEST_VOCABULARY:
-        raise SparsityLabError(
-            f"A vocabulary of {vocabulary} tokens is too small",
-            why=f"The 256 bytes and the end of text take {SMALLEST_VOCABULARY}",
-            fix=f"Set `vocabulary` under tokenizer to {SMALLEST_VOCABULARY} or more",
-        )
+    refuse_small_vocabulary(vocabulary)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -55,6 +50,20 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, max_bytes: int) ->
             fix="Give more text or a smaller vocabulary",
         )
     return _hf_tokenizer(tokenizer)
+
+
+def refuse_small_vocabulary(vocabulary: int) -> None:
+    """Refuse a vocabulary that cannot hold the bytes.
+
+    Raises:
+        SparsityLabError: it is too small.
+    """
+    if vocabulary < SMALLEST_VOCABULARY:
+        raise SparsityLabError(
+            f"A vocabulary of {vocabulary} tokens is too small",
+            why=f"The 256 bytes and the end of text take {SMALLEST_VOCABULARY}",
+            fix=f"Set `vocabulary` under tokenizer to {SMALLEST_VOCABULARY} or more",
+        )
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
