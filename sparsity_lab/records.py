@@ -118,6 +118,33 @@ def prepare_output(folder: Path) -> Path:
     return folder
 
 
+def refuse_model_folder(folder: Path) -> None:
+    """Refuse an output whose config.json would replace a model's.
+
+    Raises:
+        SparsityLabError: the folder holds a model.
+    """
+    parts = ("*.safetensors", "*.safetensors.index.json", "tokenizer.json", "*.bin")
+    if (folder / "config.json").exists() and any(any(folder.glob(part)) for part in parts):
+        raise SparsityLabError(
+            f"The output {folder} is the folder of a model",
+            why="Its config.json would be replaced",
+            fix="Name another folder with --output, such as one inside it",
+        )
+
+
+def refuse_over_input(source: Path, *written: Path) -> None:
+    """Refuse to write over the file that is read.
+
+    Raises:
+        SparsityLabError: it is one of those that will be written.
+    """
+    if any(source.resolve() == path.resolve() for path in written):
+        raise SparsityLabError(
+            f"The results would be written over {source}", fix="Name another --output, or rename the table"
+        )
+
+
 @contextlib.contextmanager
 def no_empty_folders(folder: Path) -> Iterator[None]:
     """Where the work inside fails, remove the folders it made down to `folder` and left empty."""

@@ -50,6 +50,7 @@ def fit_table(
     """
     source = bundled.path(path) if isinstance(path, str) and path in bundled.names() else Path(path)
     series, spec, folder = read_series(source, mapping=mapping), spec or FitSpec(), Path(output)
+    records.refuse_over_input(source, folder / "fits.csv")
     if lock is not None:
         table = lock_values.table_entry(path, folder)
         subject, law = (

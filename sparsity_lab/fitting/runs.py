@@ -202,6 +202,7 @@ def fit_ladder_table(
     path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
     runs = read_runs(path, x=x, y=y, group=group, exclude=exclude)
     chosen, folder = load_law(law), Path(output)
+    records.refuse_over_input(path, folder / "fits.csv")
     if lock is not None:
         table, asked = (
             lock_values.table_entry(source, folder),

@@ -81,7 +81,7 @@ def refuse_repeats(run: RunSpec, size: CorpusSize, *, max_epochs: float) -> floa
             f"Run {run.name} asks for {run.training.trained_tokens:,} tokens, {about}{epochs:.2f} epochs of a "
             f"corpus of {about}{size.train_tokens:,}",
             why=f"max_epochs allows {max_epochs:g}",
-            fix=f"Gather more text with a larger max_bytes, train on fewer tokens, or set max_epochs: "
+            fix=f"Give more text (more files, or a larger max_bytes), train on fewer tokens, or set max_epochs: "
             f"{-(-epochs // 1):.0f} under data",
         )
     if not size.exact and epochs > max_epochs * (1.0 - MARGIN):

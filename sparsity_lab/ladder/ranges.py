@@ -34,9 +34,10 @@ class Range:
         return over and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
-        low = f"above {self.low:,g}" if self.above else f"from {_digits(self.low)}"
+        low = f"above {_digits(self.low)}" if self.above else f"from {_digits(self.low)}"
+        to = "and below" if self.below else "and at most" if self.above else "to"
         note = f", {self.note}" if self.note else ""
-        return f"{low} {'and below' if self.below else 'to'} {_digits(self.high)}{note}"
+        return f"{low} {to} {_digits(self.high)}{note}"
 
 
 def _digits(value: float) -> str:
