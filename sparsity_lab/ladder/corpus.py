@@ -48,7 +48,7 @@ class Corpus:
         seen: set[bytes] = set()
         gathered = 0
         for text in self.read():
-            data = text.encode()
+            data = _encoded(text, self.source)
             digest = hashlib.blake2b(data, digest_size=16).digest()
             if data and digest not in seen:
                 seen.add(digest)
@@ -56,6 +56,17 @@ class Corpus:
                 gathered += len(data)
             if gathered >= max_bytes:
                 return
+
+
+def _encoded(text: str, source: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SparsityLabError(
+            f"A document of {source} is not Unicode text",
+            why=f"It holds half of a character at {error.start:,}",
+            fix="Correct its escapes, or leave the document out",
+        ) from error
 
 
 def python_corpus(roots: tuple[Path, ...] | None = None) -> Corpus:

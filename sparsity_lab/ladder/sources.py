@@ -43,7 +43,7 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = [path for path in matching(pattern) if path.is_file()]
+        found = [path for path in matching(pattern) if not path.is_dir()]
         if not found:
             raise SparsityLabError(f"No file is named {pattern}", fix="Check `files` under data")
         paths.extend(found)

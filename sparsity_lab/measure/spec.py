@@ -181,7 +181,7 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
 
 def _models(paths: Iterable[Path]) -> list[Path]:
     """The folders among paths that hold a config.json; of the others it is said that they are left out."""
-    folders = [path for path in paths if path.is_dir()]
+    folders = [path for path in paths if path.is_dir() or not path.exists()]  # or a link that leads nowhere
     models = [folder for folder in folders if (folder / "config.json").is_file()]
     others = [str(folder) for folder in folders if folder not in set(models)]
     if models and others:

@@ -239,10 +239,10 @@ def test_series_whose_names_look_alike_have_a_lock_and_a_figure_each(tmp_path):
 
 
 def test_a_lock_keeps_its_file_whichever_other_series_there_are(tmp_path):
-    for count in (1, len(ALIKE)):
+    for count in (1, 3):
         write_series(tmp_path / "t.csv", ALIKE[:count])
         fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
-    assert len(list((tmp_path / "out" / "locks").iterdir())) == len(ALIKE)
+    assert len(list((tmp_path / "out" / "locks").iterdir())) == 3
 
 
 def test_a_lock_under_an_earlier_name_is_found_and_replaced(tmp_path):

@@ -67,9 +67,10 @@ def test_a_folder_of_that_name_is_tried_before_a_pattern(folders, tmp_path, name
 
 def test_folders_without_a_config_are_told(folders, tmp_path, caplog):
     (tmp_path / "a" / "step-11").mkdir()
+    (tmp_path / "a" / "step-12").symlink_to("nowhere")
     with caplog.at_level("INFO"):
         assert len(named("a/step-1*")) == 1
-    assert "a/step-11" in caplog.text
+    assert "a/step-11, a/step-12" in caplog.text
 
 
 def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path):
