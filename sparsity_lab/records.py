@@ -125,7 +125,7 @@ def refuse_model_folder(folder: Path) -> None:
         SparsityLabError: the folder holds a model.
     """
     parts = ("*.safetensors", "*.safetensors.index.json", "tokenizer.json", "*.bin")
-    if (folder / "config.json").exists() and any(any(folder.glob(part)) for part in parts):
+    if os.path.exists(folder / "config.json") and any(any(folder.glob(part)) for part in parts):
         raise SparsityLabError(
             f"The output {folder} is the folder of a model",
             why="Its config.json would be replaced",

@@ -30,7 +30,7 @@ def matching(pattern: str) -> list[Path]:
     """
     if os.path.exists(pattern):
         return [Path(pattern)]
-    there = next((folder for folder in Path(pattern).parents if folder.exists()), Path())
+    there = next((folder for folder in Path(pattern).parents if os.path.exists(folder)), Path())
     rest = str(Path(pattern).relative_to(there))
     literal = "" if there == Path() else glob.escape(str(there))
     return sorted(Path(name) for name in glob.glob(os.path.join(literal, rest), recursive=True))

@@ -103,7 +103,7 @@ def find(paths: Sequence[Path]) -> Locks:
     found: dict[Path, None] = {}
     unsearched: list[LeftOut] = []
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):
             raise SparsityLabError(f"There is no lock or folder {path}", fix="Check its path")
         if not path.is_dir():
             found[path] = None
@@ -168,7 +168,8 @@ def remove_renamed(study: Path, series: Sequence[str]) -> None:
 
 def _locked(study: Path, series: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The locks of some series in a study's folder; `check` judges those that cannot be read."""
-    for path in sorted((study / LOCKS).glob("*.toml")):
+    folder = study / LOCKS
+    for path in sorted(folder.glob("*.toml")) if os.path.isdir(folder) else ():
         with contextlib.suppress(*UNREADABLE):
             raw = parsed(path)
             if raw.get("series") in series:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,7 +211,7 @@ def existing_data(
         SparsityLabError: the folder holds data of other settings, text or tokenizer, or one of its files changed.
     """
     path = output / "manifest.json"
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

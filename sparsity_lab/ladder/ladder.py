@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,8 @@ def _data_of(config: LadderConfig, folder: Path, progress: Progress) -> Prepared
 
 def is_begun(output: Path) -> bool:
     """Whether a run was begun in a ladder's folder."""
-    return any((output / "runs").glob(f"*/{IDENTITY}"))
+    runs = output / "runs"
+    return os.path.isdir(runs) and any(runs.glob(f"*/{IDENTITY}"))
 
 
 def checkpoint_rows(runs: list[TrainedRun], *, output: Path) -> list[dict[str, object]]:

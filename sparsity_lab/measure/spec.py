@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -154,7 +155,7 @@ def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
 
 def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     path = Path(model)
-    if GLOB_SIGNS & set(model) and not path.exists():
+    if GLOB_SIGNS & set(model) and not os.path.exists(model):
         folders = _models(matching(model))
         if not folders:
             raise SparsityLabError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,7 @@ def find(root: Path) -> Found:
     Raises:
         SparsityLabError: no such folder, or nothing in it that a report could show.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise SparsityLabError(
             f"There is no folder {root}", fix="Name one that measure, fit, study or density wrote"
         )
