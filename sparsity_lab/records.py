@@ -18,7 +18,7 @@ from typing import Any
 
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.mirrors import url_of
-from sparsity_lab.whole_files import probe
+from sparsity_lab.whole_files import encoded, probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
 from sparsity_lab.whole_files import write_text as write_text
 
@@ -96,7 +96,7 @@ def canonical_json(value: object) -> str:
 
 def content_key(determinants: Mapping[str, object]) -> str:
     """Hash of everything that determines a cell's numbers; 20 hex digits."""
-    return hashlib.sha256(canonical_json(determinants).encode()).hexdigest()[:20]
+    return hashlib.sha256(encoded(canonical_json(determinants))).hexdigest()[:20]
 
 
 def prepare_output(folder: Path) -> Path:
@@ -123,6 +123,33 @@ def prepare_output(folder: Path) -> Path:
     return folder
 
 
+def refuse_model_folder(folder: Path) -> None:
+    """Refuse an output whose config.json would replace a model's.
+
+    Raises:
+        SparsityLabError: the folder holds a model.
+    """
+    parts = ("*.safetensors", "*.safetensors.index.json", "tokenizer.json", "*.bin")
+    if os.path.exists(folder / "config.json") and any(any(folder.glob(part)) for part in parts):
+        raise SparsityLabError(
+            f"The output {folder} is the folder of a model",
+            why="Its config.json would be replaced",
+            fix="Name another folder with --output, such as one inside it",
+        )
+
+
+def refuse_over_input(source: Path, *written: Path) -> None:
+    """Refuse to write over the file that is read.
+
+    Raises:
+        SparsityLabError: it is one of those that will be written.
+    """
+    if any(source.resolve() == path.resolve() for path in written):
+        raise SparsityLabError(
+            f"The results would be written over {source}", fix="Name another --output, or rename the table"
+        )
+
+
 @contextlib.contextmanager
 def no_empty_folders(folder: Path) -> Iterator[None]:
     """Where the work inside fails, remove the folders it made down to `folder` and left empty."""
@@ -144,7 +171,7 @@ def write_json(path: Path, value: object) -> None:
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with `record_sha256` over everything else."""
     body = {key: value for key, value in record.items() if key != "record_sha256"}
-    return {**body, "record_sha256": hashlib.sha256(canonical_json(body).encode()).hexdigest()}
+    return {**body, "record_sha256": hashlib.sha256(encoded(canonical_json(body))).hexdigest()}
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
@@ -188,7 +215,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
-    except (OSError, ValueError, RecursionError) as error:  # NaN and lone surrogates fail under the hash
+    except (OSError, ValueError, RecursionError) as error:  # NaN fails under the hash
         why = "It is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SparsityLabError(f"Cannot read the record {path}", why=why, fix=RECORD_FIX) from error
     if not isinstance(record, dict) or "content_key" not in record:

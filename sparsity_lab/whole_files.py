@@ -29,8 +29,13 @@ _cleared: set[Path] = set()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a text file in UTF-8 so that it is there whole or not at all; `encoded` says how."""
+    write_bytes(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    r"""Text in UTF-8; a byte of a file's name that is not UTF-8 becomes an escape such as `\udce9`, as in JSON."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -23,6 +23,8 @@ BASE = {
     "workers",
     "loggers",
     "whole_files",
+    "file_names",
+    "walking",
     "mirrors",
     "__init__",
     "__version__",

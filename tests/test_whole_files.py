@@ -86,6 +86,11 @@ def test_a_writer_robbed_of_its_file_writes_again(tmp_path, monkeypatch):
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == "whole"
 
 
+def test_text_with_bytes_that_are_not_utf8_is_escaped(tmp_path):
+    whole_files.write_text(tmp_path / "a.json", '{"name": "caf\udce9"}')
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{"name": "caf\\udce9"}'
+
+
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt

@@ -22,7 +22,9 @@ def command(
     apart: Annotated[
         bool, typer.Option("--apart", help="The loop in a process of its own, as one would write it.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data, weights and of the bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of data, weights and of the bootstrap.")
+    ] = 0,
 ) -> None:
     """Time training under the Trainer and under a plain loop, a step of each in turns."""
     from sparsity_lab.cli.progress import progress

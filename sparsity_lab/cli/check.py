@@ -71,6 +71,6 @@ def _update(paths: list[Path], reason: str | None) -> None:
         )
     if not reason:
         raise SparsityLabError("check --update needs --reason", fix='Say why: --reason "..."')
-    for path in lock_values.find(paths):
+    for path in lock_values.find(paths).paths:
         old, new = check.update(path, reason=reason)
         typer.echo("\n".join([str(path), *(f"  {line}" for line in check.differences(old, new))]))

@@ -68,8 +68,9 @@ def _several(parameter: Any, value: object) -> object:
 
 def save_resolved(context: typer.Context, output: Path) -> None:
     """Write the options that a command has run with as `config.json`; read again by `--config`, they give the same."""
-    from sparsity_lab.records import write_json
+    from sparsity_lab.records import refuse_model_folder, write_json
 
+    refuse_model_folder(output)
     options = {name: value for name, value in context.params.items() if name not in ("config", "output")}
     write_json(output / "config.json", {name: _plain(value) for name, value in options.items()})
 

@@ -38,6 +38,7 @@ from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.streams import Notes, settle
 from sparsity_lab.collecting import spare_imports
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import refuse_undecodable
 
 PROGRAM = "sparsity-lab"
 INTERRUPTED = 130
@@ -116,6 +117,8 @@ def program() -> None:
 
 def _run(words: list[str]) -> int:
     """Run the command and give its exit code; a flag it does not take is told like any other mistake."""
+    for word in words:
+        refuse_undecodable(word)
     check_outputs(words)
     try:
         return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0

@@ -57,6 +57,7 @@ def settle() -> None:
         else:
             own.flush()
         encoding, errors = (own.encoding, own.errors) if own is not None else ("utf-8", "replace")
+        errors = "backslashreplace" if errors == "strict" else errors  # names of files may not be UTF-8
         raw = io.BufferedWriter(Unbroken(number, "w", closefd=False))
         made = io.TextIOWrapper(
             raw,

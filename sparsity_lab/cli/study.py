@@ -20,7 +20,10 @@ def command(
         Path | None, typer.Option("--output", "-o", help="Where everything goes; left out, runs/<name>.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of training, measuring and fitting, over the config's.")
+        int | None,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Seed of training, measuring and fitting, over the config's."
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,

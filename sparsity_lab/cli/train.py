@@ -19,7 +19,10 @@ def command(
         Path | None, typer.Option("--output", "-o", help="Where everything goes; left out, runs/<name>.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of split, initial weights and order, over the config's.")
+        int | None,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Seed of split, initial weights and order, over the config's."
+        ),
     ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="Train on this corpus instead of the config's text: python.")
@@ -71,13 +74,14 @@ def _print_sizes(ladder: LadderConfig, folder: Path | None) -> None:
     """Print what the ladder takes; with the folder of a dry run, also how often each run walks the corpus."""
     from sparsity_lab.ladder.epochs import corpus_size
     from sparsity_lab.ladder.estimate import COLUMNS, Estimate
+    from sparsity_lab.ladder.ladder import is_begun
     from sparsity_lab.tables import to_markdown
 
     estimate, columns = Estimate.of(ladder), dict(COLUMNS)
     if folder is None:  # training tokenizes first and then counts
         del columns["epochs"]
     else:
-        size = corpus_size(ladder, prepared=folder / "data")
+        size = corpus_size(ladder, prepared=folder / "data", replace=not is_begun(folder))
         estimate = estimate.on(ladder, size)
         typer.echo(f"Corpus: {'' if size.exact else 'about '}{size.train_tokens:,} training tokens", err=True)
     estimate = estimate.timed(ladder)

@@ -12,7 +12,6 @@ from sparsity_lab import bundled, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
 from sparsity_lab.fitting.fit import fit_series
-from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Columns, Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
@@ -50,12 +49,20 @@ def fit_table(
         SparsityLabError: the table is faulty, a law or series is unknown, or the output cannot be written.
     """
     source = bundled.path(path) if isinstance(path, str) and path in bundled.names() else Path(path)
-    series = read_series(source, mapping=mapping)
-    folder = records.prepare_output(Path(output))
-    results = fit_all(series, spec or FitSpec(), jobs=jobs, progress=progress)
+    series, spec, folder = read_series(source, mapping=mapping), spec or FitSpec(), Path(output)
+    records.refuse_over_input(source, folder / "fits.csv")
+    if lock is not None:
+        table = lock_values.table_entry(path, folder)
+        subject, law = (
+            {"table": table, **vars(mapping or Columns())},
+            None if spec.law == AUTO else load_law(spec.law).name,
+        )
+        lock_values.refuse_others(folder, [one.name for one in series], subject=subject, law=law)
+    records.prepare_output(folder)
+    results = fit_all(series, spec, jobs=jobs, progress=progress)
     report.write(results, folder, source=source)
     if lock is not None:
-        _lock(results, folder, table=lock_values.table_entry(path, folder), reason=lock, columns=mapping)
+        _lock(results, folder, table=table, reason=lock, columns=mapping)
     return results
 
 
@@ -102,7 +109,8 @@ def _lock(
             )
             continue
         made = locks.lock_of(result, table=table, reason=reason, columns=columns)
-        locks.write(made, folder / "locks" / f"{file_stem(result.series.name)}.toml")
+        locks.write(made, lock_values.path_of(folder, result.series.name))
+    lock_values.remove_renamed(folder, [result.series.name for result in results])
 
 
 def _counted(result: FitResult, advance: object) -> FitResult:

@@ -27,6 +27,7 @@ from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.progress import SILENT, Progress
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"
+UNSEARCHED = "unsearched"
 CONFIDENCE = 0.95
 
 
@@ -35,7 +36,8 @@ class Finding:
     """What one lock has to say.
 
     Attributes:
-        lock: path of the lock. status: pass, drift, stale, missing or unidentified.
+        lock: path of the lock. status: pass, drift, stale, missing or unidentified; unsearched of a folder that
+            cannot be read, whatever locks it holds.
         details: sentences, one a difference.
     """
 
@@ -51,13 +53,13 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
     Raises:
         SparsityLabError: a lock cannot be read, or there is none.
     """
-    found = lock_values.find(paths)
-    with progress.track("check", len(found)) as advance:
+    located = lock_values.find(paths)
+    with progress.track("check", len(located.paths)) as advance:
         findings = []
-        for path in found:
+        for path in located.paths:
             findings.append(check_one(path))
             advance(1)
-    return findings
+    return findings + [Finding(str(entry.path), "", UNSEARCHED, (entry.why,)) for entry in located.unsearched]
 
 
 def check_one(path: Path) -> Finding:
@@ -106,7 +108,7 @@ def since(paths: Sequence[Path], table: Path) -> list[Finding]:
     Raises:
         SparsityLabError: the table is faulty, or none of its series is locked.
     """
-    single = [path for path in lock_values.find(paths) if not runs_locks.is_runs_lock(path)]
+    single = [path for path in lock_values.find(paths).paths if not runs_locks.is_runs_lock(path)]
     if not single:
         raise SparsityLabError(
             "These locks are of laws of several inputs",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab.fitting.check import PASS, Finding
+from sparsity_lab.fitting.check import PASS, UNSEARCHED, Finding
 from sparsity_lab.records import prepare_output, write_json, write_text
 from sparsity_lab.tables import to_csv, to_markdown
 
@@ -30,7 +30,8 @@ def summary(findings: Sequence[Finding]) -> str:
     counts: dict[str, int] = {}
     for one in findings:
         counts[one.status] = counts.get(one.status, 0) + 1
-    return f"{len(findings)} locks: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+    locks = sum(count for status, count in counts.items() if status != UNSEARCHED)
+    return f"{locks} locks: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
 
 
 def write(findings: Sequence[Finding], folder: Path) -> None:

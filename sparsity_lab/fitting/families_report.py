@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter
 
 from sparsity_lab.fitting import families
 from sparsity_lab.fitting.families import Bottleneck, Limit, ScaleFit
+from sparsity_lab.fitting.names import limits_name
 from sparsity_lab.fitting.plots import style
 from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.fitting.verdict import IDENTIFIED
@@ -35,7 +36,7 @@ def write(results: Sequence[FitResult], folder: Path) -> bool:
     found, parts = [], []
     for quantity, own in known.items():
         name = _named(quantity, list(known))
-        entry, text = _family(own, stem=folder / "plots" / "-".join(["limits", *name]), title=" ".join(name))
+        entry, text = _family(own, stem=folder / "plots" / limits_name("-".join(name)), title=" ".join(name))
         found.append({"quantity": list(quantity), **entry})
         parts.append(text)
     alone = {key: value for key, value in found[0].items() if key != "quantity"}

@@ -18,6 +18,7 @@ from sparsity_lab.fitting.series import Series
 from sparsity_lab.fitting.spec import FitSpec, choose_law, load_law
 from sparsity_lab.fitting.verdict import Evidence, Verdict, judge
 from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.whole_files import encoded
 
 
 def fit_series(full: Series, spec: FitSpec) -> FitResult:
@@ -137,7 +138,7 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
 
 def series_seed(seed: int, name: str) -> np.random.Generator:
     """A generator of a series' own: the same numbers whatever else is fitted, and on however many cores."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return np.random.default_rng([seed, zlib.crc32(encoded(name))])
 
 
 def _limitless(comparison: Comparison | None, law: Law) -> str | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import file_name, refuse_undecodable
+from sparsity_lab.walking import LeftOut, Walk
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +27,10 @@ LOCK_ANEW = "Take it from version control, or write it anew with `sparsity-lab f
 UNREADABLE = (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError)
 INCOMPLETE = (KeyError, TypeError, ValueError, AttributeError)
 BUNDLED = "bundled:"
+LOCKS = "locks"
+SUBJECT = ("table", "x", "y", "group", "se", "exclude")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,16 @@ def source_of(table: str, path: Path) -> Path:
 
 
 def table_entry(source: Path | str, study: Path) -> str:
-    """How a lock in a study's folder names its table."""
+    """How a lock in a study's folder names its table.
+
+    Raises:
+        SparsityLabError: the path from the folder to the table is not UTF-8, as TOML must be.
+    """
     if isinstance(source, str) and source in bundled.names():
         return BUNDLED + source
-    return Path(os.path.relpath(Path(source).resolve(), study.resolve())).as_posix()
+    relative = Path(os.path.relpath(Path(source).resolve(), study.resolve())).as_posix()
+    refuse_undecodable(relative)
+    return relative
 
 
 def differing(
@@ -72,25 +86,98 @@ def differing(
     return details
 
 
-def find(paths: Sequence[Path]) -> list[Path]:
-    """Lock files among files and folders; a folder gives all `locks/*.toml` below it.
+@dataclass(frozen=True)
+class Locks:
+    """The lock files among paths, and the folders that could not be searched for them."""
+
+    paths: tuple[Path, ...]
+    unsearched: tuple[LeftOut, ...]
+
+
+def find(paths: Sequence[Path]) -> Locks:
+    """Lock files among files and folders; a folder gives all `locks/*.toml` below it, links followed.
 
     Raises:
         SparsityLabError: a path is not there, or there is no lock at all.
     """
-    found: list[Path] = []
+    found: dict[Path, None] = {}
+    unsearched: list[LeftOut] = []
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):
             raise SparsityLabError(f"There is no lock or folder {path}", fix="Check its path")
-        found += sorted(path.rglob("locks/*.toml")) if path.is_dir() else [path]
-        if path.is_dir() and path.name == "locks":
-            found += sorted(path.glob("*.toml"))
+        if not path.is_dir():
+            found[path] = None
+            continue
+        walk = Walk(path)
+        found |= dict.fromkeys(
+            file for file in walk.files() if file.suffix == ".toml" and _holds_locks(file.parent)
+        )
+        walk.tell()
+        unsearched += [entry for entry in walk.left_out if entry.lost]
     if not found:
         where = ", ".join(map(str, paths))
-        raise SparsityLabError(
-            f"No locks under {where}", fix="Make them with `sparsity-lab fit TABLE --lock REASON`"
-        )
-    return list(dict.fromkeys(found))
+        why = "; ".join(f"{entry.path} was left out: {entry.why}" for entry in unsearched)[:400]
+        fix = "Make them with `sparsity-lab fit TABLE --lock REASON`"
+        raise SparsityLabError(f"No locks under {where}", why=why, fix=fix)
+    return Locks(tuple(found), tuple(unsearched))
+
+
+def _holds_locks(folder: Path) -> bool:
+    return LOCKS in (folder.name, folder.resolve().name)
+
+
+def path_of(study: Path, series: str) -> Path:
+    """Where the lock of a series is in a study's folder."""
+    return study / LOCKS / f"{file_name(series)}.toml"
+
+
+def refuse_others(study: Path, series: Sequence[str], *, subject: Mapping[str, Any], law: str | None) -> None:
+    """Refuse to replace a lock that is about something else: another table, other columns, another law.
+
+    Args:
+        study: the folder written to.
+        series: names of those to be locked.
+        subject: the table and columns they are fitted from, as `[input]` of a lock has them.
+        law: id of the law, or None where the data choose it.
+
+    Raises:
+        SparsityLabError: there is such a lock; names it and what differs.
+    """
+    for path, raw in _locked(study, series):
+        there, wanted = raw.get("input", {}), {key: _plain(value) for key, value in subject.items()}
+        differing = [key for key in SUBJECT if there.get(key) != wanted.get(key)]
+        if law is not None and raw.get("law") != law:
+            there, wanted = {**there, "law": raw.get("law")}, {**wanted, "law": law}
+            differing.append("law")
+        if differing:
+            key = differing[0]
+            raise SparsityLabError(
+                f"{path} locks another fit of {raw.get('series')}",
+                why=f"Its {key} is {there.get(key) or 'not named'}, not {wanted.get(key) or 'left out'}",
+                fix="Name another --output, or remove that lock if it no longer holds",
+            )
+
+
+def remove_renamed(study: Path, series: Sequence[str]) -> None:
+    """Remove the locks of series that lie under an earlier name of theirs, now that each is written anew."""
+    for path, raw in _locked(study, series):
+        if path != (now := path_of(study, raw["series"])) and now.exists():
+            path.unlink(missing_ok=True)
+            logger.info("The lock of %s is now %s, no longer %s.", raw["series"], now.name, path.name)
+
+
+def _locked(study: Path, series: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The locks of some series in a study's folder; `check` judges those that cannot be read."""
+    folder = study / LOCKS
+    for path in sorted(folder.glob("*.toml")) if os.path.isdir(folder) else ():
+        with contextlib.suppress(*UNREADABLE):
+            raw = parsed(path)
+            if raw.get("series") in series:
+                yield path, raw
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def parsed(path: Path) -> dict[str, Any]:

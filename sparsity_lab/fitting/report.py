@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting import families_report, published
-from sparsity_lab.fitting.names import file_stem
+from sparsity_lab.fitting.names import figure_name
 from sparsity_lab.fitting.plots import fits as plots
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.rivals import Comparison
@@ -24,7 +24,7 @@ def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:
     from run to run (time, versions, command) is in provenance.json.
     """
     for result in results:
-        plots.sheet(result, folder / "plots" / file_stem(result.series.name))
+        plots.sheet(result, folder / "plots" / figure_name(result.series.name))
     plots.overview(results, folder / "plots" / "all")
     write_json(folder / "fits.json", [result.to_json() for result in results])
     rows = [_row(result) for result in results]
@@ -90,7 +90,7 @@ def _section(result: FitResult) -> list[str]:
         "",
         f"**{word.word}**: {word.reason}.{bound}",
         "",
-        f"![{name}](plots/{file_stem(name)}.png)",
+        f"![{name}](plots/{figure_name(name)}.png)",
         "",
         *_checklist(result),
         "",

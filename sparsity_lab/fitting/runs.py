@@ -19,10 +19,9 @@ import numpy as np
 
 from sparsity_lab import bundled, records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import bootstrap, engine, robust, runs_profile
+from sparsity_lab.fitting import bootstrap, engine, lock_values, robust, runs_profile
 from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.engine import Solution
-from sparsity_lab.fitting.lock_values import table_entry
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.profile import Profile
 from sparsity_lab.fitting.result import plain
@@ -202,15 +201,21 @@ def fit_ladder_table(
 
     path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
     runs = read_runs(path, x=x, y=y, group=group, exclude=exclude)
-    folder = records.prepare_output(Path(output))
-    result = fit_runs(runs, load_law(law), huber=huber, draws=draws, seed=seed, progress=progress)
+    chosen, folder = load_law(law), Path(output)
+    records.refuse_over_input(path, folder / "fits.csv")
+    if lock is not None:
+        table, asked = (
+            lock_values.table_entry(source, folder),
+            runs_locks.Columns(tuple(x), y, group, exclude),
+        )
+        name = runs_locks.name_of(table, chosen)
+        lock_values.refuse_others(folder, [name], subject={"table": table, **vars(asked)}, law=chosen.name)
+    records.prepare_output(folder)
+    result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
     write(result, folder, source=path)
     if lock is not None:
-        asked = runs_locks.Columns(tuple(x), y, group, exclude)
-        made = runs_locks.lock_of(
-            runs, result, table=table_entry(source, folder), columns=asked, reason=lock
-        )  # fmt: skip
-        runs_locks.write(made, folder / "locks" / f"{made.series}.toml")
+        made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
+        runs_locks.write(made, lock_values.path_of(folder, made.series))
     return result
 
 

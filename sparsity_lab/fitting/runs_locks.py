@@ -34,7 +34,7 @@ from sparsity_lab.fitting.lock_values import (
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.runs import Runs, RunsFit
 from sparsity_lab.fitting.verdict import NOT
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.records import write_text
 
 FORMAT = 1
@@ -101,7 +101,7 @@ def lock_of(runs: Runs, fit: RunsFit, *, table: str, columns: Columns, reason: s
     errors = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, spread, jacobian))
     probes = zip(xs, law.predict(values, xs), errors, strict=True)
     return RunsLock(
-        series=f"{Path(table.removeprefix(BUNDLED)).stem}-{law.name}",
+        series=name_of(table, law),
         law=law.name,
         verdict=fit.verdict.word,
         reason=reason.strip(),
@@ -116,6 +116,11 @@ def lock_of(runs: Runs, fit: RunsFit, *, table: str, columns: Columns, reason: s
         prediction_tolerance=PINNED[0],
         coefficient_tolerance=PINNED[1],
     )
+
+
+def name_of(table: str, law: Law) -> str:
+    """What a lock of a table by a law is called."""
+    return f"{Path(table.removeprefix(BUNDLED)).stem}-{law.name}"
 
 
 def probe_points(x: Array, *, ahead: bool) -> Array:

@@ -17,9 +17,11 @@ from typing import Any, Protocol, TypeVar
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import is_portable
+from sparsity_lab.ladder import ranges
 from sparsity_lab.ladder.model_section import ModelSection
 from sparsity_lab.ladder.models import ModelShape
-from sparsity_lab.ladder.sections import build, check_keys, mapping
+from sparsity_lab.ladder.sections import build, check_keys, coerce, mapping
 from sparsity_lab.ladder.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
 from sparsity_lab.ladder.training_section import TrainingSection
 from sparsity_lab.ladder.yaml_file import read_yaml
@@ -109,7 +111,7 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     """
     check_keys(content, _KEYS, where="the config")
     tokenizer = build(TokenizerSpec, content.get("tokenizer", {}), where="tokenizer")
-    seed = _seed(content.get("seed", 0))
+    seed = coerce(content.get("seed", 0), ranges.Seed, "seed")
     name = _name(str(content.get("name", default_name)))
     pairs = [_resolve(model, training, vocabulary=tokenizer.vocabulary) for model, training in _grid(content)]
     names = _names(
@@ -131,17 +133,12 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
 
 def _name(name: str) -> str:
     """The ladder's name, which names its folder too."""
-    if name in ("", ".", "..") or set(name) & set("/\\\0"):
-        raise SparsityLabError(f"The name {name!r} is no name of a folder", fix="Leave slashes out of `name`")
-    return name
-
-
-def _seed(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if not is_portable(name):
         raise SparsityLabError(
-            f"The seed is {value!r}", why="It must be a whole number, 0 or more", fix="Write it as `seed: 0`"
+            f"The name {name!r} is no name of a folder"[:200],
+            fix="Write `name` in letters, digits, dashes and underscores, 100 at most",
         )
-    return value
+    return name
 
 
 def _resolve(

@@ -13,8 +13,10 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder.identity import places_and_sizes
 
 PYTHON_LICENSE_NOTE = (
     "Sources of the Python standard library (PSF License) and of the packages installed beside it, each "
@@ -33,18 +35,20 @@ class Corpus:
         source: where they come from, in words.
         license_note: under which terms they are used.
         read: walks the documents, always in the same order.
+        fingerprint: what the text is known by, as JSON takes it; `identity` compares two of them.
     """
 
     source: str
     license_note: str
     read: Callable[[], Iterator[str]]
+    fingerprint: Callable[[], dict[str, Any]] = dict
 
     def documents(self, *, max_bytes: int) -> Iterator[str]:
         """Documents, each content once, until `max_bytes` of UTF-8 are given."""
         seen: set[bytes] = set()
         gathered = 0
         for text in self.read():
-            data = text.encode()
+            data = _encoded(text, self.source)
             digest = hashlib.blake2b(data, digest_size=16).digest()
             if data and digest not in seen:
                 seen.add(digest)
@@ -54,6 +58,17 @@ class Corpus:
                 return
 
 
+def _encoded(text: str, source: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SparsityLabError(
+            f"A document of {source} is not Unicode text",
+            why=f"It holds half of a character at {error.start:,}",
+            fix="Correct its escapes, or leave the document out",
+        ) from error
+
+
 def python_corpus(roots: tuple[Path, ...] | None = None) -> Corpus:
     """The Python sources of the running environment.
 
@@ -61,7 +76,14 @@ def python_corpus(roots: tuple[Path, ...] | None = None) -> Corpus:
         roots: folders to read instead of the environment's own.
     """
     folders = roots or environment_roots()
-    return Corpus("Python sources of the environment", PYTHON_LICENSE_NOTE, lambda: _sources(folders))
+
+    def fingerprint() -> dict[str, Any]:
+        files = (path for root in folders for path in _python_files(root))
+        return {"kind": "python", "sources": places_and_sizes(folders, files)}
+
+    return Corpus(
+        "Python sources of the environment", PYTHON_LICENSE_NOTE, lambda: _sources(folders), fingerprint
+    )
 
 
 def environment_roots() -> tuple[Path, ...]:

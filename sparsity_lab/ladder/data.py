@@ -4,7 +4,7 @@
     data/train.bin         token ids, see `tokens.py`
     data/validation.bin
     data/validation.txt    the held-out text, for `sparsity-lab measure --text`
-    data/manifest.json     specification, sizes, hashes, licence note; written last
+    data/manifest.json     settings, sizes and hashes of the text read and of these files, licence note; written last
 
 A folder with a manifest is whole and is used again; the manifest is the last file written.
 """
@@ -13,17 +13,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder import ranks
+from sparsity_lab.ladder import identity, ranks
 from sparsity_lab.ladder.corpus import Corpus, held_out
 from sparsity_lab.ladder.sources import open_corpus
 from sparsity_lab.ladder.spec import DataSpec, TokenizerSpec
-from sparsity_lab.ladder.tokenizer import given_tokenizer, train_tokenizer
+from sparsity_lab.ladder.tokenizer import (
+    for_training,
+    given_tokenizer,
+    load_tokenizer,
+    refuse_ids_beyond,
+    train_tokenizer,
+)
 from sparsity_lab.ladder.tokens import TokenWriter
 from sparsity_lab.progress import SILENT, Progress
 
@@ -80,29 +87,45 @@ def prepare_data(
     tokenizer: TokenizerSpec,
     output: Path,
     seed: int = 0,
+    replace: bool = False,
     progress: Progress = SILENT,
 ) -> PreparedData:
     """Gather, split and tokenize a corpus into `output`, or take up what is there already.
 
+    Args:
+        data: the text. tokenizer: given, or trained on it.
+        output: the folder.
+        seed: of the split.
+        replace: prepare again what other settings made there; the caller knows that nothing was trained on it.
+        progress: told the bytes read.
+
     Raises:
-        SparsityLabError: the folder holds data of another specification, or the corpus is too small.
+        SparsityLabError: the folder holds other data (`existing_data`), or the corpus is too small.
     """
-    if (found := existing_data(data, tokenizer=tokenizer, output=output, seed=seed)) is not None:
-        return found
-    if not ranks.is_main():
+    while True:
+        existing = existing_data(data, tokenizer=tokenizer, output=output, seed=seed, replace=replace)
+        if existing is not None:
+            return existing
+        if ranks.is_main():
+            break
         ranks.wait_for(output / "manifest.json")
-        return prepare_data(data, tokenizer=tokenizer, output=output, seed=seed)
     records.prepare_output(output)
+    (output / "manifest.json").unlink(missing_ok=True)  # until the new files are whole
     corpus = open_corpus(data)
+    text = corpus.fingerprint()
     made, notes = make_tokenizer(corpus, data, tokenizer, seed=seed)
     made.save_pretrained(output / "tokenizer")
     sizes = _tokenize(corpus, data, made, output=output, seed=seed, progress=progress)
     manifest = {
-        **_wanted(data, tokenizer, seed),
+        "data": asdict(data),
+        "tokenizer": asdict(tokenizer),
+        "settings": identity.settings_of(data, tokenizer, seed=seed),
+        "text": text,
         "source": corpus.source,
         "license_note": corpus.license_note,
         "tokenizer_notes": list(notes),
         **sizes,
+        "prepared": identity.described(_files_of(output), root=output),
     }
     records.write_json(output / "manifest.json", manifest)
     _say(manifest)
@@ -123,6 +146,12 @@ def make_tokenizer(
         return train_tokenizer(kept, vocabulary=spec.vocabulary, max_bytes=spec.train_bytes), ()
     sample = "\n".join(corpus.documents(max_bytes=_SAMPLE_BYTES))
     return given_tokenizer(spec.path, vocabulary=spec.vocabulary, sample=sample)
+
+
+def _files_of(output: Path) -> list[Path]:
+    """The files of prepared data, the manifest apart."""
+    parts = [output / f"{part}.{kind}" for part in ("train", "validation") for kind in ("bin", "json")]
+    return [*sorted((output / "tokenizer").iterdir()), *parts, output / "validation.txt"]
 
 
 def _tokenize(
@@ -178,29 +207,140 @@ def _say(manifest: dict[str, Any]) -> None:
 
 
 def existing_data(
-    data: DataSpec, *, tokenizer: TokenizerSpec, output: Path, seed: int = 0
+    data: DataSpec, *, tokenizer: TokenizerSpec, output: Path, seed: int = 0, replace: bool = False
 ) -> PreparedData | None:
-    """Data prepared before, or None where there are none.
+    """Data prepared before, or None where there are none; with `replace`, also where other settings made them.
 
     Raises:
-        SparsityLabError: the folder holds data of another specification.
+        SparsityLabError: the folder holds data of other settings, text or tokenizer, or one of its files changed.
     """
-    wanted, folder = _wanted(data, tokenizer, seed), output
-    path = folder / "manifest.json"
-    if not path.exists():
+    path = output / "manifest.json"
+    if not os.path.exists(path):
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {folder}") from error
-    if {key: manifest.get(key) for key in wanted} != json.loads(json.dumps(wanted)):
+        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {output}") from error
+    prepared = PreparedData(output, manifest)
+    if (why := _differing(prepared, data, tokenizer, seed=seed)) is not None:
+        if replace:
+            logger.info("%s is prepared again, nothing was trained on it: %s.", output, why)
+            return None
         raise SparsityLabError(
-            f"{folder} holds the data of another configuration",
-            why="Its seed, corpus or tokenizer differs from what is asked",
-            fix="Name another directory with --output, or remove this one",
+            f"{output} holds the data of another configuration",
+            why=why,
+            fix=f"{_ANOTHER}, or remove this one",
         )
-    return PreparedData(folder, manifest)
+    _refuse_damaged(prepared)
+    return prepared
 
 
-def _wanted(data: DataSpec, tokenizer: TokenizerSpec, seed: int) -> dict[str, Any]:
-    return {"data": asdict(data), "tokenizer": asdict(tokenizer), "seed": seed}
+_ANOTHER = "Name another directory with --output"
+
+
+def _differing(prepared: PreparedData, data: DataSpec, tokenizer: TokenizerSpec, *, seed: int) -> str | None:
+    """Which setting the data differ in, or None.
+
+    Raises:
+        SparsityLabError: the settings are the same, and the text or the tokenizer under them is not.
+    """
+    manifest = prepared.manifest
+    spec = json.loads(json.dumps(asdict(data)))
+    then = manifest.get("data") or {}
+    other_text = any(then.get(key) != spec[key] for key in ("corpus", "files", "dataset"))
+    if "settings" not in manifest:
+        return _differing_earlier(manifest, spec, tokenizer, seed=seed)
+    if why := identity.differing(manifest["settings"], identity.settings_of(data, tokenizer, seed=seed)):
+        return why
+    changed = _text_differing(prepared, data, moved=other_text)
+    if changed is not None and other_text:
+        return changed
+    if changed is not None:
+        raise SparsityLabError(
+            f"The text is not what {prepared.folder} was prepared from",
+            why=changed,
+            fix=f"Put the earlier text back, or {_ANOTHER[0].lower()}{_ANOTHER[1:]}",
+        )
+    _refuse_other_tokenizer(prepared, tokenizer)
+    return None
+
+
+def _text_differing(prepared: PreparedData, data: DataSpec, *, moved: bool) -> str | None:
+    """How the text differs; where it is gone, or an environment of Python has changed, that is said and it counts as
+    the same, because nothing is read from it again."""
+    then = prepared.manifest["text"]
+    try:
+        now = open_corpus(data).fingerprint()
+    except SparsityLabError as error:
+        if moved:
+            raise
+        logger.warning("%s: %s; the data prepared from it are used.", prepared.folder, error.what)
+        return None
+    if then.get("sources") != now.get("sources") and then.get("kind") == now.get("kind"):
+        logger.warning(
+            "The Python sources of this environment have changed since %s was prepared from them; the prepared data "
+            "are used.", prepared.folder,
+        )  # fmt: skip
+    if "commit" in now and None in (then.get("commit"), now["commit"]):
+        logger.warning("Whether the dataset %s changed could not be looked up.", data.dataset)
+    return identity.text_differing(then, now)
+
+
+def _differing_earlier(
+    manifest: dict[str, Any], spec: dict[str, Any], tokenizer: TokenizerSpec, *, seed: int
+) -> str | None:
+    """The same for data of a version that kept no hashes of their text: as named then, as named now."""
+    kept = [key for key in spec if key not in ("max_epochs", "license_note")]
+    pairs = [
+        ({key: (manifest.get("data") or {}).get(key) for key in kept}, {key: spec[key] for key in kept}),
+        (manifest.get("tokenizer") or {}, asdict(tokenizer)),
+        ({"seed": manifest.get("seed")}, {"seed": seed}),
+    ]
+    why = next((why for then, now in pairs if (why := identity.differing(then, now))), None)
+    if why is None:
+        logger.warning(
+            "The data were prepared by an earlier version: whether their text changed cannot be told."
+        )
+    return why
+
+
+def _refuse_other_tokenizer(prepared: PreparedData, spec: TokenizerSpec) -> None:
+    """Refuse a given tokenizer that is not the one the data were written with.
+
+    Raises:
+        SparsityLabError: it gives other ids, or has more of them than the vocabulary.
+    """
+    if spec.path is None:
+        return
+    used = load_tokenizer(prepared.tokenizer)
+    refuse_ids_beyond(used, spec.vocabulary, name=spec.path)
+    try:
+        given = for_training(spec.path)
+    except SparsityLabError as error:
+        logger.warning("%s; the one in %s is used.", error.what, prepared.tokenizer)
+        return
+    if (
+        used.backend_tokenizer.to_str() != given.backend_tokenizer.to_str()
+        or used.eos_token_id != given.eos_token_id
+    ):
+        raise SparsityLabError(
+            f"The tokenizer {spec.path} is not the one that {prepared.folder} was written with",
+            why="Its vocabulary, merges or end of text differ",
+            fix=f"Put the earlier one back, or {_ANOTHER[0].lower()}{_ANOTHER[1:]}",
+        )
+
+
+def _refuse_damaged(prepared: PreparedData) -> None:
+    """Refuse data of which a file is not what was written.
+
+    Raises:
+        SparsityLabError: one has another size or hash.
+    """
+    for file in prepared.manifest.get("prepared", ()):
+        path = prepared.folder / file["name"]
+        if not path.exists() or identity.described([path], root=prepared.folder) != [file]:
+            raise SparsityLabError(
+                f"{path} is not the file that was prepared",
+                why="Its size or hash differs from what manifest.json says",
+                fix=f"Restore it, or remove {prepared.folder} to have the data prepared again",
+            )

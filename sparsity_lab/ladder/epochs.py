@@ -38,17 +38,20 @@ class CorpusSize:
         return run.training.trained_tokens / usable if usable else float("inf")
 
 
-def corpus_size(config: LadderConfig, *, prepared: Path) -> CorpusSize:
+def corpus_size(config: LadderConfig, *, prepared: Path, replace: bool = False) -> CorpusSize:
     """The tokens a ladder has to train on; nothing is written.
 
     Args:
         config: the ladder.
         prepared: the folder `prepare_data` would write to; data that are there are counted.
+        replace: as for `prepare_data`.
 
     Raises:
         SparsityLabError: the corpus cannot be read, or the folder holds data of another configuration.
     """
-    found = existing_data(config.data, tokenizer=config.tokenizer, output=prepared, seed=config.seed)
+    found = existing_data(
+        config.data, tokenizer=config.tokenizer, output=prepared, seed=config.seed, replace=replace
+    )
     if found is not None:
         return CorpusSize(found.train_tokens, exact=True)
     corpus = open_corpus(config.data)
@@ -79,7 +82,7 @@ def refuse_repeats(run: RunSpec, size: CorpusSize, *, max_epochs: float) -> floa
             f"Run {run.name} asks for {run.training.trained_tokens:,} tokens, {about}{epochs:.2f} epochs of a "
             f"corpus of {about}{size.train_tokens:,}",
             why=f"max_epochs allows {max_epochs:g}",
-            fix=f"Gather more text with a larger max_bytes, train on fewer tokens, or set max_epochs: "
+            fix=f"Give more text (more files, or a larger max_bytes), train on fewer tokens, or set max_epochs: "
             f"{-(-epochs // 1):.0f} under data",
         )
     if not size.exact and epochs > max_epochs * (1.0 - MARGIN):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
 from sparsity_lab.ladder.estimate import Estimate, refuse_without_space
 from sparsity_lab.ladder.parallel import train_side_by_side
 from sparsity_lab.ladder.spec import LadderConfig
-from sparsity_lab.ladder.training import TrainedRun, train_run
+from sparsity_lab.ladder.training import IDENTITY, TrainedRun, train_run
 from sparsity_lab.loggers import installed
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.tables import write_table
@@ -99,11 +100,18 @@ def _data_of(config: LadderConfig, folder: Path, progress: Progress) -> Prepared
     """The windows of a ladder's corpus, enough of them for each of its runs."""
     with records.no_empty_folders(folder):
         data = prepare_data(
-            config.data, tokenizer=config.tokenizer, output=folder, seed=config.seed, progress=progress
-        )
+            config.data, tokenizer=config.tokenizer, output=folder, seed=config.seed,
+            replace=not is_begun(folder.parent), progress=progress,
+        )  # fmt: skip
     for run in config.runs:
         refuse_repeats(run, CorpusSize(data.train_tokens, exact=True), max_epochs=config.data.max_epochs)
     return data
+
+
+def is_begun(output: Path) -> bool:
+    """Whether a run was begun in a ladder's folder."""
+    runs = output / "runs"
+    return os.path.isdir(runs) and any(runs.glob(f"*/{IDENTITY}"))
 
 
 def checkpoint_rows(runs: list[TrainedRun], *, output: Path) -> list[dict[str, object]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder import ranges
 from sparsity_lab.ladder.models import ModelShape, nearest_divisor
 
 
@@ -26,17 +27,17 @@ class ModelSection:
         positions: longest window; left out, the training window.
     """
 
-    hidden_size: int
-    layers: int
+    hidden_size: ranges.Width
+    layers: ranges.Layers
     activation: str = "silu"
     gated: bool = True
-    intermediate_size: int | None = None
-    intermediate_ratio: float | None = None
-    heads: int | None = None
-    head_dim: int | None = None
-    key_value_heads: int | None = None
+    intermediate_size: ranges.Neurons | None = None
+    intermediate_ratio: ranges.Multiple | None = None
+    heads: ranges.Heads | None = None
+    head_dim: ranges.Heads | None = None
+    key_value_heads: ranges.Heads | None = None
     tied_embeddings: bool = True
-    positions: int | None = None
+    positions: ranges.Positions | None = None
 
     def shape(self, *, vocabulary: int, window: int) -> ModelShape:
         """The full shape.
@@ -66,7 +67,7 @@ class ModelSection:
         if self.heads is not None:
             return self.heads
         assert self.head_dim is not None
-        if self.head_dim < 1 or self.hidden_size % self.head_dim:
+        if self.hidden_size % self.head_dim:
             near = 2 * nearest_divisor(max(1, self.hidden_size // 2), max(1, self.head_dim // 2))
             raise SparsityLabError(
                 f"Heads of {self.head_dim} dimensions do not divide the hidden_size {self.hidden_size}",

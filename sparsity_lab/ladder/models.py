@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder import ranges
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -45,13 +46,13 @@ class ModelShape:
         tied_embeddings: whether the output layer is the input embedding.
     """
 
-    hidden_size: int
-    layers: int
-    intermediate_size: int
-    heads: int
-    key_value_heads: int
-    vocabulary: int
-    positions: int
+    hidden_size: ranges.Width
+    layers: ranges.Layers
+    intermediate_size: ranges.Neurons
+    heads: ranges.Heads
+    key_value_heads: ranges.Heads
+    vocabulary: ranges.Vocabulary
+    positions: ranges.Positions
     activation: str = "silu"
     gated: bool = True
     tied_embeddings: bool = True
@@ -86,13 +87,7 @@ class ModelShape:
 def _refuse_impossible(shape: ModelShape) -> None:
     if shape.activation not in ACTIVATIONS:
         raise registry.unknown(shape.activation, kind="activation", known=sorted(ACTIVATIONS))
-    for name, value in vars(shape).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise SparsityLabError(
-                f"The model's {name} is {value}",
-                why="It must be at least 1",
-                fix=f"Raise {name}, or what it follows from",
-            )
+    ranges.refuse_outside(shape)
     if shape.activation == "drelu" and not shape.gated:
         raise SparsityLabError(
             "dReLU without a gate does not exist", fix="Set gated: true, or activation: relu"

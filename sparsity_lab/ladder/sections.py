@@ -1,17 +1,18 @@
-"""Turns a section of a config into a dataclass: unknown keys and wrong types are refused by name."""
+"""Turns a section of a config into a dataclass: unknown keys, wrong types and ranges are refused by name."""
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder.ranges import hints, outside, plain
 
 Section = TypeVar("Section")
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 _WRITTEN = {
     int: "Write digits alone, as 128 or 4e6",
     float: "Write digits with a decimal point, as 0.03 or 3e-3",
@@ -49,9 +50,9 @@ def build(kind: type[Section], section: object, *, where: str) -> Section:
     """A dataclass out of a section.
 
     Raises:
-        SparsityLabError: an unknown or missing key, or a value of the wrong type.
+        SparsityLabError: an unknown or missing key, or a value of the wrong type or outside its range.
     """
-    values, hints = mapping(section, where=where), get_type_hints(kind)
+    values, annotated = mapping(section, where=where), hints(kind)
     declared = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     check_keys(values, list(declared), where=f"`{where}`")
     required = [n for n, f in declared.items() if f.default is MISSING and f.default_factory is MISSING]
@@ -59,40 +60,42 @@ def build(kind: type[Section], section: object, *, where: str) -> Section:
         raise SparsityLabError(
             f"`{where}` lacks {', '.join(missing)}", fix=f"Add the line `{missing[0]}: ...` under {where}"
         )
-    return kind(**{key: coerce(value, hints[key], f"{where}.{key}") for key, value in values.items()})
+    return kind(**{key: coerce(value, annotated[key], f"{where}.{key}") for key, value in values.items()})
 
 
 def coerce(value: object, hint: Any, where: str) -> Any:
-    """The value as the annotated type; `4e6` and `3e-3`, which YAML reads as words, are numbers.
+    """The value as the annotated type, in its range; `4e6` and `3e-3`, which YAML reads as words, are numbers.
 
     Raises:
-        SparsityLabError: it is of another type.
+        SparsityLabError: it is of another type, or outside the range.
     """
-    if get_origin(hint) in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
-            return None
-        return coerce(value, next(arg for arg in get_args(hint) if arg is not type(None)), where)
-    if get_origin(hint) is tuple:
+    if get_origin(hint) in (Union, types.UnionType) and value is None and type(None) in get_args(hint):
+        return None
+    part = next(
+        (arg for arg in get_args(hint) if get_origin(arg) is tuple), hint
+    )  # of `tuple[X, ...] | None`
+    if get_origin(part) is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(coerce(item, get_args(hint)[0], where) for item in items)
-    fitting = _scalar(value, hint)
+        return tuple(coerce(item, get_args(part)[0], where) for item in items)
+    kind, allowed = plain(hint)
+    fitting = _scalar(value, kind)
     if fitting is None:
-        raise SparsityLabError(
-            f"`{where}` is {value!r}", why=f"It must be {_WORDS[hint]}", fix=_WRITTEN[hint]
-        )
+        raise outside(where, value, kind, allowed, fix=_WRITTEN[kind])
+    if allowed is not None and not allowed.holds(fitting):
+        raise outside(where, value, kind, allowed)
     return fitting
 
 
-def _scalar(value: object, hint: type) -> Any:
-    if hint in (bool, str):
-        return value if isinstance(value, hint) else None
+def _scalar(value: object, kind: type) -> Any:
+    if kind in (bool, str):
+        return value if isinstance(value, kind) else None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        number = float(value)
-    except ValueError:
-        return None
-    if hint is float:
+        number = int(value) if kind is int and isinstance(value, str) and value.isdecimal() else float(value)
+    except (ValueError, OverflowError):
+        return float("inf") if isinstance(value, int) else None
+    if kind is float or not math.isfinite(number):
         return number
     whole = value if isinstance(value, int) else number
-    return int(whole) if number == number and number.is_integer() else None
+    return int(whole) if number == int(number) else None

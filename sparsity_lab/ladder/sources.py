@@ -6,14 +6,16 @@ a dataset is a document.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.ladder.corpus import Corpus, python_corpus
+from sparsity_lab.ladder.identity import commit_of, described
 from sparsity_lab.ladder.spec import DataSpec
+from sparsity_lab.walking import Walk, matching
 
 _DOCUMENT_CHARACTERS = 8_000
 _ROWS_AT_ONCE = 1_024
@@ -41,11 +43,12 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())
+        found = [path for path in matching(pattern) if not path.is_dir()]
         if not found:
             raise SparsityLabError(f"No file is named {pattern}", fix="Check `files` under data")
         paths.extend(found)
     for path in paths:
+        refuse_undecodable(str(path))
         if path.suffix not in (".txt", ".md", ".parquet"):
             raise SparsityLabError(
                 f"{path} is neither text (.txt, .md) nor parquet", fix=f"Convert it, {_LEAVE_OUT}"
@@ -55,7 +58,11 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
         for path in paths:
             yield from _parquet(path, text_column) if path.suffix == ".parquet" else _text(path)
 
-    return Corpus(f"files {', '.join(patterns)}", license_note, read)
+    def fingerprint() -> dict[str, Any]:
+        column = {"text_column": text_column} if any(path.suffix == ".parquet" for path in paths) else {}
+        return {"kind": "files", **column, "files": described(paths)}
+
+    return Corpus(f"files {', '.join(patterns)}", license_note, read, fingerprint)
 
 
 def dataset_corpus(data: DataSpec) -> Corpus:
@@ -64,6 +71,10 @@ def dataset_corpus(data: DataSpec) -> Corpus:
     Raises:
         SparsityLabError: when read: it cannot be had, or lacks the text column.
     """
+
+    def fingerprint() -> dict[str, Any]:
+        chosen = {"dataset_config": data.dataset_config, "split": data.split, "text_column": data.text_column}
+        return {"kind": "dataset", **chosen, **_dataset(str(data.dataset))}
 
     def read() -> Iterator[str]:
         from datasets import load_dataset
@@ -81,7 +92,15 @@ def dataset_corpus(data: DataSpec) -> Corpus:
                 fix="Check its name, `dataset_config` and `split`, and the network",
             ) from error
 
-    return Corpus(f"dataset {data.dataset}, split {data.split}", data.license_note, read)
+    return Corpus(f"dataset {data.dataset}, split {data.split}", data.license_note, read, fingerprint)
+
+
+def _dataset(name: str) -> dict[str, Any]:
+    """What a dataset is known by: the files of a local one, the commit of one on the Hub."""
+    folder = Path(name)
+    if folder.is_dir():
+        return {"files": described(Walk(folder).files(), root=folder)}
+    return {"dataset": name, "commit": commit_of(name)}
 
 
 def _text(path: Path) -> Iterator[str]:

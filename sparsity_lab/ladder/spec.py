@@ -8,25 +8,11 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder import ranges
 from sparsity_lab.ladder.models import ModelShape
+from sparsity_lab.ladder.tokenizer import refuse_small_vocabulary
 
 SCHEDULES = ("constant", "wsd")
-
-
-def _refuse_below_one(name: str, value: int) -> None:
-    if value < 1:
-        raise SparsityLabError(
-            f"{name} is {value}", why="It must be at least 1", fix=f"Set `{name}` to 1 or more"
-        )
-
-
-def _refuse_outside(name: str, value: float, *, low: float, high: float) -> None:
-    if not low < value < high:
-        raise SparsityLabError(
-            f"{name} is {value:g}",
-            why=f"It must lie between {low:g} and {high:g}",
-            fix=f"Set `{name}` above {low:g} and below {high:g}",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +39,9 @@ class DataSpec:
     split: str = "train"
     text_column: str = "text"
     license_note: str = "not stated"
-    max_bytes: int = 20_000_000
-    validation_share: float = 0.03
-    max_epochs: float = 1.0
+    max_bytes: ranges.Bytes = 20_000_000
+    validation_share: ranges.HeldOutShare = 0.03
+    max_epochs: ranges.Epochs = 1.0
 
     def __post_init__(self) -> None:
         if (self.corpus is not None) + bool(self.files) + (self.dataset is not None) != 1:
@@ -65,14 +51,7 @@ class DataSpec:
             )
         if self.corpus not in (None, "python"):
             raise registry.unknown(str(self.corpus), kind="corpus", known=["python"])
-        _refuse_outside("validation_share", self.validation_share, low=0.0, high=0.5)
-        _refuse_below_one("max_bytes", self.max_bytes)
-        if self.max_epochs <= 0:
-            raise SparsityLabError(
-                f"max_epochs is {self.max_epochs:g}",
-                why="It must be positive",
-                fix="Set `max_epochs: 1` under data, or more",
-            )
+        ranges.refuse_outside(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +64,14 @@ class TokenizerSpec:
         train_bytes: text that merges are learnt from where it is trained here.
     """
 
-    vocabulary: int = 512
+    vocabulary: ranges.Vocabulary = 512
     path: str | None = None
-    train_bytes: int = 2_000_000
+    train_bytes: ranges.Bytes = 2_000_000
 
     def __post_init__(self) -> None:
-        _refuse_below_one("train_bytes", self.train_bytes)
-        _refuse_below_one("vocabulary", self.vocabulary)
+        ranges.refuse_outside(self)
+        if self.path is None:
+            refuse_small_vocabulary(self.vocabulary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,44 +98,29 @@ class TrainingSpec:
         log_every_steps: steps a row of the loss log averages over.
     """
 
-    tokens: int
-    batch_size: int = 32
-    window: int = 128
-    micro_batch_size: int | None = None
-    learning_rate: float = 3e-3
-    matrix_learning_rate: float = 3e-3
+    tokens: ranges.Tokens
+    batch_size: ranges.Windows = 32
+    window: ranges.WindowTokens = 128
+    micro_batch_size: ranges.Windows | None = None
+    learning_rate: ranges.Rate = 3e-3
+    matrix_learning_rate: ranges.Rate = 3e-3
     schedule: str = "constant"
-    warmup_steps: int = 50
-    decay_share: float = 0.2
-    final_learning_rate_ratio: float = 0.1
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip_norm: float = 1.0
-    checkpoints: int = 10
-    first_checkpoint_tokens: int = 500_000
-    log_every_steps: int = 20
+    warmup_steps: ranges.WarmupSteps = 50
+    decay_share: ranges.Share = 0.2
+    final_learning_rate_ratio: ranges.ShareOrAll = 0.1
+    weight_decay: ranges.Decay = 0.1
+    beta1: ranges.ShareOrNone = 0.9
+    beta2: ranges.ShareOrNone = 0.95
+    clip_norm: ranges.Norm = 1.0
+    checkpoints: ranges.Checkpoints = 10
+    first_checkpoint_tokens: ranges.Tokens = 500_000
+    log_every_steps: ranges.Steps = 20
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise registry.unknown(self.schedule, kind="schedule", known=list(SCHEDULES))
-        for name in ("tokens", "batch_size", "checkpoints", "log_every_steps"):
-            _refuse_below_one(name, getattr(self, name))
-        if self.window < 2:
-            raise SparsityLabError(
-                f"The window is {self.window}",
-                why="One token alone predicts nothing",
-                fix="Take a window of 2 or more",
-            )
-        _refuse_outside("decay_share", self.decay_share, low=0.0, high=1.0)
-        for name in ("learning_rate", "matrix_learning_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise SparsityLabError(
-                    f"The {name} is {getattr(self, name):g}",
-                    why="It must be positive",
-                    fix="Set `learning_rate` under training to a number such as 3e-3",
-                )
-        if self.warmup_steps < 0 or self.warmup_steps >= self.steps:
+        ranges.refuse_outside(self)
+        if self.warmup_steps >= self.steps:
             raise SparsityLabError(
                 f"A warm-up of {self.warmup_steps:,} steps does not fit a run of {self.steps:,} steps",
                 fix="Shorten warmup_steps or train on more tokens",
@@ -184,9 +149,10 @@ class RunSpec:
     name: str
     shape: ModelShape
     training: TrainingSpec
-    seed: int = 0
+    seed: ranges.Seed = 0
 
     def __post_init__(self) -> None:
+        ranges.refuse_outside(self)
         if self.training.window > self.shape.positions:
             raise SparsityLabError(
                 f"Run {self.name}: a window of {self.training.window} tokens is longer than the model's "
@@ -207,9 +173,10 @@ class LadderConfig:
     runs: tuple[RunSpec, ...]
     data: DataSpec = DataSpec(corpus="python")
     tokenizer: TokenizerSpec = TokenizerSpec()
-    seed: int = 0
+    seed: ranges.Seed = 0
 
     def __post_init__(self) -> None:
+        ranges.refuse_outside(self)
         names = [run.name for run in self.runs]
         if not names:
             raise SparsityLabError(f"The ladder {self.name} has no runs", fix="Give it one RunSpec or more")

@@ -16,6 +16,7 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder import ranges
 from sparsity_lab.ladder.config import parse_config, read_config
 from sparsity_lab.ladder.schedule import checkpoint_steps
 from sparsity_lab.ladder.sections import build
@@ -41,12 +42,12 @@ class MeasureSection:
     """
 
     text: str | None = None
-    tokens: int = 65_536
-    window: int | None = None
+    tokens: ranges.Tokens = 65_536
+    window: ranges.WindowTokens | None = None
     criterion: str = "cett"
-    ppl_increase: float = 0.01
-    stabilise: int = 5
-    fixed_cett: tuple[float, ...] | None = None
+    ppl_increase: ranges.Increase = 0.01
+    stabilise: ranges.Checkpoints = 5
+    fixed_cett: tuple[ranges.Share, ...] | None = None
     device: str = "auto"
     dtype: str = "auto"
 
@@ -58,25 +59,7 @@ class MeasureSection:
                 f"fixed_cett means nothing under the criterion {self.criterion}",
                 fix="Leave it out, or set `criterion: cett` under measure",
             )
-        for name, value in (("tokens", self.tokens), ("window", self.window), ("stabilise", self.stabilise)):
-            if value is not None and value < (least := 2 if name == "window" else 1):
-                raise SparsityLabError(
-                    f"`measure.{name}` is {value}",
-                    why="That is too small",
-                    fix=f"Set `{name}` under measure to {least} or more",
-                )
-        if not 0 < self.ppl_increase < 1:
-            raise SparsityLabError(
-                f"`measure.ppl_increase` is {self.ppl_increase:g}",
-                why="It is a fraction between 0 and 1; 0.01 stands for 1 %",
-                fix="Divide a percentage by 100",
-            )
-        if odd := [value for value in self.knobs if not 0 < value < 1]:
-            raise SparsityLabError(
-                f"`measure.fixed_cett` has {odd[0]:g}",
-                why="CETT lies between 0 and 1",
-                fix="Set `fixed_cett` under measure to values such as 0.1",
-            )
+        ranges.refuse_outside(self)
         if len(set(self.knobs)) < len(self.knobs):
             raise SparsityLabError("`measure.fixed_cett` names a value twice", fix="Keep one of the two")
         if self.text is not None and not Path(self.text).is_file():
@@ -100,18 +83,12 @@ class FitSection:
         segments: edges, in tokens per non-embedding parameter, between which slopes are compared.
     """
 
-    bootstrap: int = 200
-    drop: int = 0
-    segments: tuple[float, ...] = (0.2, 1, 5, 25, 125, 625, 3125)
+    bootstrap: ranges.Draws = 200
+    drop: ranges.Points = 0
+    segments: tuple[ranges.Edge, ...] = (0.2, 1, 5, 25, 125, 625, 3125)
 
     def __post_init__(self) -> None:
-        for name, value in (("bootstrap", self.bootstrap), ("drop", self.drop)):
-            if value < 0:
-                raise SparsityLabError(
-                    f"`fit.{name}` is {value}",
-                    why="It must be 0 or more",
-                    fix=f"Raise `{name}` under fit, or leave it out",
-                )
+        ranges.refuse_outside(self)
         if len(self.segments) < 2 or any(low >= high for low, high in pairwise(self.segments)):
             raise SparsityLabError(
                 "`fit.segments` must be two or more ascending numbers",

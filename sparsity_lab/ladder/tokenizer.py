@@ -35,12 +35,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, max_bytes: int) ->
     Raises:
         SparsityLabError: the vocabulary is too small to hold the bytes, or the text too short to fill it.
     """
-    if vocabulary < SMALLEST_VOCABULARY:
-        raise SparsityLabError(
-            f"A vocabulary of {vocabulary} tokens is too small",
-            why=f"The 256 bytes and the end of text take {SMALLEST_VOCABULARY}",
-            fix=f"Set `vocabulary` under tokenizer to {SMALLEST_VOCABULARY} or more",
-        )
+    refuse_small_vocabulary(vocabulary)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -60,6 +55,20 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, max_bytes: int) ->
             fix="Give more text or a smaller vocabulary",
         )
     return _hf_tokenizer(tokenizer)
+
+
+def refuse_small_vocabulary(vocabulary: int) -> None:
+    """Refuse a vocabulary that cannot hold the bytes.
+
+    Raises:
+        SparsityLabError: it is too small.
+    """
+    if vocabulary < SMALLEST_VOCABULARY:
+        raise SparsityLabError(
+            f"A vocabulary of {vocabulary} tokens is too small",
+            why=f"The 256 bytes and the end of text take {SMALLEST_VOCABULARY}",
+            fix=f"Set `vocabulary` under tokenizer to {SMALLEST_VOCABULARY} or more",
+        )
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
@@ -95,8 +104,16 @@ def given_tokenizer(
             "alone, so the prepared tokenizer does not"
         )
         logger.warning("%s", notes[-1])
-        _put_nothing_around(reader.hf)
-    return reader.hf, tuple(notes)
+    return _put_nothing_around(reader.hf), tuple(notes)
+
+
+def for_training(name: str | Path) -> PreTrainedTokenizerFast:
+    """A tokenizer of the user's as data are prepared with it: it puts nothing around a text.
+
+    Raises:
+        SparsityLabError: there is none, or it names no end of text.
+    """
+    return _put_nothing_around(load_tokenizer(name))
 
 
 def refuse_ids_beyond(tokenizer: PreTrainedTokenizerFast, vocabulary: int, *, name: object) -> None:
@@ -136,16 +153,19 @@ def _loaded(name: str | Path) -> TextTokenizer:
     return text_tokenizer(tokenizer, name=str(name), folder=tokenizer_folder(str(name)))
 
 
-def _put_nothing_around(tokenizer: PreTrainedTokenizerFast) -> None:
+def _put_nothing_around(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The tokenizer itself; one that puts nothing around a text is left as it is."""
     from tokenizers.processors import TemplateProcessing
 
-    for flag in ("add_bos_token", "add_eos_token"):
-        if getattr(tokenizer, flag, False):
-            setattr(tokenizer, flag, False)
-        tokenizer.init_kwargs[flag] = False
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single="$A", pair="$A $B", special_tokens=[]
-    )
+    if any(tokenization.around(tokenizer)):
+        for flag in ("add_bos_token", "add_eos_token"):
+            if getattr(tokenizer, flag, False):
+                setattr(tokenizer, flag, False)
+            tokenizer.init_kwargs[flag] = False
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="$A", pair="$A $B", special_tokens=[]
+        )
+    return tokenizer
 
 
 def _hf_tokenizer(tokenizer: object) -> PreTrainedTokenizerFast:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder import ranges
 from sparsity_lab.ladder.models import ModelShape
 from sparsity_lab.ladder.spec import TrainingSpec
 
@@ -39,26 +40,26 @@ class TrainingSection:
     The others are those of `TrainingSpec`.
     """
 
-    tokens: int | None = None
-    tokens_per_parameter: float | None = None
-    batch_size: int = 32
-    micro_batch_size: int | None = None
-    window: int = 128
-    learning_rate: float = 3e-3
+    tokens: ranges.Tokens | None = None
+    tokens_per_parameter: ranges.Multiple | None = None
+    batch_size: ranges.Windows = 32
+    micro_batch_size: ranges.Windows | None = None
+    window: ranges.WindowTokens = 128
+    learning_rate: ranges.Rate = 3e-3
     learning_rate_rule: str = "constant"
-    base_hidden_size: int | None = None
+    base_hidden_size: ranges.Width | None = None
     schedule: str = "constant"
-    warmup_steps: int = 50
-    warmup_share: float | None = None
-    decay_share: float = 0.2
-    final_learning_rate_ratio: float = 0.1
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip_norm: float = 1.0
-    checkpoints: int = 10
-    first_checkpoint_tokens: int = 500_000
-    log_every_steps: int = 20
+    warmup_steps: ranges.WarmupSteps = 50
+    warmup_share: ranges.ShareOrNone | None = None
+    decay_share: ranges.Share = 0.2
+    final_learning_rate_ratio: ranges.ShareOrAll = 0.1
+    weight_decay: ranges.Decay = 0.1
+    beta1: ranges.ShareOrNone = 0.9
+    beta2: ranges.ShareOrNone = 0.95
+    clip_norm: ranges.Norm = 1.0
+    checkpoints: ranges.Checkpoints = 10
+    first_checkpoint_tokens: ranges.Tokens = 500_000
+    log_every_steps: ranges.Steps = 20
 
     def resolve(self, shape: ModelShape) -> TrainingSpec:
         """The training of one shape, every number settled.
@@ -68,7 +69,7 @@ class TrainingSection:
         """
         tokens = self._tokens(shape)
         scaled = self.learning_rate * self._width_factor(shape)
-        steps = -(-tokens // (self.batch_size * self.window)) if self.batch_size * self.window > 0 else 0
+        steps = -(-tokens // (self.batch_size * self.window))
         warmup = self.warmup_steps if self.warmup_share is None else round(self.warmup_share * steps)
         return TrainingSpec(
             tokens=tokens,
@@ -105,7 +106,7 @@ class TrainingSection:
             raise registry.unknown(self.learning_rate_rule, kind="learning_rate_rule", known=list(RULES))
         if self.learning_rate_rule == "constant":
             return 1.0
-        if self.base_hidden_size is None or self.base_hidden_size < 1:
+        if self.base_hidden_size is None:
             raise SparsityLabError(
                 f"The learning_rate_rule {self.learning_rate_rule} needs base_hidden_size",
                 why="It scales the rate from the width it was found good at",

@@ -52,8 +52,3 @@ def values_of(record: Mapping[str, Any], label: str) -> dict[str, float]:
 def config_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What is the same all along a record's series."""
     return {"model": Path(str(record["model"])).parent.as_posix()} | {key: record.get(key) for key in CONFIG}
-
-
-def file_name(series: str) -> str:
-    """A series' name as one part of a path."""
-    return re.sub(r"[^\w.@+-]+", "_", series).strip(".") or "run"

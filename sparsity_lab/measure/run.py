@@ -92,6 +92,7 @@ def measure_checkpoints(
         raise SparsityLabError(
             "--text-shards needs an output that all workers see as a folder", fix="Give a folder as --output"
         )
+    records.refuse_model_folder(output)
     with records.no_empty_folders(output / "records"):
         records.prepare_output(output)
         folder = records.prepare_output(output / "records")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import glob
+import logging
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
+from sparsity_lab.walking import matching
 
 GLOB_SIGNS = frozenset("*?[")
 _DIGITS = re.compile(r"\d+")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -150,8 +155,8 @@ def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
 
 def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     path = Path(model)
-    if GLOB_SIGNS & set(model) and not path.exists():
-        folders = [p for p in map(Path, glob.glob(model)) if (p / "config.json").is_file()]
+    if GLOB_SIGNS & set(model) and not os.path.exists(model):
+        folders = _models(matching(model))
         if not folders:
             raise SparsityLabError(
                 f"No checkpoint matches {model}",
@@ -160,7 +165,7 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
             )
         return _series(folders)
     if path.is_dir() and not (path / "config.json").is_file():
-        folders = [p.parent for p in path.glob("*/config.json")]
+        folders = _models(path.glob("*"))
         if not folders:
             raise SparsityLabError(
                 f"There is no model in {path}",
@@ -175,7 +180,19 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     return [Checkpoint(Source(model, revision), model) for revision in revisions]
 
 
+def _models(paths: Iterable[Path]) -> list[Path]:
+    """The folders among paths that hold a config.json; of the others it is said that they are left out."""
+    folders = [path for path in paths if path.is_dir() or not path.exists()]  # or a link that leads nowhere
+    models = [folder for folder in folders if (folder / "config.json").is_file()]
+    others = [str(folder) for folder in folders if folder not in set(models)]
+    if models and others:
+        logger.info("Left out, without a config.json: %s", ", ".join(sorted(others)))
+    return models
+
+
 def _series(folders: Sequence[Path]) -> list[Checkpoint]:
+    for folder in folders:
+        refuse_undecodable(str(folder))
     ordered = sorted(folders, key=lambda p: [*map(_natural, p.parts)])
     return [Checkpoint(Source(str(folder)), folder.resolve().parent.name) for folder in ordered]
 

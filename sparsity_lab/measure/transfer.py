@@ -128,6 +128,7 @@ def measure_transfer(
         SparsityLabError: bad settings, checkpoints or texts, or a criterion without thresholds.
     """
     check_transfer(spec, texts)
+    records.refuse_model_folder(output)
     with records.no_empty_folders(output / "records"):
         folder = records.prepare_output(records.prepare_output(output) / "records")
         benches = _benches(spec, texts, folder=folder, progress=progress)

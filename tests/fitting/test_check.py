@@ -1,7 +1,9 @@
 """Locks and the guard: what passes, is drift, stale, missing or unidentified; and this repository's own."""
 
 import json
+import re
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import check, check_report, locks
 from sparsity_lab.fitting.batch import fit_table
+from sparsity_lab.fitting.series import Columns
 from sparsity_lab.fitting.spec import FitSpec
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +186,129 @@ def test_damaged_locks_are_the_users_mistake(study, change, told):
 def test_no_locks_at_all(tmp_path):
     with pytest.raises(SparsityLabError, match="No locks under"):
         check.check([tmp_path])
+
+
+ALIKE = (
+    "org/m",
+    "org_m",
+    "org m",
+    "Org_m",
+    "all",
+    "CON",
+    "x" * 300,
+    "café",
+    "cafe\u0301",
+    "模型",
+    "-a",
+    "limits",
+)
+
+
+def write_series(path, names):
+    """Points of several series, with two columns of values."""
+    d, y = points(8)
+    rows = [
+        f"{name},{float(a)!r},{float(b) + i!r},{float(b) + i!r}"
+        for i, name in enumerate(names)
+        for a, b in zip(d, y, strict=True)
+    ]
+    path.write_text("run,d,a,z\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+COLUMNS = Columns("d", "a", "run")
+
+
+def fit_and_lock(path, output, *, columns=COLUMNS, law="power", reason="agreed"):
+    spec = FitSpec(draws=0, law=law, rivals=("linear",))
+    return fit_table(path, output=output, spec=spec, mapping=columns, lock=reason)
+
+
+def test_series_whose_names_look_alike_have_a_lock_and_a_figure_each(tmp_path):
+    write_series(tmp_path / "t.csv", ALIKE)
+    fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
+    names = [path.name for path in (tmp_path / "out" / "locks").iterdir()]
+    assert len({unicodedata.normalize("NFD", name).casefold() for name in names}) == len(ALIKE)
+    figures = [path.stem for path in (tmp_path / "out" / "plots").glob("*.png")]
+    assert len({unicodedata.normalize("NFD", name).casefold() for name in figures}) == len(ALIKE) + 1, (
+        "and all"
+    )
+    assert {finding.series for finding in check.check([tmp_path])} == set(ALIKE)
+    text = (tmp_path / "out" / "fits.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\(plots/(.*?)\.png\)", text)
+    assert sorted(linked) == sorted(set(figures) - {"all"})
+
+
+def test_a_lock_keeps_its_file_whichever_other_series_there_are(tmp_path):
+    for count in (1, 3):
+        write_series(tmp_path / "t.csv", ALIKE[:count])
+        fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
+    assert len(list((tmp_path / "out" / "locks").iterdir())) == 3
+
+
+def test_a_lock_under_an_earlier_name_is_found_and_replaced(tmp_path):
+    write_series(tmp_path / "t.csv", ["org/m"])
+    fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
+    folder = tmp_path / "out" / "locks"
+    (path,) = folder.iterdir()
+    path.rename(folder / "org_m.toml")
+    assert check.check([tmp_path])[0].status == check.PASS
+    fit_and_lock(tmp_path / "t.csv", tmp_path / "out", reason="again")
+    assert [left.name for left in folder.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("other", ["table", "column", "law"])
+def test_a_lock_of_another_fit_is_not_replaced(tmp_path, other):
+    write_series(tmp_path / "t.csv", ["a", "b"])
+    fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
+    locked = {path: path.read_bytes() for path in tmp_path.rglob("*.toml")}
+    fits = (tmp_path / "out" / "fits.json").read_bytes()
+    shutil.copy(tmp_path / "t.csv", tmp_path / "u.csv")
+    changed = {
+        "table": {"path": tmp_path / "u.csv"}, "column": {"columns": Columns("d", "z", "run")}, "law": {"law": "linear"}
+    }[other]  # fmt: skip
+    with pytest.raises(SparsityLabError, match="locks another fit") as caught:
+        fit_and_lock(**{"path": tmp_path / "t.csv", "output": tmp_path / "out", **changed})
+    assert "a.toml" in caught.value.what
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.toml")} == locked
+    assert (tmp_path / "out" / "fits.json").read_bytes() == fits, "refused before anything is fitted"
+    fit_and_lock(**{"path": tmp_path / "t.csv", "output": tmp_path / "other", **changed})
+
+
+def test_a_table_is_not_written_over(tmp_path):
+    write_series(tmp_path / "fits.csv", ["a"])
+    before = (tmp_path / "fits.csv").read_bytes()
+    with pytest.raises(SparsityLabError, match="written over"):
+        fit_and_lock(tmp_path / "fits.csv", tmp_path)
+    assert (tmp_path / "fits.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "place", ["linked", ".hidden", "data", "wandb", "__pycache__", "node_modules", "tensorboard"]
+)
+def test_locks_are_found_wherever_they_are(study, place):
+    results = study.parent / "results"
+    results.mkdir()
+    if place == "linked":
+        (results / place).symlink_to(study / "study")
+        (results / place / "round").symlink_to(results)
+    else:
+        shutil.copytree(study / "study", results / place)
+        write_table(results / "table.csv", *points())
+    (finding,) = check.check([results])
+    assert finding.status == check.PASS
+    d, y = points()
+    table = (study if place == "linked" else results) / "table.csv"
+    write_table(table, d, y * 1.01)
+    assert [finding.status for finding in check.check([results])] == [check.STALE]
+    assert [finding.status for finding in check.check([results / place])] == [check.STALE]
+
+
+def test_a_folder_that_cannot_be_searched_is_a_finding(study):
+    (study / "elsewhere").symlink_to("nowhere")
+    findings = check.check([study])
+    assert [finding.status for finding in findings] == [check.PASS, check.UNSEARCHED]
+    assert check_report.summary(findings) == "1 locks: 1 pass, 1 unsearched"
+    assert "elsewhere" in check_report.render(findings, "table")
 
 
 def test_formats(study):

@@ -129,6 +129,26 @@ def test_a_reason_and_a_whole_lock_are_needed(study, rows):
         check.check([path])
 
 
+@pytest.mark.parametrize("other", ["y", "group", "table"])
+def test_a_lock_of_another_fit_is_not_replaced(study, other):
+    """The file's name has the table and the law alone."""
+    text = (study / "t.csv").read_text(encoding="utf-8")
+    copied = [line + "," + line.split(",")[-1] + ",run" for line in text.splitlines()]
+    (study / "t.csv").write_text("n,d,l,m,g\n" + "\n".join(copied[1:]) + "\n", encoding="utf-8")
+    (study / "moved").mkdir()
+    (study / "moved" / "t.csv").write_bytes((study / "t.csv").read_bytes())
+    before = {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()}
+    asked = {"source": study / "t.csv", "law": "loss-power", "y": "l"}
+    changed = {"y": {"y": "m"}, "group": {"group": "g"}, "table": {"source": study / "moved" / "t.csv"}}[
+        other
+    ]
+    with pytest.raises(SparsityLabError, match="locks another fit"):
+        runs.fit_ladder_table(
+            **{**asked, **changed}, x=["n", "d"], output=study / "out", draws=0, lock="a second one"
+        )
+    assert {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()} == before
+
+
 def test_since_asks_for_series_of_checkpoints(study):
     with pytest.raises(SparsityLabError, match="several inputs"):
         check.since([study / "out"], study / "t.csv")

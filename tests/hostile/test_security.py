@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import file_name
 from sparsity_lab.fitting.density.lm_eval_results import read_evaluations
-from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.page.write import write_report
 from sparsity_lab.ladder.config import parse_config
 from sparsity_lab.measure.loading import Source, load_model
@@ -123,7 +123,7 @@ def test_a_pickle_of_weights_is_never_loaded(world, name):
 )
 def test_names_of_series_stay_in_their_folder(name, tmp_path):
     """A lock or a plot is called by its series."""
-    path = (tmp_path / f"{file_stem(name)}.toml").resolve()
+    path = (tmp_path / f"{file_name(name)}.toml").resolve()
     assert path.parent == tmp_path.resolve()
     assert path.name.endswith(".toml")
 

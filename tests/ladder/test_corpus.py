@@ -75,6 +75,16 @@ def test_a_text_file_is_cut_at_blank_lines_and_nothing_is_lost(tmp_path):
     assert "\n\n".join(texts) == path.read_text()
 
 
+def test_a_path_is_tried_before_a_pattern_and_a_link_that_leads_nowhere_is_refused(tmp_path):
+    (tmp_path / "data [v2].txt").write_text("of this name", encoding="utf-8")
+    (tmp_path / "data v.txt").write_text("of the pattern", encoding="utf-8")
+    read = file_corpus((str(tmp_path / "data [v2].txt"),), text_column="text", license_note="").read
+    assert list(read()) == ["of this name"]
+    (tmp_path / "gone.txt").symlink_to("nowhere")
+    with pytest.raises(SparsityLabError, match="gone"):
+        list(file_corpus((str(tmp_path / "*.txt"),), text_column="text", license_note="").read())
+
+
 def test_parquet_rows_are_documents(tmp_path):
     pd.DataFrame({"text": ["one", "two", None, "two"], "n": range(4)}).to_parquet(tmp_path / "rows.parquet")
     corpus = open_corpus(DataSpec(files=(str(tmp_path / "*.parquet"),)))
@@ -111,3 +121,10 @@ def test_bad_files_are_named(tmp_path, name, column, words):
         list(file_corpus((str(tmp_path / name),), text_column=column, license_note="").read())
     assert words in caught.value.paragraph()
     assert name in caught.value.paragraph()
+
+
+def test_half_of_a_character_is_refused(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"text": "a\\ud800"}\n', encoding="utf-8")
+    corpus = open_corpus(DataSpec(dataset=str(tmp_path)))
+    with pytest.raises(SparsityLabError):
+        list(corpus.documents(max_bytes=1_000))

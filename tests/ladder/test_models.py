@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_weights():
         ({"key_value_heads": 3}, "heads 4 is not a multiple of key_value_heads 3"),
         ({"activation": "rleu"}, "Did you mean 'relu'?"),
         ({"activation": "drelu", "gated": False}, "does not exist"),
-        ({"layers": 0}, "layers is 0"),
+        ({"layers": 0}, "`layers` is 0"),
         ({"heads": 64, "key_value_heads": 64}, "must be even"),
     ],
 )

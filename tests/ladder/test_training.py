@@ -166,7 +166,9 @@ def test_a_finished_run_is_kept_and_another_one_refused(trained, tiny_data, with
 
 
 def test_divergence_is_said(tiny_data, with_training, tmp_path):
-    mad = with_training(learning_rate=1e12, matrix_learning_rate=1e12, clip_norm=1e30, warmup_steps=0)
+    mad = with_training(warmup_steps=0)
+    for name, value in {"learning_rate": 1e12, "matrix_learning_rate": 1e12, "clip_norm": 1e30}.items():
+        object.__setattr__(mad.training, name, value)  # beyond what a config takes
     with pytest.raises(SparsityLabError, match="not finite"):
         train_run(mad, data=tiny_data, output=tmp_path)
 

@@ -53,3 +53,29 @@ def test_names_that_records_go_with_keep_their_order(folders):
     """`neurons A B --thresholds OF_A --thresholds OF_B`: the second record is the second name's."""
     found = [checkpoint.source.model for checkpoint in expand(["a/step-10", "a/step-2"])]
     assert found == ["a/step-10", "a/step-2"]
+
+
+@pytest.mark.parametrize("name", ["run [v2]", "run*", "what?"])
+def test_a_folder_of_that_name_is_tried_before_a_pattern(folders, tmp_path, name):
+    for step in (1, 2):
+        (tmp_path / name / f"step-{step}").mkdir(parents=True)
+        (tmp_path / name / f"step-{step}" / "config.json").write_text("{}", encoding="utf-8")
+    both = [(name, f"{name}/step-1"), (name, f"{name}/step-2")]
+    assert named(name) == named(f"{name}/step-*") == both
+    assert named(f"{name}/step-2") == [("step-2", f"{name}/step-2")]
+
+
+def test_folders_without_a_config_are_told(folders, tmp_path, caplog):
+    (tmp_path / "a" / "step-11").mkdir()
+    (tmp_path / "a" / "step-12").symlink_to("nowhere")
+    with caplog.at_level("INFO"):
+        assert len(named("a/step-1*")) == 1
+    assert "a/step-11, a/step-12" in caplog.text
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path):
+    folder = tmp_path / "run\udce9" / "step-1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SparsityLabError):
+        expand([str(tmp_path / "run*")])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.file_names import is_portable
 from sparsity_lab.fitting.density import two_step
 from sparsity_lab.fitting.density.benchmarks import Groups, UnknownChanceError, chance_of, same
 from sparsity_lab.fitting.density.csv_rows import read_rows
@@ -36,7 +37,6 @@ from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.targets import Target, note_guessed_families, read_targets
 from sparsity_lab.fitting.density.task_names import counted_once, note_overlap, tasks_of
 from sparsity_lab.fitting.density.two_step import check_d0
-from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.plots.density_ruler import plot_ruler
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.records import prepare_output
@@ -77,7 +77,7 @@ class RulerOptions:
 
 
 def _check(options: RulerOptions) -> None:
-    if file_stem(options.name) != options.name:
+    if not is_portable(options.name):
         raise SparsityLabError(
             f"--name {options.name!r} is no name of a file",
             fix="Use letters, digits, dashes, underscores, and dots between them",

@@ -27,6 +27,7 @@ from sparsity_lab.fitting.density.sizes import (
 )
 from sparsity_lab.fitting.density.targets import Target
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.whole_files import encoded
 
 PARTIAL, REFERENCE, MIXTURE, NOTE = "partial tasks", "reference", "mixture of experts", "see note"
 OTHER_SIZE = "size not counted as the ruler's"
@@ -125,7 +126,7 @@ def _density(
     curve = ruler.curve(tasks)
     scores = {task: target.scores[task] for task in tasks}
     # A model's draws depend on its name, not on its place in the table.
-    rng = np.random.default_rng([seed, zlib.crc32(target.model.encode())])
+    rng = np.random.default_rng([seed, zlib.crc32(encoded(target.model))])
     errors = mean_error_draws(scores, spread=spread, count=len(curve.floor) - 1, rng=rng)
     mean = float(np.mean([score.value for score in scores.values()]))
     found = invert(curve, mean, errors=errors, sizes=ruler.sizes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from sparsity_lab.fitting.density.metrics import TaskScores, is_score
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.targets import Score
 from sparsity_lab.fitting.json_file import read_json
+from sparsity_lab.walking import Walk
 
 RUN_AGAIN = "Run lm-eval 0.4 again with --output_path, or `sparsity-lab eval`; or move the file away"
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?$")
@@ -49,23 +49,16 @@ def result_files(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every JSON file below a folder, each folder once, however many links lead to it."""
-
-    def refuse(error: OSError) -> None:
+    """Every JSON file below a folder, each once, however many links lead to it."""
+    walk = Walk(folder)
+    files = [path for path in walk.files() if path.suffix == ".json"]
+    walk.tell()
+    lost = next((entry for entry in walk.left_out if entry.lost), None)
+    if lost is not None:
         raise SparsityLabError(
-            f"Cannot read the folder {error.filename}",
-            why=str(error),
-            fix="Give a folder whose parts can be read",
-        ) from error
-
-    seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        place = os.path.realpath(root)
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        yield from (Path(root) / name for name in names if name.endswith(".json"))
+            f"Cannot read {lost.path}", why=lost.why, fix="Give a folder whose parts can be read"
+        )
+    yield from {path.resolve(): path for path in files}.values()
 
 
 def read_result(path: Path, notes: Notes) -> ResultFile:

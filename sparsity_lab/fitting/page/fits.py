@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab.fitting.names import file_stem
+from sparsity_lab.fitting.names import figure_name
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Prose, Section, table
 from sparsity_lab.fitting.page.found import Found
 from sparsity_lab.fitting.page.values import interval, shown, whole
@@ -89,7 +89,7 @@ def _sheet(found: Found, folder: Path, entry: Entry) -> Fold:
     lock = _lock(folder, entry)
     blocks: list[Block] = [Prose((f"**{entry.get('verdict')}**: {entry.get('reason')}.{bound}",))]
     blocks += [Figure(one, f"{_name(entry)}: curve, residuals, profile, dropped points, extrapolation")
-               for one in _of(found, folder, file_stem(_name(entry)))]  # fmt: skip
+               for one in _of(found, folder, figure_name(_name(entry)))]  # fmt: skip
     blocks += [
         Facts(tuple(_checks(entry) + _origin(found, folder))), _coefficients(entry), *_rivals(entry),
         *_drops(entry), *_reach(entry), *lock,

@@ -21,12 +21,13 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.records import read_record
+from sparsity_lab.walking import LeftOut, Walk
 
 logger = logging.getLogger(__name__)
 
-# A ladder's token files and tokenizer are in data/; loggers have a folder each.
-SKIPPED_FOLDERS = {"data", "node_modules", "__pycache__", "tensorboard", "wandb"}
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "config.json")
+PROGRAMS = {"node_modules", "__pycache__"}
+WANDB_RUNS = ("offline-run-", "run-", "latest-run")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Found:
         documents: parsed JSON of a known name, by path.
         csvs: tables. figures: pictures, the vector one where there are both. texts: report.md and families.md.
         unread: (path, why) of files that should have been readable.
+        left_out: folders that were not entered on purpose, and why.
     """
 
     root: Path
@@ -49,6 +51,7 @@ class Found:
     figures: list[Path] = field(default_factory=list)
     texts: list[Path] = field(default_factory=list)
     unread: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def named(self, name: str) -> Iterator[tuple[Path, Any]]:
         """Paths and contents of the JSON files of one name."""
@@ -74,17 +77,17 @@ def find(root: Path) -> Found:
     Raises:
         SparsityLabError: no such folder, or nothing in it that a report could show.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise SparsityLabError(
             f"There is no folder {root}", fix="Name one that measure, fit, study or density wrote"
         )
     found = Found(root)
-    for folder, inner, names in os.walk(root):
-        inner[:] = sorted(one for one in inner if one not in SKIPPED_FOLDERS and not one.startswith("."))
-        if all(name in names for name in WEIGHTS[::2]):  # a checkpoint: its files are the model's
-            inner[:] = []
-            continue
-        _sort_in(found, Path(folder), sorted(names))
+    walk = Walk(root, skip=_not_ours)
+    for folder, names in walk:
+        _sort_in(found, folder, names)
+    walk.tell()
+    found.unread += [(entry.path, entry.why) for entry in walk.left_out if entry.lost]
+    found.left_out = [entry for entry in walk.left_out if not entry.lost]
     found.figures = _best(found.figures)
     if not any((found.records, found.documents, found.csvs, found.figures, found.unread)):
         raise SparsityLabError(
@@ -95,13 +98,28 @@ def find(root: Path) -> Found:
     return found
 
 
+def _not_ours(folder: Path) -> str | None:
+    """Why a report does not look into a folder, or None."""
+    if folder.name.startswith("."):
+        return "hidden folders are not read"
+    if folder.name in PROGRAMS:
+        return "a folder of a program"
+    if folder.parent.name == "wandb" and folder.name.startswith(WANDB_RUNS):
+        return "files of W&B"
+    return None
+
+
 def _sort_in(found: Found, folder: Path, names: Sequence[str]) -> None:
+    """Sort the files of a folder; in a checkpoint's, tables and figures are the model's."""
+    checkpoint = "config.json" in names and any(name in names for name in WEIGHTS)
     for name in names:
         path = folder / name
         if folder.name == "records" and name.endswith(".json"):
             _take(found, path, record=True)
         elif name in DOCUMENTS:
             _take(found, path, record=False)
+        elif checkpoint:
+            continue
         elif name.endswith(".csv"):
             found.csvs.append(path)
         elif name.endswith((".svg", ".png")):

@@ -31,6 +31,7 @@ from sparsity_lab.fitting.page.blocks import (
 )
 from sparsity_lab.fitting.page.values import is_number, shown
 from sparsity_lab.records import RECORD_KEYS
+from sparsity_lab.whole_files import encoded
 
 logger = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ ONE_LINE = 34  # letters of a cell that is not broken
 def page(report: Report) -> str:
     """The page; figures take what room everything else leaves."""
     bare = _rendered(report, _Page(room_bytes=0))
-    return _rendered(report, _Page(room_bytes=max(PAGE_BYTES - len(bare.encode()), 0)))
+    return _rendered(report, _Page(room_bytes=max(PAGE_BYTES - len(encoded(bare)), 0)))
 
 
 def _rendered(report: Report, made: _Page) -> str:
@@ -73,7 +74,7 @@ def json_in_html(value: object) -> str:
 
 
 def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return base64.b64encode(hashlib.sha256(encoded(text)).digest()).decode()
 
 
 def _heat_data(heat: TokenHeat) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sparsity_lab.fitting.page.values import whole
 
 WATCHED = {"Neurons": "neurons.json", "Structure": "structure.json", "Predictors": "predictors.json",
            "Decoding": "affinity.json"}  # fmt: skip
+MOST_NAMED = 10  # folders left out
 VERDICTS = ("identified", "weakly identified", "not identified")
 
 
@@ -26,6 +27,8 @@ def section(found: Found) -> Section:
         *_scored(found),
         *_watched(found),
     ]
+    if found.left_out:
+        pairs.append(("Folders left out", _left_out(found)))
     blocks: list[Block] = [Facts(tuple(pairs))] if pairs else []
     if found.records:
         blocks.append(_by_quantity(list(found.records.values())))
@@ -33,6 +36,13 @@ def section(found: Found) -> Section:
         rows = [{"file": found.relative(path), "why": why} for path, why in dict.fromkeys(found.unread)]
         blocks += [Heading("Files that could not be read"), table("Files left out of this report", rows)]
     return Section("Summary", tuple(blocks))
+
+
+def _left_out(found: Found) -> str:
+    """The folders that were not read on purpose, the first of them with the reason."""
+    named = [f"{found.relative(entry.path)} ({entry.why})" for entry in found.left_out[:MOST_NAMED]]
+    more = len(found.left_out) - len(named)
+    return "; ".join([*named, *([f"{more} more"] if more else [])])
 
 
 def _measured(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:

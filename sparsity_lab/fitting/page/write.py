@@ -68,7 +68,7 @@ def write_report(folder: Path, *, output: Path | None = None, form: str = "html"
         text = {"html": html.page, "md": texts.markdown, "tex": texts.latex}[form](report)
         write_text(path, text)
     unread = tuple(dict.fromkeys(found.unread))
-    return Written(path, len(found.records), unread, len(text.encode()))
+    return Written(path, len(found.records), unread, path.stat().st_size)
 
 
 def goal(folder: Path, *, output: Path | None, form: str) -> Path:

@@ -1,6 +1,7 @@
 """The page as text: everything is there, everything is escaped, nothing runs, mistakes are told."""
 
 import json
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,9 +10,14 @@ import pytest
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import html
+from sparsity_lab.fitting.batch import fit_table
+from sparsity_lab.fitting.page import fits, html
+from sparsity_lab.fitting.page.found import find
 from sparsity_lab.fitting.page.heat import HEAT_KEYS
+from sparsity_lab.fitting.page.others import figures_of
 from sparsity_lab.fitting.page.write import write_report
+from sparsity_lab.fitting.series import Columns
+from sparsity_lab.fitting.spec import FitSpec
 
 EVIL = "<script>window.alerted = 1</script>"
 EVILS = (
@@ -242,3 +248,48 @@ def test_a_study_gives_the_page_its_name_and_its_report(tmp_path):
     assert "<h1>Study mine &lt;b&gt;</h1>" in text
     assert "<em>Sparsing Law</em>" in text
     assert ">a*b*c</th>" in text
+
+
+@pytest.mark.parametrize("place", ["linked", "data", "tensorboard", "wandb", "model"])
+def test_a_report_reads_folders_whatever_they_are_called(place, studied, tmp_path):
+    """Links among them, names of other programs' folders, and the folder of a model."""
+    if place == "linked":
+        (tmp_path / place).symlink_to(studied)
+    else:
+        shutil.copytree(studied, tmp_path / place)
+    if place == "model":
+        for name in ("config.json", "model.safetensors", "logo.png", "scores.csv"):
+            (tmp_path / place / name).write_bytes(b"{}")
+    found = find(tmp_path)
+    plain = find(studied)
+    assert set(found.records) == set(plain.records)
+    assert {path.name for path in found.documents} == {path.name for path in plain.documents}
+    assert len(found.figures) == len(plain.figures), "a model's own figures are not results"
+    assert len(found.csvs) == len(plain.csvs)
+    assert (found.left_out, found.unread) == ([], [])
+
+
+def test_a_report_says_what_it_does_not_read(studied, tmp_path):
+    shutil.copytree(studied, tmp_path / "kept")
+    for name in (".cache", "__pycache__", "node_modules", "wandb/offline-run-1"):
+        shutil.copytree(studied / "eval", tmp_path / "kept" / name)
+    (tmp_path / "kept" / "round").symlink_to("..")
+    (tmp_path / "kept" / "gone").symlink_to("nowhere")
+    written = write_report(tmp_path)
+    text = written.path.read_text(encoding="utf-8")
+    for name in (".cache", "__pycache__", "node_modules", "wandb/offline-run-1", "round", "gone"):
+        assert f"kept/{name}" in text
+    assert [path.name for path, _ in written.unread] == ["gone"]
+
+
+def test_every_fit_has_its_own_figure_on_the_page(tmp_path):
+    rows = [(name, 2.0**i, 0.2 + 0.1 / 2**i) for name in ("org/m", "org_m", "all", "ORG_M") for i in range(8)]
+    (tmp_path / "t.csv").write_text(
+        "run,d,a\n" + "".join(f"{name},{d},{a}\n" for name, d, a in rows), encoding="utf-8"
+    )
+    spec = FitSpec(draws=0, law="power", rivals=("linear",))
+    fit_table(tmp_path / "t.csv", output=tmp_path / "out", spec=spec, mapping=Columns("d", "a", "run"))
+    found = find(tmp_path)
+    shown = figures_of([fits.section(found)])
+    assert shown == set(found.figures)
+    assert len(shown) == 5
