@@ -22,9 +22,11 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, find_sites, sparsified
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.devices import choose_device, choose_dtype
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
+from sparsity_lab.measure.live_model import undisturbed
+from sparsity_lab.measure.loading import load_config, load_model, load_tokenizer
 from sparsity_lab.measure.shelf import refuse_strange_ids
 from sparsity_lab.measure.sites import FfnSite, tapped
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.subject import BatchVisitor
 from sparsity_lab.measure.text import bos_of, read_text
 from sparsity_lab.provenance import provenance
@@ -64,7 +66,7 @@ def token_heat(
     """Kept neurons of each token of a paragraph in each layer, and the loss of each token, in the sparse run.
 
     Args:
-        model: a transformers causal LM in evaluation mode.
+        model: as in `measure`.
         tokenizer: its tokenizer.
         paragraph: the text, in one window.
         thresholds: a record of `measure`, its path, its calibration, or bare thresholds, as for `sparsified`.
@@ -80,33 +82,38 @@ def token_heat(
     Raises:
         SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
     """
-    _, sites = find_sites(model, architecture_file=architecture_file)
-    if any(site.routed for site in sites):
-        raise SparsityLabError(
-            "A token heat map needs layers that every token passes",
-            why="The model is a mixture of experts",
-            fix="Give a dense model",
+    with undisturbed(model) as itself:
+        _, sites = find_sites(itself, architecture_file=architecture_file)
+        if any(site.routed for site in sites):
+            raise SparsityLabError(
+                "A token heat map needs layers that every token passes",
+                why="The model is a mixture of experts",
+                fix="Give a dense model",
+            )
+        bos_id = bos_of(tokenizer, wanted=bos)
+        ids, pieces = _pieces(tokenizer, paragraph, tokens=_room(itself, tokens, bos=bos_id is not None))
+        refuse_strange_ids(
+            itself, torch.tensor(ids), source=getattr(itself, "name_or_path", "") or "the model"
         )
-    bos_id = bos_of(tokenizer, wanted=bos)
-    ids, pieces = _pieces(tokenizer, paragraph, tokens=_room(model, tokens, bos=bos_id is not None))
-    refuse_strange_ids(model, torch.tensor(ids), source=getattr(model, "name_or_path", "") or "the model")
-    calibration = calibration_of(thresholds)
-    active, losses = _run(model, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file)
-    sizes = [site.intermediate_size for site in sites]
-    return {
-        "criterion": calibration.criterion,
-        "thresholds": list(calibration.thresholds),
-        "calibrated_on": calibration.calibrated_on,
-        "ppl_increase_target": calibration.ppl_increase,
-        "knob": calibration.knob,
-        "tokens": pieces,
-        "token_ids": ids,
-        "sizes": sizes,
-        "active": active,
-        "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
-        "loss_sparse_nats": losses,
-        "bos": bos_id is not None,
-    }
+        calibration = calibration_of(thresholds)
+        active, losses = _run(
+            itself, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
+        )
+        sizes = [site.intermediate_size for site in sites]
+        return {
+            "criterion": calibration.criterion,
+            "thresholds": list(calibration.thresholds),
+            "calibrated_on": calibration.calibrated_on,
+            "ppl_increase_target": calibration.ppl_increase,
+            "knob": calibration.knob,
+            "tokens": pieces,
+            "token_ids": ids,
+            "sizes": sizes,
+            "active": active,
+            "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
+            "loss_sparse_nats": losses,
+            "bos": bos_id is not None,
+        }
 
 
 def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
     with records.no_empty_folders(output):
         records.prepare_output(output)
-        source = Source(spec.model, spec.revision)
+        source = pinned(Source(spec.model, spec.revision))
         config = load_config(source, architecture_file=spec.architecture_file)
         device = choose_device(spec.device)
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
@@ -127,7 +134,12 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
         heat = token_heat(model, tokenizer, paragraph, calibration, tokens=spec.tokens, bos=spec.bos,
                           architecture_file=spec.architecture_file)  # fmt: skip
         origin = provenance(device=device, dtype=str(dtype).removeprefix("torch."), dtype_reason=reason)
-        named = {"model": spec.model, "revision": spec.revision, "text": spec.text.name}
+        named = {
+            "model": spec.model,
+            "revision": spec.revision,
+            "commit": source.commit,
+            "text": spec.text.name,
+        }
         found = {**named, **heat, "provenance": origin}
         records.write_json(output / "token_heat.json", found)
         rows = _rows(found)

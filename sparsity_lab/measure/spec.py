@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.loading import Source
+from sparsity_lab.labels import called, shortest
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
+from sparsity_lab.measure.weight_files import refuse_adapter
 
 GLOB_SIGNS = frozenset("*?[")
 _DIGITS = re.compile(r"\d+")
@@ -93,6 +95,13 @@ class Checkpoint:
     source: Source
     series: str
 
+    @property
+    def name(self) -> str:
+        """What tables call it: ID@REVISION on the Hub, else its series, and its own name where that differs."""
+        return called(
+            self.source.model, self.source.revision, series=self.series, on_hub=self.source.folder is None
+        )
+
 
 def expand(
     models: Sequence[str], *, revisions: Sequence[str] = (), gathered: bool = False
@@ -111,10 +120,14 @@ def expand(
     Raises:
         SparsityLabError: a glob or directory without a checkpoint, or the same checkpoint twice.
     """
-    found = [
-        checkpoint
+    placed = [
+        each
         for model in (_gathered(models) if gathered and not revisions else models)
-        for checkpoint in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
+        for each in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
+    ]
+    names = shortest(place for _, place in placed if isinstance(place, Path))
+    found = [
+        Checkpoint(source, names[place] if isinstance(place, Path) else place) for source, place in placed
     ]
     seen: set[str] = set()
     for checkpoint in found:
@@ -148,7 +161,11 @@ def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
     ]
 
 
-def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
+# A source, and the run it belongs to: a place whose name is the series', or that name.
+Placed = tuple[Source, Path | str]
+
+
+def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
     path = Path(model)
     if GLOB_SIGNS & set(model) and not path.exists():
         folders = [p for p in map(Path, glob.glob(model)) if (p / "config.json").is_file()]
@@ -162,6 +179,7 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     if path.is_dir() and not (path / "config.json").is_file():
         folders = [p.parent for p in path.glob("*/config.json")]
         if not folders:
+            refuse_adapter(path)
             raise SparsityLabError(
                 f"There is no model in {path}",
                 why="It holds no config.json",
@@ -171,13 +189,13 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     if path.is_dir() or path.suffix == ".gguf" or not revisions:
         if revisions:
             raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
-        return [Checkpoint(Source(model), path.resolve().name if path.exists() else model)]
-    return [Checkpoint(Source(model, revision), model) for revision in revisions]
+        return [(Source(model), path.resolve() if path.exists() else model)]
+    return [(Source(model, revision), model) for revision in revisions]
 
 
-def _series(folders: Sequence[Path]) -> list[Checkpoint]:
+def _series(folders: Sequence[Path]) -> list[Placed]:
     ordered = sorted(folders, key=lambda p: [*map(_natural, p.parts)])
-    return [Checkpoint(Source(str(folder)), folder.resolve().parent.name) for folder in ordered]
+    return [(Source(str(folder)), folder.resolve().parent) for folder in ordered]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
