@@ -69,7 +69,7 @@ def evaluating(model: Any) -> Iterator[Any]:
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[Any]:
-    """`evaluating` without gradients; random states are put back as well.
+    """`evaluating` without gradients and autocast; random states are put back as well.
 
     Raises:
         SparsityLabError: as `plain`.
@@ -78,7 +78,9 @@ def undisturbed(model: Any) -> Iterator[Any]:
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad(), evaluating(model) as itself:
-            yield itself
+            device = itself.get_input_embeddings().weight.device.type
+            with torch.autocast(device, enabled=False):
+                yield itself
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])

@@ -66,6 +66,7 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
     with _explained(source, "config"):
         config = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config.return_dict = True  # models that are made of it answer by name
     with _named(source):
         architectures.find(config, file=architecture_file)
     classes = getattr(config, "architectures", None) or []

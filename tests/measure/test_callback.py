@@ -19,7 +19,7 @@ from transformers import (
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.callback import MeasureCallback
-from sparsity_lab.measure.live import undisturbed
+from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.records import RECORD_KEYS, iter_records
