@@ -28,7 +28,7 @@ def called(model: str, revision: str | None, *, series: str, on_hub: bool) -> st
 def _shortest(path: PurePath, others: list[PurePath], taken: Collection[str]) -> str:
     for count in range(1, len(path.parts) + 1):
         tail = path.parts[-count:]
-        name = "/".join(tail)
+        name = PurePath(*tail).as_posix()
         if name not in taken and not any(other.parts[-count:] == tail for other in others):
             return name
     return str(path)

@@ -104,8 +104,9 @@ def pinned(source: Source) -> Source:
 
 
 def _commit(source: Source) -> str:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import (
+        EntryNotFoundError,
         HFValidationError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -113,8 +114,14 @@ def _commit(source: Source) -> str:
     )
 
     try:
-        info = HfApi().model_info(source.model, revision=source.revision)
-    except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
+        files = HfApi().model_info(source.model, revision=source.revision).siblings
+        if any(file.rfilename == "adapter_config.json" for file in files or ()):
+            refuse_adapter(source.model, found="adapter_config.json")
+        # This also notes in the cache what the revision means, for a run without the Hub.
+        return Path(hf_hub_download(source.model, "config.json", revision=source.revision)).parent.name
+    except SparsityLabError:
+        raise
+    except (EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise _unknown(source, error) from error
     except Exception as error:  # whatever a network can raise
         config = _cached(source.model, source.revision)
@@ -124,10 +131,6 @@ def _commit(source: Source) -> str:
         logger.log(level, "%s: the Hub was not asked, its commit is that of this machine's cache", source)
         refuse_adapter(config.parent)
         return config.parent.name
-    if any(file.rfilename == "adapter_config.json" for file in info.siblings or ()):
-        refuse_adapter(source.model, found="adapter_config.json")
-    assert info.sha is not None, "the Hub names the commit of what it describes"
-    return info.sha
 
 
 def _cached(model: str, revision: str | None) -> Path | None:
