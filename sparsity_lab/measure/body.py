@@ -58,7 +58,7 @@ def shape_of(
     config = model.config.get_text_config()
     _, description = architectures.find(config, file=architecture_file)
     layers = config.num_hidden_layers if any(site.routed for site in sites) else len(sites)
-    weights = {id(p): p.numel() for p in model.parameters()}
+    weights = {id(p): p.numel() for part in text_parts(model) for p in part.parameters()}
     embeddings = {id(m.weight): m.weight.numel() for m in _embeddings(model)}
     total = sum(weights.values())
     return {
@@ -141,6 +141,13 @@ def record_body(
         "content_key": content_key,
         "provenance": dict(provenance),
     }
+
+
+def text_parts(model: Any) -> list[Any]:
+    """The modules that next-token losses pass: the model, or its decoder and head where it has other senses as well."""
+    if model.config.get_text_config() is model.config:
+        return [model]
+    return [model.get_decoder(), *_embeddings(model)]
 
 
 def _embeddings(model: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.body import text_parts
 from sparsity_lab.measure.weight_files import MOST_NAMES, Stored
 
 WRAPPERS = {
@@ -68,12 +69,18 @@ def unused_tensors(
     }
     _refuse_unused(sorted(unused - harmless), total=len(stored), model=model, source=source)
     _refuse_other_head(model, names, stored, source=source)
-    return dict(sorted(patterns(harmless).items()))
+    return dict(sorted(patterns(harmless | _other_senses(model)).items()))
 
 
 def patterns(names: Iterable[str]) -> Counter[str]:
     """How many of the names there are of each form, numbers in them as *."""
     return Counter(re.sub(r"(?<![^.])\d+(?![^.])", "*", name) for name in names)
+
+
+def _other_senses(model: Any) -> set[str]:
+    """Parameters of a loaded model that text does not pass: towers of other senses."""
+    text = {id(weight) for part in text_parts(model) for weight in part.parameters()}
+    return {name for name, weight in model.named_parameters() if id(weight) not in text}
 
 
 class _Names:

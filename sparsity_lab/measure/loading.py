@@ -17,6 +17,7 @@ import torch
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.completeness import unused_tensors
+from sparsity_lab.measure.gguf_tensors import unread
 from sparsity_lab.measure.source import HUB_FIX, check_exists, pinned
 from sparsity_lab.measure.source import Source as Source
 from sparsity_lab.measure.weight_files import Stored, check_index, refuse_adapter, tensors, weight_files
@@ -69,6 +70,7 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
     config.return_dict = True  # models that are made of it answer by name
     with _named(source):
         architectures.find(config, file=architecture_file)
+    _refuse_quantised(source, config)
     classes = getattr(config, "architectures", None) or []
     if classes and not any(
         "CausalLM" in name or "LMHead" in name or "ConditionalGen" in name for name in classes
@@ -79,6 +81,18 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
             fix="Give a model whose config names a ...ForCausalLM under architectures",
         )
     return config
+
+
+def _refuse_quantised(source: Source, config: Any) -> None:
+    """Refuse what some machines could load and others not, and whose W_d is no matrix of numbers."""
+    quantised = getattr(config, "quantization_config", None)
+    if not source.is_gguf and quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise SparsityLabError(
+            f"{source} is quantised{f' with {method}' if method else ''}",
+            why="Its weights are not those of the model, and whether they can be read depends on what is installed",
+            fix="Measure the checkpoint before quantisation",
+        )
 
 
 def load_tokenizer(source: Source) -> Any:
@@ -121,6 +135,11 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
         _stored(source)
     model, report = _from_pretrained(source, dtype=dtype, device=device)
     stored, beside = _stored(source)
+    if source.is_gguf:
+        report = {
+            **report,
+            "unexpected_keys": [*report.get("unexpected_keys", ()), *unread(Path(source.model), model)],
+        }
     unused = unused_tensors(model, report, stored, source=source, text_part=_is_text_part(source, model))
     _refuse_not_finite(source, model)
     if unused:

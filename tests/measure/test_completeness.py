@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.loading import load
+from sparsity_lab.measure.body import text_parts
+from sparsity_lab.measure.loading import load, load_config
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import MeasureSpec, expand
@@ -361,3 +362,78 @@ def test_an_adapter_alone_is_called_one(tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(SparsityLabError, match="holds an adapter"):
         expand([str(tmp_path)])
+
+
+def test_towers_of_other_senses_are_named_and_not_counted(tmp_path):
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config={**small, "vocab_size": 64, "num_key_value_heads": 2, "head_dim": 8},
+        vision_config={**small, "image_size": 8, "patch_size": 4}, image_token_index=60, boi_token_index=61,
+        eoi_token_index=62, mm_tokens_per_image=4,
+    )  # fmt: skip
+    model = Gemma3ForConditionalGeneration(config)
+    model.save_pretrained(tmp_path)
+    found = loaded(tmp_path)
+    assert found.unused_tensors
+    assert all(re.search("vision|multi_modal", name) for name in found.unused_tensors)
+    counted = {id(p): p for part in text_parts(found.model) for p in part.parameters()}
+    text = model.model.language_model
+    assert sum(p.numel() for p in counted.values()) == sum(p.numel() for p in text.parameters())
+
+
+@pytest.mark.parametrize(
+    "quantised", [{"quant_method": "bitsandbytes", "load_in_4bit": True}, {"quant_method": "fp8"}]
+)
+def test_quantised_checkpoints_are_refused_whatever_is_installed(folder, quantised):
+    configure(folder, quantization_config=quantised)
+    with pytest.raises(SparsityLabError, match="Measure the checkpoint before quantisation"):
+        load_config(Source(str(folder)))
+
+
+GGUF_EXTRAS = {
+    "nothing": ({}, None),
+    "scaled rotary frequencies": ({"rope_freqs.weight": (4,)}, r"rope_freqs\.weight"),
+    "a bias": ({"blk.0.ffn_up.bias": (F,)}, r"blk\.\*\.ffn_up\.bias"),
+    "a layer more": ({"blk.2.ffn_up.weight": (F, D)}, r"blk\.\*\.ffn_up\.weight"),
+}
+
+
+@pytest.mark.parametrize("name", GGUF_EXTRAS)
+def test_tensors_of_a_gguf_file_that_are_not_read_are_refused(folder, tmp_path, name):
+    gguf = pytest.importorskip("gguf")
+    more, said = GGUF_EXTRAS[name]
+    weights = {key: value.numpy() for key, value in load_file(folder / "model.safetensors").items()}
+    config = json.loads((folder / "config.json").read_text())
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(128)
+    writer.add_embedding_length(D)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(F)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"])
+    writer.add_tensor("output_norm.weight", weights["model.norm.weight"])
+    parts = {
+        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    }  # fmt: skip
+    for layer in range(LAYERS):
+        for ours, theirs in parts.items():
+            writer.add_tensor(f"blk.{layer}.{theirs}.weight", weights[f"model.layers.{layer}.{ours}.weight"])
+    for extra, shape in more.items():
+        writer.add_tensor(extra, torch.ones(shape).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    if said is None:
+        assert loaded(path).unused_tensors == {}
+        return
+    with pytest.raises(SparsityLabError, match=f"not used by the model.*{said}"):
+        loaded(path)
