@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shards import Span, has_part, measure_part, read_parts, spans, write_part
 from sparsity_lab.measure.shelf import Loaded, Shelf
-from sparsity_lab.measure.source import Source, pinned
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows, bos_of, choose_window, cut, encode, read_text
@@ -100,7 +100,8 @@ class Bench:
         Raises:
             SparsityLabError: a checkpoint, text or window that cannot be measured.
         """
-        spec, source = self.spec, pinned(checkpoint.source)
+        checkpoint = checkpoint.pinned()
+        spec, source = self.spec, checkpoint.source
         config = load_config(source, architecture_file=spec.architecture_file)
         ids, bos_id = self._encode(source)
         positions = getattr(config, "max_position_embeddings", None)
@@ -110,7 +111,7 @@ class Bench:
         windows = cut(ids, window=window, bos_id=bos_id, source=self.spec.text)
         trained, origin = self.token_counts.of(source)
         return Prepared(
-            replace(checkpoint, source=source), config, windows, device, dtype, reason, fingerprint(source), trained,
+            checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained,
             origin,
         )  # fmt: skip
 

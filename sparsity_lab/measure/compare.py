@@ -74,6 +74,7 @@ def compare_criteria(
             "A reproduced algorithm has one criterion", fix="Leave --compat or --criterion all out"
         )
     check_spec(spec)
+    checkpoints = [checkpoint.pinned() for checkpoint in checkpoints]
     settings = [setting_of(spec)]
     if sweep:
         settings += [Setting("ppl-increase", ppl_increase=p) for p in INCREASES]

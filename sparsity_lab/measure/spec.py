@@ -11,7 +11,7 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import called, shortest
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
 from sparsity_lab.measure.weight_files import refuse_adapter
 
@@ -94,6 +94,10 @@ class Checkpoint:
 
     source: Source
     series: str
+
+    def pinned(self) -> Checkpoint:
+        """The checkpoint at the commit that its revision means now; see `source.pinned`."""
+        return replace(self, source=pinned(self.source))
 
     @property
     def name(self) -> str:

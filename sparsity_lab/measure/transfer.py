@@ -235,6 +235,7 @@ def _benches(
 
 
 def _prepare(benches: dict[str, Bench], checkpoint: Checkpoint) -> dict[str, Prepared]:
+    checkpoint = checkpoint.pinned()
     prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
     refuse_same_tokens({name: one.windows for name, one in prepared.items()})
     return prepared

@@ -133,6 +133,7 @@ def check_index(folder: Path, stored: dict[str, Stored]) -> None:
 
 
 def _used(folder: Path) -> tuple[Path, ...]:
+    _refuse_other_name(folder)
     if (folder / WHOLE).is_file():
         return (folder / WHOLE,)
     if not (folder / INDEX).is_file():
@@ -145,6 +146,24 @@ def _used(folder: Path) -> tuple[Path, ...]:
             fix="Copy all shards of the checkpoint into that folder",
         )
     return tuple(folder / name for name in names)
+
+
+def _refuse_other_name(folder: Path) -> None:
+    """Refuse a config that names the weights' file itself; it is not looked for."""
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("transformers_weights")
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        AttributeError,
+    ):  # no config, or one that is refused elsewhere
+        return
+    if named not in (None, WHOLE):
+        raise SparsityLabError(
+            f"The config in {folder} names {named} as its weights (transformers_weights)",
+            fix=f"Rename that file to {WHOLE}, and take the line out of config.json",
+        )
 
 
 def _index(folder: Path) -> dict[str, str]:

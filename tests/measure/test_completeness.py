@@ -211,6 +211,10 @@ REFUSED = {
         lambda folder: (folder / "model.safetensors").rename(folder / "model.fp16.safetensors"),
         r"called model\.fp16\.safetensors",
     ),
+    "weights that the config names": (
+        lambda folder: configure(folder, transformers_weights="other.safetensors"),
+        r"names other\.safetensors",
+    ),
     "a consolidated file alone": (
         lambda folder: (folder / "model.safetensors").rename(folder / "consolidated.safetensors"),
         r"called consolidated\.safetensors",

@@ -150,6 +150,7 @@ def test_a_branch_that_moves_is_another_model(hub, measure, tmp_path):
     said, (before,) = measure()
     assert "| acme/tiny " in said
     assert before["commit"] == FIRST
+    assert hub.asked.count(f"/api/models/{ID}") == 1, "looked up once a run"
     hub.refs["main"] = SECOND
     said, (after,) = measure()
     assert (after["model"], after["revision"], after["commit"]) == (ID, "", SECOND)

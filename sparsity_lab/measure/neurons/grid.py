@@ -107,6 +107,7 @@ def places(
         SparsityLabError: bad settings, checkpoints, texts or thresholds.
     """
     spec.check()
+    checkpoints = [checkpoint.pinned() for checkpoint in checkpoints]
     benches = {
         text.name: Bench(spec.measure_spec(text.path), folder=Path(), progress=progress, shelf=shelf)
         for text in spec.texts
