@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.claims import Sign, Watch, claimed
 from sparsity_lab.measure.devices import choose_device, choose_dtype
-from sparsity_lab.measure.fingerprints import fingerprint
+from sparsity_lab.measure.fingerprints import fingerprint, tokenizer_identity
 from sparsity_lab.measure.loading import load_config, load_tokenizer
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
@@ -37,10 +36,6 @@ from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5  # between looks at a cell that somebody else measures
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
-    "spiece.model", "special_tokens_map.json", "added_tokens.json", "tekken.json", "config.json",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -294,17 +289,3 @@ def named_of(prepared: Prepared) -> Named:
     return Named(
         source.model, source.revision, prepared.checkpoint.series, prepared.trained_tokens, source.commit
     )
-
-
-def tokenizer_identity(source: Source) -> str:
-    """A hash of all files that a tokenizer is made from: checkpoints of one share their token ids."""
-    folder = source.folder
-    if folder is None:
-        return f"{source.model}@{source.commit or source.revision}"
-    if source.is_gguf:
-        return fingerprint(source)
-    digest = hashlib.sha256()
-    for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            digest.update(name.encode() + (folder / name).read_bytes())
-    return digest.hexdigest()

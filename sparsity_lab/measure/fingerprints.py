@@ -21,6 +21,10 @@ from sparsity_lab.whole_files import write_text
 BLOCK_BYTES = 1 << 20
 MEMORABLE_BYTES = 64 << 20  # smaller files are hashed faster than remembered
 SETTLED_S = 2.0  # a file changed later than this ago may change again within the resolution of its times
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
+    "spiece.model", "special_tokens_map.json", "added_tokens.json", "tekken.json", "config.json",
+)  # fmt: skip
 KINDS = ("config.json", "*.safetensors", "*.index.json")
 
 
@@ -45,6 +49,20 @@ def content_sha256(source: Source) -> str:
     digest = hashlib.sha256()
     for path in sorted({path for kind in KINDS for path in folder.glob(kind)}):
         digest.update(f"{path.name}:{path.stat().st_size}:{file_sha256(path)}:".encode())
+    return digest.hexdigest()
+
+
+def tokenizer_identity(source: Source) -> str:
+    """A hash of all files that a tokenizer is made from: checkpoints of one share their token ids."""
+    folder = source.folder
+    if folder is None:
+        return f"{source.model}@{source.commit or source.revision}"
+    if source.is_gguf:
+        return fingerprint(source)
+    digest = hashlib.sha256()
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            digest.update(name.encode() + (folder / name).read_bytes())
     return digest.hexdigest()
 
 

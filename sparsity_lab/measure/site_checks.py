@@ -157,9 +157,8 @@ class _Proof(BatchVisitor):
         error = float(difference / expected.double().norm().clamp_min(1e-30))
         if not math.isfinite(error):
             raise SparsityLabError(
-                f"{self.source} overflows in {str(found.dtype).removeprefix('torch.')}: {what}, as far as these are "
-                "numbers at all",
-                why="Values beyond the range of the dtype become infinite",
+                f"{self.source} overflows in {str(found.dtype).removeprefix('torch.')}",
+                why=f"{what}: there are values beyond the range of the dtype, or the weights are broken",
                 fix="Use --dtype bfloat16 or float32; of a live model, model.to(torch.bfloat16) or model.float()",
             )
         if not error < TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE):

@@ -54,6 +54,10 @@ class Source:
         options: dict[str, Any] = {"pretrained_model_name_or_path": str(self.folder or self.model)}
         if self.is_gguf:
             options["gguf_file"] = Path(self.model).name
+        if self.folder is None:
+            from huggingface_hub import constants
+
+            options["cache_dir"] = constants.HF_HUB_CACHE  # where `snapshot` looks
         if self.commit is not None or self.revision is not None:
             options["revision"] = self.commit or self.revision
         return options

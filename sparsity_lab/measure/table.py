@@ -97,6 +97,6 @@ def _equals(rows: Sequence[dict[str, Any]], names: dict[Place, str]) -> dict[Pla
         for place, sha256 in content.items()
     }
     for place, others in equal.items():
-        if others:
+        if others and place == next(other for other in content if content[other] == content[place]):
             logger.warning("%s holds the same bytes as %s", names[place], ", ".join(others))
     return equal

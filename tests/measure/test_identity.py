@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import shortest
 from sparsity_lab.measure import fingerprints
-from sparsity_lab.measure.cells import Bench, tokenizer_identity
-from sparsity_lab.measure.fingerprints import file_sha256, fingerprint
+from sparsity_lab.measure.cells import Bench
+from sparsity_lab.measure.fingerprints import file_sha256, fingerprint, tokenizer_identity
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.settings import setting_of
 from sparsity_lab.measure.source import Source

@@ -10,7 +10,8 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import Calibration, read_calibration, refuse_other_models
-from sparsity_lab.measure.cells import Bench, Prepared, tokenizer_identity
+from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.measure.fingerprints import tokenizer_identity
 from sparsity_lab.measure.neurons.spec import NeuronSpec, thresholds_of
 from sparsity_lab.measure.settings import cell_key, given
 from sparsity_lab.measure.shelf import Loaded, Shelf
