@@ -24,7 +24,8 @@ from sparsity_lab.whole_files import write_text as write_text
 
 RECORD_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the checkpoint, as given",
-    "revision": "Hub revision, or null for a local directory",
+    "revision": "Hub revision as given, or null",
+    "commit": "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
     "series": "name of the run the checkpoint belongs to: its parent folder's, or the model's own",
     "architecture": "id of the architecture file that found the FFN's parts",
     "activation_function": "sigma, as the model's config names it",
@@ -77,6 +78,11 @@ RECORD_KEYS: dict[str, str] = {
     "intermediate_size": "F, FFN neurons of a layer",
     "layers": "number of FFN layers, the experts of a mixture's layer as one",
     "width_depth_ratio": "hidden_size / layers",
+    "weights_sha256": "hash of the config and the weights in the checkpoint's files, or null for a live model; equal "
+    "checkpoints have it in common",
+    "unused_tensors": "tensors of those files that next-token losses do not need (masks, rotary frequencies, towers of "
+    "other senses, heads for further tokens): how many of each name, numbers in names as *",
+    "unused_files": "names of weight files that lie beside those that were loaded",
     "text_sha256": "hash of the token ids measured on (little-endian int64)",
     "seed": "seed of the bootstrap",
     "content_key": "hash of all that determines the numbers; names the file",

@@ -21,6 +21,7 @@ from sparsity_lab.measure.calibration import (
     read_calibration,
     refuse_other_models,
 )
+from sparsity_lab.measure.live_model import evaluating, undisturbed
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.site_checks import check_sites, not_as_described
 from sparsity_lab.measure.sites import FfnSite, tapped
@@ -68,7 +69,8 @@ def measure(
     """Activation ratio of a live model at a fixed knob, at PPL-p%, or at a ratio given.
 
     Args:
-        model: a transformers causal LM in evaluation mode.
+        model: a transformers causal LM, bare or in torch.compile or (Distributed)DataParallel; it is measured in
+            evaluation mode and left as it was.
         ids: the text's token ids, int64 [tokens], one stream without padding.
         criterion: id of a criterion (`sparsity-lab ls criteria`).
         knob: the criterion's number; leave `ppl_increase` out then.
@@ -88,17 +90,18 @@ def measure(
         raise SparsityLabError(
             "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
         )
-    _, sites = find_sites(model, architecture_file=architecture_file)
-    windows, batch = _windows(model, ids, window=window, bos_id=bos_id, batch_size=batch_size)
-    subject = Subject(model, sites, windows, batch, progress)
-    if knob is not None:
-        return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
-    if activation_ratio is not None:
-        return engine.at_activation_ratio(
-            subject, criterion=criterion, activation_ratio=activation_ratio, seed=seed
-        )
-    increase = 0.01 if ppl_increase is None else ppl_increase
-    return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=increase, seed=seed)
+    with undisturbed(model) as itself:
+        _, sites = find_sites(itself, architecture_file=architecture_file)
+        windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
+        subject = Subject(itself, sites, windows, batch, progress)
+        if knob is not None:
+            return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
+        if activation_ratio is not None:
+            return engine.at_activation_ratio(
+                subject, criterion=criterion, activation_ratio=activation_ratio, seed=seed
+            )
+        increase = 0.01 if ppl_increase is None else ppl_increase
+        return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=increase, seed=seed)
 
 
 Applicable = Sequence[float] | Measurement | Mapping[str, Any] | Path | Calibration
@@ -119,7 +122,7 @@ def measure_under(
     """Activation ratio and loss rise of a live model under thresholds found on another text.
 
     Args:
-        model: a transformers causal LM in evaluation mode.
+        model: as in `measure`.
         ids: the token ids of the text to measure on, int64 [tokens].
         thresholds: as `sparsified` takes them.
         window, bos_id, batch_size, seed, architecture_file, progress: as in `measure`.
@@ -127,11 +130,11 @@ def measure_under(
     Raises:
         SparsityLabError: thresholds of another model, or as in `measure`.
     """
-    live = live_under(
+    with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,
-    )  # fmt: skip
-    return engine.at_thresholds(live.subject, calibration=live.calibration, seed=seed)
+    ) as live:  # fmt: skip
+        return engine.at_thresholds(live.subject, calibration=live.calibration, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class Live:
     shape: dict[str, Any]
 
 
+@contextmanager
 def live_under(
     model: Any,
     ids: torch.Tensor,
@@ -159,8 +163,10 @@ def live_under(
     batch_size: int | None = None,
     architecture_file: Path | None = None,
     progress: Progress = SILENT,
-) -> Live:
+) -> Iterator[Live]:
     """A live model with its text, cut into windows, and thresholds proved to be of a model of its shape.
+
+    The model is in evaluation mode while the context lasts, and left as it was.
 
     Args:
         model, ids, thresholds, window, bos_id, batch_size, architecture_file, progress: as in `measure_under`.
@@ -169,11 +175,12 @@ def live_under(
         SparsityLabError: thresholds of another model, an unknown model, or a text that is too short.
     """
     calibration = calibration_of(thresholds)
-    name, sites = find_sites(model, architecture_file=architecture_file)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
-    windows, batch = _windows(model, ids, window=window, bos_id=bos_id, batch_size=batch_size)
-    return Live(Subject(model, sites, windows, batch, progress), calibration, shape)
+    with undisturbed(model) as itself:
+        name, sites = find_sites(itself, architecture_file=architecture_file)
+        shape = shape_of(itself, sites, architecture=name, architecture_file=architecture_file)
+        refuse_other_models(calibration, sites, shape=shape)
+        windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
+        yield Live(Subject(itself, sites, windows, batch, progress), calibration, shape)
 
 
 def _windows(
@@ -191,8 +198,11 @@ def _windows(
 def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | None = None) -> Iterator[Any]:
     """Run any code, generation or evaluation, with weak neurons set to zero.
 
+    The model is in evaluation mode and uncompiled while the context lasts, as its thresholds were found; each
+    module's training flag is given back.
+
     Args:
-        model: a transformers causal LM.
+        model: as in `measure`.
         thresholds: one per FFN layer on the score |a_i| w_i; or a result of `measure`, a record, its path or its
             calibration, whose thresholds are applied on the score of its own criterion.
         architecture_file: as in `measure`.
@@ -204,11 +214,12 @@ def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | 
         SparsityLabError: as many thresholds as the model has layers are needed, for a model of that shape.
     """
     calibration = calibration_of(thresholds)
-    name, sites = find_sites(model, architecture_file=architecture_file)
-    shape = shape_of(model, sites, architecture=name, architecture_file=architecture_file)
-    refuse_other_models(calibration, sites, shape=shape)
-    with tapped(sites, _mask(sites, calibration)):
-        yield model
+    with evaluating(model) as itself:
+        name, sites = find_sites(itself, architecture_file=architecture_file)
+        shape = shape_of(itself, sites, architecture=name, architecture_file=architecture_file)
+        refuse_other_models(calibration, sites, shape=shape)
+        with tapped(sites, _mask(sites, calibration)):
+            yield model
 
 
 def calibration_of(thresholds: Applicable) -> Calibration:

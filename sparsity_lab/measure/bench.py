@@ -20,8 +20,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.cett_passes import pilot_curves
 from sparsity_lab.measure.devices import DTYPES, choose_device
-from sparsity_lab.measure.loading import Source, load_config, load_model
+from sparsity_lab.measure.loading import load_config, load_model
 from sparsity_lab.measure.runner import pilot_rows
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.subject import UNSEEN, Subject, auto_batch_size
 from sparsity_lab.measure.text import cut

@@ -16,7 +16,8 @@ from sparsity_lab.measure.bench_comparison import Comparison, compare_at_cett, c
 from sparsity_lab.measure.compat import NAMES
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.devices import DTYPES, choose_device
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.loading import load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import choose_window, read_text, tokenize
 from sparsity_lab.progress import SILENT, Progress
@@ -91,7 +92,7 @@ def _subject(
             fix="Give a model directory, GGUF file or Hub id",
         )
     read = read_text(text, tokens=tokens)
-    source, place = Source(model), choose_device(device)
+    source, place = pinned(Source(model)), choose_device(device)
     config = load_config(source)
     tokenized = tokenize(load_text_tokenizer(source), read, tokens=tokens)
     width = choose_window(

@@ -13,6 +13,8 @@ from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.text import Windows
 
+NO_FILES: Mapping[str, Any] = {"weights_sha256": None, "unused_tensors": {}, "unused_files": []}
+
 
 @dataclass(frozen=True)
 class Named:
@@ -21,6 +23,7 @@ class Named:
     Attributes:
         model: directory or Hub id, as given.
         revision: Hub revision, or None.
+        commit: hash of the commit that it meant, or None.
         series: name of the run it belongs to.
         trained_tokens: tokens it was trained on, or None.
     """
@@ -29,6 +32,16 @@ class Named:
     revision: str | None
     series: str
     trained_tokens: int | None
+    commit: str | None = None
+
+    def words(self) -> dict[str, Any]:
+        """What it is called, under the keys of a record."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "commit": self.commit,
+            "series": self.series,
+        }
 
 
 def shape_of(
@@ -45,7 +58,7 @@ def shape_of(
     config = model.config.get_text_config()
     _, description = architectures.find(config, file=architecture_file)
     layers = config.num_hidden_layers if any(site.routed for site in sites) else len(sites)
-    weights = {id(p): p.numel() for p in model.parameters()}
+    weights = {id(p): p.numel() for part in text_parts(model) for p in part.parameters()}
     embeddings = {id(m.weight): m.weight.numel() for m in _embeddings(model)}
     total = sum(weights.values())
     return {
@@ -98,6 +111,7 @@ def record_body(
     seed: int,
     content_key: str,
     provenance: Mapping[str, Any],
+    files: Mapping[str, Any] = NO_FILES,
 ) -> dict[str, Any]:
     """The record, less its own hash; see `records.RECORD_KEYS`.
 
@@ -110,11 +124,10 @@ def record_body(
         seed: of the bootstrap.
         content_key: names the record.
         provenance: versions, device, dtype, command, time.
+        files: weights_sha256, unused_tensors and unused_files of a checkpoint's files.
     """
     return {
-        "model": named.model,
-        "revision": named.revision,
-        "series": named.series,
+        **named.words(),
         "trained_tokens": named.trained_tokens,
         **numbers_of(measured),
         **setting,
@@ -124,9 +137,17 @@ def record_body(
         **shape,
         "text_sha256": windows.sha256,
         "seed": seed,
+        **files,
         "content_key": content_key,
         "provenance": dict(provenance),
     }
+
+
+def text_parts(model: Any) -> list[Any]:
+    """The modules that next-token losses pass: the model, or its decoder and head where it has other senses as well."""
+    if model.config.get_text_config() is model.config:
+        return [model]
+    return [model.get_decoder(), *_embeddings(model)]
 
 
 def _embeddings(model: Any) -> list[Any]:

@@ -23,7 +23,8 @@ from sparsity_lab.measure import architectures
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.live import LiveCell, live_record, undisturbed
+from sparsity_lab.measure.live import LiveCell, live_record
+from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
@@ -103,7 +104,7 @@ class MeasureCallback(TrainerCallback):
         """Tokenise the text and prove the model's feed-forward sites, so that what will fail is told now."""
         if state.is_world_process_zero:
             self._guarded(
-                lambda: self._begin(args, state, _plain(kwargs["model"]), kwargs.get("processing_class")),
+                lambda: self._begin(args, state, kwargs["model"], kwargs.get("processing_class")),
                 step=0,
             )
 
@@ -130,10 +131,10 @@ class MeasureCallback(TrainerCallback):
                 fix="Give MeasureCallback(tokenizer=...), or the Trainer a processing_class",
             )
         text = self._tokenized(tokenizer) if self.read is None else self.read
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        window = choose_window(self.spec.window, positions=positions, bos=text.bos_id is not None)
-        with undisturbed(model):
-            find_sites(model, architecture_file=self.spec.architecture_file)
+        with undisturbed(model) as itself:
+            positions = getattr(itself.config.get_text_config(), "max_position_embeddings", None)
+            window = choose_window(self.spec.window, positions=positions, bos=text.bos_id is not None)
+            find_sites(itself, architecture_file=self.spec.architecture_file)
         self.cell = LiveCell(
             text.windows(window), setting_of(self.spec), self.spec.criterion, self.spec.seed,
             self.spec.batch_size, self.spec.architecture_file,
@@ -149,7 +150,7 @@ class MeasureCallback(TrainerCallback):
         step = int(state.global_step)
         if not state.is_world_process_zero or self.cell is None or step in self.rows:
             return
-        self._guarded(lambda: self._record(args, state, _plain(model)), step=step)
+        self._guarded(lambda: self._record(args, state, model), step=step)
 
     def _record(self, args: Any, state: Any, model: Any) -> None:
         assert self.cell is not None, "training has begun"
@@ -217,11 +218,6 @@ def _check_times(every_steps: int | None, *, at_saves: bool) -> None:
             f"every_steps is {every_steps}, not a positive number",
             fix="Give every_steps=500, or at_saves=True",
         )
-
-
-def _plain(model: Any) -> Any:
-    """The model itself, where torch.compile holds it."""
-    return getattr(model, "_orig_mod", model)
 
 
 def _refuse_sharded(args: Any) -> None:

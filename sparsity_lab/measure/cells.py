@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -14,17 +13,19 @@ from typing import Any
 import torch
 
 from sparsity_lab import records
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.claims import Sign, Watch, claimed
 from sparsity_lab.measure.devices import choose_device, choose_dtype
-from sparsity_lab.measure.fingerprints import fingerprint
-from sparsity_lab.measure.loading import Source, load_config, load_text_tokenizer
+from sparsity_lab.measure.fingerprints import fingerprint, tokenizer_identity
+from sparsity_lab.measure.loading import load_config, load_text_tokenizer
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shards import Span, has_part, measure_part, read_parts, spans, write_part
-from sparsity_lab.measure.shelf import Shelf
+from sparsity_lab.measure.shelf import Loaded, Shelf
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import TokenizedText, Windows, choose_window, read_text, tokenize
@@ -36,7 +37,6 @@ from sparsity_lab.provenance import provenance
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5  # between looks at a cell that somebody else measures
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Bench:
         Raises:
             SparsityLabError: a checkpoint, text or window that cannot be measured.
         """
+        checkpoint = checkpoint.pinned()
         spec, source = self.spec, checkpoint.source
         config = load_config(source, architecture_file=spec.architecture_file)
         text = self._encode(source)
@@ -107,8 +108,9 @@ class Bench:
         refuse_ids_beyond(getattr(config, "vocab_size", None), largest=windows.largest_id, source=source)
         trained, origin = self.token_counts.of(source)
         return Prepared(
-            checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained, origin
-        )
+            checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained,
+            origin,
+        )  # fmt: skip
 
     def _device(self) -> str:
         if self.elsewhere is None:
@@ -150,7 +152,11 @@ class Bench:
             if found is None:
                 time.sleep(POLL_S)
                 found = self.done(prepared, setting)
-        return records.retold(self.folder, found, trained_tokens=prepared.trained_tokens)
+        told = records.retold(self.folder, found, trained_tokens=prepared.trained_tokens)
+        return {
+            **told,
+            **named_of(prepared).words(),
+        }  # an equal checkpoint may have left it, under another name
 
     def attempt(
         self, prepared: Prepared, setting: Setting, *, expired: frozenset[Sign] = frozenset()
@@ -196,14 +202,14 @@ class Bench:
                 write_part(self.folder, name, part, span=span)
 
     def _measured(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
-        shape, measured = self._measure(prepared, setting)
+        loaded, measured = self._measure(prepared, setting)
         key = self.key(prepared, setting)
         weights = measured.score_weights
         self.measured.add(key)
         found = records.write_and_read(
             self.folder,
             {
-                **self._body(prepared, setting, measured, shape=shape, key=key),
+                **self._body(prepared, setting, measured, loaded=loaded, key=key),
                 "score_weights_sha256": weights and write_weights(self.folder, key, weights),
             },
         )
@@ -224,44 +230,51 @@ class Bench:
             self.encoded[identity] = text
         return self.encoded[identity]
 
-    def _measure(self, prepared: Prepared, setting: Setting) -> tuple[dict[str, Any], Measurement]:
-        """The model's shape and the numbers, of the cell's parts where they are there."""
+    def _measure(self, prepared: Prepared, setting: Setting) -> tuple[Loaded, Measurement]:
+        """What was loaded and the numbers, of the cell's parts where they are there."""
         spec, split = self.spec, self.spans(prepared)
-        shape, subject = self._subject(prepared, setting)
+        loaded, subject = self._subject(prepared, setting)
         part = read_parts(self.folder, self.key(prepared, setting), split) if split else None
-        return shape, measure_subject(
+        return loaded, measure_subject(
             subject, setting, criterion=spec.criterion, seed=spec.seed, compat=spec.compat, part=part
         )
 
     def _batch(self, prepared: Prepared) -> int:
         return self.spec.batch_size or auto_batch_size(prepared.device, window=prepared.windows.window)
 
-    def _subject(self, prepared: Prepared, setting: Setting) -> tuple[dict[str, Any], Subject]:
-        """The model's shape, and the model with its text."""
-        spec, windows = self.spec, prepared.windows
+    def _subject(self, prepared: Prepared, setting: Setting) -> tuple[Loaded, Subject]:
+        """What was loaded, and the model with its text."""
+        windows = prepared.windows
         loaded = self.shelf.get(
             prepared.checkpoint.source, dtype=prepared.dtype, device=prepared.device, ids=windows.ids
         )
-        shape = shape_of(
+        if prepared.checkpoint.source.folder is not None and loaded.content != prepared.identity:
+            raise SparsityLabError(
+                f"The files of {prepared.checkpoint.source} changed while they were being measured",
+                fix="Leave checkpoints alone while they are measured, and run the command again",
+            )
+        if setting.calibration is not None:
+            refuse_other_models(setting.calibration, loaded.sites, shape=self._shape(loaded))
+        return loaded, Subject(loaded.model, loaded.sites, windows, self._batch(prepared), self.progress)
+
+    def _shape(self, loaded: Loaded) -> dict[str, Any]:
+        return shape_of(
             loaded.model,
             loaded.sites,
             architecture=loaded.architecture,
-            architecture_file=spec.architecture_file,
+            architecture_file=self.spec.architecture_file,
         )
-        if setting.calibration is not None:
-            refuse_other_models(setting.calibration, loaded.sites, shape=shape)
-        return shape, Subject(loaded.model, loaded.sites, windows, self._batch(prepared), self.progress)
 
     def _body(
-        self, prepared: Prepared, setting: Setting, measured: Measurement, *, shape: dict[str, Any], key: str
+        self, prepared: Prepared, setting: Setting, measured: Measurement, *, loaded: Loaded, key: str
     ) -> dict[str, Any]:
-        source = prepared.checkpoint.source
         return record_body(
             measured,
-            named=Named(source.model, source.revision, prepared.checkpoint.series, prepared.trained_tokens),
+            named=named_of(prepared),
             setting={**setting.said(), "compat": self.spec.compat},
             windows=prepared.windows,
-            shape=shape,
+            shape=self._shape(loaded),
+            files=loaded.files(),
             seed=self.spec.seed,
             content_key=key,
             provenance=provenance(
@@ -273,13 +286,9 @@ class Bench:
         )
 
 
-def tokenizer_identity(source: Source) -> str:
-    """A hash of the tokenizer's files: checkpoints of one share their token ids."""
-    folder = source.folder
-    if folder is None or source.model.endswith(".gguf"):
-        return str(source)
-    digest = hashlib.sha256()
-    for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            digest.update(name.encode() + (folder / name).read_bytes())
-    return digest.hexdigest()
+def named_of(prepared: Prepared) -> Named:
+    """What a checkpoint is called."""
+    source = prepared.checkpoint.source
+    return Named(
+        source.model, source.revision, prepared.checkpoint.series, prepared.trained_tokens, source.commit
+    )

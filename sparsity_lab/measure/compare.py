@@ -21,14 +21,14 @@ from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-from sparsity_lab.measure.table import write_table
+from sparsity_lab.measure.table import names_of, place_of, write_table
 from sparsity_lab.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
 
 INCREASES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 COLUMNS = {
-    "series": "model",
+    "name": "model",
     "criterion": "criterion",
     "activation_ratio": "activation ratio",
     "activation_ratio_se": "± se",
@@ -74,6 +74,7 @@ def compare_criteria(
             "A reproduced algorithm has one criterion", fix="Leave --compat or --criterion all out"
         )
     check_spec(spec)
+    checkpoints = [checkpoint.pinned() for checkpoint in checkpoints]
     settings = [setting_of(spec)]
     if sweep:
         settings += [Setting("ppl-increase", ppl_increase=p) for p in INCREASES]
@@ -105,9 +106,18 @@ def _at(row: dict[str, Any], setting: Setting) -> bool:
 
 def _write(output: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_table(output, rows)
-    shown = [{**row, "flags": " ".join(row["flags"]), "ppl_ratio": f"{row['ppl_ratio']:.5f}"} for row in rows]
+    names = names_of(rows)
+    shown = [
+        {
+            **row,
+            "name": names[place_of(row)],
+            "flags": " ".join(row["flags"]),
+            "ppl_ratio": f"{row['ppl_ratio']:.5f}",
+        }
+        for row in rows
+    ]
     answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
-    shown.sort(key=lambda row: (str(row["series"]), float(row[answer])))
+    shown.sort(key=lambda row: (str(row["name"]), float(row[answer])))
     records.write_text(output / "criteria.md", tables.to_markdown(shown, COLUMNS))
 
 

@@ -27,7 +27,8 @@ from sparsity_lab.measure.lm_eval_bridge import (
     task_manager,
 )
 from sparsity_lab.measure.lm_eval_model import lm_eval_model
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.loading import load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import prepare_output, read_record, write_json
@@ -101,7 +102,7 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
     settings = read_settings(spec)
     prepare_output(output)
     manager = task_manager(spec.tasks, spec.include_path)
-    source = Source(spec.model, spec.revision)
+    source = pinned(Source(spec.model, spec.revision))
     config = load_config(source, architecture_file=spec.architecture_file)
     device = choose_device(spec.device)
     dtype, _ = choose_dtype(spec.dtype, config=config, device=device)

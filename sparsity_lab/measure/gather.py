@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sparsity_lab.measure.cells import POLL_S, Bench, Prepared
+from sparsity_lab.measure.cells import POLL_S, Bench, Prepared, named_of
 from sparsity_lab.measure.claims import Watch, sweep
 from sparsity_lab.measure.settings import Setting
 from sparsity_lab.measure.shards import Span, has_part, remove_parts
@@ -78,7 +78,7 @@ class _Telling:
                 found.get("trained_tokens") if prepared.trained_tokens is None else prepared.trained_tokens
             )
             assert self.tell is not None, "else there is nothing to tell"
-            self.tell({**found, "trained_tokens": trained})
+            self.tell({**found, **named_of(prepared).words(), "trained_tokens": trained})
 
 
 def _measure(bench: Bench, left: list[Cell], *, crew: Crew, advance: Callable[[int], None]) -> None:

@@ -22,9 +22,11 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, find_sites, sparsified
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.devices import choose_device, choose_dtype
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.live_model import undisturbed
+from sparsity_lab.measure.loading import load_config, load_model, load_text_tokenizer
 from sparsity_lab.measure.shelf import refuse_strange_ids
 from sparsity_lab.measure.sites import FfnSite, tapped
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.subject import BatchVisitor
 from sparsity_lab.measure.text import TokenizedText, read_text, tokenize
 from sparsity_lab.measure.tokenizers import as_text_tokenizer, bos_of
@@ -65,7 +67,7 @@ def token_heat(
     """Kept neurons of each token of a paragraph in each layer, and the loss of each token, in the sparse run.
 
     Args:
-        model: a transformers causal LM in evaluation mode.
+        model: as in `measure`.
         tokenizer: its tokenizer.
         paragraph: the text, in one window.
         thresholds: a record of `measure`, its path, its calibration, or bare thresholds, as for `sparsified`.
@@ -81,38 +83,40 @@ def token_heat(
     Raises:
         SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
     """
-    _, sites = find_sites(model, architecture_file=architecture_file)
-    if any(site.routed for site in sites):
-        raise SparsityLabError(
-            "A token heat map needs layers that every token passes",
-            why="The model is a mixture of experts",
-            fix="Give a dense model",
+    with undisturbed(model) as itself:
+        _, sites = find_sites(itself, architecture_file=architecture_file)
+        if any(site.routed for site in sites):
+            raise SparsityLabError(
+                "A token heat map needs layers that every token passes",
+                why="The model is a mixture of experts",
+                fix="Give a dense model",
+            )
+        bos_id = bos_of(tokenizer)[0] if bos else None
+        room = _room(itself, tokens, bos=bos_id is not None)
+        read = tokenize(tokenizer, paragraph, tokens=room, bos=bos, spans=True)
+        ids, pieces = read.ids.tolist(), _pieces(tokenizer, paragraph, read)
+        seen = torch.tensor([*ids, *([] if bos_id is None else [bos_id])])
+        refuse_strange_ids(itself, seen, source=getattr(itself, "name_or_path", "") or "the model")
+        calibration = calibration_of(thresholds)
+        active, losses = _run(
+            itself, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
         )
-    bos_id = bos_of(tokenizer)[0] if bos else None
-    read = tokenize(
-        tokenizer, paragraph, tokens=_room(model, tokens, bos=bos_id is not None), bos=bos, spans=True
-    )
-    ids, pieces = read.ids.tolist(), _pieces(tokenizer, paragraph, read)
-    seen = torch.tensor([*ids, *([] if bos_id is None else [bos_id])])
-    refuse_strange_ids(model, seen, source=getattr(model, "name_or_path", "") or "the model")
-    calibration = calibration_of(thresholds)
-    active, losses = _run(model, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file)
-    sizes = [site.intermediate_size for site in sites]
-    return {
-        "criterion": calibration.criterion,
-        "thresholds": list(calibration.thresholds),
-        "calibrated_on": calibration.calibrated_on,
-        "ppl_increase_target": calibration.ppl_increase,
-        "knob": calibration.knob,
-        "tokens": pieces,
-        "token_ids": ids,
-        "sizes": sizes,
-        "active": active,
-        "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
-        "loss_sparse_nats": losses,
-        "bos": bos_id is not None,
-        "tokenizer_notes": list(read.notes),
-    }
+        sizes = [site.intermediate_size for site in sites]
+        return {
+            "criterion": calibration.criterion,
+            "thresholds": list(calibration.thresholds),
+            "calibrated_on": calibration.calibrated_on,
+            "ppl_increase_target": calibration.ppl_increase,
+            "knob": calibration.knob,
+            "tokens": pieces,
+            "token_ids": ids,
+            "sizes": sizes,
+            "active": active,
+            "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
+            "loss_sparse_nats": losses,
+            "bos": bos_id is not None,
+            "tokenizer_notes": list(read.notes),
+        }
 
 
 def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
     with records.no_empty_folders(output):
         records.prepare_output(output)
-        source = Source(spec.model, spec.revision)
+        source = pinned(Source(spec.model, spec.revision))
         config = load_config(source, architecture_file=spec.architecture_file)
         device = choose_device(spec.device)
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
@@ -136,7 +140,12 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
             device=device, dtype=str(dtype).removeprefix("torch."), dtype_reason=reason,
             tokenizer=heat.pop("tokenizer_notes"),
         )  # fmt: skip
-        named = {"model": spec.model, "revision": spec.revision, "text": spec.text.name}
+        named = {
+            "model": spec.model,
+            "revision": spec.revision,
+            "commit": source.commit,
+            "text": spec.text.name,
+        }
         found = {**named, **heat, "provenance": origin}
         records.write_json(output / "token_heat.json", found)
         rows = _rows(found)

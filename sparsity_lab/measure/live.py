@@ -1,35 +1,28 @@
 """Measures a model that lives in this process, in the midst of its training, into the record a checkpoint would leave.
 
-The model is read as it would be saved: its own weights in their own dtype, in evaluation mode, without the
-autocast that a trainer may have wrapped around its forward. Training flags, that wrapper and every random
-state are put back afterwards, so that training goes on bit for bit as if nothing had been measured.
+It is left as it was found (see `live_model`), so that training goes on bit for bit as if nothing had been measured.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sparsity_lab import records
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
+from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shelf import refuse_strange_ids
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
-
-SAMPLE = 4096  # values of each weight in the fingerprint of a live model
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def live_record(
     Raises:
         SparsityLabError: a model, text or setting that cannot be measured.
     """
-    with undisturbed(model):
+    with undisturbed(model) as model:
         device, dtype = model.get_input_embeddings().weight.device, model.dtype
         key = cell_key(
             cell.setting,
@@ -89,36 +82,12 @@ def live_record(
         return records.write_and_read(folder, body)
 
 
-@contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
-    """Evaluation mode, no gradients and no wrapper around forward; all of it, and random states, put back."""
-    modes = [(module, module.training) for module in model.modules()]
-    wrapper = model.__dict__.get("forward")
-    if "_original_forward" in model.__dict__:  # where accelerate keeps what it wrapped
-        model.forward = model._original_forward
-    states = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        if wrapper is not None:
-            model.forward = wrapper
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-
-
 def live_fingerprint(model: Any) -> str:
-    """A hash that changes when the weights do: evenly spaced values of each, and the config."""
+    """A hash that changes when the config or any value of the model's weights and buffers does."""
     digest = hashlib.sha256(model.config.to_json_string().encode())
-    for name, weight in model.named_parameters():
+    for name, weight in model.state_dict().items():
         digest.update(f"{name}:{tuple(weight.shape)}:{weight.dtype}:".encode())
-        flat = weight.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // SAMPLE)]
-        digest.update(sample.to(torch.float32).cpu().numpy().tobytes())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -16,7 +16,12 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
+from sparsity_lab.measure.completeness import unused_tensors
+from sparsity_lab.measure.gguf_tensors import unread
+from sparsity_lab.measure.source import HUB_FIX, check_exists, pinned
+from sparsity_lab.measure.source import Source as Source
 from sparsity_lab.measure.tokenizers import TextTokenizer, text_tokenizer, tokenizer_folder
+from sparsity_lab.measure.weight_files import Stored, check_index, refuse_adapter, tensors, weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -29,31 +34,18 @@ ADVICE = {
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a checkpoint comes from: a local directory, a GGUF file, or a Hub id with a revision."""
+class LoadedModel:
+    """A model, and what its checkpoint's files hold besides it.
 
-    model: str
-    revision: str | None = None
+    Attributes:
+        model: in evaluation mode.
+        unused_tensors: names of tensors that have no say in its numbers, digits as *, and how many of each there are.
+        unused_files: weight files beside those that were loaded.
+    """
 
-    @property
-    def folder(self) -> Path | None:
-        """The local directory, or None for a Hub id."""
-        path = Path(self.model)
-        if path.suffix == ".gguf":
-            return path.parent
-        return path if path.is_dir() else None
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for every `from_pretrained`."""
-        found: dict[str, Any] = {"pretrained_model_name_or_path": str(self.folder or self.model)}
-        if self.model.endswith(".gguf"):
-            found["gguf_file"] = Path(self.model).name
-        if self.revision is not None:
-            found["revision"] = self.revision
-        return found
-
-    def __str__(self) -> str:
-        return self.model if self.revision is None else f"{self.model}@{self.revision}"
+    model: Any
+    unused_tensors: dict[str, int]
+    unused_files: tuple[str, ...]
 
 
 def load_config(source: Source, *, architecture_file: Path | None = None) -> Any:
@@ -68,7 +60,7 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
     """
     from transformers import AutoConfig
 
-    _check_exists(source)
+    check_exists(source)
     if architecture_file is None:
         architectures.supported_types()  # a file may make a model type known to transformers
     else:
@@ -76,8 +68,10 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
     with _explained(source, "config"):
         config = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config.return_dict = True  # models that are made of it answer by name
     with _named(source):
         architectures.find(config, file=architecture_file)
+    _refuse_quantised(source, config)
     classes = getattr(config, "architectures", None) or []
     if classes and not any(
         "CausalLM" in name or "LMHead" in name or "ConditionalGen" in name for name in classes
@@ -88,6 +82,18 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
             fix="Give a model whose config names a ...ForCausalLM under architectures",
         )
     return config
+
+
+def _refuse_quantised(source: Source, config: Any) -> None:
+    """Refuse what some machines could load and others not, and whose W_d is no matrix of numbers."""
+    quantised = getattr(config, "quantization_config", None)
+    if not source.is_gguf and quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise SparsityLabError(
+            f"{source} is quantised{f' with {method}' if method else ''}",
+            why="Its weights are not those of the model, and whether they can be read depends on what is installed",
+            fix="Measure the checkpoint before quantisation",
+        )
 
 
 def load_tokenizer(source: Source) -> Any:
@@ -109,19 +115,24 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
 
     folder = source.folder
     names = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json", "spiece.model")
-    is_gguf = source.model.endswith(".gguf")
+    is_gguf = source.is_gguf
     if folder is not None and not is_gguf and not any((folder / name).exists() for name in names):
         raise SparsityLabError(
             f"There is no tokenizer in {folder}", fix="Copy tokenizer.json beside the weights"
         )
     with _explained(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(**source.options(), trust_remote_code=False)
-        where = None if is_gguf else tokenizer_folder(source.model, revision=source.revision)
+        where = None if is_gguf else tokenizer_folder(source.model, revision=source.commit or source.revision)
         return text_tokenizer(tokenizer, name=str(source), folder=where)
 
 
 def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:
-    """The model in evaluation mode, all its weights present and finite.
+    """The model of `load`, alone."""
+    return load(source, dtype=dtype, device=device).model
+
+
+def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
+    """The model in evaluation mode: all its weights present and finite, all weights of its files used.
 
     Args:
         source: which checkpoint.
@@ -129,12 +140,36 @@ def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:
         device: a torch device, or "auto" for `device_map="auto"` over all GPUs.
 
     Raises:
-        SparsityLabError: weights broken, missing or not finite.
+        SparsityLabError: weights broken, missing, not finite, not used, or not certain.
     """
+    source = pinned(source)
+    if source.folder is not None:  # a mistake is told before gigabytes are read
+        _stored(source)
+    model, report = _from_pretrained(source, dtype=dtype, device=device)
+    stored, beside = _stored(source)
+    if source.is_gguf:
+        report = {
+            **report,
+            "unexpected_keys": [*report.get("unexpected_keys", ()), *unread(Path(source.model), model)],
+        }
+    unused = unused_tensors(model, report, stored, source=source, text_part=_is_text_part(source, model))
+    _refuse_not_finite(source, model)
+    if unused:
+        named = ", ".join(f"{name} ({count})" for name, count in unused.items())
+        logger.info("%s: tensors that next-token losses do not need are not used: %s", source, named)
+    if beside:
+        logger.info("%s: other weight files lie there and are not read: %s", source, ", ".join(beside))
+    if device != "auto":
+        model = model.to(device)
+    return LoadedModel(model.eval(), unused, beside)
+
+
+def _from_pretrained(source: Source, *, dtype: torch.dtype, device: str) -> tuple[Any, dict[str, Any]]:
+    """The model with transformers' report of what was loaded."""
     from transformers import AutoModelForCausalLM
 
     placed = {"device_map": "auto"} if device == "auto" else {}
-    safe = {} if source.model.endswith(".gguf") else {"use_safetensors": True}
+    safe = {} if source.is_gguf else {"use_safetensors": True}
     with _explained(source, "weights"), _no_bars():
         model, report = AutoModelForCausalLM.from_pretrained(
             **source.options(),
@@ -145,29 +180,43 @@ def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:
             ignore_mismatched_sizes=True,  # we refuse them below, and name the tensor
             output_loading_info=True,
         )
-    _refuse_incomplete(source, report)
-    _refuse_not_finite(source, model)
-    if device != "auto":
-        model = model.to(device)
-    return model.eval()
+    answer_by_name(model)
+    return model, report
 
 
-def _check_exists(source: Source) -> None:
-    path = Path(source.model)
-    if source.model.endswith(".gguf"):
-        if not path.is_file():
-            raise SparsityLabError(f"There is no file {path}", fix="Check its path")
-    elif source.folder is not None:
-        if not (path / "config.json").is_file():
-            raise SparsityLabError(
-                f"There is no model in {path}",
-                why="It holds no config.json",
-                fix="Name the folder with the model's config, weights and tokenizer",
-            )
-    elif path.exists() or source.model.startswith((".", "/", "~")) or source.model.count("/") > 1:
-        raise SparsityLabError(
-            f"There is no model directory {source.model}", fix="Check its path, or give a Hub id as ORG/MODEL"
-        )
+def answer_by_name(model: Any) -> list[Any]:
+    """Let all parts of a model return outputs with names, whatever their configs say; the configs that were changed."""
+    configs = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
+    changed = [config for config in configs.values() if getattr(config, "return_dict", True) is False]
+    for config in changed:
+        config.return_dict = True
+    return changed
+
+
+def _stored(source: Source) -> tuple[dict[str, Stored], tuple[str, ...]]:
+    """Tensors in the files a model is loaded from, and names of the weight files beside these."""
+    folder = source.snapshot
+    if folder is None:
+        return {}, ()
+    if source.is_gguf:
+        refuse_adapter(folder)
+        return {}, ()
+    files = weight_files(folder)
+    with _explained(source, "weights"):
+        stored = tensors(files.used)
+    check_index(folder, stored)
+    return stored, files.beside
+
+
+def _is_text_part(source: Source, model: Any) -> bool:
+    """Whether the checkpoint's config is one of text and other senses, of which only the text's part was loaded."""
+    from transformers import AutoConfig
+
+    if source.is_gguf:
+        return False
+    whole = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
+    is_composite = hasattr(whole, "get_text_config") and whole.get_text_config() is not whole
+    return is_composite and model.config.get_text_config() is model.config
 
 
 @contextlib.contextmanager
@@ -207,7 +256,7 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
     if type(error).__name__ == "SafetensorError":
         return "The safetensors file is broken or cut short; copy it again"
     if source.folder is None:
-        return "Check the Hub id, the revision and the network, or give a local directory"
+        return HUB_FIX
     if "custom code" in str(error):
         return "No code of a checkpoint is run here: give a model of a family that transformers knows itself"
     if part == "weights" and not any(source.folder.glob("*.safetensors")):
@@ -230,19 +279,6 @@ def _no_bars() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
-
-
-def _refuse_incomplete(source: Source, report: dict[str, Any]) -> None:
-    lost = [f"{name} is missing" for name in sorted(report.get("missing_keys") or ())]
-    for name, stored, expected in sorted(report.get("mismatched_keys") or ()):
-        lost.append(f"{name} is stored as {list(stored)}, the config says {list(expected)}")
-    if lost:
-        more = f", and {len(lost) - 1} more tensor(s) like it" if len(lost) > 1 else ""
-        raise SparsityLabError(
-            f"The weights of {source} do not fit its config: {lost[0]}{more}",
-            why="Such weights would be filled with random numbers",
-            fix="Put the config and the weights of one checkpoint side by side, and copy both again if in doubt",
-        )
 
 
 def _refuse_not_finite(source: Source, model: Any) -> None:

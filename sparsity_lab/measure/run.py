@@ -88,6 +88,7 @@ def measure_checkpoints(
     """
     check_spec(spec)
     check_options(launcher, options)
+    checkpoints = [checkpoint.pinned() for checkpoint in checkpoints]
     if mirror is not None and spec.text_shards > 1:
         raise SparsityLabError(
             "--text-shards needs an output that all workers see as a folder", fix="Give a folder as --output"

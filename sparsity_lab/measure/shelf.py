@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from sparsity_lab.measure.api import find_sites
-from sparsity_lab.measure.loading import Source, load_model
+from sparsity_lab.measure.fingerprints import content_sha256
+from sparsity_lab.measure.loading import LoadedModel, load
 from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.tokenizers import refuse_ids_beyond
 
 
@@ -20,15 +22,30 @@ class Loaded:
 
     Attributes:
         source: which one.
-        model: the causal LM.
+        loading: the causal LM, and what its files hold besides it.
+        content: hash of its config and weights, see `fingerprints`.
         architecture: id of its architecture file.
         sites: its FFN sites.
     """
 
     source: Source
-    model: Any
+    loading: LoadedModel
+    content: str
     architecture: str
     sites: list[FfnSite]
+
+    @property
+    def model(self) -> Any:
+        """The causal LM."""
+        return self.loading.model
+
+    def files(self) -> dict[str, Any]:
+        """What a record says of its files."""
+        return {
+            "weights_sha256": self.content,
+            "unused_tensors": self.loading.unused_tensors,
+            "unused_files": list(self.loading.unused_files),
+        }
 
 
 class Shelf:
@@ -51,9 +68,9 @@ class Shelf:
         """
         if self.held is None or self.held.source != source:
             self.held = None
-            model = load_model(source, dtype=dtype, device=device)
-            architecture, sites = find_sites(model, architecture_file=self.architecture_file)
-            self.held = Loaded(source, model, architecture, sites)
+            loading = load(source, dtype=dtype, device=device)
+            architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
+            self.held = Loaded(source, loading, content_sha256(source), architecture, sites)
         refuse_strange_ids(self.held.model, ids, source=source)
         return self.held
 

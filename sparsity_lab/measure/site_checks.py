@@ -7,6 +7,7 @@ Without this a threshold would be set on something else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -22,6 +23,7 @@ from sparsity_lab.measure.subject import BatchVisitor
 TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 LOW_PRECISION_TOLERANCE = 3e-2
+DTYPES = {torch.float64, torch.float32, torch.bfloat16, torch.float16}
 
 
 def check_sites(model: Any, sites: Sequence[FfnSite], *, source: object, activation: str | None) -> None:
@@ -48,7 +50,7 @@ def check_sites(model: Any, sites: Sequence[FfnSite], *, source: object, activat
             stack.callback(site.down.register_forward_hook(proof.at_experts(site)).remove)
         stack.enter_context(up_tapped(sites, proof.see_up))
         stack.enter_context(tapped(sites, proof, outputs=True))
-        model(input_ids=_ids(model), use_cache=False)
+        model(input_ids=_ids(model), use_cache=False, return_dict=True)
     missed = [site.name for site in sites if site.layer not in proof.reached]
     if missed:
         raise not_as_described(source, f"{missed[0]} never called its down projection")
@@ -80,7 +82,7 @@ def _refuse_bad_order(sites: Sequence[FfnSite], *, source: object) -> None:
 def _refuse_unreadable(sites: Sequence[FfnSite], *, source: object) -> None:
     for site in sites:
         weight = site.down_weight() if site.routed else getattr(site.down, "weight", None)
-        if not isinstance(weight, Tensor) or weight.dim() != 2 or not weight.is_floating_point():
+        if not isinstance(weight, Tensor) or weight.dim() != 2 or weight.dtype not in DTYPES:
             raise SparsityLabError(
                 f"W_d of {source} cannot be read in {site.name}",
                 why="The weight of its down projection is not a matrix of floating-point numbers: "
@@ -153,6 +155,12 @@ class _Proof(BatchVisitor):
             raise self._error(f"{what}: it is {list(expected.shape)} against {list(found.shape)}")
         difference = (expected.double() - found.double()).norm()
         error = float(difference / expected.double().norm().clamp_min(1e-30))
+        if not math.isfinite(error):
+            raise SparsityLabError(
+                f"{self.source} overflows in {str(found.dtype).removeprefix('torch.')}",
+                why=f"{what}: there are values beyond the range of the dtype, or the weights are broken",
+                fix="Use --dtype bfloat16 or float32; of a live model, model.to(torch.bfloat16) or model.float()",
+            )
         if not error < TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE):
             raise self._error(f"{what}: they differ by {error:.2g} of its size")
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import refuse_undecodable
-from sparsity_lab.measure.loading import Source
+from sparsity_lab.labels import called, shortest
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
+from sparsity_lab.measure.weight_files import refuse_adapter
 from sparsity_lab.walking import matching
 
 GLOB_SIGNS = frozenset("*?[")
@@ -98,6 +100,17 @@ class Checkpoint:
     source: Source
     series: str
 
+    def pinned(self) -> Checkpoint:
+        """The checkpoint at the commit that its revision means now; see `source.pinned`."""
+        return replace(self, source=pinned(self.source))
+
+    @property
+    def name(self) -> str:
+        """What tables call it: ID@REVISION on the Hub, else its series, and its own name where that differs."""
+        return called(
+            self.source.model, self.source.revision, series=self.series, on_hub=self.source.folder is None
+        )
+
 
 def expand(
     models: Sequence[str], *, revisions: Sequence[str] = (), gathered: bool = False
@@ -116,10 +129,14 @@ def expand(
     Raises:
         SparsityLabError: a glob or directory without a checkpoint, or the same checkpoint twice.
     """
-    found = [
-        checkpoint
+    placed = [
+        each
         for model in (_gathered(models) if gathered and not revisions else models)
-        for checkpoint in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
+        for each in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
+    ]
+    names = shortest(place for _, place in placed if isinstance(place, Path))
+    found = [
+        Checkpoint(source, names[place] if isinstance(place, Path) else place) for source, place in placed
     ]
     seen: set[str] = set()
     for checkpoint in found:
@@ -153,7 +170,11 @@ def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
     ]
 
 
-def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
+# A source, and the run it belongs to: a place whose name is the series', or that name.
+Placed = tuple[Source, Path | str]
+
+
+def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
     path = Path(model)
     if GLOB_SIGNS & set(model) and not os.path.exists(model):
         folders = _models(matching(model))
@@ -167,6 +188,7 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     if path.is_dir() and not (path / "config.json").is_file():
         folders = _models(path.glob("*"))
         if not folders:
+            refuse_adapter(path)
             raise SparsityLabError(
                 f"There is no model in {path}",
                 why="It holds no config.json",
@@ -176,8 +198,8 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Checkpoint]:
     if path.is_dir() or path.suffix == ".gguf" or not revisions:
         if revisions:
             raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
-        return [Checkpoint(Source(model), path.resolve().name if path.exists() else model)]
-    return [Checkpoint(Source(model, revision), model) for revision in revisions]
+        return [(Source(model), path.resolve() if path.exists() else model)]
+    return [(Source(model, revision), model) for revision in revisions]
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:
@@ -190,11 +212,11 @@ def _models(paths: Iterable[Path]) -> list[Path]:
     return models
 
 
-def _series(folders: Sequence[Path]) -> list[Checkpoint]:
+def _series(folders: Sequence[Path]) -> list[Placed]:
     for folder in folders:
         refuse_undecodable(str(folder))
     ordered = sorted(folders, key=lambda p: [*map(_natural, p.parts)])
-    return [Checkpoint(Source(str(folder)), folder.resolve().parent.name) for folder in ordered]
+    return [(Source(str(folder)), folder.resolve().parent) for folder in ordered]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

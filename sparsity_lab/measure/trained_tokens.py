@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.loading import Source
+from sparsity_lab.measure.source import Source
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import called
 from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.cells import Bench, Prepared
 from sparsity_lab.measure.checks import check_spec
@@ -202,7 +203,7 @@ def to_markdown(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     parts = []
     for model in dict.fromkeys((row["model"], row["revision"]) for row in rows):
         own = [row for row in rows if (row["model"], row["revision"]) == model]
-        parts.append(f"## {own[0]['series']}{_part(own[0])}: {_quality(own[0])}\n")
+        parts.append(f"## {_name(own[0])}: {_quality(own[0])}\n")
         for heading, (key, error, digits) in MATRICES.items():
             parts += [f"{heading}\n", _table(own, names, key=key, error=error, digits=digits)]
         parts += _findings(own)
@@ -235,6 +236,7 @@ def _benches(
 
 
 def _prepare(benches: dict[str, Bench], checkpoint: Checkpoint) -> dict[str, Prepared]:
+    checkpoint = checkpoint.pinned()
     prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
     refuse_same_tokens({name: one.windows for name, one in prepared.items()})
     return prepared
@@ -281,9 +283,8 @@ def _table(rows: Sequence[dict[str, Any]], names: Sequence[str], *, key: str, er
     return tables.to_markdown(lines, [CORNER, *names])
 
 
-def _part(row: dict[str, Any]) -> str:
-    name = row["revision"] or Path(row["model"]).name
-    return "" if name == row["series"] else f"/{name}"
+def _name(row: dict[str, Any]) -> str:
+    return called(row["model"], row["revision"], series=row["series"], on_hub=row.get("commit") is not None)
 
 
 def _quality(row: dict[str, Any]) -> str:

@@ -48,10 +48,8 @@ def test_each_is_what_a_run_of_its_own_finds(steps, source_text, tmp_path, monke
     from sparsity_lab.measure import shelf
 
     read = []
-    load = shelf.load_model
-    monkeypatch.setattr(
-        shelf, "load_model", lambda source, **more: read.append(source) or load(source, **more)
-    )
+    load = shelf.load
+    monkeypatch.setattr(shelf, "load", lambda source, **more: read.append(source) or load(source, **more))
     both = tmp_path / "both"
     assert run(steps, "--text", source_text, *PART, "--knob", 0.3, "--knob", 0.1, "--output", both) == 0
     assert len(read) == 3

@@ -19,7 +19,7 @@ from transformers import (
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.callback import MeasureCallback
-from sparsity_lab.measure.live import undisturbed
+from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.records import RECORD_KEYS, iter_records
@@ -117,7 +117,7 @@ def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path
     assert [record["trained_tokens"] for record in live] == [2 * 4 * 32, 4 * 4 * 32]
     for ours, theirs in zip(live, later, strict=True):
         assert list(ours) == list(RECORD_KEYS)
-        apart = {"content_key", "provenance", "record_sha256"}
+        apart = {"content_key", "provenance", "record_sha256", "weights_sha256"}
         assert {k: v for k, v in ours.items() if k not in apart} == {
             k: v for k, v in theirs.items() if k not in apart
         }

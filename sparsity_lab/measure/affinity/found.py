@@ -10,10 +10,10 @@ from typing import Any
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.affinity.needed import refuse_unlike
-from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.neurons.record import KIND as NEURONS
 from sparsity_lab.measure.neurons.sealed import Kind
 from sparsity_lab.measure.predictors.record import KIND as PREDICT
+from sparsity_lab.measure.source import Source
 
 FOLDERS = {NEURONS.command: "neuron_records", PREDICT.command: "predictor_records"}
 SAME_RUN = ("tokenizer", "criterion", "thresholds", "text_sha256")
@@ -93,5 +93,5 @@ def source_of(body: Mapping[str, Any], given: Sequence[str], *, models: int) -> 
     if not own and models == len(given) == 1:
         own = list(given)
     if not own:
-        return Source(body["model"], body["revision"])
+        return Source(body["model"], body["revision"], body.get("commit"))
     return Source(own[0], None if Path(own[0]).exists() else body["revision"])

@@ -26,11 +26,11 @@ from sparsity_lab.measure.affinity.spec import Costs, Plan
 from sparsity_lab.measure.affinity.traffic import traffic_rows
 from sparsity_lab.measure.affinity.weights import Weights
 from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.neurons.grid import load, places
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.visitor import keep_rule
 from sparsity_lab.measure.shelf import Shelf
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.transfer import NamedText

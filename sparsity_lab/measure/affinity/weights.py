@@ -18,9 +18,10 @@ from torch import nn
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
-from sparsity_lab.measure.loading import Source, load_config
+from sparsity_lab.measure.loading import load_config
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.source import Source
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def watch_neurons(
     """Count what the neurons of a live model do, in one sparse pass over a text.
 
     Args:
-        model: a transformers causal LM in evaluation mode, without experts.
+        model: as in `measure`, without experts.
         ids: the text's token ids, int64 [tokens], one stream without padding.
         thresholds: as `sparsified` takes them: one per FFN layer on |a_i| w_i, or a record of `measure`.
         window: tokens of a window; up to 1,024 by default.
@@ -66,12 +66,12 @@ def watch_neurons(
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
-    live = live_under(
+    with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,
-    )  # fmt: skip
-    total = live.shape["params_total"]
-    return report_of(live.subject, live.calibration, decode=decode, params_total=total, seed=seed)
+    ) as live:  # fmt: skip
+        total = live.shape["params_total"]
+        return report_of(live.subject, live.calibration, decode=decode, params_total=total, seed=seed)
 
 
 def report_of(

@@ -10,8 +10,9 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import Calibration, read_calibration, refuse_other_models
-from sparsity_lab.measure.cells import Bench, Prepared, tokenizer_identity
-from sparsity_lab.measure.neurons.spec import NeuronSpec, name_of, thresholds_of
+from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.measure.fingerprints import tokenizer_identity
+from sparsity_lab.measure.neurons.spec import NeuronSpec, thresholds_of
 from sparsity_lab.measure.settings import cell_key, given
 from sparsity_lab.measure.shelf import Loaded, Shelf
 from sparsity_lab.measure.spec import Checkpoint
@@ -23,7 +24,8 @@ from sparsity_lab.provenance import provenance
 # What `described` says of a place, for the documented keys of a record.
 PLACE_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the checkpoint, as given",
-    "revision": "Hub revision, or null for a local directory",
+    "revision": "Hub revision as given, or null",
+    "commit": "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
     "series": "name of the run the checkpoint belongs to",
     "name": "how tables call the checkpoint",
     "text": "how tables call the text",
@@ -64,8 +66,9 @@ class Place:
         return {
             "model": checkpoint.source.model,
             "revision": checkpoint.source.revision,
+            "commit": checkpoint.source.commit,
             "series": checkpoint.series,
-            "name": name_of(checkpoint),
+            "name": checkpoint.name,
             "text": self.text,
         }
 
@@ -107,6 +110,7 @@ def places(
         SparsityLabError: bad settings, checkpoints, texts or thresholds.
     """
     spec.check()
+    checkpoints = [checkpoint.pinned() for checkpoint in checkpoints]
     benches = {
         text.name: Bench(spec.measure_spec(text.path), folder=Path(), progress=progress, shelf=shelf)
         for text in spec.texts

@@ -12,7 +12,8 @@ from sparsity_lab.measure.neurons.sealed import Kind, Sealed
 
 NEURON_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the checkpoint, as given",
-    "revision": "Hub revision, or null for a local directory",
+    "revision": "Hub revision as given, or null",
+    "commit": "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
     "series": "name of the run the checkpoint belongs to",
     "name": "how tables call the checkpoint",
     "text": "how tables call the text",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab import records
-from sparsity_lab.measure.loading import Source, load_tokenizer
+from sparsity_lab.measure.loading import load_tokenizer
 from sparsity_lab.measure.memory import halving
 from sparsity_lab.measure.neurons import tables
 from sparsity_lab.measure.neurons.api import NeuronReport, report_of
@@ -29,6 +29,7 @@ from sparsity_lab.measure.neurons.rows import (
 from sparsity_lab.measure.neurons.sealed import Sealed
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.shelf import Shelf
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.progress import SILENT, Progress
 

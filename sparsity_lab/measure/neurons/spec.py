@@ -10,7 +10,7 @@ from typing import Any
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.loading import Source
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
 
@@ -110,13 +110,6 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
             fix="Give one for all, one for each in their order, or the folder that `measure` wrote",
         )
     return list(paths)
-
-
-def name_of(checkpoint: Checkpoint) -> str:
-    """A short name of a checkpoint for tables: its series, and its own where that differs."""
-    source = checkpoint.source
-    own = source.revision or Path(source.model).name
-    return checkpoint.series if own == checkpoint.series else f"{checkpoint.series}/{own}"
 
 
 def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:

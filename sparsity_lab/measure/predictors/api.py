@@ -65,7 +65,7 @@ def predict_active(
     """Train predictors of the active neurons on the first half of a text and judge them on the second.
 
     Args:
-        model: a transformers causal LM in evaluation mode, without experts; its weights are not changed.
+        model: as in `measure`, without experts; its weights are not changed.
         ids: the text's token ids, int64 [tokens], one stream without padding.
         thresholds: as `sparsified` takes them; inputs and active neurons are those of the sparse run.
         settings: ranks, budgets and training.
@@ -75,12 +75,12 @@ def predict_active(
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
-    live = live_under(
+    with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,
-    )  # fmt: skip
-    total, asked = live.shape["params_total"], settings or Settings()
-    return report_of(live.subject, live.calibration, settings=asked, params_total=total, seed=seed)
+    ) as live:  # fmt: skip
+        total, asked = live.shape["params_total"], settings or Settings()
+        return report_of(live.subject, live.calibration, settings=asked, params_total=total, seed=seed)
 
 
 def report_of(

@@ -68,7 +68,7 @@ def examine_structure(
     """Group the neurons of a live model by the first half of a text and judge the groups on the second.
 
     Args:
-        model: a transformers causal LM in evaluation mode.
+        model: as in `measure`.
         ids: the text's token ids, int64 [tokens], one stream without padding.
         thresholds: as `sparsified` takes them.
         settings: what to ask; by default 16 clusters by co-activation.
@@ -78,14 +78,14 @@ def examine_structure(
     Raises:
         SparsityLabError: thresholds of another model, layers too small for the clusters, or a text that is too short.
     """
-    live = live_under(
+    with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,
-    )  # fmt: skip
-    windows = live.subject.windows
-    each = min(unit_windows(windows.tokens, window=windows.window), max(1, windows.count // 3))
-    asked = settings or Settings()
-    return report_of(live.subject, live.calibration, settings=asked, unit_windows=each, seed=seed)
+    ) as live:  # fmt: skip
+        windows = live.subject.windows
+        each = min(unit_windows(windows.tokens, window=windows.window), max(1, windows.count // 3))
+        asked = settings or Settings()
+        return report_of(live.subject, live.calibration, settings=asked, unit_windows=each, seed=seed)
 
 
 def report_of(

@@ -163,6 +163,7 @@ def record(number=0, **changed):
         "zero_output_tokens": [0, 0, 0, 0], "nonzero_ratio": 0.237, "tokens": 16384, "window": 256, "bos": False,
         "trained_tokens": 1000 * (number + 1), "params_total": 2164416, "params_nonembedding": 1771200,
         "hidden_size": 192, "intermediate_size": 512, "layers": 4, "width_depth_ratio": 48.0,
+        "commit": None, "weights_sha256": "5c91" * 16, "unused_tensors": {}, "unused_files": [],
         "text_sha256": "4b80" * 16, "seed": 0, "content_key": records.content_key({"number": number}),
         "provenance": PROVENANCE, **changed,
     }  # fmt: skip

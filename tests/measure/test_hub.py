@@ -1,0 +1,211 @@
+"""Checkpoints of the Hub: a name is the commit it means today, over a Hub on this machine and from the cache alone."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from sparsity_lab.records import iter_records
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = "a" * 40, "b" * 40
+ID = "acme/tiny"
+ASKED = ("--tokens", 1024, "--window", 64, "--knob", 0.1)
+
+
+def other(folder, copy):
+    """A checkpoint of the same shape with other weights."""
+    shutil.copytree(folder, copy)
+    weights = load_file(folder / "model.safetensors")
+    for name in weights:
+        if "up_proj" in name:
+            weights[name] = weights[name] * 1.2
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return copy
+
+
+class Hub(ThreadingHTTPServer):
+    """The questions of the Hub that are asked: which commit a revision is, and the files of a commit."""
+
+    def __init__(self, commits, refs):
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.commits, self.refs, self.asked = commits, refs, []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def commit_of(self, revision):
+        return self.refs.get(revision, revision if revision in self.commits else None)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers of a `Hub`."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        parts = self.path.split("?")[0].strip("/").split("/")
+        if parts[:2] == ["api", "models"] and "/".join(parts[2:4]) == ID:
+            if parts[4:5] == ["tree"]:
+                return self.listing(parts[5], inside=parts[6:])
+            return self.describe(parts[5] if len(parts) > 5 else "main")
+        if "/".join(parts[:2]) == ID and parts[2:3] == ["resolve"]:
+            return self.file(parts[3], "/".join(parts[4:]))
+        return self.say(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def describe(self, revision):
+        commit = self.server.commit_of(revision)
+        if commit is None:
+            return self.say(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+        files = [{"rfilename": path.name} for path in self.server.commits[commit].iterdir()]
+        said = {"id": ID, "modelId": ID, "sha": commit, "siblings": files, "tags": [], "private": False,
+                "downloads": 0, "likes": 0}  # fmt: skip
+        return self.say(200, json.dumps(said).encode(), {"Content-Type": "application/json"})
+
+    def listing(self, revision, inside):
+        if inside:
+            return self.say(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+        paths = self.server.commits[self.server.commit_of(revision)].iterdir()
+        said = [{"type": "file", "path": path.name, "size": 1, "oid": "0"} for path in paths]
+        return self.say(200, json.dumps(said).encode(), {"Content-Type": "application/json"})
+
+    def file(self, revision, name):
+        commit = self.server.commit_of(revision)
+        if commit is None:
+            return self.say(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        path = self.server.commits[commit] / name
+        if not path.is_file():
+            return self.say(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+        content = path.read_bytes()
+        etag = hashlib.sha256(content).hexdigest()
+        return self.say(200, content, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
+
+    def say(self, code, content, headers):
+        self.send_response(code)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *words):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def commits(trained, tmp_path_factory):
+    return {FIRST: trained, SECOND: other(trained, tmp_path_factory.mktemp("second") / "tiny")}
+
+
+@pytest.fixture
+def hub(commits):
+    """A Hub whose branch main is the first commit."""
+    with Hub(dict(commits), {"main": FIRST, "step1": FIRST, "step2": SECOND}) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def measure(hub, source_text, tmp_path):
+    """`sparsity-lab measure` of the Hub's model; what it printed, and its rows."""
+
+    def run(*words, output="out", code=0, **environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "sparsity_lab", "measure", ID, "--text", str(source_text),
+             *map(str, (*ASKED, *words)), "--output", str(tmp_path / output)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"),
+                 "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": "",
+                 "no_proxy": "127.0.0.1", **environment},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        if code:
+            return done.stderr, []
+        with (tmp_path / output / "table.csv").open(encoding="utf-8") as stream:
+            return done.stdout + done.stderr, list(csv.DictReader(stream))
+
+    return run
+
+
+def answer(row):
+    return {key: row[key] for key in ("activation_ratio", "ppl_dense")}
+
+
+def test_a_branch_that_moves_is_another_model(hub, measure, tmp_path):
+    said, (before,) = measure()
+    assert "| acme/tiny " in said
+    assert before["commit"] == FIRST
+    assert hub.asked.count(f"/api/models/{ID}") == 1, "looked up once a run"
+    hub.refs["main"] = SECOND
+    said, (after,) = measure()
+    assert (after["model"], after["revision"], after["commit"]) == (ID, "", SECOND)
+    assert "measured before" not in said
+    assert answer(after) != answer(before)
+    assert {record["commit"] for record in iter_records(tmp_path / "out" / "records")} == {FIRST, SECOND}
+    hub.refs["main"] = FIRST
+    said, (again,) = measure()
+    assert "measured before" in said
+    assert answer(again) == answer(before)
+
+
+def test_revisions_are_spelled_with_their_model_and_equal_ones_say_so(measure):
+    said, rows = measure("--revisions", f"main,step1,step2,{FIRST}")
+    assert [row["commit"] for row in rows] == [FIRST, FIRST, SECOND, FIRST]
+    assert [row["revision"] for row in rows] == ["main", "step1", "step2", FIRST]
+    for name in (f"{ID}@main", f"{ID}@step1", f"{ID}@step2", f"{ID}@{FIRST}"):
+        assert f"| {name} " in said
+    assert f"{ID}@main holds the same bytes as {ID}@step1, {ID}@{FIRST}" in said
+    assert [row["equal_to"] for row in rows][2] == ""
+    assert answer(rows[0]) == answer(rows[1]) != answer(rows[2])
+
+
+def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
+    _, (before,) = measure()
+    _, (second,) = measure("--revisions", "step2")
+    said, (after,) = measure("--offline", output="offline")
+    assert after["commit"] == FIRST
+    assert answer(after) == answer(before)
+    (ref,) = (tmp_path / "hf").rglob("refs/main")
+    ref.write_text(SECOND)
+    _, (moved,) = measure("--offline", output="offline")
+    assert (moved["commit"], answer(moved)) == (SECOND, answer(second))
+    hub.shutdown()
+    hub.server_close()
+    said, (unreached,) = measure(output="unreached")
+    assert "the Hub was not asked" in said
+    assert unreached["commit"] == SECOND
+
+
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [(("--revisions", "nowhere"), {}), (("--offline",), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],
+    ids=["no such revision", "not in the cache", "no Hub"],
+)
+def test_what_nobody_knows_is_refused(measure, words, environment, tmp_path):
+    said, _ = measure(*words, code=2, **environment)
+    assert f"Cannot load the config of {ID}" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_on_the_hub_is_refused(hub, measure, commits, tmp_path):
+    both = shutil.copytree(commits[FIRST], tmp_path / "both")
+    (both / "adapter_config.json").write_text("{}")
+    hub.commits[FIRST] = both
+    said, _ = measure(code=2)
+    assert f"{ID} holds an adapter, adapter_config.json" in said
