@@ -21,6 +21,8 @@ BASE = {
     "collecting",
     "workers",
     "loggers",
+    "units",
+    "ranges",
     "whole_files",
     "mirrors",
     "__init__",

@@ -11,7 +11,7 @@ from sparsity_lab.errors import SparsityLabError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sparsity_lab.fitting.series import Columns
+    from sparsity_lab.fitting.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.outcome import Outcome
     from sparsity_lab.ladder.study_plan import Study
@@ -77,7 +77,7 @@ def compare(study: Study) -> None:
 
 def width_depth(study: Study) -> None:
     """The width-depth law and its rivals on the shapes of one size."""
-    from sparsity_lab.fitting.series import Columns
+    from sparsity_lab.fitting.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.shapes import enough
     from sparsity_lab.ladder.study_plan import SHAPE_COLUMNS, SHAPE_RIVALS

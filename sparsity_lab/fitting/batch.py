@@ -11,10 +11,11 @@ from pathlib import Path
 from sparsity_lab import bundled, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
+from sparsity_lab.fitting.columns import Columns, say_units
 from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.names import file_stem
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.series import Columns, Series, read_series
+from sparsity_lab.fitting.series import Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.workers import side_by_side
@@ -22,6 +23,7 @@ from sparsity_lab.workers import side_by_side
 logger = logging.getLogger(__name__)
 
 SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
+FEWEST_PLACES = 3  # different x, for a curve
 FEWEST_SPARE = 2  # points beyond the coefficients, below which a fit says nothing
 
 
@@ -51,6 +53,7 @@ def fit_table(
     """
     source = bundled.path(path) if isinstance(path, str) and path in bundled.names() else Path(path)
     series = read_series(source, mapping=mapping)
+    say_units(series[0].units, source)
     folder = records.prepare_output(Path(output))
     results = fit_all(series, spec or FitSpec(), jobs=jobs, progress=progress)
     report.write(results, folder, source=source)
@@ -96,10 +99,8 @@ def _lock(
     results: Sequence[FitResult], folder: Path, *, table: str, reason: str, columns: Columns | None
 ) -> None:
     for result in results:
-        if not all(map(math.isfinite, result.values.values())):
-            logger.warning(
-                "%s is not locked: the fit has no coefficients in the law's own form.", result.series.name
-            )
+        if not result.describes or not all(map(math.isfinite, result.values.values())):
+            logger.warning("%s is not locked: %s.", result.series.name, result.verdict.reason)
             continue
         made = locks.lock_of(result, table=table, reason=reason, columns=columns)
         locks.write(made, folder / "locks" / f"{file_stem(result.series.name)}.toml")
@@ -121,4 +122,9 @@ def _long_enough(series: Series, spec: FitSpec) -> bool:
     left = len(series.y) - (spec.drop_for(series.name) or 0)
     if left < needed:
         logger.warning("Series %s is left out: it has %d points, a fit needs %d.", series.name, left, needed)
-    return left >= needed
+        return False
+    places = len(set(series.x))
+    if places < FEWEST_PLACES:
+        x = series.x_variable.meaning
+        logger.warning("Series %s is left out: it has only %d value(s) of %s.", series.name, places, x)
+    return places >= FEWEST_PLACES

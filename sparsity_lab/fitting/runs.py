@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsity_lab import bundled, records
+from sparsity_lab import bundled, records, units
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import bootstrap, engine, robust, runs_profile
+from sparsity_lab.fitting.columns import say_units
 from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.lock_values import table_entry
@@ -33,17 +34,25 @@ from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.tables import to_csv, to_markdown
+from sparsity_lab.units import Asked, Unit
+
+_QUANTITY_OF = {"parameters": units.PARAMETERS, "tokens": units.TOKENS, "nats per token": units.LOSS}
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Points of a ladder. x has shape (n, inputs), y (n,), groups (n,): the run a point belongs to."""
+    """Points of a ladder. x has shape (n, inputs), y (n,), groups (n,): the run a point belongs to.
+
+    Attributes:
+        units: column -> the unit it was read in, and who named that.
+    """
 
     x: Array
     y: Array
     groups: np.ndarray
     left_out: int
     sha256: str
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ class RunsFit:
     rmse: float
     sha256: str
     seed: int
+    units: Mapping[str, str]
     solution: Solution | RobustSolution = field(repr=False)
 
     @property
@@ -106,17 +116,21 @@ class RunsFit:
 
 
 def read_runs(
-    path: Path, *, x: Sequence[str], y: str, group: str | None = None, exclude: str | None = None
-) -> Runs:
+    path: Path, *, x: Sequence[str], y: str, group: str | None = None, exclude: str | None = None,
+    law: Law | None = None, unit: Sequence[str] = (),
+) -> Runs:  # fmt: skip
     """Read a ladder's points.
 
     Args:
         path: a CSV. x: columns of the inputs. y: column of y.
         group: column that names the run of a row; each row is its own run where None.
         exclude: column that is `true` in rows to leave out.
+        law: says what its inputs and its output are, where the columns' names do not.
+        unit: units that were asked for, each as `COLUMN=UNIT` or `QUANTITY=UNIT`.
 
     Raises:
-        SparsityLabError: a column is missing, or a value is no positive number; row and column are named.
+        SparsityLabError: a column is missing, a value is no positive number (row and column are named), or values
+            cannot be in the unit that their column is read in.
     """
     header, rows = read_csv(path)
     for name in (*x, y, group, exclude):
@@ -130,9 +144,27 @@ def read_runs(
     if not kept:
         raise SparsityLabError(f"The table {path} has no rows with points", fix="Give it a row for each run")
     values = np.array([[_positive(raw[name], path, line, name) for name in (*x, y)] for line, raw in kept])
+    read = _units(x, y, law, Asked.of(unit), path)
+    for i, name in enumerate((*x, y)):
+        if name in read:
+            values[:, i] *= read[name].factor
+            units.check(read[name], values[:, i].tolist(), table=path.name)
     groups = np.array([raw[group] if group else str(line) for line, raw in kept])
     digest = hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()
-    return Runs(values[:, :-1], values[:, -1], groups, len(rows) - len(kept), digest)
+    said = {name: str(one) for name, one in read.items()}
+    return Runs(values[:, :-1], values[:, -1], groups, len(rows) - len(kept), digest, said)
+
+
+def _units(x: Sequence[str], y: str, law: Law | None, asked: Asked, path: Path) -> dict[str, Unit]:
+    """Column -> its unit: of what the law says it is, or else of what its name says."""
+    said = [None] * (len(x) + 1) if law is None or len(law.inputs) != len(x) else [*law.inputs, law.output]
+    found = {}
+    for column, variable in zip((*x, y), said, strict=True):
+        by_law = None if variable is None else _QUANTITY_OF.get(variable.unit)
+        if (quantity := by_law or units.quantity_of(column)) is not None:
+            found[column] = units.read_unit(column, quantity, asked)
+    asked.refuse_unused(found.values(), table=str(path))
+    return found
 
 
 def fit_runs(
@@ -185,6 +217,7 @@ def fit_runs(
         rmse=float(np.sqrt(np.mean((law.predict(values, runs.x) - runs.y) ** 2))),
         sha256=runs.sha256,
         seed=seed,
+        units=runs.units,
         solution=solution,
     )
 
@@ -192,7 +225,7 @@ def fit_runs(
 def fit_ladder_table(
     source: Path | str, *, output: Path | str, law: str, x: Sequence[str], y: str, group: str | None = None,
     exclude: str | None = None, huber: bool = False, draws: int = 200, seed: int = 0,
-    lock: str | None = None, progress: Progress = SILENT,
+    lock: str | None = None, unit: Sequence[str] = (), progress: Progress = SILENT,
 ) -> RunsFit:  # fmt: skip
     """Fit a law of several inputs to a table and write fits.json, fits.csv, fits.md and provenance.json.
 
@@ -201,12 +234,13 @@ def fit_ladder_table(
     from sparsity_lab.fitting import runs_locks  # refits through this module
 
     path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
-    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude)
+    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude, law=load_law(law), unit=unit)
+    say_units(runs.units, path)
     folder = records.prepare_output(Path(output))
     result = fit_runs(runs, load_law(law), huber=huber, draws=draws, seed=seed, progress=progress)
     write(result, folder, source=path)
     if lock is not None:
-        asked = runs_locks.Columns(tuple(x), y, group, exclude)
+        asked = runs_locks.Columns(tuple(x), y, group, exclude, tuple(unit))
         made = runs_locks.lock_of(
             runs, result, table=table_entry(source, folder), columns=asked, reason=lock
         )  # fmt: skip
@@ -223,6 +257,7 @@ def write(result: RunsFit, folder: Path, *, source: Path) -> None:
     inputs = ", ".join(f"{v.symbol}: {v.meaning} in {v.unit}" for v in result.law.inputs)
     lines = [
         "# Fit over a ladder of runs", "", f"- Law: {result.law.formula} ({result.law.source}); {inputs}",
+        *([f"- Units: {'; '.join(f'{name} in {one}' for name, one in result.units.items())}"] if result.units else []),
         f"- Points: {result.points} of {result.runs} runs, {result.left_out} left out",
         f"- Objective: {result.objective_name} = {result.objective:.7g}",
         f"- Root mean square error: {result.rmse:.4g}",

@@ -87,7 +87,7 @@ def _input(lock: RunsLock, path: Path) -> Runs:
     columns = lock.columns
     return read_runs(
         lock_values.source_of(lock.table, path), x=columns.x, y=columns.y, group=columns.group,
-        exclude=columns.exclude,
+        exclude=columns.exclude, law=load_law(lock.law), unit=columns.unit,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparsity_lab import records
 from sparsity_lab.ladder.schedule import checkpoint_steps
@@ -31,7 +32,7 @@ LONGEST_WINDOW = 1024
 LOCK_REASON = "as measured and fitted by this study; report.md says what they mean"
 SHAPE_RIVALS = ("width-depth", "linear", "logarithmic", "constant")
 LOSS_INPUTS, LOSS_OUTPUT = ("params_nonembedding", "trained_tokens"), "loss_dense_nats"
-SHAPE_COLUMNS = {"x": "width_depth_ratio", "y": "activation_ratio", "group": "rule"}
+SHAPE_COLUMNS: dict[str, Any] = {"x": "width_depth_ratio", "y": "activation_ratio", "group": "rule"}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def test_tokens_become_billions_and_rows_are_put_in_order(tmp_path):
 
 def test_rules_and_criteria_never_share_a_series(tmp_path):
     rows = [
-        f"run,relu,{rule},{criterion},{n}000,0.{n},0.01"
+        f"run,relu,{rule},{criterion},{n}0000,0.{n},0.01"
         for rule in ("fixed", "series")
         for criterion in ("cett", "top-k")
         for n in (1, 2, 3)
@@ -42,7 +42,7 @@ def test_rules_and_criteria_never_share_a_series(tmp_path):
 
 
 def test_model_and_activation_name_a_series(tmp_path):
-    text = "model,activation,tokens,activation_ratio\n1B,relu,1,0.5\n1B,silu,1,0.5\n"
+    text = "model,activation,tokens,activation_ratio\n1B,relu,1e9,0.5\n1B,silu,1e9,0.5\n"
     assert [s.name for s in read_series(table(tmp_path, text))] == ["1B-relu", "1B-silu"]
 
 
@@ -69,7 +69,7 @@ def test_any_csv_by_its_columns(tmp_path):
         (HEADER + "a,1,nan\n", "row 2, column 'activation_ratio': 'nan'"),
         (HEADER + "a,-5,0.2\n", "row 2, column 'tokens': '-5'"),
         (HEADER + "a,1\n", "row 2, column 'activation_ratio'"),
-        (HEADER + "a,7,0.2\nb,7,0.2\na,7,0.3\n", "lines 2 and 4, column 'tokens'"),
+        (HEADER + "a,70000,0.2\nb,70000,0.2\na,70000,0.3\n", "lines 2 and 4, column 'tokens'"),
         ("series,tokens\na,1\n", "no column 'activation_ratio'"),
         ("series,activation_ratio\na,1\n", "no column 'trained_tokens' or 'tokens'"),
         ("tokens,activation_ratio\n1,0.1\n", "no column 'series' or 'model'"),
