@@ -235,7 +235,7 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
             f"{table}: the column {unit.column!r} is read in {unit}, and its values cannot be that",
             why=fault[0].upper() + fault[1:],
             fix=fix
-            or f"Name the unit: --unit {what.name}={what.example}, or --unit {what.name}={plain} if that is what they are",
+            or f"Name the unit: --unit {what.name}={what.example}, or ={plain} if that is what they are",
         )
 
 

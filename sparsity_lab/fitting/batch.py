@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab import bundled, records
+from sparsity_lab import bundled, ranges, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
 from sparsity_lab.fitting.columns import Columns, say_units
@@ -68,9 +68,11 @@ def fit_all(
     """Fit each series; those with too few points are left out and named on the log.
 
     Raises:
-        SparsityLabError: a law or series is unknown, or no series has enough points.
+        SparsityLabError: a law or series is unknown, a number is out of its range, or no series has enough points.
     """
+    ranges.check("jobs", jobs, command="fit")
     spec.check_names([one.name for one in series])
+    _check_reach(series, spec)
     for name in (*spec.rivals, *((spec.law,) if spec.law != AUTO else ())):
         load_law(name)
     if spec.weighted and (bare := [s.name for s in series if s.se is None or not (s.se > 0).all()]):
@@ -104,6 +106,19 @@ def _lock(
             continue
         made = locks.lock_of(result, table=table, reason=reason, columns=columns)
         locks.write(made, folder / "locks" / f"{file_stem(result.series.name)}.toml")
+
+
+def _check_reach(series: Sequence[Series], spec: FitSpec) -> None:
+    """Refuse values of y that are outside its physical range, such as a ratio in percent."""
+    for one in series:
+        low, high = one.y_box
+        for value in spec.reach:
+            if not low <= value <= high:
+                raise SparsityLabError(
+                    f"--reach {value:g} is outside the range of {one.y_variable.meaning}, {low:g} to {high:g}",
+                    why=f"It is in the unit of y: {one.y_variable.unit}",
+                    fix="Write 0.125 for 12.5 %",
+                )
 
 
 def _counted(result: FitResult, advance: object) -> FitResult:

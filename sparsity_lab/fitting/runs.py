@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab import bundled, records, units
+from sparsity_lab import bundled, ranges, records, units
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import bootstrap, engine, robust, runs_profile
 from sparsity_lab.fitting.columns import say_units
@@ -178,8 +178,10 @@ def fit_runs(
         draws: bootstrap refits over runs; 0 for none. seed: of grid and bootstrap.
 
     Raises:
-        SparsityLabError: the law has another number of inputs, or there are too few points.
+        SparsityLabError: the law has another number of inputs, there are too few points, or a number out of its range.
     """
+    ranges.check("bootstrap", draws)
+    ranges.check("seed", seed)
     if len(law.inputs) != runs.x.shape[1]:
         raise SparsityLabError(
             f"The law {law.name} has {len(law.inputs)} inputs, the table names {runs.x.shape[1]}",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.rivals import Comparison
 from sparsity_lab.fitting.series import Series
@@ -41,6 +42,9 @@ class FitSpec:
     draws: int = 400
     reach: tuple[float, ...] = ()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges.check_fields(self)
 
     def drop_for(self, name: str) -> int | None:
         """Leading points left out of a series; None where that is left to the rule."""
@@ -86,7 +90,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
         found = float(low), float(high)
     except ValueError:
         found = (0.0, 0.0)
-    if not name.strip().isidentifier() or found[0] >= found[1]:
+    if not name.strip().isidentifier() or not -math.inf < found[0] < found[1] < math.inf:
         raise SparsityLabError(f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
     return name.strip(), found
 

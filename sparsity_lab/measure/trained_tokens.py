@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("checkpoint", "trained_tokens")
 MOST_TOKENS = 10**18
-NAME_IT = "name another unit in the column's own name: trained_tokens_b, trained_tokens (1e6), or trained_tokens (1)"
+NAME_IT = "Name another unit in the column's own name: trained_tokens_b, trained_tokens (1e6), or trained_tokens (1)"
 MEND_BESIDE = "Copy it again from where the checkpoint was made, or remove it"
 STEPS = re.compile(r"(?:^|[^a-z])(?:steps?|checkpoint|ckpt|iter)[-_]?(\d+)([km]?)(?![a-z0-9])", re.IGNORECASE)
 TOKENS = re.compile(r"(?:^|[^a-z])tokens?[-_]?(\d+(?:\.\d+)?)([kmbt]?)(?![a-z0-9.])", re.IGNORECASE)
@@ -172,6 +172,24 @@ def tell_origins(origins: Iterable[str], *, tokens_per_step: int | None) -> None
         )
 
 
+def tell_unknown(origins: Iterable[tuple[str, str]]) -> None:
+    """Note the series of several checkpoints of which no trained tokens are known, and how to name them.
+
+    Args:
+        origins: of each checkpoint its series, and where its trained tokens were found.
+    """
+    by_series: dict[str, list[str]] = {}
+    for series, origin in origins:
+        by_series.setdefault(series, []).append(origin)
+    bare = [series for series, found in by_series.items() if len(found) > 1 and set(found) == {"unknown"}]
+    if bare:
+        shown = ", ".join(bare[:4]) + (f" and {len(bare) - 4} more" if len(bare) > 4 else "")
+        logger.warning(
+            "No trained tokens are known of %s, and fit needs them: --trained-tokens CSV or --tokens-per-step N",
+            shown,
+        )
+
+
 def _unit(path: Path, header: list[str]) -> Unit:
     """The column of tokens and its unit."""
     name, tokens = COLUMNS
@@ -210,7 +228,7 @@ def _row(path: Path, line: int, row: Mapping[str, Any], unit: Unit) -> tuple[str
         raise SparsityLabError(
             f"Row {line} of {path}, column {unit.column!r}: {text[:80]!r} is not a count of tokens",
             why=f"The column is read in {unit}",
-            fix=f"Write a whole number from 0 to {MOST_TOKENS:.0e}, such as 2097152000 or 5e9; or {NAME_IT}",
+            fix=f"Write a whole number from 0 to {MOST_TOKENS:.0e}, such as 2097152000 or 5e9. {NAME_IT}",
         )
     return name, int(value)
 

@@ -127,7 +127,7 @@ DENSITY_CASES = battery(
     Case("trained tokens: twice", TRAINED, "Row 3", "bad.csv", table("checkpoint,trained_tokens\na,1\na,2\n")),
     Case("trained tokens: a column twice", TRAINED, "'trained_tokens' twice", "bad.csv", table(
         "checkpoint,trained_tokens,trained_tokens\ntiny,1,2\n")),
-    Case("trained tokens: strangers", TRAINED, "bad.csv", "No row", table("checkpoint,trained_tokens\nother,1000000\n")),
+    Case("trained tokens: strangers", TRAINED, "bad.csv", "No row", table("checkpoint,trained_tokens\nother,1e9\n")),
 )  # fmt: skip
 
 
