@@ -187,6 +187,9 @@ def _several_inputs(
         unit=unit,
         progress=progress(),
     )
+    if not result.verdict.describes:
+        typer.echo(f"{result.verdict.word}: {result.verdict.reason}")
+        return True
     values = ", ".join(f"{name} = {value:.5g}" for name, (value, _, _) in result.coefficients.items())
     bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
     typer.echo(f"{result.law.name}, {result.verdict.word}{bound}: {values}; "

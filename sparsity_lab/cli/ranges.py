@@ -15,14 +15,11 @@ if TYPE_CHECKING:
 
 def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
     """Make every command of an app, and of the groups in it, check its numbers by their names first."""
-    whole = app.registered_callback
-    for info, place in [
-        *((one, path) for one in app.registered_commands),
-        *([(whole, path[:-1])] if whole else []),
-    ]:
+    for info in app.registered_commands:
         if info.callback is not None:
-            name = path[-1] if info is whole and path else info.name or info.callback.__name__
-            info.callback = _checked(info.callback, ".".join([*place, name]))
+            info.callback = _checked(info.callback, ".".join([*path, info.name or info.callback.__name__]))
+    if app.registered_callback is not None and app.registered_callback.callback is not None:
+        app.registered_callback.callback = _checked(app.registered_callback.callback, ".".join(path))
     for group in app.registered_groups:
         if group.typer_instance is not None:
             hold(group.typer_instance, (*path, group.name or ""))

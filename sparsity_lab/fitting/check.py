@@ -84,10 +84,13 @@ def _check_one(path: Path) -> Finding:
     if isinstance(series, str):
         return Finding(str(path), lock.series, MISSING, (series,))
     if lock.pinned and series.sha256 != lock.points_sha256:
-        moved = _worst_prediction(lock, _refit(lock, series))
+        now = _refit(lock, series)
+        moved = _worst_prediction(lock, now) if now.verdict.describes else now.verdict.reason
         why = f"the points of {lock.table} are not those that were locked (sha256 differs)"
         return Finding(str(path), lock.series, STALE, (why, moved))
     now = _refit(lock, series)
+    if not now.verdict.describes:
+        return Finding(str(path), lock.series, UNIDENTIFIED, (now.verdict.reason,))
     details = [*_predictions(lock, now), *_coefficients(lock, now), *_written(lock, path)]
     if lock.verdict != now.verdict.word:
         details.insert(
@@ -149,6 +152,8 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock] | tuple[RunsLock, Ru
             f"Cannot update {path}", why=series, fix="Put the table back, or lock another fit"
         )
     now = _refit(old, series)
+    if not now.verdict.describes:
+        raise SparsityLabError(f"Cannot update {path}", why=now.verdict.reason, fix="Lock another law")
     new = locks.lock_from(
         series, now.problem, now.solution, verdict=now.verdict.word, table=old.table, reason=reason,
         pinned=old.pinned, columns=old.columns, seed=old.seed, weighted=old.weighted, rivals=old.rivals,

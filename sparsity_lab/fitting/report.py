@@ -114,6 +114,10 @@ def _checklist(result: FitResult) -> list[str]:
         f"{result.decades:.2f} decades of {series.x_variable.meaning}",
         *_reading(series),
         f"- Objective: {result.objective} = {result.sse:.4g}; mean absolute residual {result.mae:.3g}",
+    ]
+    if not result.describes:
+        return [*lines, f"- Data sha256: `{series.sha256}`"]
+    lines += [
         f"- Starts: {result.starts_at_best} of {result.starts} reached it within 1 %",
         f"- Search: {edge} the range of the search; scaled condition number {result.condition:.3g}",
         f"- Residuals: lag-1 correlation {result.lag1:.2f}; "
@@ -122,8 +126,6 @@ def _checklist(result: FitResult) -> list[str]:
         if boot["draws"]
         else "- No bootstrap",
     ]
-    if not result.describes:
-        return [*lines, f"- Data sha256: `{series.sha256}`"]
     for name, ends in boot["intervals"].items():
         lines.append(f"  - {name}: {interval(result.values[name], *ends)}")
     if math.isfinite(result.extrapolation_ratio):

@@ -9,6 +9,7 @@ whole runs, since points of one run share their luck.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +33,9 @@ from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import Verdict
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.provenance import provenance
-from sparsity_lab.tables import to_csv, to_markdown
 from sparsity_lab.units import Asked, Unit
 
+logger = logging.getLogger(__name__)
 _QUANTITY_OF = {"parameters": units.PARAMETERS, "tokens": units.TOKENS, "nats per token": units.LOSS}
 
 
@@ -60,7 +60,7 @@ class RunsFit:
     """A law over a ladder.
 
     Attributes:
-        coefficients: name -> value and run-level bootstrap interval.
+        coefficients: name -> value and run-level bootstrap interval; none where the law cannot describe the points.
         profiles: of the asymptote and the exponents. verdict: whether the data say where the law ends.
         condition: number of the Jacobian, columns scaled to unit length.
         solution: the best fit in search coordinates.
@@ -194,8 +194,10 @@ def fit_runs(
         )
     problem = Problem.of(law, runs.x, runs.y)
     solution = solved(problem, huber=huber, seed=seed)
-    values = coefficients_of(problem, solution)
     profiles, verdict = runs_profile.judged(problem, solution, runs.groups)
+    values = coefficients_of(problem, solution) if verdict.describes else {}
+    draws = draws if verdict.describes else 0
+    curve = law.design(solution.theta, runs.x, problem.span) @ runs_profile.linear_of(problem, solution)
     refit = _refit(solution)
     with progress.track("bootstrap", draws) as advance:
         drawn = bootstrap.resample_runs(
@@ -216,7 +218,7 @@ def fit_runs(
         starts=solution.starts,
         starts_at_best=solution.starts_at_best,
         draws=draws,
-        rmse=float(np.sqrt(np.mean((law.predict(values, runs.x) - runs.y) ** 2))),
+        rmse=float(np.sqrt(np.mean((curve - runs.y) ** 2))),
         sha256=runs.sha256,
         seed=seed,
         units=runs.units,
@@ -233,47 +235,23 @@ def fit_ladder_table(
 
     With a reason as `lock`, `locks/TABLE-LAW.toml` is written too, for `sparsity-lab check`.
     """
-    from sparsity_lab.fitting import runs_locks  # refits through this module
+    from sparsity_lab.fitting import runs_locks, runs_report  # these take a fit of this module
 
     path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
     runs = read_runs(path, x=x, y=y, group=group, exclude=exclude, law=load_law(law), unit=unit)
     say_units(runs.units, path)
     folder = records.prepare_output(Path(output))
     result = fit_runs(runs, load_law(law), huber=huber, draws=draws, seed=seed, progress=progress)
-    write(result, folder, source=path)
-    if lock is not None:
+    runs_report.write(result, folder, source=path)
+    if lock is not None and not result.verdict.describes:
+        logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
+    elif lock is not None:
         asked = runs_locks.Columns(tuple(x), y, group, exclude, tuple(unit))
         made = runs_locks.lock_of(
             runs, result, table=table_entry(source, folder), columns=asked, reason=lock
         )  # fmt: skip
         runs_locks.write(made, folder / "locks" / f"{made.series}.toml")
     return result
-
-
-def write(result: RunsFit, folder: Path, *, source: Path) -> None:
-    """Write the files of a ladder's fit."""
-    rows = [_row(result, name) for name in result.coefficients]
-    columns = list(rows[0])
-    records.write_json(folder / "fits.json", [result.to_json()])
-    records.write_text(folder / "fits.csv", to_csv(rows, columns))
-    inputs = ", ".join(f"{v.symbol}: {v.meaning} in {v.unit}" for v in result.law.inputs)
-    lines = [
-        "# Fit over a ladder of runs", "", f"- Law: {result.law.formula} ({result.law.source}); {inputs}",
-        *([f"- Units: {'; '.join(f'{name} in {one}' for name, one in result.units.items())}"] if result.units else []),
-        f"- Points: {result.points} of {result.runs} runs, {result.left_out} left out",
-        f"- Objective: {result.objective_name} = {result.objective:.7g}",
-        f"- Root mean square error: {result.rmse:.4g}",
-        f"- Starts: {result.starts_at_best} of {result.starts} reached it within 1 %",
-        f"- Verdict: **{result.verdict.word}**: {result.verdict.reason}",
-        *([f"- Bound: {result.verdict.bound}"] if result.verdict.bound else []),
-        f"- Condition number: {result.condition:.3g}",
-        f"- Intervals: 95 %; low and high by {result.draws} bootstrap refits over runs, profile by the "
-        "objective's rise with the coefficient held", f"- Data sha256: `{result.sha256}`",
-        "", to_markdown(rows, columns),
-    ]  # fmt: skip
-    records.write_text(folder / "fits.md", "\n".join(lines))
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    records.write_json(folder / "provenance.json", provenance(table=source.name, table_sha256=digest))
 
 
 Refit = Callable[[Problem], dict[str, float]]
@@ -301,21 +279,6 @@ def _refit(solution: Solution | RobustSolution) -> Refit:
     return lambda problem: robust.solve(problem, near=packed).coefficients(problem)
 
 
-def _row(result: RunsFit, name: str) -> dict[str, object]:
-    """A coefficient with its two intervals; an open end of a profile is left empty."""
-    value, low, high = result.coefficients[name]
-    held = result.profiles.get(name)
-    return {
-        "coefficient": name,
-        "value": value,
-        "low": _known(low),
-        "high": _known(high),
-        "profile low": None if held is None or held.open_low else held.low,
-        "profile high": None if held is None or held.open_high else held.high,
-        "unit": result.law.parameter(name).unit,
-    }
-
-
 def _positive(text: str | None, path: Path, line: int, column: str) -> float:
     try:
         value = float(text or "")
@@ -328,7 +291,3 @@ def _positive(text: str | None, path: Path, line: int, column: str) -> float:
             fix="Correct the cell or remove its row",
         )
     return value
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
