@@ -18,6 +18,7 @@ from sparsity_lab.laws._law import Array
 from sparsity_lab.tables import number
 
 UNCHANGING = "the values do not change at all: there is nothing for a law to explain"
+ONE_POINT = 0.02  # of its whole way, where a curve moves at one point alone
 SHORTEST_ARM = 0.25  # of the longer one
 NO_WEIGHT = 1e-9  # of the range of y, below which a column moves nothing
 
@@ -40,10 +41,25 @@ def misfit(problem: Problem, theta: Array, linear: Array) -> str | None:
         return None
     way, curve = trend(problem.x, problem.y), design @ linear
     change = float(curve[np.argmax(problem.x)] - curve[np.argmin(problem.x)])
+    if reason := _spike(problem, curve, change):
+        return reason
     if (way.way == RISES and change < 0) or (way.way == FALLS and change > 0):
         goes, go = ("falls", "rise") if change < 0 else ("rises", "fall")
         return f"{law.name} cannot describe these points: its best curve {goes}, and they {go} ({_slope(problem, way)})"
     return None
+
+
+def _spike(problem: Problem, curve: Array, change: float) -> str | None:
+    """The sentence on a curve that moves at the first point alone, where the others go somewhere."""
+    others = problem.x > problem.x.min()
+    if np.ptp(curve[others]) > ONE_POINT * abs(change):
+        return None
+    way = trend(problem.x[others], problem.y[others])
+    go = {RISES: "rise", FALLS: "fall"}.get(way.way)
+    return go and (
+        f"{problem.law.name} cannot describe these points: its best curve moves at the first one alone, and the others "
+        f"{go} ({_slope(problem, way)})"
+    )
 
 
 def turn(problem: Problem, *, below: float) -> str | None:

@@ -112,6 +112,34 @@ def test_a_checkpoint_of_unknown_training_is_named(tmp_path):
         read_series(table(tmp_path, text))
 
 
+MEASURED = "series,model,rule,knob,trained_tokens,activation_ratio,content_key\n"
+
+
+@pytest.mark.parametrize("blanks", [0, 1, 3])
+def test_rows_of_measure_without_trained_tokens_are_left_out_and_counted(tmp_path, caplog, blanks):
+    rows = [f"a,step-{n},fixed,0.1,{n}000,0.{n},k{n}" for n in range(1, 6)]
+    rows += [f"a,main-{n},fixed,0.1,,0.5,m{n}" for n in range(blanks)]
+    (one,) = read_series(table(tmp_path, MEASURED + "\n".join(rows) + "\n"))
+    assert len(one.x) == 5, "a table of measure counts tokens, however few"
+    assert one.left_out == blanks
+    assert ("--tokens-per-step" in caplog.text) == bool(blanks)
+    assert (f"{blanks} row(s) are left out (line 7" in caplog.text) == bool(blanks)
+
+
+def test_a_table_of_measure_without_any_trained_tokens_names_the_flags(tmp_path):
+    with pytest.raises(SparsityLabError, match="--trained-tokens CSV, or by --tokens-per-step"):
+        read_series(table(tmp_path, MEASURED + "a,step-1,fixed,0.1,,0.5,k\na,step-2,fixed,0.1,,0.4,l\n"))
+
+
+def test_a_start_at_nought_is_left_out_of_any_column_and_a_negative_one_refused(tmp_path, caplog):
+    text = "run,steps,loss\na,0,5\na,10,3\na,20,2.5\nb,0,5\nb,10,4\n"
+    a, b = read_series(table(tmp_path, text), mapping=Columns("steps", "loss", "run"))
+    assert (a.x.tolist(), b.x.tolist(), a.left_out, b.left_out) == ([10, 20], [10], 1, 1)
+    assert "steps is 0 there" in caplog.text
+    with pytest.raises(SparsityLabError, match="row 2, column 'steps': '-10'"):
+        read_series(table(tmp_path, text.replace("a,0", "a,-10")), mapping=Columns("steps", "loss", "run"))
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [("0.8B", 8e8), ("model-350M-relu", 3.5e8), ("relu-2m", None), ("B", None), ("7Bit", None)],
