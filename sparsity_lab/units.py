@@ -204,8 +204,8 @@ def read_unit(column: str, quantity: Quantity, asked: Asked = NOTHING_ASKED) -> 
 def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> None:
     """Refuse values, in the quantity's own unit, that cannot be what the column is said to hold.
 
-    What a flag says is believed, but not beyond the largest there can be. Values of 0 or below are for whoever reads
-    the table.
+    What a flag or a name such as `tokens (1)` says is believed, but not beyond the largest there can be. Values of 0 or
+    below are for whoever reads the table.
 
     Args:
         unit: of the column. values: its cells in `unit.quantity.unit`. table: its name.
@@ -214,7 +214,8 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
     Raises:
         SparsityLabError: they cannot; names the flag.
     """
-    known, what, sure = [value for value in values if value > 0], unit.quantity, unit.origin == BY_FLAG
+    known, what = [value for value in values if value > 0], unit.quantity
+    sure = unit.origin == BY_FLAG or (unit.origin == BY_NAME and unit.factor == 1.0)
     if not known:
         return
     fault = None
