@@ -62,6 +62,13 @@ RANGES: dict[str, Range] = {
 }  # fmt: skip
 
 
+# Fields that are no flag by themselves.
+CALLED = {
+    "error_share": "The share of --tokens auto", "stabilise_last": "The count of --stabilise last",
+    "task_memory_gb": "--task-memory",
+}  # fmt: skip
+
+
 def range_of(name: str, *, command: str = "") -> Range | None:
     """The range of a name, a command's own first; None where it has none."""
     return RANGES.get(f"{command}.{name}", RANGES.get(name))
@@ -82,7 +89,7 @@ def check(name: str, value: object, *, command: str = "", flag: str = "") -> Non
         return
     for one in value if isinstance(value, (list, tuple)) else [value]:
         if isinstance(one, (int, float)) and not isinstance(one, bool) and one not in wanted:
-            called = flag or f"--{name.replace('_', '-')}"
+            called = flag or CALLED.get(name, f"--{name.replace('_', '-')}")
             raise SparsityLabError(
                 f"{called} is {_short(one)}", why=f"It has to be {wanted}", fix="Correct the number"
             )

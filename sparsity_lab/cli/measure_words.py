@@ -79,7 +79,7 @@ def last_of(stabilise: str | None) -> int | None:
     if stabilise is None:
         return None
     word, _, count = stabilise.partition(":")
-    if word != "last" or not count.isdecimal():
+    if word != "last" or not count.isdecimal() or not count.strip("0"):
         raise SparsityLabError(f"--stabilise {stabilise} is not understood", fix="Write last:5")
     return _counted("stabilise_last", count)
 
@@ -115,8 +115,7 @@ def windows_at_once(text: str) -> int | None:
 def _counted(name: str, digits: str) -> int:
     """A whole number in the range of its name."""
     if len(digits) > LONGEST:
-        raise SparsityLabError(
-            f"--{name.replace('_', '-')} has {len(digits)} digits", fix="Write a smaller number"
-        )
+        called = ranges.CALLED.get(name, f"--{name.replace('_', '-')}")
+        raise SparsityLabError(f"{called} has {len(digits)} digits", fix="Write a smaller number")
     ranges.check(name, int(digits))
     return int(digits)
