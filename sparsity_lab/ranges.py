@@ -1,7 +1,7 @@
 """The range of every number that a command or a specification takes, infinity and nan included; checked before work.
 
 The command line checks its options by these names, and specifications their fields by the same. A name has one range
-wherever it is used, but where a command has one of its own, as `heat.tokens`.
+wherever it is used, but where a command has one of its own, as `heat.tokens`. A knob's is its criterion's own.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ RANGES: dict[str, Range] = {
     "window": Range(1, 10**7), "bench.measure.window": Range(2, 10**7), "batch_size": Range(1, 10**6),
     "stabilise_last": COUNT, "prompts": COUNT, "num_fewshot": Range(0, 10**4),
     "error_share": Range(0, 1, above=True), "score": Range(0, 1),
-    "knob": ANY, "reach": ANY,
+    "bench.measure.knob": ANY, "reach": ANY,
     "bootstrap": Range(0, 10**6), "draws": Range(0, 10**6), "structure.draws": Range(19, 10**6),
     "permutations": Range(19, 10**7), "worlds": Range(20, 10**6),
     "pairs": Range(1, 10**6), "affinity.pairs": Range(6, 10**6), "bench.train.pairs": Range(2, 10**6),
     "clusters": Range(2, 10**6), "routed": COUNT, "cache_ratio": Range(1, 10**6), "most_neurons": Range(4, 10**8),
-    "ranks": Range(1, 10**6), "budgets": Range(0, 10**6, above=True), "epochs": Range(1, 10**6),
+    "ranks": Range(1, 10**6), "budgets": Range(0, 10**12, above=True), "epochs": Range(1, 10**6),
     "predictor_cost": Range(0, 1), "bytes_per_weight": Range(1 / 16, 16), "context": Range(0, 10**9),
     "bytes_per_kv": Range(1 / 16, 16), "ratios": Range(0, 1, above=True),
 }  # fmt: skip

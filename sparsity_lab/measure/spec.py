@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -194,9 +193,6 @@ def percent(text: str) -> float:
     """
     bare = text.strip()
     try:
-        value = float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise SparsityLabError(f"{text!r} is not a share", fix="Write 1% or 0.01")
-    return value
+        return float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
+    except ValueError as error:
+        raise SparsityLabError(f"{text!r} is not a share", fix="Write 1% or 0.01") from error

@@ -11,8 +11,9 @@ from sparsity_lab.cli.ranges import flag_of
 from sparsity_lab.errors import SparsityLabError
 
 VALUES = ("inf", "-inf", "nan", "-1", "0", "1e30", str(10**30))
-# Numbers that are asked about, or that something further in judges by what it belongs to.
+# Numbers that are asked about; and one that its criterion judges, once that is known.
 ANY_FINITE = {"knob", "reach"}
+JUDGED_LATER = {("measure", "knob")}
 FROM_NOUGHT = {
     "seed", "fit.jobs", "task_gpus", "retries", "written_tokens", "num_fewshot", "score", "bootstrap",
     "predictor_cost", "context",
@@ -39,7 +40,7 @@ def numeric_options():
     for path, command in commands(app):
         hints = typing.get_type_hints(command, include_extras=True)
         for name in inspect.signature(command).parameters:
-            if kinds(hints[name]) & {int, float}:
+            if kinds(hints[name]) & {int, float} and (*path, name) not in JUDGED_LATER:
                 yield pytest.param(path, command, name, id=f"{'.'.join(path)}-{name}")
 
 
