@@ -24,11 +24,9 @@ class Range:
     above: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (
-            math.isfinite(value)
-            and (self.low < value if self.above else self.low <= value)
-            and value <= self.high
-        )
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:
         if math.isinf(self.low):
@@ -108,5 +106,5 @@ def check_fields(spec: Any, *, command: str = "") -> None:
 def _short(value: float) -> str:
     """A number as a reader takes it in, however long."""
     if isinstance(value, int) and abs(value) > MOST_SEED:
-        return f"{value:.3e}" if abs(value) < 10**300 else "a number of hundreds of digits"
+        return f"{value:.4g}" if abs(value) < 10**300 else "a number of hundreds of digits"
     return f"{value:g}" if isinstance(value, float) else str(value)

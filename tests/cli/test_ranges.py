@@ -10,7 +10,7 @@ from sparsity_lab.cli.main import app, main
 from sparsity_lab.cli.ranges import flag_of
 from sparsity_lab.errors import SparsityLabError
 
-VALUES = ("inf", "-inf", "nan", "-1", "0", "1e30", str(10**30))
+VALUES = ("inf", "-inf", "nan", "-1", "0", "1e30", str(10**30), str(10**400))
 # Numbers that are asked about; and one that its criterion judges, once that is known.
 ANY_FINITE = {"knob", "reach"}
 JUDGED_LATER = {("measure", "knob")}
@@ -94,8 +94,8 @@ def test_numbers_out_of_their_range_are_refused_before_anything_begins(
 def test_numbers_that_come_as_words(flag, value, tmp_path, capsys, monkeypatch):
     """Those that may also be a share, auto, or part of a word."""
     monkeypatch.chdir(tmp_path)
-    if (flag, value) in {("--drop", "0"), ("--drop", str(10**30))}:
-        return
+    if flag == "--drop" and value.isdecimal():
+        return  # no series has as many points, which is said of the series
     file, model = tmp_path / "file.txt", tmp_path / "model"
     file.write_text("some text\n", encoding="utf-8")
     model.mkdir()

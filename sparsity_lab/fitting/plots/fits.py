@@ -240,7 +240,8 @@ def _words(axes: Axes, result: FitResult) -> None:
         "",
         f"{len(result.series.y)} points, {result.series.dropped} dropped, {result.decades:.2f} decades",
     ]
-    lines += [f"mean |residual| {result.mae:.2g}, condition {result.condition:.2g}"]
+    condition = f", condition {result.condition:.2g}" if math.isfinite(result.condition) else ""
+    lines += [f"mean |residual| {result.mae:.2g}{condition}"]
     axes.text(0.0, 1.0, "\n".join(lines), va="top", ha="left", fontsize=6.5, transform=axes.transAxes)
 
 
