@@ -23,6 +23,8 @@ BASE = {
     "collecting",
     "workers",
     "loggers",
+    "units",
+    "ranges",
     "whole_files",
     "file_names",
     "walking",

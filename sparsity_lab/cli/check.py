@@ -38,6 +38,12 @@ def command(
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why the locks change; needed by --update.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How to print the findings.")] = Form.table,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Unit of a column of the table of --since: tokens=1e9. Repeatable.", show_default=False
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write check.json, .csv and .md here too.")] = None,
 ) -> None:
     """Refit every locked input and compare: pass, drift, stale, missing or unidentified.
@@ -48,10 +54,18 @@ def command(
     from sparsity_lab.fitting import check, check_report
 
     chosen = paths or [Path("results")]
+    if unit and since is None:
+        raise SparsityLabError(
+            "--unit does nothing without --since", fix="Leave it out, or name the newer table"
+        )
     if update:
         _update(chosen, reason)
         return
-    findings = check.check(chosen, progress=progress()) if since is None else check.since(chosen, since)
+    findings = (
+        check.check(chosen, progress=progress())
+        if since is None
+        else check.since(chosen, since, unit=unit or ())
+    )
     typer.echo(check_report.render(findings, form.value))
     if output is not None:
         check_report.write(findings, output)

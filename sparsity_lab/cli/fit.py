@@ -11,7 +11,8 @@ from sparsity_lab.cli.config import Config, save_resolved
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
-    from sparsity_lab.fitting.series import Columns
+    from sparsity_lab.fitting.columns import Columns
+    from sparsity_lab.fitting.result import FitResult
     from sparsity_lab.fitting.spec import FitSpec
 
 PUBLISHED, AUTO = "published", "auto"
@@ -63,7 +64,16 @@ Exclude = Annotated[
 ]
 Robust = Annotated[bool, typer.Option("--robust", help="Sum of Huber losses on ln y (several inputs).")]
 Reach = Annotated[
-    list[float] | None, typer.Option(help="A value of y: at which x is it reached? Repeatable.")
+    list[float] | None,
+    typer.Option(help="A value of y, a ratio as a fraction: at which x is it reached? Repeatable."),
+]
+Units = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unit",
+        help="Unit of a column: tokens=1e9, params=1e6, activation_ratio=percent, loss=bits. Repeatable.",
+        show_default="as the column's name says",
+    ),
 ]
 Lock = Annotated[str | None, typer.Option(metavar="REASON", help="Lock these fits for `check`, and say why.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 where a fit is not identified.")]
@@ -89,6 +99,7 @@ def command(
     exclude: Exclude = None,
     robust: Robust = False,
     reach: Reach = None,
+    unit: Units = None,
     lock: Lock = None,
     strict: Strict = False,
     config: Config = None,
@@ -102,9 +113,9 @@ def command(
         if rivals is not None:
             raise SparsityLabError("--rivals does nothing for a law of several inputs", fix="Leave it out")
         doubtful = _several_inputs(source, folder, law=law, x=x, y=y, group=group, exclude=exclude, robust=robust,
-                                   draws=bootstrap, seed=seed, lock=lock)  # fmt: skip
+                                   draws=bootstrap, seed=seed, lock=lock, unit=unit or [])  # fmt: skip
     else:
-        from sparsity_lab.fitting.series import Columns
+        from sparsity_lab.fitting.columns import Columns
         from sparsity_lab.fitting.spec import RIVALS, FitSpec
 
         drops, rule = _drops(drop, data)
@@ -113,7 +124,12 @@ def command(
         spec = FitSpec(law=name, rivals=compared, drop=drops, drop_rule=rule, weighted=weighted, draws=bootstrap,
                        reach=tuple(reach or ()), seed=seed)  # fmt: skip
         doubtful = _each_series(
-            source, folder, spec=spec, columns=Columns(x, y, group, se), lock=lock, jobs=jobs
+            source,
+            folder,
+            spec=spec,
+            columns=Columns(x, y, group, se, tuple(unit or ())),
+            lock=lock,
+            jobs=jobs,
         )
     save_resolved(context, folder)
     typer.echo(f"Written to {folder}")
@@ -133,14 +149,22 @@ def _each_series(
         source, output=folder, spec=spec, mapping=columns, lock=lock, jobs=jobs, progress=progress()
     )
     for result in results:
-        bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
-        typer.echo(f"{result.series.name}: {result.law.name}, {result.verdict.word}{bound}")
+        typer.echo(f"{result.series.name}: {_said(result)}")
     return any(result.verdict.word == NOT for result in results)
+
+
+def _said(result: FitResult) -> str:
+    """The verdict in a line; the best rival first where the law cannot describe the points."""
+    if not result.describes:
+        best = result.comparison.best_by_aicc
+        return f"best by AICc is {best}; {result.verdict.word}: {result.verdict.reason}"
+    bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
+    return f"{result.law.name}, {result.verdict.word}{bound}"
 
 
 def _several_inputs(
     source: Path | str, folder: Path, *, law: str, x: str | None, y: str | None, group: str | None,
-    exclude: str | None, robust: bool, draws: int, seed: int, lock: str | None,
+    exclude: str | None, robust: bool, draws: int, seed: int, lock: str | None, unit: list[str],
 ) -> bool:  # fmt: skip
     """Fit a law of several inputs, whether it is not identified; the bundled Chinchilla points know their columns."""
     from sparsity_lab.cli.progress import progress
@@ -160,8 +184,12 @@ def _several_inputs(
         draws=draws,
         seed=seed,
         lock=lock,
+        unit=unit,
         progress=progress(),
     )
+    if not result.verdict.describes:
+        typer.echo(f"{result.verdict.word}: {result.verdict.reason}")
+        return True
     values = ", ".join(f"{name} = {value:.5g}" for name, (value, _, _) in result.coefficients.items())
     bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
     typer.echo(f"{result.law.name}, {result.verdict.word}{bound}: {values}; "

@@ -35,6 +35,7 @@ from sparsity_lab.cli import (
 from sparsity_lab.cli.leaving import leave
 from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.cli.progress import redraws
+from sparsity_lab.cli.ranges import hold
 from sparsity_lab.cli.streams import Notes, settle
 from sparsity_lab.collecting import spare_imports
 from sparsity_lab.errors import SparsityLabError
@@ -70,6 +71,7 @@ app.command("ls")(ls.command)
 bench.app.command("train")(bench_train.command)
 app.add_typer(bench.app, name="bench")
 app.add_typer(density.app, name="density")
+hold(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparsity_lab import ranges
 from sparsity_lab.cli.measure_options import ALL
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+LONGEST = 30  # digits of a whole number
 NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
@@ -77,9 +79,9 @@ def last_of(stabilise: str | None) -> int | None:
     if stabilise is None:
         return None
     word, _, count = stabilise.partition(":")
-    if word != "last" or not count.isdecimal() or int(count) < 1:
+    if word != "last" or not count.isdecimal() or not count.strip("0"):
         raise SparsityLabError(f"--stabilise {stabilise} is not understood", fix="Write last:5")
-    return int(count)
+    return _counted("stabilise_last", count)
 
 
 def tokens_of(text: str) -> tuple[int, float | None]:
@@ -90,9 +92,9 @@ def tokens_of(text: str) -> tuple[int, float | None]:
     word, colon, share = text.partition(":")
     if word == "auto":
         return START_TOKENS, percent(share) if colon else ERROR_SHARE
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal():
         raise SparsityLabError(f"--tokens {text} is neither a positive number nor auto", fix="Write auto:10%")
-    return int(text), None
+    return _counted("tokens", text), None
 
 
 def windows_at_once(text: str) -> int | None:
@@ -103,8 +105,17 @@ def windows_at_once(text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal():
         raise SparsityLabError(
             f"--batch-size {text} is neither auto nor a positive number", fix="Write auto, or 8"
         )
-    return int(text)
+    return _counted("batch_size", text)
+
+
+def _counted(name: str, digits: str) -> int:
+    """A whole number in the range of its name."""
+    if len(digits) > LONGEST:
+        called = ranges.CALLED.get(name, f"--{name.replace('_', '-')}")
+        raise SparsityLabError(f"{called} has {len(digits)} digits", fix="Write a smaller number")
+    ranges.check(name, int(digits))
+    return int(digits)

@@ -11,7 +11,7 @@ from sparsity_lab.errors import SparsityLabError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sparsity_lab.fitting.series import Columns
+    from sparsity_lab.fitting.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.outcome import Outcome
     from sparsity_lab.ladder.study_plan import Study
@@ -77,10 +77,10 @@ def compare(study: Study) -> None:
 
 def width_depth(study: Study) -> None:
     """The width-depth law and its rivals on the shapes of one size."""
-    from sparsity_lab.fitting.series import Columns
+    from sparsity_lab.fitting.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.shapes import enough
-    from sparsity_lab.ladder.study_plan import SHAPE_COLUMNS, SHAPE_RIVALS
+    from sparsity_lab.ladder.study_plan import SHAPE_COLUMNS, SHAPE_RIVALS, SHAPE_UNITS
 
     table = study.compare / "shapes.csv"
     if not enough(table):
@@ -92,14 +92,16 @@ def width_depth(study: Study) -> None:
         draws=study.config.fit.bootstrap,
         seed=study.config.ladder.seed,
     )
-    _fit_table(table, study.folder / "width-depth", spec=spec, columns=Columns(**SHAPE_COLUMNS))
+    _fit_table(
+        table, study.folder / "width-depth", spec=spec, columns=Columns(**SHAPE_COLUMNS, unit=SHAPE_UNITS)
+    )
 
 
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
     from sparsity_lab.fitting.runs import fit_ladder_table
     from sparsity_lab.fitting.study import stage
-    from sparsity_lab.ladder.study_plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT
+    from sparsity_lab.ladder.study_plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT, LOSS_UNITS
 
     draws, seed = study.config.fit.bootstrap, study.config.ladder.seed
     for activation, table in study.loss_tables.items():
@@ -108,7 +110,7 @@ def loss(study: Study) -> None:
             if needed:
                 fit_ladder_table(
                     table, output=folder, law="loss-power", x=LOSS_INPUTS, y=LOSS_OUTPUT, group="series",
-                    draws=draws, seed=seed, lock=LOCK_REASON, progress=progress(),
+                    draws=draws, seed=seed, lock=LOCK_REASON, unit=LOSS_UNITS, progress=progress(),
                 )  # fmt: skip
 
 

@@ -8,12 +8,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab import bundled, records
+from sparsity_lab import bundled, ranges, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
+from sparsity_lab.fitting.columns import Columns, say_units
 from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.series import Columns, Series, read_series
+from sparsity_lab.fitting.series import Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.workers import side_by_side
@@ -21,6 +22,7 @@ from sparsity_lab.workers import side_by_side
 logger = logging.getLogger(__name__)
 
 SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
+FEWEST_PLACES = 3  # different x, for a curve
 FEWEST_SPARE = 2  # points beyond the coefficients, below which a fit says nothing
 
 
@@ -50,6 +52,7 @@ def fit_table(
     """
     source = bundled.path(path) if isinstance(path, str) and path in bundled.names() else Path(path)
     series, spec, folder = read_series(source, mapping=mapping), spec or FitSpec(), Path(output)
+    say_units(series[0].units, source)
     records.refuse_over_input(source, folder / "fits.csv")
     if lock is not None:
         table = lock_values.table_entry(path, folder)
@@ -72,9 +75,11 @@ def fit_all(
     """Fit each series; those with too few points are left out and named on the log.
 
     Raises:
-        SparsityLabError: a law or series is unknown, or no series has enough points.
+        SparsityLabError: a law or series is unknown, a number is out of its range, or no series has enough points.
     """
+    ranges.check("jobs", jobs, command="fit")
     spec.check_names([one.name for one in series])
+    _check_reach(series, spec)
     for name in (*spec.rivals, *((spec.law,) if spec.law != AUTO else ())):
         load_law(name)
     if spec.weighted and (bare := [s.name for s in series if s.se is None or not (s.se > 0).all()]):
@@ -103,14 +108,25 @@ def _lock(
     results: Sequence[FitResult], folder: Path, *, table: str, reason: str, columns: Columns | None
 ) -> None:
     for result in results:
-        if not all(map(math.isfinite, result.values.values())):
-            logger.warning(
-                "%s is not locked: the fit has no coefficients in the law's own form.", result.series.name
-            )
+        if not result.describes or not all(map(math.isfinite, result.values.values())):
+            logger.warning("%s is not locked: %s.", result.series.name, result.verdict.reason)
             continue
         made = locks.lock_of(result, table=table, reason=reason, columns=columns)
         locks.write(made, lock_values.path_of(folder, result.series.name))
     lock_values.remove_renamed(folder, [result.series.name for result in results])
+
+
+def _check_reach(series: Sequence[Series], spec: FitSpec) -> None:
+    """Refuse values of y that are outside its physical range, such as a ratio in percent."""
+    for one in series:
+        low, high = one.y_box
+        for value in spec.reach:
+            if not low <= value <= high:
+                raise SparsityLabError(
+                    f"--reach {value:g} is outside the range of {one.y_variable.meaning}, {low:g} to {high:g}",
+                    why=f"It is in the unit of y: {one.y_variable.unit}",
+                    fix="Write 0.125 for 12.5 %",
+                )
 
 
 def _counted(result: FitResult, advance: object) -> FitResult:
@@ -129,4 +145,9 @@ def _long_enough(series: Series, spec: FitSpec) -> bool:
     left = len(series.y) - (spec.drop_for(series.name) or 0)
     if left < needed:
         logger.warning("Series %s is left out: it has %d points, a fit needs %d.", series.name, left, needed)
-    return left >= needed
+        return False
+    places = len(set(series.x))
+    if places < FEWEST_PLACES:
+        x = series.x_variable.meaning
+        logger.warning("Series %s is left out: it has only %d value(s) of %s.", series.name, places, x)
+    return places >= FEWEST_PLACES

@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, rivals, runs_check, runs_locks
+from sparsity_lab.fitting.columns import say_units
 from sparsity_lab.fitting.fit import Judged, solve_and_judge
 from sparsity_lab.fitting.locks import Lock
 from sparsity_lab.fitting.runs_locks import RunsLock
@@ -85,10 +86,13 @@ def _check_one(path: Path) -> Finding:
     if isinstance(series, str):
         return Finding(str(path), lock.series, MISSING, (series,))
     if lock.pinned and series.sha256 != lock.points_sha256:
-        moved = _worst_prediction(lock, _refit(lock, series))
+        now = _refit(lock, series)
+        moved = _worst_prediction(lock, now) if now.verdict.describes else now.verdict.reason
         why = f"the points of {lock.table} are not those that were locked (sha256 differs)"
         return Finding(str(path), lock.series, STALE, (why, moved))
     now = _refit(lock, series)
+    if not now.verdict.describes:
+        return Finding(str(path), lock.series, UNIDENTIFIED, (now.verdict.reason,))
     details = [*_predictions(lock, now), *_coefficients(lock, now), *_written(lock, path)]
     if lock.verdict != now.verdict.word:
         details.insert(
@@ -99,11 +103,15 @@ def _check_one(path: Path) -> Finding:
     return Finding(str(path), lock.series, DRIFT if details else PASS, tuple(details))
 
 
-def since(paths: Sequence[Path], table: Path) -> list[Finding]:
+def since(paths: Sequence[Path], table: Path, *, unit: Sequence[str] = ()) -> list[Finding]:
     """Whether checkpoints newer than those locked lie inside the frozen law's prediction band.
 
     The band holds a new point of its own noise with 95 % confidence, jointly over the new points of a series
     (Bonferroni). Beyond the last probe nothing is claimed.
+
+    Args:
+        paths: locks, or folders of locks. table: the newer points.
+        unit: units of this table's columns; those of the locked table where none are given.
 
     Raises:
         SparsityLabError: the table is faulty, or none of its series is locked.
@@ -118,6 +126,8 @@ def since(paths: Sequence[Path], table: Path) -> list[Finding]:
     found = [(path, locks.read(path)) for path in single]
     known = {lock.series for _, lock in found}
     columns = found[0][1].columns
+    if unit:
+        columns = replace(columns, unit=tuple(unit))
     tables = {one.name: one for one in read_series(table, mapping=columns)}
     if not known & set(tables):
         raise SparsityLabError(
@@ -125,6 +135,7 @@ def since(paths: Sequence[Path], table: Path) -> list[Finding]:
             why=f"The table has {', '.join(tables)}; the locks have {', '.join(sorted(known))}"[:400],
             fix="Name the table's series as the locks do",
         )
+    say_units(next(iter(tables.values())).units, table)
     return [_since_one(path, lock, tables[lock.series]) for path, lock in found if lock.series in tables]
 
 
@@ -143,6 +154,8 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock] | tuple[RunsLock, Ru
             f"Cannot update {path}", why=series, fix="Put the table back, or lock another fit"
         )
     now = _refit(old, series)
+    if not now.verdict.describes:
+        raise SparsityLabError(f"Cannot update {path}", why=now.verdict.reason, fix="Lock another law")
     new = locks.lock_from(
         series, now.problem, now.solution, verdict=now.verdict.word, table=old.table, reason=reason,
         pinned=old.pinned, columns=old.columns, seed=old.seed, weighted=old.weighted, rivals=old.rivals,

@@ -93,8 +93,10 @@ def simulate(truth: Truth, *, rho: float | None, draw: int, seed: int) -> Outcom
     series = Series(truth.series, truth.x, y, None, None, DATA, RATIO, (0.0, 1.0), "")
     comparison = rivals.compare(truth.x, y, [load_law(name) for name in RIVALS], seed=draw, extrapolate=False)
     found = solve_and_judge(series, load_law(truth.law), comparison=comparison, seed=draw)
-    limit = found.profiles[found.problem.law.asymptote or ""]
-    return Outcome(found.verdict.word, limit.low <= truth.limit <= limit.high)
+    limit = found.profiles.get(
+        found.problem.law.asymptote or ""
+    )  # none where the law cannot describe the points
+    return Outcome(found.verdict.word, limit is None or limit.low <= truth.limit <= limit.high)
 
 
 def autoregressive(points: int, rho: float, generator: np.random.Generator) -> Array:

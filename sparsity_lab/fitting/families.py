@@ -118,7 +118,7 @@ def limits(results: Sequence[FitResult]) -> list[Limit]:
     found = []
     for result in results:
         name, size = result.law.asymptote, result.series.parameters
-        if name is None or size is None:
+        if name is None or size is None or not result.describes:
             continue
         one = result.coefficients[name]
         found.append(
@@ -195,9 +195,9 @@ def f_test(smaller: float, larger: float, *, more: int, freedom: int) -> float:
 
 
 def speed(result: FitResult) -> Speed | None:
-    """Convergence of one run against tokens per parameter; None where its size is unknown."""
+    """Convergence of one run against tokens per parameter; None without a size or a law that describes it."""
     size, series, law = result.series.parameters, result.series, result.law
-    if size is None:
+    if size is None or not result.describes:
         return None
     marks = np.array(TOKENS_PER_PARAMETER) * size / 1e9
     change = law.slope(result.values, marks) * marks * math.log(2.0)

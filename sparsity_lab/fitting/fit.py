@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.fitting import bootstrap, diagnostics, engine, profile, rivals, warmup
+from sparsity_lab.fitting import bootstrap, diagnostics, engine, profile, rivals, shape, warmup
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.profile import Profile
@@ -28,12 +28,15 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     weights = _root_weights(series, spec)
     laws = [load_law(name) for name in spec.rivals]
     comparison = rivals.compare(series.x, series.y, laws, root_weights=weights, seed=spec.seed)
-    law, law_rule = choose_law(series, spec, comparison)
+    law, law_rule = choose_law(series, spec, comparison, describes=_can_describe(series, weights, spec.seed))
     core = solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=spec.seed)
     problem, solution, profiles = core.problem, core.solution, core.profiles
     residuals = problem.project(solution.theta).residuals
-    draws = _draws(problem, solution, residuals, series=series, spec=spec)
-    values = problem.coefficients(solution.theta)
+    # What cannot be described has no coefficients: the curve is a mean, and its numbers are those of nothing.
+    describes = core.verdict.describes
+    draws = _draws(problem, solution, residuals, series=series, spec=spec) if describes else None
+    values = problem.coefficients(solution.theta) if describes else {}
+    left = series.y - law.predict(values, series.x) if describes else _unweighted(problem, residuals)
     return FitResult(
         series=series,
         law=law,
@@ -43,7 +46,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         drop_rule=drop_rule,
         law_rule=law_rule,
         sse=solution.sse,
-        mae=float(np.mean(np.abs(series.y - law.predict(values, series.x)))),
+        mae=float(np.mean(np.abs(left))),
         objective="sum of squares" if weights is None else "sum of squares weighted by 1/se^2",
         starts=solution.starts,
         starts_at_best=solution.starts_at_best,
@@ -52,13 +55,13 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         decades=diagnostics.decades(series.x),
         lag1=diagnostics.lag1(residuals),
         variance_inflation=core.inflation,
-        aicc=diagnostics.aicc(solution.sse, points=len(series.y), coefficients=len(values)),
+        aicc=diagnostics.aicc(solution.sse, points=len(series.y), coefficients=len(law.parameters)),
         bootstrap=_bootstrap_json(draws),
         profiles=profiles,
         drop_sensitivity=_sensitivity(full, law, spec),
         comparison=comparison,
         seed=spec.seed,
-        residuals=series.y - law.predict(values, series.x),
+        residuals=left,
         draws=draws,
         asked=spec.reach,
     )
@@ -88,8 +91,10 @@ def solve_and_judge(
     solution = engine.solve(problem, seed=seed)
     residuals = problem.project(solution.theta).residuals
     inflation = diagnostics.variance_inflation(residuals, coefficients=len(law.parameters))
-    profiles = profile_all(problem, solution, box=series.y_box, inflation=inflation)
-    verdict = verdict_of(problem, solution, profiles, comparison=comparison, box=series.y_box)
+    misfit = _misfit(problem, solution, comparison)
+    describes = misfit is None
+    profiles = profile_all(problem, solution, box=series.y_box, inflation=inflation) if describes else {}
+    verdict = verdict_of(problem, solution, profiles, comparison=comparison, box=series.y_box, misfit=misfit)
     return Judged(problem, solution, profiles, inflation, verdict)
 
 
@@ -107,22 +112,47 @@ def profile_all(
 
 def verdict_of(
     problem: Problem, solution: Solution, profiles: Mapping[str, Profile], *,
-    comparison: Comparison | None, box: tuple[float, float],
+    comparison: Comparison | None, box: tuple[float, float], misfit: str | None = None,
 ) -> Verdict:  # fmt: skip
     """Judge a solved problem by its profiles, its conditioning and its rivals."""
     law = problem.law
     return judge(
         Evidence(
             asymptote=profiles.get(law.asymptote or ""),
-            exponents=tuple(profiles[name] for name in law.exponents),
+            exponents=tuple(profiles[name] for name in law.exponents if name in profiles),
             box=box,
             y_range=float(np.ptp(problem.y)),
             condition=diagnostics.condition(problem, solution),
             at_edge=bool(solution.at_edge),
             limitless_rival=_limitless(comparison, law),
             better_rival=_better(comparison, law),
+            misfit=misfit,
         )
     )
+
+
+def _misfit(problem: Problem, solution: Solution, comparison: Comparison | None) -> str | None:
+    """Why the law cannot describe the points: the wrong way, or a turn that neither it nor a rival has; or None."""
+    if reason := shape.misfit(problem, solution.theta, problem.project(solution.theta).linear):
+        return reason
+    own = diagnostics.aicc(solution.sse, points=len(problem.y), coefficients=len(problem.law.parameters))
+    others = () if comparison is None else (rival.aicc for rival in comparison.rivals)
+    return shape.turn(problem, below=min([own, *others]) - AICC_REJECTS)
+
+
+def _can_describe(series: Series, root_weights: Array | None, seed: int) -> Callable[[Law], bool]:
+    """Whether the best curve of a law goes the way of the points."""
+
+    def describes(law: Law) -> bool:
+        problem = Problem.of(law, series.x, series.y, root_weights=root_weights)
+        theta = engine.solve(problem, seed=seed).theta
+        return shape.misfit(problem, theta, problem.project(theta).linear) is None
+
+    return describes
+
+
+def _unweighted(problem: Problem, residuals: Array) -> Array:
+    return residuals if problem.root_weights is None else residuals / problem.root_weights
 
 
 def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
@@ -132,7 +162,7 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
         return count, spec.drop_rule
     laws, weights = [load_law(name) for name in spec.rivals], _root_weights(full, spec)
     comparison = rivals.compare(full.x, full.y, laws, root_weights=weights, seed=spec.seed, extrapolate=False)
-    law, _ = choose_law(full, spec, comparison)
+    law, _ = choose_law(full, spec, comparison, describes=_can_describe(full, weights, spec.seed))
     return warmup.choose(_sensitivity(full, law, spec)), warmup.AUTO_RULE
 
 

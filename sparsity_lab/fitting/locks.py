@@ -17,6 +17,7 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import diagnostics
+from sparsity_lab.fitting.columns import Columns
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.lock_values import (
     FOLLOWED,
@@ -34,7 +35,7 @@ from sparsity_lab.fitting.lock_values import (
 )
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.series import Columns, Series
+from sparsity_lab.fitting.series import Series
 from sparsity_lab.fitting.spec import RIVALS
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.records import write_text
@@ -207,7 +208,7 @@ def to_toml(lock: Lock) -> str:
         "",
         "[input]",
         *_pairs(lock, ("table", "points_sha256", "pinned", "points", "dropped_points", "last_x")),
-        *[f"{key} = {toml_value(value)}" for key, value in asdict(lock.columns).items() if value is not None],
+        *[f"{key} = {toml_value(value)}" for key, value in asdict(lock.columns).items() if value],
         "",
         "[noise]",
         *_pairs(lock, ("noise_sd", "freedom")),
@@ -257,7 +258,10 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
         coefficients=coefficients_in(raw),
         prediction_tolerance=tolerance_in(raw, "prediction_tolerance"),
         coefficient_tolerance=tolerance_in(raw, "coefficient_tolerance"),
-        columns=Columns(**{key: typed(given, key, str) for key in ("x", "y", "group", "se") if key in given}),
+        columns=Columns(
+            **{key: typed(given, key, str) for key in ("x", "y", "group", "se") if key in given},
+            unit=tuple(map(str, typed(given, "unit", list))) if "unit" in given else (),
+        ),
         rivals=tuple(raw.get("rivals", RIVALS)),
     )
 

@@ -104,7 +104,7 @@ def agreements(results: Sequence[FitResult]) -> list[Agreement]:
         row = known.get(result.series.name)
         if row is None or ours.get(result.series.name) != result.series.sha256 or row.law != result.law.name:
             continue
-        if result.series.dropped == row.dropped:
+        if result.series.dropped == row.dropped and result.describes:
             found += compare(result, row)
     return found
 

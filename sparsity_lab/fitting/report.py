@@ -12,6 +12,7 @@ from sparsity_lab.fitting.names import figure_name
 from sparsity_lab.fitting.plots import fits as plots
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.rivals import Comparison
+from sparsity_lab.fitting.series import Series
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import write_json, write_text
 from sparsity_lab.tables import number, to_csv, to_markdown
@@ -92,14 +93,16 @@ def _section(result: FitResult) -> list[str]:
         "",
         f"![{name}](plots/{figure_name(name)}.png)",
         "",
-        *_checklist(result),
-        "",
-        *_rivals(result.comparison),
-        "",
-        "Coefficients against leading points dropped:",
-        "",
-        _drops(result),
+        *_evidence(result),
     ]
+
+
+def _evidence(result: FitResult) -> list[str]:
+    """What a verdict rests on; the rivals first where the law cannot describe the points."""
+    rivals, checks = _rivals(result.comparison), _checklist(result)
+    if not result.describes:
+        return [*rivals, "", *checks]
+    return [*checks, "", *rivals, "", "Coefficients against leading points dropped:", "", _drops(result)]
 
 
 def _checklist(result: FitResult) -> list[str]:
@@ -109,7 +112,12 @@ def _checklist(result: FitResult) -> list[str]:
         f"- Law: {result.law.formula} ({result.law_rule})",
         f"- Points: {len(series.y)} used, {series.dropped} leading ones dropped ({result.drop_rule}), "
         f"{result.decades:.2f} decades of {series.x_variable.meaning}",
+        *_reading(series),
         f"- Objective: {result.objective} = {result.sse:.4g}; mean absolute residual {result.mae:.3g}",
+    ]
+    if not result.describes:
+        return [*lines, f"- Data sha256: `{series.sha256}`"]
+    lines += [
         f"- Starts: {result.starts_at_best} of {result.starts} reached it within 1 %",
         f"- Search: {edge} the range of the search; scaled condition number {result.condition:.3g}",
         f"- Residuals: lag-1 correlation {result.lag1:.2f}; "
@@ -120,9 +128,17 @@ def _checklist(result: FitResult) -> list[str]:
     ]
     for name, ends in boot["intervals"].items():
         lines.append(f"  - {name}: {interval(result.values[name], *ends)}")
-    ratio = number(result.extrapolation_ratio, 3)
-    lines.append(f"- The limit lies {ratio} ranges of the data beyond the last point")
+    if math.isfinite(result.extrapolation_ratio):
+        ratio = number(result.extrapolation_ratio, 3)
+        lines.append(f"- The limit lies {ratio} ranges of the data beyond the last point")
     return [*lines, *_reaches(result), f"- Data sha256: `{series.sha256}`"]
+
+
+def _reading(series: Series) -> list[str]:
+    """In which units the table was read, and which of its rows were not."""
+    read = "; ".join(f"{column} in {unit}" for column, unit in series.units.items())
+    left = f"- Rows left out: {series.left_out} without {series.x_variable.meaning}, or with 0"
+    return [*([f"- Units: {read}"] if read else []), *([left] if series.left_out else [])]
 
 
 def _reaches(result: FitResult) -> list[str]:
@@ -141,9 +157,9 @@ def _rivals(comparison: Comparison) -> list[str]:
     rows = [
         {
             "law": r.law,
-            "AICc gap": round(r.aicc_gap, 1),
-            "rolling-origin RMSE": r.rolling_rmse,
-            "RMSE after 70 %": r.held_out_rmse,
+            "AICc gap": _finite(round(r.aicc_gap, 1)),
+            "rolling-origin RMSE": _finite(r.rolling_rmse),
+            "RMSE after 70 %": _finite(r.held_out_rmse),
             "sum of squares": r.sse,
         }
         for r in comparison.rivals
@@ -156,6 +172,11 @@ def _rivals(comparison: Comparison) -> list[str]:
         tied = ", ".join(comparison.extrapolation_ties)
         words += f", a tie with {tied}" if tied else ""
     return [words + ".", "", table]
+
+
+def _finite(value: float) -> float | None:
+    """The number, or an empty cell where the points do not suffice for one."""
+    return value if math.isfinite(value) else None
 
 
 def _drops(result: FitResult) -> str:
@@ -177,4 +198,5 @@ def _row(result: FitResult) -> dict[str, object]:
         ends = {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
         row |= {key: value if math.isfinite(value) else None for key, value in ends.items()}
     keys = ("sse", "mae", "aicc", "lag1", "condition", "decades", "starts", "starts_at_best")
-    return {**row, **{key: getattr(result, key) for key in keys}, "data_sha256": result.series.sha256}
+    numbers = {key: _finite(getattr(result, key)) for key in keys}
+    return {**row, **numbers, "data_sha256": result.series.sha256}

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from sparsity_lab.fitting.bands import Reach, reach
 from sparsity_lab.fitting.bootstrap import Draws
 from sparsity_lab.fitting.profile import Profile
 from sparsity_lab.fitting.rivals import Comparison
 from sparsity_lab.fitting.series import Series
+from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import Verdict
 from sparsity_lab.fitting.warmup import DropRow
 from sparsity_lab.laws._law import Array, Law, Span
@@ -33,7 +36,8 @@ FIT_KEYS: dict[str, str] = {
     "dropped_points": "leading points left out",
     "drop_rule": "why that many",
     "law_rule": "why this law",
-    "coefficients": "name -> value, low, high (95 %), method (profile, bootstrap); null where there is none",
+    "coefficients": "name -> value, low, high (95 %), method (profile, bootstrap); a null end is open; none where the "
+    "law cannot describe the points",
     "sse": "sum of squared residuals (weighted where weighted)",
     "mae": "mean absolute residual, unit of y",
     "objective": "what was minimised",
@@ -52,6 +56,8 @@ FIT_KEYS: dict[str, str] = {
     "limit": "y as x grows without end, by the law",
     "extrapolation_ratio": "distance from the last point to the limit over the range the data cover",
     "reach": "x at which y takes the values asked for, and goes half and 0.9 of the way to the limit",
+    "units": "column -> the unit it was read in, and who named that",
+    "left_out_rows": "rows of the series without an x, or with an x of 0, that are left out",
     "data_sha256": "hash of all points of the series",
     "seed": "of the search grid and the bootstrap",
 }
@@ -100,22 +106,42 @@ class FitResult:
 
     @property
     def values(self) -> dict[str, float]:
-        """Coefficients without their intervals."""
+        """Coefficients without their intervals; none where the law cannot describe the points."""
         return {name: one.value for name, one in self.coefficients.items()}
+
+    @property
+    def describes(self) -> bool:
+        """Whether the law can describe the points, so that it has coefficients, a limit and a curve."""
+        return self.verdict.describes
+
+    @property
+    def drawn(self) -> tuple[Law, Mapping[str, float]]:
+        """The law whose curve is drawn: this one, or the best rival where this one cannot describe the points."""
+        if self.describes:
+            return self.law, self.values
+        for rival in self.comparison.rivals:
+            if rival.describes:
+                return load_law(rival.law), rival.coefficients
+        return load_law("constant"), {"A0": float(np.mean(self.series.y))}
+
+    @property
+    def limit(self) -> float:
+        """y as x grows without end, by the law; NaN where there is none."""
+        return self.law.limit(self.values) if self.describes else math.nan
 
     @property
     def extrapolation_ratio(self) -> float:
         """How far the limit lies beyond the last point, in units of the range the data cover."""
         ys = self.series.y
         spread = float(ys.max() - ys.min())
-        return abs(self.law.limit(self.values) - float(ys[-1])) / spread if spread > 0 else math.nan
+        return abs(self.limit - float(ys[-1])) / spread if spread > 0 else math.nan
 
     @property
     def reaches(self) -> tuple[Reach, ...]:
         """Where the law takes the values asked for, and half and nine tenths of the way to its limit."""
         if self.draws is None:
             return ()
-        limit, last = self.law.limit(self.values), float(self.series.y[-1])
+        limit, last = self.limit, float(self.series.y[-1])
         low, high = self.series.y_box
         ways = [last + share * (limit - last) for share in (0.5, 0.9)] if low <= limit <= high else []
         return tuple(reach(self.law, self.values, self.draws, y) for y in (*self.asked, *ways))
@@ -138,9 +164,11 @@ class FitResult:
             "profiles": {name: vars(one) for name, one in self.profiles.items()},
             "drop_sensitivity": [vars(row) for row in self.drop_sensitivity],
             "rivals": {**vars(self.comparison), "rivals": [vars(r) for r in self.comparison.rivals]},
-            "limit": self.law.limit(self.values),
+            "limit": self.limit,
             "extrapolation_ratio": self.extrapolation_ratio,
             "reach": [vars(one) for one in self.reaches],
+            "units": dict(series.units),
+            "left_out_rows": series.left_out,
             "data_sha256": series.sha256,
         }
         own = {key: getattr(self, key) for key in FIT_KEYS if key not in entry}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sparsity_lab.fitting import diagnostics, engine
+from sparsity_lab.fitting import diagnostics, engine, shape
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.laws._law import Array, Law
 
@@ -31,6 +31,7 @@ class Rival:
     Attributes:
         aicc_gap: AICc less that of the best law. rolling_rmse, held_out_rmse: in the unit of y, NaN where
             the points do not suffice.
+        describes: whether the law can describe which way the points go; it has no coefficients where it cannot.
     """
 
     law: str
@@ -40,6 +41,7 @@ class Rival:
     aicc_gap: float
     rolling_rmse: float
     held_out_rmse: float
+    describes: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,18 @@ def compare(
 
 def _entry(problem: Problem, seed: int, extrapolate: bool) -> Rival:
     law, solution = problem.law, engine.solve(problem, seed=seed)
+    describes = shape.misfit(problem, solution.theta, problem.project(solution.theta).linear) is None
     origins = ORIGINS if extrapolate else ()
     errors = {share: extrapolation_errors(problem, share, seed=seed) for share in origins}
     return Rival(
         law=law.name,
-        coefficients=problem.coefficients(solution.theta),
+        coefficients=problem.coefficients(solution.theta) if describes else {},
         sse=solution.sse,
         aicc=diagnostics.aicc(solution.sse, points=len(problem.y), coefficients=len(law.parameters)),
         aicc_gap=math.nan,
         rolling_rmse=rms(errors.values()),
         held_out_rmse=rms([errors[HELD_OUT]] if extrapolate else []),
+        describes=describes,
     )
 
 

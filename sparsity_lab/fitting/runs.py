@@ -9,17 +9,19 @@ whole runs, since points of one run share their luck.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsity_lab import bundled, records
+from sparsity_lab import bundled, ranges, records, units
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import bootstrap, engine, lock_values, robust, runs_profile
+from sparsity_lab.fitting.columns import say_units
 from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
@@ -30,19 +32,26 @@ from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import Verdict
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.provenance import provenance
-from sparsity_lab.tables import to_csv, to_markdown
+from sparsity_lab.units import Asked, Unit
+
+logger = logging.getLogger(__name__)
+_QUANTITY_OF = {"parameters": units.PARAMETERS, "tokens": units.TOKENS, "nats per token": units.LOSS}
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Points of a ladder. x has shape (n, inputs), y (n,), groups (n,): the run a point belongs to."""
+    """Points of a ladder. x has shape (n, inputs), y (n,), groups (n,): the run a point belongs to.
+
+    Attributes:
+        units: column -> the unit it was read in, and who named that.
+    """
 
     x: Array
     y: Array
     groups: np.ndarray
     left_out: int
     sha256: str
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class RunsFit:
     """A law over a ladder.
 
     Attributes:
-        coefficients: name -> value and run-level bootstrap interval.
+        coefficients: name -> value and run-level bootstrap interval; none where the law cannot describe the points.
         profiles: of the asymptote and the exponents. verdict: whether the data say where the law ends.
         condition: number of the Jacobian, columns scaled to unit length.
         solution: the best fit in search coordinates.
@@ -72,6 +81,7 @@ class RunsFit:
     rmse: float
     sha256: str
     seed: int
+    units: Mapping[str, str]
     solution: Solution | RobustSolution = field(repr=False)
 
     @property
@@ -105,17 +115,21 @@ class RunsFit:
 
 
 def read_runs(
-    path: Path, *, x: Sequence[str], y: str, group: str | None = None, exclude: str | None = None
-) -> Runs:
+    path: Path, *, x: Sequence[str], y: str, group: str | None = None, exclude: str | None = None,
+    law: Law | None = None, unit: Sequence[str] = (),
+) -> Runs:  # fmt: skip
     """Read a ladder's points.
 
     Args:
         path: a CSV. x: columns of the inputs. y: column of y.
         group: column that names the run of a row; each row is its own run where None.
         exclude: column that is `true` in rows to leave out.
+        law: says what its inputs and its output are, where the columns' names do not.
+        unit: units that were asked for, each as `COLUMN=UNIT` or `QUANTITY=UNIT`.
 
     Raises:
-        SparsityLabError: a column is missing, or a value is no positive number; row and column are named.
+        SparsityLabError: a column is missing, a value is no positive number (row and column are named), or values
+            cannot be in the unit that their column is read in.
     """
     header, rows = read_csv(path)
     for name in (*x, y, group, exclude):
@@ -129,9 +143,27 @@ def read_runs(
     if not kept:
         raise SparsityLabError(f"The table {path} has no rows with points", fix="Give it a row for each run")
     values = np.array([[_positive(raw[name], path, line, name) for name in (*x, y)] for line, raw in kept])
+    read = _units(x, y, law, Asked.of(unit), path)
+    for i, name in enumerate((*x, y)):
+        if name in read:
+            values[:, i] *= read[name].factor
+            units.check(read[name], values[:, i].tolist(), table=path.name)
     groups = np.array([raw[group] if group else str(line) for line, raw in kept])
     digest = hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()
-    return Runs(values[:, :-1], values[:, -1], groups, len(rows) - len(kept), digest)
+    said = {name: str(one) for name, one in read.items()}
+    return Runs(values[:, :-1], values[:, -1], groups, len(rows) - len(kept), digest, said)
+
+
+def _units(x: Sequence[str], y: str, law: Law | None, asked: Asked, path: Path) -> dict[str, Unit]:
+    """Column -> its unit: of what the law says it is, or else of what its name says."""
+    said = [None] * (len(x) + 1) if law is None or len(law.inputs) != len(x) else [*law.inputs, law.output]
+    found = {}
+    for column, variable in zip((*x, y), said, strict=True):
+        by_law = None if variable is None else _QUANTITY_OF.get(variable.unit)
+        if (quantity := by_law or units.quantity_of(column)) is not None:
+            found[column] = units.read_unit(column, quantity, asked)
+    asked.refuse_unused(found.values(), table=str(path))
+    return found
 
 
 def fit_runs(
@@ -145,8 +177,10 @@ def fit_runs(
         draws: bootstrap refits over runs; 0 for none. seed: of grid and bootstrap.
 
     Raises:
-        SparsityLabError: the law has another number of inputs, or there are too few points.
+        SparsityLabError: the law has another number of inputs, there are too few points, or a number out of its range.
     """
+    ranges.check("bootstrap", draws)
+    ranges.check("seed", seed)
     if len(law.inputs) != runs.x.shape[1]:
         raise SparsityLabError(
             f"The law {law.name} has {len(law.inputs)} inputs, the table names {runs.x.shape[1]}",
@@ -159,8 +193,10 @@ def fit_runs(
         )
     problem = Problem.of(law, runs.x, runs.y)
     solution = solved(problem, huber=huber, seed=seed)
-    values = coefficients_of(problem, solution)
     profiles, verdict = runs_profile.judged(problem, solution, runs.groups)
+    values = coefficients_of(problem, solution) if verdict.describes else {}
+    draws = draws if verdict.describes else 0
+    curve = law.design(solution.theta, runs.x, problem.span) @ runs_profile.linear_of(problem, solution)
     refit = _refit(solution)
     with progress.track("bootstrap", draws) as advance:
         drawn = bootstrap.resample_runs(
@@ -181,9 +217,10 @@ def fit_runs(
         starts=solution.starts,
         starts_at_best=solution.starts_at_best,
         draws=draws,
-        rmse=float(np.sqrt(np.mean((law.predict(values, runs.x) - runs.y) ** 2))),
+        rmse=float(np.sqrt(np.mean((curve - runs.y) ** 2))),
         sha256=runs.sha256,
         seed=seed,
+        units=runs.units,
         solution=solution,
     )
 
@@ -191,57 +228,33 @@ def fit_runs(
 def fit_ladder_table(
     source: Path | str, *, output: Path | str, law: str, x: Sequence[str], y: str, group: str | None = None,
     exclude: str | None = None, huber: bool = False, draws: int = 200, seed: int = 0,
-    lock: str | None = None, progress: Progress = SILENT,
+    lock: str | None = None, unit: Sequence[str] = (), progress: Progress = SILENT,
 ) -> RunsFit:  # fmt: skip
     """Fit a law of several inputs to a table and write fits.json, fits.csv, fits.md and provenance.json.
 
     With a reason as `lock`, `locks/TABLE-LAW.toml` is written too, for `sparsity-lab check`.
     """
-    from sparsity_lab.fitting import runs_locks  # refits through this module
+    from sparsity_lab.fitting import runs_locks, runs_report  # these take a fit of this module
 
     path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
-    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude)
+    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude, law=load_law(law), unit=unit)
+    say_units(runs.units, path)
     chosen, folder = load_law(law), Path(output)
     records.refuse_over_input(path, folder / "fits.csv")
     if lock is not None:
-        table, asked = (
-            lock_values.table_entry(source, folder),
-            runs_locks.Columns(tuple(x), y, group, exclude),
-        )
+        table = lock_values.table_entry(source, folder)
+        asked = runs_locks.Columns(tuple(x), y, group, exclude, tuple(unit))
         name = runs_locks.name_of(table, chosen)
         lock_values.refuse_others(folder, [name], subject={"table": table, **vars(asked)}, law=chosen.name)
     records.prepare_output(folder)
     result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
-    write(result, folder, source=path)
-    if lock is not None:
+    runs_report.write(result, folder, source=path)
+    if lock is not None and not result.verdict.describes:
+        logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
+    elif lock is not None:
         made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
         runs_locks.write(made, lock_values.path_of(folder, made.series))
     return result
-
-
-def write(result: RunsFit, folder: Path, *, source: Path) -> None:
-    """Write the files of a ladder's fit."""
-    rows = [_row(result, name) for name in result.coefficients]
-    columns = list(rows[0])
-    records.write_json(folder / "fits.json", [result.to_json()])
-    records.write_text(folder / "fits.csv", to_csv(rows, columns))
-    inputs = ", ".join(f"{v.symbol}: {v.meaning} in {v.unit}" for v in result.law.inputs)
-    lines = [
-        "# Fit over a ladder of runs", "", f"- Law: {result.law.formula} ({result.law.source}); {inputs}",
-        f"- Points: {result.points} of {result.runs} runs, {result.left_out} left out",
-        f"- Objective: {result.objective_name} = {result.objective:.7g}",
-        f"- Root mean square error: {result.rmse:.4g}",
-        f"- Starts: {result.starts_at_best} of {result.starts} reached it within 1 %",
-        f"- Verdict: **{result.verdict.word}**: {result.verdict.reason}",
-        *([f"- Bound: {result.verdict.bound}"] if result.verdict.bound else []),
-        f"- Condition number: {result.condition:.3g}",
-        f"- Intervals: 95 %; low and high by {result.draws} bootstrap refits over runs, profile by the "
-        "objective's rise with the coefficient held", f"- Data sha256: `{result.sha256}`",
-        "", to_markdown(rows, columns),
-    ]  # fmt: skip
-    records.write_text(folder / "fits.md", "\n".join(lines))
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    records.write_json(folder / "provenance.json", provenance(table=source.name, table_sha256=digest))
 
 
 Refit = Callable[[Problem], dict[str, float]]
@@ -269,21 +282,6 @@ def _refit(solution: Solution | RobustSolution) -> Refit:
     return lambda problem: robust.solve(problem, near=packed).coefficients(problem)
 
 
-def _row(result: RunsFit, name: str) -> dict[str, object]:
-    """A coefficient with its two intervals; an open end of a profile is left empty."""
-    value, low, high = result.coefficients[name]
-    held = result.profiles.get(name)
-    return {
-        "coefficient": name,
-        "value": value,
-        "low": _known(low),
-        "high": _known(high),
-        "profile low": None if held is None or held.open_low else held.low,
-        "profile high": None if held is None or held.open_high else held.high,
-        "unit": result.law.parameter(name).unit,
-    }
-
-
 def _positive(text: str | None, path: Path, line: int, column: str) -> float:
     try:
         value = float(text or "")
@@ -296,7 +294,3 @@ def _positive(text: str | None, path: Path, line: int, column: str) -> float:
             fix="Correct the cell or remove its row",
         )
     return value
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

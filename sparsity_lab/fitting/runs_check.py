@@ -47,6 +47,8 @@ def compare(path: Path) -> Compared:
         return Compared(lock.series, (f"the table {lock.table} is not there",), missing=True)
     runs = _input(lock, path)
     fit = _refit(lock, runs)
+    if not fit.verdict.describes:
+        return Compared(lock.series, (fit.verdict.reason,), lost=True)
     gaps = _gaps(lock, fit)
     if runs.sha256 != lock.points_sha256:
         worst = int(np.argmax(np.abs(gaps)))
@@ -74,8 +76,11 @@ def update(path: Path, *, reason: str) -> tuple[RunsLock, RunsLock]:
             fix="Put the table back, or lock another fit",
         )
     runs = _input(old, path)
+    now = _refit(old, runs)
+    if not now.verdict.describes:
+        raise SparsityLabError(f"Cannot update {path}", why=now.verdict.reason, fix="Lock another law")
     new = replace(
-        runs_locks.lock_of(runs, _refit(old, runs), table=old.table, columns=old.columns, reason=reason),
+        runs_locks.lock_of(runs, now, table=old.table, columns=old.columns, reason=reason),
         prediction_tolerance=old.prediction_tolerance,
         coefficient_tolerance=old.coefficient_tolerance,
     )
@@ -87,7 +92,7 @@ def _input(lock: RunsLock, path: Path) -> Runs:
     columns = lock.columns
     return read_runs(
         lock_values.source_of(lock.table, path), x=columns.x, y=columns.y, group=columns.group,
-        exclude=columns.exclude,
+        exclude=columns.exclude, law=load_law(lock.law), unit=columns.unit,
     )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class Columns:
     y: str
     group: str | None = None
     exclude: str | None = None
+    unit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def read(path: Path) -> RunsLock:
 
 def to_toml(lock: RunsLock) -> str:
     """The text of a lock."""
-    columns = {key: value for key, value in asdict(lock.columns).items() if value is not None}
+    columns = {key: value for key, value in asdict(lock.columns).items() if value}
     lines = [
         "# A locked fit over a ladder of runs: `sparsity-lab check` refits its input and compares. Change it",
         "# with `sparsity-lab check --update --reason ...`, or edit a tolerance together with its reason.",
@@ -203,6 +204,7 @@ def _from_raw(raw: dict[str, Any]) -> RunsLock:
             tuple(map(str, typed(given, "x", list))),
             typed(given, "y", str),
             **{key: typed(given, key, str) for key in ("group", "exclude") if key in given},
+            unit=tuple(map(str, typed(given, "unit", list))) if "unit" in given else (),
         ),
         coefficients=coefficients_in(raw),
         probes=tuple(

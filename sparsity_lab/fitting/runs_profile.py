@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from sparsity_lab.fitting import diagnostics, engine, profile, robust
+from sparsity_lab.fitting import diagnostics, engine, profile, robust, shape
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.profile import CONFIDENCE, Profile
 from sparsity_lab.fitting.robust import DELTA, RobustSolution
-from sparsity_lab.fitting.verdict import Evidence, Verdict, judge
+from sparsity_lab.fitting.verdict import NOT, Evidence, Verdict, judge
 from sparsity_lab.laws._law import Array
 
 FLOOR = 1e-6  # of the smallest y: where an asymptote that cannot be negative counts as zero
@@ -61,6 +61,8 @@ def judged(
         problem: the law and its points. solution: the best fit, by least squares or by Huber losses.
         groups: the run of each point, shape (n,).
     """
+    if misfit := shape.misfit(problem, solution.theta, linear_of(problem, solution)):
+        return {}, Verdict(NOT, misfit, describes=False)
     scale = scale_of(problem, solution, groups)
     box = (0.0, float(problem.y.max()))
     names = ([] if problem.law.asymptote is None else [problem.law.asymptote]) + list(problem.law.exponents)
@@ -76,6 +78,11 @@ def judged(
         better_rival=None,
     )
     return found, judge(evidence)
+
+
+def linear_of(problem: Problem, solution: Solution | RobustSolution) -> Array:
+    """The linear coefficients of a best fit, shape (p,)."""
+    return solution.linear if isinstance(solution, RobustSolution) else problem.project(solution.theta).linear
 
 
 def profile_of(problem: Problem, solution: Solution | RobustSolution, name: str, *, scale: Scale) -> Profile:

@@ -12,43 +12,27 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.columns import ACTIVATIONS, QUANTITIES, Columns, Resolved, first, resolve
 from sparsity_lab.fitting.csv_file import read_csv
-from sparsity_lab.laws._law import DATA, RATIO, Array, Variable
+from sparsity_lab.laws._law import Array, Variable
 
 logger = logging.getLogger(__name__)
 
-# In a table of `measure` the column tokens counts the text measured on, so the other name comes first.
-TOKENS = ("trained_tokens", "tokens")
-RATIO_COLUMN = "activation_ratio"
-ERROR_COLUMN = "activation_ratio_se"
-NAMES = ("series", "model")
-ACTIVATIONS = ("activation", "activation_function")
-# What else sets one quantity apart from another in a table of `measure`.
-QUANTITIES = ("criterion", "rule", "ppl_increase_target")
 DRELU = "drelu"
 OWN_KNOB = "ppl-increase"
 FIXED_KNOB = "fixed"
-SIZES = ("params_nonembedding", "params_total", "parameters")
 NOMINAL = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([MB])(?![a-zA-Z])")
 SHAPE = "width_depth_ratio"
 ANYTHING = (-math.inf, math.inf)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a foreign CSV are what; None where the usual names hold."""
-
-    x: str | None = None
-    y: str | None = None
-    group: str | None = None
-    se: str | None = None
+FROM_MEASURE = "measure supplies trained tokens by --trained-tokens CSV, or by --tokens-per-step N"
 
 
 @dataclass(frozen=True)
@@ -66,6 +50,8 @@ class Series:
         width_depth_ratio: hidden size over layers where the table has it.
         quantity: criterion, rule and target by which y was measured; series of different ones are never
             compared.
+        left_out: rows of the series that have no x, or an x of 0, where no law begins.
+        units: column -> the unit it was read in, and who named that.
     """
 
     name: str
@@ -81,6 +67,8 @@ class Series:
     parameters: float | None = None
     width_depth_ratio: float | None = None
     quantity: tuple[str, ...] = ()
+    left_out: int = 0
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def without_leading(self, count: int) -> Series:
         """The series without its first points."""
@@ -101,87 +89,75 @@ class _Row:
     quantity: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Resolved:
-    x: str
-    y: str
-    se: str | None
-    group: tuple[str, ...]
-
-    @property
-    def in_tokens(self) -> bool:
-        return self.x in TOKENS
-
-    @property
-    def y_is_ratio(self) -> bool:
-        return self.y == RATIO_COLUMN
-
-
 def read_series(path: Path, *, mapping: Columns | None = None) -> list[Series]:
     """All series of a CSV, in order of first appearance.
 
     Raises:
-        SparsityLabError: no such file, a missing column, or a value that is no number, out of range or twice
-            there.
+        SparsityLabError: no such file, a missing column, a value that is no number, out of range or twice
+            there, or values that cannot be in the unit the column is read in.
     """
     header, raws = read_csv(path)
-    columns = _columns(header, mapping or Columns(), path)
-    rows = [row for line, raw in raws if (row := _row(raw, line, columns, path)) is not None]
+    columns = resolve(header, mapping or Columns(), path)
+    kept = [(line, raw) for line, raw in raws if not _without_x(raw, columns)]
+    rows = [_row(raw, line, columns, path) for line, raw in kept]
+    bare = [(line, raw) for line, raw in raws if _without_x(raw, columns)]
+    if bare:
+        _say_left_out(bare, columns, path)
     if not rows:
         raise SparsityLabError(
-            f"The table {path} has no rows with points", fix="Give it a row for each checkpoint"
+            f"The table {path} has no rows with points",
+            why=f"{len(bare)} rows have no {columns.x}" if bare else "",
+            fix=FROM_MEASURE if bare and columns.measured else "Give it a row for each checkpoint",
         )
+    _check_units(rows, columns, path)
     groups: dict[tuple[str, ...], list[_Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     names = _names(list(groups))
-    return [_series(names[group], members, columns, path) for group, members in groups.items()]
+    apart = Counter(tuple((raw.get(column) or "").strip() for column in columns.group) for _, raw in bare)
+    return [
+        _series(names[group], members, columns, path, left_out=apart[group[: len(columns.group)]])
+        for group, members in groups.items()
+    ]
 
 
-def _columns(header: list[str], mapping: Columns, path: Path) -> _Resolved:
-    for named in (mapping.x, mapping.y, mapping.group, mapping.se):
-        if named is not None and named not in header:
-            raise _missing(path, (named,), header)
-    x = mapping.x or _first(TOKENS, header)
-    y = mapping.y or _first((RATIO_COLUMN,), header)
-    if x is None or y is None:
-        raise _missing(path, TOKENS if x is None else (RATIO_COLUMN,), header)
-    activation = _first(ACTIVATIONS, header)
-    se = mapping.se or _first((ERROR_COLUMN,) if y == RATIO_COLUMN else (), header)
-    if mapping.group is not None:
-        group: tuple[str, ...] = (mapping.group,)
-    else:
-        group = _default_group(header, mapping, activation, path)
-    return _Resolved(x, y, se, group)
+def _say_left_out(bare: list[tuple[int, dict[str, str]]], columns: Resolved, path: Path) -> None:
+    """Note which rows have no x, and what supplies it."""
+    lines = ", ".join(str(line) for line, _ in bare[:8]) + (", ..." if len(bare) > 8 else "")
+    blank = sum(not (raw.get(columns.x) or "").strip() for _, raw in bare)
+    logger.warning(
+        "%s: %d row(s) are left out (line %s): %s.%s",
+        path.name, len(bare), lines,
+        f"{blank} have no {columns.x}" if blank else f"{columns.x} is 0 there, and the laws start above 0",
+        f" {FROM_MEASURE}." if blank and columns.measured else "",
+    )  # fmt: skip
 
 
-def _default_group(
-    header: list[str], mapping: Columns, activation: str | None, path: Path
-) -> tuple[str, ...]:
-    name = _first(NAMES, header)
-    if name is None:
-        if mapping.x is None and mapping.y is None:
-            raise _missing(path, ("series", "model"), header)
-        return ()
-    extra = tuple(column for column in QUANTITIES if column in header)
-    # A series column names the run in full; a model column does so only together with the activation.
-    return (name, *((activation,) if name == "model" and activation else ()), *extra)
+def _check_units(rows: list[_Row], columns: Resolved, path: Path) -> None:
+    """Refuse columns whose values cannot be in their unit."""
+    scale = 1e9 if columns.in_tokens else 1.0
+    columns.check(columns.x, [row.x * scale for row in rows], table=path.name)
+    columns.check(columns.y, [row.y for row in rows], table=path.name)
+    if columns.size is not None:
+        sizes = [row.parameters for row in rows if row.parameters is not None]
+        columns.check(columns.size, sizes, table=path.name)
 
 
-def _row(raw: Mapping[str, str], line: int, columns: _Resolved, path: Path) -> _Row | None:
-    x = _number(raw, columns.x, line, path)
-    y = _number(raw, columns.y, line, path)
-    if columns.in_tokens:
-        if x < 0:
-            raise _bad(path, line, columns.x, raw[columns.x], "Token counts cannot be negative")
-        if x == 0:
-            logger.info("%s: line %d has 0 tokens and is left out: the laws start at D > 0.", path.name, line)
-            return None
+def _row(raw: Mapping[str, str], line: int, columns: Resolved, path: Path) -> _Row:
+    x = _number(raw, columns.x, line, path) * columns.factor(columns.x)
+    y = _number(raw, columns.y, line, path) * columns.factor(columns.y)
+    if x < 0:
+        what = "Token counts cannot be negative" if columns.in_tokens else "The laws start above 0"
+        raise _bad(path, line, columns.x, raw[columns.x], what)
     if columns.y_is_ratio and not 0.0 <= y <= 1.0:
-        raise _bad(path, line, columns.y, raw[columns.y], "An activation ratio lies between 0 and 1")
+        raise _bad(
+            path, line, columns.y, raw[columns.y],
+            f"An activation ratio lies between 0 and 1, and this column is read in {columns.units[columns.y]}",
+            fix="Correct the cell, or name the column's unit: --unit activation_ratio=percent",
+        )  # fmt: skip
     error = None
     if columns.se is not None and (raw.get(columns.se) or "").strip():
-        error = _number(raw, columns.se, line, path)
+        error = _number(raw, columns.se, line, path) * columns.factor(columns.se)
         if error < 0:
             raise _bad(path, line, columns.se, raw[columns.se], "A standard error cannot be negative")
     group = tuple((raw.get(column) or "").strip() for column in columns.group)
@@ -189,13 +165,32 @@ def _row(raw: Mapping[str, str], line: int, columns: _Resolved, path: Path) -> _
     if "rule" in columns.group:
         # One knob makes one curve, unless each checkpoint has a knob of its own by the rule.
         group += ("" if raw.get("rule") == OWN_KNOB else (raw.get("knob") or "").strip(),)
-    size = _optional(raw, _first(SIZES, raw)) or nominal_size(" ".join(group))
-    ratio = _optional(raw, SHAPE if SHAPE in raw else None)
+    size = _size(raw, line, columns, path)
+    ratio = _number(raw, SHAPE, line, path) if (raw.get(SHAPE) or "").strip() else None
     return _Row(line, group, kind_of(raw), x / 1e9 if columns.in_tokens else x, y, error, size, ratio,
                 quantity)  # fmt: skip
 
 
-def _quantity(raw: Mapping[str, str], columns: _Resolved) -> tuple[str, ...]:
+def _size(raw: Mapping[str, str], line: int, columns: Resolved, path: Path) -> float | None:
+    """The parameter count: a number in the column's unit, or words such as 0.8B; None where the cell is blank."""
+    text = (raw.get(columns.size or "") or "").strip()
+    if columns.size is None or not text:
+        return None
+    return nominal_size(text) or _number(raw, columns.size, line, path) * columns.factor(columns.size)
+
+
+def _without_x(raw: Mapping[str, str], columns: Resolved) -> bool:
+    """Whether a row says nothing of its x: trained tokens that `measure` did not know, or a start at 0."""
+    text = (raw.get(columns.x) or "").strip()
+    if columns.measured and not text:
+        return True
+    try:
+        return float(text) == 0.0
+    except ValueError:
+        return False
+
+
+def _quantity(raw: Mapping[str, str], columns: Resolved) -> tuple[str, ...]:
     """What was measured: one knob for a series is one quantity whatever the knob, a fixed knob another each."""
     named = [(raw.get(column) or "").strip() for column in columns.group if column in QUANTITIES]
     fixed = "rule" in columns.group and raw.get("rule") == FIXED_KNOB
@@ -204,7 +199,7 @@ def _quantity(raw: Mapping[str, str], columns: _Resolved) -> tuple[str, ...]:
 
 def kind_of(raw: Mapping[str, str | None]) -> str | None:
     """The activation of a row, lower case; dReLU's config calls its function relu, its architecture tells."""
-    named = _first(ACTIVATIONS, raw)
+    named = first(ACTIVATIONS, raw)
     word = (raw.get(named) or "").strip().lower() if named else ""
     return DRELU if (raw.get("architecture") or "").startswith(DRELU) else word or None
 
@@ -213,14 +208,6 @@ def nominal_size(text: str) -> float | None:
     """The parameter count in a model's name, such as 0.8B or 350M."""
     found = NOMINAL.search(text)
     return float(found[1]) * (1e9 if found[2] == "B" else 1e6) if found else None
-
-
-def _optional(raw: Mapping[str, str], column: str | None) -> float | None:
-    """A number of a column that is not needed; None where there is none."""
-    try:
-        return float(raw[column] or "") if column is not None else None
-    except ValueError:
-        return None
 
 
 def _number(raw: Mapping[str, str], column: str, line: int, path: Path) -> float:
@@ -234,7 +221,7 @@ def _number(raw: Mapping[str, str], column: str, line: int, path: Path) -> float
     return value
 
 
-def _series(name: str, rows: list[_Row], columns: _Resolved, path: Path) -> Series:
+def _series(name: str, rows: list[_Row], columns: Resolved, path: Path, *, left_out: int) -> Series:
     rows = sorted(rows, key=lambda row: row.x)
     if columns.in_tokens:
         for before, after in itertools.pairwise(rows):
@@ -250,13 +237,15 @@ def _series(name: str, rows: list[_Row], columns: _Resolved, path: Path) -> Seri
     se = None if any(error is None for error in errors) else np.array(errors, dtype=float)
     return Series(
         name, x, y, se, rows[0].activation,
-        DATA if columns.in_tokens else Variable(columns.x, columns.x, "as in the table"),
-        RATIO if columns.y_is_ratio else Variable(columns.y, columns.y, "as in the table"),
+        columns.x_variable,
+        columns.y_variable,
         (0.0, 1.0) if columns.y_is_ratio else ANYTHING,
         sha256=hashlib.sha256(np.stack([x, y]).astype("<f8").tobytes()).hexdigest(),
-        parameters=rows[0].parameters,
+        parameters=rows[0].parameters or nominal_size(" ".join(rows[0].group)),
         width_depth_ratio=rows[0].width_depth_ratio,
         quantity=rows[0].quantity,
+        left_out=left_out,
+        units={column: str(unit) for column, unit in columns.units.items()},
     )  # fmt: skip
 
 
@@ -269,21 +258,12 @@ def _names(groups: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     return names if len(set(names.values())) == len(names) else {group: "-".join(group) for group in groups}
 
 
-def _first(wanted: Iterable[str], header: Iterable[str]) -> str | None:
-    return next((name for name in wanted if name in header), None)
-
-
-def _missing(path: Path, wanted: tuple[str, ...], header: list[str]) -> SparsityLabError:
-    return SparsityLabError(
-        f"{path}: row 1 (the header) has no column {' or '.join(repr(name) for name in wanted)}",
-        why=f"It has: {', '.join(header) or 'nothing'}",
-        fix="Rename a column, or name yours with --x, --y, --group and --se",
-    )
-
-
-def _bad(path: Path, line: int, column: str, text: str | None, why: str) -> SparsityLabError:
+def _bad(
+    path: Path, line: int, column: str, text: str | None, why: str, *,
+    fix: str = "Correct the cell, or remove its row",
+) -> SparsityLabError:  # fmt: skip
     return SparsityLabError(
         f"{path}: row {line}, column {column!r}: {(text or '')[:80]!r}",
         why=why,
-        fix="Correct the cell, or remove its row",
+        fix=fix,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.rivals import Comparison
 from sparsity_lab.fitting.series import Series
@@ -41,6 +42,9 @@ class FitSpec:
     draws: int = 400
     reach: tuple[float, ...] = ()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges.check_fields(self)
 
     def drop_for(self, name: str) -> int | None:
         """Leading points left out of a series; None where that is left to the rule."""
@@ -86,19 +90,32 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
         found = float(low), float(high)
     except ValueError:
         found = (0.0, 0.0)
-    if not name.strip().isidentifier() or found[0] >= found[1]:
+    if not name.strip().isidentifier() or not -math.inf < found[0] < found[1] < math.inf:
         raise SparsityLabError(f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
     return name.strip(), found
 
 
-def choose_law(series: Series, spec: FitSpec, comparison: Comparison) -> tuple[Law, str]:
-    """The law to report on and why that one."""
+def choose_law(
+    series: Series, spec: FitSpec, comparison: Comparison, *, describes: Callable[[Law], bool]
+) -> tuple[Law, str]:
+    """The law to report on and why that one.
+
+    Args:
+        series: the points. spec: what was asked for. comparison: the rivals on these points.
+        describes: whether a law can describe which way the points go.
+    """
     if spec.law != AUTO:
         return load_law(spec.law), "asked for"
+    apart = ""
     if series.activation in PAPER_LAWS:
-        return load_law(PAPER_LAWS[series.activation]), f"the paper's law for {series.activation}"
+        usual, whose = load_law(PAPER_LAWS[series.activation]), f"the paper's law for {series.activation}"
+        if describes(usual):
+            return usual, whose
+        apart = f"{usual.name}, {whose}, cannot describe which way these points go; "
     for rival in comparison.rivals:
         law = load_law(rival.law)
-        if law.asymptote is not None and law.exponents:
-            return law, "best AICc among the laws with a limit"
-    return load_law("constant"), "too few points for any other law"
+        if law.asymptote is not None and law.exponents and rival.describes:
+            return law, f"{apart}best AICc among the laws with a limit"
+    if any(load_law(rival.law).exponents for rival in comparison.rivals):
+        return load_law("constant"), f"{apart}no law with a limit describes these points"
+    return load_law("constant"), f"{apart}too few points for any other law"

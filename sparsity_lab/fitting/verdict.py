@@ -17,11 +17,16 @@ WORST_CONDITION = 1e8
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word, why, and a one-sided bound where that is all the data say."""
+    """The word, why, and a one-sided bound where that is all the data say.
+
+    Attributes:
+        describes: whether the law can describe the points at all; where it cannot, its coefficients mean nothing.
+    """
 
     word: str
     reason: str
     bound: str | None = None
+    describes: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Evidence:
         edges: names of search coordinates at the edge. condition: of the scaled Jacobian.
         limitless_rival: a law without a limit whose AICc is as good, or None.
         better_rival: a law that fits far better and by how much, or None.
+        misfit: why the law cannot describe the points (`shape`), or None.
     """
 
     asymptote: Profile | None
@@ -44,10 +50,13 @@ class Evidence:
     at_edge: bool
     limitless_rival: str | None
     better_rival: str | None
+    misfit: str | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict, its reason and the bound."""
+    if evidence.misfit is not None:
+        return Verdict(NOT, evidence.misfit, describes=False)
     if reason := _fatal(evidence):
         return Verdict(NOT, reason, bound(evidence.asymptote))
     if reason := _weakness(evidence):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scipy.stats import f as f_distribution
 
-from sparsity_lab.fitting import engine
+from sparsity_lab.fitting import engine, shape
 from sparsity_lab.fitting.problem import Problem
 
 LARGEST_SHARE = 1 / 3
@@ -24,10 +24,11 @@ AUTO_RULE = (
 
 @dataclass(frozen=True)
 class DropRow:
-    """The fit without the first `dropped` points."""
+    """The fit without the first `dropped` points; without coefficients where the law cannot describe the rest."""
 
     dropped: int
     points: int
+    freedom: int
     coefficients: dict[str, float]
     sse: float
     mean_square: float
@@ -41,11 +42,13 @@ def sensitivity(problem: Problem, *, seed: int = 0) -> list[DropRow]:
         if part.freedom < 2:
             break
         solution = engine.solve(part, seed=seed)
+        describes = shape.misfit(part, solution.theta, part.project(solution.theta).linear) is None
         rows.append(
             DropRow(
                 count,
                 len(part.y),
-                part.coefficients(solution.theta),
+                part.freedom,
+                part.coefficients(solution.theta) if describes else {},
                 solution.sse,
                 solution.sse / part.freedom,
             )
@@ -68,6 +71,5 @@ def choose(rows: Sequence[DropRow]) -> int:
 
 def _deviates(row: DropRow, later: DropRow) -> bool:
     left_out = later.dropped - row.dropped
-    freedom = later.points - len(later.coefficients)
     statistic = (row.sse - later.sse) / left_out / later.mean_square
-    return bool(statistic > f_distribution.ppf(1 - SIGNIFICANCE, left_out, freedom))
+    return bool(statistic > f_distribution.ppf(1 - SIGNIFICANCE, left_out, later.freedom))

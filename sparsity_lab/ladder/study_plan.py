@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparsity_lab import records
 from sparsity_lab.ladder.schedule import checkpoint_steps
@@ -31,7 +32,9 @@ LONGEST_WINDOW = 1024
 LOCK_REASON = "as measured and fitted by this study; report.md says what they mean"
 SHAPE_RIVALS = ("width-depth", "linear", "logarithmic", "constant")
 LOSS_INPUTS, LOSS_OUTPUT = ("params_nonembedding", "trained_tokens"), "loss_dense_nats"
-SHAPE_COLUMNS = {"x": "width_depth_ratio", "y": "activation_ratio", "group": "rule"}
+LOSS_UNITS = ("params_nonembedding=1", "trained_tokens=1")  # counted, however small a study is
+SHAPE_UNITS = ("parameters=1",)
+SHAPE_COLUMNS: dict[str, Any] = {"x": "width_depth_ratio", "y": "activation_ratio", "group": "rule"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Study:
     def _width_depth(self) -> Iterator[list[str]]:
         columns = [word for key, name in SHAPE_COLUMNS.items() for word in (f"--{key}", name)]
         yield ["fit", str(self.compare / "shapes.csv"), "--law", "width-depth", "--rivals", ",".join(SHAPE_RIVALS),
-               *columns, "--bootstrap", str(self.config.fit.bootstrap), *self._at("width-depth"),
+               *columns, *_units(SHAPE_UNITS), "--bootstrap", str(self.config.fit.bootstrap), *self._at("width-depth"),
                "--lock", LOCK_REASON]  # fmt: skip
 
     @property
@@ -154,8 +157,13 @@ class Study:
         tables = self.loss_tables or {"ACTIVATION": self.compare / "losses-ACTIVATION.csv"}
         for activation, table in tables.items():
             yield ["fit", str(table), "--law", "loss-power", "--x", ",".join(LOSS_INPUTS), "--y", LOSS_OUTPUT,
-                   "--group", "series", "--bootstrap", str(self.config.fit.bootstrap),
+                   "--group", "series", *_units(LOSS_UNITS), "--bootstrap", str(self.config.fit.bootstrap),
                    *self._at(f"loss/{activation}"), "--lock", LOCK_REASON]  # fmt: skip
+
+
+def _units(pairs: tuple[str, ...]) -> list[str]:
+    """Units as flags."""
+    return [word for pair in pairs for word in ("--unit", pair)]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Constant(Law):
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """A0 everywhere."""
-        return np.full(len(x), float(coefficients["A0"]))
+        return coefficients["A0"] + np.zeros_like(x)
 
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
         """Zero everywhere."""

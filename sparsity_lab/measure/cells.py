@@ -30,7 +30,13 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import TokenizedText, Windows, choose_window, read_text, tokenize
 from sparsity_lab.measure.tokenizers import refuse_ids_beyond
-from sparsity_lab.measure.trained_tokens import TokenCounts, read_table, refuse_strangers, tell_origins
+from sparsity_lab.measure.trained_tokens import (
+    TokenCounts,
+    read_table,
+    refuse_strangers,
+    tell_origins,
+    tell_unknown,
+)
 from sparsity_lab.mirrors import Mirror
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
@@ -87,6 +93,8 @@ class Bench:
         if self.spec.trained_tokens is not None:
             sources = [checkpoint.source for checkpoint in checkpoints]
             refuse_strangers(self.token_counts, sources, path=self.spec.trained_tokens)
+        named = zip(checkpoints, found, strict=True)
+        tell_unknown((checkpoint.series, one.tokens_origin) for checkpoint, one in named)
         tell_origins((one.tokens_origin for one in found), tokens_per_step=self.spec.tokens_per_step)
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
 from sparsity_lab.measure.calibration import read_calibration
@@ -18,8 +18,9 @@ def check_spec(spec: MeasureSpec) -> None:
     """Refuse settings that no model could be measured with.
 
     Raises:
-        SparsityLabError: an unknown criterion, a knob out of range, p or a count that is not positive.
+        SparsityLabError: an unknown criterion, or a number out of its range.
     """
+    ranges.check_fields(spec)
     if spec.further:
         _check_further(spec)
         for one in singly(spec):
@@ -49,22 +50,6 @@ def check_spec(spec: MeasureSpec) -> None:
                 "The series rule asks for equal perplexity, not for an activation ratio",
                 fix="Leave --activation-ratio or --stabilise out",
             )
-    for name, value in (
-        ("tokens", spec.tokens),
-        ("batch-size", spec.batch_size),
-        ("text-shards", spec.text_shards),
-        ("stabilise", spec.stabilise_last),
-        ("tokens-per-step", spec.tokens_per_step),
-    ):
-        if value is not None and value < 1:
-            raise SparsityLabError(
-                f"--{name} is {value}, not a positive number",
-                fix=f"Write --{name} 1 or more, or leave it out",
-            )
-    if spec.error_share is not None and not 0 < spec.error_share <= 1:
-        raise SparsityLabError(
-            f"An error of {spec.error_share:g} times the rise is not between 0 and 1", fix="Write auto:10%"
-        )
     if spec.thresholds is not None:
         _check_thresholds(spec, spec.thresholds)
     if spec.text_shards > 1:

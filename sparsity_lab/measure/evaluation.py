@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab import ranges
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.calibration import Calibration, read_calibration
@@ -175,6 +176,7 @@ def _check(spec: EvalSpec) -> None:
             f"--batch-size {spec.batch_size} is neither auto nor a positive number", fix="Write auto, or 8"
         )
     check_dtype(spec.dtype)
+    ranges.check_fields(spec)
 
 
 def _refuse_one_name(settings: Sequence[Setting]) -> None:

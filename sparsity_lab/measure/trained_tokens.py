@@ -21,17 +21,20 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab import units
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import Source
+from sparsity_lab.units import Unit
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("checkpoint", "trained_tokens")
 MOST_TOKENS = 10**18
+NAME_IT = "Name another unit in the column's own name: trained_tokens_b, trained_tokens (1e6), or trained_tokens (1)"
 MEND_BESIDE = "Copy it again from where the checkpoint was made, or remove it"
 STEPS = re.compile(r"(?:^|[^a-z])(?:steps?|checkpoint|ckpt|iter)[-_]?(\d+)([km]?)(?![a-z0-9])", re.IGNORECASE)
 TOKENS = re.compile(r"(?:^|[^a-z])tokens?[-_]?(\d+(?:\.\d+)?)([kmbt]?)(?![a-z0-9.])", re.IGNORECASE)
@@ -106,6 +109,8 @@ def names_of(source: Source) -> list[str]:
 def read_table(path: Path) -> dict[str, int]:
     """Tokens by checkpoint name, from a CSV with columns `checkpoint` and `trained_tokens`.
 
+    The second may name its unit: `trained_tokens_b`, `trained_tokens (1e9)`.
+
     Raises:
         SparsityLabError: unreadable, a column missing, a checkpoint without a name or there twice, or a value that
             is no count; row and column are named.
@@ -114,10 +119,10 @@ def read_table(path: Path) -> dict[str, int]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, strict=True)
-            _refuse_columns(path, [name.strip() for name in reader.fieldnames or ()])
+            unit = _unit(path, [name.strip() for name in reader.fieldnames or ()])
             for raw in reader:
                 row = {str(key).strip(): value for key, value in raw.items()}
-                name, tokens = _row(path, reader.line_num, row)
+                name, tokens = _row(path, reader.line_num, row, unit)
                 if name in table:
                     raise SparsityLabError(
                         f"Row {reader.line_num} of {path}: the checkpoint {name!r} is there twice",
@@ -132,6 +137,8 @@ def read_table(path: Path) -> dict[str, int]:
         ) from error
     if not table:
         raise SparsityLabError(f"The table {path} has no rows", fix="Give it one for each checkpoint")
+    units.check(unit, list(map(float, table.values())), table=str(path), fix=NAME_IT)
+    logger.info("%s: %s read in %s.", path.name, unit.column, unit)
     return table
 
 
@@ -165,39 +172,63 @@ def tell_origins(origins: Iterable[str], *, tokens_per_step: int | None) -> None
         )
 
 
-def _refuse_columns(path: Path, header: list[str]) -> None:
-    missing = [name for name in COLUMNS if name not in header]
+def tell_unknown(origins: Iterable[tuple[str, str]]) -> None:
+    """Note the series of several checkpoints of which no trained tokens are known, and how to name them.
+
+    Args:
+        origins: of each checkpoint its series, and where its trained tokens were found.
+    """
+    by_series: dict[str, list[str]] = {}
+    for series, origin in origins:
+        by_series.setdefault(series, []).append(origin)
+    bare = [series for series, found in by_series.items() if len(found) > 1 and set(found) == {"unknown"}]
+    if bare:
+        shown = ", ".join(bare[:4]) + (f" and {len(bare) - 4} more" if len(bare) > 4 else "")
+        logger.warning(
+            "No trained tokens are known of %s, and fit needs them: --trained-tokens CSV or --tokens-per-step N",
+            shown,
+        )
+
+
+def _unit(path: Path, header: list[str]) -> Unit:
+    """The column of tokens and its unit."""
+    name, tokens = COLUMNS
+    alike = [one for one in header if units.base_of(one) == units.base_of(tokens)]
+    missing = [one for one, there in ((name, name in header), (tokens, bool(alike))) if not there]
     if missing:
         raise SparsityLabError(
             f"The table {path} has no column {missing[0]!r}",
             why=f"Its columns are {', '.join(header) or 'none'}"[:400],
             fix=f"Give it the columns {' and '.join(COLUMNS)}",
         )
-    if twice := [name for name in COLUMNS if header.count(name) > 1]:
+    twice = [one for one in (name, *alike) if header.count(one) > 1 or (one in alike and len(alike) > 1)]
+    if twice:
         raise SparsityLabError(
             f"The table {path} has the column {twice[0]!r} twice", fix="Rename or remove one of them"
         )
+    return units.read_unit(alike[0], units.TOKENS)
 
 
-def _row(path: Path, line: int, row: Mapping[str, Any]) -> tuple[str, int]:
+def _row(path: Path, line: int, row: Mapping[str, Any], unit: Unit) -> tuple[str, int]:
     if "None" in row:
         raise SparsityLabError(
             f"Row {line} of {path} has more cells than the header", fix="Write counts without commas"
         )
-    name, text = ((row.get(column) or "").strip() for column in COLUMNS)
+    name, text = ((row.get(column) or "").strip() for column in (COLUMNS[0], unit.column))
     if not name:
         raise SparsityLabError(
             f"Row {line} of {path} has no name in the column 'checkpoint'",
             fix="Name the checkpoint, or remove the row",
         )
     try:
-        value = Decimal(text)
-    except InvalidOperation:
+        value = Decimal(text) * Decimal(unit.factor)
+    except ArithmeticError:
         value = Decimal("NaN")
     if not value.is_finite() or not 0 <= value <= MOST_TOKENS or value != value.to_integral_value():
         raise SparsityLabError(
-            f"Row {line} of {path}, column 'trained_tokens': {text[:80]!r} is not a count of tokens",
-            fix=f"Write a whole number from 0 to {MOST_TOKENS:.0e}, such as 2097152000 or 5e9",
+            f"Row {line} of {path}, column {unit.column!r}: {text[:80]!r} is not a count of tokens",
+            why=f"The column is read in {unit}",
+            fix=f"Write a whole number from 0 to {MOST_TOKENS:.0e}, such as 2097152000 or 5e9. {NAME_IT}",
         )
     return name, int(value)
 

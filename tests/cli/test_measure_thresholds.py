@@ -208,7 +208,7 @@ def test_tables_of_trained_tokens_that_cannot_be_used(checkpoints, source_text, 
         (None, "Cannot read the table"),
         ("checkpoint,trained_tokens\nstep-2,many\n", "Row 2 of"),
         ("checkpoint,tokens\nstep-2,5\n", "has no column 'trained_tokens'"),
-        ("checkpoint,trained_tokens\nstep-99,5\n", "is about a checkpoint of this run"),
+        ("checkpoint,trained_tokens\nstep-99,500000\n", "is about a checkpoint of this run"),
     ):
         if content is not None:
             path.write_text(content, encoding="utf-8")

@@ -97,7 +97,7 @@ D = np.geomspace(1, 50, 12)
         (np.zeros(12), {"not identified"}),
         (np.where(D > 7, 0.4, 0.2), {"not identified"}),
         (0.1 + 0.05 * np.exp(-D / 10), {"identified"}),
-        (0.4 - 0.1 * D**-0.5 + 1e-3 * np.sin(7 * D), {"not identified"}),
+        (0.4 - 0.1 * D**-0.5 + 1e-3 * np.sin(7 * D), {"identified"}),
         (
             0.1 + 0.05 * np.exp(-D[:6] / 10) + 1e-4 * np.sin(9 * D[:6]),
             {"not identified", "weakly identified"},

@@ -25,7 +25,7 @@ def test_tokens_become_billions_and_rows_are_put_in_order(tmp_path):
 
 def test_rules_and_criteria_never_share_a_series(tmp_path):
     rows = [
-        f"run,relu,{rule},{criterion},{n}000,0.{n},0.01"
+        f"run,relu,{rule},{criterion},{n}0000,0.{n},0.01"
         for rule in ("fixed", "series")
         for criterion in ("cett", "top-k")
         for n in (1, 2, 3)
@@ -42,7 +42,7 @@ def test_rules_and_criteria_never_share_a_series(tmp_path):
 
 
 def test_model_and_activation_name_a_series(tmp_path):
-    text = "model,activation,tokens,activation_ratio\n1B,relu,1,0.5\n1B,silu,1,0.5\n"
+    text = "model,activation,tokens,activation_ratio\n1B,relu,1e9,0.5\n1B,silu,1e9,0.5\n"
     assert [s.name for s in read_series(table(tmp_path, text))] == ["1B-relu", "1B-silu"]
 
 
@@ -69,7 +69,7 @@ def test_any_csv_by_its_columns(tmp_path):
         (HEADER + "a,1,nan\n", "row 2, column 'activation_ratio': 'nan'"),
         (HEADER + "a,-5,0.2\n", "row 2, column 'tokens': '-5'"),
         (HEADER + "a,1\n", "row 2, column 'activation_ratio'"),
-        (HEADER + "a,7,0.2\nb,7,0.2\na,7,0.3\n", "lines 2 and 4, column 'tokens'"),
+        (HEADER + "a,70000,0.2\nb,70000,0.2\na,70000,0.3\n", "lines 2 and 4, column 'tokens'"),
         ("series,tokens\na,1\n", "no column 'activation_ratio'"),
         ("series,activation_ratio\na,1\n", "no column 'trained_tokens' or 'tokens'"),
         ("tokens,activation_ratio\n1,0.1\n", "no column 'series' or 'model'"),
@@ -110,6 +110,34 @@ def test_a_checkpoint_of_unknown_training_is_named(tmp_path):
     text = "series,trained_tokens,activation_ratio\na,1000,0.1\na,,0.2\n"
     with pytest.raises(SparsityLabError, match="row 3, column 'trained_tokens': ''"):
         read_series(table(tmp_path, text))
+
+
+MEASURED = "series,model,rule,knob,trained_tokens,activation_ratio,content_key\n"
+
+
+@pytest.mark.parametrize("blanks", [0, 1, 3])
+def test_rows_of_measure_without_trained_tokens_are_left_out_and_counted(tmp_path, caplog, blanks):
+    rows = [f"a,step-{n},fixed,0.1,{n}000,0.{n},k{n}" for n in range(1, 6)]
+    rows += [f"a,main-{n},fixed,0.1,,0.5,m{n}" for n in range(blanks)]
+    (one,) = read_series(table(tmp_path, MEASURED + "\n".join(rows) + "\n"))
+    assert len(one.x) == 5, "a table of measure counts tokens, however few"
+    assert one.left_out == blanks
+    assert ("--tokens-per-step" in caplog.text) == bool(blanks)
+    assert (f"{blanks} row(s) are left out (line 7" in caplog.text) == bool(blanks)
+
+
+def test_a_table_of_measure_without_any_trained_tokens_names_the_flags(tmp_path):
+    with pytest.raises(SparsityLabError, match="--trained-tokens CSV, or by --tokens-per-step"):
+        read_series(table(tmp_path, MEASURED + "a,step-1,fixed,0.1,,0.5,k\na,step-2,fixed,0.1,,0.4,l\n"))
+
+
+def test_a_start_at_nought_is_left_out_of_any_column_and_a_negative_one_refused(tmp_path, caplog):
+    text = "run,steps,loss\na,0,5\na,10,3\na,20,2.5\nb,0,5\nb,10,4\n"
+    a, b = read_series(table(tmp_path, text), mapping=Columns("steps", "loss", "run"))
+    assert (a.x.tolist(), b.x.tolist(), a.left_out, b.left_out) == ([10, 20], [10], 1, 1)
+    assert "steps is 0 there" in caplog.text
+    with pytest.raises(SparsityLabError, match="row 2, column 'steps': '-10'"):
+        read_series(table(tmp_path, text.replace("a,0", "a,-10")), mapping=Columns("steps", "loss", "run"))
 
 
 @pytest.mark.parametrize(

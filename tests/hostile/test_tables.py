@@ -63,7 +63,7 @@ POINTS_CASES = battery(
     Case("a cell of 200,000 letters", FIT, "bad.csv", "", with_cell("9" * 200_000)),
     Case("negative tokens", FIT, "row 2, column 'tokens'", "negative", table(GOOD.replace("run,1000000", "run,-1"))),
     Case("tokens twice", FIT, "lines 2 and 3", "twice", table(GOOD.replace("run,2000000", "run,1000000"))),
-    Case("two points", FIT, "2 points", "", table(HEAD + "run,1,0.3\nrun,2,0.2\n")),
+    Case("two points", FIT, "2 points", "", table(HEAD + "run,1e9,0.3\nrun,2e9,0.2\n")),
     Case("an error below nothing", FIT + " --se error", "column 'error'", "negative", table(
         "series,tokens,activation_ratio,error\nrun,1,0.3,-1\n")),
     Case("columns of nobody", FIT + " --x step", "'step'", "has no column", table(GOOD)),
@@ -127,7 +127,7 @@ DENSITY_CASES = battery(
     Case("trained tokens: twice", TRAINED, "Row 3", "bad.csv", table("checkpoint,trained_tokens\na,1\na,2\n")),
     Case("trained tokens: a column twice", TRAINED, "'trained_tokens' twice", "bad.csv", table(
         "checkpoint,trained_tokens,trained_tokens\ntiny,1,2\n")),
-    Case("trained tokens: strangers", TRAINED, "bad.csv", "No row", table("checkpoint,trained_tokens\nother,1\n")),
+    Case("trained tokens: strangers", TRAINED, "bad.csv", "No row", table("checkpoint,trained_tokens\nother,1e9\n")),
 )  # fmt: skip
 
 

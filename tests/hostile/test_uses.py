@@ -70,7 +70,7 @@ FLAGS = battery(
     Case("structure a cache of nothing", STRUCTURE + TEXT + " --cache-ratio 0", "--cache-ratio"),
     Case("structure a cache of no number", STRUCTURE + TEXT + " --cache-ratio nan", "--cache-ratio"),
     Case("structure a cache without end", STRUCTURE + TEXT + " --cache-ratio inf", "--cache-ratio"),
-    Case("structure no draws", STRUCTURE + TEXT + " --draws 0", "--draws", "19 or more"),
+    Case("structure no draws", STRUCTURE + TEXT + " --draws 0", "--draws", "from 19"),
     Case("structure permuted less than never", STRUCTURE + TEXT + " --permutations -1", "--permutations"),
     Case("structure by nobody's basis", STRUCTURE + TEXT + " --by weights", "'weights'", "input-weights"),
     Case("structure a negative seed", STRUCTURE + TEXT + " --seed -1", "--seed"),
@@ -90,7 +90,7 @@ FLAGS = battery(
     Case("affinity a context below nothing", AFFINITY + " --context -1", "--context"),
     Case("affinity a context beyond floats", AFFINITY + f" --context {10**400}", "--context"),
     Case("affinity a predictor below nothing", AFFINITY + " --predictor-cost -1", "--predictor-cost"),
-    Case("affinity no pairs", AFFINITY + " --measure --pairs 0", "pairs: 0", "--pairs 6"),
+    Case("affinity no pairs", AFFINITY + " --measure --pairs 0", "--pairs is 0", "from 6"),
     Case("affinity pairs without timing", AFFINITY + " --pairs 6", "--pairs", "--measure"),
     Case("affinity a text without timing", AFFINITY + " --text source={text}", "--text", "--measure"),
     *(Case(f"affinity a shape {words[:9]}", f"{AFFINITY} --measure --shape {words}", "--shape", "FxD")

@@ -13,6 +13,7 @@ from sparsity_lab.measure.trained_tokens import (
     refuse_strangers,
     steps_in,
     tell_origins,
+    tell_unknown,
     tokens_in,
 )
 
@@ -92,6 +93,37 @@ def test_a_table_is_read_with_its_byte_order_mark_and_further_columns(tmp_path):
     assert read_table(path) == {"step1000": 2_097_152_000, "step-0": 0, "last": 5_000_000_000}
     assert TokenCounts(read_table(path)).of(PYTHIA)[0] == 2_097_152_000
     assert TokenCounts({str(PYTHIA): 5}).of(PYTHIA)[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "tokens"),
+    [
+        ("trained_tokens_b", "2.1", 2_100_000_000),
+        ("trained_tokens (1e6)", "2.5", 2_500_000),
+        ("trained_tokens (1)", "12", 12),
+        ("trained_tokens", "20000", 20_000),
+    ],
+)
+def test_the_column_may_name_its_unit(tmp_path, caplog, column, cell, tokens):
+    caplog.set_level("INFO", logger="sparsity_lab")
+    path = tmp_path / "tokens.csv"
+    path.write_text(f"checkpoint,{column}\na,{cell}\n", encoding="utf-8")
+    assert read_table(path) == {"a": tokens}
+    assert f"{column} read in" in caplog.text
+
+
+@pytest.mark.parametrize("rows", ["a,2\nb,300", "a,0.02\nb,4.0", "a,1.5\nb,20000"])
+def test_tokens_in_an_unnamed_unit_are_refused(tmp_path, rows):
+    path = tmp_path / "tokens.csv"
+    path.write_text(f"checkpoint,trained_tokens\n{rows}\n", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="trained_tokens_b"):
+        read_table(path)
+
+
+def test_series_of_unknown_trained_tokens_are_named_once(caplog):
+    tell_unknown([("a", "unknown"), ("a", "unknown"), ("b", "the CSV"), ("b", "unknown"), ("c", "unknown")])
+    (record,) = caplog.records
+    assert "known of a, and fit needs them: --trained-tokens CSV" in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,11 @@ def _sheet(found: Found, folder: Path, entry: Entry) -> Fold:
     blocks: list[Block] = [Prose((f"**{entry.get('verdict')}**: {entry.get('reason')}.{bound}",))]
     blocks += [Figure(one, f"{_name(entry)}: curve, residuals, profile, dropped points, extrapolation")
                for one in _of(found, folder, figure_name(_name(entry)))]  # fmt: skip
-    blocks += [
-        Facts(tuple(_checks(entry) + _origin(found, folder))), _coefficients(entry), *_rivals(entry),
-        *_drops(entry), *_reach(entry), *lock,
-    ]  # fmt: skip
+    facts = Facts(tuple(_checks(entry) + _origin(found, folder)))
+    if entry.get("coefficients"):
+        blocks += [facts, _coefficients(entry), *_rivals(entry), *_drops(entry), *_reach(entry), *lock]
+    else:  # the law cannot describe the points, so that its rivals are what there is to read
+        blocks += [*_rivals(entry), facts, *lock]
     title = f"{_name(entry)}: {entry.get('formula')}"
     return Fold(title, tuple(blocks), badge=str(entry.get("verdict")))
 
@@ -103,6 +104,7 @@ def _checks(entry: Entry) -> list[tuple[str, str]]:
     x, y = entry.get("x") or {}, entry.get("y") or {}
     unit = "; ".join(f"{v.get('symbol')}: {v.get('meaning')} in {v.get('unit')}"
                      for v in [x, y, *(entry.get("inputs") or [])] if v)  # fmt: skip
+    read = "; ".join(f"{column} in {one}" for column, one in (entry.get("units") or {}).items())
     points = f"{entry.get('points')} used, {entry.get('dropped_points', entry.get('left_out'))} left out"
     rule = f" ({entry['drop_rule']})" if entry.get("drop_rule") else ""
     starts = f"{entry.get('starts_at_best')} of {entry.get('starts')} reached the best within 1 %"
@@ -110,7 +112,7 @@ def _checks(entry: Entry) -> list[tuple[str, str]]:
     value = entry["sse"] if "sse" in entry else entry.get("objective")
     lines = [
         ("Law", f"{entry.get('formula')} ({entry.get('law')})"), ("Why this law", entry.get("law_rule")),
-        ("Units", unit), ("Points", points + rule),
+        ("Units", unit), ("Read", read or None), ("Points", points + rule),
         ("Decades of x", entry.get("decades")), ("Runs", entry.get("runs")),
         ("Objective", f"{objective} = {whole(value, 4)}"),
         ("Mean absolute residual", entry.get("mae")), ("Root mean square error", entry.get("rmse")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sparsity_lab.fitting import engine
 from sparsity_lab.fitting.bands import band
 from sparsity_lab.fitting.plots import style
 from sparsity_lab.fitting.problem import Problem
+from sparsity_lab.fitting.profile import Profile
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.rivals import HELD_OUT
 from sparsity_lab.fitting.spec import load_law
@@ -32,21 +33,32 @@ BLUE, RED, GREEN, BLACK = style.COLOURS[0], style.COLOURS[1], style.COLOURS[2], 
 def sheet(result: FitResult, stem: Path) -> list[Path]:
     """Write the sheet of one series."""
     with style.styled():
-        drawn, axes = style.figure(2, 3, width=SHEET_WIDTH_INCHES, height=4.4)
-        _curve(axes[0], result)
-        _residuals(axes[1], result)
-        _profile(axes[2], result)
-        _drops(axes[3], result)
-        _extrapolation(axes[4], result)
-        _words(axes[5], result)
+        panels = _panels(result)
+        drawn, axes = style.figure(2, (len(panels) + 1) // 2, width=SHEET_WIDTH_INCHES, height=4.4)
+        for place, panel in zip(axes, panels, strict=False):
+            panel(place, result)
+        for place in axes[len(panels) :]:
+            place.set_axis_off()
         drawn.suptitle(f"{result.series.name}: {_formula(result.law)}", fontsize=9)
         return style.save(drawn, stem)
 
 
+def _panels(result: FitResult) -> list[Callable[[Axes, FitResult], None]]:
+    """The panels that have something to show, the words last."""
+    known = {
+        _curve: True,
+        _residuals: True,
+        _profile: _profiled(result) is not None,
+        _drops: result.describes and any(row.coefficients for row in result.drop_sensitivity),
+        _extrapolation: bool(_extrapolated(result)),
+    }
+    return [*(panel for panel, shown in known.items() if shown), _words]
+
+
 def overview(results: Sequence[FitResult], stem: Path) -> list[Path]:
-    """Write all series in one figure, one panel a law."""
-    laws = list(dict.fromkeys(result.law.name for result in results))
-    groups = [[result for result in results if result.law.name == law] for law in laws]
+    """Write all series in one figure, one panel a law, each where its curve is drawn."""
+    laws = list(dict.fromkeys(result.drawn[0].name for result in results))
+    groups = [[result for result in results if result.drawn[0].name == law] for law in laws]
     # A long legend stands below its panel, which grows by its lines.
     extra = [LEGEND_LINE_INCHES * (len(group) / 2 + 2) if len(group) > MANY else 0.0 for group in groups]
     with style.styled():
@@ -54,7 +66,7 @@ def overview(results: Sequence[FitResult], stem: Path) -> list[Path]:
         for axes, chosen in zip(panels, groups, strict=True):
             for i, result in enumerate(chosen):
                 _one_of_many(axes, result, i)
-            axes.set_title(_formula(chosen[0].law))
+            axes.set_title(_formula(chosen[0].drawn[0]))
             _label(axes, chosen[0])
             if len(chosen) > MANY:
                 axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.2), **SMALL)
@@ -102,10 +114,11 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
         alpha=0.6,
         label=result.series.name,
     )
+    law, values = result.drawn
     inside = _grid(result.series.x, 1.0)
-    axes.plot(inside, result.law.predict(result.values, inside), color=colour)
+    axes.plot(inside, law.predict(values, inside), color=colour)
     ahead = np.geomspace(result.series.x[-1], AHEAD * result.series.x[-1], 60)
-    axes.plot(ahead, result.law.predict(result.values, ahead), color=colour, linestyle=":")
+    axes.plot(ahead, law.predict(values, ahead), color=colour, linestyle=":")
 
 
 def _curve(axes: Axes, result: FitResult) -> None:
@@ -114,30 +127,33 @@ def _curve(axes: Axes, result: FitResult) -> None:
         shade = band(result.law, result.values, result.draws, x)
         axes.fill_between(x, shade.low, shade.high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
     axes.plot(result.series.x, result.series.y, "o", color=BLACK, markersize=2, label="data")
-    axes.plot(x, result.law.predict(result.values, x), color=BLUE, label=result.law.name)
-    limit = result.law.limit(result.values)
+    law, values = result.drawn
+    axes.plot(
+        x, law.predict(values, x), color=BLUE, label=law.name if result.describes else f"{law.name} (rival)"
+    )
+    limit = result.limit
     if result.verdict.word != NOT and math.isfinite(limit):
         axes.axhline(limit, color=GREEN, linestyle="--", linewidth=0.9, label="limit")
-    axes.set_title("Data and law")
+    axes.set_title("Data and law" if result.describes else "Data and best rival")
     _label(axes, result)
     axes.legend(loc="best", **SMALL)
 
 
 def _residuals(axes: Axes, result: FitResult) -> None:
     axes.axhline(0, color=BLACK, linewidth=0.6)
-    axes.plot(result.series.x, 1e3 * result.residuals, "o-", color=BLUE, markersize=2.5, linewidth=0.5)
-    axes.set_title(f"Residuals (lag-1 correlation {result.lag1:.2f})")
+    law, values = result.drawn
+    left = result.residuals if result.describes else result.series.y - law.predict(values, result.series.x)
+    axes.plot(result.series.x, 1e3 * left, "o-", color=BLUE, markersize=2.5, linewidth=0.5)
+    correlation = f" (lag-1 correlation {result.lag1:.2f})" if result.describes else f" of {law.name}"
+    axes.set_title(f"Residuals{correlation}")
     _log_x(axes, result)
     axes.set_ylabel("data less law (10⁻³)")
 
 
 def _profile(axes: Axes, result: FitResult) -> None:
-    name = result.law.asymptote
-    found = None if name is None else result.profiles.get(name)
-    axes.set_title(f"Profile of {name}" if name else "No asymptote")
-    if found is None or len(found.curve) < 2 or result.sse == 0:
-        axes.set_axis_off()
-        return
+    name, found = result.law.asymptote, _profiled(result)
+    assert found is not None
+    axes.set_title(f"Profile of {name}")
     value, sse = np.array(found.curve).T
     axes.plot(value, sse / result.sse, color=BLUE)
     axes.axhline(found.level / result.sse, color=RED, linestyle="--", linewidth=0.9, label="95 % level")
@@ -149,8 +165,15 @@ def _profile(axes: Axes, result: FitResult) -> None:
     axes.legend(loc="upper center")
 
 
+def _profiled(result: FitResult) -> Profile | None:
+    """The profile of the asymptote, where there is a curve to draw."""
+    found = result.profiles.get(result.law.asymptote or "")
+    return None if found is None or len(found.curve) < 2 or result.sse == 0 else found
+
+
 def _drops(axes: Axes, result: FitResult) -> None:
-    rows, name = result.drop_sensitivity, result.law.asymptote or result.law.parameters[0].name
+    rows = [row for row in result.drop_sensitivity if row.coefficients]
+    name = result.law.asymptote or result.law.parameters[0].name
     low, high = result.series.y_box
     dropped, values = np.array([(row.dropped, row.coefficients[name]) for row in rows], dtype=float).T
     physical = (values >= low) & (values <= high)
@@ -173,24 +196,23 @@ def _drops(axes: Axes, result: FitResult) -> None:
 def _extrapolation(axes: Axes, result: FitResult) -> None:
     series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
     axes.axhline(0, color=BLACK, linewidth=0.6)
-    shown = [r.law for r in result.comparison.rivals if r.law != "constant"][:3]
-    for colour, name in zip((BLUE, RED, GREEN), shown, strict=False):
-        curve = _from_first(load_law(name), series.x, series.y, first)
-        if curve is not None:
-            axes.plot(
-                series.x,
-                1e3 * (curve - series.y),
-                "o-",
-                color=colour,
-                markersize=2,
-                linewidth=0.6,
-                label=name,
-            )
+    for colour, (name, curve) in zip((BLUE, RED, GREEN), _extrapolated(result).items(), strict=False):
+        axes.plot(
+            series.x, 1e3 * (curve - series.y), "o-", color=colour, markersize=2, linewidth=0.6, label=name
+        )
     axes.axvspan(series.x[first - 1], series.x[-1], color=BLACK, alpha=0.07, linewidth=0, label="held out")
     axes.set_title("Fitted to the first 70 %")
     _log_x(axes, result)
     axes.set_ylabel("law less data (10⁻³)")
     axes.legend(loc="best", **SMALL)
+
+
+def _extrapolated(result: FitResult) -> dict[str, Array]:
+    """Rival -> its curve, fitted to the first points; of the three best that have enough of them."""
+    series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
+    shown = [r.law for r in result.comparison.rivals if r.law != "constant" and r.describes][:3]
+    curves = {name: _from_first(load_law(name), series.x, series.y, first) for name in shown}
+    return {name: curve for name, curve in curves.items() if curve is not None}
 
 
 def _from_first(law: Law, x: Array, y: Array, first: int) -> Array | None:
@@ -204,7 +226,10 @@ def _from_first(law: Law, x: Array, y: Array, first: int) -> Array | None:
 def _words(axes: Axes, result: FitResult) -> None:
     """The verdict and the numbers in words."""
     axes.set_axis_off()
-    lines = [result.verdict.word.upper(), *textwrap.wrap(result.verdict.reason, 34)]
+    lines = [result.verdict.word.upper()]
+    if not result.describes:
+        lines.append(f"best rival by AICc: {result.comparison.best_by_aicc}")
+    lines += textwrap.wrap(result.verdict.reason, 34)
     if result.verdict.bound:
         lines.append(result.verdict.bound)
     lines += [""] + [
@@ -215,7 +240,8 @@ def _words(axes: Axes, result: FitResult) -> None:
         "",
         f"{len(result.series.y)} points, {result.series.dropped} dropped, {result.decades:.2f} decades",
     ]
-    lines += [f"mean |residual| {result.mae:.2g}, condition {result.condition:.2g}"]
+    condition = f", condition {result.condition:.2g}" if math.isfinite(result.condition) else ""
+    lines += [f"mean |residual| {result.mae:.2g}{condition}"]
     axes.text(0.0, 1.0, "\n".join(lines), va="top", ha="left", fontsize=6.5, transform=axes.transAxes)
 
 

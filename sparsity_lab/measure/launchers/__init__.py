@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
 
 
@@ -48,8 +48,9 @@ def check_options(launcher: str, options: Options) -> None:
     """Refuse a launcher that there is not, and options that it does not heed.
 
     Raises:
-        SparsityLabError: an unknown launcher, or an option that would do nothing.
+        SparsityLabError: an unknown launcher, an option that would do nothing, or a number out of its range.
     """
+    ranges.check_fields(options)
     heeded = registry.load("launchers", launcher).OPTIONS
     for one in fields(Options):
         if one.name not in heeded and getattr(options, one.name) != getattr(ALONE, one.name):

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import records
+from sparsity_lab import ranges, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
-
-MOST_SEED = 2**32 - 1
 
 
 def refuse_seed(seed: int) -> None:
@@ -23,8 +21,7 @@ def refuse_seed(seed: int) -> None:
     Raises:
         SparsityLabError: it is negative or of more than 32 bits.
     """
-    if not 0 <= seed <= MOST_SEED:
-        raise SparsityLabError(f"--seed is {seed}", fix=f"Write a whole number from 0 to {MOST_SEED}")
+    ranges.check("seed", seed)
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,7 @@ class NeuronSpec:
         Raises:
             SparsityLabError: one of them is not positive, or a seed that no generator takes.
         """
-        for name, value, least in (
-            ("tokens", self.tokens, 1), ("batch-size", self.batch_size, 1), ("prompts", self.prompts, 1),
-            ("written-tokens", self.written_tokens, 0),
-        ):  # fmt: skip
-            if value is not None and value < least:
-                raise SparsityLabError(
-                    f"--{name} is {value}, not a number from {least} on", fix=f"Write {least} or more"
-                )
-        refuse_seed(self.seed)
+        ranges.check_fields(self)
 
     def measure_spec(self, text: Path) -> MeasureSpec:
         """The spec under which `measure` would read one text."""

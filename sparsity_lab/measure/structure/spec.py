@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.structure.clusters import BASES, capacities
@@ -48,15 +48,7 @@ class Settings:
             raise SparsityLabError(
                 f"Neurons cannot be grouped by {self.by!r}", fix=f"One of {', '.join(BASES)}"
             )
-        for name, value, least in (
-            ("clusters", self.clusters, 2), ("draws", self.draws, 19), ("permutations", self.permutations, 19),
-            ("routed", self.routed, 1), ("most-neurons", self.most_neurons, 4),
-        ):  # fmt: skip
-            if value < least:
-                raise SparsityLabError(
-                    f"--{name} is {value}, not a number from {least} on",
-                    fix=f"Write --{name} {least} or more, or leave it out",
-                )
+        ranges.check_fields(self, command="structure")
         if self.most_neurons // self.clusters < 2:
             raise SparsityLabError(
                 f"--most-neurons {self.most_neurons} are too few for --clusters {self.clusters}",
@@ -69,12 +61,6 @@ class Settings:
                 f"A token cannot be routed to {self.routed} of {self.clusters} clusters",
                 why="It would go everywhere",
                 fix=f"Use --routed {self.clusters - 1} or less",
-            )
-        if not 1 <= self.cache_ratio < math.inf:
-            raise SparsityLabError(
-                f"--cache-ratio is {self.cache_ratio}, not a number from 1 on",
-                why="A cache holds at least what one token needs",
-                fix="Write --cache-ratio 1 or more",
             )
 
     def questions(self) -> Questions:

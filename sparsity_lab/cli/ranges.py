@@ -1,0 +1,48 @@
+"""Every number on the command line is in its range before a command begins."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sparsity_lab import ranges
+
+if TYPE_CHECKING:
+    import typer
+
+
+def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
+    """Make every command of an app, and of the groups in it, check its numbers by their names first."""
+    for info in app.registered_commands:
+        if info.callback is not None:
+            info.callback = _checked(info.callback, ".".join([*path, info.name or info.callback.__name__]))
+    if app.registered_callback is not None and app.registered_callback.callback is not None:
+        app.registered_callback.callback = _checked(app.registered_callback.callback, ".".join(path))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            hold(group.typer_instance, (*path, group.name or ""))
+
+
+def _checked(command: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A command that refuses numbers out of their range, and is otherwise the same."""
+
+    @functools.wraps(command)
+    def checked(*words: Any, **options: Any) -> Any:
+        for option, value in options.items():
+            ranges.check(option, value, command=name, flag=flag_of(command, option))
+        return command(*words, **options)
+
+    return checked
+
+
+def flag_of(command: Callable[..., Any], option: str) -> str:
+    """The flag of a command's parameter, as its annotation says, or as typer makes one of the name."""
+    annotated = typing.get_type_hints(command, include_extras=True).get(option)
+    usual = f"--{option.replace('_', '-')}"
+    for one in getattr(annotated, "__metadata__", ()):
+        # typer takes the first word of an annotation for a default, until it builds the command.
+        words = [getattr(one, "default", None), *(getattr(one, "param_decls", None) or ())]
+        usual = next((word for word in words if isinstance(word, str) and word.startswith("--")), usual)
+    return usual

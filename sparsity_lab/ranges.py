@@ -1,0 +1,110 @@
+"""The range of every number that a command or a specification takes, infinity and nan included; checked before work.
+
+The command line checks its options by these names, and specifications their fields by the same. A name has one range
+wherever it is used, but where a command has one of its own, as `heat.tokens`. A knob's is its criterion's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+
+MOST_SEED = 2**32 - 1  # what numpy's and transformers' generators take
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; without `low` itself where `above`. Infinity and nan are in no range."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return "a finite number"
+        first = f"above {_short(self.low)} and" if self.above else f"from {_short(self.low)}"
+        return f"a number {first} up to {_short(self.high)}"
+
+
+ANY = Range(-math.inf, math.inf)
+COUNT = Range(1, 10**9)
+TOKENS = Range(1, 10**13)
+RANGES: dict[str, Range] = {
+    "seed": Range(0, MOST_SEED),
+    "jobs": Range(1, 4096), "fit.jobs": Range(0, 4096),
+    "task_cpus": Range(1, 4096), "task_gpus": Range(0, 1024), "task_memory": Range(0, 10**6, above=True),
+    "task_memory_gb": Range(0, 10**6, above=True), "retries": Range(0, 1000),
+    "limit": COUNT, "line": COUNT, "text_shards": Range(1, 10**6),
+    "tokens": TOKENS, "heat.tokens": Range(2, 10**6), "bench.measure.tokens": Range(2, 10**9),
+    "tokens_per_step": TOKENS, "written_tokens": Range(0, 10**6), "d0": Range(1e4, 1e16),
+    "window": Range(1, 10**7), "bench.measure.window": Range(2, 10**7), "batch_size": Range(1, 10**6),
+    "stabilise_last": COUNT, "prompts": COUNT, "num_fewshot": Range(0, 10**4),
+    "error_share": Range(0, 1, above=True), "score": Range(0, 1),
+    "bench.measure.knob": ANY, "reach": ANY,
+    "bootstrap": Range(0, 10**6), "draws": Range(0, 10**6), "structure.draws": Range(19, 10**6),
+    "permutations": Range(19, 10**7), "worlds": Range(20, 10**6),
+    "pairs": Range(1, 10**6), "affinity.pairs": Range(6, 10**6), "bench.train.pairs": Range(2, 10**6),
+    "clusters": Range(2, 10**6), "routed": COUNT, "cache_ratio": Range(1, 10**6), "most_neurons": Range(4, 10**8),
+    "ranks": Range(1, 10**6), "budgets": Range(0, 10**12, above=True), "epochs": Range(1, 10**6),
+    "predictor_cost": Range(0, 1), "bytes_per_weight": Range(1 / 16, 16), "context": Range(0, 10**9),
+    "bytes_per_kv": Range(1 / 16, 16), "ratios": Range(0, 1, above=True),
+}  # fmt: skip
+
+
+# Fields that are no flag by themselves.
+CALLED = {
+    "error_share": "The share of --tokens auto", "stabilise_last": "The count of --stabilise last",
+    "task_memory_gb": "--task-memory",
+}  # fmt: skip
+
+
+def range_of(name: str, *, command: str = "") -> Range | None:
+    """The range of a name, a command's own first; None where it has none."""
+    return RANGES.get(f"{command}.{name}", RANGES.get(name))
+
+
+def check(name: str, value: object, *, command: str = "", flag: str = "") -> None:
+    """Refuse a number out of its range, or a sequence with one; None and what is no number pass.
+
+    Args:
+        name: of the setting. value: what it was given. command: whose range, where that has its own.
+        flag: what to call it, `--name` where empty.
+
+    Raises:
+        SparsityLabError: it is out of its range.
+    """
+    wanted = range_of(name, command=command)
+    if wanted is None:
+        return
+    for one in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(one, (int, float)) and not isinstance(one, bool) and one not in wanted:
+            called = flag or CALLED.get(name, f"--{name.replace('_', '-')}")
+            raise SparsityLabError(
+                f"{called} is {_short(one)}", why=f"It has to be {wanted}", fix="Correct the number"
+            )
+
+
+def check_fields(spec: Any, *, command: str = "") -> None:
+    """Refuse a dataclass with a field out of the range of its name.
+
+    Raises:
+        SparsityLabError: it has one.
+    """
+    for one in fields(spec):
+        check(one.name, getattr(spec, one.name), command=command)
+
+
+def _short(value: float) -> str:
+    """A number as a reader takes it in, however long."""
+    if isinstance(value, int) and abs(value) > MOST_SEED:
+        return f"{value:.4g}" if abs(value) < 10**300 else "a number of hundreds of digits"
+    return f"{value:g}" if isinstance(value, float) else str(value)
