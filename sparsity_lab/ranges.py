@@ -17,22 +17,30 @@ MOST_SEED = 2**32 - 1  # what numpy's and transformers' generators take
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; without `low` itself where `above`. Infinity and nan are in no range."""
+    """Numbers from `low` to `high`, both admitted unless `above` or `below` excludes them.
+
+    Infinity and nan are in no range. `note` explains it.
+    """
 
     low: float
     high: float
     above: bool = False
+    below: bool = False
+    note: str = ""
 
     def __contains__(self, value: float) -> bool:
         if isinstance(value, float) and not math.isfinite(value):
             return False
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        over = self.low < value if self.above else self.low <= value
+        return over and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
         if math.isinf(self.low):
-            return "a finite number"
-        first = f"above {_short(self.low)} and" if self.above else f"from {_short(self.low)}"
-        return f"a number {first} up to {_short(self.high)}"
+            return "finite"
+        low = f"above {_digits(self.low)}" if self.above else f"from {_digits(self.low)}"
+        to = "and below" if self.below else "and at most" if self.above else "to"
+        note = f", {self.note}" if self.note else ""
+        return f"{low} {to} {_digits(self.high)}{note}"
 
 
 ANY = Range(-math.inf, math.inf)
@@ -89,7 +97,7 @@ def check(name: str, value: object, *, command: str = "", flag: str = "") -> Non
         if isinstance(one, (int, float)) and not isinstance(one, bool) and one not in wanted:
             called = flag or CALLED.get(name, f"--{name.replace('_', '-')}")
             raise SparsityLabError(
-                f"{called} is {_short(one)}", why=f"It has to be {wanted}", fix="Correct the number"
+                f"{called} is {_short(one)}", why=f"It must be a number {wanted}", fix="Correct the number"
             )
 
 
@@ -101,6 +109,10 @@ def check_fields(spec: Any, *, command: str = "") -> None:
     """
     for one in fields(spec):
         check(one.name, getattr(spec, one.name), command=command)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
 
 
 def _short(value: float) -> str:

@@ -219,7 +219,7 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
     if not known:
         return
     fault = None
-    broken = [v for v in known if what.counted and v < LARGEST_FRACTION and abs(v - round(v)) > 1e-6 * v]
+    broken = [v for v in known if what.counted and v < LARGEST_FRACTION and abs(v - round(v)) > 1e-6]
     if max(known) > what.most:
         fault = f"{max(known):g} is above {what.most:g}"
     elif sure:

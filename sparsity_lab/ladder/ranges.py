@@ -9,42 +9,17 @@ An upper end is far beyond what anybody trains: it stops slips of the pen, infin
 from __future__ import annotations
 
 import types
-from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ranges import MOST_SEED
+from sparsity_lab.ranges import Range as Range
 
 _hints: dict[type, dict[str, Any]] = {}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
-@dataclass(frozen=True)
-class Range:
-    """From `low` to `high`, both admitted unless `above` or `below` excludes them; never nan. `note` explains it."""
-
-    low: float
-    high: float
-    above: bool = False
-    below: bool = False
-    note: str = ""
-
-    def holds(self, value: float) -> bool:
-        """Whether a value lies in it."""
-        over = value > self.low if self.above else value >= self.low
-        return over and (value < self.high if self.below else value <= self.high)
-
-    def __str__(self) -> str:
-        low = f"above {_digits(self.low)}" if self.above else f"from {_digits(self.low)}"
-        to = "and below" if self.below else "and at most" if self.above else "to"
-        note = f", {self.note}" if self.note else ""
-        return f"{low} {to} {_digits(self.high)}{note}"
-
-
-def _digits(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
-
-
-Seed = Annotated[int, Range(0, 2**32 - 1)]
+Seed = Annotated[int, Range(0, MOST_SEED)]
 Tokens = Annotated[int, Range(1, 10**15)]
 Bytes = Annotated[int, Range(1, 10**15)]
 Windows = Annotated[int, Range(1, 2**24)]
@@ -102,7 +77,7 @@ def refuse_outside(spec: object) -> None:
         kind, allowed = plain(hint)
         value = getattr(spec, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if allowed is not None and number is not None and not allowed.holds(number):
+            if allowed is not None and number is not None and number not in allowed:
                 raise outside(name, number, kind, allowed)
 
 

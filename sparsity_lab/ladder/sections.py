@@ -81,7 +81,7 @@ def coerce(value: object, hint: Any, where: str) -> Any:
     fitting = _scalar(value, kind)
     if fitting is None:
         raise outside(where, value, kind, allowed, fix=_WRITTEN[kind])
-    if allowed is not None and not allowed.holds(fitting):
+    if allowed is not None and fitting not in allowed:
         raise outside(where, value, kind, allowed)
     return fitting
 

@@ -185,7 +185,7 @@ def test_mistakes(mistaken, checkpoints, measured, source_text, tmp_path):
     assert "--text =x is not understood" in mistaken(*QUICK, text="=x")
     assert "Write --text NAME=FILE" in mistaken(*QUICK, "--text", source_text)
     assert "beyond the window of 64" in mistaken(*PART, "--written-tokens", 64)
-    assert "--batch-size is 0. It has to be a number from 1" in mistaken(*QUICK, "--batch-size", "0")
+    assert "--batch-size is 0. It must be a number from 1" in mistaken(*QUICK, "--batch-size", "0")
 
 
 def test_several_records_of_one_checkpoint_are_told_apart(
