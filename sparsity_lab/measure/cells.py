@@ -82,6 +82,7 @@ class Bench:
         self.text = read_text(spec.text, tokens=spec.tokens)
         self.encoded: dict[str, TokenizedText] = {}
         self.measured: set[str] = set()
+        self.left_out: set[tuple[int, int, int]] = set()
 
     def prepare_all(self, checkpoints: Sequence[Checkpoint]) -> list[Prepared]:
         """Prepare every checkpoint of a run, and say where their trained tokens come from.
@@ -113,12 +114,20 @@ class Bench:
         device = self._device()
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
         windows = text.windows(window, source=self.spec.text)
+        self._say_left_out(windows, text.ids.numel())
         refuse_ids_beyond(getattr(config, "vocab_size", None), largest=windows.largest_id, source=source)
         trained, origin = self.token_counts.of(source)
         return Prepared(
             checkpoint, config, windows, device, dtype, reason, fingerprint(source), trained,
             origin,
         )  # fmt: skip
+
+    def _say_left_out(self, windows: Windows, tokens: int) -> None:
+        """Say once how many of the tokens asked for are measured, where they are not whole windows."""
+        counts = windows.tokens, tokens, windows.window
+        if windows.tokens < tokens and counts not in self.left_out:
+            self.left_out.add(counts)
+            logger.info("tokens %d of %d: whole windows of %d", *counts)
 
     def _device(self) -> str:
         if self.elsewhere is None:

@@ -34,6 +34,7 @@ READER_COLUMNS = {
     "ppl_dense": "PPL dense",
     "ppl_ratio": "PPL ratio",
     "loss_delta_se_nats": "se of loss rise (nats)",
+    "tokens": "tokens",
     "flags": "flags",
 }
 

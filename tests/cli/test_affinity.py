@@ -129,7 +129,7 @@ def test_mistakes(watched, other, tmp_path, capfd):
     assert "There is no record of `sparsity-lab neurons`" in told(given=watched / "m")
     assert "There is no record of `sparsity-lab predict`" in told("--predictors", watched / "neurons")
     assert "--predictor-cost is 1.5" in told("--predictor-cost", 1.5)
-    assert "--bytes-per-weight is 0.0" in told("--bytes-per-weight", 0)
+    assert "--bytes-per-weight is 0" in told("--bytes-per-weight", 0)
     assert "--context is -1" in told("--context", -1)
     assert "--shape 7 is not understood" in told("--measure", "--shape", "7")
     assert "pairs: 5" in told("--measure", "--pairs", 5)

@@ -202,3 +202,28 @@ def test_limit_takes_the_first_checkpoints(checkpoints, source_text, output, cap
     (path,) = record_files(output)
     assert read_record(path)["trained_tokens"] == 1000
     assert "Written to" in capfd.readouterr().out
+
+
+def test_tokens_that_are_no_whole_windows_are_left_out_and_said(trained, source_text, output, caplog):
+    assert (
+        run(
+            trained,
+            "--text",
+            source_text,
+            "--tokens",
+            1000,
+            "--window",
+            64,
+            "--knob",
+            0.1,
+            "--output",
+            output,
+        )
+        == 0
+    )
+    assert "tokens 960 of 1000: whole windows of 64" in caplog.text
+    assert "| tokens | flags |" in (output / "table.md").read_text(encoding="utf-8").splitlines()[0].replace(
+        "  ", ""
+    )
+    (row,) = csv.DictReader((output / "table.csv").open(encoding="utf-8"))
+    assert row["tokens"] == "960"

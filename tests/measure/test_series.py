@@ -122,7 +122,7 @@ def measure_last_two(shared, series, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("p", [0.5, 2.0])
+@pytest.mark.parametrize("p", [pytest.param(0.5, marks=pytest.mark.slow), 2.0])
 def test_a_large_increase_is_met_too(measure_last_two, p):
     rows = measure_last_two(p)
     assert sum(row["ppl_ratio"] for row in rows) / 2 == pytest.approx(1 + p, abs=0.1 * p)
