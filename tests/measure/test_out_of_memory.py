@@ -39,14 +39,14 @@ def scarce(monkeypatch):
                 passes["refused"] += 1
                 torch.empty(2**59, dtype=torch.uint8)
 
-        real = shelf.load_model
+        real = shelf.load
 
         def load(*arguments, **options):
-            model = real(*arguments, **options)
-            model.model.layers[-1].mlp.register_forward_pre_hook(ask)
-            return model
+            loaded = real(*arguments, **options)
+            loaded.model.model.layers[-1].mlp.register_forward_pre_hook(ask)
+            return loaded
 
-        monkeypatch.setattr(shelf, "load_model", load)
+        monkeypatch.setattr(shelf, "load", load)
         return passes
 
     return starve
@@ -111,18 +111,18 @@ def test_too_little_for_one_window_is_a_mistake(trained, source_text, tmp_path, 
 
 
 def test_other_errors_are_not_taken_for_it(trained, source_text, tmp_path, monkeypatch):
-    real = shelf.load_model
+    real = shelf.load
 
     def load(*arguments, **options):
-        model = real(*arguments, **options)
+        loaded = real(*arguments, **options)
 
         def fail(module, inputs):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-        model.model.layers[-1].mlp.register_forward_pre_hook(fail)
-        return model
+        loaded.model.model.layers[-1].mlp.register_forward_pre_hook(fail)
+        return loaded
 
-    monkeypatch.setattr(shelf, "load_model", load)
+    monkeypatch.setattr(shelf, "load", load)
     with pytest.raises(RuntimeError, match="mat1"):
         record(trained, source_text, tmp_path / "out", knob=0.1)
 

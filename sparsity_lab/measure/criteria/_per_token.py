@@ -114,6 +114,4 @@ def _largest(scores: Tensor, count: Tensor | int, *, smallest: Tensor) -> Tensor
     """
     above, equal = scores > smallest, scores == smallest
     room = count - above.sum(dim=-1, keepdim=True)
-    if bool((equal.sum(dim=-1, keepdim=True) > room).logical_and(smallest > 0).any()):
-        equal &= equal.cumsum(dim=-1) <= room
-    return above | (equal & (room > 0))
+    return above | (equal & (equal.cumsum(dim=-1, dtype=torch.int32) <= room))
