@@ -39,9 +39,7 @@ def resolve(
     ends = near
     for _ in range(MOST_PASSES):
         fine = _fine_curves(subject, rows, ends=ends, known=known)
-        spans = np.where(
-            fine.reached[:, None], ends, 1.0
-        )  # what no token came to has no threshold to be near
+        spans = np.where(fine.reached[:, None], ends, 1.0)  # experts that no token came to have none
         missed, wide = ~fine.holds(c), np.log(spans[:, 1] / spans[:, 0]) > FINE_BINS * FINE
         if not (missed | wide).any():
             break
