@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
@@ -55,6 +56,7 @@ RANGES: dict[str, Range] = {
     "tokens": TOKENS, "heat.tokens": Range(2, 10**6), "bench.measure.tokens": Range(2, 10**9),
     "tokens_per_step": TOKENS, "written_tokens": Range(0, 10**6), "d0": Range(1e4, 1e16),
     "window": Range(1, 10**7), "bench.measure.window": Range(2, 10**7), "batch_size": Range(1, 10**6),
+    "every_steps": COUNT, "bos_id": Range(0, 10**9),
     "stabilise_last": COUNT, "prompts": COUNT, "num_fewshot": Range(0, 10**4),
     "error_share": Range(0, 1, above=True), "score": Range(0, 1),
     "bench.measure.knob": ANY, "reach": ANY,
@@ -80,12 +82,12 @@ def range_of(name: str, *, command: str = "") -> Range | None:
     return RANGES.get(f"{command}.{name}", RANGES.get(name))
 
 
-def check(name: str, value: object, *, command: str = "", flag: str = "") -> None:
+def check(name: str, value: object, *, command: str = "", flag: str = "", whole: bool = False) -> None:
     """Refuse a number out of its range, or a sequence with one; None and what is no number pass.
 
     Args:
         name: of the setting. value: what it was given. command: whose range, where that has its own.
-        flag: what to call it, `--name` where empty.
+        flag: what to call it, `--name` where empty. whole: refuse whatever is no whole number as well.
 
     Raises:
         SparsityLabError: it is out of its range.
@@ -94,10 +96,17 @@ def check(name: str, value: object, *, command: str = "", flag: str = "") -> Non
     if wanted is None:
         return
     for one in value if isinstance(value, (list, tuple)) else [value]:
-        if isinstance(one, (int, float)) and not isinstance(one, bool) and one not in wanted:
+        if whole and one is not None and (isinstance(one, bool) or not isinstance(one, Integral)):
+            raise SparsityLabError(
+                f"{flag or name} is {str(one)[:80]}",
+                why="It must be a whole number",
+                fix="Correct the number",
+            )
+        number: Any = one
+        if isinstance(one, Real) and not isinstance(one, bool) and number not in wanted:
             called = flag or CALLED.get(name, f"--{name.replace('_', '-')}")
             raise SparsityLabError(
-                f"{called} is {_short(one)}", why=f"It must be a number {wanted}", fix="Correct the number"
+                f"{called} is {_short(number)}", why=f"It must be a number {wanted}", fix="Correct the number"
             )
 
 
@@ -108,7 +117,20 @@ def check_fields(spec: Any, *, command: str = "") -> None:
         SparsityLabError: it has one.
     """
     for one in fields(spec):
-        check(one.name, getattr(spec, one.name), command=command)
+        whole = str(one.type) in ("int", "int | None")
+        check(one.name, getattr(spec, one.name), command=command, whole=whole)
+
+
+def check_real(name: str, value: object) -> None:
+    """Refuse what is no real number; None passes.
+
+    Raises:
+        SparsityLabError: it is none.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise SparsityLabError(
+            f"{name} is {str(value)[:80]!r}, not a number", fix="Give a number, such as 0.1"
+        )
 
 
 def _digits(value: float) -> str:

@@ -11,7 +11,8 @@ import copy
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,14 @@ def encoded(tokenizer: Any, text: str) -> Encoded:
     Args:
         tokenizer: of `tokenizers` or of `transformers`; left as it is.
         text: the whole text.
+
+    Raises:
+        SparsityLabError: the tokenizer cannot read it.
     """
     backend = backend_of(tokenizer)
     if backend is not None:
-        encoding = plain(backend).encode(text, add_special_tokens=False)
+        with _readable():
+            encoding = plain(backend).encode(text, add_special_tokens=False)
         return Encoded(encoding.ids, encoding)
     ids = tokenizer(text, add_special_tokens=False, truncation=False, padding=False, verbose=False)[
         "input_ids"
@@ -100,7 +105,19 @@ def encoded_batch(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     backend = backend_of(tokenizer)
     if backend is None:
         return [encoded(tokenizer, text).ids for text in texts]
-    return [one.ids for one in plain(backend).encode_batch_fast(list(texts), add_special_tokens=False)]
+    with _readable():
+        return [one.ids for one in plain(backend).encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say in a paragraph that a tokenizer has no ids for a text; some have no unknown token to fall back on."""
+    try:
+        yield
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise SparsityLabError(
+            "The tokenizer cannot read this text", why=str(error)[:300], fix=COPY_FIX
+        ) from error
 
 
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:

@@ -12,6 +12,7 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures, engine
+from sparsity_lab.measure.api_arguments import check_numbers, stream_of
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import (
     Calibration,
@@ -71,7 +72,7 @@ def measure(
     Args:
         model: a transformers causal LM, bare or in torch.compile or (Distributed)DataParallel; it is measured in
             evaluation mode and left as it was.
-        ids: the text's token ids, int64 [tokens], one stream without padding.
+        ids: the text's token ids, whole numbers [tokens] or [1, tokens], one stream without padding.
         criterion: id of a criterion (`sparsity-lab ls criteria`).
         knob: the criterion's number; leave `ppl_increase` out then.
         ppl_increase: fraction by which perplexity may rise (0.01 for PPL-1 %, the default).
@@ -90,6 +91,7 @@ def measure(
         raise SparsityLabError(
             "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
         )
+    check_numbers(knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, seed=seed)
     with undisturbed(model) as itself:
         _, sites = find_sites(itself, architecture_file=architecture_file)
         windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
@@ -130,6 +132,7 @@ def measure_under(
     Raises:
         SparsityLabError: thresholds of another model, or as in `measure`.
     """
+    check_numbers(seed=seed)
     with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,
@@ -187,11 +190,13 @@ def _windows(
     model: Any, ids: torch.Tensor, *, window: int | None, bos_id: int | None, batch_size: int | None
 ) -> tuple[Windows, int]:
     """The text's windows, and how many of them to pass at once."""
+    check_numbers(window=window, batch_size=batch_size, bos_id=bos_id)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     width = choose_window(window, positions=positions, bos=bos_id is not None)
-    device = model.get_input_embeddings().weight.device.type
-    windows = cut(ids.flatten().cpu(), window=width, bos_id=bos_id)
-    return windows, batch_size or auto_batch_size(device, window=width)
+    embeddings = model.get_input_embeddings().weight
+    stream = stream_of(ids, vocabulary=int(embeddings.shape[0]), bos_id=bos_id)
+    windows = cut(stream, window=width, bos_id=bos_id)
+    return windows, batch_size or auto_batch_size(embeddings.device.type, window=width)
 
 
 @contextmanager

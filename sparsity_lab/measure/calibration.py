@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,14 +155,17 @@ def of_measurement(measured: Measurement) -> Calibration:
 
 
 def checked(thresholds: Sequence[float]) -> tuple[float, ...]:
-    """Thresholds as floats.
+    """Thresholds as floats; a tensor or an array of them will do.
 
     Raises:
-        SparsityLabError: one of them is negative or no number.
+        SparsityLabError: one of them is negative or no number, or they are no sequence.
     """
+    listed: Any = thresholds.tolist() if hasattr(thresholds, "tolist") else thresholds
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise SparsityLabError(f"The thresholds are {str(listed)[:80]!r}", fix="Give one number a layer")
     values = []
-    for layer, value in enumerate(thresholds):
-        if not isinstance(value, (int, float)) or not value >= 0:
+    for layer, value in enumerate(listed):
+        if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
             raise SparsityLabError(
                 f"The threshold of layer {layer} is {value}, not a number from 0 on",
                 fix="Give what `sparsity-lab measure` wrote, unchanged: one threshold a layer",

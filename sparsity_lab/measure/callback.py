@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from sparsity_lab import records
+from sparsity_lab import ranges, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import Job, Loggers, check_names, open_loggers
 from sparsity_lab.measure import architectures
@@ -213,11 +213,7 @@ def _check_times(every_steps: int | None, *, at_saves: bool) -> None:
         raise SparsityLabError(
             "MeasureCallback is told no time to measure", fix="Give every_steps=500, or at_saves=True"
         )
-    if every_steps is not None and every_steps < 1:
-        raise SparsityLabError(
-            f"every_steps is {every_steps}, not a positive number",
-            fix="Give every_steps=500, or at_saves=True",
-        )
+    ranges.check("every_steps", every_steps, flag="every_steps", whole=True)
 
 
 def _refuse_sharded(args: Any) -> None:

@@ -39,8 +39,9 @@ def resolve(
     ends = near
     for _ in range(MOST_PASSES):
         fine = _fine_curves(subject, rows, ends=ends, known=known)
-        missed, wide = ~fine.holds(c), np.log(ends[:, 1] / ends[:, 0]) > FINE_BINS * FINE
-        if not (missed | (wide & fine.reached)).any():
+        spans = np.where(fine.reached[:, None], ends, 1.0)  # experts that no token came to have none
+        missed, wide = ~fine.holds(c), np.log(spans[:, 1] / spans[:, 0]) > FINE_BINS * FINE
+        if not (missed | wide).any():
             break
         ends = np.where(missed[:, None], known.bracket(c), np.where(wide[:, None], fine.bracket(c), ends))
     return fine

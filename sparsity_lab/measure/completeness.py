@@ -58,6 +58,7 @@ def unused_tensors(
     _refuse_incomplete(model, report, stored, source=source)
     names = _Names(model)
     _refuse_doubled(names, stored, source=source)
+    _refuse_codes(model, names, stored, source=source)
     unused = set(report.get("unexpected_keys") or ()) | {
         name for name in stored if names.is_ignorable(name) and names.of(name) is None
     }
@@ -155,6 +156,21 @@ def _refuse_doubled(names: _Names, stored: Mapping[str, Stored], *, source: obje
                 f"The weights of {source} hold {meant} twice: as {seen[meant]} and as {name}",
                 fix="Save the model again with save_pretrained",
             )
+
+
+def _refuse_codes(model: Any, names: _Names, stored: Mapping[str, Stored], *, source: object) -> None:
+    """Refuse weights that are stored as whole numbers: codes of a quantisation, taken for the numbers themselves."""
+    real = {
+        name for name, weight in model.named_parameters(remove_duplicate=False) if weight.is_floating_point()
+    }
+    codes = [name for name, tensor in stored.items() if tensor.dtype in INTEGERS and names.of(name) in real]
+    if codes:
+        raise SparsityLabError(
+            f"{len(codes)} of the {len(stored)} tensors of {source} are stored as {stored[codes[0]].dtype}, "
+            f"{codes[0]} first",
+            why="Whole numbers are the codes of quantised weights; what they stand for is not said",
+            fix="Measure the checkpoint before quantisation",
+        )
 
 
 def _refuse_unused(unused: list[str], *, total: int, model: Any, source: object) -> None:

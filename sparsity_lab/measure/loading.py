@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,24 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
             why="It has no next-token loss",
             fix="Give a model whose config names a ...ForCausalLM under architectures",
         )
+    _refuse_other_class(source, config, classes)
     return config
+
+
+def _refuse_other_class(source: Source, config: Any, classes: Sequence[str]) -> None:
+    """Refuse a config that names the class of one family and the model type of another: only the type is read."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as TYPES
+
+    named = {
+        name for name in classes if "ConditionalGen" not in name
+    }  # of text and other senses: its text part is read
+    families = {family for family, name in TYPES.items() if name in named}
+    if families and config.model_type in TYPES and config.model_type not in families:
+        raise SparsityLabError(
+            f"The config of {source} names {classes[0]} under architectures, and the model type {config.model_type}",
+            why="They are of two families, which compute different things from the same tensors",
+            fix="Write the one that is right into config.json, as architectures and as model_type",
+        )
 
 
 def _refuse_quantised(source: Source, config: Any) -> None:

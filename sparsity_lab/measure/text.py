@@ -241,14 +241,22 @@ def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
         off = " and ".join(reader.switched_off)
         notes.append(f"The tokenizer files of {reader.name} ask for {off}: switched off")
     if reader.as_built is not None:
-        built, wanted = (tokenization.encoded(one, text).ids for one in (reader.as_built, reader.alone))
+        built, wanted = _ids(reader.as_built, text), tokenization.encoded(reader.alone, text).ids
         if built != wanted:
+            gives = "cannot read the text" if built is None else f"gives {len(built):,} ids for the text"
             notes.append(
-                f"transformers loads the tokenizer of {reader.name} as a {type(reader.as_built).__name__}, which gives "
-                f"{len(built):,} ids for the text where its tokenizer.json gives {len(wanted):,}: those of "
-                "tokenizer.json are used"
+                f"transformers loads the tokenizer of {reader.name} as a {type(reader.as_built).__name__}, which "
+                f"{gives} where its tokenizer.json gives {len(wanted):,}: those of tokenizer.json are used"
             )
     return notes
+
+
+def _ids(tokenizer: Any, text: str) -> list[int] | None:
+    """The ids of a text, or None where the tokenizer cannot read it."""
+    try:
+        return tokenization.encoded(tokenizer, text).ids
+    except SparsityLabError:
+        return None
 
 
 def encode(tokenizer: Any, text: str, *, tokens: int | None) -> torch.Tensor:

@@ -79,7 +79,7 @@ def _rebuilt(hf: Any, alone: Any) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     whole, backend = copy.deepcopy(alone), tokenization.backend_of(hf)
-    if backend is not None:
+    if backend is not None and _around_alike(backend, alone):
         whole.post_processor = backend.post_processor
     added = {token.content for token in alone.get_added_tokens_decoder().values()}
     names = {
@@ -93,6 +93,15 @@ def _rebuilt(hf: Any, alone: Any) -> Any:
         split_special_tokens=alone.encode_special_tokens, chat_template=getattr(hf, "chat_template", None),
         clean_up_tokenization_spaces=False, **names,
     )  # fmt: skip
+
+
+def _around_alike(built: Any, alone: Any) -> bool:
+    """Whether what a tokenizer puts around a text has the ids in tokenizer.json that it has in its own vocabulary."""
+    try:
+        before, after = tokenization.around(built)
+    except SparsityLabError:
+        return False
+    return all(built.id_to_token(token) == alone.id_to_token(token) for token in (*before, *after))
 
 
 def tokenizer_folder(model: str, *, revision: str | None = None) -> Path | None:

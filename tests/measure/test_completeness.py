@@ -88,6 +88,10 @@ def prefixed(change):
     return lambda folder: rewrite(folder, lambda w: {change(k): v for k, v in w.items()})
 
 
+def stored_as(dtype, name):
+    return lambda folder: rewrite(folder, lambda w: w.update({name: (w[name] * 20).to(dtype)}))
+
+
 def other_head(folder):
     rewrite(
         folder,
@@ -182,6 +186,8 @@ REFUSED = {
     ),
     "rotary frequencies of another base": (other_rotation, "inv_freq"),
     "scales of a quantisation": (added(model__layers__0__mlp__up_proj__weight_scale=torch.ones(1)), "scale"),
+    "codes of a quantisation": (stored_as(torch.int8, UP), rf"1 of the \d+ .* as I8, {re.escape(UP)}"),
+    "norms as bytes": (stored_as(torch.uint8, "model.norm.weight"), r"as U8, model\.norm"),
     "torch.compile": (prefixed(lambda name: "_orig_mod." + name), r"'_orig_mod\.'"),
     "torch.compile of the inner model": (
         prefixed(lambda name: name.replace("model.", "model._orig_mod.", 1)),
@@ -359,6 +365,22 @@ def test_experts_of_another_number_are_refused(experts, tmp_path):
     configure(tmp_path, num_local_experts=experts)
     with pytest.raises(SparsityLabError, match=r"do not fit its config|not used"):
         loaded(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["GemmaForCausalLM", "Qwen2ForCausalLM", "GPT2LMHeadModel"])
+def test_the_class_of_another_family_is_refused(folder, name):
+    """Gemma's tensors are called as LLaMA's are, and mean other norms and embeddings."""
+    configure(folder, architectures=[name])
+    with pytest.raises(SparsityLabError, match=f"{name} under architectures, and the model type llama"):
+        load_config(Source(str(folder)))
+
+
+@pytest.mark.parametrize(
+    "names", [[], None, ["LlamaForCausalLM"], ["MyOwnForCausalLM"], ["LLaMAForCausalLM"]]
+)
+def test_classes_that_say_nothing_else_are_read(folder, names):
+    configure(folder, architectures=names)
+    assert load_config(Source(str(folder))).model_type == "llama"
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])

@@ -119,6 +119,25 @@ def test_a_class_never_overrides_tokenizer_json(name, text, tmp_path):
     assert len(counts) == (built != wanted), read.notes
 
 
+@pytest.mark.parametrize("name", ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"])
+def test_a_class_that_cannot_read_the_text_decides_nothing(name, text, tmp_path):
+    """Its unknown token and its BOS are not in the vocabulary; the ids that it has for them are of something else."""
+    tokenizer = bytes_bpe(text)
+    read = tokenize(
+        load_text_tokenizer(saved(tokenizer, tmp_path / "t", tokenizer_class=name)), text, tokens=None
+    )
+    assert read.ids.tolist() == tokenizer.encode(text, add_special_tokens=False).ids
+    assert read.bos_id is None
+    assert any("cannot read the text" in note for note in read.notes)
+
+
+def test_a_text_without_ids_is_refused_in_a_paragraph(text, tmp_path):
+    tokenizer = Tokenizer(models.WordLevel({"the": 0}, unk_token="<unk>"))
+    source = saved(tokenizer, tmp_path / "t")
+    with pytest.raises(SparsityLabError, match="cannot read this text"):
+        tokenize(load_text_tokenizer(source), text, tokens=None)
+
+
 def test_some_class_does_override_it(text, tmp_path):
     """Else the test above shows nothing."""
     tokenizer = bytes_bpe(text)

@@ -119,7 +119,7 @@ def _side_by_side(axes: Axes, frame: pd.DataFrame) -> None:
     rules = " / ".join(RULES.get(rule, rule) for rule in frame["rule"].unique())
     axes.set_xlabel(f"activation ratio ({rules})")
     furthest = (frame["activation_ratio"] + frame["activation_ratio_se"]).max()
-    axes.set_xlim(0, 1.06 * furthest)
+    axes.set_xlim(0, 1.06 * furthest if furthest > 0 else 1)
 
 
 def _asked(frame: pd.DataFrame) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.api_arguments import check_numbers
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.neurons.decoding import DecodeCounts, DecodePlan, compare_decoding
 from sparsity_lab.measure.neurons.estimates import Estimator
@@ -66,6 +67,7 @@ def watch_neurons(
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
+    check_numbers(seed=seed)
     with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,

@@ -11,6 +11,7 @@ import torch
 
 from sparsity_lab.measure import noise
 from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.api_arguments import check_numbers
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Ints
 from sparsity_lab.measure.neurons.api import refuse_mixtures
@@ -75,6 +76,7 @@ def predict_active(
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
+    check_numbers(seed=seed)
     with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,

@@ -11,6 +11,7 @@ import torch
 
 from sparsity_lab.measure import noise
 from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.api_arguments import check_numbers
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Ints
 from sparsity_lab.measure.neurons.grid import refuse_unhalved
@@ -78,6 +79,7 @@ def examine_structure(
     Raises:
         SparsityLabError: thresholds of another model, layers too small for the clusters, or a text that is too short.
     """
+    check_numbers(seed=seed)
     with live_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,

@@ -1,0 +1,67 @@
+"""What callers of the Python API hand over: numbers in their ranges, and token ids that a model can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from sparsity_lab import ranges
+from sparsity_lab.errors import SparsityLabError
+
+ONE_STREAM = "Give the text's token ids in one row: tokenizer(text, add_special_tokens=False).input_ids"
+
+
+def check_numbers(**given: object) -> None:
+    """Refuse numbers out of the range of their names, whole ones that are not, and what is no number; None passes.
+
+    Raises:
+        SparsityLabError: one is.
+    """
+    for name, value in given.items():
+        if ranges.range_of(name) is None:
+            ranges.check_real(name, value)
+        else:
+            ranges.check(name, value, flag=name, whole=True)
+
+
+def stream_of(ids: Any, *, vocabulary: int, bos_id: int | None) -> torch.Tensor:
+    """Token ids as one stream, int64 [tokens], on the CPU; a BOS that they begin with is left to the windows.
+
+    Args:
+        ids: whole numbers [tokens] or [1, tokens]: a tensor, an array or a list.
+        vocabulary: how many ids the model knows.
+        bos_id: token that windows are to begin with, or None.
+
+    Raises:
+        SparsityLabError: no whole numbers, several rows, or an id that the model does not know.
+    """
+    try:
+        stream = torch.as_tensor(ids).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SparsityLabError(
+            f"The ids are a {type(ids).__name__} and cannot be read", why=str(error)[:200], fix=ONE_STREAM
+        ) from error
+    if stream.is_floating_point() or stream.is_complex() or stream.dtype == torch.bool:
+        kind = str(stream.dtype).removeprefix("torch.")
+        raise SparsityLabError(f"The ids are {kind}, not whole numbers", fix=ONE_STREAM)
+    if stream.dim() == 0 or stream.dim() > 2 or (stream.dim() == 2 and len(stream) != 1):
+        raise SparsityLabError(
+            f"The ids are {list(stream.shape)}, not one stream",
+            why="Whether the rows follow one another in a text, or are padded, is not certain",
+            fix=f"{ONE_STREAM}; rows that do follow one another: ids.flatten()",
+        )
+    stream = stream.flatten().to(torch.int64)
+    first = torch.tensor([] if bos_id is None else [bos_id], dtype=torch.int64)
+    _refuse_unknown(torch.cat([stream, first]), vocabulary)
+    return stream[1:] if bos_id is not None and stream[:1].tolist() == [bos_id] else stream
+
+
+def _refuse_unknown(ids: torch.Tensor, vocabulary: int) -> None:
+    strange = ids[(ids < 0) | (ids >= vocabulary)]
+    if len(strange):
+        raise SparsityLabError(
+            f"{len(strange):,} of the ids are not the model's, {int(strange[0])} first",
+            why=f"It knows 0 to {vocabulary - 1}; others are of another tokenizer, or mark padding",
+            fix=ONE_STREAM,
+        )
