@@ -27,6 +27,12 @@ OTHER_MODELS = {
     "dtype": ({"config": {"model_dtype": "torch.float32"}}, "m-1B (dtype=float32)"),
     "an argument of nobody": ({"args": "noise=0.1"}, "m-1B (noise=0.1)"),
     "beginning of sequence": ({"args": "add_bos_token=True"}, "m-1B (add_bos_token)"),
+    "no beginning of sequence": ({"args": "add_bos_token=False"}, "m-1B (add_bos_token=false)"),
+    "slow tokenizer": ({"args": "use_fast_tokenizer=False"}, "m-1B (use_fast_tokenizer=false)"),
+    "a value with commas": (
+        {"args": 'rope_scaling={"type":"linear","factor":8},dtype=float16'},
+        'm-1B (rope_scaling={"type":"linear","factor":8})',
+    ),
     "another program": ({"model_source": "vllm"}, "m-1B (backend=vllm)"),
     "chat template": ({"chat_template_sha": "a" * 64}, "m-1B (chat_template=aaaaaaaa)"),
     "system instruction": ({"system_instruction": "be good"}, "m-1B (system_instruction=be good)"),
@@ -41,6 +47,8 @@ SAME_MODEL = {
     "device": {"args": "device=cuda:1"},
     "code of the repository": {"args": "trust_remote_code=True"},
     "off": {"args": "load_in_4bit=False,peft=None"},
+    "a key": {"args": "auth_token=secret,api_key=secret,header=secret"},
+    "dtype as the model has it": {"args": "dtype=auto"},
     "the default revision": {"args": "revision=main"},
     "dtype written out": {"args": "dtype=float16"},
     "arguments as a mapping": {"config": {"model_args": {"pretrained": "lab/m-1B", "peft": None}}},
@@ -115,6 +123,27 @@ def test_labels_tell_all_identities_apart(identities):
     found = labels(identities)
     assert set(found) == set(identities)
     assert len(set(found.values())) == len(found)
+
+
+VALUES = [
+    '{"type":"linear","factor":4}', '{"type":"linear","factor":8}', "'a,b=1'", "'a,b=2'", "(1,2)", "(1,3)", "a,b",
+    "a,c", "bob's,1", "bob's,2", "True", "False",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["rope_scaling", "hf_overrides", "quantization_config", "some_switch"])
+def test_all_of_a_value_is_part_of_the_identity(key):
+    identities = [identity_of(document(args=f"{key}={value},revision=r"), fallback="x") for value in VALUES]
+    assert len(set(identities)) == len(VALUES)
+    assert {identity.get("revision") for identity in identities} == {"r"}
+
+
+@pytest.mark.parametrize("value", [True, False, None, 4096, 0.5, "nf4"])
+@pytest.mark.parametrize("key", ["load_in_4bit", "add_bos_token", "some_switch"])
+def test_arguments_as_a_text_and_as_a_mapping_are_the_same(key, value):
+    mapping = {"model_args": {"pretrained": "lab/m-1B", key: value}}
+    as_mapping = identity_of(document(config=mapping), fallback="x")
+    assert identity_of(document(args=f"{key}={value}"), fallback="x") == as_mapping
 
 
 @settings(max_examples=200, deadline=None)
