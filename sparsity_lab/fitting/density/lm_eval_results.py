@@ -8,7 +8,6 @@ from a table of models. Runs of `sparsity-lab eval` under thresholds are models 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,10 +22,8 @@ from sparsity_lab.fitting.density.lm_eval_files import ResultFile, read_result, 
 from sparsity_lab.fitting.density.lm_eval_identity import Identity, labels
 from sparsity_lab.fitting.density.lm_eval_models import describe
 from sparsity_lab.fitting.density.metrics import TaskScores, TaskSetting, choose_metric, refuse_unknown_words
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.targets import Score, Target, read_models
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,7 @@ def read_evaluations(
         for i, tasks in kept.items()
     ]
     _note_other_questions(evaluations, notes)
+    _note_bytes_only(evaluations, notes)
     return evaluations
 
 
@@ -106,6 +104,17 @@ def _note_other_questions(evaluations: Sequence[Evaluation], notes: Notes) -> No
         different = [kind for kind, values in kinds.items() if len(values) > 1]
         if different:
             notes.add(f"{task} is not the same for all models: they differ in {' and '.join(different)}")
+
+
+def _note_bytes_only(evaluations: Sequence[Evaluation], notes: Notes) -> None:
+    """Say which models' losses are not in nats per token."""
+    models = [
+        e.target.model
+        for e in evaluations
+        if any(result.loss and result.loss.nats_per_token is None for result in e.tasks.values())
+    ]
+    if models:
+        notes.add(f"losses in bits per byte only, without a tokenizer.json that fits: {listed(models)}")
 
 
 def _tasks_in(files: Sequence[ResultFile]) -> list[str]:
@@ -178,9 +187,8 @@ def _chosen(
         folder = file.tokenizer_folder
         if scores.samples and folder not in counters:
             counters[folder] = tokenizer_of(folder)
-            if counters[folder] is None:
-                log.info("no tokenizer.json in %s: losses of %s are in bits per byte only", folder, model)
-        loss = answer_loss(scores.samples, count_tokens=counters.get(folder)) if scores.samples else None
+        counter = counters.get(folder)
+        loss = answer_loss(scores.samples, count_tokens=counter, notes=notes) if scores.samples else None
         results[name] = TaskResult(scores, *choice, loss)
     return results
 
