@@ -186,7 +186,25 @@ def test_a_row_of_the_base_name_serves_its_variants(tmp_path):
     assert found["m-1B@step1000"].tokens == 2e9
     assert found["m-1B@step2000"].tokens is None  # the tokens of the whole run are not those of a revision
     assert any("m-1B@step2000: the training tokens" in note for note in notes)
-    assert any("is the row 'm-1B' of" in note for note in notes)
+    assert [note for note in notes if "the row" in note] == [
+        f"the row 'm-1B' of {models} is taken for m-1B (peft=me/lora), m-1B@step2000"
+    ]
+
+
+@pytest.mark.parametrize("row", ["m-1B", "lab/m-1B", "./lab/m-1B/", "lab//m-1B"])
+@pytest.mark.parametrize("model", ["lab/m-1B", "./lab/m-1B"])
+def test_a_row_under_any_spelling_of_the_path_is_taken_without_a_word(row, model, tmp_path):
+    models = table(tmp_path, f"{row},1.2,2,2024-05-06")
+    found, notes = rows(tmp_path / "r", document(model=model), models=models)
+    assert found["m-1B"].params == 1.2e9
+    assert not [note for note in notes if "the row" in note]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_full_name_goes_before_a_short_one(order, tmp_path):
+    models = table(tmp_path, *["lab/m-1B,1.2,,", "m-1B,3,,"][::order])
+    found, _ = rows(tmp_path / "r", document(), models=models)
+    assert found["m-1B"].params == 1.2e9
 
 
 @pytest.mark.parametrize(
@@ -198,6 +216,7 @@ def test_a_row_of_the_base_name_serves_its_variants(tmp_path):
             ["/a/checkpoint-5", "/b/checkpoint-5"],
             ["/a/checkpoint-5", "/b/checkpoint-5"],
         ),
+        (["lab/m-1B,1,,", "./lab/m-1B/,2,,"], ["lab/m-1B"], ["two rows", "./lab/m-1B/"]),
         (["other,1,,"], ["lab/m-1B"], ["no row for the model m-1B"]),
     ],
 )

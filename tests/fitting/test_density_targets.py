@@ -231,3 +231,42 @@ def test_columns_of_a_ladder_that_are_not_read(tmp_path):
     assert any("not read: y_bpb" in note for note in notes)
     with pytest.raises(SparsityLabError, match="x in two units"):
         read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_nats,x_acc\na,1e9,2e10,1,1,.5\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("rank", "1,2,3"), ("context", "4096,8192,4096"), ("version", "2,2.5-instruct,beta"), ("delta", "-1,0,2"),
+        ("licence", "mit,2,mit"), ("layers", "24,n/a,32"), ("perplexity", "nan,inf,7"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("scale", [1, 100])
+def test_other_columns_change_neither_the_unit_nor_the_scores(tmp_path, column, cells, scale):
+    rows = "".join(f"m{i}-7B,7,{cell},{0.6 * scale}\n" for i, cell in enumerate(cells.split(",")))
+    targets, notes = read(tmp_path, f"model,params_b,{column},MMLU\n{rows}")
+    assert [target.scores["MMLU"].value for target in targets] == pytest.approx([0.6] * 3)
+    assert any(f"not read: {column}" in note for note in notes) or column in targets[0].scores
+
+
+@pytest.mark.parametrize("scores", ["0.5", "0.5,0.9"])
+def test_scores_that_may_be_fractions_among_percent_are_said(tmp_path, scores):
+    rows = "".join(f"m{i}-7B,7,60,{score}\n" for i, score in enumerate(scores.split(",")))
+    assert any("GSM8K never exceed 1" in n for n in read(tmp_path, f"model,params_b,MMLU,GSM8K\n{rows}")[1])
+    assert not any("exceed" in n for n in read(tmp_path, "model,params_b,MMLU,GSM8K\na-7B,7,60,4\n")[1])
+    assert not any("exceed" in n for n in read(tmp_path, "model,params_b,MMLU,GSM8K\na-7B,7,0.6,0.4\n")[1])
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("params_active_b", "70", ["row 2, column params_active_b", "7e+09"]),
+        ("params_nonembedding_b", "8", ["row 2, column params_nonembedding_b"]),
+        ("release_date", "0024-01-01", ["row 2, column release_date"]),
+        ("release_date", "2204-01-01", ["row 2, column release_date"]),
+    ],
+)
+def test_what_no_model_has_is_refused(tmp_path, column, cell, words):
+    for reader in (read_targets, read_models):
+        with pytest.raises(SparsityLabError) as caught:
+            reader(write(tmp_path, f"model,params_b,{column},MMLU\na-7B,7,{cell},50\n"))
+        assert all(word in str(caught.value) for word in words)

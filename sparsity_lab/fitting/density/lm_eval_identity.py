@@ -81,7 +81,7 @@ def identity_of(document: Mapping[str, Any], *, fallback: str) -> Identity:
     if stated and name in [arguments.get(key) for key in ADAPTERS]:
         name = stated
     parts = _arguments(arguments, name=name) | _config(config, arguments) | _setting(document, config)
-    clean = _path(name)
+    clean = normal_path(name)
     return Identity(clean, tuple(sorted((key, text) for key, text in parts.items() if text)))
 
 
@@ -195,7 +195,11 @@ def _short_paths(names: set[str]) -> dict[str, str]:
 
 def _arguments(arguments: Mapping[str, str], *, name: str) -> dict[str, str]:
     kept = {key: text for key, text in arguments.items() if key not in NOT_THE_MODEL | {"revision", "dtype"}}
-    return {key: text for key, text in kept.items() if not (key in NAMES and _path(text) == _path(name))}
+    return {
+        key: text
+        for key, text in kept.items()
+        if not (key in NAMES and normal_path(text) == normal_path(name))
+    }
 
 
 def _config(config: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, str]:
@@ -235,7 +239,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
-def _path(name: str) -> str:
+def normal_path(name: str) -> str:
+    """A model's path in one spelling: `./a//m/` is `a/m`; addresses stay."""
     return name if "://" in name else posixpath.normpath(name.strip() or ".")
 
 
