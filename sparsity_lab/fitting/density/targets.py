@@ -25,9 +25,10 @@ from sparsity_lab.fitting.density.notes import Notes, listed
 SIZES = {"params_b": 1e9, "params": 1.0}
 PARTS = {"params_active_b": 1e9, "params_nonembedding_b": 1e9}
 TOKENS = {"train_tokens_t": 1e12, "train_tokens_b": 1e9, "tokens_b": 1e9, "train_tokens": 1.0, "tokens": 1.0}
-ATTRIBUTES = frozenset(
-    {*SIZES, *TOKENS, *PARTS, "model", "family", "release_date", "moe", "note", "date_source", "params_source", "tokens_source", "source", "url", "commit", "harness"}
-)  # fmt: skip
+ATTRIBUTES = frozenset({
+    *SIZES, *TOKENS, *PARTS, "model", "family", "release_date", "moe", "note", "date_source", "params_source",
+    "tokens_source", "source", "url", "commit", "harness",
+})  # fmt: skip
 # A column with such a word in its name is about size, data or date, whatever else its name says.
 TELLING_WORDS = frozenset(
     ["param", "params", "parameters", "token", "tokens", "date", "released", "release", "size"]
