@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.ladder import read_ladder
+from sparsity_lab.fitting.density.ladder import is_ladder, read_ladder
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.targets import bundled_targets, family_of, read_models, read_targets
 
@@ -223,6 +223,23 @@ def test_rows_of_a_ladder_that_cannot_be_right(tmp_path, rows, words):
         read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc\n" + rows))
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "roles", [("Target", "Target"), ("target", "reference"), ("held-out", ""), ("x", "x")]
+)
+def test_roles_of_a_ladder_are_known_and_one_a_run(tmp_path, roles):
+    rows = "".join(f"a,1e9,{i}e10,1,.5,{role}\n" for i, role in enumerate(roles, start=1))
+    with pytest.raises(SparsityLabError, match="column role"):
+        read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc,role\n" + rows))
+
+
+def test_a_table_of_runs_is_a_ladder_whatever_its_units(tmp_path):
+    assert is_ladder(["run", "params", "tokens_b", "x_bpb", "x_acc"])
+    assert not is_ladder(["model", "run", "params", "tokens"])
+    notes = Notes()
+    read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc,role\na,1e9,2e10,1,.5,\n"), notes=notes)
+    assert any("params and tokens (counts)" in note for note in notes)
 
 
 def test_columns_of_a_ladder_that_are_not_read(tmp_path):

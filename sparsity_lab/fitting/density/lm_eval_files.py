@@ -98,7 +98,7 @@ def _task(
         if others := sorted(
             {metric.split(",")[0] for metric in values if "," in metric and "_stderr" not in metric}
         ):
-            notes.add(f"{task} is left out where it has no score of 0 to 1, but {', '.join(others)}")
+            notes.add(f"{task} is left out where none of {', '.join(others)} is a score of 0 to 1")
         return None
     config = _mapping(_mapping(document.get("configs")).get(task))
     return TaskScores(

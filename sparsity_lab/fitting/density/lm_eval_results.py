@@ -82,9 +82,7 @@ def read_evaluations(
     targets = describe(named, counted, known=known, table=models, notes=notes)
     groups = {name: parts for file in files for name, parts in file.groups.items()}
     evaluations = [
-        Evaluation(
-            targets[i], i, _chosen(tasks, metrics or {}, settings or {}, targets[i].model, notes), groups
-        )
+        Evaluation(targets[i], i, _chosen(tasks, metrics or {}, settings or {}, notes), groups)
         for i, tasks in kept.items()
     ]
     _note_other_questions(evaluations, notes)
@@ -174,15 +172,14 @@ def _differ(old: str, new: str) -> bool:
 
 def _chosen(
     tasks: Mapping[str, tuple[ResultFile, TaskScores]], wanted: Mapping[str, str],
-    settings: Mapping[str, TaskSetting], model: str, notes: Notes,
+    settings: Mapping[str, TaskSetting], notes: Notes,
 ) -> dict[str, TaskResult]:  # fmt: skip
     results = {}
     counters: dict[Path, CountTokens | None] = {}
     for name, (file, scores) in tasks.items():
         if (choice := choose_metric(scores, wanted, settings)) is None:
-            notes.add(
-                f"{name} of {model} is left out: of its {', '.join(scores.scores)} none is asked for or usual"
-            )
+            names = dict.fromkeys(key.split(",")[0] for key in scores.scores)
+            notes.add(f"{name} is left out where none of {', '.join(names)} is asked for or usual")
             continue
         folder = file.tokenizer_folder
         if scores.samples and folder not in counters:

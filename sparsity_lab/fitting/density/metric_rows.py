@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sparsity_lab.fitting.density.benchmarks import same
 from sparsity_lab.fitting.density.lm_eval_results import Evaluation
-from sparsity_lab.fitting.density.metrics import TaskSetting
+from sparsity_lab.fitting.density.metrics import TaskSetting, is_other
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.task_names import in_words_of
@@ -46,6 +46,8 @@ def _note(row: Row, models: int, notes: Notes) -> None:
     assert isinstance(names, list)
     of = "" if len(names) == models else f" of {listed(names)}"
     text = f"metric of {row['lm_eval_task']}{of}: {row['metric']}, because {row['why']}"
+    if row["ruler_metric"] and is_other(str(row["metric"]), str(row["ruler_metric"])):
+        text += f"; the ruler's is {row['ruler_metric']}"
     if row["ruler_shots"] is not None and row["shots"] != row["ruler_shots"]:
         here = "an unstated number of shots" if row["shots"] is None else f"{row['shots']} shots"
         text += f"; scored with {here}, the ruler with {row['ruler_shots']}"
