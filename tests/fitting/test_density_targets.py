@@ -91,7 +91,13 @@ def test_the_bundled_table():
 
 @pytest.mark.parametrize(
     ("model", "family"),
-    [("Qwen/Qwen2.5-0.5B", "Qwen2.5"), ("meta-llama/Llama-2-7b-hf", "Llama-2"), ("Phi-2", "Phi-2")],
+    [
+        ("Qwen/Qwen2.5-0.5B", "Qwen2.5"),
+        ("meta-llama/Llama-2-7b-hf", "Llama-2"),
+        ("Phi-2", "Phi-2"),
+        ("lab/m-1B/", "m"),
+        ("/data/runs/m-1B/", "m"),
+    ],
 )
 def test_families(model, family):
     assert family_of(model) == family

@@ -160,7 +160,8 @@ def measure_density(
         refuse_unknown_words(given, tasks_of_targets, flag="--chance")
         chances = chances_of(evaluations, given, notes)
         named, reason = family_of_choice(
-            options.ruler, targets, tasks=asked, all_tasks=tasks_of_targets if asked else parts.once(tasks_of_targets, notes), base=base,
+            options.ruler, targets, tasks=asked,
+            all_tasks=tasks_of_targets if asked else parts.once(tasks_of_targets, notes), base=base,
             convention=options.convention, chances=task_names.keys_in(words, chances), seed=seed,
         )  # fmt: skip
     ruler = at_tokens(named, options.d0_tokens)

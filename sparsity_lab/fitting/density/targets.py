@@ -237,7 +237,7 @@ def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
 
 def family_of(model: str) -> str:
     """A model's family: its name without folder, size and what follows the size."""
-    return re.sub(r"[-_]v?\d+(\.\d+)?(x\d+)?[bBmM]\b.*$", "", model.rsplit("/", 1)[-1])
+    return re.sub(r"[-_]v?\d+(\.\d+)?(x\d+)?[bBmM]\b.*$", "", model.rstrip("/").rsplit("/", 1)[-1])
 
 
 def _target(
