@@ -464,3 +464,20 @@ def test_only_models_of_the_family_count_as_left_out(tmp_path):
         "1 of 6 models of the family lack a size, training tokens, a task or a loss and are not part of the "
         "ruler: lacking"
     ]
+
+
+def test_groups_of_results_that_only_indent_their_parts(tmp_path):
+    names = {
+        "whole": "whole",
+        "half": " - half",
+        "x": "  - x",
+        "y": "  - y",
+        "rest": " - rest",
+        "alone": "alone",
+    }
+    content = document(scores={task: {"acc,none": 0.5} for task in names})
+    for task, alias in names.items():
+        content["results"][task]["alias"] = alias
+    del content["group_subtasks"]
+    (evaluation,) = read_evaluations(write_results(tmp_path, content))
+    assert evaluation.groups == {"whole": ("half", "rest"), "half": ("x", "y")}

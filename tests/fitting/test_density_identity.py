@@ -298,3 +298,21 @@ def test_linked_folders_are_searched_each_once(tmp_path):
     notes = Notes()
     assert {t.model for t in targets_of(read_evaluations(tmp_path / "r", notes=notes))} == {"near", "far"}
     assert not any("replaces" in note for note in notes)
+
+
+@pytest.mark.parametrize(("first", "second", "names"), [
+    (1e9, 2e9, ["m (parameters=1000000000)", "m (parameters=2000000000)"]),
+    (1e9, 1e9, ["m"]), (1e9, None, ["m"]), (None, None, ["m"]),
+])  # fmt: skip
+def test_models_of_several_sizes_under_one_path_never_join_a_row(first, second, names, tmp_path):
+    found, notes = rows(
+        tmp_path, document(model="/data/m", scores=accuracy(0.5), params=first),
+        document(model="/data/m", scores=accuracy(0.7, "piqa"), params=second),
+    )  # fmt: skip
+    assert sorted(found) == names
+    assert any("several sizes" in note for note in notes) == (len(names) > 1)
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**400, "1000", True, None])
+def test_a_count_that_is_none(count, tmp_path):
+    assert rows(tmp_path, document(params=count))[0]["m-1B"].params is None

@@ -73,7 +73,7 @@ def read_evaluations(
         SparsityLabError: no results, unreadable ones, or a model the table does not have.
     """
     notes = Notes() if notes is None else notes
-    files = [read_result(path, notes) for path in result_files(folder)]
+    files = _apart_by_size([read_result(path, notes) for path in result_files(folder)], notes)
     refuse_unknown_words([name for name in metrics or {} if name], _tasks_in(files), flag="--metric")
     known = {} if models is None else read_models(models, notes=notes)
     kept = _newest(_apart_by_shots(files, notes), notes)
@@ -140,6 +140,22 @@ def _apart_by_shots(files: Sequence[ResultFile], notes: Notes) -> list[ResultFil
             stated = () if shots is None else (("shots", str(shots)),)
             identity = replace(file.identity, parts=tuple(sorted((*file.identity.parts, *stated))))
             apart.append(replace(file, identity=identity, tasks=tasks))
+    return apart
+
+
+def _apart_by_size(files: Sequence[ResultFile], notes: Notes) -> list[ResultFile]:
+    """Files whose identities hold the parameters counted, where one path held models of several sizes."""
+    sizes: dict[Identity, set[float]] = {}
+    for file in files:
+        sizes.setdefault(file.identity, set()).update({file.params} - {None})  # type: ignore[arg-type]
+    apart = []
+    for file in files:
+        if len(sizes[file.identity]) > 1:
+            notes.add(f"{file.identity.name} had models of several sizes; each has a row of its own")
+            size = "unknown" if file.params is None else f"{file.params:.0f}"
+            parts = tuple(sorted((*file.identity.parts, ("parameters", size))))
+            file = replace(file, identity=replace(file.identity, parts=parts))
+        apart.append(file)
     return apart
 
 

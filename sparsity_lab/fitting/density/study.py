@@ -335,7 +335,7 @@ def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tu
     if not shared:
         raise SparsityLabError(
             f"The ruler {ruler.name} shares no task with the targets",
-            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(tasks)}",
+            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(tasks) or 'no score that can be used'}",
             fix="Name another --ruler, or score the targets on its tasks",
         )
     return shared
