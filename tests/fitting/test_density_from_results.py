@@ -168,6 +168,15 @@ def test_another_metric_than_the_rulers_is_said_whatever_the_reason(ruler, score
     assert all(f"the ruler's is {said}" in note for note in notes)
 
 
+def test_tasks_scored_alike_share_a_note(tmp_path):
+    tasks = ("arc_easy", "piqa", "openbookqa", "hellaswag", "arc_challenge")
+    scores = {task: {"acc,none": 0.5, "acc_norm,none": 0.6} for task in tasks}
+    report = measured(write_results(tmp_path, document(scores=scores)), ruler="olmo-ladder")
+    assert [note for note in report.notes if "metric of" in note] == [
+        f"metric of {', '.join(tasks)}: acc_norm,none, because it is the ruler's; scored with 0 shots, the ruler with 5"
+    ]
+
+
 def test_tasks_that_the_ruler_does_not_have_are_named(tmp_path):
     scores = {"piqa": {"acc_norm,none": 0.7}, "arc_easy_mine": {"acc,none": 0.5}, "mmlu": {"acc,none": 0.3}}
     scores |= {"mmlu_anatomy": {"acc,none": 0.3}}
