@@ -170,7 +170,7 @@ def test_a_ruler_of_one_family_from_results(tmp_path):
     ruler = json.loads((tmp_path / "mine.json").read_text())
     assert [point["model"] for point in ruler["points"]] == [f"m{number}" for number in range(5)]
     assert set(ruler["tasks"]) == {"arc_easy", "mmlu", "arc_easy + mmlu"}
-    assert "mmlu_anatomy: parts of mmlu" in done.stderr
+    assert "mmlu counts alone, without its parts mmlu_anatomy" in done.stderr
     assert "chance levels of the ruler: arc_easy 0.25, mmlu 0.25" in done.stderr
     assert "'ours2'" in run(*words, "--family", "ours2", code=2).stderr
     idle = run(*words, "--family", "ours", "--chance", "nothing=0.5", code=2).stderr

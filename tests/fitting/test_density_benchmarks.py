@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from sparsity_lab.fitting.density.choice import family_of_choice
 from sparsity_lab.fitting.density.one_step import family_ruler
 from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped, write_ruler
 from sparsity_lab.fitting.density.sizes import SizeConvention
+from sparsity_lab.fitting.density.study import DensityOptions, measure_density
 from sparsity_lab.fitting.density.targets import Score, Target
 
 ROWS = {row.name: row for row in known().values()}
@@ -167,6 +169,21 @@ def test_an_own_family_is_a_ruler_only_if_named():
     assert {target.model for target in targets} <= set(named.references)
     with pytest.raises(SparsityLabError, match="family of the targets themselves counts if named"):
         family_of_choice("auto", family("nonsense"), **{**shared, "all_tasks": ("nonsense",)})
+
+
+@pytest.mark.parametrize("model", ["Qwen2.5-7B", "Qwen/Qwen2.5-7B", "qwen2.5-7b"])
+@pytest.mark.parametrize("family", ["Qwen2.5", "qwen2.5"])
+def test_a_target_of_a_bundled_family_leaves_that_family_a_ruler(model, family, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text(f"model,params_b,family,MMLU\n{model},7.6,{family},74.2\nmine-7B,7,mine,60\n")
+    plain = tmp_path / "p.csv"
+    plain.write_text("model,params_b,family,MMLU\nmine-7B,7,mine,60\n")
+    options = DensityOptions(targets=table, ruler="Qwen2.5", sensitivity=False)
+    theirs, mine = measure_density(output=tmp_path, options=options).densities
+    (alone,) = measure_density(output=tmp_path, options=replace(options, targets=plain)).densities
+    assert mine.rho == alone.rho
+    assert "reference" in theirs.flags
+    assert "reference" not in mine.flags
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))

@@ -74,7 +74,7 @@ def test_groups_count_once_in_own_rulers_and_in_targets(kind, tmp_path):
     report = measured(folder, ruler=str(tmp_path / "rulers" / "mine.json"))
     assert set(whole.tasks) == set(tasks)
     assert sorted(report.tasks) == expected
-    assert any("parts of" in note for note in ruler.notes) == (len(expected) < len(tasks))
+    assert any("its parts" in note for note in ruler.notes) == (len(expected) < len(tasks))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in GROUPS if GROUPS[kind][3]])
@@ -143,8 +143,47 @@ def test_the_metric_that_the_ruler_has_and_the_result_has_not(evaluated):
     report = measured(evaluated, ruler="olmo-ladder")
     rows = {row["task"]: row for row in report.metrics}
     assert rows["hellaswag"]["metric"] == "acc_norm,none"
-    assert "which the result does not have" in rows["mmlu"]["why"]
+    assert any("mmlu: acc,none" in note and "the ruler's is" in note for note in report.notes)
     assert any("lm-eval's mmlu ranks letters" in note for note in report.notes)
+
+
+GSM8K = {"exact_match,strict-match": 0.2, "exact_match,flexible-extract": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("ruler", "scores", "metrics", "said"),
+    [
+        ("Qwen2.5", {"gsm8k": {"exact_match,flexible-extract": 0.4}}, (), "exact_match,strict-match"),
+        ("Qwen2.5", {"gsm8k": GSM8K}, ("exact_match,flexible-extract",), "exact_match,strict-match"),
+        ("Qwen2.5", {"gsm8k": GSM8K}, (), ""),
+        ("olmo-ladder", {"arc_easy": {"acc,none": 0.5, "acc_norm,none": 0.6}}, ("acc",), "acc_norm"),
+        ("olmo-ladder", {"arc_easy": {"acc,none": 0.5, "acc_norm,none": 0.6}}, (), ""),
+        ("olmo-ladder", {"arc_easy": {"acc": 0.5, "acc_norm": 0.6}}, (), ""),
+    ],
+)
+def test_another_metric_than_the_rulers_is_said_whatever_the_reason(ruler, scores, metrics, said, tmp_path):
+    report = measured(write_results(tmp_path, document(scores=scores)), ruler=ruler, metrics=metrics)
+    notes = [note for note in report.notes if "the ruler's is" in note]
+    assert len(notes) == bool(said)
+    assert all(f"the ruler's is {said}" in note for note in notes)
+
+
+def test_tasks_scored_alike_share_a_note(tmp_path):
+    tasks = ("arc_easy", "piqa", "openbookqa", "hellaswag", "arc_challenge")
+    scores = {task: {"acc,none": 0.5, "acc_norm,none": 0.6} for task in tasks}
+    report = measured(write_results(tmp_path, document(scores=scores)), ruler="olmo-ladder")
+    assert [note for note in report.notes if "metric of" in note] == [
+        f"metric of {', '.join(tasks)}: acc_norm,none, because it is the ruler's; scored with 0 shots, the ruler with 5"
+    ]
+
+
+def test_tasks_that_the_ruler_does_not_have_are_named(tmp_path):
+    scores = {"piqa": {"acc_norm,none": 0.7}, "arc_easy_mine": {"acc,none": 0.5}, "mmlu": {"acc,none": 0.3}}
+    scores |= {"mmlu_anatomy": {"acc,none": 0.3}}
+    report = measured(write_results(tmp_path, document(scores=scores)), ruler="obs-llama")
+    assert [n for n in report.notes if "not used" in n] == [
+        "not used, since obs-llama does not have them: piqa, arc_easy_mine"
+    ]
 
 
 SETTINGS = {"ARC-C": TaskSetting("acc_norm", 25), "mine": TaskSetting("f1", None)}
@@ -421,3 +460,33 @@ def test_what_lm_eval_itself_writes(lm_eval_runs):
     )
     assert chances_of(evaluations, {}, notes) == pytest.approx(dict.fromkeys(found.tasks, 1 / 3))
     assert {task for task, result in found.tasks.items() if result.loss} == {"mine_a", "mine_b", "alone"}
+
+
+def test_only_models_of_the_family_count_as_left_out(tmp_path):
+    sizes = {0.1: 0.3, 0.4: 0.4, 1: 0.5, 3: 0.6, 7: 0.65}
+    lines = [f"a{n},{n},{f},{score}" for n, score in sizes.items() for f in ("mine",)]
+    lines += ["lacking,,mine,0.5", "b1,1,theirs,0.5", "b2,2,theirs,0.5"]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["model,params_b,family,MMLU", *lines]) + "\n")
+    built = build_ruler(path, output=tmp_path / "r", options=RulerOptions(name="mine", family="mine"))
+    assert [note for note in built.ruler.notes if "lack" in note] == [
+        "1 of 6 models of the family lack a size, training tokens, a task or a loss and are not part of the "
+        "ruler: lacking"
+    ]
+
+
+def test_groups_of_results_that_only_indent_their_parts(tmp_path):
+    names = {
+        "whole": "whole",
+        "half": " - half",
+        "x": "  - x",
+        "y": "  - y",
+        "rest": " - rest",
+        "alone": "alone",
+    }
+    content = document(scores={task: {"acc,none": 0.5} for task in names})
+    for task, alias in names.items():
+        content["results"][task]["alias"] = alias
+    del content["group_subtasks"]
+    (evaluation,) = read_evaluations(write_results(tmp_path, content))
+    assert evaluation.groups == {"whole": ("half", "rest"), "half": ("x", "y")}

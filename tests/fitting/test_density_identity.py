@@ -27,6 +27,12 @@ OTHER_MODELS = {
     "dtype": ({"config": {"model_dtype": "torch.float32"}}, "m-1B (dtype=float32)"),
     "an argument of nobody": ({"args": "noise=0.1"}, "m-1B (noise=0.1)"),
     "beginning of sequence": ({"args": "add_bos_token=True"}, "m-1B (add_bos_token)"),
+    "no beginning of sequence": ({"args": "add_bos_token=False"}, "m-1B (add_bos_token=false)"),
+    "slow tokenizer": ({"args": "use_fast_tokenizer=False"}, "m-1B (use_fast_tokenizer=false)"),
+    "a value with commas": (
+        {"args": 'rope_scaling={"type":"linear","factor":8},dtype=float16'},
+        'm-1B (rope_scaling={"type":"linear","factor":8})',
+    ),
     "another program": ({"model_source": "vllm"}, "m-1B (backend=vllm)"),
     "chat template": ({"chat_template_sha": "a" * 64}, "m-1B (chat_template=aaaaaaaa)"),
     "system instruction": ({"system_instruction": "be good"}, "m-1B (system_instruction=be good)"),
@@ -41,6 +47,8 @@ SAME_MODEL = {
     "device": {"args": "device=cuda:1"},
     "code of the repository": {"args": "trust_remote_code=True"},
     "off": {"args": "load_in_4bit=False,peft=None"},
+    "a key": {"args": "auth_token=secret,api_key=secret,header=secret"},
+    "dtype as the model has it": {"args": "dtype=auto"},
     "the default revision": {"args": "revision=main"},
     "dtype written out": {"args": "dtype=float16"},
     "arguments as a mapping": {"config": {"model_args": {"pretrained": "lab/m-1B", "peft": None}}},
@@ -117,6 +125,27 @@ def test_labels_tell_all_identities_apart(identities):
     assert len(set(found.values())) == len(found)
 
 
+VALUES = [
+    '{"type":"linear","factor":4}', '{"type":"linear","factor":8}', "'a,b=1'", "'a,b=2'", "(1,2)", "(1,3)", "a,b",
+    "a,c", "bob's,1", "bob's,2", "True", "False",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["rope_scaling", "hf_overrides", "quantization_config", "some_switch"])
+def test_all_of_a_value_is_part_of_the_identity(key):
+    identities = [identity_of(document(args=f"{key}={value},revision=r"), fallback="x") for value in VALUES]
+    assert len(set(identities)) == len(VALUES)
+    assert {identity.get("revision") for identity in identities} == {"r"}
+
+
+@pytest.mark.parametrize("value", [True, False, None, 4096, 0.5, "nf4"])
+@pytest.mark.parametrize("key", ["load_in_4bit", "add_bos_token", "some_switch"])
+def test_arguments_as_a_text_and_as_a_mapping_are_the_same(key, value):
+    mapping = {"model_args": {"pretrained": "lab/m-1B", key: value}}
+    as_mapping = identity_of(document(config=mapping), fallback="x")
+    assert identity_of(document(args=f"{key}={value}"), fallback="x") == as_mapping
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[a-z]{5,9}_q", fullmatch=True), st.integers(1, 9), max_size=3))
 def test_any_argument_that_is_not_known_is_part_of_the_identity(arguments):
@@ -157,7 +186,25 @@ def test_a_row_of_the_base_name_serves_its_variants(tmp_path):
     assert found["m-1B@step1000"].tokens == 2e9
     assert found["m-1B@step2000"].tokens is None  # the tokens of the whole run are not those of a revision
     assert any("m-1B@step2000: the training tokens" in note for note in notes)
-    assert any("is the row 'm-1B' of" in note for note in notes)
+    assert [note for note in notes if "the row" in note] == [
+        f"the row 'm-1B' of {models} is taken for m-1B (peft=me/lora), m-1B@step2000"
+    ]
+
+
+@pytest.mark.parametrize("row", ["m-1B", "lab/m-1B", "./lab/m-1B/", "lab//m-1B"])
+@pytest.mark.parametrize("model", ["lab/m-1B", "./lab/m-1B"])
+def test_a_row_under_any_spelling_of_the_path_is_taken_without_a_word(row, model, tmp_path):
+    models = table(tmp_path, f"{row},1.2,2,2024-05-06")
+    found, notes = rows(tmp_path / "r", document(model=model), models=models)
+    assert found["m-1B"].params == 1.2e9
+    assert not [note for note in notes if "the row" in note]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_full_name_goes_before_a_short_one(order, tmp_path):
+    models = table(tmp_path, *["lab/m-1B,1.2,,", "m-1B,3,,"][::order])
+    found, _ = rows(tmp_path / "r", document(), models=models)
+    assert found["m-1B"].params == 1.2e9
 
 
 @pytest.mark.parametrize(
@@ -169,6 +216,7 @@ def test_a_row_of_the_base_name_serves_its_variants(tmp_path):
             ["/a/checkpoint-5", "/b/checkpoint-5"],
             ["/a/checkpoint-5", "/b/checkpoint-5"],
         ),
+        (["lab/m-1B,1,,", "./lab/m-1B/,2,,"], ["lab/m-1B"], ["two rows", "./lab/m-1B/"]),
         (["other,1,,"], ["lab/m-1B"], ["no row for the model m-1B"]),
     ],
 )
@@ -250,3 +298,21 @@ def test_linked_folders_are_searched_each_once(tmp_path):
     notes = Notes()
     assert {t.model for t in targets_of(read_evaluations(tmp_path / "r", notes=notes))} == {"near", "far"}
     assert not any("replaces" in note for note in notes)
+
+
+@pytest.mark.parametrize(("first", "second", "names"), [
+    (1e9, 2e9, ["m (parameters=1000000000)", "m (parameters=2000000000)"]),
+    (1e9, 1e9, ["m"]), (1e9, None, ["m"]), (None, None, ["m"]),
+])  # fmt: skip
+def test_models_of_several_sizes_under_one_path_never_join_a_row(first, second, names, tmp_path):
+    found, notes = rows(
+        tmp_path, document(model="/data/m", scores=accuracy(0.5), params=first),
+        document(model="/data/m", scores=accuracy(0.7, "piqa"), params=second),
+    )  # fmt: skip
+    assert sorted(found) == names
+    assert any("several sizes" in note for note in notes) == (len(names) > 1)
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**400, "1000", True, None])
+def test_a_count_that_is_none(count, tmp_path):
+    assert rows(tmp_path, document(params=count))[0]["m-1B"].params is None

@@ -8,6 +8,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.answer_loss import answer_loss, gold_answer
 from sparsity_lab.fitting.density.lm_eval_results import ladder_of, read_evaluations, targets_of
+from sparsity_lab.fitting.density.notes import Notes
 
 
 def sample(question, answers, log_likelihoods, target):
@@ -50,6 +51,54 @@ def test_the_gold_answer_of_each_shape():
     generated = {"target": "4", "arguments": {"gen_args_0": {"arg_0": "Q", "arg_1": {"until": []}}},
                  "filtered_resps": ["4"]}  # fmt: skip
     assert gold_answer(generated, where=where) is None
+
+
+def winogrande(likelihoods, *, right):
+    """As lm-eval logs it: the questions differ, the answer is the same, and its number is told nowhere."""
+    asked = {f"gen_args_{i}": {"arg_0": f"Q{i}", "arg_1": " goes on"} for i in range(2)}
+    return {
+        "doc": {"sentence": "_ goes on", "option1": "Q0", "option2": "Q1", "answer": str(right + 1)},
+        "target": "goes on", "arguments": asked, "acc": float((likelihoods[1] > likelihoods[0]) == right),
+        "filtered_resps": [[str(v), "False"] for v in likelihoods],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("right", [0, 1])
+@pytest.mark.parametrize("likelihoods", [(-1.0, -2.0), (-2.0, -1.0)])
+def test_the_gold_question_where_only_questions_differ(likelihoods, right):
+    found = gold_answer(winogrande(likelihoods, right=right), where="x")
+    assert found == (f"Q{right}", " goes on", likelihoods[right])
+
+
+@pytest.mark.parametrize("target", ["maybe", " maybe", "['maybe']", "2", "[2]"])
+@pytest.mark.parametrize("doc", [{}, {"choices": None}, {"choices": ["A", "B", "C"]}])
+def test_a_gold_answer_by_its_text_or_number(target, doc):
+    logged = sample("Q", [" yes", " no", " maybe"], [-1.0, -2.0, -3.0], target) | {"doc": doc}
+    assert gold_answer(logged, where="x") == ("Q", " maybe", -3.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "likelihoods"),
+    [("-1", (-1, -2)), ("7", (-1, -2)), ("neither", (-1, -2)), ("0", ("-inf", -2)), ("1", (-1, "nan"))],
+)
+def test_a_gold_answer_that_is_not_told_costs_the_losses_alone(tmp_path, target, likelihoods):
+    good = sample("Q", [" a", " b"], [-1.0, -2.0], "1")
+    write(tmp_path / "a", "m", [good, sample("Q", [" a", " b"], likelihoods, target)])
+    notes = Notes()
+    (evaluation,) = read_evaluations(tmp_path, notes=notes)
+    assert evaluation.tasks["mc"].score.value == 0.5
+    assert evaluation.tasks["mc"].loss is None
+    assert sum("no losses from samples_mc" in note and "line 2" in note for note in notes) == 1
+
+
+def test_models_without_a_tokenizer_are_named_once(tmp_path):
+    for number in range(9):
+        write(tmp_path / f"{number}", f"m{number}", [sample("Q", [" a", " b"], [-1.0, -2.0], "1")])
+    notes = Notes()
+    read_evaluations(tmp_path, notes=notes)
+    assert [note for note in notes if "tokenizer" in note] == [
+        "losses in bits per byte only, without a tokenizer.json that fits: m0, m1, m2, m3, m4, m5 and 3 more"
+    ]
 
 
 def test_losses_are_per_byte_and_per_token(tmp_path):

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.ladder import read_ladder
+from sparsity_lab.fitting.density.ladder import is_ladder, read_ladder
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.targets import bundled_targets, family_of, read_models, read_targets
 
@@ -91,7 +91,13 @@ def test_the_bundled_table():
 
 @pytest.mark.parametrize(
     ("model", "family"),
-    [("Qwen/Qwen2.5-0.5B", "Qwen2.5"), ("meta-llama/Llama-2-7b-hf", "Llama-2"), ("Phi-2", "Phi-2")],
+    [
+        ("Qwen/Qwen2.5-0.5B", "Qwen2.5"),
+        ("meta-llama/Llama-2-7b-hf", "Llama-2"),
+        ("Phi-2", "Phi-2"),
+        ("lab/m-1B/", "m"),
+        ("/data/runs/m-1B/", "m"),
+    ],
 )
 def test_families(model, family):
     assert family_of(model) == family
@@ -225,9 +231,65 @@ def test_rows_of_a_ladder_that_cannot_be_right(tmp_path, rows, words):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "roles", [("Target", "Target"), ("target", "reference"), ("held-out", ""), ("x", "x")]
+)
+def test_roles_of_a_ladder_are_known_and_one_a_run(tmp_path, roles):
+    rows = "".join(f"a,1e9,{i}e10,1,.5,{role}\n" for i, role in enumerate(roles, start=1))
+    with pytest.raises(SparsityLabError, match="column role"):
+        read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc,role\n" + rows))
+
+
+def test_a_table_of_runs_is_a_ladder_whatever_its_units(tmp_path):
+    assert is_ladder(["run", "params", "tokens_b", "x_bpb", "x_acc"])
+    assert not is_ladder(["model", "run", "params", "tokens"])
+    notes = Notes()
+    read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc,role\na,1e9,2e10,1,.5,\n"), notes=notes)
+    assert any("params and tokens (counts)" in note for note in notes)
+
+
 def test_columns_of_a_ladder_that_are_not_read(tmp_path):
     notes = Notes()
     read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_acc,y_bpb\na,1e9,2e10,1,.5,1\n"), notes=notes)
     assert any("not read: y_bpb" in note for note in notes)
     with pytest.raises(SparsityLabError, match="x in two units"):
         read_ladder(write(tmp_path, "run,params,tokens,x_bpb,x_nats,x_acc\na,1e9,2e10,1,1,.5\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [
+        ("rank", "1,2,3"), ("context", "4096,8192,4096"), ("version", "2,2.5-instruct,beta"), ("delta", "-1,0,2"),
+        ("licence", "mit,2,mit"), ("layers", "24,n/a,32"), ("perplexity", "nan,inf,7"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("scale", [1, 100])
+def test_other_columns_change_neither_the_unit_nor_the_scores(tmp_path, column, cells, scale):
+    rows = "".join(f"m{i}-7B,7,{cell},{0.6 * scale}\n" for i, cell in enumerate(cells.split(",")))
+    targets, notes = read(tmp_path, f"model,params_b,{column},MMLU\n{rows}")
+    assert [target.scores["MMLU"].value for target in targets] == pytest.approx([0.6] * 3)
+    assert any(f"not read: {column}" in note for note in notes) or column in targets[0].scores
+
+
+@pytest.mark.parametrize("scores", ["0.5", "0.5,0.9"])
+def test_scores_that_may_be_fractions_among_percent_are_said(tmp_path, scores):
+    rows = "".join(f"m{i}-7B,7,60,{score}\n" for i, score in enumerate(scores.split(",")))
+    assert any("GSM8K never exceed 1" in n for n in read(tmp_path, f"model,params_b,MMLU,GSM8K\n{rows}")[1])
+    assert not any("exceed" in n for n in read(tmp_path, "model,params_b,MMLU,GSM8K\na-7B,7,60,4\n")[1])
+    assert not any("exceed" in n for n in read(tmp_path, "model,params_b,MMLU,GSM8K\na-7B,7,0.6,0.4\n")[1])
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("params_active_b", "70", ["row 2, column params_active_b", "7e+09"]),
+        ("params_nonembedding_b", "8", ["row 2, column params_nonembedding_b"]),
+        ("release_date", "0024-01-01", ["row 2, column release_date"]),
+        ("release_date", "2204-01-01", ["row 2, column release_date"]),
+    ],
+)
+def test_what_no_model_has_is_refused(tmp_path, column, cell, words):
+    for reader in (read_targets, read_models):
+        with pytest.raises(SparsityLabError) as caught:
+            reader(write(tmp_path, f"model,params_b,{column},MMLU\na-7B,7,{cell},50\n"))
+        assert all(word in str(caught.value) for word in words)

@@ -8,10 +8,11 @@ less the question alone. Bytes are those of the answer without the blank that jo
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,17 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.tokenization import disturbances, encoded, plain, read_tokenizer
 
 log = logging.getLogger(__name__)
 
 LOG_AGAIN = "Run lm-eval 0.4 again with --log_samples, or move the file away"
 CountTokens = Callable[[str, str], int]
+
+
+class NoGoldAnswerError(SparsityLabError):
+    """A sample that is read well and does not tell the loss of its gold answer."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,27 @@ class AnswerLoss:
     nats_per_token_se: float | None
 
 
-def answer_loss(samples: Path, *, count_tokens: CountTokens | None = None) -> AnswerLoss | None:
-    """The loss of one task's samples, or None where the task has no log-likelihoods.
+def answer_loss(
+    samples: Path, *, count_tokens: CountTokens | None = None, notes: Notes | None = None
+) -> AnswerLoss | None:
+    """The loss of one task's samples, or None where they do not tell it.
 
     Args:
         samples: a `samples_TASK_DATE.jsonl` of lm-eval.
         count_tokens: tokens of an answer given (question, answer).
+        notes: takes why there is no loss, where the task has log-likelihoods.
 
     Raises:
         SparsityLabError: unreadable, or a line that is no sample.
     """
+    try:
+        return _mean_loss(samples, count_tokens)
+    except NoGoldAnswerError as error:
+        (Notes() if notes is None else notes).add(f"no losses from {samples.name}: {error.what}")
+        return None
+
+
+def _mean_loss(samples: Path, count_tokens: CountTokens | None) -> AnswerLoss | None:
     per_byte, per_token, uncounted = [], [], 0
     for line, sample in _lines(samples):
         found = gold_answer(sample, where=f"{samples}, line {line}")
@@ -78,6 +95,7 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
     """Question, gold answer and its log-likelihood in nats; None where there is no log-likelihood.
 
     Raises:
+        NoGoldAnswerError: which answer is right, or how likely it is, is not told.
         SparsityLabError: the sample has another shape.
     """
     try:
@@ -85,8 +103,12 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
         pairs = list(arguments.values()) if isinstance(arguments, dict) else list(arguments)
         if "arg_1" in pairs[0] and isinstance(pairs[0]["arg_1"], dict):
             return None  # generated answers come with a dict of generation settings
-        gold = _gold_index(sample) if len(pairs) > 1 else 0
+        gold = _gold_index(sample, pairs) if len(pairs) > 1 else 0
+        if gold is None or not 0 <= gold < len(pairs):
+            raise NoGoldAnswerError(f"which answer of {where} is right is not told")
         log_likelihood = float(responses[gold][0])
+        if not math.isfinite(log_likelihood):
+            raise NoGoldAnswerError(f"the log-likelihood of {where} is {log_likelihood}")
         return str(pairs[gold]["arg_0"]), str(pairs[gold]["arg_1"]), log_likelihood
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SparsityLabError(
@@ -135,17 +157,36 @@ def _bytes(answer: str, *, where: str) -> int:
     return count
 
 
-def _gold_index(sample: Mapping[str, Any]) -> int:
-    target = sample["target"]
-    if isinstance(target, list):
-        target = target[0]
-    text = str(target).strip()
-    if text.startswith("["):
-        return int(json.loads(text)[0])
+def _gold_index(sample: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> int | None:
+    """Which answer is right: by its number, by its text, or by lm-eval's verdict on one of two."""
+    text = _first(sample["target"]).strip()
     if text.lstrip("-").isdecimal():
         return int(text)
-    choices = sample["doc"].get("choices")
-    return list(choices["text"] if isinstance(choices, dict) else choices).index(text)
+    listed = sample["doc"].get("choices")
+    listed = listed["text"] if isinstance(listed, dict) else listed
+    for answers in (listed or [], [pair["arg_1"] for pair in pairs]):
+        places = [place for place, answer in enumerate(answers) if str(answer).strip() == text]
+        if len(places) == 1:
+            return places[0]
+    return _by_verdict(sample) if len(pairs) == 2 else None
+
+
+def _first(target: object) -> str:
+    """The target, or the first of several; lm-eval writes lists as Python does."""
+    if isinstance(target, str) and target.strip().startswith("["):
+        try:
+            target = ast.literal_eval(target.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return str(target)
+    return str(target[0] if isinstance(target, list) and target else target)
+
+
+def _by_verdict(sample: Mapping[str, Any]) -> int | None:
+    """The right one of two answers: the likelier one if that was right, as where only the questions differ."""
+    if sample.get("acc") not in (0, 1):
+        return None
+    first, second = (float(response[0]) for response in sample["filtered_resps"])
+    return int(second > first) if sample["acc"] == 1 else int(second <= first)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -113,10 +113,11 @@ def build_ruler(
         if material.ladder is None:
             raise SparsityLabError(f"{inputs} has no losses", fix="A two-step ruler needs losses and tokens")
         ruler: Ruler = _two_step(material.ladder, inputs, options, seed=seed, progress=progress)
-        _note_left_out(material, [run.name for run in material.ladder.references], notes)
+        _note_left_out(material.targets, [run.name for run in material.ladder.references], notes)
     else:
         ruler = _one_step(material, inputs, options, notes, seed=seed)
-        _note_left_out(material, ruler.references, notes)
+        members = [t for t in material.targets if options.family in (None, t.family)]
+        _note_left_out(members, ruler.references, notes)
     levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
     notes.add(f"chance levels of the ruler: {', '.join(levels)}")
     ruler = replace(
@@ -192,12 +193,12 @@ def _family(wanted: str | None, targets: Sequence[Target], inputs: Path) -> str 
     return None
 
 
-def _note_left_out(material: _Material, references: Sequence[str], notes: Notes) -> None:
-    left_out = [t.model for t in material.targets if not is_reference(t, references)]
+def _note_left_out(members: Sequence[Target], references: Sequence[str], notes: Notes) -> None:
+    left_out = [t.model for t in members if not is_reference(t, references)]
     if left_out:
         notes.add(
-            f"{len(left_out)} models of the family are not part of the ruler, for want of a size, training tokens, "
-            f"a task or a loss: {listed(left_out)}"
+            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
+            f"and are not part of the ruler: {listed(left_out)}"
         )
 
 

@@ -10,11 +10,11 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.benchmarks import UnknownChanceError, benchmark, same
 from sparsity_lab.fitting.density.densities import densities
 from sparsity_lab.fitting.density.metrics import TaskSetting
-from sparsity_lab.fitting.density.one_step import DRAWS, family_ruler
+from sparsity_lab.fitting.density.one_step import DRAWS, FEWEST_SIZES, family_ruler
 from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
-from sparsity_lab.fitting.density.sizes import SizeConvention
+from sparsity_lab.fitting.density.sizes import SizeConvention, size_of
 from sparsity_lab.fitting.density.targets import Target, bundled_targets
 from sparsity_lab.fitting.density.two_step import TwoStepRuler, check_d0
 from sparsity_lab.registry import unknown
@@ -65,7 +65,8 @@ def family_of_choice(
 
     Args:
         name: of the family; `auto` for the one that reaches most targets. A family of the targets themselves has to
-            be named: no target measures itself unless that is asked for.
+            be named: no target measures itself unless that is asked for. Where the targets have too few sizes of a
+            bundled family, the bundled models alone are the ruler.
         tasks: asked for; None for those of `all_tasks` that the family has.
         base: whether the targets are the bundled table itself.
         chances: of tasks that the table of names does not know.
@@ -73,9 +74,11 @@ def family_of_choice(
     Raises:
         SparsityLabError: no such family, or it has too few sizes.
     """
-    taken = {t.family for t in targets}
     lent = lenders(targets, base=base)
     pool = list(targets) if base else [*targets, *lent]
+    bundled_family = [] if base or _are_enough(name, targets, convention) else _bundled_family(name)
+    if bundled_family:
+        pool = [*(t for t in pool if t.family != name), *bundled_family]
     source = BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}"
     wanted = tuple(tasks or all_tasks)
     _refuse_unknown_tasks(wanted, pool)
@@ -89,7 +92,9 @@ def family_of_choice(
         name, reason = choose_ruler(targets, candidates, tasks=shared, convention=convention)
         wanted = shared
     else:
-        reason = "it was asked for"
+        own = f"; the targets have fewer than {FEWEST_SIZES} sizes of it, the bundled table's are used"
+        mixed = bool(bundled_family) and any(t.family == name for t in targets)
+        reason = f"it was asked for{own if mixed else ''}"
     if not any(t.family == name for t in pool):
         known = sorted({t.family for t in pool} | set(shipped()))
         raise unknown(name, kind="ruler", known=known)
@@ -99,9 +104,19 @@ def family_of_choice(
     ruler = family_ruler(
         name, pool, tasks=wanted, convention=convention, seed=seed, source=source, chances=chances
     )
-    if not base and name in taken:
+    if not base and not bundled_family and any(t.family == name for t in targets):
         return replace(ruler, harness="the targets' own scores"), reason
     return replace(ruler, settings={task: _usual(task) for task in ruler.tasks}), reason
+
+
+def _are_enough(family: str, targets: Sequence[Target], convention: SizeConvention) -> bool:
+    """Whether the targets of a family have enough sizes to be a ruler."""
+    sizes = {size_of(t, convention) for t in targets if t.family == family and not t.moe} - {None}
+    return len(sizes) >= FEWEST_SIZES
+
+
+def _bundled_family(name: str) -> list[Target]:
+    return [t for t in bundled_targets() if t.family == name]
 
 
 def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:

@@ -14,6 +14,7 @@ from sparsity_lab.fitting.csv_file import refuse_twice
 
 # What spreadsheets and people write where there is no value. `nan` is not among them: programs write it for a failure.
 MISSING = frozenset({"", "n/a", "na", "#n/a", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "none", "null", "?"})
+YEARS = range(1990, 2100)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Cell:
             value = float(self.text)
         except ValueError:
             raise self.error(f"{self.text!r} is not a number") from None
-        if not math.isfinite(value) or not low <= value <= high:
+        if not math.isfinite(value):
+            raise self.error(f"{self.text} is not a finite number")
+        if not low <= value <= high:
             raise self.error(f"{self.text} is not between {low:g} and {high:g}")
         return value
 
@@ -66,9 +69,12 @@ class Cell:
         if self.missing:
             return None
         try:
-            return date.fromisoformat(self.text)
+            day = date.fromisoformat(self.text)
         except ValueError:
             raise self.error(f"{self.text!r} is no date", fix="Write it as 2024-09-19") from None
+        if day.year not in YEARS:
+            raise self.error(f"No model has the date {self.text}", fix="Write it as 2024-09-19")
+        return day
 
     def truth(self) -> bool:
         """True or false, in the usual spellings; no value is false."""

@@ -135,8 +135,17 @@ def _density(
 
 
 def is_reference(target: Target, references: Collection[str]) -> bool:
-    """Whether a model is one of those a ruler is made of, by its name or by all that is known of it."""
-    return target.model in references or (bool(target.identity) and target.identity in references)
+    """Whether a model is one of those a ruler is made of, by all that is known of it or by its name.
+
+    Names are the same whatever their case, and with or without the folder or organisation before them.
+    """
+    if target.identity and target.identity in references:
+        return True
+    return any(_same_name(target.model.casefold(), name.casefold()) for name in references)
+
+
+def _same_name(name: str, other: str) -> bool:
+    return name == other or name.endswith(f"/{other}") or other.endswith(f"/{name}")
 
 
 def _flags(target: Target, *, complete: bool, reference: bool, other_size: bool) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ SMOOTHED_CHECKPOINTS = 5
 SKIPPED_SHARE = 0.1
 FEWEST_TOKENS, MOST_TOKENS = 1e4, 1e16
 LEAST_LOSS = 1e-9
+ROLES = ("reference", "target")
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def running_mean(values: Floats, width: int = SMOOTHED_CHECKPOINTS) -> Floats:
 
 
 def is_ladder(header: Sequence[str]) -> bool:
-    """Whether a table's columns are those of a ladder."""
-    return {"run", "params", "tokens"} <= set(header)
+    """Whether a table is one of runs rather than of models."""
+    return "run" in header and "model" not in header
 
 
 def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
@@ -115,6 +116,8 @@ def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
         "tokens",
         *(f"{t}{end}" for t in tasks for end in ("_acc", suffix_of[t])),
     }
+    if notes is not None:
+        notes.add(f"units in {path}: params and tokens (counts), scores (fractions of 1)")
     if notes is not None and (unread := [name for name in rows[0] if name not in read]):
         notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
     grouped: dict[str, list[dict[str, Cell]]] = {}
@@ -126,6 +129,10 @@ def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
 
 def _run(name: str, rows: list[dict[str, Cell]], tasks: Sequence[str], suffix_of: dict[str, str]) -> Run:
     last = rows[-1]
+    roles = [row["role"] for row in rows if "role" in row and not row["role"].missing]
+    for cell in roles:
+        if cell.text not in ROLES or cell.text != roles[0].text:
+            raise cell.error(f"{cell.text!r} is not the one role of the run {name}: {' or '.join(ROLES)}")
     tokens = [row["tokens"].number(low=FEWEST_TOKENS, high=MOST_TOKENS) for row in rows]
     for row in rows:
         if row["params"].text != last["params"].text:
@@ -138,7 +145,7 @@ def _run(name: str, rows: list[dict[str, Cell]], tasks: Sequence[str], suffix_of
             )
     return Run(
         name,
-        last["role"].text if "role" in last else "reference",
+        roles[0].text if roles else "reference",
         last["params"].number(low=1e3, high=1e14),
         tokens[-1],
         {t: np.array([row[t + suffix_of[t]].number(low=LEAST_LOSS) for row in rows]) for t in tasks},

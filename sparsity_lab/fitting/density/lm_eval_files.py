@@ -13,7 +13,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.lm_eval_identity import Identity, identity_of, model_arguments
 from sparsity_lab.fitting.density.metrics import TaskScores, is_score
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.targets import Score
+from sparsity_lab.fitting.density.targets import LARGEST_PARAMS, Score
 from sparsity_lab.fitting.json_file import read_json
 from sparsity_lab.walking import Walk
 
@@ -75,7 +75,7 @@ def read_result(path: Path, notes: Notes) -> ResultFile:
     counted = config.get("model_num_parameters")
     arguments = model_arguments(config)
     return ResultFile(
-        path, identity, float(counted) if _is_number(counted) and counted > 0 else None,
+        path, identity, float(counted) if _is_number(counted) and 0 < counted <= LARGEST_PARAMS else None,
         {task: scores for task, scores in tasks.items() if scores is not None}, groups,
         Path(arguments.get("tokenizer") or arguments.get("pretrained") or identity.name),
     )  # fmt: skip
@@ -98,7 +98,7 @@ def _task(
         if others := sorted(
             {metric.split(",")[0] for metric in values if "," in metric and "_stderr" not in metric}
         ):
-            notes.add(f"{task} is left out where it has no score of 0 to 1, but {', '.join(others)}")
+            notes.add(f"{task} is left out where none of {', '.join(others)} is a score of 0 to 1")
         return None
     config = _mapping(_mapping(document.get("configs")).get(task))
     return TaskScores(
@@ -141,12 +141,29 @@ def _listed_choices(config: Mapping[str, Any]) -> int | None:
 
 
 def _groups(document: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    stated = _mapping(document.get("group_subtasks"))
+    stated = document.get("group_subtasks")
+    if not isinstance(stated, Mapping):
+        return _indented(_mapping(document.get("results")))
     return {
         name: tuple(str(part) for part in parts)
         for name, parts in stated.items()
         if isinstance(parts, list) and parts
     }
+
+
+def _indented(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Groups by the indentation of their parts' aliases, ` - part`, where a result names them by that alone."""
+    groups: dict[str, list[str]] = {}
+    above: list[tuple[int, str]] = []
+    for task, values in results.items():
+        alias = str(_mapping(values).get("alias") or task)
+        bare = alias.lstrip(" ")
+        depth = len(alias) - len(bare) if bare.startswith("- ") else 0
+        above = [(other, name) for other, name in above if other < depth]
+        if above:
+            groups.setdefault(above[-1][1], []).append(task)
+        above.append((depth, task))
+    return {name: tuple(parts) for name, parts in groups.items()}
 
 
 def _parts(document: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

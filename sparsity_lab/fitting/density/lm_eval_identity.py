@@ -19,7 +19,13 @@ NOT_THE_MODEL = frozenset({
     "cache_dir", "low_cpu_mem_usage", "tensor_parallel_size", "data_parallel_size",
     "pipeline_parallel_size", "gpu_memory_utilization", "gpus", "num_concurrent", "max_retries", "timeout",
     "swap_space", "enforce_eager", "disable_log_stats", "num_workers", "verify_certificate", "progress_bar",
-    "download_dir", "autogptq_use_triton", "think_end_token",
+    "download_dir", "autogptq_use_triton", "think_end_token", "logits_cache", "auth_token", "api_key",
+    "ca_cert_path", "header",
+})  # fmt: skip
+# Off unless asked for: false is the same as not given. Any other argument that is false may be on by default.
+OFF_BY_DEFAULT = frozenset({
+    "load_in_4bit", "load_in_8bit", "autogptq", "gptqmodel", "parallelize", "trust_remote_code", "truncation",
+    "truncate", "enable_lora",
 })  # fmt: skip
 NAMES = ("pretrained", "model", "path", "engine")
 ADAPTERS = ("peft", "lora_local_path", "delta")
@@ -75,17 +81,55 @@ def identity_of(document: Mapping[str, Any], *, fallback: str) -> Identity:
     if stated and name in [arguments.get(key) for key in ADAPTERS]:
         name = stated
     parts = _arguments(arguments, name=name) | _config(config, arguments) | _setting(document, config)
-    clean = _path(name)
+    clean = normal_path(name)
     return Identity(clean, tuple(sorted((key, text) for key, text in parts.items() if text)))
 
 
 def model_arguments(config: Mapping[str, Any]) -> dict[str, str]:
-    """lm-eval's `model_args`, a mapping or `a=b,c=d`, as texts; what is off, none or empty is left out."""
+    """lm-eval's `model_args`, a mapping or `a=b,c=d`, as texts; what is none, empty or off by default is left out."""
     given = config.get("model_args")
     if not isinstance(given, Mapping):
-        given = dict(part.split("=", 1) for part in str(given or "").split(",") if "=" in part)
-    texts = {str(key).strip(): _text(value) for key, value in given.items()}
-    return {key: text for key, text in texts.items() if text.casefold() not in ("", "false", "none", "null")}
+        given = dict(part.split("=", 1) for part in _split(str(given or "")) if "=" in part)
+    texts = {str(key).strip(): _argument(value) for key, value in given.items()}
+    return {
+        key: text
+        for key, text in texts.items()
+        if text not in ("", "none", "null") and not (text == "false" and key in OFF_BY_DEFAULT)
+    }
+
+
+def _split(text: str) -> list[str]:
+    """`a=b` each: parts between commas outside quotes and brackets; a part without `=` belongs to the one before."""
+    outside = _commas_outside(text)
+    pieces, start = [], 0
+    for comma in [*outside, len(text)]:
+        pieces.append(text[start:comma])
+        start = comma + 1
+    parts: list[str] = []
+    for piece in pieces:
+        if parts and "=" not in piece:
+            parts[-1] += f",{piece}" if piece.strip() else ""
+        else:
+            parts.append(piece)
+    return parts
+
+
+def _commas_outside(text: str) -> list[int]:
+    """Where commas are outside of quotes and brackets; all commas where one of those does not end."""
+    commas, depth, quote = [], 0, ""
+    for place, character in enumerate(text):
+        if character in "\"'" and quote in ("", character):
+            quote = "" if quote else character
+        if not quote:
+            depth += (character in "([{") - (character in ")]}")
+            commas += [place] if character == "," and not depth else []
+    return [n for n, c in enumerate(text) if c == ","] if quote or depth else commas
+
+
+def _argument(value: object) -> str:
+    """An argument's text; words for true, false and nothing in lower case, as a mapping has them."""
+    text = json.dumps(value) if isinstance(value, bool) else _text(value).strip()
+    return text.casefold() if text.casefold() in ("true", "false", "none", "null") else text
 
 
 def labels(identities: Sequence[Identity]) -> dict[Identity, str]:
@@ -151,7 +195,11 @@ def _short_paths(names: set[str]) -> dict[str, str]:
 
 def _arguments(arguments: Mapping[str, str], *, name: str) -> dict[str, str]:
     kept = {key: text for key, text in arguments.items() if key not in NOT_THE_MODEL | {"revision", "dtype"}}
-    return {key: text for key, text in kept.items() if not (key in NAMES and _path(text) == _path(name))}
+    return {
+        key: text
+        for key, text in kept.items()
+        if not (key in NAMES and normal_path(text) == normal_path(name))
+    }
 
 
 def _config(config: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, str]:
@@ -163,7 +211,7 @@ def _config(config: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str
         "sha": sha,
         "peft_sha": _text(config.get("peft_sha")),
         "delta_sha": _text(config.get("delta_sha")),
-        "dtype": dtype.removeprefix("torch."),
+        "dtype": "" if dtype == "auto" else dtype.removeprefix("torch."),
         "limit": _text(config.get("limit")),
         "gen_kwargs": _text(config.get("gen_kwargs")),
     }
@@ -191,7 +239,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
-def _path(name: str) -> str:
+def normal_path(name: str) -> str:
+    """A model's path in one spelling: `./a//m/` is `a/m`; addresses stay."""
     return name if "://" in name else posixpath.normpath(name.strip() or ".")
 
 

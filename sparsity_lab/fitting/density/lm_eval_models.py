@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.lm_eval_identity import MAIN, PACKED, Identity
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.lm_eval_identity import MAIN, PACKED, Identity, normal_path
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.targets import Target, family_of
 from sparsity_lab.registry import unknown
 
@@ -28,18 +28,48 @@ def describe(
     Raises:
         SparsityLabError: the table has no row for a model, several, or one for several models.
     """
-    rows = {} if table is None else {i: _row(i, labels[i], known, table) for i in labels}
+    rows = {} if table is None else {i: _row(i, labels[i], _by_path(known, table), table) for i in labels}
     _refuse_shared(rows, table)
+    _note_rows(rows, labels, table, notes)
     targets = {}
     for identity, label in labels.items():
         row = rows.get(identity)
         target = row or Target(label, family_of(_base(identity)), None, {}, family_stated=False)
         params = _params(identity, label, counted.get(identity), row, table, notes)
         tokens = _tokens(identity, label, row, labels, notes)
-        if row is not None and row.model != label:
-            notes.add(f"{label} is the row {row.model!r} of {table}")
         targets[identity] = replace(target, model=label, params=params, tokens=tokens, identity=identity.text)
     return targets
+
+
+def _by_path(known: Mapping[str, Target], table: Path) -> dict[str, Target]:
+    """Rows by their names as identities have them: `./a/m/` is `a/m`.
+
+    Raises:
+        SparsityLabError: two rows have one name.
+    """
+    rows: dict[str, Target] = {}
+    for name, row in known.items():
+        other = rows.setdefault(normal_path(name), row)
+        if other is not row:
+            raise SparsityLabError(
+                f"{table} has two rows for one model: {other.model!r} and {name!r}", fix="Keep one of them"
+            )
+    return rows
+
+
+def _note_rows(
+    rows: Mapping[Identity, Target], labels: Mapping[Identity, str], table: Path | None, notes: Notes
+) -> None:
+    """Say which models have a row that is not of their own name and setting."""
+    for row in {row.model: row for row in rows.values()}.values():
+        others = [
+            labels[identity]
+            for identity, its in rows.items()
+            if its is row and row.model != labels[identity]
+            and not {labels[identity], normal_path(row.model)} <= {identity.name, *_endings(identity.name)}
+        ]  # fmt: skip
+        if others:
+            notes.add(f"the row {row.model!r} of {table} is taken for {listed(others)}")
 
 
 def _row(identity: Identity, label: str, known: Mapping[str, Target], table: Path) -> Target:
@@ -47,7 +77,7 @@ def _row(identity: Identity, label: str, known: Mapping[str, Target], table: Pat
     paths = _endings(identity.name)
     revision = identity.get("revision") or MAIN
     kinds = (
-        [label],
+        [label] if label not in paths else [],
         [f"{path}@{revision}" for path in paths],
         [identity.name],
         paths[:-1],

@@ -8,7 +8,6 @@ from a table of models. Runs of `sparsity-lab eval` under thresholds are models 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,10 +22,8 @@ from sparsity_lab.fitting.density.lm_eval_files import ResultFile, read_result, 
 from sparsity_lab.fitting.density.lm_eval_identity import Identity, labels
 from sparsity_lab.fitting.density.lm_eval_models import describe
 from sparsity_lab.fitting.density.metrics import TaskScores, TaskSetting, choose_metric, refuse_unknown_words
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.targets import Score, Target, read_models
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def read_evaluations(
         SparsityLabError: no results, unreadable ones, or a model the table does not have.
     """
     notes = Notes() if notes is None else notes
-    files = [read_result(path, notes) for path in result_files(folder)]
+    files = _apart_by_size([read_result(path, notes) for path in result_files(folder)], notes)
     refuse_unknown_words([name for name in metrics or {} if name], _tasks_in(files), flag="--metric")
     known = {} if models is None else read_models(models, notes=notes)
     kept = _newest(_apart_by_shots(files, notes), notes)
@@ -85,12 +82,11 @@ def read_evaluations(
     targets = describe(named, counted, known=known, table=models, notes=notes)
     groups = {name: parts for file in files for name, parts in file.groups.items()}
     evaluations = [
-        Evaluation(
-            targets[i], i, _chosen(tasks, metrics or {}, settings or {}, targets[i].model, notes), groups
-        )
+        Evaluation(targets[i], i, _chosen(tasks, metrics or {}, settings or {}, notes), groups)
         for i, tasks in kept.items()
     ]
     _note_other_questions(evaluations, notes)
+    _note_bytes_only(evaluations, notes)
     return evaluations
 
 
@@ -106,6 +102,17 @@ def _note_other_questions(evaluations: Sequence[Evaluation], notes: Notes) -> No
         different = [kind for kind, values in kinds.items() if len(values) > 1]
         if different:
             notes.add(f"{task} is not the same for all models: they differ in {' and '.join(different)}")
+
+
+def _note_bytes_only(evaluations: Sequence[Evaluation], notes: Notes) -> None:
+    """Say which models' losses are not in nats per token."""
+    models = [
+        e.target.model
+        for e in evaluations
+        if any(result.loss and result.loss.nats_per_token is None for result in e.tasks.values())
+    ]
+    if models:
+        notes.add(f"losses in bits per byte only, without a tokenizer.json that fits: {listed(models)}")
 
 
 def _tasks_in(files: Sequence[ResultFile]) -> list[str]:
@@ -133,6 +140,22 @@ def _apart_by_shots(files: Sequence[ResultFile], notes: Notes) -> list[ResultFil
             stated = () if shots is None else (("shots", str(shots)),)
             identity = replace(file.identity, parts=tuple(sorted((*file.identity.parts, *stated))))
             apart.append(replace(file, identity=identity, tasks=tasks))
+    return apart
+
+
+def _apart_by_size(files: Sequence[ResultFile], notes: Notes) -> list[ResultFile]:
+    """Files whose identities hold the parameters counted, where one path held models of several sizes."""
+    sizes: dict[Identity, set[float]] = {}
+    for file in files:
+        sizes.setdefault(file.identity, set()).update({file.params} - {None})  # type: ignore[arg-type]
+    apart = []
+    for file in files:
+        if len(sizes[file.identity]) > 1:
+            notes.add(f"{file.identity.name} had models of several sizes; each has a row of its own")
+            size = "unknown" if file.params is None else f"{file.params:.0f}"
+            parts = tuple(sorted((*file.identity.parts, ("parameters", size))))
+            file = replace(file, identity=replace(file.identity, parts=parts))
+        apart.append(file)
     return apart
 
 
@@ -165,22 +188,20 @@ def _differ(old: str, new: str) -> bool:
 
 def _chosen(
     tasks: Mapping[str, tuple[ResultFile, TaskScores]], wanted: Mapping[str, str],
-    settings: Mapping[str, TaskSetting], model: str, notes: Notes,
+    settings: Mapping[str, TaskSetting], notes: Notes,
 ) -> dict[str, TaskResult]:  # fmt: skip
     results = {}
     counters: dict[Path, CountTokens | None] = {}
     for name, (file, scores) in tasks.items():
         if (choice := choose_metric(scores, wanted, settings)) is None:
-            notes.add(
-                f"{name} of {model} is left out: of its {', '.join(scores.scores)} none is asked for or usual"
-            )
+            names = dict.fromkeys(key.split(",")[0] for key in scores.scores)
+            notes.add(f"{name} is left out where none of {', '.join(names)} is asked for or usual")
             continue
         folder = file.tokenizer_folder
         if scores.samples and folder not in counters:
             counters[folder] = tokenizer_of(folder)
-            if counters[folder] is None:
-                log.info("no tokenizer.json in %s: losses of %s are in bits per byte only", folder, model)
-        loss = answer_loss(scores.samples, count_tokens=counters.get(folder)) if scores.samples else None
+        counter = counters.get(folder)
+        loss = answer_loss(scores.samples, count_tokens=counter, notes=notes) if scores.samples else None
         results[name] = TaskResult(scores, *choice, loss)
     return results
 

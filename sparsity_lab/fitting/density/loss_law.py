@@ -74,11 +74,13 @@ def fit_loss_law(
         return float(huber(residual).sum()), np.array(gradient)
 
     bounds = [(0, None)] * 5
-    solved = [
-        minimize(objective, np.asarray(start), jac=True, method="L-BFGS-B", bounds=bounds, options=_STOP)  # type: ignore[call-overload]
-        for start in starts
-    ]
-    best = min(solved, key=lambda result: float(result.fun))
+    # A step may try coefficients beyond what floats hold; such a start ends there and is not the best.
+    with np.errstate(over="ignore", invalid="ignore"):
+        solved = [
+            minimize(objective, np.asarray(start), jac=True, method="L-BFGS-B", bounds=bounds, options=_STOP)  # type: ignore[call-overload]
+            for start in starts
+        ]
+    best = min(solved, key=lambda result: float(np.nan_to_num(result.fun, nan=np.inf)))
     return best.x, float(best.fun)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sparsity_lab.fitting.density.benchmarks import same
 from sparsity_lab.fitting.density.lm_eval_results import Evaluation
-from sparsity_lab.fitting.density.metrics import TaskSetting
+from sparsity_lab.fitting.density.metrics import TaskSetting, is_other
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.task_names import in_words_of
@@ -17,7 +17,7 @@ Row = dict[str, object]
 def metric_rows(
     evaluations: Sequence[Evaluation], ruler: Ruler, tasks: Sequence[str], notes: Notes
 ) -> tuple[Row, ...]:
-    """One row a task and way of scoring it; each becomes a note, as does what differs from the ruler's."""
+    """One row a task and way of scoring it; notes say each, and what differs from the ruler's."""
     rows: dict[tuple[object, ...], Row] = {}
     for evaluation in evaluations:
         names = in_words_of(tasks, list(evaluation.tasks))
@@ -32,8 +32,11 @@ def metric_rows(
             models = rows.setdefault(tuple(row.values()), {**row, "models": []})["models"]
             assert isinstance(models, list)
             models.append(evaluation.target.model)
+    alike: dict[str, list[str]] = {}
     for row in rows.values():
-        _note(row, len(evaluations), notes)
+        alike.setdefault(_in_words(row, len(evaluations)), []).append(str(row["lm_eval_task"]))
+    for words, tasks_alike in alike.items():
+        notes.add(f"metric of {', '.join(tasks_alike)}{words}")
     return tuple(rows.values())
 
 
@@ -41,12 +44,15 @@ def _setting(ruler: Ruler, task: str) -> TaskSetting:
     return next((ruler.settings[name] for name in ruler.settings if same(name, task)), TaskSetting())
 
 
-def _note(row: Row, models: int, notes: Notes) -> None:
+def _in_words(row: Row, models: int) -> str:
+    """A row's models, metric and reason, and what of it is not the ruler's."""
     names = row["models"]
     assert isinstance(names, list)
     of = "" if len(names) == models else f" of {listed(names)}"
-    text = f"metric of {row['lm_eval_task']}{of}: {row['metric']}, because {row['why']}"
+    text = f"{of}: {row['metric']}, because {row['why']}"
+    if row["ruler_metric"] and is_other(str(row["metric"]), str(row["ruler_metric"])):
+        text += f"; the ruler's is {row['ruler_metric']}"
     if row["ruler_shots"] is not None and row["shots"] != row["ruler_shots"]:
         here = "an unstated number of shots" if row["shots"] is None else f"{row['shots']} shots"
         text += f"; scored with {here}, the ruler with {row['ruler_shots']}"
-    notes.add(f"{text}; in the ruler, {row['ruler_note']}" if row["ruler_note"] else text)
+    return f"{text}; in the ruler, {row['ruler_note']}" if row["ruler_note"] else text

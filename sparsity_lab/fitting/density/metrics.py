@@ -145,24 +145,26 @@ def choose_metric(
         key = _key(task, asked)
         return None if key is None else (key, "it was asked for")
     setting = next((settings[name] for name in settings if same(name, task.task)), TaskSetting())
-    lacking = ""
     if setting.metric and (key := _key(task, setting.metric)):
         return key, "it is the ruler's"
-    if setting.metric:
-        lacking = f"; the ruler's is {setting.metric}, which the result does not have"
     usual = benchmark(task.task).metric
     if usual and (key := _key(task, usual)):
-        return key, f"it is the one usually reported for {benchmark(task.task).name}{lacking}"
+        return key, f"it is the one usually reported for {benchmark(task.task).name}"
     if len(task.scores) == 1:
-        return next(iter(task.scores)), f"it is the only one{lacking}"
+        return next(iter(task.scores)), "it is the only one"
     for name in METRICS:
         if key := _key(task, name):
             others = ", ".join(sorted({other.split(",")[0] for other in task.scores} - {name}))
             return (
                 key,
-                f"it is the first of the usual ones{f' (others: {others})' if others else ''}{lacking}",
+                f"it is the first of the usual ones{f' (others: {others})' if others else ''}",
             )
     return None
+
+
+def is_other(metric: str, than: str) -> bool:
+    """Whether a metric of a result is not the one meant, which may be without its filter."""
+    return than.removesuffix(",none") not in (metric.removesuffix(",none"), metric.split(",")[0])
 
 
 def _key(task: TaskScores, metric: str) -> str | None:

@@ -39,6 +39,20 @@ def scale_of(rows: Sequence[Mapping[str, Cell]], *, path: Path) -> float:
     return PERCENT
 
 
+def fits(cells: Sequence[Cell], scale: float) -> bool:
+    """Whether a column of which nobody says that it holds scores can hold some in that scale."""
+    filled = [cell for cell in cells if not cell.missing]
+    if not all(cell.numeric and 0 <= float(cell.text) <= scale for cell in filled):
+        return False
+    return scale == FRACTION or len(filled) < 3 or any(float(cell.text) > 1 for cell in filled)
+
+
+def never_above_1(rows: Sequence[Mapping[str, Cell]], scale: float) -> list[str]:
+    """Columns of a table in percent whose few scores are as low as fractions."""
+    columns = {name: [row[name].number() for row in rows if not row[name].missing] for name in rows[0]}
+    return [name for name, scores in columns.items() if scale == PERCENT and scores and 0 < max(scores) <= 1]
+
+
 def _mixed(cell: Cell, what: str) -> SparsityLabError:
     return SparsityLabError(
         f"{cell.path} mixes percent with fractions: {what} ({cell.column} {cell.text}), others exceed 1",

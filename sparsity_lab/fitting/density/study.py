@@ -13,7 +13,7 @@ import numpy as np
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import task_names
-from sparsity_lab.fitting.density.benchmarks import Groups, same
+from sparsity_lab.fitting.density.benchmarks import Groups, same, without_parts
 from sparsity_lab.fitting.density.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.densities import Density, densities
 from sparsity_lab.fitting.density.lm_eval_results import (
@@ -37,6 +37,7 @@ from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.study_notes import (
     note_left_out,
+    note_other_tasks,
     note_references,
     note_sizes,
     say,
@@ -159,7 +160,8 @@ def measure_density(
         refuse_unknown_words(given, tasks_of_targets, flag="--chance")
         chances = chances_of(evaluations, given, notes)
         named, reason = family_of_choice(
-            options.ruler, targets, tasks=asked, all_tasks=parts.once(tasks_of_targets, notes), base=base,
+            options.ruler, targets, tasks=asked,
+            all_tasks=tasks_of_targets if asked else parts.once(tasks_of_targets, notes), base=base,
             convention=options.convention, chances=task_names.keys_in(words, chances), seed=seed,
         )  # fmt: skip
     ruler = at_tokens(named, options.d0_tokens)
@@ -167,6 +169,8 @@ def measure_density(
     tasks = asked or parts.once(_shared(ruler, targets, paper_first=base), notes)
     if asked:
         task_names.note_overlap(asked, parts.groups, notes)
+    elif not base:
+        note_other_tasks(without_parts(tasks_of_targets, parts.groups)[0], tasks, ruler, notes)
     say(ruler, reason, tasks, options.convention, notes, bundled=base)
     metrics = metric_rows(evaluations, ruler, tasks, notes)
     note_guessed_families([t for t in targets if evaluations and t.scores], notes)
@@ -331,7 +335,7 @@ def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tu
     if not shared:
         raise SparsityLabError(
             f"The ruler {ruler.name} shares no task with the targets",
-            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(tasks)}",
+            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(tasks) or 'no score that can be used'}",
             fix="Name another --ruler, or score the targets on its tasks",
         )
     return shared

@@ -25,6 +25,13 @@ def note_references(targets: Sequence[Target], ruler: Ruler, *, base: bool, note
         )
 
 
+def note_other_tasks(of_targets: Sequence[str], tasks: Sequence[str], ruler: Ruler, notes: Notes) -> None:
+    """Say which tasks of the targets have no part in their scores."""
+    others = [task for task in of_targets if task not in tasks]
+    if others:
+        notes.add(f"not used, since {ruler.name} does not have them: {listed(others)}")
+
+
 def note_left_out(
     targets: Sequence[Target], found: Sequence[Density], tasks: Sequence[str], notes: Notes
 ) -> None:

@@ -23,11 +23,12 @@ from sparsity_lab.fitting.density.csv_rows import Cell, read_rows
 from sparsity_lab.fitting.density.notes import Notes, listed
 
 SIZES = {"params_b": 1e9, "params": 1.0}
+PARTS = {"params_active_b": 1e9, "params_nonembedding_b": 1e9}
 TOKENS = {"train_tokens_t": 1e12, "train_tokens_b": 1e9, "tokens_b": 1e9, "train_tokens": 1.0, "tokens": 1.0}
-ATTRIBUTES = frozenset(
-    {*SIZES, *TOKENS, "model", "family", "params_active_b", "params_nonembedding_b", "release_date",
-     "moe", "note", "date_source", "params_source", "tokens_source", "source", "url", "commit", "harness"}
-)  # fmt: skip
+ATTRIBUTES = frozenset({
+    *SIZES, *TOKENS, *PARTS, "model", "family", "release_date", "moe", "note", "date_source", "params_source",
+    "tokens_source", "source", "url", "commit", "harness",
+})  # fmt: skip
 # A column with such a word in its name is about size, data or date, whatever else its name says.
 TELLING_WORDS = frozenset(
     ["param", "params", "parameters", "token", "tokens", "date", "released", "release", "size"]
@@ -96,11 +97,15 @@ def read_targets(
             f"{path} has no column for the size of its models",
             fix="Add params_b (in units of 1e9) or params (a count)",
         )
-    columns = _score_columns(rows, path, tasks=tasks)
-    scale = score_units.scale_of([{task: row[task] for task in columns} for row in rows], path=path)
+    certain, others = _score_columns(rows, path, tasks=tasks)
+    scored = [{task: row[task] for task in certain} for row in rows]
+    scale = score_units.scale_of(scored, path=path)
+    columns = [*certain, *(n for n in others if score_units.fits([row[n] for row in rows], scale))]
     targets = [_target(row, tasks=columns, scale=scale) for row in rows]
     refuse_duplicates(targets, path)
     notes.add(f"the scores of {path} are {'percent' if scale == score_units.PERCENT else 'fractions of 1'}")
+    if low := score_units.never_above_1(scored, scale):
+        notes.add(f"{path}: {listed(low)} never exceed 1 and are read as percent too")
     _note_columns(rows, path, columns, notes)
     note_guessed_families(targets, notes)
     return targets
@@ -146,20 +151,27 @@ def bundled_targets() -> list[Target]:
 
 def _score_columns(
     rows: Sequence[Mapping[str, Cell]], path: Path, *, tasks: Sequence[str] | None
-) -> list[str]:
-    """The columns that hold scores: those of `tasks`, or every column with numbers or of a known benchmark.
+) -> tuple[list[str], list[str]]:
+    """The columns that hold scores: those of `tasks` or of known benchmarks; and those of numbers, which may.
 
     Raises:
         SparsityLabError: there are none, one of them looks like a size or a date, or two are one benchmark.
     """
-    others = _not_attributes(rows[0])
-    asked = [name for name in others if any(same(name, task) for task in tasks or ())]
-    _refuse_telling_columns(path, [name for name in others if name not in asked])
-    chosen = asked or [n for n in others if any(row[n].numeric for row in rows) or benchmark(n).metric]
-    if not chosen:
+    names = _not_attributes(rows[0])
+    asked = [name for name in names if any(same(name, task) for task in tasks or ())]
+    _refuse_telling_columns(path, [name for name in names if name not in asked])
+    certain = asked or [name for name in names if benchmark(name).metric]
+    others = [] if asked else [n for n in names if n not in certain and _mostly_numbers([r[n] for r in rows])]
+    if not certain and not others:
         raise SparsityLabError(f"{path} has no column with scores", fix="Add one column a task")
-    _refuse_one_benchmark_twice(path, chosen)
-    return chosen
+    _refuse_one_benchmark_twice(path, [*certain, *others])
+    return (certain, others) if certain else (others, [])
+
+
+def _mostly_numbers(cells: Sequence[Cell]) -> bool:
+    """Whether more than half of the cells that hold anything hold a number."""
+    filled = [cell for cell in cells if not cell.missing]
+    return sum(cell.numeric for cell in filled) > len(filled) / 2
 
 
 def _not_attributes(header: Iterable[str]) -> list[str]:
@@ -196,7 +208,7 @@ def _note_columns(
 ) -> None:
     """Say the units read, the columns that were not, and which cells were taken for no score."""
     units = {1.0: "a count", 1e9: "in units of 1e9", 1e12: "in units of 1e12"}
-    amounts = {**SIZES, **TOKENS}
+    amounts = {**SIZES, **PARTS, **TOKENS}
     read = [f"{name} ({units[amounts[name]]})" for name in rows[0] if name in amounts]
     if read:
         notes.add(f"units in {path}: {', '.join(read)}")
@@ -225,13 +237,14 @@ def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
 
 def family_of(model: str) -> str:
     """A model's family: its name without folder, size and what follows the size."""
-    return re.sub(r"[-_]v?\d+(\.\d+)?(x\d+)?[bBmM]\b.*$", "", model.rsplit("/", 1)[-1])
+    return re.sub(r"[-_]v?\d+(\.\d+)?(x\d+)?[bBmM]\b.*$", "", model.rstrip("/").rsplit("/", 1)[-1])
 
 
 def _target(
     row: Mapping[str, Cell], *, tasks: Sequence[str], scale: float, scores: Mapping[str, Score] | None = None
 ) -> Target:
     model = row["model"].required()
+    _refuse_parts_above_total(row)
     stated = "family" in row and not row["family"].missing
     return Target(
         model=model,
@@ -247,6 +260,22 @@ def _target(
         note=row["note"].text if "note" in row else "",
         where=f"row {row['model'].row}",
     )
+
+
+def _refuse_parts_above_total(row: Mapping[str, Cell]) -> None:
+    """Refuse more active or non-embedding parameters than there are in total.
+
+    Raises:
+        SparsityLabError: names the cell.
+    """
+    total = _amount(row, SIZES, SMALLEST_PARAMS, LARGEST_PARAMS)
+    for column, unit in PARTS.items():
+        part = _amount(row, {column: unit}, SMALLEST_PARAMS, LARGEST_PARAMS)
+        if total and part and part > total * (1 + SAME_AMOUNT):
+            raise row[column].error(
+                f"{part:.4g} parameters are more than the {total:.4g} of the whole model",
+                fix="Check which column is which",
+            )
 
 
 def _scores(row: Mapping[str, Cell], tasks: Sequence[str], scale: float) -> dict[str, Score]:

@@ -76,7 +76,7 @@ def counted_once(
     kept, left_out = without_parts([task for task in tasks if task not in partial], groups)
     for group in dict.fromkeys(left_out.values()):
         parts = [task for task, holder in left_out.items() if holder == group]
-        notes.add(f"{listed(parts)}: parts of {group}, which counts alone; --tasks takes them")
+        notes.add(f"{group} counts alone, without its parts {listed(parts)}; --tasks takes them")
     return kept
 
 
