@@ -35,6 +35,7 @@ from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.units import Asked, Unit
 
 logger = logging.getLogger(__name__)
+TRUE, FALSE = ("true", "1", "1.0", "yes", "y", "t"), ("false", "0", "0.0", "no", "n", "f", "")
 _QUANTITY_OF = {"parameters": units.PARAMETERS, "tokens": units.TOKENS, "nats per token": units.LOSS}
 
 
@@ -139,7 +140,11 @@ def read_runs(
                 why=f"It has: {', '.join(header)}"[:400],
                 fix="Name columns of the table with --x, --y, --group and --exclude",
             )
-    kept = [(line, raw) for line, raw in rows if exclude is None or raw[exclude].strip().lower() != "true"]
+    kept = [
+        (line, raw)
+        for line, raw in rows
+        if exclude is None or not _is_true(raw[exclude], path, line, exclude)
+    ]
     if not kept:
         raise SparsityLabError(f"The table {path} has no rows with points", fix="Give it a row for each run")
     values = np.array([[_positive(raw[name], path, line, name) for name in (*x, y)] for line, raw in kept])
@@ -160,7 +165,14 @@ def _units(x: Sequence[str], y: str, law: Law | None, asked: Asked, path: Path) 
     found = {}
     for column, variable in zip((*x, y), said, strict=True):
         by_law = None if variable is None else _QUANTITY_OF.get(variable.unit)
-        if (quantity := by_law or units.quantity_of(column)) is not None:
+        by_name = units.quantity_of(column)
+        if by_law is not None and by_name is not None and by_name is not by_law:
+            raise SparsityLabError(
+                f"{path}: the column {column!r} is in the place of {by_law.name}",
+                why=f"By its name it holds {by_name.name}",
+                fix="Name columns in the order of the law's inputs: --x A,B",
+            )
+        if (quantity := by_law or by_name) is not None:
             found[column] = units.read_unit(column, quantity, asked)
     asked.refuse_unused(found.values(), table=str(path))
     return found
@@ -280,6 +292,18 @@ def _refit(solution: Solution | RobustSolution) -> Refit:
         return least_squares
     packed = robust.pack(solution.theta, solution.linear)
     return lambda problem: robust.solve(problem, near=packed).coefficients(problem)
+
+
+def _is_true(text: str, path: Path, line: int, column: str) -> bool:
+    """Whether a cell says that its row is left out; a word that may say either is refused."""
+    word = text.strip().lower()
+    if word not in TRUE and word not in FALSE:
+        raise SparsityLabError(
+            f"{path}: row {line}, column {column!r}: {text[:80]!r}",
+            why="It says neither true nor false",
+            fix="Write true in rows to leave out and false in the others",
+        )
+    return word in TRUE
 
 
 def _positive(text: str | None, path: Path, line: int, column: str) -> float:
