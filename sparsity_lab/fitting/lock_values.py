@@ -191,7 +191,7 @@ def toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return "nan" if math.isnan(value) else "inf" if value == math.inf else repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML takes it escaped only
 
 
 def typed(section: Mapping[str, Any], key: str, kind: type) -> Any:

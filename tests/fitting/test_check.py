@@ -61,6 +61,15 @@ def test_a_lock_reads_back_as_it_was_written(study):
     assert lock.reason == "first agreed fit"
 
 
+@pytest.mark.parametrize(
+    "reason", ["\x7f", "a\x00b", "tab\t", 'quote " and \\', "a\u2028b", "\x9f", "é\n\r", "#[x]"]
+)
+def test_any_reason_reads_back(study, reason):
+    lock = replace(locks.read(lock_path(study)), reason=reason)
+    locks.write(lock, lock_path(study))
+    assert locks.read(lock_path(study)) == lock
+
+
 def test_one_number_of_the_table_one_percent_off_is_stale(study):
     d, y = points()
     y[4] *= 1.01
