@@ -110,7 +110,7 @@ def find(paths: Sequence[Path]) -> Locks:
             continue
         walk = Walk(path)
         found |= dict.fromkeys(
-            file for file in walk.files() if file.suffix == ".toml" and _holds_locks(file.parent)
+            file for file in walk.files() if file.suffix.lower() == ".toml" and _holds_locks(file.parent)
         )
         walk.tell()
         unsearched += [entry for entry in walk.left_out if entry.lost]
@@ -123,7 +123,7 @@ def find(paths: Sequence[Path]) -> Locks:
 
 
 def _holds_locks(folder: Path) -> bool:
-    return LOCKS in (folder.name, folder.resolve().name)
+    return LOCKS in (folder.name.lower(), folder.resolve().name.lower())
 
 
 def path_of(study: Path, series: str) -> Path:

@@ -59,6 +59,10 @@ class FitSpec:
             SparsityLabError: one is not, or a count is negative.
         """
         if isinstance(self.drop, str):
+            if self.drop != AUTO:
+                raise SparsityLabError(
+                    f"drop={self.drop!r} is not understood", fix="Give a count, counts by series, or 'auto'"
+                )
             return
         drops = {"all series": self.drop} if isinstance(self.drop, int) else self.drop
         for name, count in drops.items():

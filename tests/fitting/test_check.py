@@ -312,6 +312,13 @@ def test_locks_are_found_wherever_they_are(study, place):
     assert [finding.status for finding in check.check([results / place])] == [check.STALE]
 
 
+def test_locks_are_found_whatever_capitals_their_names_have(study):
+    lock_path(study).rename(study / "study" / "run.TOML")
+    (study / "study" / "locks").rename(study / "study" / "Locks")
+    (study / "study" / "run.TOML").rename(study / "study" / "Locks" / "run.TOML")
+    assert [finding.status for finding in check.check([study])] == [check.PASS]
+
+
 def test_a_folder_that_cannot_be_searched_is_a_finding(study):
     (study / "elsewhere").symlink_to("nowhere")
     findings = check.check([study])
