@@ -280,7 +280,8 @@ def _factor(word: str, quantity: Quantity, column: str) -> float:
         factor = float(word)
     except ValueError:
         factor = math.nan
-    if not (math.isfinite(factor) and factor > 0):
+    least = 1.0 if quantity.counted else 1e-6
+    if not least <= factor <= (1.0 if quantity is RATIO else 1e30):
         raise SparsityLabError(
             f"--unit {column}={word} is not a unit of {quantity.name}",
             why=f"Units are {', '.join(list(quantity.scales)[:12])}, or a number",

@@ -137,7 +137,9 @@ def test_flags_that_name_no_unit(words):
         Asked.of(words)
 
 
-@pytest.mark.parametrize("word", ["many", "inf", "nan", "-1e9", "0", "percent"])
+@pytest.mark.parametrize(
+    "word", ["many", "inf", "nan", "-1e9", "0", "percent", "1e-9", "0.5", "1e400", "1e99"]
+)
 def test_words_that_are_no_unit_of_tokens(word):
     with pytest.raises(SparsityLabError, match="not a unit of tokens"):
         read_unit("tokens", units.TOKENS, Asked.of([f"tokens={word}"]))

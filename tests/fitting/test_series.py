@@ -176,3 +176,12 @@ def test_runs_under_each_other_without_a_name_are_reported(tmp_path, caplog):
     caplog.clear()
     assert len(read_series(table(tmp_path, text), mapping=Columns("step", "loss", "run"))) == 2
     assert "more than once" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [Columns("tokens", "tokens"), Columns(se="activation_ratio"), Columns(y="tokens"), Columns(se="tokens")],
+)
+def test_a_column_asked_for_twice_is_refused(tmp_path, mapping):
+    with pytest.raises(SparsityLabError, match="asked for twice"):
+        read_series(table(tmp_path, HEADER + "a,1e9,0.3\n"), mapping=mapping)
