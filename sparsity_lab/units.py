@@ -46,6 +46,12 @@ _COUNT = r"(?:tokens?|params?|parameters?|flops?)"
 _PER = re.compile(rf"\b{_COUNT}\s*/\s*(?:{_COUNT}|s|sec|step)\b", re.IGNORECASE)
 
 
+# A loss, but not in nats per token: by no factor, unless a flag says so.
+PER_SOMETHING_ELSE = frozenset(
+    {"byte", "bytes", "char", "chars", "character", "bpb", "bpc", "ppl", "perplexity"}
+)
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A kind of number that columns hold.

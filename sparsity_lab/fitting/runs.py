@@ -162,20 +162,32 @@ def read_runs(
 def _units(x: Sequence[str], y: str, law: Law | None, asked: Asked, path: Path) -> dict[str, Unit]:
     """Column -> its unit: of what the law says it is, or else of what its name says."""
     said = [None] * (len(x) + 1) if law is None or len(law.inputs) != len(x) else [*law.inputs, law.output]
+    symbols = [None if one is None else one.symbol for one in said]
     found = {}
     for column, variable in zip((*x, y), said, strict=True):
         by_law = None if variable is None else _QUANTITY_OF.get(variable.unit)
         by_name = units.quantity_of(column)
-        if by_law is not None and by_name is not None and by_name is not by_law:
-            raise SparsityLabError(
-                f"{path}: the column {column!r} is in the place of {by_law.name}",
-                why=f"By its name it holds {by_name.name}",
-                fix="Name columns in the order of the law's inputs: --x A,B",
-            )
+        if by_law is not None and asked.key_of(column, by_law) is None:
+            other = by_name.name if by_name is not None and by_name is not by_law else None
+            if column in symbols and variable is not None and column != variable.symbol:
+                other = column
+            if by_law is units.LOSS and units.PER_SOMETHING_ELSE & set(units.parts(column)):
+                other = "a loss per something else than a token, or no loss"
+            if other is not None:
+                raise _misplaced(column, by_law, other, path)
         if (quantity := by_law or by_name) is not None:
             found[column] = units.read_unit(column, quantity, asked)
     asked.refuse_unused(found.values(), table=str(path))
     return found
+
+
+def _misplaced(column: str, wanted: units.Quantity, other: str, path: Path) -> SparsityLabError:
+    return SparsityLabError(
+        f"{path}: the column {column!r} is in the place of {wanted.name}, in {wanted.unit}",
+        why=f"By its name it holds {other}",
+        fix="Name columns in the order of the law's inputs, --x A,B, and --y in the law's unit; or say that it is so: "
+        f"--unit {wanted.name}={'nats' if wanted is units.LOSS else '1'}",
+    )
 
 
 def fit_runs(

@@ -110,13 +110,32 @@ def test_the_mean_parameters_of_a_pruning_schedule():
 
 
 @pytest.mark.parametrize(
-    "order", [["tokens", "params"], ["params", "flops"], ["params", "loss"], ["tokens_b", "D (1e9)"]]
+    "order",
+    [
+        ["tokens", "params"],
+        ["params", "flops"],
+        ["params", "loss"],
+        ["tokens_b", "D (1e9)"],
+        ["D", "N"],
+        ["D", "size"],
+    ],
 )
 def test_columns_in_the_place_of_another_input_are_refused(tmp_path, order):
     header = [*order, "y"]
     (tmp_path / "t.csv").write_text(",".join(header) + "\n1e9,2e9,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="is in the place of"):
         runs.read_runs(tmp_path / "t.csv", x=order, y="y", law=LAW)
+
+
+@pytest.mark.parametrize(
+    "y", ["bpb", "loss (bits/byte)", "bits_per_char", "ppl", "eval/perplexity", "loss_per_byte"]
+)
+def test_what_is_no_loss_per_token_is_read_only_where_that_is_said(tmp_path, y):
+    (tmp_path / "t.csv").write_text(f"N,D,{y}\n1e8,2e9,3\n", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="in the place of loss, in nats per token"):
+        runs.read_runs(tmp_path / "t.csv", x=["N", "D"], y=y, law=LAW)
+    read = runs.read_runs(tmp_path / "t.csv", x=["N", "D"], y=y, law=LAW, unit=[f"{y}=nats"])
+    assert read.y.tolist() == [3.0]
 
 
 @pytest.mark.parametrize("word", ["true", "TRUE", "True ", "1", "yes", "y"])
