@@ -35,9 +35,12 @@ class Range:
         over = self.low < value if self.above else self.low <= value
         return over and (value < self.high if self.below else value <= self.high)
 
+    @property
+    def words(self) -> str:
+        """What a number must be."""
+        return "a finite number" if math.isinf(self.low) else f"a number {self}"
+
     def __str__(self) -> str:
-        if math.isinf(self.low):
-            return "finite"
         low = f"above {_digits(self.low)}" if self.above else f"from {_digits(self.low)}"
         to = "and below" if self.below else "and at most" if self.above else "to"
         note = f", {self.note}" if self.note else ""
@@ -106,7 +109,7 @@ def check(name: str, value: object, *, command: str = "", flag: str = "", whole:
         if isinstance(one, Real) and not isinstance(one, bool) and number not in wanted:
             called = flag or CALLED.get(name, f"--{name.replace('_', '-')}")
             raise SparsityLabError(
-                f"{called} is {_short(number)}", why=f"It must be a number {wanted}", fix="Correct the number"
+                f"{called} is {_short(number)}", why=f"It must be {wanted.words}", fix="Correct the number"
             )
 
 

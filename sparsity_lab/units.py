@@ -9,31 +9,47 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.unit_names import ONE, UNCLEAR
+from sparsity_lab.unit_names import parts as parts
 
 BY_NAME, BY_FLAG, UNNAMED = "by the column's name", "as asked for", "no other unit is named"
 LARGEST_FRACTION = 1e6  # a count that is computed rather than counted may have a fraction, but is large
+_WORDS = {
+    1e3: "k thousand thousands kilo", 1e6: "m mm mn mio mil mill mln million millions mega",
+    1e9: "b bn g bil bill bln mrd billion billions giga", 1e12: "t tn tril trln trillion trillions tera",
+    1e15: "p peta", 1e18: "e exa", 1e21: "z zetta",
+}  # fmt: skip
 _SCALES = {
-    "1": 1.0, "count": 1.0, "counts": 1.0,
-    "k": 1e3, "thousand": 1e3, "thousands": 1e3, "1e3": 1e3, "10^3": 1e3,
-    "m": 1e6, "mn": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6, "1e6": 1e6, "10^6": 1e6,
-    "b": 1e9, "bn": 1e9, "g": 1e9, "billion": 1e9, "billions": 1e9, "1e9": 1e9, "10^9": 1e9,
-    "t": 1e12, "tn": 1e12, "trillion": 1e12, "trillions": 1e12, "1e12": 1e12, "10^12": 1e12,
-    "p": 1e15, "1e15": 1e15, "10^15": 1e15, "e": 1e18, "1e18": 1e18, "10^18": 1e18,
-    "z": 1e21, "1e21": 1e21, "10^21": 1e21, "1e24": 1e24, "10^24": 1e24,
-    "kilo": 1e3, "mega": 1e6, "giga": 1e9, "tera": 1e12, "peta": 1e15, "exa": 1e18, "zetta": 1e21,
+    ONE: 1.0, "counts": 1.0,
+    **{word: scale for scale, words in _WORDS.items() for word in words.split()},
+    **{f"{sign}e{power}": 10.0**power for power in range(3, 25, 3) for sign in ("", "1")},
+    **{f"{sign}{power}": 10.0**power for power in range(3, 25) for sign in ("1e", "10^")},
 }  # fmt: skip
 _SHARES = {
     "%": 0.01, "pct": 0.01, "percent": 0.01, "percentage": 0.01, "perc": 0.01,
-    "fraction": 1.0, "share": 1.0, "1": 1.0,
+    "‰": 0.001, "permille": 0.001, "permil": 0.001,
+    "fraction": 1.0, "share": 1.0, ONE: 1.0,
 }  # fmt: skip
 _NATS = {"nats": 1.0, "nat": 1.0, "bits": math.log(2.0), "bit": math.log(2.0)}
-_LETTERS = "kmbgtpez"  # as in btokens and PFLOPs
-# What makes another quantity of it: tokens_per_step, log_tokens, token_id.
-_OTHER = frozenset({"per", "log", "ln", "log2", "log10", "id", "ids", "ratio", "type", "name", "index"})
+_PREFIX = re.compile(r"(kilo|mega|giga|tera|peta|exa|zetta|[kmbgtpez])(.*)")  # as in btokens and PFLOPs
+# What makes another quantity of it: tokens_per_step, log_tokens, token_id, mean_token_accuracy, param_norm.
+_OTHER = frozenset({
+    "per", "log", "ln", "lg", "log2", "log10", "sqrt", "exp", "id", "ids", "ratio", "type", "name", "index", "rate",
+    "throughput", "day", "days", "hour", "hours", "second", "seconds", "sec", "secs", "accuracy", "acc", "norm", "rms",
+    "std", "var", "lr", "entropy", "length", "len", "prob", "scale", "byte", "bytes", "char", "chars", "character",
+})  # fmt: skip
+_COUNT = r"(?:tokens?|params?|parameters?|flops?)"
+_PER = re.compile(rf"\b{_COUNT}\s*/\s*(?:{_COUNT}|s|sec|step)\b", re.IGNORECASE)
+
+
+# A loss, but not in nats per token: by no factor, unless a flag says so.
+PER_SOMETHING_ELSE = frozenset(
+    {"byte", "bytes", "char", "chars", "character", "bpb", "bpc", "ppl", "perplexity"}
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ RATIO = Quantity("activation_ratio", frozenset({"ratio"}), "fraction", _SHARES, 
 LOSS = Quantity(
     "loss", frozenset({"loss", "nll", "losses"}), "nats per token", _NATS, most=30.0, example="bits"
 )
-QUANTITIES = (TOKENS, PARAMETERS, FLOPS, LOSS)
+QUANTITIES = (LOSS, TOKENS, PARAMETERS, FLOPS)
 
 
 @dataclass(frozen=True)
@@ -156,13 +172,6 @@ class Asked:
 NOTHING_ASKED = Asked({})
 
 
-def parts(column: str) -> list[str]:
-    """The words of a column's name in lower case: `D [B tokens]` and `tokensB` as well as `tokens_1e9`."""
-    text = re.sub(r"10\s*(?:\^|\*\*)\s*(\d+)", r"1e\1", column.replace("⁹", "^9").replace("⁶", "^6"))
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    return re.findall(r"\d+e\d+|[a-z]+\d*|\d+|%", text.lower())
-
-
 def base_of(column: str, scales: Mapping[str, float] = _SCALES) -> tuple[str, ...]:
     """The words of a column's name that are no unit: (`trained`, `tokens`) for `trained_tokens (1e9)`."""
     return tuple(word for word in parts(column) if word not in scales and word not in ("in", "x"))
@@ -171,7 +180,7 @@ def base_of(column: str, scales: Mapping[str, float] = _SCALES) -> tuple[str, ..
 def quantity_of(column: str) -> Quantity | None:
     """What a column's name says it holds; None where it says nothing known, or something made of it."""
     words = {_bare(word) for word in parts(column)}
-    if words & _OTHER:
+    if words & _OTHER or _PER.search(column):
         return None
     # A letter alone is a quantity only beside a unit: N (1e9), D [B].
     base = set(base_of(column))
@@ -186,17 +195,18 @@ def read_unit(column: str, quantity: Quantity, asked: Asked = NOTHING_ASKED) -> 
     """The unit of a column.
 
     Raises:
-        SparsityLabError: a flag's word is no unit of the quantity, or the name has two.
+        SparsityLabError: a flag's word is no unit of the quantity, or the name has two, or an amount that may be
+            something else.
     """
     if (key := asked.key_of(column, quantity)) is not None:
         return Unit(column, quantity, _factor(asked.words[key], quantity, column), BY_FLAG)
-    named = list(
-        dict.fromkeys(factor for word in parts(column) if (factor := _named(word, quantity)) is not None)
-    )
-    if len(named) > 1:
+    said = list(dict.fromkeys(_factors(column, quantity)))
+    named = [factor for factor in said if factor is not None]
+    if len(said) > 1 or len(named) < len(said):
         raise SparsityLabError(
-            f"The column {column!r} names two units",
-            fix=f"Say which: --unit {quantity.name}={quantity.example}",
+            f"The unit in the name of the column {column!r} is not clear",
+            why="It names two" if len(said) > 1 else "It may be the size of a model, or the name of a run",
+            fix=f"Say which: --unit {quantity.name}={quantity.example}, or =1 for none",
         )
     return Unit(column, quantity, *((named[0], BY_NAME) if named else (1.0, UNNAMED)))
 
@@ -204,8 +214,8 @@ def read_unit(column: str, quantity: Quantity, asked: Asked = NOTHING_ASKED) -> 
 def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> None:
     """Refuse values, in the quantity's own unit, that cannot be what the column is said to hold.
 
-    What a flag or a name such as `tokens (1)` says is believed, but not beyond the largest there can be. Values of 0 or
-    below are for whoever reads the table.
+    What a flag or a name such as `tokens (1)` says is believed, but not beyond the largest there can be, unless the
+    flag says that cells are that as they stand. Values of 0 or below are for whoever reads the table.
 
     Args:
         unit: of the column. values: its cells in `unit.quantity.unit`. table: its name.
@@ -220,6 +230,8 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
         return
     fault = None
     broken = [v for v in known if what.counted and v < LARGEST_FRACTION and abs(v - round(v)) > 1e-6]
+    if unit.origin == BY_FLAG and unit.factor == 1.0:
+        return
     if max(known) > what.most:
         fault = f"{max(known):g} is above {what.most:g}"
     elif sure:
@@ -241,18 +253,28 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
 
 
 def _bare(word: str) -> str:
-    """A word without the letter of its unit: tokens of btokens."""
-    rest = word[1:]
-    return (
-        rest if word[:1] in _LETTERS and any(rest in q.words and len(rest) > 3 for q in QUANTITIES) else word
-    )
+    """A word without the prefix of its unit: tokens of btokens and megatokens."""
+    prefixed = _PREFIX.fullmatch(word)
+    known = prefixed and any(prefixed[2] in q.words and len(prefixed[2]) > 2 for q in QUANTITIES)
+    return prefixed[2] if prefixed and known else word
 
 
-def _named(word: str, quantity: Quantity) -> float | None:
-    """What a word of a column's name says of the unit, or None."""
-    if _bare(word) != word:
-        return quantity.scales.get(word[0])
-    return None if word in quantity.words else quantity.scales.get(word)
+def _factors(column: str, quantity: Quantity) -> Iterator[float | None]:
+    """What the words of a column's name say of the unit; None where that is not clear.
+
+    A letter or an amount is a unit at the beginning of the name or behind the quantity; elsewhere, as in
+    `model_b_tokens`, it may be anything.
+    """
+    begun = False
+    for place, word in enumerate(parts(column)):
+        if word == UNCLEAR and quantity.counted:
+            yield None
+        elif _bare(word) != word:
+            yield quantity.scales.get(word.removesuffix(_bare(word)))
+        elif word not in quantity.words and (factor := quantity.scales.get(word)) is not None:
+            clear = begun or place == 0 or not quantity.counted or (len(word) > 3 and word.isalpha())
+            yield factor if clear else None
+        begun = begun or _bare(word) in quantity.words
 
 
 def _factor(word: str, quantity: Quantity, column: str) -> float:
@@ -264,7 +286,8 @@ def _factor(word: str, quantity: Quantity, column: str) -> float:
         factor = float(word)
     except ValueError:
         factor = math.nan
-    if not (math.isfinite(factor) and factor > 0):
+    least = 1.0 if quantity.counted else 1e-6
+    if not least <= factor <= (1.0 if quantity is RATIO else 1e30):
         raise SparsityLabError(
             f"--unit {column}={word} is not a unit of {quantity.name}",
             why=f"Units are {', '.join(list(quantity.scales)[:12])}, or a number",

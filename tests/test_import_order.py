@@ -24,6 +24,7 @@ BASE = {
     "workers",
     "loggers",
     "units",
+    "unit_names",
     "ranges",
     "whole_files",
     "file_names",

@@ -41,6 +41,30 @@ from sparsity_lab.units import BY_FLAG, BY_NAME, UNNAMED, Asked, read_unit
         ("loss", units.LOSS, None),
         ("loss_bits", units.LOSS, math.log(2)),
         ("loss (nats)", units.LOSS, 1.0),
+        ("tokens (1,000,000,000)", units.TOKENS, 1e9),
+        ("tokens (1_000_000_000)", units.TOKENS, 1e9),
+        ("tokens (1000000000)", units.TOKENS, 1e9),
+        ("tokens_1e+09", units.TOKENS, 1e9),
+        ("tokens/1B", units.TOKENS, 1e9),
+        ("tokens (x1e9)", units.TOKENS, 1e9),
+        ("tokens (10e9)", units.TOKENS, 1e10),
+        ("tokens (100M)", units.TOKENS, 1e8),
+        ("D (10^{9} tokens)", units.TOKENS, 1e9),
+        ("tokens_e9", units.TOKENS, 1e9),
+        ("tokens_mm", units.TOKENS, 1e6),
+        ("tokens (bln)", units.TOKENS, 1e9),
+        ("tokens_mrd", units.TOKENS, 1e9),
+        ("total_billion_tokens", units.TOKENS, 1e9),
+        ("Gtok", units.TOKENS, 1e9),
+        ("megatokens", units.TOKENS, 1e6),
+        ("petaflops", units.FLOPS, 1e15),
+        ("tokens.1", units.TOKENS, None),
+        ("tokens_2", units.TOKENS, None),
+        ("run-b - tokens", units.TOKENS, None),
+        ("pythia-70m - train/tokens", units.TOKENS, None),
+        ("llama-1B - train/tokens_b", units.TOKENS, 1e9),
+        ("loss_7b", units.LOSS, None),
+        ("token_loss", units.LOSS, None),
     ],
 )
 def test_names_say_the_quantity_and_the_unit(column, quantity, factor):
@@ -51,8 +75,13 @@ def test_names_say_the_quantity_and_the_unit(column, quantity, factor):
 
 
 @pytest.mark.parametrize(
-    "column", ["tokens_per_step", "log_tokens", "token_id", "steps", "n", "mlp", "ratio", "b"]
-)
+    "column",
+    [
+        "tokens_per_step", "log_tokens", "token_id", "steps", "n", "mlp", "ratio", "b", "tokens/param", "FLOPs/token",
+        "tokens/s", "lg_tokens", "compute (PF-days)", "pflop_days", "compute_gpu_hours", "mean_token_accuracy",
+        "param_norm", "loss (bits/byte)", "loss_scale", "tokens - lr",
+    ],
+)  # fmt: skip
 def test_names_of_something_else_say_nothing(column):
     assert units.quantity_of(column) is None
 
@@ -108,12 +137,38 @@ def test_flags_that_name_no_unit(words):
         Asked.of(words)
 
 
-@pytest.mark.parametrize("word", ["many", "inf", "nan", "-1e9", "0", "percent"])
+@pytest.mark.parametrize(
+    "word", ["many", "inf", "nan", "-1e9", "0", "percent", "1e-9", "0.5", "1e400", "1e99"]
+)
 def test_words_that_are_no_unit_of_tokens(word):
     with pytest.raises(SparsityLabError, match="not a unit of tokens"):
         read_unit("tokens", units.TOKENS, Asked.of([f"tokens={word}"]))
 
 
 def test_a_name_with_two_units_is_asked_about():
-    with pytest.raises(SparsityLabError, match="two units"):
+    with pytest.raises(SparsityLabError, match="It names two"):
         read_unit("tokens_b (1e6)", units.TOKENS)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["pythia-70m tokens", "tokens_100m", "llama-1B/tokens", "model_b_tokens", "tokens (7B)", "tokens (2^20)"],
+)
+def test_an_amount_that_may_be_the_size_of_a_model_is_asked_about(column):
+    with pytest.raises(SparsityLabError, match=r"--unit tokens=1e9, or =1 for none"):
+        read_unit(column, units.TOKENS)
+    assert read_unit(column, units.TOKENS, Asked.of(["tokens=1"])).factor == 1.0
+
+
+@given(
+    power=st.integers(3, 15),
+    form=st.sampled_from(
+        ["_1e{0}", " (1e{0})", " (10^{0})", "/1E{0}", " (10**{0})", " [x1e+{0}]", " ({1:,})", " ({1:_})", "_{1}"]
+    ),
+)  # fmt: skip
+def test_every_power_of_ten_is_read_however_it_is_written(power, form):
+    assert read_unit("tokens" + form.format(power, 10**power), units.TOKENS).factor == 10.0**power
+
+
+def test_a_flag_that_says_the_plain_unit_is_believed_of_every_loss():
+    units.check(read_unit("loss", units.LOSS, Asked.of(["loss=nats"])), [3600.0, 2700.0], table="t.csv")

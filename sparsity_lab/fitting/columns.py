@@ -113,6 +113,10 @@ def resolve(header: list[str], mapping: Columns, path: Path) -> Resolved:
     y = mapping.y or called((RATIO_COLUMN,), header)
     if x is None or y is None:
         raise _missing(path, TOKENS if x is None else (RATIO_COLUMN,), header)
+    if x == y or mapping.se in (x, y):
+        raise SparsityLabError(
+            f"The column {mapping.se or y!r} is asked for twice", fix="Name another with --x, --y or --se"
+        )
     activation = first(ACTIVATIONS, header)
     se = mapping.se or called((ERROR_COLUMN,) if _is_ratio(y) else (), header)
     group = (mapping.group,) if mapping.group is not None else _groups(header, mapping, activation, path)

@@ -110,7 +110,7 @@ def find(paths: Sequence[Path]) -> Locks:
             continue
         walk = Walk(path)
         found |= dict.fromkeys(
-            file for file in walk.files() if file.suffix == ".toml" and _holds_locks(file.parent)
+            file for file in walk.files() if file.suffix.lower() == ".toml" and _holds_locks(file.parent)
         )
         walk.tell()
         unsearched += [entry for entry in walk.left_out if entry.lost]
@@ -123,7 +123,7 @@ def find(paths: Sequence[Path]) -> Locks:
 
 
 def _holds_locks(folder: Path) -> bool:
-    return LOCKS in (folder.name, folder.resolve().name)
+    return LOCKS in (folder.name.lower(), folder.resolve().name.lower())
 
 
 def path_of(study: Path, series: str) -> Path:
@@ -191,7 +191,7 @@ def toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return "nan" if math.isnan(value) else "inf" if value == math.inf else repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML takes it escaped only
 
 
 def typed(section: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -77,21 +77,25 @@ def compare(
         extrapolate: whether to refit on the first shares of the points as well.
     """
     problems = [Problem.of(law, x, y, root_weights=root_weights) for law in laws]
+    coefficients = {law.name: len(law.parameters) for law in laws}
     entries = [_entry(one, seed, extrapolate) for one in problems if one.freedom >= 1]
-    entries.sort(key=lambda entry: entry.aicc)
+    entries.sort(key=lambda entry: (entry.aicc, coefficients[entry.law]))
     return _conclude(tuple(replace(e, aicc_gap=_gap(e.aicc, entries[0].aicc)) for e in entries))
 
 
 def _entry(problem: Problem, seed: int, extrapolate: bool) -> Rival:
     law, solution = problem.law, engine.solve(problem, seed=seed)
     describes = shape.misfit(problem, solution.theta, problem.project(solution.theta).linear) is None
+    sse = (
+        solution.sse if np.ptp(problem.y) > 0 else 0.0
+    )  # what is left of points that do not change is rounding
     origins = ORIGINS if extrapolate else ()
     errors = {share: extrapolation_errors(problem, share, seed=seed) for share in origins}
     return Rival(
         law=law.name,
         coefficients=problem.coefficients(solution.theta) if describes else {},
-        sse=solution.sse,
-        aicc=diagnostics.aicc(solution.sse, points=len(problem.y), coefficients=len(law.parameters)),
+        sse=sse,
+        aicc=diagnostics.aicc(sse, points=len(problem.y), coefficients=len(law.parameters)),
         aicc_gap=math.nan,
         rolling_rmse=rms(errors.values()),
         held_out_rmse=rms([errors[HELD_OUT]] if extrapolate else []),

@@ -35,6 +35,7 @@ from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.units import Asked, Unit
 
 logger = logging.getLogger(__name__)
+TRUE, FALSE = ("true", "1", "1.0", "yes", "y", "t"), ("false", "0", "0.0", "no", "n", "f", "")
 _QUANTITY_OF = {"parameters": units.PARAMETERS, "tokens": units.TOKENS, "nats per token": units.LOSS}
 
 
@@ -139,7 +140,11 @@ def read_runs(
                 why=f"It has: {', '.join(header)}"[:400],
                 fix="Name columns of the table with --x, --y, --group and --exclude",
             )
-    kept = [(line, raw) for line, raw in rows if exclude is None or raw[exclude].strip().lower() != "true"]
+    kept = [
+        (line, raw)
+        for line, raw in rows
+        if exclude is None or not _is_true(raw[exclude], path, line, exclude)
+    ]
     if not kept:
         raise SparsityLabError(f"The table {path} has no rows with points", fix="Give it a row for each run")
     values = np.array([[_positive(raw[name], path, line, name) for name in (*x, y)] for line, raw in kept])
@@ -157,13 +162,32 @@ def read_runs(
 def _units(x: Sequence[str], y: str, law: Law | None, asked: Asked, path: Path) -> dict[str, Unit]:
     """Column -> its unit: of what the law says it is, or else of what its name says."""
     said = [None] * (len(x) + 1) if law is None or len(law.inputs) != len(x) else [*law.inputs, law.output]
+    symbols = [None if one is None else one.symbol for one in said]
     found = {}
     for column, variable in zip((*x, y), said, strict=True):
         by_law = None if variable is None else _QUANTITY_OF.get(variable.unit)
-        if (quantity := by_law or units.quantity_of(column)) is not None:
+        by_name = units.quantity_of(column)
+        if by_law is not None and asked.key_of(column, by_law) is None:
+            other = by_name.name if by_name is not None and by_name is not by_law else None
+            if column in symbols and variable is not None and column != variable.symbol:
+                other = column
+            if by_law is units.LOSS and units.PER_SOMETHING_ELSE & set(units.parts(column)):
+                other = "a loss per something else than a token, or no loss"
+            if other is not None:
+                raise _misplaced(column, by_law, other, path)
+        if (quantity := by_law or by_name) is not None:
             found[column] = units.read_unit(column, quantity, asked)
     asked.refuse_unused(found.values(), table=str(path))
     return found
+
+
+def _misplaced(column: str, wanted: units.Quantity, other: str, path: Path) -> SparsityLabError:
+    return SparsityLabError(
+        f"{path}: the column {column!r} is in the place of {wanted.name}, in {wanted.unit}",
+        why=f"By its name it holds {other}",
+        fix="Name columns in the order of the law's inputs, --x A,B, and --y in the law's unit; or say that it is so: "
+        f"--unit {wanted.name}={'nats' if wanted is units.LOSS else '1'}",
+    )
 
 
 def fit_runs(
@@ -280,6 +304,18 @@ def _refit(solution: Solution | RobustSolution) -> Refit:
         return least_squares
     packed = robust.pack(solution.theta, solution.linear)
     return lambda problem: robust.solve(problem, near=packed).coefficients(problem)
+
+
+def _is_true(text: str, path: Path, line: int, column: str) -> bool:
+    """Whether a cell says that its row is left out; a word that may say either is refused."""
+    word = text.strip().lower()
+    if word not in TRUE and word not in FALSE:
+        raise SparsityLabError(
+            f"{path}: row {line}, column {column!r}: {text[:80]!r}",
+            why="It says neither true nor false",
+            fix="Write true in rows to leave out and false in the others",
+        )
+    return word in TRUE
 
 
 def _positive(text: str | None, path: Path, line: int, column: str) -> float:

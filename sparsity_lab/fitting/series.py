@@ -13,9 +13,10 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ OWN_KNOB = "ppl-increase"
 FIXED_KNOB = "fixed"
 NOMINAL = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([MB])(?![a-zA-Z])")
 SHAPE = "width_depth_ratio"
+T = TypeVar("T")
 ANYTHING = (-math.inf, math.inf)
 FROM_MEASURE = "measure supplies trained tokens by --trained-tokens CSV, or by --tokens-per-step N"
 
@@ -233,20 +235,31 @@ def _series(name: str, rows: list[_Row], columns: Resolved, path: Path, *, left_
                     fix="Remove one of the rows or tell the runs apart in the column series",
                 )
     x, y = np.array([row.x for row in rows]), np.array([row.y for row in rows])
+    if len(again := [places for places, count in Counter(row.x for row in rows).items() if count > 1]) > 1:
+        logger.warning(
+            "%s: the series %r has %d values of %s more than once; if these are several runs, name the column that "
+            "tells them apart with --group.", path.name, name, len(again), columns.x,
+        )  # fmt: skip
     errors = [row.se for row in rows]
     se = None if any(error is None for error in errors) else np.array(errors, dtype=float)
     return Series(
-        name, x, y, se, rows[0].activation,
+        name, x, y, se, _shared(row.activation for row in rows),
         columns.x_variable,
         columns.y_variable,
         (0.0, 1.0) if columns.y_is_ratio else ANYTHING,
         sha256=hashlib.sha256(np.stack([x, y]).astype("<f8").tobytes()).hexdigest(),
-        parameters=rows[0].parameters or nominal_size(" ".join(rows[0].group)),
-        width_depth_ratio=rows[0].width_depth_ratio,
+        parameters=_shared(row.parameters for row in rows) or nominal_size(" ".join(rows[0].group)),
+        width_depth_ratio=_shared(row.width_depth_ratio for row in rows),
         quantity=rows[0].quantity,
         left_out=left_out,
         units={column: str(unit) for column, unit in columns.units.items()},
     )  # fmt: skip
+
+
+def _shared(values: Iterable[T]) -> T | None:
+    """What all rows of a series say; None where they differ."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
 
 
 def _names(groups: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:

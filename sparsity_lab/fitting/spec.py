@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from sparsity_lab.laws._expression import Expression
 from sparsity_lab.laws._law import Law
 
 AUTO = "auto"
+FARTHEST = 1e30  # edge of the search range of a formula's coefficient
 RIVALS = ("power", "logspace-power", "sigmoid", "logarithmic", "constant")
 # The activations whose runs the paper fits with one law or the other (arXiv 2411.02335, table 2).
 PAPER_LAWS = {"relu": "logspace-power", "silu": "power", "swish": "power"}
@@ -59,6 +59,10 @@ class FitSpec:
             SparsityLabError: one is not, or a count is negative.
         """
         if isinstance(self.drop, str):
+            if self.drop != AUTO:
+                raise SparsityLabError(
+                    f"drop={self.drop!r} is not understood", fix="Give a count, counts by series, or 'auto'"
+                )
             return
         drops = {"all series": self.drop} if isinstance(self.drop, int) else self.drop
         for name, count in drops.items():
@@ -90,7 +94,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
         found = float(low), float(high)
     except ValueError:
         found = (0.0, 0.0)
-    if not name.strip().isidentifier() or not -math.inf < found[0] < found[1] < math.inf:
+    if not name.strip().isidentifier() or not -FARTHEST <= found[0] < found[1] <= FARTHEST:
         raise SparsityLabError(f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
     return name.strip(), found
 

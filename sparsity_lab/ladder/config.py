@@ -112,7 +112,7 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     check_keys(content, _KEYS, where="the config")
     tokenizer = build(TokenizerSpec, content.get("tokenizer", {}), where="tokenizer")
     seed = coerce(content.get("seed", 0), ranges.Seed, "seed")
-    name = _name(str(content.get("name", default_name)))
+    name = _name(content.get("name", default_name))
     pairs = [_resolve(model, training, vocabulary=tokenizer.vocabulary) for model, training in _grid(content)]
     names = _names(
         [{**vars(shape), **vars(training)} for shape, training in pairs],
@@ -131,9 +131,10 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     )
 
 
-def _name(name: str) -> str:
+def _name(given: object) -> str:
     """The ladder's name, which names its folder too."""
-    if not is_portable(name):
+    name = str(given)
+    if not isinstance(given, (str, int)) or isinstance(given, bool) or not is_portable(name):
         raise SparsityLabError(
             f"The name {name!r} is no name of a folder"[:200],
             fix="Write `name` in letters, digits, dashes and underscores, 100 at most",

@@ -35,6 +35,7 @@ from sparsity_lab.measure.trained_tokens import (
     read_table,
     refuse_strangers,
     tell_origins,
+    tell_small,
     tell_unknown,
 )
 from sparsity_lab.mirrors import Mirror
@@ -96,6 +97,7 @@ class Bench:
             refuse_strangers(self.token_counts, sources, path=self.spec.trained_tokens)
         named = zip(checkpoints, found, strict=True)
         tell_unknown((checkpoint.series, one.tokens_origin) for checkpoint, one in named)
+        tell_small(one.trained_tokens for one in found)
         tell_origins((one.tokens_origin for one in found), tokens_per_step=self.spec.tokens_per_step)
         return found
 

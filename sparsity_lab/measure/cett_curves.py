@@ -22,7 +22,7 @@ from sparsity_lab.measure.counts import Floats
 LARGEST = float(np.finfo(np.float32).max)
 NARROWEST = 1.0 - 1e-6  # a bracket's lower end over its upper one, at most
 ALMOST = 1.0 - 1e-6  # of the CETT of dropping everything: nearer to it a curve is flat
-ROUNDING = 1.0 + 1e-6  # sums of the same tails differ in their last bits from pass to pass
+ROUNDING = 1.005  # sums differ in their last bits from pass to pass, and thresholds must not hang on such
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ class CettCurves:
         place = _odds(c, self.top[layer])
         x, y = self._inverse(layer)
         bent = None if self.shape is None else self.shape._inverse(layer)
-        if bent is None or len(bent[0]) < 2 or len(x) < 2:
-            return _along(x, y, place)
+        if bent is None or len(bent[0]) < 2:
+            return _along(x, y, place) if len(x) else math.log(self.edges[layer, 0])
+        if not len(x):
+            return _along(*bent, place)
         missed = np.array([value - _along(*bent, at) for at, value in zip(x, y, strict=True)])
         return _along(*bent, place) + _along(x, missed, place)
 
@@ -90,8 +92,6 @@ class CettCurves:
         edges, top = self.edges[layer], self.top[layer]
         lowest = np.minimum.accumulate(self.cett[layer][::-1])[::-1]
         rising = (lowest > 0) & (lowest < top * ALMOST) & np.append(np.diff(lowest) > 0, True)
-        if rising.sum() < 2:
-            return np.zeros(1), np.log(edges[:1])
         return _odds(lowest[rising], top), np.log(edges[rising])
 
     def within(self, low: float, high: float) -> Floats:

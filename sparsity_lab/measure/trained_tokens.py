@@ -64,11 +64,11 @@ class TokenCounts:
         if names:
             return self.table[names[0]], "the CSV"
         about, state = _beside(source, "sparsity_lab.json"), _beside(source, "trainer_state.json")
-        for found, origin in (
-            (about.get("trained_tokens"), "sparsity_lab.json"),
-            (state.get("num_input_tokens_seen"), "trainer_state.json"),
+        for key, values, origin in (
+            ("trained_tokens", about, "sparsity_lab.json"),
+            ("num_input_tokens_seen", state, "trainer_state.json"),
         ):
-            if isinstance(found, int) and found > 0:
+            if found := _count(values.get(key), f"{key} of {source.folder}/{origin}"):
                 return found, origin
         return self._of_name(source, steps=state.get("global_step"))
 
@@ -172,6 +172,16 @@ def tell_origins(origins: Iterable[str], *, tokens_per_step: int | None) -> None
         )
 
 
+def tell_small(counts: Iterable[int | None]) -> None:
+    """Note trained tokens that are so few throughout that they may be in another unit."""
+    known = [count for count in counts if count]
+    if known and max(known) < units.TOKENS.least:
+        logger.warning(
+            "No checkpoint has more than %d trained tokens: are they counted in thousands or more?",
+            max(known),
+        )
+
+
 def tell_unknown(origins: Iterable[tuple[str, str]]) -> None:
     """Note the series of several checkpoints of which no trained tokens are known, and how to name them.
 
@@ -231,6 +241,27 @@ def _row(path: Path, line: int, row: Mapping[str, Any], unit: Unit) -> tuple[str
             fix=f"Write a whole number from 0 to {MOST_TOKENS:.0e}, such as 2097152000 or 5e9. {NAME_IT}",
         )
     return name, int(value)
+
+
+def _count(value: object, where: str) -> int | None:
+    """A count of tokens in a file beside the weights; None where there is none.
+
+    Raises:
+        SparsityLabError: it is no whole number, such as `"5B"`, or 4.2 for billions.
+    """
+    if value is None:
+        return None
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 <= value <= MOST_TOKENS
+        and value == int(value)
+    ):
+        return int(value)
+    raise SparsityLabError(
+        f"{where} is {value!r}"[:300], why="It is not a count of tokens",
+        fix="Write a whole number, such as 5000000000, or name the tokens with --trained-tokens CSV",
+    )  # fmt: skip
 
 
 def _beside(source: Source, name: str) -> Mapping[str, Any]:

@@ -61,6 +61,15 @@ def test_a_lock_reads_back_as_it_was_written(study):
     assert lock.reason == "first agreed fit"
 
 
+@pytest.mark.parametrize(
+    "reason", ["\x7f", "a\x00b", "tab\t", 'quote " and \\', "a\u2028b", "\x9f", "é\n\r", "#[x]"]
+)
+def test_any_reason_reads_back(study, reason):
+    lock = replace(locks.read(lock_path(study)), reason=reason)
+    locks.write(lock, lock_path(study))
+    assert locks.read(lock_path(study)) == lock
+
+
 def test_one_number_of_the_table_one_percent_off_is_stale(study):
     d, y = points()
     y[4] *= 1.01
@@ -301,6 +310,13 @@ def test_locks_are_found_wherever_they_are(study, place):
     write_table(table, d, y * 1.01)
     assert [finding.status for finding in check.check([results])] == [check.STALE]
     assert [finding.status for finding in check.check([results / place])] == [check.STALE]
+
+
+def test_locks_are_found_whatever_capitals_their_names_have(study):
+    lock_path(study).rename(study / "study" / "run.TOML")
+    (study / "study" / "locks").rename(study / "study" / "Locks")
+    (study / "study" / "run.TOML").rename(study / "study" / "Locks" / "run.TOML")
+    assert [finding.status for finding in check.check([study])] == [check.PASS]
 
 
 def test_a_folder_that_cannot_be_searched_is_a_finding(study):

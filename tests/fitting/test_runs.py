@@ -107,3 +107,47 @@ def test_a_law_of_another_number_of_inputs(chinchilla):
 def test_the_mean_parameters_of_a_pruning_schedule():
     assert average_parameters([0, 25, 75, 100], [8e8, 8e8, 4e8, 4e8]) == pytest.approx(6e8)
     assert average_parameters([0, 10], [5e8, 5e8]) == pytest.approx(5e8)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["tokens", "params"],
+        ["params", "flops"],
+        ["params", "loss"],
+        ["tokens_b", "D (1e9)"],
+        ["D", "N"],
+        ["D", "size"],
+    ],
+)
+def test_columns_in_the_place_of_another_input_are_refused(tmp_path, order):
+    header = [*order, "y"]
+    (tmp_path / "t.csv").write_text(",".join(header) + "\n1e9,2e9,3\n", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="is in the place of"):
+        runs.read_runs(tmp_path / "t.csv", x=order, y="y", law=LAW)
+
+
+@pytest.mark.parametrize(
+    "y", ["bpb", "loss (bits/byte)", "bits_per_char", "ppl", "eval/perplexity", "loss_per_byte"]
+)
+def test_what_is_no_loss_per_token_is_read_only_where_that_is_said(tmp_path, y):
+    (tmp_path / "t.csv").write_text(f"N,D,{y}\n1e8,2e9,3\n", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="in the place of loss, in nats per token"):
+        runs.read_runs(tmp_path / "t.csv", x=["N", "D"], y=y, law=LAW)
+    read = runs.read_runs(tmp_path / "t.csv", x=["N", "D"], y=y, law=LAW, unit=[f"{y}=nats"])
+    assert read.y.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("word", ["true", "TRUE", "True ", "1", "yes", "y"])
+def test_rows_to_leave_out_are_known_by_any_word_for_true(tmp_path, word):
+    text = f"n,d,l,bad\n1,2,3,false\n1,3,3,{word}\n1,4,3,\n1,5,3,0\n"
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    read = runs.read_runs(tmp_path / "t.csv", x=["n", "d"], y="l", exclude="bad")
+    assert (len(read.y), read.left_out) == (3, 1)
+
+
+@pytest.mark.parametrize("word", ["excluded", "2", "maybe", "nan"])
+def test_a_word_that_is_neither_true_nor_false_is_refused(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"n,d,l,bad\n1,2,3,\n1,3,3,{word}\n", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="row 3, column 'bad'"):
+        runs.read_runs(tmp_path / "t.csv", x=["n", "d"], y="l", exclude="bad")

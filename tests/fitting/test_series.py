@@ -148,3 +148,40 @@ def test_nominal_sizes(name, size):
     from sparsity_lab.fitting.series import nominal_size
 
     assert nominal_size(name) == size
+
+
+@pytest.mark.parametrize(
+    ("column", "attribute", "cells"),
+    [
+        ("activation", "activation", ("relu", "silu")),
+        ("params", "parameters", ("1e9", "2e9")),
+        ("width_depth_ratio", "width_depth_ratio", ("16", "32")),
+    ],
+)
+def test_what_the_rows_of_a_series_say_differently_is_not_said_of_it(tmp_path, column, attribute, cells):
+    text = f"series,{column},tokens,activation_ratio\n"
+    rows = [f"a,{cells[0]},1e9,0.3\na,{cell},2e9,0.2\n" for cell in cells]
+    same, different = (read_series(table(tmp_path, text + row))[0] for row in rows)
+    assert getattr(same, attribute) is not None
+    assert getattr(different, attribute) is None
+
+
+def test_runs_under_each_other_without_a_name_are_reported(tmp_path, caplog):
+    text = "run,step,loss\n" + "".join(
+        f"{run},{step},{loss}\n" for run in "ab" for step, loss in [(10, 3), (20, 2)]
+    )
+    read_series(table(tmp_path, text), mapping=Columns("step", "loss"))
+    assert "2 values of step more than once" in caplog.text
+    assert "--group" in caplog.text
+    caplog.clear()
+    assert len(read_series(table(tmp_path, text), mapping=Columns("step", "loss", "run"))) == 2
+    assert "more than once" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [Columns("tokens", "tokens"), Columns(se="activation_ratio"), Columns(y="tokens"), Columns(se="tokens")],
+)
+def test_a_column_asked_for_twice_is_refused(tmp_path, mapping):
+    with pytest.raises(SparsityLabError, match="asked for twice"):
+        read_series(table(tmp_path, HEADER + "a,1e9,0.3\n"), mapping=mapping)

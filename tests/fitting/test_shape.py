@@ -142,6 +142,23 @@ def test_every_panel_of_the_sheet_has_something_to_show(kind, tmp_path, monkeypa
             assert "nan" not in axes.get_title()
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.25, 0.3, 1.0])
+def test_the_best_law_of_points_that_do_not_change_is_a_constant(value, tmp_path):
+    result = fitted(tmp_path, np.full(12, value), law="logspace-power", draws=0)
+    assert result.comparison.best_by_aicc == "constant"
+
+
+def test_no_curve_is_drawn_where_no_ratio_can_be(tmp_path, monkeypatch):
+    from sparsity_lab.fitting.plots import style
+
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda figure, stem: drawn.append(figure) or [])
+    spec = FitSpec(law="logspace-power", draws=20)
+    fit_table(table(tmp_path, 0.9 - 0.05 * D**2), output=tmp_path / "out", spec=spec)
+    for axes in (axes for figure in drawn for axes in figure.axes if axes.get_ylabel() == "activation ratio"):
+        assert axes.get_ylim()[0] > -0.2
+
+
 def ladder(folder, loss):
     size, tokens = np.meshgrid([1e7, 3e7, 1e8, 3e8], [1e9, 3e9, 1e10, 3e10])
     points = zip(size.ravel(), tokens.ravel(), loss(size, tokens).ravel(), strict=True)

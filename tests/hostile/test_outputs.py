@@ -20,7 +20,8 @@ def a_link_to_nowhere(world):
 def points(world):
     a_file(world)
     world.write(
-        "points.csv", "series,tokens,activation_ratio\n" + "".join(f"a,{n}000000,0.{n}\n" for n in range(1, 9))
+        "points.csv",
+        "series,tokens,activation_ratio\n" + "".join(f"a,{n}000000,0.{n}\n" for n in range(1, 9)),
     )
 
 

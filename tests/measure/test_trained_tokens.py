@@ -13,6 +13,7 @@ from sparsity_lab.measure.trained_tokens import (
     refuse_strangers,
     steps_in,
     tell_origins,
+    tell_small,
     tell_unknown,
     tokens_in,
 )
@@ -76,6 +77,26 @@ def test_the_first_that_knows_says_so(tmp_path):
         assert TokenCounts({name: 83}, 10).of(source) == (83, "the CSV")
     both = TokenCounts({"step-7-tokens3K": 1, str(folder): 2})
     assert both.of(source)[0] == 2, "the fullest name wins"
+
+
+@pytest.mark.parametrize("name", ["sparsity_lab.json", "trainer_state.json"])
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [("5000000000", 5 * 10**9), ("5e9", 5 * 10**9), ("5000000000.0", 5 * 10**9), ("null", None)],
+)
+def test_counts_beside_the_weights_however_json_writes_them(tmp_path, name, value, tokens):
+    key = {"sparsity_lab.json": "trained_tokens", "trainer_state.json": "num_input_tokens_seen"}[name]
+    (tmp_path / name).write_text(f'{{"{key}": {value}}}', encoding="utf-8")
+    assert TokenCounts().of(Source(str(tmp_path)))[0] == tokens
+
+
+@pytest.mark.parametrize(
+    "value", ["4.2", '"5B"', '"5000000000"', "true", "-5", "1e30", "Infinity", "NaN", "[5]"]
+)
+def test_counts_beside_the_weights_that_are_none_are_refused(tmp_path, value):
+    (tmp_path / "sparsity_lab.json").write_text(f'{{"trained_tokens": {value}}}', encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="not a count of tokens"):
+        TokenCounts().of(Source(str(tmp_path)))
 
 
 def test_broken_files_beside_the_weights_are_named(tmp_path):
@@ -155,6 +176,14 @@ def test_a_table_about_other_checkpoints_is_refused(tmp_path):
     with pytest.raises(SparsityLabError, match="about a checkpoint of this run"):
         refuse_strangers(counts, [PYTHIA, OLMO], path=tmp_path / "tokens.csv")
     refuse_strangers(TokenCounts({"step1000": 1, "other": 2}), [OLMO, PYTHIA], path=tmp_path / "tokens.csv")
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"), [([4, None, 300], True), ([4, 20_000], False), ([None], False), ([0], False)]
+)
+def test_few_tokens_throughout_are_reported(caplog, counts, said):
+    tell_small(counts)
+    assert ("are they counted in" in caplog.text) == said
 
 
 def test_origins_are_told_and_an_unused_option_too(caplog):

@@ -137,11 +137,31 @@ def _take(found: Found, path: Path, *, record: bool) -> None:
             found.records[one["content_key"]] = one
             found.record_folders.setdefault(path.parent, []).append(one["content_key"])
         else:
-            found.documents[path] = json.loads(path.read_text(encoding="utf-8"))
+            found.documents[path] = _document(path)
     except (SparsityLabError, OSError, ValueError, RecursionError) as error:
         why = error.why or error.what if isinstance(error, SparsityLabError) else str(error)
         logger.warning("%s left out: %s", path, why)
         found.unread.append((path, why))
+
+
+def _document(path: Path) -> object:
+    """What a file of a command holds.
+
+    Raises:
+        ValueError: it is no JSON, or not in the shape in which a command writes it.
+    """
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if path.name == "fits.json":
+        if not (isinstance(value, list) and all(map(_is_fit, value))):
+            raise ValueError("it is no list of fits")
+    elif not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
+
+
+def _is_fit(entry: object) -> bool:
+    coefficients = entry.get("coefficients") if isinstance(entry, dict) else None
+    return isinstance(coefficients, dict) and all(isinstance(one, dict) for one in coefficients.values())
 
 
 def _best(figures: Sequence[Path]) -> list[Path]:

@@ -101,6 +101,12 @@ def _formula(law: Law) -> str:
     return f"${law.latex}$" if law.latex else law.formula
 
 
+def _possible(result: FitResult, y: Array) -> Array:
+    """A curve where it is within the physical range of y, nan elsewhere."""
+    low, high = result.series.y_box
+    return np.where((y >= low) & (y <= high), y, math.nan)
+
+
 def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
     colour = style.COLOURS[i % len(style.COLOURS)]
     # After a round of colours the markers move on by one, so that no two series look alike.
@@ -118,19 +124,21 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
     inside = _grid(result.series.x, 1.0)
     axes.plot(inside, law.predict(values, inside), color=colour)
     ahead = np.geomspace(result.series.x[-1], AHEAD * result.series.x[-1], 60)
-    axes.plot(ahead, law.predict(values, ahead), color=colour, linestyle=":")
+    axes.plot(ahead, _possible(result, law.predict(values, ahead)), color=colour, linestyle=":")
 
 
 def _curve(axes: Axes, result: FitResult) -> None:
     x = _grid(result.series.x, AHEAD)
     if result.draws is not None:
         shade = band(result.law, result.values, result.draws, x)
-        axes.fill_between(x, shade.low, shade.high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
+        low, high = (np.clip(edge, *result.series.y_box) for edge in (shade.low, shade.high))
+        axes.fill_between(x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
     axes.plot(result.series.x, result.series.y, "o", color=BLACK, markersize=2, label="data")
     law, values = result.drawn
-    axes.plot(
-        x, law.predict(values, x), color=BLUE, label=law.name if result.describes else f"{law.name} (rival)"
+    curve = np.where(
+        x > result.series.x[-1], _possible(result, law.predict(values, x)), law.predict(values, x)
     )
+    axes.plot(x, curve, color=BLUE, label=law.name if result.describes else f"{law.name} (rival)")
     limit = result.limit
     if result.verdict.word != NOT and math.isfinite(limit):
         axes.axhline(limit, color=GREEN, linestyle="--", linewidth=0.9, label="limit")
@@ -241,7 +249,8 @@ def _words(axes: Axes, result: FitResult) -> None:
         f"{len(result.series.y)} points, {result.series.dropped} dropped, {result.decades:.2f} decades",
     ]
     condition = f", condition {result.condition:.2g}" if math.isfinite(result.condition) else ""
-    lines += [f"mean |residual| {result.mae:.2g}{condition}"]
+    if result.describes:
+        lines += [f"mean |residual| {result.mae:.2g}{condition}"]
     axes.text(0.0, 1.0, "\n".join(lines), va="top", ha="left", fontsize=6.5, transform=axes.transAxes)
 
 

@@ -166,6 +166,26 @@ def test_a_faulty_heat_map_is_left_out_and_said(tmp_path, write_heat, change, to
     assert told in written.unread[0][1]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("fits.json", "[1, 2, 3]"),
+        ("fits.json", '{"slope": 1}'),
+        ("fits.json", '[{"series": "a", "coefficients": {"b": 1.5}}]'),
+        ("fits.json", '[{"coefficients": [1, 2]}]'),
+        ("density.json", "[]"),
+        ("neurons.json", "3"),
+        ("study.json", '"words"'),
+        ("provenance.json", "null"),
+    ],
+)
+def test_a_file_of_another_program_is_left_out_and_said(tmp_path, write_records, name, text):
+    write_records(tmp_path, 1)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    written = write_report(tmp_path)
+    assert [path.name for path, _ in written.unread] == [name]
+
+
 def test_mistakes(tmp_path, studied):
     with pytest.raises(SparsityLabError, match="There is no folder"):
         write_report(tmp_path / "none")
