@@ -59,7 +59,11 @@ class CettCurves:
             return LARGEST
         if self.resolved and cett[0] <= c:
             return _float32_at_most(edges[np.flatnonzero(cett <= c)[-1]])
-        return float(np.float32(math.exp(self._invert(layer, c))))
+        eps = math.exp(self._invert(layer, c))
+        if cett[0] <= c < cett[-1]:  # then it certainly lies between two edges
+            last = int(np.flatnonzero(cett <= c)[-1])
+            eps = min(max(eps, edges[last]), edges[last + 1])
+        return float(np.float32(eps))
 
     def _invert(self, layer: int, c: float) -> float:
         """ln eps where a curve comes to c: what the shape says, mended by what it misses at the curve's own edges."""

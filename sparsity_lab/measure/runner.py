@@ -138,9 +138,9 @@ class Runner:
         if missed <= goal.tolerance(self._rise_error_nats(best)) or not low < crossing.x < high:
             return Settled(best, crossing)
         settled = self.evaluate(self.knob.from_x(crossing.x))
-        value = goal.value(settled.rise_nats, settled.activation_ratio)
-        # Where the value jumps across the target no curve fits, and the nearest evaluation is the better answer.
-        missed_it = goal.off_target(value, rise_error_nats=self._rise_error_nats(settled))
+        # Where the value jumps across the target, or has less noise than the curve is off, no fit is the better answer.
+        misses = [abs(goal.value(e.rise_nats, e.activation_ratio) - goal.target) for e in (best, settled)]
+        missed_it = misses[1] > max(self._rise_error_nats(settled) / 2, misses[0])
         return Settled(best if missed_it else settled, crossing)
 
     def evaluate(self, knob: float) -> Evaluation:
