@@ -38,6 +38,8 @@ def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int | str, notes: d
     first = _first_token(reader, bos_id)
     refuse_ids_beyond(int(model.get_input_embeddings().weight.shape[0]), largest=first, source=reader.name)
 
+    cuts = _Cuts(notes)
+
     class OneBos(HFLM):
         """HFLM, told when a document is rolling."""
 
@@ -50,6 +52,19 @@ def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int | str, notes: d
                 return list(super().tok_encode(string, add_special_tokens=add_special_tokens, **options))
             ids = list(super().tok_encode(string, add_special_tokens=False, **options))
             return ids[1:] if ids[:1] == [self.prefix_token_id] else ids
+
+        def tok_batch_encode(self, strings: list[str], *words: Any, **options: Any) -> Any:
+            if (room := options.get("left_truncate_len")) is not None:
+                cut = [text for text in strings if len(self.tok_encode(text)) > room]
+                cuts.add(cut, "prompt", room=room)
+            return super().tok_batch_encode(strings, *words, **options)
+
+        def _loglikelihood_tokens(self, requests: Sequence[Any], *words: Any, **options: Any) -> Any:
+            room = self.max_length + 1
+            if not self.rolling:
+                cut = [text for text, before, after in requests if len(before) + len(after) > room]
+                cuts.add(cut, "question with its answer", room=room)
+            return super()._loglikelihood_tokens(requests, *words, **options)
 
         def loglikelihood(self, requests: Sequence[Any], *words: Any, **options: Any) -> Any:
             _check(reader, requests, notes)
@@ -111,6 +126,29 @@ def _with_one_bos(reader: TextTokenizer, bos_id: int | None, said: list[str]) ->
         single=[*start, "$A"], pair=[*start, "$A", "$B"], special_tokens=special
     )
     return copied
+
+
+class _Cuts:
+    """Counts texts longer than the model takes, whose beginnings lm-eval leaves out, and keeps one note of each kind."""
+
+    def __init__(self, notes: dict[str, None]) -> None:
+        self.notes = notes
+        self.counts: dict[tuple[str, int], int] = {}
+
+    def add(self, texts: Sequence[Any], kind: str, *, room: int) -> None:
+        """Count texts of one kind that have more than `room` tokens."""
+        if texts:
+            before = self.counts.get((kind, room), 0)
+            self.notes.pop(self._note(kind, room, before), None)
+            self.counts[kind, room] = before + len(texts)
+            self.notes[self._note(kind, room, before + len(texts))] = None
+
+    @staticmethod
+    def _note(kind: str, room: int, count: int) -> str:
+        return (
+            f"{count} time(s) a {kind} has more than {room} tokens, and lm-eval leaves out its beginning: give fewer "
+            "--num-fewshot examples, or a model of a longer context"
+        )
 
 
 def _check(reader: TextTokenizer, requests: Sequence[Any], notes: dict[str, None]) -> None:

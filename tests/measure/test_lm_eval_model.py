@@ -102,6 +102,25 @@ def test_lm_eval_reads_one_bos(kind, trained, tmp_path):
     assert [one[0] for one in found] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_questions_longer_than_the_model_takes_are_noted(trained, tmp_path):
+    source, _ = checkpoint(trained, tmp_path / "m", [BOS, "$A"], BOS)
+    model, reader = load_model(source, dtype=torch.float32, device="cpu"), load_text_tokenizer(source)
+    long, short = "an example and " * 40, "a question "
+    notes = {}
+    live = lm_eval_model(model, reader, batch_size=1, notes=notes)
+    live.loglikelihood(instances("loglikelihood", (short, "yes"), (short, "no")))
+    live.loglikelihood_rolling(instances("loglikelihood_rolling", (long,)))
+    assert not notes, "a rolling document is read in pieces, all of it"
+    live.loglikelihood(instances("loglikelihood", (short, "yes"), (long, "yes"), (long, "no")))
+    assert [
+        one for one in notes if one.startswith("2 time(s) a question") and str(live.max_length + 1) in one
+    ]
+    notes.clear()
+    stop = {"until": ["."], "max_gen_toks": 4}
+    live.generate_until(instances("generate_until", (short, stop), (long, stop)))
+    assert [one for one in notes if one.startswith("1 time(s) a prompt")]
+
+
 def test_a_document_that_begins_with_a_bos_gets_no_second(trained, tmp_path):
     source, _ = checkpoint(trained, tmp_path / "m", [BOS, "$A"], BOS)
     model, reader = load_model(source, dtype=torch.float32, device="cpu"), load_text_tokenizer(source)
