@@ -129,7 +129,7 @@ def _with_one_bos(reader: TextTokenizer, bos_id: int | None, said: list[str]) ->
 
 
 class _Cuts:
-    """Counts texts longer than the model takes, whose beginnings lm-eval leaves out, and keeps one note of each kind."""
+    """Counts texts longer than the model takes, whose beginnings lm-eval leaves out; keeps one note of each kind."""
 
     def __init__(self, notes: dict[str, None]) -> None:
         self.notes = notes
