@@ -194,7 +194,7 @@ def _drops(axes: Axes, result: FitResult) -> None:
                   clip_on=False, label="outside physical range")  # fmt: skip
     axes.set_title("Leading points dropped")
     axes.set_xlim(-0.5, dropped[-1] + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("points dropped")
     axes.set_ylabel(name)
     axes.margins(y=0.25)
