@@ -176,7 +176,7 @@ def tell_small(counts: Iterable[int | None]) -> None:
     """Note trained tokens that are so few throughout that they may be in another unit."""
     known = [count for count in counts if count]
     if known and max(known) < units.TOKENS.least:
-        logger.warning(
+        logger.info(
             "No checkpoint has more than %d trained tokens: are they counted in thousands or more?",
             max(known),
         )

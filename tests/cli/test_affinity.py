@@ -132,7 +132,7 @@ def test_mistakes(watched, other, tmp_path, capfd):
     assert "--bytes-per-weight is 0" in told("--bytes-per-weight", 0)
     assert "--context is -1" in told("--context", -1)
     assert "--shape 7 is not understood" in told("--measure", "--shape", "7")
-    assert "pairs: 5" in told("--measure", "--pairs", 5)
+    assert "--pairs is 5" in told("--measure", "--pairs", 5)
     assert "--ratio is 2" in told("--measure", "--ratio", 2)
     assert "cannot be read" in told("--model", tmp_path / "none")
     assert "is not the text of the record" in told("--measure", *FAST, "--text", f"source={other}")

@@ -69,7 +69,7 @@ RECORDS = battery(
     Case("no thresholds", MEASURE, "bad.json", "holds no thresholds", record(thresholds=[])),
     Case("thresholds that are words", MEASURE, "threshold of layer 0", "a number from 0 on",
          record(thresholds=["low", "high"])),
-    Case("thresholds that are one word", MEASURE, "threshold of layer 0", "a number from 0 on",
+    Case("thresholds that are one word", MEASURE, "thresholds are", "one number a layer",
          record(thresholds="low")),
     Case("a threshold below nothing", MEASURE, "threshold of layer 0", "a number from 0 on",
          record(thresholds=[-1.0, 0.1])),
