@@ -419,6 +419,7 @@ aggregate_metric_list:
 def lm_eval_runs(tmp_path_factory):
     """Runs of the real lm-eval, its model of random answers in place of one that takes time."""
     pytest.importorskip("lm_eval")
+    from huggingface_hub import constants
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
@@ -431,10 +432,12 @@ def lm_eval_runs(tmp_path_factory):
     (folder / "mine.yaml").write_text(GROUP)
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     for arguments in ("revision=step1", "revision=step2", "peft=me/lora", "revision=step2,batch_size=4"):
-        found = simple_evaluate(
-            model="dummy", model_args=f"pretrained=lab/m-1B,{arguments}", tasks=["mine", "alone"],
-            task_manager=manager, num_fewshot=0, bootstrap_iters=2,
-        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as offline:  # lm-eval asks the Hub for the model's tokenizer
+            offline.setattr(constants, "HF_HUB_OFFLINE", True)
+            found = simple_evaluate(
+                model="dummy", model_args=f"pretrained=lab/m-1B,{arguments}", tasks=["mine", "alone"],
+                task_manager=manager, num_fewshot=0, bootstrap_iters=2,
+            )  # fmt: skip
         tracker = EvaluationTracker(output_path=str(folder / "out"))
         tracker.general_config_tracker.log_experiment_args(
             "dummy", found["config"]["model_args"], None, None, False
