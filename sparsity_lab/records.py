@@ -82,7 +82,7 @@ RECORD_KEYS: dict[str, str] = {
     "checkpoints have it in common",
     "unused_tensors": "tensors of those files that next-token losses do not need (masks, rotary frequencies, towers of "
     "other senses, heads for further tokens): how many of each name, numbers in names as *",
-    "unused_files": "names of weight files that lie beside those that were loaded",
+    "unused_files": "names of other weight files in the folder, which were not loaded",
     "text_sha256": "hash of the token ids measured on (little-endian int64)",
     "seed": "seed of the bootstrap",
     "content_key": "hash of all that determines the numbers; names the file",

@@ -299,7 +299,7 @@ def _differing_earlier(
     why = next((why for then, now in pairs if (why := identity.differing(then, now))), None)
     if why is None:
         logger.warning(
-            "The data were prepared by an earlier version: whether their text changed cannot be told."
+            "The data were prepared by an earlier version: whether their text has changed cannot be checked."
         )
     return why
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder.spec import DataSpec, TokenizerSpec
+from sparsity_lab.measure.fingerprints import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -36,22 +36,11 @@ def described(paths: Iterable[Path], *, root: Path | None = None) -> Files:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        status = path.stat()
-        digest = _sha256(path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns)
+        return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     except OSError as error:
         raise SparsityLabError(
             f"Cannot read {path}", why=error.strerror or str(error), fix="Check its permissions"
         ) from error
-    return {"bytes": status.st_size, "sha256": digest}
-
-
-@lru_cache(maxsize=100_000)  # one process asks more than once
-def _sha256(path: Path, inode: int, size: int, modified: int) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def places_and_sizes(roots: Iterable[Path], files: Iterable[Path]) -> str:

@@ -22,6 +22,8 @@ ERROR_SHARE = 0.1
 MARGIN = 1.15
 LEAST_GROWTH, MOST_GROWTH = 1.5, 8.0
 
+SHORT_TEXT = "short_text"  # flag: the text ended before the loss rise was known as well as was asked for
+
 Rows = list[dict[str, Any]]
 
 
@@ -33,7 +35,7 @@ def grown(spec: MeasureSpec, measure: Callable[[MeasureSpec], Rows]) -> Rows:
         measure: measures on `spec.tokens` tokens and returns the records.
 
     Returns:
-        The records of the last round.
+        The records of the last round, flagged `short_text` where the text ended too soon.
     """
     rows = measure(spec)
     while spec.error_share is not None and rows:
@@ -45,11 +47,17 @@ def grown(spec: MeasureSpec, measure: Callable[[MeasureSpec], Rows]) -> Rows:
             break
         if _ended(rows, wanted=spec.tokens):
             logger.warning("tokens %s, and the text has no more", said)
-            break
+            return [_flagged(row, allowed_nats) for row in rows]
         spec = replace(spec, tokens=_needed(spec.tokens, excess=worst_nats / allowed_nats))
         logger.info("tokens %s: on with %d", said, spec.tokens)
         rows = measure(spec)
     return rows
+
+
+def _flagged(row: dict[str, Any], allowed_nats: float) -> dict[str, Any]:
+    """A row of the table, with a flag where its error stayed above the one allowed; its record is left as it is."""
+    short = row["loss_delta_se_nats"] > allowed_nats
+    return {**row, "flags": [*row["flags"], SHORT_TEXT]} if short else row
 
 
 def _ended(rows: Sequence[dict[str, Any]], *, wanted: int) -> bool:

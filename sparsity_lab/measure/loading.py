@@ -175,7 +175,7 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
         named = ", ".join(f"{name} ({count})" for name, count in unused.items())
         logger.info("%s: tensors that next-token losses do not need are not used: %s", source, named)
     if beside:
-        logger.info("%s: other weight files lie there and are not read: %s", source, ", ".join(beside))
+        logger.info("%s: other weight files in the folder are not read: %s", source, ", ".join(beside))
     if device != "auto":
         model = model.to(device)
     return LoadedModel(model.eval(), unused, beside)

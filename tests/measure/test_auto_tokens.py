@@ -48,3 +48,5 @@ def test_a_text_that_ends_is_said_and_its_number_kept(trained, source_text, tmp_
     assert "the text has no more" in caplog.text
     assert row["tokens"] <= 6000
     assert row["loss_delta_se_nats"] > 0.001 * math.log1p(P)
+    assert "short_text" in row["flags"]
+    assert "short_text" in (tmp_path / "out" / "table.csv").read_text(encoding="utf-8")

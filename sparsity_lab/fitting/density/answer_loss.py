@@ -95,7 +95,7 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
     """Question, gold answer and its log-likelihood in nats; None where there is no log-likelihood.
 
     Raises:
-        NoGoldAnswerError: which answer is right, or how likely it is, is not told.
+        NoGoldAnswerError: which answer is right, or how likely it is, is not recorded.
         SparsityLabError: the sample has another shape.
     """
     try:
@@ -105,7 +105,7 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
             return None  # generated answers come with a dict of generation settings
         gold = _gold_index(sample, pairs) if len(pairs) > 1 else 0
         if gold is None or not 0 <= gold < len(pairs):
-            raise NoGoldAnswerError(f"which answer of {where} is right is not told")
+            raise NoGoldAnswerError(f"which answer of {where} is right is not recorded")
         log_likelihood = float(responses[gold][0])
         if not math.isfinite(log_likelihood):
             raise NoGoldAnswerError(f"the log-likelihood of {where} is {log_likelihood}")

@@ -108,7 +108,7 @@ def build_ruler(
     material = _read(inputs, options, notes)
     refuse_unknown_words(given_chances(options.chances), material.tasks, flag="--chance")
     form, reason = _form(options.form, material.ladder)
-    log.info("form: %s, because %s", form, reason)
+    log.info("form: %s, because %s", form, reason[:1].lower() + reason[1:])
     if form == "two-step":
         if material.ladder is None:
             raise SparsityLabError(f"{inputs} has no losses", fix="A two-step ruler needs losses and tokens")

@@ -99,7 +99,7 @@ class ByQuantile(ByThreshold):
         return [ladder.quantile(knob) for ladder in self.ladders]
 
     def doubtful(self, knob: float) -> bool:
-        """Whether so many scores of a layer lie in the quantile's bin that where in it the threshold lies matters."""
+        """Whether the quantile's bin holds enough of a layer's scores for the threshold's place in it to matter."""
         return any(ladder.share_at(knob) > CROWDED for ladder in self.ladders)
 
     def refine(self, knob: float) -> None:
@@ -232,7 +232,7 @@ class _Ladder:
         )
 
     def _place(self, wanted: float) -> int:
-        """The first edge at or below which so many scores lie; the last one for those above all edges."""
+        """The first edge at or below which `wanted` scores lie; the last edge where none has as many."""
         return min(int(np.searchsorted(self.below[:-1], wanted)), len(self.edges) - 1)
 
 
