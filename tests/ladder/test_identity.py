@@ -11,7 +11,6 @@ import pytest
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder import data as prepared_data
-from sparsity_lab.ladder import identity
 from sparsity_lab.ladder.config import parse_config
 from sparsity_lab.ladder.data import prepare_data
 from sparsity_lab.ladder.ladder import train_ladder
@@ -55,7 +54,6 @@ def change_a_bit(path):
     content[-1] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    identity._sha256.cache_clear()  # a process keeps the hashes of files that did not change
 
 
 def replace_by_the_other(path):
