@@ -29,14 +29,19 @@ def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int | str, notes: d
     Raises:
         SparsityLabError: the tokenizer has no token to begin with, or one that the model does not know.
     """
-    from lm_eval.models.huggingface import HFLM
-
     reader = as_text_tokenizer(tokenizer)
     bos_id, said = bos_of(reader)
     hf = _with_one_bos(reader, bos_id, said)
     notes.update(dict.fromkeys(said))
     first = _first_token(reader, bos_id)
     refuse_ids_beyond(int(model.get_input_embeddings().weight.shape[0]), largest=first, source=reader.name)
+    kind = _one_bos_class(reader, notes)
+    return kind(pretrained=model, tokenizer=hf, batch_size=batch_size, prefix_token_id=first)
+
+
+def _one_bos_class(reader: TextTokenizer, notes: dict[str, None]) -> Any:
+    """A class of lm-eval's HFLM that notes what is lost of the texts it reads; lm-eval is imported on use."""
+    from lm_eval.models.huggingface import HFLM
 
     cuts = _Cuts(notes)
 
@@ -82,7 +87,7 @@ def lm_eval_model(model: Any, tokenizer: Any, *, batch_size: int | str, notes: d
             finally:
                 self.rolling = False
 
-    return OneBos(pretrained=model, tokenizer=hf, batch_size=batch_size, prefix_token_id=first)
+    return OneBos
 
 
 def _first_token(reader: TextTokenizer, bos_id: int | None) -> int:
