@@ -51,8 +51,8 @@ def measure(
     model: Annotated[
         str,
         typer.Argument(
-            help="A model directory or Hub id (with --against also a GGUF file), or random:1b for random weights "
-            "of that size."
+            help="A model directory, Hub id or ID@REVISION (with --against also a GGUF file), or random:1b for random "
+            "weights of that size."
         ),
     ] = "random:1b",
     against: Annotated[
@@ -62,6 +62,13 @@ def measure(
         ),
     ] = None,
     text: Annotated[Path | None, typer.Option(help="With --against: the text, UTF-8.")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="With --against: folder or Hub id of the tokenizer to read the text with.",
+            show_default="the checkpoint's, else its parent folder's",
+        ),
+    ] = None,
     ppl_increase: Annotated[
         str | None,
         typer.Option("--ppl-increase", help="With --against: p of PPL-p%, 1% or 0.01.", show_default="1%"),
@@ -105,7 +112,7 @@ def measure(
     The reference takes minutes where the engine takes seconds.
     """
     if against is None:
-        _refuse_without_against(text=text, ppl_increase=ppl_increase, knob=knob)
+        _refuse_without_against(text=text, tokenizer=tokenizer, ppl_increase=ppl_increase, knob=knob)
         _overhead(
             model, tokens or 65_536, window or 1024, pairs or 5, device, dtype or "bfloat16", output, seed
         )
@@ -121,7 +128,7 @@ def measure(
     run_against(
         against, model, text=text, tokens=tokens or 2048, window=window or 256, device=device,
         dtype=dtype or "float32", ppl_increase=percent(ppl_increase or "1%"), knob=knob, output=output,
-        seed=seed, progress=progress(),
+        seed=seed, progress=progress(), tokenizer=tokenizer,
     )  # fmt: skip
     typer.echo((output / f"{against}.md").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"Written to {output}")

@@ -14,7 +14,9 @@ from sparsity_lab.cli.progress import progress
 
 def command(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Directory or Hub id of a causal language model.")],
+    model: Annotated[
+        str, typer.Argument(help="Directory, Hub id or ID@REVISION of a causal language model.")
+    ],
     tasks: Annotated[str, typer.Option("--tasks", help="lm-eval tasks, with commas between.")],
     thresholds: Annotated[
         list[Path] | None,
@@ -36,6 +38,7 @@ def command(
         int | None, typer.Option("--limit", min=1, help="Documents a task, for a trial.")
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="Revision of a Hub id.")] = None,
+    tokenizer: options.Tokenizer = None,
     batch_size: Annotated[str, typer.Option("--batch-size", help="A number, or auto.")] = "auto",
     device: options.Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
@@ -63,6 +66,7 @@ def command(
         dtype=dtype,
         seed=seed,
         architecture_file=architecture_file,
+        tokenizer=tokenizer,
     )
     report = run_eval(spec, output=output, progress=progress())
     save_resolved(context, output)

@@ -13,7 +13,9 @@ from sparsity_lab.cli.config import save_resolved
 
 def command(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Directory, GGUF file or Hub id of a causal language model.")],
+    model: Annotated[
+        str, typer.Argument(help="Directory, GGUF file, Hub id or ID@REVISION of a causal language model.")
+    ],
     thresholds: Annotated[
         Path, typer.Option("--thresholds", help="Record of `measure` whose thresholds are applied.")
     ],
@@ -24,6 +26,7 @@ def command(
         bool, typer.Option("--bos/--no-bos", help="A BOS in front where the tokenizer uses one.")
     ] = True,
     revision: Annotated[str | None, typer.Option("--revision", help="Revision of a Hub id.")] = None,
+    tokenizer: options.Tokenizer = None,
     device: options.Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")] = "auto",
     architecture_file: options.ArchitectureFile = None,
@@ -40,7 +43,7 @@ def command(
 
     spec = HeatSpec(
         model=model, thresholds=thresholds, text=text, revision=revision, line=line, tokens=tokens, bos=bos,
-        device=device, dtype=dtype, architecture_file=architecture_file,
+        device=device, dtype=dtype, architecture_file=architecture_file, tokenizer=tokenizer,
     )  # fmt: skip
     found = write_heat(spec, output=output)
     draw_heat(found, output=output)

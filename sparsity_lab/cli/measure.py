@@ -33,6 +33,7 @@ def command(
     stabilise: options.Stabilise = None,
     per_checkpoint: options.PerCheckpoint = False,
     revisions: options.Revisions = None,
+    tokenizer: options.Tokenizer = None,
     tokens_per_step: options.TokensPerStep = None,
     trained_tokens: options.TrainedTokens = None,
     tokens: options.Tokens = "65536",
@@ -95,7 +96,9 @@ def command(
         architecture_file=architecture_file, compat=compat, thresholds=thresholds, trained_tokens=trained_tokens,
         tokens_per_step=tokens_per_step,
     )  # fmt: skip
-    checkpoints = expand(models, revisions=revisions.split(",") if revisions else (), gathered=True)[:limit]
+    checkpoints = expand(models, revisions=words.revisions_of(revisions), gathered=True, tokenizer=tokenizer)[
+        :limit
+    ]
     if transfer:
         _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
     elif dry_run:

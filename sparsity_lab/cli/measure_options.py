@@ -32,7 +32,17 @@ class Dtype(str, Enum):
 
 Models = Annotated[
     list[str],
-    typer.Argument(help="Checkpoint directories, directories of checkpoints, globs, GGUF files or Hub ids."),
+    typer.Argument(
+        help="Checkpoint directories, directories of checkpoints, globs, GGUF files, Hub ids or ID@REVISION."
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        help="Folder or Hub id of the tokenizer to read texts with.",
+        show_default="the checkpoint's, else its parent folder's",
+    ),
 ]
 Text = Annotated[Path, typer.Option("--text", help="Validation text, UTF-8.")]
 Criterion = Annotated[

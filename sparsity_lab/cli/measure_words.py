@@ -74,6 +74,21 @@ def settings_of(
     }
 
 
+def revisions_of(text: str | None) -> list[str]:
+    """The revisions of --revisions, blanks around them left out.
+
+    Raises:
+        SparsityLabError: one of them is empty.
+    """
+    named = [] if text is None else [name.strip() for name in text.split(",")]
+    if not all(named):
+        raise SparsityLabError(
+            f"--revisions {text!r} holds an empty name",
+            fix="Write names with commas between: step1000,step2000",
+        )
+    return named
+
+
 def last_of(stabilise: str | None) -> int | None:
     """Checkpoints at the end of a series that one knob is found on: last:5."""
     if stabilise is None:

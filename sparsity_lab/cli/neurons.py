@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.measure_words import windows_at_once
+from sparsity_lab.cli.measure_words import revisions_of, windows_at_once
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
@@ -29,6 +29,7 @@ def command(
     written_tokens: Written = 64,
     prompts: Prompts = 32,
     revisions: options.Revisions = None,
+    tokenizer: options.Tokenizer = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.auto,
     batch_size: options.BatchSize = "auto",
@@ -52,7 +53,7 @@ def command(
         batch_size=windows_at_once(batch_size), written_tokens=written_tokens, prompts=prompts, seed=seed,
         architecture_file=architecture_file,
     )  # fmt: skip
-    checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
+    checkpoints = expand(models, revisions=revisions_of(revisions), tokenizer=tokenizer)[:limit]
     if dry_run:
         from sparsity_lab.measure.neurons.record import KIND
         from sparsity_lab.measure.neurons.run import plan_cells

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.measure_words import windows_at_once
+from sparsity_lab.cli.measure_words import revisions_of, windows_at_once
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
@@ -38,6 +38,7 @@ def command(
     budgets: Budgets = None,
     epochs: Epochs = 20,
     revisions: options.Revisions = None,
+    tokenizer: options.Tokenizer = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.auto,
     batch_size: options.BatchSize = "auto",
@@ -69,7 +70,7 @@ def command(
         epochs=epochs,
     )
     spec = PredictSpec(watch, settings)
-    checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
+    checkpoints = expand(models, revisions=revisions_of(revisions), tokenizer=tokenizer)[:limit]
     if dry_run:
         from sparsity_lab.measure.predictors.record import KIND
         from sparsity_lab.measure.predictors.run import plan_cells

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.measure_words import windows_at_once
+from sparsity_lab.cli.measure_words import revisions_of, windows_at_once
 from sparsity_lab.cli.progress import progress
 from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
@@ -47,6 +47,7 @@ def command(
     permutations: Permutations = 4999,
     most_neurons: MostNeurons = 2048,
     revisions: options.Revisions = None,
+    tokenizer: options.Tokenizer = None,
     device: options.Device = "auto",
     dtype: options.DtypeOption = options.Dtype.auto,
     batch_size: options.BatchSize = "auto",
@@ -76,7 +77,7 @@ def command(
         permutations=permutations, most_neurons=most_neurons,
     )  # fmt: skip
     spec = StructureSpec(watch, settings)
-    checkpoints = expand(models, revisions=revisions.split(",") if revisions else ())[:limit]
+    checkpoints = expand(models, revisions=revisions_of(revisions), tokenizer=tokenizer)[:limit]
     if dry_run:
         from sparsity_lab.measure.structure.record import KIND
         from sparsity_lab.measure.structure.run import plan_cells

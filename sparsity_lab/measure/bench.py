@@ -22,7 +22,7 @@ from sparsity_lab.measure.cett_passes import pilot_curves
 from sparsity_lab.measure.devices import DTYPES, choose_device
 from sparsity_lab.measure.loading import load_config, load_model
 from sparsity_lab.measure.runner import pilot_rows
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.subject import UNSEEN, Subject, auto_batch_size
 from sparsity_lab.measure.text import cut
@@ -87,8 +87,9 @@ def run_overhead(
         target = "cuda" if place == "auto" else place
         live = random_llama(model.removeprefix("random:"), device=target, dtype=DTYPES[dtype], seed=seed)
     else:
-        load_config(Source(model))
-        live = load_model(Source(model), dtype=DTYPES[dtype], device=place)
+        source = pinned(Source.of(model))
+        load_config(source)
+        live = load_model(source, dtype=DTYPES[dtype], device=place)
     found = overhead(live, tokens=tokens, window=window, pairs=pairs, seed=seed, progress=progress)
     row: dict[str, object] = {"model": model, "device": device_name(place), "dtype": dtype, **found.as_row()}
     times = {"plain_seconds": list(found.plain_seconds), "sparse_seconds": list(found.sparse_seconds)}

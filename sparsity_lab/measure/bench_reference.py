@@ -46,6 +46,7 @@ READER_COLUMNS = {
 def run_against(
     name: str, model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str,
     ppl_increase: float, knob: float | None, output: Path, seed: int = 0, progress: Progress = SILENT,
+    tokenizer: str | None = None,
 ) -> list[Comparison]:  # fmt: skip
     """Load a model, compare at PPL-p% and at a fixed c, and write `NAME.json`, `.csv` and `.md`.
 
@@ -61,6 +62,7 @@ def run_against(
         output: folder for the results.
         seed: of the engine's pilot and the bootstraps.
         progress: where to report.
+        tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
 
     Raises:
         SparsityLabError: an unknown algorithm or dtype, no such model or text, or bad settings.
@@ -74,8 +76,9 @@ def run_against(
         KNOB.check(knob, criterion="cett")
     prepare_output(output)
     subject = _subject(
-        model, text=text, tokens=tokens, window=window, device=device, dtype=dtype, progress=progress
-    )
+        model, text=text, tokens=tokens, window=window, device=device, dtype=dtype, progress=progress,
+        tokenizer=tokenizer,
+    )  # fmt: skip
     searched = compare_at_ppl_increase(subject, ppl_increase=ppl_increase, seed=seed)
     fixed = float(f"{searched.rows[0].knob:.2g}") if knob is None else knob
     comparisons = [searched, compare_at_cett(subject, c=fixed, seed=seed)]
@@ -84,15 +87,16 @@ def run_against(
 
 
 def _subject(
-    model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str, progress: Progress
-) -> Subject:
+    model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str, progress: Progress,
+    tokenizer: str | None,
+) -> Subject:  # fmt: skip
     if model.startswith("random:"):
         raise SparsityLabError(
             "Random weights have no perplexity to compare at",
             fix="Give a model directory, GGUF file or Hub id",
         )
     read = read_text(text, tokens=tokens)
-    source, place = pinned(Source(model)), choose_device(device)
+    source, place = pinned(Source.of(model, tokenizer=tokenizer)), choose_device(device)
     config = load_config(source)
     tokenized = tokenize(load_text_tokenizer(source), read, tokens=tokens)
     width = choose_window(
@@ -124,7 +128,7 @@ def _write(
             "seed": seed,
             "rows": rows,
             "comparisons": [comparison.summary() for comparison in comparisons],
-            "provenance": provenance(),
+            "provenance": provenance(tokenizer=list(windows.notes)),
         },
     )
     tables.write_table(stem, rows, READER_COLUMNS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,14 @@ class EvalSpec:
     """What to evaluate.
 
     Attributes:
-        model: directory or Hub id; `revision` of the latter.
+        model: directory, Hub id or ID@REVISION; `revision` of an id.
         tasks: names of lm-eval tasks.
         thresholds: records of `measure` whose thresholds are applied, one run each.
         dense: also run without thresholds.
         include_path: a folder of further task files.
         batch_size: windows at once, or `auto`.
         architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
     """
 
     model: str
@@ -71,6 +72,7 @@ class EvalSpec:
     dtype: str = "auto"
     seed: int = 0
     architecture_file: Path | None = None
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,12 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
     """
     refuse_missing_lm_eval()
     _check(spec)
+    source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
+    spec = replace(spec, model=source.model, revision=source.revision)
     settings = read_settings(spec)
     prepare_output(output)
     manager = task_manager(spec.tasks, spec.include_path)
-    source = pinned(Source(spec.model, spec.revision))
+    source = pinned(source)
     config = load_config(source, architecture_file=spec.architecture_file)
     device = choose_device(spec.device)
     dtype, _ = choose_dtype(spec.dtype, config=config, device=device)

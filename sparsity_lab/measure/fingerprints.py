@@ -15,16 +15,12 @@ import time
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.source import TOKENIZER_FILES, Source, tokenizer_source
 from sparsity_lab.whole_files import write_text
 
 BLOCK_BYTES = 1 << 20
 MEMORABLE_BYTES = 64 << 20  # smaller files are hashed faster than remembered
 SETTLED_S = 2.0  # a file changed later than this ago may change again within the resolution of its times
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
-    "spiece.model", "special_tokens_map.json", "added_tokens.json", "tekken.json", "config.json",
-)  # fmt: skip
 KINDS = ("config.json", "*.safetensors", "*.index.json")
 
 
@@ -53,15 +49,23 @@ def content_sha256(source: Source) -> str:
 
 
 def tokenizer_identity(source: Source) -> str:
-    """A hash of all files that a tokenizer is made from: checkpoints of one share their token ids."""
-    folder = source.folder
-    if folder is None:
-        return f"{source.model}@{source.commit or source.revision}"
+    """A hash of all files that a tokenizer is made from: checkpoints of one share their token ids.
+
+    A checkpoint's config has a say as well, wherever the other files lie.
+    """
+    place, config = tokenizer_source(source), source.snapshot
     if source.is_gguf:
-        return fingerprint(source)
+        return (
+            fingerprint(source) if place is source else f"{fingerprint(source)}+{tokenizer_identity(place)}"
+        )
+    if place.folder is None and place is source:
+        return f"{source.model}@{source.commit or source.revision}"
     digest = hashlib.sha256()
+    if place.folder is None:
+        digest.update(f"{place.model}@{place.commit or place.revision}".encode())
     for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
+        folder = config if name == "config.json" else place.folder
+        if folder is not None and (folder / name).is_file():
             digest.update(name.encode() + (folder / name).read_bytes())
     return digest.hexdigest()
 

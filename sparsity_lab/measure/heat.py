@@ -41,11 +41,12 @@ class HeatSpec:
     """What to show.
 
     Attributes:
-        model: directory or Hub id; `revision` of the latter.
+        model: directory, GGUF file, Hub id or ID@REVISION; `revision` of an id.
         thresholds: a record of `measure`.
         text: UTF-8 file; read from its line `line` on (1-based), `tokens` tokens at most.
         bos: put a BOS before the text where the tokenizer uses one.
         architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
     """
 
     model: str
@@ -58,6 +59,7 @@ class HeatSpec:
     device: str = "auto"
     dtype: str = "auto"
     architecture_file: Path | None = None
+    tokenizer: str | None = None
 
 
 def token_heat(
@@ -129,7 +131,7 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
     with records.no_empty_folders(output):
         records.prepare_output(output)
-        source = pinned(Source(spec.model, spec.revision))
+        source = pinned(Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer))
         config = load_config(source, architecture_file=spec.architecture_file)
         device = choose_device(spec.device)
         dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
@@ -141,8 +143,8 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
             tokenizer=heat.pop("tokenizer_notes"),
         )  # fmt: skip
         named = {
-            "model": spec.model,
-            "revision": spec.revision,
+            "model": source.model,
+            "revision": source.revision,
             "commit": source.commit,
             "text": spec.text.name,
         }

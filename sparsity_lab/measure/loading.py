@@ -6,21 +6,22 @@ Nothing of a checkpoint is executed (`trust_remote_code` stays off) and weights 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import architectures
+from sparsity_lab.measure import architectures, hub
 from sparsity_lab.measure.completeness import unused_tensors
 from sparsity_lab.measure.gguf_tensors import unread
-from sparsity_lab.measure.source import HUB_FIX, check_exists, pinned
 from sparsity_lab.measure.source import Source as Source
-from sparsity_lab.measure.tokenizers import TextTokenizer, text_tokenizer, tokenizer_folder
+from sparsity_lab.measure.source import check_exists, pinned, tokenizer_source
+from sparsity_lab.measure.tokenizers import TextTokenizer, refuse_foreign, text_tokenizer, tokenizer_folder
 from sparsity_lab.measure.weight_files import Stored, check_index, refuse_adapter, tensors, weight_files
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,10 @@ logger = logging.getLogger(__name__)
 MOST_LETTERS = 400  # of another library's reason
 ADVICE = {
     "config": "Compare config.json there with the model's own, or copy it again",
-    "tokenizer": "Copy the model's own tokenizer files there again",
+    "tokenizer": "Copy the model's own tokenizer files there again, or name others with --tokenizer",
     "weights": "Check that config.json there is these weights' own, and copy the model again",
 }
+GGUF_FIX = "Convert the model to GGUF again, or measure the checkpoint that it was made of"
 
 
 @dataclass(frozen=True)
@@ -126,21 +128,28 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
     """The tokenizer of a checkpoint with what its files disagree about.
 
     Raises:
-        SparsityLabError: there is none, or it is broken.
+        SparsityLabError: there is none, it is broken, or it is from elsewhere and has more tokens than the model.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    folder = source.folder
-    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json", "spiece.model")
-    is_gguf = source.is_gguf
-    if folder is not None and not is_gguf and not any((folder / name).exists() for name in names):
-        raise SparsityLabError(
-            f"There is no tokenizer in {folder}", fix="Copy tokenizer.json beside the weights"
+    place = tokenizer_source(source)
+    kept: dict[str, Any] = {}
+    with _explained(source if place is source else place, "tokenizer"):
+        if place is not source:  # as if its files lay beside the weights: the model's config has a say
+            kept["config"] = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(**place.options(), **kept, trust_remote_code=False)
+        where = (
+            None if place.is_gguf else tokenizer_folder(place.model, revision=place.commit or place.revision)
         )
-    with _explained(source, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(**source.options(), trust_remote_code=False)
-        where = None if is_gguf else tokenizer_folder(source.model, revision=source.commit or source.revision)
-        return text_tokenizer(tokenizer, name=str(source), folder=where)
+        found = text_tokenizer(tokenizer, name=str(source), folder=where)
+    if place is source:
+        return found
+    how = (
+        "as --tokenizer asks" if source.tokenizer is not None else "as the checkpoint's own folder holds none"
+    )
+    found = replace(found, origin=f"The tokenizer is that of {place}, {how}")
+    refuse_foreign(found, getattr(kept["config"].get_text_config(), "vocab_size", None))
+    return found
 
 
 def load_model(source: Source, *, dtype: torch.dtype, device: str) -> Any:
@@ -162,6 +171,9 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
     source = pinned(source)
     if source.folder is not None:  # a mistake is told before gigabytes are read
         _stored(source)
+    elif not source.here:
+        with _explained(source, "weights"):
+            _download(source)
     model, report = _from_pretrained(source, dtype=dtype, device=device)
     stored, beside = _stored(source)
     if source.is_gguf:
@@ -179,6 +191,19 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
     if device != "auto":
         model = model.to(device)
     return LoadedModel(model.eval(), unused, beside)
+
+
+def _download(source: Source) -> None:
+    """Bring the weights of a Hub id onto this machine, saying how far that is; the Hub's lack of them is told later."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with contextlib.suppress(EntryNotFoundError):
+        hub.bring(source.model, "model.safetensors", source.commit)
+        return
+    with contextlib.suppress(EntryNotFoundError):
+        index = hub.bring(source.model, "model.safetensors.index.json", source.commit)
+        for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+            hub.bring(source.model, name, source.commit)
 
 
 def _from_pretrained(source: Source, *, dtype: torch.dtype, device: str) -> tuple[Any, dict[str, Any]]:
@@ -253,9 +278,11 @@ def _explained(source: Source, part: str) -> Iterator[None]:
     except SparsityLabError:
         raise
     except Exception as error:
-        where = source if source.folder is None else source.folder
+        where = source.model if source.is_gguf else source.folder or source
         raise SparsityLabError(
-            f"Cannot load the {part} of {where}", why=_reason(error), fix=_advice(source, error, part=part)
+            f"Cannot load the {part} of {where}",
+            why=hub.reason(error) or _reason(error),
+            fix=_advice(source, error, part=part),
         ) from error
 
 
@@ -273,7 +300,10 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
     if type(error).__name__ == "SafetensorError":
         return "The safetensors file is broken or cut short; copy it again"
     if source.folder is None:
-        return HUB_FIX
+        return hub.advice(error, source.model)
+    if source.is_gguf:
+        missing = any(isinstance(one, ImportError) for one in hub.causes(error))
+        return "Install it: pip install gguf" if missing else GGUF_FIX
     if "custom code" in str(error):
         return "No code of a checkpoint is run here: give a model of a family that transformers knows itself"
     if part == "weights" and not any(source.folder.glob("*.safetensors")):

@@ -13,7 +13,7 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.labels import called, shortest
-from sparsity_lab.measure.source import Source, pinned
+from sparsity_lab.measure.source import Source, pinned, tokenizer_of
 from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
 from sparsity_lab.measure.weight_files import refuse_adapter
 from sparsity_lab.walking import matching
@@ -113,18 +113,23 @@ class Checkpoint:
 
 
 def expand(
-    models: Sequence[str], *, revisions: Sequence[str] = (), gathered: bool = False
+    models: Sequence[str],
+    *,
+    revisions: Sequence[str] = (),
+    gathered: bool = False,
+    tokenizer: str | None = None,
 ) -> list[Checkpoint]:
     """Checkpoints of the models named on the command line, in natural order within each.
 
-    A name is a model directory, a directory of checkpoint directories, a glob of either, a GGUF file, or a
-    Hub id; revisions multiply Hub ids.
+    A name is a model directory, a directory of checkpoint directories, a glob of either, a GGUF file, a Hub id, or
+    ID@REVISION; revisions multiply Hub ids.
 
     Args:
         models: the names.
         revisions: of every Hub id.
         gathered: directories beside one another whose names tell steps or tokens are one run's and in its order, as
             in the glob that a shell has written out. Else the order of the names is kept, for what goes with each.
+        tokenizer: a directory or Hub id whose tokenizer is used instead of the checkpoints' own, or None.
 
     Raises:
         SparsityLabError: a glob or directory without a checkpoint, or the same checkpoint twice.
@@ -135,8 +140,10 @@ def expand(
         for each in (_expand_one(model, revisions) if isinstance(model, str) else _series(model))
     ]
     names = shortest(place for _, place in placed if isinstance(place, Path))
+    chosen = None if tokenizer is None else tokenizer_of(tokenizer)
     found = [
-        Checkpoint(source, names[place] if isinstance(place, Path) else place) for source, place in placed
+        Checkpoint(replace(source, tokenizer=chosen), names[place] if isinstance(place, Path) else place)
+        for source, place in placed
     ]
     seen: set[str] = set()
     for checkpoint in found:
@@ -175,8 +182,10 @@ Placed = tuple[Source, Path | str]
 
 
 def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
-    path = Path(model)
-    if GLOB_SIGNS & set(model) and not os.path.exists(model):
+    path, is_glob = Path(model), bool(GLOB_SIGNS & set(model)) and not os.path.exists(model)
+    if revisions and (is_glob or path.exists()):
+        raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
+    if is_glob:
         folders = _models(matching(model))
         if not folders:
             raise SparsityLabError(
@@ -195,11 +204,8 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
                 fix="Name the folder with the model's config, weights and tokenizer, or a folder of such",
             )
         return _series(folders)
-    if path.is_dir() or path.suffix == ".gguf" or not revisions:
-        if revisions:
-            raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
-        return [(Source(model), path.resolve() if path.exists() else model)]
-    return [(Source(model, revision), model) for revision in revisions]
+    sources = [Source.of(model, revision) for revision in revisions or (None,)]
+    return [(one, path.resolve() if path.exists() else one.model) for one in sources]
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:

@@ -236,7 +236,7 @@ def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, coun
 
 def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
     """What tokenizer.json asks for and does not get, and a class that would give other ids."""
-    notes = []
+    notes = [reader.origin] if reader.origin else []
     if reader.switched_off:
         off = " and ".join(reader.switched_off)
         notes.append(f"The tokenizer files of {reader.name} ask for {off}: switched off")

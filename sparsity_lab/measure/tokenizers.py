@@ -35,6 +35,7 @@ class TextTokenizer:
         as_built: what transformers loaded, where that is not tokenizer.json.
         switched_off: truncation, padding and the like that the files ask for.
         adds_bos: `add_bos_token` of tokenizer_config.json, or None where it says nothing.
+        origin: what is to be said where it is not the checkpoint's own, else empty.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TextTokenizer:
     as_built: Any = None
     switched_off: tuple[str, ...] = ()
     adds_bos: bool | None = None
+    origin: str = ""
 
     @property
     def encoder(self) -> Any:
@@ -168,7 +170,24 @@ def refuse_ids_beyond(vocabulary: int | None, *, largest: int, source: object) -
     if vocabulary is not None and largest >= vocabulary:
         raise SparsityLabError(
             f"The tokenizer of {source} gives token {largest}, the model knows {vocabulary}",
-            fix="Put the model's own tokenizer beside its weights",
+            fix="Put the model's own tokenizer beside its weights, or name it with --tokenizer",
+        )
+
+
+def refuse_foreign(reader: TextTokenizer, vocabulary: int | None) -> None:
+    """Refuse a tokenizer that is not the checkpoint's own and has ordinary tokens beyond the model's embeddings.
+
+    Raises:
+        SparsityLabError: it has.
+    """
+    special = getattr(reader.hf, "added_tokens_decoder", {})
+    ordinary = (number for number in reader.hf.get_vocab().values() if number not in special)
+    largest = max(ordinary, default=-1)
+    if vocabulary is not None and largest >= vocabulary:
+        raise SparsityLabError(
+            f"The tokenizer for {reader.name} goes up to token {largest}, the model knows {vocabulary}",
+            why=reader.origin,
+            fix="Name the tokenizer that the model was trained with, with --tokenizer",
         )
 
 

@@ -88,10 +88,11 @@ def source_of(body: Mapping[str, Any], given: Sequence[str], *, models: int) -> 
         given: places of models, by the user.
         models: how many models the records are of.
     """
-    name = Path(body["model"]).name
-    own = [place for place in given if Path(place).name == name]
-    if not own and models == len(given) == 1:
-        own = list(given)
+    name, places = Path(body["model"]).name, [Source.of(word) for word in given]
+    own = [place for place in places if Path(place.model).name == name]
+    if not own and models == len(places) == 1:
+        own = places
     if not own:
         return Source(body["model"], body["revision"], body.get("commit"))
-    return Source(own[0], None if Path(own[0]).exists() else body["revision"])
+    revision = own[0].revision or (None if own[0].is_local else body["revision"])
+    return Source(own[0].model, revision)
