@@ -3,8 +3,12 @@
     trainer = Trainer(..., callbacks=[MeasureCallback("validation.txt", output="runs/sparsity", every_steps=500)])
 
 Training with it and without it ends in the same weights, bit for bit: the model is measured in evaluation mode
-on a text of its own, and flags, gradients and random states are as before. Only the main process measures. What
-fails during training is told once and left out; settings that are wrong are refused when the callback is made.
+on a text of its own, and flags, gradients and random states are as before. Only the main process measures. Settings
+that are wrong are refused when the callback is made, and a model or tokenizer that cannot be measured with before the
+first step; what fails later is logged once and left out.
+
+A step whose checkpoint is saved is measured after the save, so that its record has the key that `measure` on that
+checkpoint would give it.
 """
 
 from __future__ import annotations
@@ -101,35 +105,45 @@ class MeasureCallback(TrainerCallback):
         self.log, self.loggers = tuple(log), Loggers()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tokenise the text and prove the model's feed-forward sites, so that what will fail is told now."""
+        """Tokenise the text and prove the model's feed-forward sites, so that what would fail is refused now.
+
+        Raises:
+            SparsityLabError: no tokenizer, a text that it cannot read, or a model that cannot be measured.
+        """
+        tokenizer = self.tokenizer or kwargs.get("processing_class")
+        if tokenizer is None:
+            raise SparsityLabError(
+                "MeasureCallback has no tokenizer to read the text with",
+                why="It was given none, and the Trainer has no processing_class",
+                fix="Write MeasureCallback(..., tokenizer=tokenizer), or Trainer(..., processing_class=tokenizer)",
+            )
         if state.is_world_process_zero:
+            model = kwargs["model"]
             self._guarded(
-                lambda: self._begin(args, state, kwargs["model"], kwargs.get("processing_class")),
-                step=0,
+                lambda: self._begin(args, state, model, tokenizer), step=0, refused=SparsityLabError
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure after every so many steps."""
-        if self.every_steps is not None and state.global_step % self.every_steps == 0:
+        """Measure after every so many steps; where the step will be saved, once it is."""
+        if self._is_due(state) and not control.should_save:
             self._measure(args, state, kwargs["model"])
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure what was saved, unless this step was measured already."""
-        if self.at_saves:
+        """Measure what was saved, unless this step was measured as saved already."""
+        if self.at_saves or self._is_due(state):
+            if (row := self.rows.get(int(state.global_step))) and row["weights_sha256"] is None:
+                del self.rows[int(state.global_step)]
             self._measure(args, state, kwargs["model"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Let the loggers end."""
         self.loggers.close()
 
-    def _begin(self, args: Any, state: Any, model: Any, processing_class: Any) -> None:
+    def _is_due(self, state: Any) -> bool:
+        return self.every_steps is not None and state.global_step % self.every_steps == 0
+
+    def _begin(self, args: Any, state: Any, model: Any, tokenizer: Any) -> None:
         _refuse_sharded(args)
-        tokenizer = self.tokenizer or processing_class
-        if tokenizer is None:
-            raise SparsityLabError(
-                "There is no tokenizer to read the text with",
-                fix="Give MeasureCallback(tokenizer=...), or the Trainer a processing_class",
-            )
         text = self._tokenized(tokenizer) if self.read is None else self.read
         with undisturbed(model) as itself:
             positions = getattr(itself.config.get_text_config(), "max_position_embeddings", None)
@@ -164,10 +178,14 @@ class MeasureCallback(TrainerCallback):
         self.loggers.record(self.rows[step])
         logger.info("step %d: activation ratio %.4f", step, self.rows[step]["activation_ratio"])
 
-    def _guarded(self, work: Callable[[], None], *, step: int) -> None:
-        """Training is worth more than its measurement: whatever fails here is told once and left out."""
+    def _guarded(
+        self, work: Callable[[], None], *, step: int, refused: type[Exception] | tuple[()] = ()
+    ) -> None:
+        """Training is worth more than its measurement: what fails here is told once and left out, but for `refused`."""
         try:
             work()
+        except refused:
+            raise
         except Exception as error:
             self.failures += 1
             logger.log(

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from sparsity_lab import records
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
+from sparsity_lab.measure.fingerprints import fingerprint
 from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shelf import refuse_strange_ids
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows
 from sparsity_lab.progress import SILENT, Progress
@@ -63,10 +66,11 @@ def live_record(
     """
     with undisturbed(model) as model:
         device, dtype = model.get_input_embeddings().weight.device, model.dtype
+        saved = saved_fingerprint(model, Path(named.model))
         key = cell_key(
             cell.setting,
             windows=cell.windows,
-            weights=live_fingerprint(model),
+            weights=saved or live_fingerprint(model),
             dtype=dtype,
             device=device.type,
             criterion=cell.criterion,
@@ -77,6 +81,7 @@ def live_record(
         if found is not None:
             return records.retold(folder, found, trained_tokens=named.trained_tokens)
         body = _measured(model, cell, named=named, key=key, progress=progress)
+        body["weights_sha256"] = saved
         weights = body.pop("score_weights")
         body["score_weights_sha256"] = weights and write_weights(folder, key, weights)
         return records.write_and_read(folder, body)
@@ -89,6 +94,30 @@ def live_fingerprint(model: Any) -> str:
         digest.update(f"{name}:{tuple(weight.shape)}:{weight.dtype}:".encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def saved_fingerprint(model: Any, folder: Path) -> str | None:
+    """The fingerprint of a checkpoint on disk, where it holds the very weights of a live model; None where not.
+
+    `measure` on that checkpoint gives its records the same keys. Weights saved under other names or in another dtype
+    are not taken for the model's.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").is_file():
+        return None
+    live = model.state_dict()
+    for path in files:
+        with safe_open(path, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - it is no mapping
+                weight = live.get(name)
+                if weight is None or not _is_same(weight, stored.get_tensor(name)):
+                    return None
+    return fingerprint(Source(str(folder)))
+
+
+def _is_same(weight: torch.Tensor, stored: torch.Tensor) -> bool:
+    weight = weight.detach().cpu()
+    return weight.dtype == stored.dtype and torch.equal(weight, stored)
 
 
 def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: Progress) -> dict[str, Any]:

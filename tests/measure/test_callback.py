@@ -13,14 +13,18 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     default_data_collator,
 )
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.callback import MeasureCallback
+from sparsity_lab.measure.fingerprints import fingerprint
+from sparsity_lab.measure.live import saved_fingerprint
 from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.records import RECORD_KEYS, iter_records
 from tests.loggers import reading
@@ -103,7 +107,7 @@ def test_training_is_bit_for_bit_the_same(train, source_text, tmp_path, settings
 
 
 @pytest.mark.parametrize("settings", [{}, {"bf16": True}], ids=["float32", "autocast"])
-def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path, settings):
+def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path, settings, caplog):
     callback = MeasureCallback(
         source_text, output=tmp_path / "out", at_saves=True, ppl_increase=0.02, **SMALL
     )
@@ -117,7 +121,7 @@ def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path
     assert [record["trained_tokens"] for record in live] == [2 * 4 * 32, 4 * 4 * 32]
     for ours, theirs in zip(live, later, strict=True):
         assert list(ours) == list(RECORD_KEYS)
-        apart = {"content_key", "provenance", "record_sha256", "weights_sha256"}
+        apart = {"provenance", "record_sha256"}
         assert {k: v for k, v in ours.items() if k not in apart} == {
             k: v for k, v in theirs.items() if k not in apart
         }
@@ -125,6 +129,41 @@ def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path
         "checkpoint-2",
         "checkpoint-4",
     ]
+    with caplog.at_level(logging.INFO, logger="sparsity_lab"):
+        measure_checkpoints(spec, expand([str(tmp_path / "run")]), output=tmp_path / "out")
+    assert "0 cell(s) measured in this run, 2 row(s) in the table" in caplog.text
+
+
+@pytest.mark.parametrize("strategy", ["steps", "epoch"])
+def test_steps_that_are_saved_have_the_keys_of_their_checkpoints(
+    train, trained, source_text, tmp_path, strategy, pieces, caplog
+):
+    """The tokenizer is the callback's alone, so the checkpoints hold none."""
+    epoch = -(-len(pieces) // 4)
+    steps, every = (4, 1) if strategy == "steps" else (epoch, epoch)
+    callback = MeasureCallback(
+        source_text, output=tmp_path / "out", every_steps=every, knob=0.1, **SMALL,
+        tokenizer=AutoTokenizer.from_pretrained(trained),
+    )  # fmt: skip
+    train("run", callback, steps=steps, tokenizer=False, save_strategy=strategy, save_steps=2)
+    spec = MeasureSpec(text=source_text, knob=0.1, **SMALL)
+    run = expand([str(tmp_path / "run")], tokenizer=str(trained))
+    with caplog.at_level(logging.INFO, logger="sparsity_lab"):
+        rows = measure_checkpoints(spec, run, output=tmp_path / "out")
+    assert f"0 cell(s) measured in this run, {2 if strategy == 'steps' else 1} row(s)" in caplog.text
+    assert all(row["weights_sha256"] for row in rows)
+
+
+def test_a_folder_of_other_weights_does_not_name_a_live_model(trained, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(trained)
+    model.save_pretrained(tmp_path / "saved")
+    assert saved_fingerprint(model, tmp_path / "saved") == fingerprint(Source(str(tmp_path / "saved")))
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0, 0] += 1e-3
+    assert saved_fingerprint(model, tmp_path / "saved") is None
+    assert saved_fingerprint(model, tmp_path / "nowhere") is None
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    assert saved_fingerprint(model.float(), tmp_path / "half") is None
 
 
 def test_whatever_a_measurement_does_is_put_back(trained):
@@ -184,12 +223,21 @@ def test_a_failure_is_told_once_and_training_goes_on(train, trained, source_text
     assert all(module.training for module in trainer.model.modules())
 
 
-def test_what_cannot_work_is_told_when_training_begins(train, source_text, tmp_path, caplog):
+def test_what_cannot_work_is_refused_before_the_first_step(train, trained, source_text, tmp_path):
+    steps = []
+
+    class Counts(TrainerCallback):
+        def on_step_begin(self, *words, **named):
+            steps.append(1)
+
     callback = MeasureCallback(source_text, output=tmp_path / "out", every_steps=1, **SMALL)
-    trainer = train("run", callback, steps=2, tokenizer=False)
-    assert trainer.state.global_step == 2
-    assert callback.failures == 1
-    assert "There is no tokenizer to read the text with" in caplog.text
+    with pytest.raises(SparsityLabError, match=r"no tokenizer to read the text with.*tokenizer=tokenizer"):
+        train("run", callback, Counts(), steps=2, tokenizer=False)
+    (tmp_path / "text.txt").write_text("def f(): pass\n", encoding="utf-8")
+    callback = MeasureCallback(tmp_path / "text.txt", output=tmp_path / "out", every_steps=1, window=64)
+    with pytest.raises(SparsityLabError, match="too short for two windows"):
+        train("run", callback, Counts(), steps=2)
+    assert not steps
     assert not (tmp_path / "out" / "table.csv").exists()
 
 
