@@ -1,24 +1,20 @@
 """Checkpoints of the Hub: a name is the commit it means today, over a Hub on this machine and from the cache alone."""
 
 import csv
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.records import iter_records
+from tests.measure.hub_server import ID, Hub, serving
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "a" * 40, "b" * 40
-ID = "acme/tiny"
 ASKED = ("--tokens", 1024, "--window", 64, "--knob", 0.1)
 
 
@@ -33,77 +29,6 @@ def other(folder, copy):
     return copy
 
 
-class Hub(ThreadingHTTPServer):
-    """The questions of the Hub that are asked: which commit a revision is, and the files of a commit."""
-
-    def __init__(self, commits, refs):
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.commits, self.refs, self.asked = commits, refs, []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def commit_of(self, revision):
-        return self.refs.get(revision, revision if revision in self.commits else None)
-
-
-class Answers(BaseHTTPRequestHandler):
-    """Answers of a `Hub`."""
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        self.server.asked.append(self.path)
-        parts = self.path.split("?")[0].strip("/").split("/")
-        if parts[:2] == ["api", "models"] and "/".join(parts[2:4]) == ID:
-            if parts[4:5] == ["tree"]:
-                return self.listing(parts[5], inside=parts[6:])
-            return self.describe(parts[5] if len(parts) > 5 else "main")
-        if "/".join(parts[:2]) == ID and parts[2:3] == ["resolve"]:
-            return self.file(parts[3], "/".join(parts[4:]))
-        return self.say(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-
-    def describe(self, revision):
-        commit = self.server.commit_of(revision)
-        if commit is None:
-            return self.say(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        files = [{"rfilename": path.name} for path in self.server.commits[commit].iterdir()]
-        said = {"id": ID, "modelId": ID, "sha": commit, "siblings": files, "tags": [], "private": False,
-                "downloads": 0, "likes": 0}  # fmt: skip
-        return self.say(200, json.dumps(said).encode(), {"Content-Type": "application/json"})
-
-    def listing(self, revision, inside):
-        if inside:
-            return self.say(404, b"{}", {"X-Error-Code": "EntryNotFound"})
-        paths = self.server.commits[self.server.commit_of(revision)].iterdir()
-        said = [{"type": "file", "path": path.name, "size": 1, "oid": "0"} for path in paths]
-        return self.say(200, json.dumps(said).encode(), {"Content-Type": "application/json"})
-
-    def file(self, revision, name):
-        commit = self.server.commit_of(revision)
-        if commit is None:
-            return self.say(404, b"", {"X-Error-Code": "RevisionNotFound"})
-        path = self.server.commits[commit] / name
-        if not path.is_file():
-            return self.say(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
-        content = path.read_bytes()
-        etag = hashlib.sha256(content).hexdigest()
-        return self.say(200, content, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'})
-
-    def say(self, code, content, headers):
-        self.send_response(code)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *words):
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def commits(trained, tmp_path_factory):
     return {FIRST: trained, SECOND: other(trained, tmp_path_factory.mktemp("second") / "tiny")}
@@ -112,12 +37,8 @@ def commits(trained, tmp_path_factory):
 @pytest.fixture
 def hub(commits):
     """A Hub whose branch main is the first commit."""
-    with Hub(dict(commits), {"main": FIRST, "step1": FIRST, "step2": SECOND}) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(Hub(dict(commits), {"main": FIRST, "step1": FIRST, "step2": SECOND})) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -1,0 +1,291 @@
+"""A Hub in trouble, over real sockets: gated, busy, silent, slow, cut off; and a cache that cannot be written.
+
+One process asks all questions, as importing the libraries takes longer than any of them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.source import Source, split
+from sparsity_lab.measure.spec import expand
+from tests.measure.hub_server import ID, Hub, serving
+
+ROOT = Path(__file__).parents[2]
+COMMIT = "a" * 40
+ASKER = """
+import contextlib, io, json, os, sys
+from huggingface_hub import constants
+from sparsity_lab.cli.main import main
+from sparsity_lab.measure import hub
+hub.AGAIN_S, hub.LINE_S = (0.1, 0.2, 0.3), 0.2
+for line in sys.stdin:
+    words, home = json.loads(line)
+    constants.HF_HOME, constants.HF_HUB_CACHE = home, os.path.join(home, "hub")
+    heard, code = io.StringIO(), 0
+    with contextlib.redirect_stderr(heard), contextlib.redirect_stdout(heard):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, heard.getvalue()]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def hub(trained):
+    with serving(Hub({COMMIT: trained}, {"main": COMMIT, "step1": COMMIT, "refs/pr/1": COMMIT})) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def asker(hub):
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": "", "no_proxy": "127.0.0.1",
+        "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+    }  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def measure(hub, asker, source_text, tmp_path):
+    """`sparsity-lab measure`, its exit code and all that it said; the Hub is well again afterwards."""
+
+    def run(*words, model=ID, home=tmp_path / "hf", command="measure"):
+        asked = [command, model, "--text", str(source_text), "--tokens", "256", *map(str, words)]
+        if command == "measure":
+            asked += ["--knob", "0.1", "--window", "64"]
+        asker.stdin.write(json.dumps([[*asked, "--output", str(tmp_path / "out")], str(home)]) + "\n")
+        asker.stdin.flush()
+        code, said = json.loads(asker.stdout.readline())
+        assert "Traceback" not in said
+        return code, said
+
+    yield run
+    hub.trouble = None
+
+
+def is_weights(path):
+    return path.endswith(".safetensors")
+
+
+@pytest.mark.parametrize("code", [401, 403])
+@pytest.mark.parametrize("everything", [True, False], ids=["all", "weights"])
+def test_a_gated_model_names_the_page_and_the_token(hub, measure, code, everything):
+    def gated(answer, path):
+        if everything or is_weights(path):
+            answer.say(code, b"{}", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
+            return True
+        return False
+
+    hub.trouble = gated
+    ended, said = measure()
+    assert ended == 2
+    assert f"of {ID}" in said
+    for word in ("gated", f"{hub.url}/{ID}", "hf auth login", "HF_TOKEN"):
+        assert word in said
+
+
+def test_an_unknown_model_may_be_a_private_one(measure):
+    ended, said = measure(model="acme/other")
+    assert ended == 2
+    assert "HF_TOKEN" in said
+
+
+def test_a_hub_that_is_busy_is_asked_again(hub, measure):
+    seen = {}
+
+    def busy(answer, path):
+        seen[path] = seen.get(path, 0) + 1
+        if seen[path] == 1:
+            answer.say(503, b"", {})
+        return seen[path] == 1
+
+    hub.trouble = busy
+    ended, said = measure()
+    assert ended == 0, said
+    assert "the Hub answers 503; it is asked again in 0.1 s" in said
+
+
+def test_a_hub_that_stays_busy_is_given_up(hub, measure):
+    hub.trouble = lambda answer, path: answer.say(503, b"", {}) or True
+    ended, said = measure()
+    assert ended == 2
+    assert "503" in said
+
+
+def test_a_hub_that_never_answers_is_known_soon(hub, measure):
+    over = threading.Event()
+    hub.trouble = lambda answer, path: over.wait(60) or True
+    began = time.monotonic()
+    try:
+        ended, said = measure()
+        assert time.monotonic() - began < 15
+        assert ended == 2
+        assert f"The Hub at {hub.url} did not answer in time" in said
+    finally:
+        over.set()
+
+
+def test_a_cached_model_needs_no_hub_that_answers(hub, measure):
+    assert measure("--dry-run")[0] == 0
+    over = threading.Event()
+    hub.trouble = lambda answer, path: over.wait(60) or True
+    began = time.monotonic()
+    try:
+        ended, said = measure("--dry-run")
+        assert ended == 0, said
+        assert "the Hub was not asked" in said
+        assert time.monotonic() - began < 20
+    finally:
+        over.set()
+
+
+def test_a_download_says_how_far_it_is_and_goes_on_where_it_was_cut(hub, measure, trained):
+    content = (trained / "model.safetensors").read_bytes()
+    cut = []
+
+    def slow(answer, path):
+        if not is_weights(path) or answer.command != "GET" or cut:
+            return False
+        cut.append(path)
+        answer.send_response(200)
+        for name, value in {
+            "Content-Length": str(len(content)),
+            "X-Repo-Commit": COMMIT,
+            "ETag": '"x"',
+        }.items():
+            answer.send_header(name, value)
+        answer.end_headers()
+        half = content[: len(content) // 2]
+        for start in range(0, len(half), len(half) // 5):
+            answer.wfile.write(half[start : start + len(half) // 5])
+            answer.wfile.flush()
+            time.sleep(0.15)
+        answer.close_connection = True
+        return True
+
+    hub.trouble = slow
+    ended, said = measure()
+    assert cut
+    assert ended == 0, said
+    assert f"Downloading model.safetensors of {ID}, " in said
+    assert said.count(f"Downloading model.safetensors of {ID}") < 12
+    assert any("%)" in line for line in said.splitlines() if "Downloading model.safetensors" in line)
+
+
+def test_a_cache_that_cannot_be_written_names_hf_home(measure, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended, said = measure(home=tmp_path / "file" / "hf")
+    assert ended == 2
+    assert "Set HF_HOME to a folder" in said
+    assert str(tmp_path / "file" / "hf") in said
+
+
+def test_both_spellings_of_a_revision_are_one_cell(measure, tmp_path):
+    assert measure("--revisions", " step1 ")[0] == 0
+    before = (tmp_path / "out" / "table.csv").read_text()
+    ended, said = measure(model=f"{ID}@step1")
+    assert ended == 0
+    assert "0 cell(s) measured in this run" in said
+    assert (tmp_path / "out" / "table.csv").read_text() == before
+    assert f"| {ID}@step1 " in said
+    for revision in ("refs/pr/1", COMMIT):
+        for words, model in ((("--revisions", revision), ID), ((), f"{ID}@{revision}")):
+            ended, said = measure("--dry-run", *words, model=model)
+            assert ended == 0, said
+            assert f"| {ID}@{revision} " in said
+            assert "1 cell(s), 1 of them measured already" in said
+    (record,) = (tmp_path / "out" / "records").glob("*.json")
+    ended, said = measure("--thresholds", record, model=f"{ID}@step1", command="heat")
+    assert ended == 0, said
+    written = json.loads((tmp_path / "out" / "token_heat.json").read_text())
+    assert (written["model"], written["revision"], written["commit"]) == (ID, "step1", COMMIT)
+
+
+def test_a_tokenizer_of_the_hub(measure, trained, tmp_path):
+    bare = tmp_path / "run" / "checkpoint-3"
+    shutil.copytree(trained, bare, ignore=lambda _, names: {one for one in names if "token" in one})
+    ended, said = measure("--tokenizer", f"{ID}@step1", model=str(bare))
+    assert ended == 0, said
+    assert f"The tokenizer is that of {ID}@step1, as --tokenizer asks" in said
+    ended, said = measure("--tokenizer", trained, "--dry-run", model=str(bare))
+    assert "1 of them measured already" in said
+    ended, said = measure("--tokenizer", f"{ID}@nowhere", model=str(bare))
+    assert ended == 2
+    assert f"Cannot load the tokenizer of {ID}@nowhere" in said
+
+
+def test_a_revision_that_is_not_there_names_it(measure):
+    ended, said = measure(model=f"{ID}@nowhere")
+    assert ended == 2
+    assert f"Cannot load the config of {ID}@nowhere" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--revisions", "step1,,main"), "empty"),
+        (("--revisions", "step1,"), "empty"),
+        (("--revisions", " "), "empty"),
+        (("--revisions", ""), "empty"),
+        (("--revisions", "step1, step1"), "twice"),
+    ],
+)
+def test_empty_names_of_revisions_are_refused(measure, words, told):
+    ended, said = measure(*words)
+    assert ended == 2
+    assert told in said
+
+
+def test_two_revisions_of_one_model_are_a_conflict(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for make in (
+        lambda: expand(["acme/tiny@step1"], revisions=["step2"]),
+        lambda: Source.of("acme/tiny@step1", "step1"),
+    ):
+        with pytest.raises(
+            SparsityLabError, match=r"acme/tiny@step1 names its revision, and step. was given as well"
+        ):
+            make()
+    with pytest.raises(SparsityLabError, match="names no revision after the @"):
+        Source.of("acme/tiny@")
+    with pytest.raises(SparsityLabError, match="is empty"):
+        Source.of("acme/tiny", " ")
+
+
+def test_what_lies_at_the_very_path_wins(tmp_path, monkeypatch, trained):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "acme" / "tiny@step1")
+    (checkpoint,) = expand(["acme/tiny@step1"])
+    assert checkpoint.source == Source("acme/tiny@step1")
+    assert split("acme/tiny@step2") == ("acme/tiny", "step2")
+    shutil.copytree(trained, tmp_path / "acme" / "tiny")
+    for word, revision in (
+        ("acme/tiny@step2", None),
+        ("acme/tiny", "step2"),
+        ("acme/*", "step2"),
+        ("acme", "main"),
+    ):
+        with pytest.raises(SparsityLabError, match="is local and has no revisions"):
+            expand([word], revisions=[revision] if revision else [])
+    assert split("model@v1.gguf") == ("model@v1.gguf", None)
+    assert split("./acme/tiny@1") == ("./acme/tiny@1", None)
+    assert split("a/b/c@1") == ("a/b/c@1", None)
