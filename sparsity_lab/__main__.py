@@ -1,6 +1,23 @@
-"""`python -m sparsity_lab` is the same as `sparsity-lab`."""
+"""The program: `sparsity-lab`, and `python -m sparsity_lab`.
 
-from sparsity_lab.cli.main import program
+Worker processes import this module again, so the commands are imported where they run.
+"""
+
+from sparsity_lab import leaving
+from sparsity_lab.cli import streams
+
+
+def program() -> None:
+    """The command line, and then the end of the process."""
+    streams.settle()
+    leaving.run(_run)
+
+
+def _run() -> None:
+    from sparsity_lab.cli.main import main
+
+    main()
+
 
 if __name__ == "__main__":
     program()

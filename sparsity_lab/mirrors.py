@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab import whole_files
+from sparsity_lab.environment import cache_folder
 from sparsity_lab.errors import SparsityLabError
 
 RECORDS = "records"
@@ -51,8 +52,7 @@ def url_of(output: Path) -> str | None:
 
 def folder_of(url: str) -> Path:
     """Where this machine mirrors a URL: one folder a URL, below the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "sparsity-lab" / "outputs" / hashlib.sha256(url.encode()).hexdigest()[:20]
+    return cache_folder() / "sparsity-lab" / "outputs" / hashlib.sha256(url.encode()).hexdigest()[:20]
 
 
 class Mirror:

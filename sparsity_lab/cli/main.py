@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from sparsity_lab import __version__
+from sparsity_lab import __version__, signals
 from sparsity_lab.cli import (
     affinity,
     bench,
@@ -32,17 +33,15 @@ from sparsity_lab.cli import (
     study,
     train,
 )
-from sparsity_lab.cli.leaving import leave
 from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.ranges import hold
 from sparsity_lab.cli.streams import Notes, settle
-from sparsity_lab.collecting import spare_imports
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import refuse_undecodable
 
 PROGRAM = "sparsity-lab"
-INTERRUPTED = 130
+INTERRUPTED = signals.exit_code(signal.SIGINT)
 # Typer carries click within itself or beside itself, by its version; this is either one's.
 UsageError: Any = typer.BadParameter.__mro__[1]
 
@@ -102,19 +101,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(_run(words))
     except SparsityLabError as error:
+        if signals.received() is not None:  # what the interrupt broke is not a mistake of the user's
+            raise KeyboardInterrupt from error
         if "--debug" in words:
             raise
         typer.echo(f"Error: {error.paragraph()}", err=True)
         sys.exit(2)
-
-
-def program() -> None:
-    """The program itself: the command line, and then the end of the process."""
-    spare_imports()
-    try:
-        main()
-    except SystemExit as end:
-        leave(end.code)
 
 
 def _run(words: list[str]) -> int:

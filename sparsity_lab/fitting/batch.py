@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sparsity_lab import bundled, ranges, records
+from sparsity_lab.cores import available_cores
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
 from sparsity_lab.fitting.columns import Columns, say_units
@@ -16,7 +17,7 @@ from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
-from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.progress import SILENT, Advance, Progress
 from sparsity_lab.workers import side_by_side
 
 logger = logging.getLogger(__name__)
@@ -95,13 +96,16 @@ def fit_all(
             why=f"The longest has {max(len(one.y) for one in series)} points before any are dropped",
             fix="Measure more checkpoints or drop fewer of them",
         )
-    workers = min(jobs or min(os.cpu_count() or 1, len(kept) // SERIES_PER_WORKER), len(kept)) or 1
+    jobs = min(jobs or min(available_cores(), len(kept) // SERIES_PER_WORKER), len(kept)) or 1
     with progress.track("fit", len(kept)) as advance:
-        if workers == 1:
-            return [_counted(fit_series(one, spec), advance) for one in kept]
-        with side_by_side(workers, torch_too=False) as pool:
-            running = [pool.submit(fit_series, one, spec) for one in kept]
-            return [_counted(job.result(), advance) for job in running]
+        if jobs == 1:
+            return [_told(fit_series(one, spec), advance) for one in kept]
+        results: dict[int, FitResult] = {}
+        with side_by_side(jobs, torch_too=False) as workers:
+            for number, result in workers.perform([partial(fit_series, one, spec) for one in kept]):
+                results[number] = result
+                advance(1)
+    return [_told(results[number]) for number in range(len(kept))]
 
 
 def _lock(
@@ -129,8 +133,7 @@ def _check_reach(series: Sequence[Series], spec: FitSpec) -> None:
                 )
 
 
-def _counted(result: FitResult, advance: object) -> FitResult:
-    assert callable(advance)
+def _told(result: FitResult, advance: Advance = lambda done: None) -> FitResult:
     advance(1)
     logger.info(
         "%s: law %s (%s), %d leading points dropped (%s).",

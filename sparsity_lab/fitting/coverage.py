@@ -16,13 +16,13 @@ import math
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from sparsity_lab import bundled, records
+from sparsity_lab import bundled, leaving, records
 from sparsity_lab.fitting import diagnostics, engine, published, rivals
 from sparsity_lab.fitting.fit import solve_and_judge
 from sparsity_lab.fitting.problem import Problem
@@ -32,7 +32,7 @@ from sparsity_lab.fitting.verdict import IDENTIFIED, NOT, WEAK
 from sparsity_lab.laws._law import DATA, RATIO, Array
 from sparsity_lab.provenance import provenance
 from sparsity_lab.tables import write_table
-from sparsity_lab.workers import side_by_side
+from sparsity_lab.workers import Workers, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +121,11 @@ def run(
     """
     known = list(truths())
     rows: list[dict[str, object]] = []
-    with side_by_side(jobs, torch_too=False) as pool:
+    with side_by_side(jobs, torch_too=False) as workers:
         for kind in sorted({(t.law, t.truth) for t in known}):
             chosen = [t for t in known if (t.law, t.truth) == kind]
             for rho in rhos:
-                found = _outcomes(pool, chosen, rho, data_sets, seed)
+                found = _outcomes(workers, chosen, rho, data_sets, seed)
                 rows += [_row(kind, rho, name, found[name]) for name in found]
                 rows.append(_row(kind, rho, "all", [o for one in found.values() for o in one]))
                 logger.info("%s", rows[-1])
@@ -133,15 +133,17 @@ def run(
 
 
 def _outcomes(
-    pool: Executor, chosen: Sequence[Truth], rho: float | None, data_sets: int, seed: int
+    workers: Workers, chosen: Sequence[Truth], rho: float | None, data_sets: int, seed: int
 ) -> dict[str, list[Outcome]]:
     """Outcomes by series, the data sets spread evenly."""
     shares = [data_sets // len(chosen) + (i < data_sets % len(chosen)) for i in range(len(chosen))]
-    running = {
-        truth.series: [pool.submit(simulate, truth, rho=rho, draw=draw, seed=seed) for draw in range(share)]
-        for truth, share in zip(chosen, shares, strict=True)
-    }
-    return {name: [job.result() for job in jobs] for name, jobs in running.items()}
+    draws = [(truth, draw) for truth, share in zip(chosen, shares, strict=True) for draw in range(share)]
+    calls = [partial(simulate, truth, rho=rho, draw=draw, seed=seed) for truth, draw in draws]
+    found = dict(workers.perform(calls))
+    outcomes: dict[str, list[Outcome]] = {truth.series: [] for truth in chosen}
+    for number, (truth, _) in enumerate(draws):
+        outcomes[truth.series].append(found[number])
+    return outcomes
 
 
 def _fitted(series: Series, law: str) -> tuple[Array, float, float, float]:
@@ -185,4 +187,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    leaving.run(partial(main, sys.argv[1:]))

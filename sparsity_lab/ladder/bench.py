@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from sparsity_lab.ladder.training import attention_for, make_trainer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.tables import write_table
-from sparsity_lab.workers import side_by_side
+from sparsity_lab.workers import Workers, side_by_side
 
 _WARM_PAIRS = 3
 _DRAWS = 1_000
@@ -182,9 +183,15 @@ def _steps(run: RunSpec, data: PreparedData, *, apart: bool) -> Iterator[Callabl
         loop = _loop(run, data)
         yield lambda: next(loop)
         return
-    with side_by_side(1) as pool:
-        pool.submit(_begin, run, data).result()
-        yield lambda: pool.submit(_step).result()
+    with side_by_side(1) as workers:
+        _only(workers, partial(_begin, run, data))
+        yield lambda: _only(workers, _step)
+
+
+def _only(workers: Workers, call: Callable[[], Any]) -> Any:
+    """What the one worker returns."""
+    ((_, result),) = workers.perform([call])
+    return result
 
 
 _begun: list[Iterator[tuple[float, float]]] = []

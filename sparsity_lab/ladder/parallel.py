@@ -6,7 +6,7 @@ A small model cannot keep many threads busy: one run a core trains a ladder soon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import as_completed
+from functools import partial
 from pathlib import Path
 
 from sparsity_lab.ladder.data import PreparedData
@@ -41,15 +41,14 @@ def train_side_by_side(
     """
     with (
         progress.track("train runs", len(runs)) as advance,
-        side_by_side(min(jobs, len(runs))) as pool,
+        side_by_side(min(jobs, len(runs))) as workers,
     ):
-        running = {
-            pool.submit(
-                train_run, run, data=data, output=folder / run.name, log=log, log_folder=log_folder
-            ): run
+        calls = [
+            partial(train_run, run, data=data, output=folder / run.name, log=log, log_folder=log_folder)
             for run in runs
-        }
-        for done in as_completed(running):
-            done.result()
+        ]
+        trained: dict[int, TrainedRun] = {}
+        for number, run in workers.perform(calls):
+            trained[number] = run
             advance(1)
-        return [job.result() for job in running]
+    return [trained[number] for number in range(len(runs))]

@@ -12,6 +12,7 @@ import ctypes
 import os
 
 from sparsity_lab.cores import available_cores
+from sparsity_lab.environment import threads_asked
 
 # Parameters of glibc's mallopt(3), and the most that it takes for each.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -29,8 +30,7 @@ def prepare_process() -> int:
     """
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cores())
+    torch.set_num_threads(threads_asked() or available_cores())
     if not torch.cuda.is_available() and not any(name in os.environ for name in _USERS_OWN):
         _keep_freed_memory()
     return torch.get_num_threads()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
+
+from sparsity_lab.environment import whole_number
 
 
 def is_main() -> bool:
     """Whether this process writes what all ranks share; true outside torchrun."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return not whole_number("RANK", least=0)
 
 
 def world_size() -> int | None:
     """Processes of a torchrun launch, or None outside one."""
-    size = os.environ.get("WORLD_SIZE")
-    return None if size is None else int(size)
+    return whole_number("WORLD_SIZE", least=1)
 
 
 def wait_for(path: Path, *, seconds_between: float = 0.5) -> None:

@@ -14,6 +14,7 @@ import os
 import time
 from pathlib import Path
 
+from sparsity_lab.environment import cache_folder
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import TOKENIZER_FILES, Source, tokenizer_source
 from sparsity_lab.whole_files import write_text
@@ -95,13 +96,8 @@ def _state(path: Path) -> list[int]:
 
 def _memory(path: Path) -> Path:
     """The file that remembers the hash of another."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (
-        root
-        / "sparsity-lab"
-        / "hashes"
-        / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
-    )
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    return cache_folder() / "sparsity-lab" / "hashes" / f"{name}.json"
 
 
 def _hashed(path: Path) -> str:

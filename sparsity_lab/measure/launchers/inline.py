@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.launchers import Options
 from sparsity_lab.measure.tasks import Crew, Group, Outcome, Task, perform_here, perform_task
-from sparsity_lab.workers import side_by_side
+from sparsity_lab.workers import Workers, side_by_side
 
 OPTIONS = ("jobs",)
 
@@ -22,8 +20,8 @@ def crew(options: Options) -> Iterator[Crew]:
     if options.jobs == 1:
         yield Here()
         return
-    with side_by_side(options.jobs) as pool:
-        yield Pool(pool)
+    with side_by_side(options.jobs) as workers:
+        yield Pool(workers)
 
 
 class Here:
@@ -41,27 +39,16 @@ class Pool:
     """Processes of this machine.
 
     Args:
-        pool: runs functions in them.
+        workers: these processes.
     """
 
     device = None
 
-    def __init__(self, pool: Executor) -> None:
-        self.pool = pool
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
 
     def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[Outcome]:
         """See `tasks.Crew`."""
-        running: list[Future[Outcome]] = []
-        try:
-            running += [self.pool.submit(perform_task, Task.of(bench, group)) for group in groups]
-            for done in as_completed(running):
-                yield done.result()
-        except BrokenProcessPool as error:
-            raise SparsityLabError(
-                "A worker process was killed",
-                why="The system may have been short of memory; records written stay",
-                fix="Run the same command again, with fewer --jobs",
-            ) from error
-        except Exception:
-            wait([one for one in running if not one.cancel()])  # what was begun is finished and kept
-            raise
+        calls = [partial(perform_task, Task.of(bench, group)) for group in groups]
+        for _, outcome in self.workers.perform(calls):
+            yield outcome

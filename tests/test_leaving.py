@@ -5,11 +5,14 @@ import sys
 
 import pytest
 
-BEGIN = "import atexit, sys, threading, time\nfrom sparsity_lab.cli.leaving import leave\n"
+BEGIN = "import atexit, sys, threading, time\nfrom sparsity_lab.leaving import leave, run\n"
 
 
 def run(code):
-    return subprocess.run([sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=60)
+    """A program that does this."""
+    lines = "\n".join(f"    {line}" for line in code.split("\n"))
+    program = f"{BEGIN}def work():\n{lines}\nrun(work)"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(("code", "status"), [("0", 0), ("None", 0), ("2", 2), ("130", 130), ("'a word'", 1)])
@@ -30,9 +33,11 @@ def test_a_thread_at_work_is_waited_for():
 
 
 def test_modules_are_not_taken_apart():
-    code = "class Heavy:\n    def __del__(self):\n        print('taken apart')\nheavy = Heavy()\n"
-    assert run(code + "leave(0)").stdout == ""
-    assert run(code + "sys.exit(0)").stdout == "taken apart\n"
+    code = (
+        "class Heavy:\n    def __del__(self):\n        print('taken apart')\nglobal heavy\nheavy = Heavy()\n"
+    )
+    assert run(code + "sys.exit(0)").stdout == ""
+    assert run(code + "raise ValueError").stdout == "taken apart\n", "as any Python program"
 
 
 def test_output_that_cannot_be_written_is_an_error():

@@ -1,0 +1,89 @@
+"""Ctrl-C, SIGTERM and the end of a terminal: the program ends within two seconds, whatever it is at.
+
+The first signal is a KeyboardInterrupt in the main thread: claims are released, temporary files removed, workers
+ended. Where that takes longer than `GRACE_S`, in a long call of a library or because a library swallowed the
+interrupt, a thread ends the process and its workers; a second signal does so at once. All files are written so that
+a process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+GRACE_S = 1.5
+AT_ONCE_S = 0.25  # `timeout` and some terminals send a signal twice
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_received: list[int] = []
+_SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
+
+
+def heed() -> None:
+    """Take those signals that whoever started this process does not have ignored, as `nohup` does."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in STOPPING:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, _interrupt)
+    sys.unraisablehook = _unraisable
+    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+
+
+def received() -> signal.Signals | None:
+    """The signal that ends this process, None where there was none."""
+    return signal.Signals(_received[0]) if _received else None
+
+
+def exit_code(number: int) -> int:
+    """What a shell says of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + number
+
+
+def message(number: int) -> str:
+    """What the program says last."""
+    return f"Interrupted by {signal.Signals(number).name}.\n"
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    first = not _received
+    _received.append(number)
+    if first:
+        raise KeyboardInterrupt
+
+
+def _watch(reading: int) -> None:
+    """Read the signals' numbers; the time that is left runs from the first of them."""
+    while (number := os.read(reading, 1)[0]) not in STOPPING:
+        pass
+    since = time.monotonic()
+    while (left := since + GRACE_S - time.monotonic()) > 0:
+        if not select.select([reading], [], [], left)[0]:
+            break
+        if os.read(reading, 1)[0] in STOPPING and time.monotonic() - since > AT_ONCE_S:
+            break
+    _end_now(number)
+
+
+def _end_now(number: int) -> None:
+    if "multiprocessing" in sys.modules:
+        from multiprocessing import active_children
+
+        for child in active_children():
+            child.kill()
+    with suppress(OSError):
+        os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + message(number).encode())
+    os._exit(exit_code(number))
+
+
+def _unraisable(told: Any) -> None:
+    """Say nothing of an interrupt that came where Python cannot raise it; the time that is left runs all the same."""
+    if not (_received and issubclass(told.exc_type, KeyboardInterrupt)):
+        sys.__unraisablehook__(told)
