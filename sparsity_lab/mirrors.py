@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import whole_files
+from sparsity_lab import extras, whole_files
 from sparsity_lab.environment import cache_folder
 from sparsity_lab.errors import SparsityLabError
 
@@ -74,12 +74,9 @@ class Mirror:
                 f"The output {url} names no place",
                 fix="Write what lies behind the scheme: s3://BUCKET/FOLDER",
             )
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as error:
-            raise SparsityLabError(
-                f"An output at {url} needs fsspec", fix="Install it: pip install 'sparsity-lab[cluster]'"
-            ) from error
+        extras.require("fsspec", who=f"An output at {url}")
+        from fsspec.core import url_to_fs
+
         self.url, self.folder = url, folder_of(url)
         try:
             with self._told("use"):

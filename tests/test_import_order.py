@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sparsity_lab"
 BASE = {
     "errors",
+    "extras",
     "labels",
     "registry",
     "records",

@@ -1,4 +1,4 @@
-"""Every number on the command line is in its range before a command begins."""
+"""Before a command begins: its packages are installed, and every number on the command line is in its range."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sparsity_lab import ranges
+from sparsity_lab import extras, ranges
+from sparsity_lab.cli import needs
 
 if TYPE_CHECKING:
     import typer
 
 
 def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
-    """Make every command of an app, and of the groups in it, check its numbers by their names first."""
+    """Make every command of an app, and of the groups in it, check packages and numbers first."""
     for info in app.registered_commands:
         if info.callback is not None:
             info.callback = _checked(info.callback, ".".join([*path, info.name or info.callback.__name__]))
@@ -26,13 +27,15 @@ def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
 
 
 def _checked(command: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A command that refuses numbers out of their range, and is otherwise the same."""
+    """A command that refuses what it cannot work with: missing or broken packages, numbers out of their range."""
 
     @functools.wraps(command)
     def checked(*words: Any, **options: Any) -> Any:
+        needs.check(name, options)
         for option, value in options.items():
             ranges.check(option, value, command=name, flag=flag_of(command, option))
-        return command(*words, **options)
+        with extras.explained():
+            return command(*words, **options)
 
     return checked
 

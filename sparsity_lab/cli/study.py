@@ -51,7 +51,7 @@ def command(
     """
     from sparsity_lab.ladder.study_config import load_study
     from sparsity_lab.ladder.study_plan import STAGES, Study
-    from sparsity_lab.loggers import installed
+    from sparsity_lab.loggers import check_names
     from sparsity_lab.registry import unknown
 
     if odd := [stage for stage in only or [] if stage not in STAGES]:
@@ -59,7 +59,9 @@ def command(
     made = load_study(config)
     if seed is not None:
         made = made.with_seed(seed)
-    study = Study(made, config, output or Path("runs", made.ladder.name), jobs=jobs, log=installed(log or ()))
+    study = Study(
+        made, config, output or Path("runs", made.ladder.name), jobs=jobs, log=check_names(log or ())
+    )
     stages = [stage for stage in STAGES if not only or stage in only]
     if dry_run:
         _print_plan(study, stages)

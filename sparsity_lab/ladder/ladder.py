@@ -17,7 +17,7 @@ from sparsity_lab.ladder.estimate import Estimate, refuse_without_space
 from sparsity_lab.ladder.parallel import train_side_by_side
 from sparsity_lab.ladder.spec import LadderConfig
 from sparsity_lab.ladder.training import IDENTITY, TrainedRun, train_run
-from sparsity_lab.loggers import installed
+from sparsity_lab.loggers import check_names
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.tables import write_table
 
@@ -78,7 +78,7 @@ def train_ladder(
     Raises:
         SparsityLabError: no space, another ladder in the directory, too little text, or a run that diverges.
     """
-    log, log_folder = installed(log) if ranks.is_main() else (), log_folder or output
+    log, log_folder = check_names(log) if ranks.is_main() else (), log_folder or output
     records.prepare_output(output)
     estimate = Estimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.ladder.corpus import Corpus, python_corpus
@@ -77,6 +78,7 @@ def dataset_corpus(data: DataSpec) -> Corpus:
         return {"kind": "dataset", **chosen, **_dataset(str(data.dataset))}
 
     def read() -> Iterator[str]:
+        extras.require("datasets", who=f"The dataset {data.dataset}")
         from datasets import load_dataset
 
         try:

@@ -3,9 +3,10 @@
     with open_loggers(["tensorboard"], job=Job("measure", output, about=settings)) as loggers:
         loggers.record(record)
 
-A logger can never fail a run. Each works in a process of its own, which is handed points through a pipe: it may be
-missing, raise, crash or hang, and is then told of once and left out; records, random states and exit status are as
-they would be without it. Its library is imported in that process alone, and only when it was asked for.
+A logger can never fail a run. Each works in a process of its own, which is handed points through a pipe: it may
+raise, crash or hang, and is then told of once and left out; records, random states and exit status are as they would
+be without it. Its library is imported in that process alone, and only when it was asked for; where it is not
+installed, nothing is begun.
 
 A logger's module holds `LIBRARY`, the name of the package it needs, and `start(job, say=...) -> Logger`. It is
 named by its file, or by the entry point `sparsity_lab.loggers` of another package.
@@ -20,12 +21,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from sparsity_lab import registry
+from sparsity_lab import extras, registry
 from sparsity_lab.loggers._guard import Guard
 from sparsity_lab.loggers._points import config_of, label_of, values_of
 
@@ -139,42 +139,21 @@ class Loggers:
 NO_LOGGERS = Loggers()
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Refuse loggers that there are not; imports no logger's library.
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Each logger once, after a check that there are such; imports no logger's library.
 
     Raises:
-        SparsityLabError: an unknown name; the nearest is named.
+        SparsityLabError: an unknown name, of which the nearest is named, or a library that is not installed.
     """
     for name in names:
-        registry.load("loggers", name)
+        extras.require(registry.load("loggers", name).LIBRARY, who=f"--log {name}")
+    return tuple(dict.fromkeys(names))
 
 
 def open_loggers(names: Sequence[str], *, job: Job) -> Loggers:
-    """Loggers, not yet started; one whose library is not installed is told of and left out.
+    """Loggers, not yet started.
 
     Raises:
-        SparsityLabError: an unknown name.
+        SparsityLabError: an unknown name, or a library that is not installed.
     """
-    return Loggers([Guard(name, job) for name in installed(names)], about=job.about)
-
-
-def installed(names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the loggers whose library is there, each once; the others are told of.
-
-    Raises:
-        SparsityLabError: an unknown name.
-    """
-    check_names(names)
-    return tuple(name for name in dict.fromkeys(names) if _is_installed(name))
-
-
-def _is_installed(name: str) -> bool:
-    library = registry.load("loggers", name).LIBRARY
-    found = find_spec(library)
-    if found is not None and found.origin is not None:  # a folder of that name is no package
-        return True
-    logger.warning(
-        "Nothing is logged to %s, the run goes on: it is not installed. Install it with: pip install %s",
-        name, library,
-    )  # fmt: skip
-    return False
+    return Loggers([Guard(name, job) for name in check_names(names)], about=job.about)

@@ -14,19 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import ranges
+from sparsity_lab import extras, ranges
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.calibration import Calibration, read_calibration
 from sparsity_lab.measure.devices import check_dtype, choose_device, choose_dtype
-from sparsity_lab.measure.lm_eval_bridge import (
-    explained,
-    folder_name,
-    quiet,
-    refuse_missing_lm_eval,
-    save,
-    task_manager,
-)
+from sparsity_lab.measure.lm_eval_bridge import explained, folder_name, quiet, save, task_manager
 from sparsity_lab.measure.lm_eval_model import lm_eval_model
 from sparsity_lab.measure.loading import load_config, load_model, load_text_tokenizer
 from sparsity_lab.measure.source import Source, pinned
@@ -100,7 +93,7 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
     Raises:
         SparsityLabError: no such model, task or record, or thresholds of another model.
     """
-    refuse_missing_lm_eval()
+    extras.require("lm_eval", "datasets", who="An evaluation by lm-eval")
     _check(spec)
     source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
     spec = replace(spec, model=source.model, revision=source.revision)

@@ -73,20 +73,6 @@ def task_manager(tasks: Sequence[str], include_path: Path | None) -> Any:
     return manager
 
 
-def refuse_missing_lm_eval() -> None:
-    """Say how to install lm-eval.
-
-    Raises:
-        SparsityLabError: it is not installed.
-    """
-    try:
-        import lm_eval  # noqa: F401 - only its presence is asked
-    except ImportError as error:
-        raise SparsityLabError(
-            "lm-eval is not installed", why=str(error), fix="pip install 'sparsity-lab[measure]'"
-        ) from error
-
-
 @contextmanager
 def explained(tasks: Sequence[str]) -> Iterator[None]:
     """Failures of task files and data sets become one paragraph; others stay bugs."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import hub
 from sparsity_lab.measure.weight_files import refuse_adapter
@@ -199,6 +200,7 @@ def check_exists(source: Source) -> None:
     if source.is_gguf:
         if not path.is_file():
             raise SparsityLabError(f"There is no file {path}", fix="Check its path")
+        extras.require("gguf", who=str(path))
     elif source.folder is not None:
         if not (path / "config.json").is_file():
             refuse_adapter(path)

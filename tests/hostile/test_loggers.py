@@ -79,20 +79,19 @@ def test_a_logger_given_twice_logs_once(logged):
     assert len(list((output / "tensorboard").rglob("events.out.*"))) == 1
 
 
-def test_a_logger_that_is_not_installed_is_told_of_once(logged, monkeypatch):
+@pytest.mark.parametrize("command", [MEASURE, "train demo", "study laptop"])
+def test_a_logger_that_is_not_installed_is_refused(command, world, monkeypatch, capfd):
     monkeypatch.setattr(tensorboard_logger, "LIBRARY", "tensorboard_is_not_here")
-    said, output = logged("--log", "tensorboard")
-    assert "pip install tensorboard_is_not_here" in said
-    assert "the run goes on" in said
-    assert not (output / "tensorboard").exists()
+    words = f"{command} --log tensorboard"
+    run_case(Case("missing", words, "--log tensorboard", "pip install tensorboard_is_not_here"), world, capfd)
 
 
-def test_a_folder_of_the_librarys_name_is_not_taken_for_it(logged, world, monkeypatch):
+def test_a_folder_of_the_librarys_name_is_not_taken_for_it(world, monkeypatch, capfd):
     monkeypatch.setattr(tensorboard_logger, "LIBRARY", "events_of_yesterday")
     (world.folder / "events_of_yesterday").mkdir()
     monkeypatch.syspath_prepend(str(world.folder))
-    said, _ = logged("--log", "tensorboard")
-    assert "pip install events_of_yesterday" in said
+    words = MEASURE + " --log tensorboard"
+    run_case(Case("a folder", words, "--log tensorboard", "pip install events_of_yesterday"), world, capfd)
 
 
 def test_a_file_where_the_logger_writes_is_told_of_once_and_kept(logged, world):

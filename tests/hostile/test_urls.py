@@ -125,9 +125,9 @@ def test_a_store_without_its_package(world, capfd):
 
 
 def test_urls_without_fsspec(world, capfd, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
     words = FIXED + " --output s3://bucket/a"
-    run_case(Case("none", words, "s3://bucket/a", "pip install 'sparsity-lab[", output=False), world, capfd)
+    run_case(Case("none", words, "s3://bucket/a", "sparsity-lab[cluster]", output=False), world, capfd)
 
 
 def test_a_run_that_fails_leaves_no_folder_behind_its_url(world, capfd):

@@ -15,6 +15,7 @@ import pytest
 
 from sparsity_lab.cli.main import main
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.extras import MissingPackageError
 from sparsity_lab.loggers import Job, _guard, check_names, open_loggers
 from sparsity_lab.loggers import tensorboard as tensorboard_logger
 from sparsity_lab.measure.run import measure_checkpoints
@@ -185,15 +186,11 @@ def test_a_folder_that_cannot_be_written_fails_nothing(name, undisturbed, measur
     (output / name).unlink()
 
 
-def test_a_library_that_is_missing_is_told_of_with_the_command_for_it(
-    measured, undisturbed, monkeypatch, caplog
-):
+def test_a_library_that_is_missing_is_refused_before_anything_is_measured(measured, monkeypatch, tmp_path):
     monkeypatch.setattr(tensorboard_logger, "LIBRARY", "tensorboard_is_not_here")
-    _, output = measured("out", "tensorboard")
-    (told,) = warnings(caplog)
-    assert "pip install tensorboard_is_not_here" in told
-    assert without_times(output) == undisturbed
-    assert not (output / "tensorboard").exists()
+    with pytest.raises(MissingPackageError, match="pip install tensorboard_is_not_here"):
+        measured("out", "tensorboard")
+    assert not (tmp_path / "out").exists()
 
 
 SENDER = """

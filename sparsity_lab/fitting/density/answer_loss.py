@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.tokenization import disturbances, encoded, plain, read_tokenizer
@@ -119,19 +120,23 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
 
 
 def tokenizer_of(folder: Path) -> CountTokens | None:
-    """A token counter from a model directory's `tokenizer.json`, or None where there is none.
+    """A token counter from a model directory's `tokenizer.json`, or None where there is none, or nothing to read it.
 
     Raises:
         SparsityLabError: the file is there and cannot be read.
     """
-    try:
-        tokenizer = read_tokenizer(folder)
-    except ImportError:
+    path = folder / "tokenizer.json"
+    if path.is_file() and not extras.is_installed("tokenizers"):
+        log.warning(
+            "%s is not read, so the losses of its model's answers are known in bits per byte alone: the package "
+            "tokenizers is not installed. To install it: %s", path, extras.install_command("measure"),
+        )  # fmt: skip
         return None
+    tokenizer = read_tokenizer(folder)
     if tokenizer is None:
         return None
     if off := disturbances(tokenizer):
-        log.warning("%s asks for %s: switched off", folder / "tokenizer.json", " and ".join(off))
+        log.warning("%s asks for %s: switched off", path, " and ".join(off))
     exact = plain(tokenizer)
 
     def tokens(text: str) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.launchers import Options
@@ -33,12 +34,9 @@ def crew(options: Options) -> Iterator[Crew]:
         SparsityLabError: Ray is not installed, or there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-    try:
-        import ray
-    except ImportError as error:
-        raise SparsityLabError(
-            "--launcher ray needs Ray", fix="Install it: pip install 'sparsity-lab[measure,cluster]'"
-        ) from error
+    extras.require(*extras.LAUNCHERS["ray"], who="--launcher ray")
+    import ray
+
     ours = not ray.is_initialized()
     if ours:
         _join(ray, options)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.launchers import Options
@@ -40,12 +41,9 @@ def crew(options: Options) -> Iterator[Crew]:
     Raises:
         SparsityLabError: submitit is not installed.
     """
-    try:
-        import submitit
-    except ImportError as error:
-        raise SparsityLabError(
-            "--launcher slurm needs submitit", fix="Install it: pip install 'sparsity-lab[measure,cluster]'"
-        ) from error
+    extras.require(*extras.LAUNCHERS["slurm"], who="--launcher slurm")
+    import submitit
+
     yield Array(submitit, options)
 
 
