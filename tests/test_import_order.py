@@ -20,6 +20,8 @@ BASE = {
     "tokenization",
     "bundled",
     "cores",
+    "csv_file",
+    "csv_numbers",
     "collecting",
     "workers",
     "loggers",
