@@ -22,6 +22,8 @@ BASE = {
     "bundled",
     "cores",
     "environment",
+    "csv_file",
+    "csv_numbers",
     "collecting",
     "leaving",
     "signals",

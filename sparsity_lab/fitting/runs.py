@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab import bundled, ranges, records, units
+from sparsity_lab import bundled, csv_numbers, ranges, records, units
+from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import bootstrap, engine, lock_values, robust, runs_profile
 from sparsity_lab.fitting.columns import say_units
-from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.profile import Profile
@@ -320,13 +320,12 @@ def _is_true(text: str, path: Path, line: int, column: str) -> bool:
 
 def _positive(text: str | None, path: Path, line: int, column: str) -> float:
     try:
-        value = float(text or "")
+        value = csv_numbers.number(text or "")
+        why, fix = "That is no positive number", "Correct the cell or remove its row"
     except ValueError:
-        value = math.nan
+        value, (why, fix) = math.nan, csv_numbers.problem(text or "")
     if not (math.isfinite(value) and value > 0):
         raise SparsityLabError(
-            f"{path}: row {line}, column {column!r}: {(text or '')[:80]!r}",
-            why="That is no positive number",
-            fix="Correct the cell or remove its row",
+            f"{path}: row {line}, column {column!r}: {(text or '')[:80]!r}", why=why, fix=fix
         )
     return value

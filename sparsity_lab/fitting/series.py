@@ -20,9 +20,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from sparsity_lab import csv_numbers
+from sparsity_lab.csv_file import Rows, read_csv
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.columns import ACTIVATIONS, QUANTITIES, Columns, Resolved, first, resolve
-from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.laws._law import Array, Variable
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ NOMINAL = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([MB])(?![a-zA-Z])")
 SHAPE = "width_depth_ratio"
 T = TypeVar("T")
 ANYTHING = (-math.inf, math.inf)
+IN_PERCENT = ", and read a ratio in percent with --unit activation_ratio=percent"
 FROM_MEASURE = "measure supplies trained tokens by --trained-tokens CSV, or by --tokens-per-step N"
 
 
@@ -52,7 +54,8 @@ class Series:
         width_depth_ratio: hidden size over layers where the table has it.
         quantity: criterion, rule and target by which y was measured; series of different ones are never
             compared.
-        left_out: rows of the series that have no x, or an x of 0, where no law begins.
+        left_out: rows of the series that have no x, an x of 0, where no law begins, or no y in a column of y that was
+            named.
         units: column -> the unit it was read in, and who named that.
     """
 
@@ -94,21 +97,29 @@ class _Row:
 def read_series(path: Path, *, mapping: Columns | None = None) -> list[Series]:
     """All series of a CSV, in order of first appearance.
 
+    Where the column of y is named, rows without a value in it are left out: an export of several runs has one row for
+    each step of any of them.
+
     Raises:
         SparsityLabError: no such file, a missing column, a value that is no number, out of range or twice
             there, or values that cannot be in the unit the column is read in.
     """
     header, raws = read_csv(path)
-    columns = resolve(header, mapping or Columns(), path)
-    kept = [(line, raw) for line, raw in raws if not _without_x(raw, columns)]
-    rows = [_row(raw, line, columns, path) for line, raw in kept]
-    bare = [(line, raw) for line, raw in raws if _without_x(raw, columns)]
+    mapping = mapping or Columns()
+    columns = resolve(header, mapping, path)
+    bare = [
+        (line, raw)
+        for line, raw in raws
+        if _without_x(raw, columns) or (mapping.y is not None and not raw[columns.y])
+    ]
+    missing = {line for line, _ in bare}
+    rows = [_row(raw, line, columns, path) for line, raw in raws if line not in missing]
     if bare:
         _say_left_out(bare, columns, path)
     if not rows:
         raise SparsityLabError(
             f"The table {path} has no rows with points",
-            why=f"{len(bare)} rows have no {columns.x}" if bare else "",
+            why=f"{len(bare)} rows have no {columns.x} or no {columns.y}" if bare else "",
             fix=FROM_MEASURE if bare and columns.measured else "Give it a row for each checkpoint",
         )
     _check_units(rows, columns, path)
@@ -123,14 +134,20 @@ def read_series(path: Path, *, mapping: Columns | None = None) -> list[Series]:
     ]
 
 
-def _say_left_out(bare: list[tuple[int, dict[str, str]]], columns: Resolved, path: Path) -> None:
-    """Note which rows have no x, and what supplies it."""
+def _say_left_out(bare: Rows, columns: Resolved, path: Path) -> None:
+    """Note which rows have no x or no y, and what supplies x."""
     lines = ", ".join(str(line) for line, _ in bare[:8]) + (", ..." if len(bare) > 8 else "")
-    blank = sum(not (raw.get(columns.x) or "").strip() for _, raw in bare)
+    without_y = sum(not raw[columns.y] for _, raw in bare)
+    blank = sum(not raw[columns.x] for _, raw in bare if raw[columns.y])
+    reasons = [
+        *([f"{blank} have no {columns.x}"] if blank else []),
+        *([f"{without_y} have no {columns.y}"] if without_y else []),
+    ]
+    if len(bare) > blank + without_y:
+        reasons.append(f"{columns.x} is 0 there, and the laws start above 0")
     logger.warning(
         "%s: %d row(s) are left out (line %s): %s.%s",
-        path.name, len(bare), lines,
-        f"{blank} have no {columns.x}" if blank else f"{columns.x} is 0 there, and the laws start above 0",
+        path.name, len(bare), lines, "; ".join(reasons),
         f" {FROM_MEASURE}." if blank and columns.measured else "",
     )  # fmt: skip
 
@@ -187,7 +204,7 @@ def _without_x(raw: Mapping[str, str], columns: Resolved) -> bool:
     if columns.measured and not text:
         return True
     try:
-        return float(text) == 0.0
+        return csv_numbers.number(text) == 0.0
     except ValueError:
         return False
 
@@ -215,9 +232,10 @@ def nominal_size(text: str) -> float | None:
 def _number(raw: Mapping[str, str], column: str, line: int, path: Path) -> float:
     text = raw.get(column)
     try:
-        value = float((text or "").strip())
+        value = csv_numbers.number((text or "").strip())
     except ValueError:
-        raise _bad(path, line, column, text, "That is no number") from None
+        why, fix = csv_numbers.problem(text or "", percent=IN_PERCENT)
+        raise _bad(path, line, column, text, why, fix=fix) from None
     if not math.isfinite(value):
         raise _bad(path, line, column, text, "That is not finite")
     return value

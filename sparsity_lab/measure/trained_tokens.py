@@ -14,7 +14,6 @@ Names of later stages (`stage2-...`) count from that stage's own start, so neith
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import re
@@ -25,7 +24,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import units
+from sparsity_lab import csv_numbers, units
+from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import Source
 from sparsity_lab.units import Unit
@@ -116,25 +116,16 @@ def read_table(path: Path) -> dict[str, int]:
             is no count; row and column are named.
     """
     table: dict[str, int] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            unit = _unit(path, [name.strip() for name in reader.fieldnames or ()])
-            for raw in reader:
-                row = {str(key).strip(): value for key, value in raw.items()}
-                name, tokens = _row(path, reader.line_num, row, unit)
-                if name in table:
-                    raise SparsityLabError(
-                        f"Row {reader.line_num} of {path}: the checkpoint {name!r} is there twice",
-                        fix="Remove one of the rows",
-                    )
-                table[name] = tokens
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(
-            f"Cannot read the table {path}",
-            why=str(error),
-            fix=f"Give a CSV in UTF-8 with {' and '.join(COLUMNS)}",
-        ) from error
+    header, rows = read_csv(path, fix=f"Give a CSV in UTF-8 with {' and '.join(COLUMNS)}")
+    unit = _unit(path, header)
+    for line, row in rows:
+        name, tokens = _row(path, line, row, unit)
+        if name in table:
+            raise SparsityLabError(
+                f"Row {line} of {path}: the checkpoint {name!r} is there twice",
+                fix="Remove one of the rows",
+            )
+        table[name] = tokens
     if not table:
         raise SparsityLabError(f"The table {path} has no rows", fix="Give it one for each checkpoint")
     units.check(unit, list(map(float, table.values())), table=str(path), fix=NAME_IT)
@@ -219,20 +210,17 @@ def _unit(path: Path, header: list[str]) -> Unit:
     return units.read_unit(alike[0], units.TOKENS)
 
 
-def _row(path: Path, line: int, row: Mapping[str, Any], unit: Unit) -> tuple[str, int]:
-    if "None" in row:
-        raise SparsityLabError(
-            f"Row {line} of {path} has more cells than the header", fix="Write counts without commas"
-        )
-    name, text = ((row.get(column) or "").strip() for column in (COLUMNS[0], unit.column))
+def _row(path: Path, line: int, row: Mapping[str, str], unit: Unit) -> tuple[str, int]:
+    name, text = row[COLUMNS[0]], row[unit.column]
     if not name:
         raise SparsityLabError(
             f"Row {line} of {path} has no name in the column 'checkpoint'",
             fix="Name the checkpoint, or remove the row",
         )
     try:
+        csv_numbers.number(text)
         value = Decimal(text) * Decimal(unit.factor)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         value = Decimal("NaN")
     if not value.is_finite() or not 0 <= value <= MOST_TOKENS or value != value.to_integral_value():
         raise SparsityLabError(

@@ -140,6 +140,18 @@ def test_a_start_at_nought_is_left_out_of_any_column_and_a_negative_one_refused(
         read_series(table(tmp_path, text.replace("a,0", "a,-10")), mapping=Columns("steps", "loss", "run"))
 
 
+def test_rows_of_an_export_without_a_value_of_the_named_column_are_left_out_and_counted(tmp_path, caplog):
+    text = '"Step","a - loss","a - loss__MIN","b - loss"\n'
+    text += '"0","5","5",""\n"1","4","4","3"\n"2","","",""\n"3","3","3",""\n'
+    (one,) = read_series(table(tmp_path, text), mapping=Columns("Step", "a - loss"))
+    assert (one.x.tolist(), one.y.tolist(), one.left_out) == ([1, 3], [4, 3], 2)
+    assert "2 row(s) are left out (line 2, 4): 1 have no a - loss; Step is 0 there" in caplog.text
+    with pytest.raises(SparsityLabError, match="row 3, column 'a - loss': 'NaN'"):
+        read_series(
+            table(tmp_path, text.replace('"4","4"', '"NaN","4"')), mapping=Columns("Step", "a - loss")
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [("0.8B", 8e8), ("model-350M-relu", 3.5e8), ("relu-2m", None), ("B", None), ("7Bit", None)],

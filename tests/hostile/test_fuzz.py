@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sparsity_lab.cli.fit import _drops
 from sparsity_lab.cli.measure_words import last_of, tokens_of, windows_at_once
+from sparsity_lab.csv_file import read_csv
 from sparsity_lab.fitting import locks, runs_locks
-from sparsity_lab.fitting.csv_file import read_csv
 from sparsity_lab.fitting.density.answer_loss import answer_loss
 from sparsity_lab.fitting.density.ladder import read_ladder
 from sparsity_lab.fitting.density.ruler_files import read_ruler

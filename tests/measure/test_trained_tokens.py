@@ -150,7 +150,7 @@ def test_series_of_unknown_trained_tokens_are_named_once(caplog):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "has no column 'checkpoint'. Its columns are none"),
+        ("", "is empty"),
         ("checkpoint,tokens\na,1\n", "has no column 'trained_tokens'. Its columns are checkpoint, tokens"),
         ("checkpoint,trained_tokens\n", "has no rows"),
         ("checkpoint,trained_tokens\na,1\nb,much\n", "Row 3 of .*, column 'trained_tokens': 'much' is not"),
@@ -158,8 +158,9 @@ def test_series_of_unknown_trained_tokens_are_named_once(caplog):
         ("checkpoint,trained_tokens\na,1.5\n", "Row 2 of .*'1.5'"),
         ("checkpoint,trained_tokens\na,nan\n", "Row 2 of .*'nan'"),
         ("checkpoint,trained_tokens\na,inf\n", "Row 2 of .*'inf'"),
-        ("checkpoint,trained_tokens\na\n", "Row 2 of .*, column 'trained_tokens': ''"),
-        ("checkpoint,trained_tokens\na,1,000\n", "Row 2 of .* more cells than the header. Write counts without"),
+        ("checkpoint,trained_tokens\na\n", "row 2, column 'trained_tokens': the row has 1 cells"),
+        ("checkpoint,trained_tokens\na,\n", "Row 2 of .*, column 'trained_tokens': ''"),
+        ("checkpoint,trained_tokens\na,1,000\n", "row 2: the row has 3 cells.* without separators of thousands"),
         ("checkpoint,trained_tokens\n,7\n", "Row 2 of .* no name in the column 'checkpoint'"),
         ("checkpoint,trained_tokens\na,1\na,2\n", "Row 3 of .*'a' is there twice"),
     ],
@@ -182,6 +183,7 @@ def test_a_table_about_other_checkpoints_is_refused(tmp_path):
     ("counts", "said"), [([4, None, 300], True), ([4, 20_000], False), ([None], False), ([0], False)]
 )
 def test_few_tokens_throughout_are_reported(caplog, counts, said):
+    caplog.set_level(logging.INFO)
     tell_small(counts)
     assert ("are they counted in" in caplog.text) == said
 

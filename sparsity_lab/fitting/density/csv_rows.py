@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from sparsity_lab import csv_numbers
+from sparsity_lab.csv_file import read_csv
+from sparsity_lab.csv_numbers import MISSING
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.csv_file import refuse_twice
 
-# What spreadsheets and people write where there is no value. `nan` is not among them: programs write it for a failure.
-MISSING = frozenset({"", "n/a", "na", "#n/a", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "none", "null", "?"})
 YEARS = range(1990, 2100)
 
 
@@ -41,7 +40,7 @@ class Cell:
     def numeric(self) -> bool:
         """Whether the text is a number, finite or not."""
         try:
-            float(self.text)
+            csv_numbers.number(self.text)
         except ValueError:
             return False
         return True
@@ -55,9 +54,10 @@ class Cell:
     def number(self, *, low: float = -math.inf, high: float = math.inf) -> float:
         """A finite number between two bounds."""
         try:
-            value = float(self.text)
+            value = csv_numbers.number(self.text)
         except ValueError:
-            raise self.error(f"{self.text!r} is not a number") from None
+            why, fix = csv_numbers.problem(self.text)
+            raise self.error(f"{self.text!r} is not a number. {why}", fix=fix) from None
         if not math.isfinite(value):
             raise self.error(f"{self.text} is not a finite number")
         if not low <= value <= high:
@@ -92,31 +92,13 @@ def read_rows(path: Path, *, needed: Sequence[str]) -> list[dict[str, Cell]]:
     Raises:
         SparsityLabError: unreadable, empty, ragged, or without a needed column.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            lines = [(reader.line_num, line) for line in reader if any(text.strip() for text in line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(
-            f"Cannot read the table {path}", why=str(error), fix="Give a CSV in UTF-8 with a header"
-        ) from error
-    if len(lines) < 2:
+    header, rows = read_csv(path)
+    if not rows:
         raise SparsityLabError(f"The table {path} has no rows", fix="It needs a header and one row a model")
-    header = [name.strip() for name in lines[0][1]]
-    refuse_twice(path, header)
     if missing := [name for name in needed if name not in header]:
         raise SparsityLabError(
             f"The table {path} has no column {', '.join(missing)}",
             why=f"Its columns are {', '.join(header)}"[:400],
             fix="Add it, or rename one; put commas between columns",
         )
-    for row, line in lines[1:]:
-        if len(line) != len(header):
-            raise SparsityLabError(
-                f"{path}, row {row} has {len(line)} cells; the header has {len(header)}",
-                fix="Put commas between all cells, and write numbers with a decimal point",
-            )
-    return [
-        {name: Cell(text.strip(), path, row, name) for name, text in zip(header, line, strict=True)}
-        for row, line in lines[1:]
-    ]
+    return [{name: Cell(text, path, line, name) for name, text in cells.items()} for line, cells in rows]

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import tables
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab import csv_file, tables
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MEASURED = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")  # digits no name has: a number among bounds and words
 TEXTS = ("sha256", "key", "revision", "calibrated_on")  # hashes may look like numbers
 HASH = re.compile(r"[0-9a-f]{20,64}")
 HASH_SHOWN = 10
-CSV_CELL_BYTES = 1 << 24
 
 
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """Header and rows of a CSV; a column is of numbers where every cell is one or empty.
 
     Raises:
-        SparsityLabError: not UTF-8, no CSV, or a row of another length than the header; it is named.
+        SparsityLabError: as `csv_file.read_csv`.
     """
-    try:
-        csv.field_size_limit(CSV_CELL_BYTES)
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(
-            f"Cannot read the table {path}", why=str(error), fix="Save it as CSV in UTF-8"
-        ) from error
-    header, body = (lines[0], lines[1:]) if lines else ([], [])
-    for number, line in enumerate(body, start=2):
-        if len(line) != len(header):
-            raise SparsityLabError(
-                f"{path}: row {number} has {len(line)} cells, the header {len(header)}",
-                fix="Put commas between all cells, and write numbers with a decimal point",
-            )
-    columns = [_column(name, [line[i] for line in body]) for i, name in enumerate(header)]
+    header, rows = csv_file.read_csv(path, fix="Save it as CSV in UTF-8", as_written=True)
+    columns = [_column(name, [row[name] for _, row in rows]) for name in header]
     return header, [dict(zip(header, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 

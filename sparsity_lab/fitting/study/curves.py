@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.series import kind_of
 from sparsity_lab.laws._law import Array
@@ -104,12 +104,7 @@ def read_curves(tables: Sequence[Path]) -> list[Curve]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            header, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error), fix=MEASURE_ANEW) from error
+    header, rows = read_csv(path, fix=MEASURE_ANEW)
     wanted = ("series", "rule", "activation_function", *NUMBERS)
     if missing := [name for name in wanted if name not in header]:
         raise SparsityLabError(
@@ -117,7 +112,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             why="It is no table of `sparsity-lab measure`",
             fix=MEASURE_ANEW,
         )
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         for name in NUMBERS:
             if not _sound(row[name], zero=name in MAY_BE_ZERO):
                 raise SparsityLabError(
@@ -125,7 +120,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
                     why="That is no number, or none that is possible there",
                     fix=MEASURE_ANEW,
                 )
-    return rows
+    return [row for _, row in rows]
 
 
 def _sound(text: str, *, zero: bool) -> bool:

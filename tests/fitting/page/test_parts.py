@@ -129,7 +129,7 @@ def test_cells_are_numbers_only_where_a_whole_column_is(tmp_path):
 
 def test_a_row_of_another_length_is_named(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1,2\n3\n")
-    with pytest.raises(SparsityLabError, match="row 3 has 1 cells, the header 2"):
+    with pytest.raises(SparsityLabError, match="row 3, column 'b': the row has 1 cells, the header has 2"):
         read_csv(tmp_path / "a.csv")
 
 
