@@ -44,4 +44,5 @@ def command(
     written = write_report(folder, output=output, form=form.value)
     typer.echo(f"Written to {written.path} ({written.bytes:,} bytes, {written.records} records)")
     if written.unread:
+        typer.echo(f"{len(written.unread)} file(s) could not be read; the report names them")
         raise typer.Exit(1)

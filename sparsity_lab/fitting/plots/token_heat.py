@@ -58,7 +58,7 @@ def _places(tokens: Sequence[str], width_inches: float) -> tuple[list[tuple[floa
     renderer = _renderer()
     room = width_inches - 0.95  # beside the colour bar
     places, x, line = [], 0.0, 0
-    widths = [_width(renderer, token.rstrip("\n")) for token in tokens]
+    widths = [_width(renderer, _shown(token)) for token in tokens]
     for t, (token, wide) in enumerate(zip(tokens, widths, strict=True)):
         if x > 0 and (x + wide > room or (token[:1].isspace() and x + _word(tokens, widths, t) > room)):
             x, line = 0.0, line + 1
@@ -82,8 +82,13 @@ def _renderer() -> Any:
     return FigureCanvasAgg(Figure(dpi=100)).get_renderer()
 
 
+def _shown(token: str) -> str:
+    """A token on one line: tabs as spaces, and nothing of what has no shape, such as line ends."""
+    return "".join(one for one in token.expandtabs(4) if one.isprintable())
+
+
 def _width(renderer: Any, token: str) -> float:
-    """Inches a token takes, the spaces at its ends among them."""
+    """Inches a shown token takes, the spaces at its ends among them."""
     font = FontProperties(size=FONT_SIZE)
     bars = renderer.get_text_width_height_descent("||", font, ismath=False)[0]
     whole = renderer.get_text_width_height_descent(f"|{token}|", font, ismath=False)[0]
@@ -100,9 +105,10 @@ def _text(
         colour = shades(float(scale(value)))
         axes.add_patch(Rectangle((x, line), wide, 0.94, facecolor=colour, edgecolor="none"))
         dark = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] < 0.5
-        lead = token[: len(token) - len(token.lstrip())].replace("\n", "")
+        shown = _shown(token)
+        lead = shown[: len(shown) - len(shown.lstrip())]
         shift = _width(renderer, lead) if lead else 0.0
-        axes.text(x + shift, line + 0.5, token.strip(), fontsize=FONT_SIZE, va="center", parse_math=False,
+        axes.text(x + shift, line + 0.5, shown.strip(), fontsize=FONT_SIZE, va="center", parse_math=False,
                   color="white" if dark else "#101010")  # fmt: skip
     axes.set_xlim(0, max(x + wide for x, wide, _ in places))
     axes.set_ylim(lines, 0)

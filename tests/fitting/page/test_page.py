@@ -16,6 +16,7 @@ from sparsity_lab.fitting.page.found import find
 from sparsity_lab.fitting.page.heat import HEAT_KEYS
 from sparsity_lab.fitting.page.others import figures_of
 from sparsity_lab.fitting.page.write import write_report
+from sparsity_lab.fitting.plots.token_heat import draw_heat
 from sparsity_lab.fitting.series import Columns
 from sparsity_lab.fitting.spec import FitSpec
 
@@ -248,10 +249,20 @@ def test_it_needs_nothing_but_the_standard_library(studied, tmp_path):
 def test_the_command_exits_1_where_a_file_could_not_be_read(tmp_path, write_records):
     write_records(tmp_path, 1)
     (tmp_path / "fits.json").write_text("{")
-    command = [sys.executable, "-m", "sparsity_lab", "report", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "fits.json" in done.stderr
+    for words, named in (([], True), (["--quiet"], False)):
+        command = [sys.executable, "-m", "sparsity_lab", *words, "report", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert ("fits.json" in done.stderr) is named
+        assert "1 file(s) could not be read" in done.stdout
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_figure_of_tokens_shows_no_line_ends_or_tabs(write_heat, tmp_path):
+    """matplotlib warns of a character without a shape, such as a line end before the spaces of a token."""
+    write_heat(tmp_path, tokens=["The", "\n    a", "\tb", "c\nd", "\r\n", " \x00"])
+    draw_heat(json.loads((tmp_path / "token_heat.json").read_text()), output=tmp_path)
+    assert (tmp_path / "token_heat.png").stat().st_size > 500
 
 
 def test_what_heat_writes_is_what_the_page_reads(write_heat, tmp_path):
