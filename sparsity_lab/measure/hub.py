@@ -134,19 +134,25 @@ def reason(error: Exception) -> str | None:
     return None
 
 
-def advice(error: Exception, model: str) -> str:
-    """What to try where the Hub, or the cache on this machine, gave nothing."""
+def advice(error: Exception, page: str) -> str | None:
+    """What to try where the Hub lets nobody in, or the cache on this machine cannot be written; None for all else.
+
+    Args:
+        error: whatever was raised.
+        page: the id on the Hub, behind `datasets/` where it is a data set's.
+    """
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     for one in causes(error):
         if isinstance(one, GatedRepoError):
-            return f"Ask for access at {constants.ENDPOINT}/{model}, then log in with `hf auth login`, or set HF_TOKEN"
+            login = "log in with `hf auth login`, or set HF_TOKEN"
+            return f"Ask for access at {constants.ENDPOINT}/{page}, then {login}"
         if isinstance(one, RepositoryNotFoundError):
-            return f"{HUB_FIX}; a private model needs `hf auth login`, or HF_TOKEN"
-        if isinstance(one, OSError) and one.errno in NOT_WRITABLE:
+            return f"{HUB_FIX}; what is private needs `hf auth login`, or HF_TOKEN"
+        if isinstance(one, OSError) and one.errno in NOT_WRITABLE and not isinstance(one, ConnectionError):
             return f"Set HF_HOME to a folder that can be written and has room; it is now {constants.HF_HOME}"
-    return HUB_FIX
+    return None
 
 
 def _timeouts() -> tuple[type[BaseException], ...]:

@@ -300,7 +300,7 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
     if type(error).__name__ == "SafetensorError":
         return "The safetensors file is broken or cut short; copy it again"
     if source.folder is None:
-        return hub.advice(error, source.model)
+        return hub.advice(error, source.model) or hub.HUB_FIX
     if source.is_gguf:
         missing = any(isinstance(one, ImportError) for one in hub.causes(error))
         return "Install it: pip install gguf" if missing else GGUF_FIX
