@@ -33,23 +33,10 @@ RECORDS = "records"
 STORED = ".stored"  # folder of empty files, one for each file known to have been in the store
 # In a store with folders these have to be made; making one in a store of buckets may make a bucket of a mistyped name.
 WITH_FOLDERS = frozenset(
-    {
-        "file",
-        "local",
-        "memory",
-        "sftp",
-        "ssh",
-        "ftp",
-        "smb",
-        "hdfs",
-        "arrow_hdfs",
-        "webhdfs",
-        "webHDFS",
-        "dbfs",
-    }
-)
+    ("file", "local", "memory", "sftp", "ssh", "ftp", "smb", "hdfs", "arrow_hdfs", "webhdfs", "webHDFS", "dbfs")
+)  # fmt: skip
 WITH_BUCKETS = frozenset(
-    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos", "r2", "hf"}
+    ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos", "r2", "hf")
 )
 HEARTBEAT_S = 15.0
 LIMIT_S = 90.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import logging
 import sys
 import time
@@ -51,6 +52,27 @@ def bring(model: str, name: str, revision: str | None) -> Path:
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
         shown["tqdm_class"] = _lines(f"{name} of {model}")
     return Path(_asked(model, lambda: hf_hub_download(model, name, revision=revision, **shown)))
+
+
+def bring_weights(model: str, commit: str | None) -> None:
+    """Bring the weights of a Hub id, one file or the shards of an index; where there are none, loading says so.
+
+    Raises:
+        Exception: whatever huggingface_hub raises.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        try:
+            path = bring(model, name, commit)
+        except LocalEntryNotFoundError:  # the Hub was not reached
+            raise
+        except EntryNotFoundError:
+            continue
+        if path.suffix == ".json":
+            for shard in sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())):
+                bring(model, shard, commit)
+        return
 
 
 def _asked(model: str, question: Callable[[], T]) -> T:
