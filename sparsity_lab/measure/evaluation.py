@@ -174,6 +174,7 @@ def read_settings(spec: EvalSpec) -> list[Setting]:
 
 def _check(spec: EvalSpec) -> None:
     """Refuse options that lm-eval would choke on, before it is loaded."""
+    ranges.check_fields(spec)
     if not spec.tasks:
         raise SparsityLabError("--tasks names no task", fix="Write lm-eval tasks with commas between")
     if spec.batch_size != "auto" and not (spec.batch_size.isdecimal() and int(spec.batch_size) > 0):
@@ -181,7 +182,6 @@ def _check(spec: EvalSpec) -> None:
             f"--batch-size {spec.batch_size} is neither auto nor a positive number", fix="Write auto, or 8"
         )
     check_dtype(spec.dtype)
-    ranges.check_fields(spec)
 
 
 def _refuse_one_name(settings: Sequence[Setting]) -> None:
