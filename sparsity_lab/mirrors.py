@@ -2,7 +2,8 @@
 
 Work goes on in the folder as it would in any other. Each record is sent as soon as it is written, and one that somebody
 else sent is brought when it is asked for; tables follow at the end. What arrives damaged fails its hash, is set aside
-and made anew, so a store that is no file system, or a transfer that was cut, can lose nothing.
+and made anew, so a store that is no file system, or a transfer that was cut, can lose nothing. What was once in the
+store and is there no more was deleted: it is removed from the folder too, and never sent again. No bucket is made.
 
 Who is at a cell is told by an object `<key>.claim` beside the records, rewritten while the work lasts; it has run out
 where an observer saw it unchanged for a while by the observer's own clock. Where a store cannot make an object only if
@@ -21,6 +22,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ from sparsity_lab.environment import cache_folder
 from sparsity_lab.errors import SparsityLabError
 
 RECORDS = "records"
+STORED = ".stored"  # folder of empty files, one for each file known to have been in the store
+# In a store with folders these have to be made; making one in a store of buckets may make a bucket of a mistyped name.
+WITH_FOLDERS = frozenset(
+    ("file", "local", "memory", "sftp", "ssh", "ftp", "smb", "hdfs", "arrow_hdfs", "webhdfs", "webHDFS", "dbfs")
+)  # fmt: skip
+WITH_BUCKETS = frozenset(
+    ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos", "r2", "hf")
+)
 HEARTBEAT_S = 15.0
 LIMIT_S = 90.0
 LISTED_S = 1.0
@@ -36,6 +46,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)  # no drive letter
 _NOT_SENT = (".damaged", whole_files.SUFFIX)
 INSTALL_FIX = "Install the package it speaks of with pip, or write to a folder"
 SCHEME_FIX = "Write a URL that fsspec takes, such as s3://BUCKET/FOLDER or file:///FOLDER, or a folder"
+BUCKET_FIX = "Correct the bucket's name, or make the bucket: none is made here"
 URL_FIX = (
     "Check the URL, its credentials and the network, and run the same command again: records written stay"
 )
@@ -99,9 +110,48 @@ class Mirror:
             if "file" in self.store.protocol:
                 inside = [Path(self._at(RECORDS)), *Path(self._at(RECORDS)).parents]
                 self._made = [str(one) for one in inside if not os.path.lexists(one)]
-            self.store.makedirs(self._at(RECORDS), exist_ok=True)
-            self._put(name, b"\0")
-            self.store.rm_file(self._at(name))
+            self._put(f"{RECORDS}/{name}", b"\0")
+            self.store.rm_file(self._at(f"{RECORDS}/{name}"))
+        self.forget_deleted()
+
+    @cached_property
+    def _has_folders(self) -> bool:
+        """Whether folders have to be made; in a store that is not known, not in a top one that is not there."""
+        protocol = self.store.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        if names & WITH_FOLDERS or names & WITH_BUCKETS:
+            return bool(names & WITH_FOLDERS)
+        try:
+            self.store.info(self.root.strip("/").partition("/")[0])
+        except FileNotFoundError:
+            return False
+        except Exception:  # what is written says why it cannot be
+            return True
+        return True
+
+    def forget_deleted(self) -> None:
+        """Remove from the folder what was once in the store and is there no more.
+
+        Raises:
+            SparsityLabError: the store cannot be read.
+        """
+        marks = [path for path in (self.folder / STORED).rglob("*") if path.is_file()]
+        with self._told("read from"):
+            self.store.invalidate_cache()
+            there = set(map(str, self.store.find(self.root))) if marks else set()
+            for mark in marks:
+                name = mark.relative_to(self.folder / STORED).as_posix()
+                if self._at(name) not in there and self._is_gone(name):
+                    (self.folder / name).unlink(missing_ok=True)
+                    mark.unlink(missing_ok=True)
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether the store itself says so: a list may be short because something failed."""
+        try:
+            self.store.info(self._at(name))
+        except FileNotFoundError:
+            return True
+        return False
 
     def leave_no_folders(self) -> None:
         """Remove the folders that were made for the output and are empty; only file systems have such."""
@@ -117,6 +167,7 @@ class Mirror:
             for name in sorted(there, reverse=True):  # arrays before the record that speaks of them
                 data = self.store.cat_file(self._at(f"{RECORDS}/{name}"))
                 whole_files.write_bytes(self.folder / RECORDS / name, data)
+                self._mark(f"{RECORDS}/{name}")
         return f"{key}.json" in there
 
     def send(self, key: str) -> None:
@@ -131,9 +182,12 @@ class Mirror:
         with self._told("read from"):
             there = self._names(fresh=True)
         for path in sorted(self.folder.rglob("*")):
-            record = path.parent == self.folder / RECORDS
             left_out = path.name.startswith(".") or ".claim" in path.name or path.name.endswith(_NOT_SENT)
-            if path.is_file() and not left_out and not (record and path.name in there):
+            if left_out or STORED in path.parts or not path.is_file():
+                continue
+            if path.parent == self.folder / RECORDS and path.name in there:
+                self._mark(path.relative_to(self.folder).as_posix())
+            else:
                 self._send(path)
 
     @contextmanager
@@ -205,11 +259,18 @@ class Mirror:
         return names
 
     def _send(self, path: Path) -> None:
+        name = path.relative_to(self.folder).as_posix()
         with self._told("write to"):
-            self._put(path.relative_to(self.folder).as_posix(), path.read_bytes())
+            self._put(name, path.read_bytes())
+        self._mark(name)
+
+    def _mark(self, name: str) -> None:
+        """Note that a file is in the store, or was."""
+        whole_files.write_bytes(self.folder / STORED / name, b"")
 
     def _put(self, name: str, data: bytes) -> None:
-        self.store.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+        if self._has_folders:
+            self.store.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
         self.store.pipe_file(self._at(name), data)
 
     def _at(self, name: str) -> str:
@@ -224,7 +285,11 @@ class Mirror:
             raise
         except Exception as error:
             why: Any = str(error).strip().split("\n")[0] or type(error).__name__
-            raise SparsityLabError(f"Cannot {verb} {self.url}", why=why[:400], fix=URL_FIX) from error
+            no_bucket = (
+                isinstance(error, FileNotFoundError) and hasattr(self, "store") and not self._has_folders
+            )
+            fix = BUCKET_FIX if no_bucket else URL_FIX
+            raise SparsityLabError(f"Cannot {verb} {self.url}", why=why[:400], fix=fix) from error
 
 
 @contextmanager

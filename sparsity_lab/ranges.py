@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
@@ -79,6 +80,12 @@ CALLED = {
     "task_memory_gb": "--task-memory",
 }  # fmt: skip
 
+PLAIN: dict[str, tuple[type, str]] = {
+    "str": (str, "a str"),
+    "bool": (bool, "True or False"),
+    "Path": (Path, "a pathlib.Path"),
+}
+
 
 def range_of(name: str, *, command: str = "") -> Range | None:
     """The range of a name, a command's own first; None where it has none."""
@@ -114,14 +121,35 @@ def check(name: str, value: object, *, command: str = "", flag: str = "", whole:
 
 
 def check_fields(spec: Any, *, command: str = "") -> None:
-    """Refuse a dataclass with a field out of the range of its name.
+    """Refuse a dataclass with a field of another kind than it says, or out of the range of its name.
 
     Raises:
         SparsityLabError: it has one.
     """
     for one in fields(spec):
-        whole = str(one.type) in ("int", "int | None")
-        check(one.name, getattr(spec, one.name), command=command, whole=whole)
+        value, kind = getattr(spec, one.name), str(one.type).removesuffix(" | None")
+        check(one.name, value, command=command, whole=kind == "int")
+        if value is not None or kind == str(one.type):
+            check_kind(one.name, value, kind)
+
+
+def check_kind(name: str, value: object, kind: str) -> None:
+    """Refuse a value that is not of the kind an annotation names; kinds that are not plain pass.
+
+    Raises:
+        SparsityLabError: it is not.
+    """
+    if kind.startswith("tuple[") and kind.endswith(", ...]"):
+        if not isinstance(value, (tuple, list)):
+            raise SparsityLabError(f"{name} is {str(value)[:80]!r}", fix="Give several values as a tuple")
+        for one in value:
+            check_kind(name, one, kind.removeprefix("tuple[").removesuffix(", ...]"))
+    elif kind == "float":
+        check_real(name, value)
+    elif kind in PLAIN and not isinstance(value, PLAIN[kind][0]):
+        raise SparsityLabError(
+            f"{name} is {str(value)[:80]!r}", why=f"It must be {PLAIN[kind][1]}", fix="Correct it"
+        )
 
 
 def check_real(name: str, value: object) -> None:

@@ -15,6 +15,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.mirrors import Mirror, folder_of, mirrored, url_of
 
 fsspec = pytest.importorskip("fsspec")
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402 - after fsspec was asked for
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +190,87 @@ def test_two_machines_share_a_store_and_a_third_finds_all_done(store, checkpoint
     assert (there / "activation_ratio.svg").exists() or list(there.glob("*.svg"))
     assert {path.name: path.stat().st_mtime_ns for path in records} == written
     assert folder_of(url) != there
+
+
+class Buckets(MemoryFileSystem):
+    """A store of buckets, which like that of S3 makes one where folders are made in it."""
+
+    protocol = "buckets"
+    store, pseudo_dirs, buckets = {}, [""], set()
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("buckets:/"))
+
+    def makedirs(self, path, exist_ok=False):
+        self.buckets.add(self._strip_protocol(path).strip("/").partition("/")[0])
+
+    def pipe_file(self, path, value, mode="overwrite", **named):
+        if self._strip_protocol(path).strip("/").partition("/")[0] not in self.buckets:
+            raise FileNotFoundError("The specified bucket does not exist")
+        return super().pipe_file(path, value, mode=mode, **named)
+
+
+def test_a_mistyped_bucket_is_never_made(tmp_path):
+    fsspec.register_implementation("buckets", Buckets, clobber=True)
+    Buckets.buckets.add("mine")
+    with (
+        pytest.raises(SparsityLabError, match=r"bucket does not exist.*none is made here"),
+        mirrored(Path("buckets://mien/run")),
+    ):
+        pass
+    assert Buckets.buckets == {"mine"}
+    with mirrored(Path("buckets://mine/run")) as (_, mirror):
+        written(mirror, "abc")
+    assert [path for path in mirror.store.find("/mine") if path.endswith(".json")] == [
+        "/mine/run/records/abc.json"
+    ]
+
+
+def test_what_was_deleted_in_a_store_does_not_come_back(store):
+    url, there = store
+    with mirrored(Path(url)) as (folder, mirror):
+        written(mirror, "abc").with_suffix(".safetensors").write_bytes(b"weights")
+        written(mirror, "kept")
+        mirror.send("abc")
+        (folder / "old.svg").write_text("drawn")
+        (folder / "table.csv").write_text("a\n")
+    for name in ("records/abc.json", "records/abc.safetensors", "old.svg", "table.csv"):
+        (there / name).unlink()
+    with mirrored(Path(url)) as (folder, _):
+        assert not list(folder.rglob("abc*"))
+        (folder / "table.csv").write_text("b\n")  # of this run
+    found = sorted(path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file())
+    assert found == ["records/kept.json", "table.csv"]
+
+
+def test_what_was_brought_and_then_deleted_does_not_come_back_either(store):
+    url, there = store
+    (there / "records").mkdir(parents=True)
+    (there / "records" / "abc.json").write_text("{}")
+    with mirrored(Path(url)) as (_, mirror):
+        assert mirror.bring("abc")
+    (there / "records" / "abc.json").unlink()
+    with mirrored(Path(url)):
+        pass
+    assert not (there / "records" / "abc.json").exists()
+
+
+def test_what_never_arrived_is_sent_by_the_next_run(store):
+    url, there = store
+    mirror = Mirror(url)
+    mirror.prepare()
+    written(mirror, "abc")  # and then the network was gone
+    with mirrored(Path(url)):
+        pass
+    assert (there / "records" / "abc.json").exists()
+
+
+def test_a_list_that_came_back_short_deletes_nothing(store, monkeypatch):
+    url, _ = store
+    with mirrored(Path(url)) as (folder, mirror):
+        written(mirror, "abc")
+    again = Mirror(url)
+    monkeypatch.setattr(type(again.store), "find", lambda self, path, **_: [])
+    again.prepare()
+    assert (folder / "records" / "abc.json").exists()

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.errors import SparsityLabError
 
 
@@ -44,6 +45,8 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
                 why="It is no switch, and YAML reads yes, no, on, off, true and false as one",
                 fix="Write its value, in quotes if it is such a word",
             )
+        if parameter.name == "output":
+            check_outputs(["--output", "" if value is None else str(value)])
         defaults[parameter.name] = _several(parameter, value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path

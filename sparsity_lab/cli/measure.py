@@ -188,6 +188,8 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> 
 
     url = url_of(output)
     mirror = None if url is None else Mirror(url)
+    if mirror is not None:
+        mirror.forget_deleted()
     found = plan(spec, checkpoints, output=output if mirror is None else mirror.folder, mirror=mirror)
     _print_plan(spec, found.prepared, cells=found.cells, done=found.done)
 

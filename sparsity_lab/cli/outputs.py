@@ -10,17 +10,18 @@ from sparsity_lab.errors import SparsityLabError
 
 FLAGS = ("--output", "-o")
 _HALF_A_URL = re.compile(r"(s3|gs|gcs|az|abfs|adl|hdfs|sftp|ssh|hf):(?!/)(.+)", re.IGNORECASE)
+_CHAIN = re.compile(r"[a-z][a-z0-9+.-]*::", re.IGNORECASE)
 _FILE_OF_A_HOST = re.compile(r"(?:file|local):(?://)?(?!/)(.+)", re.IGNORECASE)
 
 
 def check_outputs(words: list[str]) -> None:
-    """Refuse an empty name, half a URL, and a file URL without its three slashes.
+    """Refuse an empty name, half a URL, a chain of URLs, and a file URL without its three slashes.
 
     Raises:
         SparsityLabError: an --output that is one of these.
     """
     for output in _outputs(words):
-        if not output:
+        if not output.strip():
             raise SparsityLabError(
                 "--output is empty",
                 why="A variable of the shell's may not be set",
@@ -31,6 +32,10 @@ def check_outputs(words: list[str]) -> None:
                 f"--output {output} is half a URL",
                 fix=f"Write {half[1]}://{half[2]}, or ./{output} for a folder of that name",
             )
+        if _CHAIN.match(output):
+            raise SparsityLabError(
+                f"--output {output} chains URLs, which is not supported", fix="Write the last of them alone"
+            )
         if host := _FILE_OF_A_HOST.fullmatch(output):
             raise SparsityLabError(
                 f"--output {output} is no file URL",
@@ -40,6 +45,7 @@ def check_outputs(words: list[str]) -> None:
 
 
 def _outputs(words: list[str]) -> Iterator[str]:
-    """What follows --output, as a word of its own or behind `=`."""
+    """What follows --output or -o, as a word of its own, behind `=`, or joined to the short one."""
     yield from (following for word, following in itertools.pairwise(words) if word in FLAGS)
     yield from (word.removeprefix("--output=") for word in words if word.startswith("--output="))
+    yield from (word.removeprefix("-o") for word in words if re.match(r"-o[^=-]", word))

@@ -7,12 +7,15 @@ how the kernels are tested without a GPU. Each choice and its reason is logged o
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -42,6 +45,8 @@ def resolve(kernel: str, backend: str, tensor: Tensor) -> Literal["torch", "trit
             fix="Take backend='torch', or 'auto' to have it chosen",
         )
     chosen, reason = _choice(backend, tensor.device)
+    if chosen == "triton" and not interpreted():
+        keep_compiled()
     _say_once(kernel, chosen, reason)
     return chosen
 
@@ -120,6 +125,18 @@ def _choice(backend: str, device: torch.device) -> tuple[Literal["torch", "trito
         hindrance = triton_hindrance(device)
         return ("torch", hindrance) if hindrance else ("triton", "CUDA tensors and triton is installed")
     return "torch", f"{device.type} tensors"
+
+
+@cache
+def keep_compiled() -> None:
+    """Give Triton a temporary folder for what it compiles, where its own cannot be written."""
+    folder = Path(os.environ.get("TRITON_CACHE_DIR") or os.path.expanduser("~/.triton/cache"))
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        temporary = tempfile.TemporaryDirectory(prefix="triton-")
+        atexit.register(temporary.cleanup)
+        os.environ["TRITON_CACHE_DIR"] = temporary.name
+        _log.info("Triton cannot write to %s: it compiles for this run alone, set TRITON_CACHE_DIR.", folder)
 
 
 @cache

@@ -81,6 +81,8 @@ def dataset_corpus(data: DataSpec) -> Corpus:
         extras.require("datasets", who=f"The dataset {data.dataset}")
         from datasets import load_dataset
 
+        from sparsity_lab.measure import hub
+
         try:
             rows = load_dataset(data.dataset, data.dataset_config, split=data.split, streaming=True)
             for row in rows:
@@ -91,7 +93,8 @@ def dataset_corpus(data: DataSpec) -> Corpus:
             raise SparsityLabError(
                 f"Cannot read the dataset {data.dataset}",
                 why=str(error).split("\n")[0],
-                fix="Check its name, `dataset_config` and `split`, and the network",
+                fix=hub.advice(error, f"datasets/{data.dataset}")
+                or "Check its name, `dataset_config` and `split`, and the network",
             ) from error
 
     return Corpus(f"dataset {data.dataset}, split {data.split}", data.license_note, read, fingerprint)

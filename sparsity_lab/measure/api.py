@@ -12,7 +12,7 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures, engine
-from sparsity_lab.measure.api_arguments import check_numbers, stream_of
+from sparsity_lab.measure.api_arguments import check_names, check_numbers, stream_of
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import (
     Calibration,
@@ -42,6 +42,7 @@ def find_sites(model: Any, *, architecture_file: Path | None = None) -> tuple[st
     Raises:
         SparsityLabError: an unknown model type, or a layout that is not what its architecture file says.
     """
+    check_names(architecture_file=architecture_file)
     config, source = model.config.get_text_config(), type(model).__name__
     name, architecture = architectures.find(config, file=architecture_file)
     try:
@@ -92,6 +93,7 @@ def measure(
             "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
         )
     check_numbers(knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, seed=seed)
+    check_names(criterion=criterion)
     with undisturbed(model) as itself:
         _, sites = find_sites(itself, architecture_file=architecture_file)
         windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,17 @@ def check_numbers(**given: object) -> None:
             ranges.check_real(name, value)
         else:
             ranges.check(name, value, flag=name, whole=True)
+
+
+def check_names(*, criterion: str = "cett", architecture_file: Path | None = None) -> None:
+    """Refuse a criterion that is no name, and a file that is no path.
+
+    Raises:
+        SparsityLabError: one is.
+    """
+    ranges.check_kind("criterion", criterion, "str")
+    if architecture_file is not None:
+        ranges.check_kind("architecture_file", architecture_file, "Path")
 
 
 def stream_of(ids: Any, *, vocabulary: int, bos_id: int | None) -> torch.Tensor:

@@ -83,6 +83,7 @@ class MeasureCallback(TrainerCallback):
             raise SparsityLabError(
                 "Of knob, ppl_increase and activation_ratio more than one was given", fix="Give one of them"
             )
+        _check_objects(text=text, output=output, tokenizer=tokenizer)
         self.spec = MeasureSpec(
             text=Path(text), criterion=criterion, knob=knob,
             ppl_increase=0.01 if ppl_increase is None else ppl_increase, activation_ratio=activation_ratio,
@@ -224,6 +225,17 @@ class MeasureCallback(TrainerCallback):
                 if step is not None and step <= state.global_step:
                     rows[step] = found
         return rows
+
+
+def _check_objects(*, text: object, output: object, tokenizer: object) -> None:
+    for name, value in (("text", text), ("output", output)):
+        if not isinstance(value, (str, Path)):
+            raise SparsityLabError(f"{name} is {str(value)[:80]!r}, not a path", fix="Give a path")
+    if isinstance(tokenizer, (str, Path)):
+        raise SparsityLabError(
+            f"tokenizer is {str(tokenizer)!r}, not a tokenizer",
+            fix=f"Write AutoTokenizer.from_pretrained({str(tokenizer)!r})",
+        )
 
 
 def _check_times(every_steps: int | None, *, at_saves: bool) -> None:

@@ -25,7 +25,7 @@ from sparsity_lab.measure.loading import load_config, load_model, load_text_toke
 from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
-from sparsity_lab.records import prepare_output, read_record, write_json
+from sparsity_lab.records import no_empty_folders, prepare_output, read_record, write_json
 from sparsity_lab.tables import write_table
 
 log = logging.getLogger(__name__)
@@ -98,17 +98,18 @@ def run_eval(spec: EvalSpec, *, output: Path, progress: Progress = SILENT) -> Ev
     source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
     spec = replace(spec, model=source.model, revision=source.revision)
     settings = read_settings(spec)
-    prepare_output(output)
-    manager = task_manager(spec.tasks, spec.include_path)
-    source = pinned(source)
-    config = load_config(source, architecture_file=spec.architecture_file)
-    device = choose_device(spec.device)
-    dtype, _ = choose_dtype(spec.dtype, config=config, device=device)
-    tokenizer = load_text_tokenizer(source)
-    model = load_model(source, dtype=dtype, device=device)
-    return evaluate(
-        model, tokenizer, spec, settings=settings, manager=manager, output=output, progress=progress
-    )
+    with no_empty_folders(output):
+        prepare_output(output)
+        manager = task_manager(spec.tasks, spec.include_path)
+        source = pinned(source)
+        config = load_config(source, architecture_file=spec.architecture_file)
+        device = choose_device(spec.device)
+        dtype, _ = choose_dtype(spec.dtype, config=config, device=device)
+        tokenizer = load_text_tokenizer(source)
+        model = load_model(source, dtype=dtype, device=device)
+        return evaluate(
+            model, tokenizer, spec, settings=settings, manager=manager, output=output, progress=progress
+        )
 
 
 def evaluate(
@@ -166,6 +167,7 @@ def read_settings(spec: EvalSpec) -> list[Setting]:
 
 def _check(spec: EvalSpec) -> None:
     """Refuse options that lm-eval would choke on, before it is loaded."""
+    ranges.check_fields(spec)
     if not spec.tasks:
         raise SparsityLabError("--tasks names no task", fix="Write lm-eval tasks with commas between")
     if spec.batch_size != "auto" and not (spec.batch_size.isdecimal() and int(spec.batch_size) > 0):
@@ -173,7 +175,6 @@ def _check(spec: EvalSpec) -> None:
             f"--batch-size {spec.batch_size} is neither auto nor a positive number", fix="Write auto, or 8"
         )
     check_dtype(spec.dtype)
-    ranges.check_fields(spec)
 
 
 def _refuse_one_name(settings: Sequence[Setting]) -> None:

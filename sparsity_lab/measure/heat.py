@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sparsity_lab import records, tables, tokenization
+from sparsity_lab import ranges, records, tables, tokenization
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, find_sites, sparsified
 from sparsity_lab.measure.calibration import Calibration
@@ -85,6 +85,8 @@ def token_heat(
     Raises:
         SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
     """
+    ranges.check("tokens", tokens, command="heat", flag="tokens", whole=True)
+    ranges.check_kind("paragraph", paragraph, "str")
     with undisturbed(model) as itself:
         _, sites = find_sites(itself, architecture_file=architecture_file)
         if any(site.routed for site in sites):
@@ -127,6 +129,7 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
     Raises:
         SparsityLabError: no such model, record or text, or as `token_heat`.
     """
+    ranges.check_fields(spec, command="heat")
     calibration = calibration_of(spec.thresholds)
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
     with records.no_empty_folders(output):

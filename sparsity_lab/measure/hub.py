@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import logging
 import sys
 import time
@@ -51,6 +52,27 @@ def bring(model: str, name: str, revision: str | None) -> Path:
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
         shown["tqdm_class"] = _lines(f"{name} of {model}")
     return Path(_asked(model, lambda: hf_hub_download(model, name, revision=revision, **shown)))
+
+
+def bring_weights(model: str, commit: str | None) -> None:
+    """Bring the weights of a Hub id, one file or the shards of an index; where there are none, loading says so.
+
+    Raises:
+        Exception: whatever huggingface_hub raises.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        try:
+            path = bring(model, name, commit)
+        except LocalEntryNotFoundError:  # the Hub was not reached
+            raise
+        except EntryNotFoundError:
+            continue
+        if path.suffix == ".json":
+            for shard in sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())):
+                bring(model, shard, commit)
+        return
 
 
 def _asked(model: str, question: Callable[[], T]) -> T:
@@ -134,19 +156,25 @@ def reason(error: Exception) -> str | None:
     return None
 
 
-def advice(error: Exception, model: str) -> str:
-    """What to try where the Hub, or the cache on this machine, gave nothing."""
+def advice(error: Exception, page: str) -> str | None:
+    """What to try where the Hub lets nobody in, or the cache on this machine cannot be written; None for all else.
+
+    Args:
+        error: whatever was raised.
+        page: the id on the Hub, behind `datasets/` where it is a data set's.
+    """
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     for one in causes(error):
         if isinstance(one, GatedRepoError):
-            return f"Ask for access at {constants.ENDPOINT}/{model}, then log in with `hf auth login`, or set HF_TOKEN"
+            login = "log in with `hf auth login`, or set HF_TOKEN"
+            return f"Ask for access at {constants.ENDPOINT}/{page}, then {login}"
         if isinstance(one, RepositoryNotFoundError):
-            return f"{HUB_FIX}; a private model needs `hf auth login`, or HF_TOKEN"
-        if isinstance(one, OSError) and one.errno in NOT_WRITABLE:
+            return f"{HUB_FIX}; what is private needs `hf auth login`, or HF_TOKEN"
+        if isinstance(one, OSError) and one.errno in NOT_WRITABLE and not isinstance(one, ConnectionError):
             return f"Set HF_HOME to a folder that can be written and has room; it is now {constants.HF_HOME}"
-    return HUB_FIX
+    return None
 
 
 def _timeouts() -> tuple[type[BaseException], ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure import hub
 from sparsity_lab.records import write_bytes
 from sparsity_lab.registry import unknown
 
@@ -78,12 +79,19 @@ def explained(tasks: Sequence[str]) -> Iterator[None]:
     """Failures of task files and data sets become one paragraph; others stay bugs."""
     try:
         yield
-    except (FileNotFoundError, ConnectionError, json.JSONDecodeError) as error:
+    except (OSError, json.JSONDecodeError) as error:
         raise SparsityLabError(
             f"lm-eval cannot load the data of {', '.join(tasks)}",
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix="Check dataset_path and data_files of the task; offline runs need local files",
+            fix=_data_advice(error),
         ) from error
+
+
+def _data_advice(error: Exception) -> str:
+    """What to try: a local file that is missing is the task's, what else cannot be opened is the Hub's or a cache's."""
+    missing = isinstance(error, FileNotFoundError) and error.errno is not None
+    special = None if missing else hub.advice(error, "datasets")
+    return special or "Check dataset_path and data_files of the task; offline runs need local files"
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Nothing of a checkpoint is executed (`trust_remote_code` stays off) and weights 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import torch
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures, hub
 from sparsity_lab.measure.completeness import unused_tensors
+from sparsity_lab.measure.explaining import explained, named
 from sparsity_lab.measure.gguf_tensors import unread
 from sparsity_lab.measure.source import Source as Source
 from sparsity_lab.measure.source import check_exists, pinned, tokenizer_source
@@ -25,14 +25,6 @@ from sparsity_lab.measure.tokenizers import TextTokenizer, refuse_foreign, text_
 from sparsity_lab.measure.weight_files import Stored, check_index, refuse_adapter, tensors, weight_files
 
 logger = logging.getLogger(__name__)
-
-MOST_LETTERS = 400  # of another library's reason
-ADVICE = {
-    "config": "Compare config.json there with the model's own, or copy it again",
-    "tokenizer": "Copy the model's own tokenizer files there again, or name others with --tokenizer",
-    "weights": "Check that config.json there is these weights' own, and copy the model again",
-}
-GGUF_FIX = "Convert the model to GGUF again, or measure the checkpoint that it was made of"
 
 
 @dataclass(frozen=True)
@@ -67,11 +59,11 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
         architectures.supported_types()  # a file may make a model type known to transformers
     else:
         architectures.load_file(architecture_file)
-    with _explained(source, "config"):
+    with explained(source, "config"):
         config = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     config.return_dict = True  # models that are made of it answer by name
-    with _named(source):
+    with named(source):
         architectures.find(config, file=architecture_file)
     _refuse_quantised(source, config)
     classes = getattr(config, "architectures", None) or []
@@ -134,7 +126,7 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
 
     place = tokenizer_source(source)
     kept: dict[str, Any] = {}
-    with _explained(source if place is source else place, "tokenizer"):
+    with explained(source if place is source else place, "tokenizer"):
         if place is not source:  # as if its files lay beside the weights: the model's config has a say
             kept["config"] = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(**place.options(), **kept, trust_remote_code=False)
@@ -172,8 +164,8 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
     if source.folder is not None:  # a mistake is told before gigabytes are read
         _stored(source)
     elif not source.here:
-        with _explained(source, "weights"):
-            _download(source)
+        with explained(source, "weights"):
+            hub.bring_weights(source.model, source.commit)
     model, report = _from_pretrained(source, dtype=dtype, device=device)
     stored, beside = _stored(source)
     if source.is_gguf:
@@ -193,26 +185,13 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
     return LoadedModel(model.eval(), unused, beside)
 
 
-def _download(source: Source) -> None:
-    """Bring the weights of a Hub id onto this machine, saying how far that is; the Hub's lack of them is told later."""
-    from huggingface_hub.errors import EntryNotFoundError
-
-    with contextlib.suppress(EntryNotFoundError):
-        hub.bring(source.model, "model.safetensors", source.commit)
-        return
-    with contextlib.suppress(EntryNotFoundError):
-        index = hub.bring(source.model, "model.safetensors.index.json", source.commit)
-        for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
-            hub.bring(source.model, name, source.commit)
-
-
 def _from_pretrained(source: Source, *, dtype: torch.dtype, device: str) -> tuple[Any, dict[str, Any]]:
     """The model with transformers' report of what was loaded."""
     from transformers import AutoModelForCausalLM
 
     placed = {"device_map": "auto"} if device == "auto" else {}
     safe = {} if source.is_gguf else {"use_safetensors": True}
-    with _explained(source, "weights"), _no_bars():
+    with explained(source, "weights"), _no_bars():
         model, report = AutoModelForCausalLM.from_pretrained(
             **source.options(),
             **placed,
@@ -244,7 +223,7 @@ def _stored(source: Source) -> tuple[dict[str, Stored], tuple[str, ...]]:
         refuse_adapter(folder)
         return {}, ()
     files = weight_files(folder)
-    with _explained(source, "weights"):
+    with explained(source, "weights"):
         stored = tensors(files.used)
     check_index(folder, stored)
     return stored, files.beside
@@ -259,56 +238,6 @@ def _is_text_part(source: Source, model: Any) -> bool:
     whole = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
     is_composite = hasattr(whole, "get_text_config") and whole.get_text_config() is not whole
     return is_composite and model.config.get_text_config() is model.config
-
-
-@contextlib.contextmanager
-def _named(source: Source) -> Iterator[None]:
-    """Put the checkpoint's name before an error that lacks it."""
-    try:
-        yield
-    except SparsityLabError as error:
-        raise SparsityLabError(f"{source}: {error.what}", why=error.why, fix=error.fix) from error
-
-
-@contextlib.contextmanager
-def _explained(source: Source, part: str) -> Iterator[None]:
-    """Turn what transformers, safetensors and the Hub raise into one sentence of ours."""
-    try:
-        yield
-    except SparsityLabError:
-        raise
-    except Exception as error:
-        where = source.model if source.is_gguf else source.folder or source
-        raise SparsityLabError(
-            f"Cannot load the {part} of {where}",
-            why=hub.reason(error) or _reason(error),
-            fix=_advice(source, error, part=part),
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """What a library said, its first line; the second too where the first only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if isinstance(error, KeyError):
-        return f"It knows nothing of {lines[0]}"
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:MOST_LETTERS]
-
-
-def _advice(source: Source, error: Exception, *, part: str) -> str:
-    if type(error).__name__ == "SafetensorError":
-        return "The safetensors file is broken or cut short; copy it again"
-    if source.folder is None:
-        return hub.advice(error, source.model)
-    if source.is_gguf:
-        missing = any(isinstance(one, ImportError) for one in hub.causes(error))
-        return "Install it: pip install gguf" if missing else GGUF_FIX
-    if "custom code" in str(error):
-        return "No code of a checkpoint is run here: give a model of a family that transformers knows itself"
-    if part == "weights" and not any(source.folder.glob("*.safetensors")):
-        return "Weights are read from safetensors alone: save the model anew with save_pretrained, or copy them here"
-    return ADVICE[part]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from sparsity_lab.measure import hub
 from sparsity_lab.measure.weight_files import refuse_adapter
 
 logger = logging.getLogger(__name__)
-HUB_FIX = hub.HUB_FIX
 ON_HUB = re.compile(r"([\w-][\w.-]*(?:/[\w.-]+)?)@(.*)", re.ASCII | re.DOTALL)  # ID@REVISION
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
@@ -289,5 +288,5 @@ def _unknown(source: Source, error: Exception, *, part: str) -> SparsityLabError
     return SparsityLabError(
         f"Cannot load the {part} of {source}",
         why=hub.reason(error) or (lines[0] if lines else type(error).__name__),
-        fix=hub.advice(error, source.model),
+        fix=hub.advice(error, source.model) or hub.HUB_FIX,
     )

@@ -113,9 +113,9 @@ class Checkpoint:
 
 
 def expand(
-    models: Sequence[str],
+    models: str | Path | Sequence[str | Path],
     *,
-    revisions: Sequence[str] = (),
+    revisions: str | Sequence[str] = (),
     gathered: bool = False,
     tokenizer: str | None = None,
 ) -> list[Checkpoint]:
@@ -134,6 +134,7 @@ def expand(
     Raises:
         SparsityLabError: a glob or directory without a checkpoint, or the same checkpoint twice.
     """
+    models, revisions = _words(models), _words(revisions)
     placed = [
         each
         for model in (_gathered(models) if gathered and not revisions else models)
@@ -154,6 +155,11 @@ def expand(
             )
         seen.add(str(checkpoint.source))
     return found
+
+
+def _words(given: str | Path | Sequence[str | Path]) -> list[str]:
+    """One word or path, or several, as words."""
+    return [os.fspath(one) for one in ([given] if isinstance(given, (str, Path)) else given)]
 
 
 def _gathered(models: Sequence[str]) -> list[str | list[Path]]:

@@ -8,7 +8,12 @@ from transformers import AutoModelForCausalLM
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure, measure_under
 from sparsity_lab.measure.callback import MeasureCallback
+from sparsity_lab.measure.checks import check_spec
+from sparsity_lab.measure.evaluation import EvalSpec, run_eval
+from sparsity_lab.measure.heat import HeatSpec, write_heat
 from sparsity_lab.measure.neurons.api import watch_neurons
+from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.measure.spec import MeasureSpec, expand
 from tests.measure.architectures.tiny import tiny
 
 WINDOW, THRESHOLDS = 16, [0.02, 0.02]
@@ -125,3 +130,53 @@ def test_experts_that_no_token_came_to_are_no_trouble():
     ids = model.generate(torch.zeros(2, 1, dtype=torch.long), **options)[:, 1:].flatten()
     found = measure(model, ids, window=8, bos_id=0, knob=0.2)
     assert min(found.thresholds) == 0.0
+
+
+SPECS = {
+    "measure": lambda path, **more: check_spec(MeasureSpec(**{"text": path, **more})),
+    "callback": lambda path, **more: MeasureCallback(
+        **{"text": path, "output": path.parent, "every_steps": 1, **more}
+    ),
+    "neurons": lambda path, **more: NeuronSpec(**{"texts": (), **more}).check(),
+    "heat": lambda path, **more: write_heat(
+        HeatSpec(**{"model": "m", "thresholds": path, "text": path, **more}), output=path.parent
+    ),
+    "eval": lambda path, **more: run_eval(
+        EvalSpec(**{"model": "m", "tasks": ("t",), **more}), output=path.parent
+    ),
+    "a live model": lambda path, **more: measure(None, [1], **more),
+}
+WRONG = {
+    "measure": [
+        {"ppl_increase": "1%"}, {"knob": "0.1"}, {"knob": True}, {"activation_ratio": "30%"}, {"error_share": "10%"},
+        {"further": ("2%",)}, {"further": 0.1}, {"tokens": "64"}, {"text": "t.txt"}, {"thresholds": "x.json"},
+        {"trained_tokens": "t.csv"}, {"criterion": None}, {"dtype": torch.float32}, {"device": None}, {"bos": "no"},
+    ],
+    "callback": [
+        {"ppl_increase": "1%"}, {"knob": "0.1"}, {"activation_ratio": "30%"}, {"window": "64"}, {"criterion": None},
+        {"text": None}, {"output": None}, {"architecture_file": "x.py"}, {"bos": "no"}, {"tokenizer": "gpt2"},
+    ],
+    "neurons": [{"tokens": "64"}, {"prompts": 1.5}, {"architecture_file": "x.py"}, {"device": 0}],
+    "heat": [{"tokens": "5"}, {"line": "1"}, {"text": "t.txt"}, {"model": 3}],
+    "eval": [{"limit": "5"}, {"batch_size": 2}, {"tasks": "t"}, {"thresholds": ("x.json",)}, {"revision": 5}],
+    "a live model": [
+        {"ppl_increase": "1%"}, {"knob": "0.1"}, {"activation_ratio": "30%"}, {"seed": "0"}, {"knob": [0.1]},
+        {"criterion": None},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "given"), [(call, given) for call, several in WRONG.items() for given in several]
+)
+def test_what_is_not_of_the_kind_that_is_asked_for_is_named(call, given, source_text, tmp_path):
+    text = tmp_path / "t.txt"
+    text.write_text(source_text.read_text(encoding="utf-8")[:2000], encoding="utf-8")
+    (name,) = given
+    with pytest.raises(SparsityLabError, match=name):
+        SPECS[call](text, **given)
+
+
+def test_one_checkpoint_needs_no_list_and_may_be_a_path(trained):
+    assert expand(trained) == expand(str(trained)) == expand([trained]) == expand([str(trained)])
+    assert [one.source.revision for one in expand("acme/tiny", revisions="step1")] == ["step1"]
