@@ -24,6 +24,7 @@ BASE = {
     "collecting",
     "leaving",
     "signals",
+    "sole_writer",
     "workers",
     "loggers",
     "units",
