@@ -242,11 +242,12 @@ def find_record(folder: Path, key: str) -> dict[str, Any] | None:
         found = read_record(path)
         if found["content_key"] == key and _has_weights(path, found):
             return found
-    _set_aside(path)
+    set_aside(path)
     return None
 
 
-def _set_aside(path: Path) -> None:
+def set_aside(path: Path) -> None:
+    """Rename a damaged record, so that it is measured again."""
     try:
         path.replace(path.with_suffix(".damaged"))
     except FileNotFoundError:  # by another process, meanwhile

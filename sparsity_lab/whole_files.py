@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
+import secrets
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
@@ -22,7 +22,7 @@ except ImportError:  # not on Windows: nothing is locked there, and nothing remo
 
 DISK_FIX = "Free space, check the folder's permissions, and run the same command again"
 SUFFIX = ".partial"
-# `tempfile` puts eight of its own characters before the suffix.
+READ_WRITE = 0o666  # less what the umask or the folder's access list takes away
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}" + re.escape(SUFFIX))
 _TRIES = 3
 _cleared: set[Path] = set()
@@ -67,7 +67,7 @@ def probe(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     clear_left_behind(folder)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".probe-", suffix=SUFFIX)
+    handle, name = _temporary(folder, "probe")
     try:
         _hold(handle)
         os.write(handle, b"\0")
@@ -87,19 +87,26 @@ def clear_left_behind(folder: Path) -> None:
 
 
 def _put(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-", suffix=SUFFIX)
+    handle, temporary = _temporary(path.parent, path.name[:40])
     try:
         with os.fdopen(handle, "wb") as stream:
             _hold(handle)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _temporary(folder: Path, name: str) -> tuple[int, Path]:
+    """A new file, open for writing, that others may read as the umask and the folder let them."""
+    while True:
+        path = folder / f".{name}-{secrets.token_hex(4)}{SUFFIX}"
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, READ_WRITE), path
 
 
 def _hold(handle: int) -> None:

@@ -27,6 +27,7 @@ BASE = {
     "collecting",
     "leaving",
     "signals",
+    "sole_writer",
     "workers",
     "loggers",
     "units",

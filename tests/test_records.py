@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import stat
 import string
 from pathlib import Path
 
@@ -132,11 +131,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         records.write_text(path, "new")
     assert path.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_written_files_can_be_read_by_others(tmp_path):
-    records.write_text(tmp_path / "deep" / "a.txt", "x")
-    assert stat.S_IMODE((tmp_path / "deep" / "a.txt").stat().st_mode) == 0o644
 
 
 def test_an_output_folder_is_made_and_left_empty(tmp_path):

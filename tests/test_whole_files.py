@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -99,3 +100,28 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         whole_files.write_text(tmp_path / "a.json", "x")
     assert not os.listdir(tmp_path)
+
+
+@pytest.fixture(params=[0o022, 0o002, 0o077, 0o027], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_the_umask_is_heeded(tmp_path, umask):
+    """Files and folders have the mode that any program's would have."""
+    plain, folder = tmp_path / "plain", tmp_path / "folder"
+    plain.touch()
+    folder.mkdir()
+    whole_files.write_text(tmp_path / "deep" / "a.txt", "a")
+    written = tmp_path / "deep"
+    assert stat.S_IMODE((written / "a.txt").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE(folder.stat().st_mode)
+
+
+def test_a_folder_of_a_group_stays_that_groups(tmp_path, umask):
+    tmp_path.chmod(0o2775)
+    whole_files.write_text(tmp_path / "deep" / "a.txt", "a")
+    assert (tmp_path / "deep").stat().st_mode & stat.S_ISGID
+    assert (tmp_path / "deep" / "a.txt").stat().st_gid == tmp_path.stat().st_gid

@@ -26,15 +26,15 @@ def command(
     """
     from sparsity_lab.ladder.study_config import load_study
     from sparsity_lab.ladder.study_plan import Study
-    from sparsity_lab.records import prepare_output
+    from sparsity_lab.sole_writer import sole_writer
 
-    prepare_output(output)
-    _study(Study(load_study("demo").with_seed(seed), "demo", output))
-    _published(output, seed)
-    _density(output, seed)
-    from sparsity_lab.fitting.demo_report import write_report
+    with sole_writer(output):
+        _study(Study(load_study("demo").with_seed(seed), "demo", output))
+        _published(output, seed)
+        _density(output, seed)
+        from sparsity_lab.fitting.demo_report import write_report
 
-    typer.echo(f"Written to {write_report(output)}")
+        typer.echo(f"Written to {write_report(output)}")
 
 
 def _announce(step: int, what: str) -> None:

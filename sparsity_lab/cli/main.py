@@ -36,7 +36,7 @@ from sparsity_lab.cli import (
 from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.ranges import hold
-from sparsity_lab.cli.streams import Notes, settle
+from sparsity_lab.cli.streams import Notes, lost_output, settle
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import refuse_undecodable
 
@@ -99,7 +99,14 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     settle()
     try:
-        sys.exit(_run(words))
+        code = _run(words)
+        if (why := lost_output()) is not None:
+            raise SparsityLabError(
+                "Standard output could not be written",
+                why=why,
+                fix="The files that the command writes are complete: send standard output to where there is space",
+            )
+        sys.exit(code)
     except SparsityLabError as error:
         if signals.received() is not None:  # what the interrupt broke is not a mistake of the user's
             raise KeyboardInterrupt from error

@@ -1,7 +1,8 @@
 """Standard streams whose reader may leave: `sparsity-lab measure ... 2>&1 | head -1` measures to its end.
 
 What is printed is told to whoever listens; the results are on the disk. So where a pipe's reader is gone, or the
-terminal is, the stream goes on into nothing: the descriptor itself, which worker processes and libraries share.
+terminal is, the stream goes on into nothing: the descriptor itself, which worker processes and libraries share. So it
+does where it leads to a file on a full disk, and then the command says at its end that its output was lost.
 """
 
 from __future__ import annotations
@@ -13,23 +14,20 @@ import os
 import sys
 from typing import TextIO
 
+_lost: dict[int, str] = {}
 GONE = (errno.EPIPE, errno.EIO)  # no reader; no terminal
 
 
 class Unbroken(io.FileIO):
-    """The raw end of a stream that falls silent when nobody is left to read it."""
+    """The raw end of a stream that falls silent when nobody is left to read it, or it cannot be written."""
 
     def write(self, data: object) -> int:
-        """Write, or throw away what nobody reads.
-
-        Raises:
-            OSError: anything else, such as a full disk.
-        """
+        """Write, or throw away what cannot be written; `lost_output` tells of it where somebody would have read it."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
             if error.errno not in GONE:
-                raise
+                _lost[self.fileno()] = error.strerror or str(error)
             _into_nothing(self.fileno())
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
@@ -46,8 +44,16 @@ class Notes(logging.StreamHandler):
         return sys.stderr
 
 
+def lost_output() -> str | None:
+    """Why standard output could not be written, None where it could, or where nobody was left to read it."""
+    sys.stdout.flush()
+    return _lost.get(1)
+
+
 def settle() -> None:
     """Make stdout and stderr such streams; one that was closed goes into nothing, and its number to no other file."""
+    if sys.stdin is None:
+        _into_nothing(0)
     for name, number in (("stdout", 1), ("stderr", 2)):
         own: TextIO | None = getattr(sys, name)
         if own is None:
@@ -76,7 +82,7 @@ def _is_plain(stream: TextIO, number: int) -> bool:
 
 
 def _into_nothing(number: int) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
     if nothing != number:
         os.dup2(nothing, number)
         os.close(nothing)

@@ -77,16 +77,17 @@ def command(
 def run(study: Study, stages: list[str]) -> None:
     """Run stages in their order, each announced with the commands it stands for."""
     from sparsity_lab.cli.stages import RUN, check
-    from sparsity_lab.records import prepare_output, write_json
+    from sparsity_lab.records import write_json
+    from sparsity_lab.sole_writer import sole_writer
 
-    prepare_output(study.folder)
-    check(study)
-    write_json(study.folder / "study.json", study.config.as_dict())
-    for number, stage in enumerate(stages, start=1):
-        typer.echo(f"[{number}/{len(stages)}] {stage}", err=True)
-        for line in study.commands(stage):
-            typer.echo(f"    {line}", err=True)
-        RUN[stage](study)
+    with sole_writer(study.folder):
+        check(study)
+        write_json(study.folder / "study.json", study.config.as_dict())
+        for number, stage in enumerate(stages, start=1):
+            typer.echo(f"[{number}/{len(stages)}] {stage}", err=True)
+            for line in study.commands(stage):
+                typer.echo(f"    {line}", err=True)
+            RUN[stage](study)
 
 
 def _print_plan(study: Study, stages: list[str]) -> None:

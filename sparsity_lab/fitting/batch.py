@@ -18,6 +18,7 @@ from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Series, read_series
 from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
 from sparsity_lab.progress import SILENT, Advance, Progress
+from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.workers import side_by_side
 
 logger = logging.getLogger(__name__)
@@ -62,11 +63,11 @@ def fit_table(
             None if spec.law == AUTO else load_law(spec.law).name,
         )
         lock_values.refuse_others(folder, [one.name for one in series], subject=subject, law=law)
-    records.prepare_output(folder)
-    results = fit_all(series, spec, jobs=jobs, progress=progress)
-    report.write(results, folder, source=source)
-    if lock is not None:
-        _lock(results, folder, table=table, reason=lock, columns=mapping)
+    with sole_writer(folder):
+        results = fit_all(series, spec, jobs=jobs, progress=progress)
+        report.write(results, folder, source=source)
+        if lock is not None:
+            _lock(results, folder, table=table, reason=lock, columns=mapping)
     return results
 
 

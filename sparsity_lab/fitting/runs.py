@@ -32,6 +32,7 @@ from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import Verdict
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.units import Asked, Unit
 
 logger = logging.getLogger(__name__)
@@ -270,14 +271,14 @@ def fit_ladder_table(
         asked = runs_locks.Columns(tuple(x), y, group, exclude, tuple(unit))
         name = runs_locks.name_of(table, chosen)
         lock_values.refuse_others(folder, [name], subject={"table": table, **vars(asked)}, law=chosen.name)
-    records.prepare_output(folder)
-    result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
-    runs_report.write(result, folder, source=path)
-    if lock is not None and not result.verdict.describes:
-        logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
-    elif lock is not None:
-        made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
-        runs_locks.write(made, lock_values.path_of(folder, made.series))
+    with sole_writer(folder):
+        result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
+        runs_report.write(result, folder, source=path)
+        if lock is not None and not result.verdict.describes:
+            logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
+        elif lock is not None:
+            made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
+            runs_locks.write(made, lock_values.path_of(folder, made.series))
     return result
 
 

@@ -31,6 +31,7 @@ from sparsity_lab.ladder.spec import LadderConfig, RunSpec, TrainingSpec
 from sparsity_lab.ladder.training import attention_for, make_trainer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.tables import write_table
 from sparsity_lab.workers import Workers, side_by_side
 
@@ -161,18 +162,22 @@ def bench_ladder(
     known = {run.name: run for run in config.runs}
     if odd := [name for name in names if name not in known]:
         raise registry.unknown(odd[0], kind=f"run of {config.name}", known=sorted(known))
-    records.prepare_output(output)
-    data = prepare_data(
-        config.data, tokenizer=config.tokenizer, output=output / "data", seed=config.seed, progress=progress
-    )
-    rows = [
-        compare_throughput(known[name], data=data, pairs=pairs, apart=apart, progress=progress).row(
-            seed=config.seed
+    with sole_writer(output):
+        data = prepare_data(
+            config.data,
+            tokenizer=config.tokenizer,
+            output=output / "data",
+            seed=config.seed,
+            progress=progress,
         )
-        for name in names or known
-    ]
-    records.write_json(output / "bench-train.json", {"rows": rows, "provenance": provenance()})
-    write_table(output / "bench-train", rows, COLUMNS)
+        rows = [
+            compare_throughput(known[name], data=data, pairs=pairs, apart=apart, progress=progress).row(
+                seed=config.seed
+            )
+            for name in names or known
+        ]
+        records.write_json(output / "bench-train.json", {"rows": rows, "provenance": provenance()})
+        write_table(output / "bench-train", rows, COLUMNS)
     return rows
 
 

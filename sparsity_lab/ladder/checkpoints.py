@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,9 +70,9 @@ def finalise(written: Path, *, about: Mapping[str, object], passing: bool = Fals
     # A pickle of the trainer's arguments: it holds absolute paths, and nothing reads it.
     (written / "training_args.bin").unlink(missing_ok=True)
     _allow_cache(written / "config.json")
-    for weights in written.glob("*.safetensors"):
-        weights.chmod(0o644)  # safetensors makes them readable by the owner alone
     write_json(written / ABOUT, dict(about))
+    for weights in written.glob("*.safetensors"):  # safetensors makes them readable by the owner alone
+        weights.chmod(stat.S_IMODE((written / ABOUT).stat().st_mode))
     step = int(str(about["step"]))
     final = written.with_name(f"resume-{step:06d}" if passing else step_name(step))
     try:

@@ -19,6 +19,7 @@ from sparsity_lab.ladder.spec import LadderConfig
 from sparsity_lab.ladder.training import IDENTITY, TrainedRun, train_run
 from sparsity_lab.loggers import check_names
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.tables import write_table
 
 RUN_COLUMNS = {key: heading for key, heading in ESTIMATE_COLUMNS.items() if key not in ("seconds", "epochs")}
@@ -76,17 +77,27 @@ def train_ladder(
         log: loggers to show every run's loss log in. log_folder: they write below it; `output` where left out.
 
     Raises:
-        SparsityLabError: no space, another ladder in the directory, too little text, or a run that diverges.
+        SparsityLabError: no space, another ladder in the directory, another process that writes there, too little text,
+            or a run that diverges.
     """
-    log, log_folder = check_names(log) if ranks.is_main() else (), log_folder or output
-    records.prepare_output(output)
+    shown: _Shown = {
+        "progress": progress,
+        "log": check_names(log) if ranks.is_main() else (),
+        "log_folder": log_folder or output,
+    }
+    if not ranks.is_main():  # beside the main process, which alone writes what they share
+        return _trained(config, output, jobs, shown)
+    with sole_writer(output):
+        return _trained(config, output, jobs, shown)
+
+
+def _trained(config: LadderConfig, output: Path, jobs: int, shown: _Shown) -> TrainedLadder:
     estimate = Estimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)
-    data = _data_of(config, output / "data", progress)
+    data = _data_of(config, output / "data", shown["progress"])
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
         write_table(output / "runs", estimate.rows, RUN_COLUMNS)
-    shown: _Shown = {"progress": progress, "log": log, "log_folder": log_folder}
     if jobs > 1 and len(config.runs) > 1:
         runs = train_side_by_side(config.runs, data=data, folder=output / "runs", jobs=jobs, **shown)
     else:

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.whole_files import DISK_FIX
+from sparsity_lab.whole_files import DISK_FIX, READ_WRITE
 
 HEARTBEAT_S = 5.0
 LIMIT_S = 60.0
@@ -128,7 +128,7 @@ def _take(folder: Path, key: str, expired: frozenset[Sign]) -> str | None:
         return None
     own = _name(key, len(found))
     try:
-        handle = os.open(folder / own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        handle = os.open(folder / own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, READ_WRITE)
     except FileExistsError:
         return None
     except OSError as error:

@@ -46,6 +46,7 @@ def measured(trained, source_text, tmp_path):
         done = started(*words, **streams)
         return done, (tmp_path / name / "table.csv").read_bytes() if done.returncode == 0 else None
 
+    run.folder = tmp_path
     return run
 
 
@@ -131,3 +132,33 @@ def test_a_terminal_shows_both_bars_and_keeps_notes_whole():
 def test_what_cannot_redraw_gets_no_bars(env):
     sent = on_a_terminal(**env)
     assert sent.replace("\r\n", "\n") == "a note of ours\n" * 4 + "done\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+@pytest.mark.parametrize(
+    ("words", "streams", "code"),
+    [
+        (["ls", "laws"], "> /dev/full", 2),
+        (["--help"], "> /dev/full", 2),
+        (["ls", "laws"], "> /dev/full 2> /dev/full", 2),
+        (["ls", "laws"], "2> /dev/full", 0),
+        (["ls", "nothing"], "2> /dev/full", 2),
+        (["ls", "laws"], "<&- >&- 2>&-", 0),
+        (["ls", "nothing"], "<&- 2>&-", 2),
+    ],
+)
+def test_full_and_closed_streams(words, streams, code):
+    line = f"'{sys.executable}' -m sparsity_lab {' '.join(words)} {streams}"
+    done = subprocess.run(["sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    if code == 2 and "2>" not in streams:
+        assert done.stderr.startswith("Error: Standard output could not be written. No space left on device.")
+
+
+def test_results_are_whole_where_output_and_notes_are_lost(measured):
+    _, table = measured("read", capture_output=True)
+    with open("/dev/full", "w") as full:
+        done, _ = measured("full", stdout=full, stderr=full)
+    assert done.returncode == 2
+    assert (measured.folder / "full" / "table.csv").read_bytes() == table

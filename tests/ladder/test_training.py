@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -53,6 +55,20 @@ def test_checkpoints_are_complete_directories_that_sort(trained):
         assert model.config.use_cache
         assert not list(path.glob("*.bin")) + list(path.glob("*.pt*"))
         assert (path / "trainer_state.json").exists()
+
+
+def test_weights_have_the_mode_of_the_umask(trained, tmp_path):
+    """safetensors makes them readable by their owner alone."""
+    written = shutil.copytree(trained.checkpoints[0], tmp_path / "checkpoint-1")
+    (written / "model.safetensors").chmod(0o600)
+    (written / checkpoints.ABOUT).unlink()
+    before = os.umask(0o002)
+    try:
+        final = checkpoints.finalise(written, about={"step": 1, "trained_tokens": 1})
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE((final / name).stat().st_mode) for name in ("model.safetensors", checkpoints.ABOUT)}
+    assert modes == {0o664}
 
 
 def test_trained_tokens_are_exact(trained):

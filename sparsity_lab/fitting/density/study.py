@@ -57,7 +57,7 @@ from sparsity_lab.fitting.density.trend_checks import (
     project,
 )
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.records import prepare_output
+from sparsity_lab.sole_writer import sole_writer
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +133,9 @@ def run_density(
     """
     from sparsity_lab.fitting.density.report import write_report
 
-    prepare_output(output)
-    report = measure_density(output=output, seed=seed, options=options, progress=progress)
-    return replace(report, files=tuple(write_report(report, seed=seed)))
+    with sole_writer(output):
+        report = measure_density(output=output, seed=seed, options=options, progress=progress)
+        return replace(report, files=tuple(write_report(report, seed=seed)))
 
 
 def measure_density(

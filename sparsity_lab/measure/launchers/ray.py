@@ -19,6 +19,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.launchers import Options
 from sparsity_lab.measure.launchers._actors import Workers
+from sparsity_lab.measure.launchers._address import hindrance
 from sparsity_lab.measure.tasks import Crew, Group, Outcome, Task
 
 OPTIONS = ("jobs", "address", "task_cpus", "task_gpus", "task_memory_gb", "retries")
@@ -58,15 +59,21 @@ def _join(ray: Any, options: Options) -> None:
         cores, gpus = options.jobs * options.task_cpus, options.jobs * options.task_gpus
         ray.init(address="local", num_cpus=cores, num_gpus=gpus, include_dashboard=False, **common)
         return
+    if (why := hindrance(options.address)) is not None:
+        raise _no_cluster(options.address, why)
     try:
         ray.init(address=options.address, **common)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SparsityLabError(
-            f"There is no Ray cluster at the address {options.address}",
-            why=str(error).strip().split("\n")[0],
-            fix="Start one with `ray start --head`, set RAY_AUTH_MODE=token where it asks for a token, or leave "
-            "--address out for one on this machine",
-        ) from error
+        raise _no_cluster(options.address, str(error).strip().split("\n")[0]) from error
+
+
+def _no_cluster(address: str, why: str) -> SparsityLabError:
+    return SparsityLabError(
+        f"There is no Ray cluster at the address {address}",
+        why=why,
+        fix="Start one with `ray start --head`, set RAY_AUTH_MODE=token where it asks for a token, or leave "
+        "--address out for one on this machine",
+    )
 
 
 def _environment() -> dict[str, Any]:

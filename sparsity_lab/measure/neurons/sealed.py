@@ -109,5 +109,5 @@ class Kind:
             found = self.read(path)
             if found.body["content_key"] == key:
                 return found
-        path.replace(path.with_suffix(".damaged"))
+        records.set_aside(path)
         return None
