@@ -72,7 +72,7 @@ def command(
 
     Decoding one sequence waits for memory, so time goes with the bytes read. Each number says what it assumes.
     """
-    from sparsity_lab.fitting.plots.affinity import draw_affinity
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.affinity.run import AffinitySpec, estimate_affinity
     from sparsity_lab.measure.affinity.spec import Costs, Plan, shape_of_words
     from sparsity_lab.measure.affinity.timed import Machine
@@ -96,7 +96,10 @@ def command(
         machine=Machine(device, dtype.value, architecture_file),
     )  # fmt: skip
     written = estimate_affinity(spec, output=output, progress=progress())
-    draw_affinity(output)
+    with attempted(output / "affinity"):
+        from sparsity_lab.fitting.plots.affinity import draw_affinity
+
+        draw_affinity(output)
     for name in written:
         typer.echo((output / f"{name}.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")

@@ -32,7 +32,7 @@ def kernels(
 
     It writes a JSON, a table as CSV and Markdown and a roofline, named after the device.
     """
-    from sparsity_lab.fitting.plots.roofline import roofline
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.kernels._bench.run import KernelsWrong, bench_kernels
 
     try:
@@ -41,7 +41,10 @@ def kernels(
         typer.echo(str(wrong), err=True)
         raise typer.Exit(1) from wrong
     stem = Path(str(found["stem"]))
-    roofline(found, stem)
+    with attempted(stem):
+        from sparsity_lab.fitting.plots.roofline import roofline
+
+        roofline(found, stem)
     typer.echo(stem.with_suffix(".md").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"Written: {stem}.json, .csv, .md, .png, .svg", err=True)
 

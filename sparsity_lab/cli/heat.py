@@ -38,7 +38,7 @@ def command(
 
     `sparsity-lab report` shows the result as a text one can point at.
     """
-    from sparsity_lab.fitting.plots.token_heat import draw_heat
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.heat import HeatSpec, write_heat
 
     spec = HeatSpec(
@@ -46,7 +46,10 @@ def command(
         device=device, dtype=dtype, architecture_file=architecture_file, tokenizer=tokenizer,
     )  # fmt: skip
     found = write_heat(spec, output=output)
-    draw_heat(found, output=output)
+    with attempted(output / "token_heat"):
+        from sparsity_lab.fitting.plots.token_heat import draw_heat
+
+        draw_heat(found, output=output)
     save_resolved(context, output)
     typer.echo(f"activation ratio {found['activation_ratio']:.4f} over {len(found['tokens'])} tokens")
     typer.echo(f"Written to {output}")

@@ -136,9 +136,12 @@ def _measure(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
         launcher=launcher, options=crew, loggers=loggers, mirror=mirror,
     )  # fmt: skip
-    from sparsity_lab.fitting.plots.measured import draw_table
+    from sparsity_lab.fitting.figures import attempted
 
-    draw_table(output / "table.csv", output=output)
+    with attempted(output / "activation_ratio"):
+        from sparsity_lab.fitting.plots.measured import draw_table
+
+        draw_table(output / "table.csv", output=output)
     typer.echo((output / "table.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output if mirror is None else mirror.url}")
 
@@ -156,13 +159,17 @@ def _compare(
     from sparsity_lab.measure.compare import compare_criteria
 
     compare_criteria(spec, checkpoints, output=output, sweep=sweep, progress=progress(), loggers=loggers)
-    from sparsity_lab.fitting.plots.criteria import draw_criteria
+    from sparsity_lab.fitting.figures import attempted
 
-    draw_criteria(output / "table.csv", output=output)
+    with attempted(output / "criteria"):
+        from sparsity_lab.fitting.plots.criteria import draw_criteria
+
+        draw_criteria(output / "table.csv", output=output)
     if sweep:
-        from sparsity_lab.fitting.plots.pareto import draw_sweep
+        with attempted(output / "pareto"):
+            from sparsity_lab.fitting.plots.pareto import draw_sweep
 
-        draw_sweep(output / "sweep.csv", output=output)
+            draw_sweep(output / "sweep.csv", output=output)
     typer.echo((output / "criteria.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
 

@@ -60,11 +60,14 @@ def command(
 
         echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
-    from sparsity_lab.fitting.plots.neurons import draw_neurons
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.run import watch_checkpoints
 
     watch_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
-    draw_neurons(output)
+    with attempted(output / "frequency"):
+        from sparsity_lab.fitting.plots.neurons import draw_neurons
+
+        draw_neurons(output)
     typer.echo((output / "neurons.md").read_text(encoding="utf-8"))
     if (output / "decode.md").exists():
         typer.echo((output / "decode.md").read_text(encoding="utf-8"))

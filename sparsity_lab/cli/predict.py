@@ -77,10 +77,13 @@ def command(
 
         echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
-    from sparsity_lab.fitting.plots.predictors import draw_predictors
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.predictors.run import predict_checkpoints
 
     predict_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
-    draw_predictors(output)
+    with attempted(output / "recall"):
+        from sparsity_lab.fitting.plots.predictors import draw_predictors
+
+        draw_predictors(output)
     typer.echo((output / "predictors.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")

@@ -37,7 +37,7 @@ def train(study: Study) -> None:
 
 def measure(study: Study) -> None:
     """Every checkpoint by both rules and at the fixed knobs; cells with a record are not measured again."""
-    from sparsity_lab.fitting.plots.measured import draw_table
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.ladder.study_measure import specs
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.launchers import Options
@@ -53,7 +53,10 @@ def measure(study: Study) -> None:
                 spec, checkpoints, output=folder, per_checkpoint=both, progress=progress(),
                 options=Options(jobs=study.jobs), loggers=loggers,
             )  # fmt: skip
-        draw_table(folder / "table.csv", output=folder)
+        with attempted(folder / "activation_ratio"):
+            from sparsity_lab.fitting.plots.measured import draw_table
+
+            draw_table(folder / "table.csv", output=folder)
 
 
 def fit(study: Study) -> None:

@@ -84,11 +84,14 @@ def command(
 
         echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
-    from sparsity_lab.fitting.plots.structure import draw_structure
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.structure.run import examine_checkpoints
 
     examine_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
-    draw_structure(output)
+    with attempted(output / "clusters"):
+        from sparsity_lab.fitting.plots.structure import draw_structure
+
+        draw_structure(output)
     for name in ("clusters", "routing", "specialised", "settled"):
         if (output / f"{name}.md").exists():
             typer.echo((output / f"{name}.md").read_text(encoding="utf-8"))

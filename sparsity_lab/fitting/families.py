@@ -230,7 +230,7 @@ def _polynomial(problem: Problem, degree: int) -> float:
     columns = np.vander(problem.x, degree + 1)
     if problem.root_weights is not None:
         columns = columns * problem.root_weights[:, None]
-    linear = np.linalg.lstsq(columns, problem.targets)[0]
+    linear = np.linalg.lstsq(columns, problem.targets, rcond=None)[0]
     return float(np.sum((problem.targets - columns @ linear) ** 2))
 
 

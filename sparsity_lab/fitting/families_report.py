@@ -8,12 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
 
 from sparsity_lab.fitting import families
-from sparsity_lab.fitting.families import Bottleneck, Limit, ScaleFit
+from sparsity_lab.fitting.families import Bottleneck, ScaleFit
+from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.fitting.names import limits_name
-from sparsity_lab.fitting.plots import style
 from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.fitting.verdict import IDENTIFIED
 from sparsity_lab.records import write_json, write_text
@@ -35,13 +34,19 @@ def write(results: Sequence[FitResult], folder: Path) -> bool:
         return False
     found, parts = [], []
     for quantity, own in known.items():
-        name = _named(quantity, list(known))
-        entry, text = _family(own, stem=folder / "plots" / limits_name("-".join(name)), title=" ".join(name))
+        entry, text = _family(own, title=" ".join(_named(quantity, list(known))))
         found.append({"quantity": list(quantity), **entry})
         parts.append(text)
     alone = {key: value for key, value in found[0].items() if key != "quantity"}
     write_json(folder / "families.json", plain(alone if len(known) == 1 else {"quantities": found}))
     write_text(folder / "families.md", "\n".join(parts))
+    for quantity, own in known.items():
+        stem = folder / "plots" / limits_name("-".join(_named(quantity, list(known))))
+        with attempted(stem):
+            from sparsity_lab.fitting.plots.families import limits_figure
+
+            limits = families.limits(own)
+            limits_figure(limits, families.against_scale(limits), stem)
     return True
 
 
@@ -52,8 +57,8 @@ def _named(quantity: tuple[str, ...], among: Sequence[tuple[str, ...]]) -> list[
     ]
 
 
-def _family(results: Sequence[FitResult], *, stem: Path, title: str) -> tuple[dict[str, object], str]:
-    """Entry and text of the runs of one quantity; draws their figure."""
+def _family(results: Sequence[FitResult], *, title: str) -> tuple[dict[str, object], str]:
+    """Entry and text of the runs of one quantity."""
     limits = families.limits(results)
     scale = families.against_scale(limits)
     speeds = [one for result in results if (one := families.speed(result)) is not None]
@@ -65,7 +70,6 @@ def _family(results: Sequence[FitResult], *, stem: Path, title: str) -> tuple[di
         "convergence": [asdict(one) for one in speeds],
         "activations": [asdict(one) for one in pairs],
     }
-    _figure(limits, scale, stem)
     return found, _markdown(scale, shape, speeds, pairs, title=title)
 
 
@@ -136,34 +140,3 @@ def _slope(value: float) -> str:
 
 def _share(value: float) -> str:
     return f"{number(100 * value, 3)} %" if math.isfinite(value) else "unknown"
-
-
-def _figure(limits: Sequence[Limit], scale: Sequence[ScaleFit], stem: Path) -> None:
-    with style.styled():
-        kinds = list(dict.fromkeys(limit.activation for limit in limits))
-        drawn, panels = style.figure(len(kinds), 1, height=1.9 * len(kinds))
-        for i, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
-            own = [x for x in limits if x.activation == kind and math.isfinite(x.se)]
-            for sure, fill in ((True, style.COLOURS[i]), (False, "white")):
-                part = [x for x in own if (x.verdict == IDENTIFIED) == sure]
-                axes.errorbar(
-                    [x.parameters for x in part], [x.value for x in part], yerr=_bars(part),
-                    fmt="o", color=style.COLOURS[i], markerfacecolor=fill, capsize=2, linewidth=0.8,
-                    label="identified" if sure else "weakly identified",
-                )  # fmt: skip
-            for one in (s for s in scale if s.activation == kind):
-                n = np.geomspace(min(x.parameters for x in own), max(x.parameters for x in own), 50)
-                axes.plot(n, one.a + one.s * np.log(n / 1e9), color=style.COLOURS[-1], linewidth=0.8,
-                          label=f"slope {one.s:.2g} per ln N, p = {one.p_value:.2g}")  # fmt: skip
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.set_xlim(0.8 * min(x.parameters for x in limits), 1.25 * max(x.parameters for x in limits))
-            axes.set_xlabel("parameters")
-            axes.set_ylabel(f"limit A0, {kind}" if kind else "limit A0")
-            axes.legend(loc="best", fontsize=6)
-        style.save(drawn, stem)
-
-
-def _bars(limits: Sequence[Limit]) -> list[list[float]]:
-    """Lengths of error bars below and above."""
-    return [[x.value - x.low for x in limits], [x.high - x.value for x in limits]]

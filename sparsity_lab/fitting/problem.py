@@ -112,7 +112,8 @@ class Problem:
         basis, triangle = np.linalg.qr(active)
         moved = gradient @ at.linear
         outside = moved - (moved @ basis) @ basis.T
-        turned = np.linalg.lstsq(triangle.T, (gradient[:, :, at.free].transpose(0, 2, 1) @ at.residuals).T)[0]
+        pulled = (gradient[:, :, at.free].transpose(0, 2, 1) @ at.residuals).T
+        turned = np.linalg.lstsq(triangle.T, pulled, rcond=None)[0]
         return -(outside.T + basis @ turned)
 
     def coefficients(self, theta: Array) -> dict[str, float]:

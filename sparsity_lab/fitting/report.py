@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting import families_report, published
+from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.fitting.names import figure_name
-from sparsity_lab.fitting.plots import fits as plots
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.rivals import Comparison
 from sparsity_lab.fitting.series import Series
@@ -24,20 +24,39 @@ def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:
     fits.json, fits.csv, fits.md and the plots are the same bytes for the same input and seed; what differs
     from run to run (time, versions, command) is in provenance.json.
     """
-    for result in results:
-        plots.sheet(result, folder / "plots" / figure_name(result.series.name))
-    plots.overview(results, folder / "plots" / "all")
     write_json(folder / "fits.json", [result.to_json() for result in results])
     rows = [_row(result) for result in results]
     write_text(folder / "fits.csv", to_csv(rows, list(dict.fromkeys(key for row in rows for key in row))))
-    write_text(folder / "fits.md", markdown(results))
     families_report.write(results, folder)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     write_json(folder / "provenance.json", provenance(table=source.name, table_sha256=digest))
+    drawn = _draw(results, folder / "plots")
+    write_text(folder / "fits.md", markdown(results, drawn=drawn))
 
 
-def markdown(results: Sequence[FitResult]) -> str:
-    """The report for readers: a summary table, then the checklist of every fit."""
+def _draw(results: Sequence[FitResult], folder: Path) -> set[str]:
+    """Draw the figures; the series that have one."""
+    drawn = set()
+    for result in results:
+        with attempted(stem := folder / figure_name(result.series.name)):
+            from sparsity_lab.fitting.plots import fits as plots
+
+            plots.sheet(result, stem)
+            drawn.add(result.series.name)
+    with attempted(folder / "all"):
+        from sparsity_lab.fitting.plots import fits as plots
+
+        plots.overview(results, folder / "all")
+    return drawn
+
+
+def markdown(results: Sequence[FitResult], *, drawn: Collection[str] = ()) -> str:
+    """The report for readers: a summary table, then the checklist of every fit.
+
+    Args:
+        results: of a batch.
+        drawn: the series that have a figure beside the report.
+    """
     laws = {result.law.name: result.law for result in results}
     lines = ["# Fits", ""]
     for law in laws.values():
@@ -45,7 +64,7 @@ def markdown(results: Sequence[FitResult]) -> str:
         lines.append(f"- `{law.name}`: {law.formula}, {x.symbol} in {x.unit} ({law.source})")
     lines += ["", _summary(results), *_published(results)]
     for result in results:
-        lines += ["", *_section(result)]
+        lines += ["", *_section(result, is_drawn=result.series.name in drawn)]
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +102,7 @@ def _published(results: Sequence[FitResult]) -> list[str]:
     ]  # fmt: skip
 
 
-def _section(result: FitResult) -> list[str]:
+def _section(result: FitResult, *, is_drawn: bool) -> list[str]:
     word, name = result.verdict, result.series.name
     bound = f" All the data say: {word.bound}." if word.bound else ""
     return [
@@ -91,8 +110,7 @@ def _section(result: FitResult) -> list[str]:
         "",
         f"**{word.word}**: {word.reason}.{bound}",
         "",
-        f"![{name}](plots/{figure_name(name)}.png)",
-        "",
+        *([f"![{name}](plots/{figure_name(name)}.png)", ""] if is_drawn else []),
         *_evidence(result),
     ]
 

@@ -131,7 +131,7 @@ class Law(ABC):
         span = Span.of(x)
         axes = [np.linspace(low, high, 9)[1:-1] for low, high in self.search_box(span)]
         trials = [np.array(theta, dtype=float) for theta in itertools.product(*axes)]
-        solved = [(theta, np.linalg.lstsq(self.design(theta, x, span), y)[0]) for theta in trials]
+        solved = [(theta, np.linalg.lstsq(self.design(theta, x, span), y, rcond=None)[0]) for theta in trials]
         theta, linear = min(solved, key=lambda s: float(np.sum((y - self.design(s[0], x, span) @ s[1]) ** 2)))
         return self.assemble(theta, np.maximum(linear, self.linear_lower), span)
 

@@ -37,7 +37,7 @@ from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.targets import Target, note_guessed_families, read_targets
 from sparsity_lab.fitting.density.task_names import counted_once, note_overlap, tasks_of
 from sparsity_lab.fitting.density.two_step import check_d0
-from sparsity_lab.fitting.plots.density_ruler import plot_ruler
+from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.records import prepare_output
 from sparsity_lab.registry import unknown
@@ -124,8 +124,12 @@ def build_ruler(
         ruler, notes=tuple(notes), settings={t: s for t, s in material.settings.items() if t in ruler.tasks}
     )
     stem = output / options.name
-    written = write_ruler(ruler, stem.with_name(f"{stem.name}.json"))
-    return BuiltRuler(ruler, reason, (written, *plot_ruler(ruler, stem, ladder=material.ladder)))
+    written = [write_ruler(ruler, stem.with_name(f"{stem.name}.json"))]
+    with attempted(stem):
+        from sparsity_lab.fitting.plots.density_ruler import plot_ruler
+
+        written += plot_ruler(ruler, stem, ladder=material.ladder)
+    return BuiltRuler(ruler, reason, tuple(written))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from sparsity_lab.fitting.density.sensitivity import COLUMNS as SENSITIVITY_COLU
 from sparsity_lab.fitting.density.study import DensityReport
 from sparsity_lab.fitting.density.trend import Trend
 from sparsity_lab.fitting.density.two_step import TwoStepRuler
-from sparsity_lab.fitting.plots.density import plot_trend
-from sparsity_lab.fitting.plots.density_heat import plot_heat
+from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import write_json
 from sparsity_lab.tables import number, write_table
@@ -45,8 +44,17 @@ def write_report(report: DensityReport, *, seed: int) -> list[Path]:
         write_table(report.output / name, extra, columns)
         names += [f"{name}.csv", f"{name}.md"]
     written = [report.output / name for name in names]
-    written += plot_trend(report, report.output / "density_by_date") if _dated(report) else []
-    return written + (plot_heat(report, report.output / "density_per_task") if report.per_task else [])
+    if _dated(report):
+        with attempted(stem := report.output / "density_by_date"):
+            from sparsity_lab.fitting.plots.density import plot_trend
+
+            written += plot_trend(report, stem)
+    if report.per_task:
+        with attempted(stem := report.output / "density_per_task"):
+            from sparsity_lab.fitting.plots.density_heat import plot_heat
+
+            written += plot_heat(report, stem)
+    return written
 
 
 def _dated(report: DensityReport) -> bool:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from sparsity_lab.fitting.plots.panels import by_model_and_text
+from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.panels import by_model_and_text, names_in
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
 
 HALF = 1.96
@@ -37,10 +38,13 @@ def draw_affinity(folder: Path) -> list[Path]:
     """
     frame = _read(folder / "affinity.csv")
     timed, products = folder / "affinity_decode.csv", folder / "affinity_products.csv"
-    with styled():
-        written = _conventions(frame, _read(timed) if timed.exists() else None, folder / "affinity")
+    written: list[Path] = []
+    with styled(names_in(frame)):
+        with attempted(folder / "affinity"):
+            written += _conventions(frame, _read(timed) if timed.exists() else None, folder / "affinity")
         if products.exists():
-            written += _products(_read(products).query("what != 'calls'"), folder / "affinity_products")
+            with attempted(folder / "affinity_products"):
+                written += _products(_read(products).query("what != 'calls'"), folder / "affinity_products")
     return written
 
 

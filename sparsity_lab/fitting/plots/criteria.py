@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
 
 SPREAD = 0.16  # of a row: how far apart the models' points stand
 INTERVAL = 1.96
@@ -24,11 +25,11 @@ def draw_criteria(table: Path, *, output: Path) -> list[Path]:
     frame["error"] = 100 * frame["loss_delta_se_nats"] if given else frame["activation_ratio_se"]
     order = list(frame.groupby("criterion")["value"].mean().sort_values().index)
     models = list(frame["series"].unique())
-    with styled():
+    with styled([*map(_short, models), *order]):
         drawn, (axes,) = figure(height=0.9 + 0.22 * len(order) + 0.1 * len(models))
         for index, model in enumerate(models):
             _points(axes, frame[frame["series"] == model], order, index=index, of=len(models))
-        axes.set_yticks(range(len(order)), order)
+        axes.set_yticks(range(len(order)), list(map(label, order)))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         if given:
@@ -38,10 +39,18 @@ def draw_criteria(table: Path, *, output: Path) -> list[Path]:
             axes.set_xlim(left=0)
             axes.set_xlabel(f"activation ratio at +{100 * frame['ppl_increase_target'].max():g} % perplexity")
         if len(models) > 1:
-            drawn.legend(loc="outside upper center", ncols=min(len(models), 3), fontsize=6.5)
+            names = [label(_short(model)) for model in models]
+            columns = style.columns_for(
+                names, most=min(len(models), 3), inches=drawn.get_figwidth(), size=6.5
+            )
+            drawn.legend(loc="outside upper center", ncols=columns, fontsize=6.5)
         else:
-            axes.set_title(str(models[0]), loc="left")
+            axes.set_title(label(_short(models[0])), loc="left")
         return save(drawn, output / "criteria")
+
+
+def _short(series: object) -> str:
+    return str(series).removesuffix(".gguf")
 
 
 def _points(axes: Axes, frame: pd.DataFrame, order: list[str], *, index: int, of: int) -> None:
@@ -56,7 +65,7 @@ def _points(axes: Axes, frame: pd.DataFrame, order: list[str], *, index: int, of
         color=colour,
         capsize=1.5,
         elinewidth=0.7,
-        label=str(frame["series"].iloc[0]).removesuffix(".gguf"),
+        label=label(_short(frame["series"].iloc[0])),
     )
     # Open markers: the number is flagged, see the table.
     flagged = frame["flags"].notna()

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.trend import Trend
 from sparsity_lab.fitting.plots.labels import place_labels
-from sparsity_lab.fitting.plots.style import COLOURS, figure, save, styled
+from sparsity_lab.fitting.plots.style import COLOURS, beside, figure, label, save, styled
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.density.study import DensityReport
@@ -27,7 +27,7 @@ GREY = "#8a8a8a"
 
 def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
     """Write `stem.png` and `stem.svg`."""
-    with styled():
+    with styled(density.target.model for density in report.densities):
         drawn, (axes,) = figure(width=WIDTH_INCHES, height=HEIGHT_INCHES)
         dated = [d for d in report.densities if d.released is not None]
         frontier = set(report.trend.frontier) if report.trend else set()
@@ -40,12 +40,13 @@ def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
         _scale(axes, dated)
         if report.trend:
             _line(axes, report.trend)
-        axes.set_ylabel(rf"density $\rho=\hat N/N$ (ruler: {report.ruler.name})")
+        density = beside(report.ruler.name, r"$\rho=\hat N/N$", "N^/N")
+        axes.set_ylabel(f"density {density} (ruler: {label(report.ruler.name)})")
         axes.set_xlabel("release date")
         axes.legend(loc="upper left", handlelength=1.6)
         place_labels(
             axes,
-            [(date2num(d.released), d.rho or 0.0, d.target.model) for d in on_frontier],
+            [(date2num(d.released), d.rho or 0.0, label(d.target.model)) for d in on_frontier],
             avoid=[(date2num(d.released), d.rho) for d in dated if d.rho is not None],
             bars=[
                 (date2num(d.released), d.low or d.rho, d.high or d.rho) for d in dated if d.rho is not None

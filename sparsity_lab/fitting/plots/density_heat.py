@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
 from sparsity_lab.fitting.density.densities import Density
-from sparsity_lab.fitting.plots.style import figure, save, styled
+from sparsity_lab.fitting.plots.style import beside, figure, label, save, styled, width_for
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.density.study import DensityReport
 
-WIDTH_INCHES = 3.5
 ROW_INCHES, HEAD_INCHES = 0.105, 0.75
 FONT_SIZE = 5.2
 COLOUR_MAP = "RdBu"
@@ -28,8 +27,9 @@ def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
     columns = [("mean", {d.target.model: d for d in report.densities})]
     columns += [(task, {d.target.model: d for d in found}) for task, found in report.per_task.items()]
     cells = [[found.get(d.target.model) for _, found in columns] for d in ordered]
-    with styled():
-        drawn, (axes,) = figure(width=WIDTH_INCHES, height=HEAD_INCHES + ROW_INCHES * len(ordered))
+    models = [d.target.model for d in ordered]
+    with styled([*models, *(name for name, _ in columns)]):
+        drawn, (axes,) = figure(width=width_for(models), height=HEAD_INCHES + ROW_INCHES * len(ordered))
         values = np.array([[_log2(cell) for cell in row] for row in cells])
         limit = min(LARGEST_EXPONENT, max(1, int(np.ceil(np.nanmax(np.abs(values))))))
         shown = axes.imshow(
@@ -37,11 +37,12 @@ def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
             interpolation="nearest",
         )  # fmt: skip
         _print_cells(axes, cells, values, limit)
-        _label(axes, [d.target.model for d in ordered], [name for name, _ in columns])
+        _label(axes, [label(name) for name in models], [label(name) for name, _ in columns])
         bar = drawn.colorbar(shown, ax=axes, location="bottom", fraction=0.025, pad=0.012, aspect=40)
         ticks = list(range(-limit, limit + 1))
         bar.set_ticks(ticks, labels=[_power(t) for t in ticks])
-        bar.set_label(rf"density $\rho$ (ruler: {report.ruler.name})")
+        density = beside(report.ruler.name, r"$\rho$", "N^/N")
+        bar.set_label(f"density {density} (ruler: {label(report.ruler.name)})")
         bar.outline.set_linewidth(0.4)
         return save(drawn, stem)
 

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from sparsity_lab.fitting.density.ladder import Ladder, Run
 from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.style import (
+    COLOURS,
+    MARKERS,
+    broken,
+    columns_for,
+    figure,
+    save,
+    styled,
+)
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +34,8 @@ PER_ROW = 4
 
 def plot_ruler(ruler: Ruler, stem: Path, *, ladder: Ladder | None = None) -> list[Path]:
     """Write `stem.png` and `stem.svg`."""
-    with styled():
+    runs = [] if ladder is None else [run.name for run in ladder.runs if run.role == "target"]
+    with styled([*(_words(task) for task in ruler.tasks), *runs]):
         if isinstance(ruler, TwoStepRuler):
             return _two_step(ruler, stem, ladder)
         assert isinstance(ruler, OneStepRuler)
@@ -43,7 +53,7 @@ def _two_step(ruler: TwoStepRuler, stem: Path, ladder: Ladder | None) -> list[Pa
     for number, task in enumerate(ruler.tasks):
         block, column = divmod(number, PER_ROW)
         upper, lower = grid[2 * block * columns + column], grid[(2 * block + 1) * columns + column]
-        upper.set_title(task.replace("_", " "))
+        upper.set_title(broken(style.label(_words(task)), inches=PANEL_INCHES - 0.3))
         unit = "bits/byte" if "byte" in ruler.loss_units[task] else "nats/token"
         _loss_panel(upper, ruler.curves[task], task, runs)
         _score_panel(lower, ruler.curves[task], task, runs)
@@ -58,7 +68,8 @@ def _two_step(ruler: TwoStepRuler, stem: Path, ladder: Ladder | None) -> list[Pa
         grid[(2 * block + 1) * columns + column].set_visible(False)
     handles, labels = grid[0].get_legend_handles_labels()
     if handles:
-        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels), handletextpad=0.2)
+        many = columns_for(labels, most=len(labels), inches=drawn.get_figwidth())
+        drawn.legend(handles, labels, loc="outside lower center", ncols=many, handletextpad=0.2)
     return save(drawn, stem)
 
 
@@ -72,7 +83,9 @@ def _coloured(ladder: Ladder) -> list[tuple[Run, str, str, str]]:
         label = "_nolegend_" if run.params in seen else _size_label(run.params)
         seen.add(run.params)
         found.append((run, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], label))
-    return found + [(run, "#000000", "*", run.name) for run in ladder.runs if run.role == "target"]
+    return found + [
+        (run, "#000000", "*", style.label(run.name)) for run in ladder.runs if run.role == "target"
+    ]
 
 
 def _size_label(params: float) -> str:
@@ -85,9 +98,9 @@ def _size_label(params: float) -> str:
 def _loss_panel(
     axes: Axes, curve: TwoStepCurve, task: str, runs: Sequence[tuple[Run, str, str, str]]
 ) -> None:
-    for run, colour, marker, label in runs:
+    for run, colour, marker, words in runs:
         flops = 6 * run.params * run.tokens
-        axes.plot(flops, run.final_loss(task), linestyle="none", marker=marker, color=colour, label=label)
+        axes.plot(flops, run.final_loss(task), linestyle="none", marker=marker, color=colour, label=words)
     for params, colour in {run.params: colour for run, colour, marker, _ in runs if marker != "*"}.items():
         tokens = np.array([run.tokens for run, *_ in runs if run.params == params])
         line = np.geomspace(tokens.min(), tokens.max(), 50)
@@ -149,4 +162,12 @@ def _one_panel(axes: Axes, ruler: OneStepRuler, tasks: tuple[str, ...]) -> None:
     axes.plot(grid, lines[:, 0], color=COLOURS[0])
     axes.plot(sizes, scores, linestyle="none", marker="o", color="#000000", markersize=3)
     axes.set_xscale("log")
-    axes.set_title(tasks[0].replace("_", " ") if len(tasks) == 1 else f"mean of {len(tasks)}")
+    axes.set_title(
+        broken(style.label(_words(tasks[0])), inches=PANEL_INCHES)
+        if len(tasks) == 1
+        else f"mean of {len(tasks)}"
+    )
+
+
+def _words(task: str) -> str:
+    return task.replace("_", " ")

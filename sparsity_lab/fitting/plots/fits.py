@@ -26,21 +26,33 @@ from sparsity_lab.laws._law import Array, Law, Variable
 SMALL: dict[str, Any] = {"fontsize": 6, "handlelength": 1.2, "labelspacing": 0.3}
 MANY, LEGEND_LINE_INCHES = 8, 0.115
 AHEAD = 3.0  # curves are drawn to three times the largest x
-SHEET_WIDTH_INCHES = 7.0
 BLUE, RED, GREEN, BLACK = style.COLOURS[0], style.COLOURS[1], style.COLOURS[2], style.COLOURS[-1]
 
 
 def sheet(result: FitResult, stem: Path) -> list[Path]:
     """Write the sheet of one series."""
-    with style.styled():
+    with style.styled(_names(result)):
         panels = _panels(result)
-        drawn, axes = style.figure(2, (len(panels) + 1) // 2, width=SHEET_WIDTH_INCHES, height=4.4)
+        drawn, axes = style.figure(2, (len(panels) + 1) // 2, width=style.PAGE_WIDTH_INCHES, height=4.4)
         for place, panel in zip(axes, panels, strict=False):
             panel(place, result)
         for place in axes[len(panels) :]:
             place.set_axis_off()
-        drawn.suptitle(f"{result.series.name}: {_formula(result.law)}", fontsize=9)
+        drawn.suptitle(_title(result), fontsize=9)
         return style.save(drawn, stem)
+
+
+def _names(result: FitResult) -> list[str]:
+    """What the figures of a series call by names of the user's."""
+    series = result.series
+    return [series.name, series.x_variable.meaning, series.y_variable.meaning]
+
+
+def _title(result: FitResult) -> str:
+    """Name and formula, in a line each where the name is long."""
+    name = result.series.name
+    gap = " " if len(style.label(name)) <= style.LONG_NAME else "\n"
+    return f"{style.label(name)}:{gap}{style.beside(name, _formula(result.law), result.law.formula)}"
 
 
 def _panels(result: FitResult) -> list[Callable[[Axes, FitResult], None]]:
@@ -59,32 +71,44 @@ def overview(results: Sequence[FitResult], stem: Path) -> list[Path]:
     """Write all series in one figure, one panel a law, each where its curve is drawn."""
     laws = list(dict.fromkeys(result.drawn[0].name for result in results))
     groups = [[result for result in results if result.drawn[0].name == law] for law in laws]
-    # A long legend stands below its panel, which grows by its lines.
-    extra = [LEGEND_LINE_INCHES * (len(group) / 2 + 2) if len(group) > MANY else 0.0 for group in groups]
-    with style.styled():
+    with style.styled(name for result in results for name in _names(result)):
+        columns = [_columns([style.label(result.series.name) for result in group]) for group in groups]
+        # A long legend stands below its panel, which grows by its lines.
+        extra = [
+            LEGEND_LINE_INCHES * (len(group) / count + 2) if len(group) > MANY else 0.0
+            for group, count in zip(groups, columns, strict=True)
+        ]
         drawn, panels = style.figure(len(laws), 1, height=2.5 * len(laws) + sum(extra))
-        for axes, chosen in zip(panels, groups, strict=True):
+        for axes, chosen, count in zip(panels, groups, columns, strict=True):
             for i, result in enumerate(chosen):
                 _one_of_many(axes, result, i)
             axes.set_title(_formula(chosen[0].drawn[0]))
             _label(axes, chosen[0])
             if len(chosen) > MANY:
-                axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.2), **SMALL)
+                axes.legend(ncols=count, loc="upper center", bbox_to_anchor=(0.45, -0.2), **SMALL)
             else:
                 _clear_legend(axes)
         return style.save(drawn, stem)
 
 
+def _columns(names: Sequence[str]) -> int:
+    """Columns of a long legend."""
+    return style.columns_for(names, most=2, inches=style.COLUMN_WIDTH_INCHES, size=SMALL["fontsize"])
+
+
 def axis_label(variable: Variable) -> str:
     """Meaning and unit."""
     unit = {"tokens/1e9": "10⁹", "fraction": "", "as in the table": ""}.get(variable.unit, variable.unit)
-    return f"{variable.meaning} ({unit})" if unit else variable.meaning
+    meaning = style.label(variable.meaning)
+    return f"{meaning} ({unit})" if unit else meaning
 
 
 def _clear_legend(axes: Axes) -> None:
     """A legend that covers no point and no curve; below the panel where no place within is free."""
     look: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 0.8}
-    for columns in (2, 1, 3):
+    names = axes.get_legend_handles_labels()[1]
+    most = style.columns_for(names, most=3, inches=style.COLUMN_WIDTH_INCHES)
+    for columns in [count for count in (2, 1, 3) if count <= most]:
         legend = axes.legend(ncols=columns, loc="best", **look)
         legend.set_in_layout(False)
         whole = axes.get_figure(root=True)
@@ -94,7 +118,7 @@ def _clear_legend(axes: Axes) -> None:
         places = [line.get_transform().transform(line.get_xydata()) for line in axes.get_lines()]
         if box.count_contains(np.concatenate(places)) == 0:
             return
-    axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.25), **look)
+    axes.legend(ncols=most, loc="upper center", bbox_to_anchor=(0.5, -0.25), **look)
 
 
 def _formula(law: Law) -> str:
@@ -118,7 +142,7 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
         color=colour,
         markersize=2.5,
         alpha=0.6,
-        label=result.series.name,
+        label=style.label(result.series.name),
     )
     law, values = result.drawn
     inside = _grid(result.series.x, 1.0)

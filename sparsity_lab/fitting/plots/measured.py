@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
 
 RULES = {
     "fixed": "fixed knob",
@@ -31,14 +32,16 @@ GIVEN = {
 def draw_table(table: Path, *, output: Path) -> list[Path]:
     """Draw `table.csv` of `sparsity-lab measure` into `output/activation_ratio.png` and `.svg`."""
     frame = pd.read_csv(table)
-    with styled():
+    names = _names(frame)
+    with styled([*frame["series"], *names]):
         along = frame["trained_tokens"].notna().all() and frame["trained_tokens"].nunique() > 1
-        crowded = not along and len(frame) > MOST_NAMED
-        drawn, (axes,) = figure(height=None if along or crowded else 0.6 + 0.24 * len(frame))
-        if along:
-            _along_training(axes, frame)
+        if along or len(frame) > MOST_NAMED:
+            drawn, (axes,) = figure()
+            (_along_training if along else _by_place)(axes, frame)
         else:
-            (_by_place if crowded else _side_by_side)(axes, frame)
+            named = [label(name) + asked for name, asked in zip(names, _asked(frame), strict=True)]
+            drawn, (axes,) = figure(width=style.width_for(named), height=0.6 + 0.24 * len(frame))
+            _side_by_side(axes, frame, named)
         return save(drawn, output / "activation_ratio")
 
 
@@ -88,23 +91,28 @@ def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> 
             linestyle="-" if joined else "none",
             capsize=1.5,
             elinewidth=0.7,
-            label=f"{said[rows.index[0]]}, {RULES.get(str(rule), str(rule))}{asked}",
+            label=f"{label(said[rows.index[0]])}, {RULES.get(str(rule), str(rule))}{asked}",
         )
     axes.set_ylabel("activation ratio")
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     if len(once) > MOST_INSIDE:
-        columns = 2 if len(once) > 2 * MOST_INSIDE else 1
+        most = 2 if len(once) > 2 * MOST_INSIDE else 1
+        columns = style.columns_for(once, most=most, inches=style.COLUMN_WIDTH_INCHES)
         axes.figure.legend(once.values(), once, loc="outside upper center", ncols=columns)
     else:
         axes.legend(once.values(), once)
 
 
-def _side_by_side(axes: Axes, frame: pd.DataFrame) -> None:
-    names = [
-        (f"{series} {Path(str(model)).name}" if series != Path(str(model)).name else str(series)) + asked
-        for series, model, asked in zip(frame["series"], frame["model"], _asked(frame), strict=True)
+def _names(frame: pd.DataFrame) -> list[str]:
+    """What each row is called: its series, and its checkpoint where that has another name."""
+    return [
+        f"{series} {Path(str(model)).name}" if series != Path(str(model)).name else str(series)
+        for series, model in zip(frame["series"], frame["model"], strict=True)
     ]
+
+
+def _side_by_side(axes: Axes, frame: pd.DataFrame, names: list[str]) -> None:
     places = range(len(frame))
     axes.errorbar(
         frame["activation_ratio"],

@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.panels import PANEL_TITLE_INCHES, names_in, panel_title
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
 
 HALF = 1.96
 MOST_PANELS = 6
@@ -35,19 +38,26 @@ def draw_neurons(folder: Path) -> list[Path]:
         path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
         for path in sorted(folder.glob("*.csv"))
     }
-    written = []
-    with styled():
-        written += _by_model(read["frequency"].query("layer == 'all'"), _frequency, folder / "frequency")
-        written += _by_model(read["neurons"].query("layer != 'all'"), _layers, folder / "layers")
-        written += _by_model(read["positions"], _positions, folder / "positions")
-        written += _by_model(
-            read["chunks"].query("layer == 'all' and tokens <= 64"), _chunks, folder / "chunks",
+    figures: dict[str, Callable[[Path], list[Path]]] = {
+        "frequency": lambda stem: _by_model(read["frequency"].query("layer == 'all'"), _frequency, stem),
+        "layers": lambda stem: _by_model(read["neurons"].query("layer != 'all'"), _layers, stem),
+        "positions": lambda stem: _by_model(read["positions"], _positions, stem),
+        "chunks": lambda stem: _by_model(
+            read["chunks"].query("layer == 'all' and tokens <= 64"),
+            _chunks,
+            stem,
             extra=(("by chance", "--"),),
-        )  # fmt: skip
-        if "decode" in read:
-            written += _decode(read["decode"].query("layer == 'all'"), folder / "decode")
-        if "token_pairs" in read:
-            written += _pairs(read["token_pairs"], read["tokens"], folder / "token_pairs")
+        ),
+    }
+    if "decode" in read:
+        figures["decode"] = lambda stem: _decode(read["decode"].query("layer == 'all'"), stem)
+    if "token_pairs" in read:
+        figures["token_pairs"] = lambda stem: _pairs(read["token_pairs"], read["tokens"], stem)
+    written = []
+    with styled(names_in(*read.values())):
+        for name, draw in figures.items():
+            with attempted(folder / name):
+                written += draw(folder / name)
     return written
 
 
@@ -60,7 +70,7 @@ def _by_model(
     for axes, model in zip(panels, models, strict=True):
         for index, text in enumerate(texts):
             panel(axes, frame[(frame["name"] == model) & (frame["text"] == text)], index)
-        axes.set_title(str(model), loc="left")
+        axes.set_title(label(model), loc="left")
         if axes is not panels[-1]:
             axes.set_xlabel("")
     _legend(drawn, texts, extra=extra)
@@ -142,8 +152,9 @@ AGAINST = {"prompt": "the prompt", "continuation": "the text read at the same po
 
 def _decode(frame: pd.DataFrame, stem: Path) -> list[Path]:
     """One row a model and text: how much more is active in what the model writes, paired over prompts."""
-    labels = [f"{name}, {text}" for name, text in zip(frame["name"], frame["text"], strict=True)]
-    drawn, (axes,) = figure(height=1.0 + 0.26 * len(frame))
+    labels = [panel_title(name, text) for name, text in zip(frame["name"], frame["text"], strict=True)]
+    lines = sum(1 + words.count("\n") for words in labels)
+    drawn, (axes,) = figure(width=style.width_for(labels), height=1.0 + 0.26 * lines)
     for index, (phase, said) in enumerate(AGAINST.items()):
         places = np.arange(len(frame)) + 0.24 * (index - 0.5)
         more, error = frame[f"written_less_{phase}"], HALF * frame[f"written_less_{phase}_se"]
@@ -181,11 +192,10 @@ def _pairs(pairs: pd.DataFrame, tokens: pd.DataFrame, stem: Path) -> list[Path]:
         axes.set(xlim=across, ylim=up)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"activation ratio, {pair['model']}")
-        axes.set_ylabel(f"activation ratio, {pair['other']}")
-        axes.set_title(
-            f"{pair['text']}: r = {pair['correlation']:.2f} ± {HALF * pair['correlation_se']:.2f}", loc="left"
-        )
+        for axis, name in ((axes.xaxis, pair["model"]), (axes.yaxis, pair["other"])):
+            axis.set_label_text(style.broken(f"activation ratio, {label(name)}", inches=PANEL_TITLE_INCHES))
+        found = f"r = {pair['correlation']:.2f} ± {HALF * pair['correlation_se']:.2f}"
+        axes.set_title(style.broken(f"{label(pair['text'])}: {found}", inches=PANEL_TITLE_INCHES), loc="left")
     for unused in panels[len(shown) :]:
         unused.set_axis_off()
     return save(drawn, stem)
@@ -210,6 +220,8 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def _legend(drawn: Figure, texts: Sequence[str], *, extra: Sequence[tuple[str, str]]) -> None:
-    handles = [Line2D([], [], **_look(index), label=text) for index, text in enumerate(texts)]
+    handles = [Line2D([], [], **_look(index), label=label(text)) for index, text in enumerate(texts)]
     handles += [Line2D([], [], color="#555555", linestyle=style, label=said) for said, style in extra]
-    drawn.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 3), handlelength=1.8)
+    names = [str(handle.get_label()) for handle in handles]
+    columns = style.columns_for(names, most=min(len(handles), 3), inches=drawn.get_figwidth())
+    drawn.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.8)

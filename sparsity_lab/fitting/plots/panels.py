@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from sparsity_lab.fitting.plots.style import COLUMN_WIDTH_INCHES, figure, save
+from sparsity_lab.fitting.plots.style import COLUMN_WIDTH_INCHES, broken, figure, label, save
 
 MOST_PANELS = 6
 ONE_COLUMN = 3
 PANEL_INCHES = 1.75
+PANEL_TITLE_INCHES = 2.9
 Panel = Callable[[Axes, pd.DataFrame], None]
 
 
@@ -35,7 +36,7 @@ def by_model_and_text(
     drawn, axes = figure(rows, columns, width=COLUMN_WIDTH_INCHES * columns, height=0.7 + PANEL_INCHES * rows)
     for place, ((name, text), own) in enumerate(groups):
         panel(axes[place], own)
-        axes[place].set_title(f"{name}, {text}{note}", loc="left")
+        axes[place].set_title(panel_title(name, text, note=note), loc="left")
         if place + columns < len(groups):
             axes[place].set_xlabel("")
         if place % columns:
@@ -44,6 +45,22 @@ def by_model_and_text(
         unused.set_axis_off()
     drawn.legend(handles=list(handles), loc="outside upper center", ncols=2 * columns, handlelength=2.2)
     return save(drawn, stem)
+
+
+def panel_title(name: object, text: object, *, note: str = "") -> str:
+    """Model and text, in as many lines as a panel of a column's width asks for."""
+    return broken(f"{label(name)}, {label(text)}{note}", inches=PANEL_TITLE_INCHES)
+
+
+def names_in(*frames: pd.DataFrame) -> list[str]:
+    """Models and texts of tables, which figures show by name."""
+    return [
+        str(one)
+        for frame in frames
+        for key in ("name", "text")
+        if key in frame
+        for one in frame[key].unique()
+    ]
 
 
 def chosen_groups(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sparsity_lab.fitting.plots.style import COLOURS, COLUMN_WIDTH_INCHES, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots.style import (
+    COLOURS,
+    COLUMN_WIDTH_INCHES,
+    MARKERS,
+    figure,
+    label,
+    save,
+    styled,
+)
 
 SHOWN_RISE = 0.25
 
@@ -16,7 +24,7 @@ def draw_sweep(table: Path, *, output: Path) -> list[Path]:
     """Draw `sweep.csv` into `output/pareto.png` and `.svg`."""
     frame = pd.read_csv(table)
     models = list(frame["series"].unique())
-    with styled():
+    with styled([*models, *frame["criterion"].unique()]):
         drawn, panels = figure(
             len(models), 1, width=COLUMN_WIDTH_INCHES * 1.35, height=2.4 * len(models) + 0.2
         )
@@ -39,9 +47,9 @@ def _panel(axes: Axes, frame: pd.DataFrame, *, title: str) -> None:
             linestyle="--" if again else "-",
             markerfacecolor="white" if again else None,
             elinewidth=0.5,
-            label=str(criterion),
+            label=label(criterion),
         )
-    axes.set_title(title, loc="left")
+    axes.set_title(label(title), loc="left")
     axes.set_ylim(-0.3, 100 * SHOWN_RISE)
     axes.set_yscale("symlog", linthresh=1.0)
     axes.set_yticks([0, 0.5, 1, 2, 5, 10, 20], ["0", "0.5", "1", "2", "5", "10", "20"])

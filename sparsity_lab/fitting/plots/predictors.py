@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sparsity_lab.fitting.plots.panels import by_model_and_text
+from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.panels import by_model_and_text, names_in
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
 
 HALF = 1.96
@@ -33,13 +34,15 @@ def draw_predictors(folder: Path) -> list[Path]:
     frame["layer"] = frame["layer"].astype(str)
     budgets = sorted(frame["budget"].dropna().unique())
     middle = budgets[len(budgets) // 2]
-    with styled():
-        written = _panels(frame[frame["layer"] == "all"], "named_share", folder / "recall")
-        by_layer = frame[(frame["layer"] != "all") & (frame["budget"] == middle)]
-        by_layer = by_layer.assign(layer=by_layer["layer"].astype(int))
-        written += _panels(
-            by_layer, "layer", folder / "layers", note=f", {middle:g} times the active neurons"
-        )
+    written: list[Path] = []
+    with styled(names_in(frame)):
+        with attempted(folder / "recall"):
+            written += _panels(frame[frame["layer"] == "all"], "named_share", folder / "recall")
+        with attempted(folder / "layers"):
+            by_layer = frame[(frame["layer"] != "all") & (frame["budget"] == middle)]
+            by_layer = by_layer.assign(layer=by_layer["layer"].astype(int))
+            note = f", {middle:g} times the active neurons"
+            written += _panels(by_layer, "layer", folder / "layers", note=note)
     return written
 
 

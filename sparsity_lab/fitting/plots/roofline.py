@@ -19,13 +19,13 @@ from sparsity_lab.fitting.plots import style
 
 def roofline(found: Mapping[str, Any], stem: Path) -> list[Path]:
     """Draw the JSON of the kernels' benchmark; writes `stem.png` and `stem.svg`."""
-    with style.styled():
+    with style.styled([found["device"]]):
         drawn, (axes,) = style.figure(height=3.4)
         _roof(axes, found)
         _points(axes, found["cases"])
         axes.set(xscale="log", yscale="log", xlabel="operations per byte moved at least")
         axes.set_ylabel("operations per second ($10^{12}$)")
-        axes.set_title(found["device"], loc="left")
+        axes.set_title(style.label(found["device"]), loc="left")
         drawn.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.0)
         return style.save(drawn, stem)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from sparsity_lab.fitting.plots.panels import MOST_PANELS, Panel, by_model_and_text
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.panels import MOST_PANELS, Panel, by_model_and_text, names_in, panel_title
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled, width_for
 
 HALF = 1.96
 GREY = "#777777"
@@ -39,21 +41,20 @@ def draw_structure(folder: Path) -> list[Path]:
         for path in sorted(folder.glob("*.csv"))
     }
     written: list[Path] = []
-    with styled():
-        if "clusters" in read:
-            written += _panels(
-                read["clusters"].query("layer == 'all'"), _inside, folder / "clusters", PARTITIONS
-            )
-        if "routing" in read:
-            written += _routing(read["routing"], folder / "routing")
-        if "coactivation" in read:
-            lines = (("found", "best partner", COLOURS[0], "-"), ("random", "by chance", GREY, ":"))
-            written += _panels(read["coactivation"], _partners, folder / "coactivation", lines)
-        if "specialised" in read:
-            written += _specialised(read["specialised"], folder / "specialised")
-        if "drift" in read:
-            written += _drift(read["drift"], folder / "drift")
+    with styled(names_in(*read.values())):
+        for name in [name for name in FIGURES if name in read]:
+            with attempted(folder / name):
+                written += FIGURES[name](read[name], folder / name)
     return written
+
+
+def _clusters(frame: pd.DataFrame, stem: Path) -> list[Path]:
+    return _panels(frame.query("layer == 'all'"), _inside, stem, PARTITIONS)
+
+
+def _coactivation(frame: pd.DataFrame, stem: Path) -> list[Path]:
+    lines = (("found", "best partner", COLOURS[0], "-"), ("random", "by chance", GREY, ":"))
+    return _panels(frame, _partners, stem, lines)
 
 
 def _panels(
@@ -119,7 +120,7 @@ def _partners(axes: Axes, rows: pd.DataFrame) -> None:
 def _specialised(frame: pd.DataFrame, stem: Path) -> list[Path]:
     """One row a model: above its neurons, below its clusters; grey goes to the most that permuted labels gave."""
     names = list(frame["name"].unique())
-    drawn, (axes,) = figure(height=1.15 + 0.4 * len(names))
+    drawn, (axes,) = figure(width=width_for(names), height=1.15 + 0.4 * len(names))
     for index, what in enumerate(("neurons", "clusters")):
         rows = frame[frame["what"] == what].set_index("name").reindex(names)
         places = np.arange(len(names)) + 0.3 * (index - 0.5)
@@ -127,7 +128,7 @@ def _specialised(frame: pd.DataFrame, stem: Path) -> list[Path]:
                   label="most with permuted labels" if index == 0 else None)  # fmt: skip
         axes.plot(100 * rows["share"], places, linestyle="", marker=MARKERS[index], color=COLOURS[index],
                   label=what, clip_on=False, zorder=3)  # fmt: skip
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), list(map(label, names)))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.grid(axis="y", visible=False)
@@ -146,7 +147,7 @@ def _drift(frame: pd.DataFrame, stem: Path) -> list[Path]:
         for column, against in enumerate(("last", "previous")):
             axes = panels[2 * row + column]
             _alike(axes, rows[rows["against"] == against], names)
-            axes.set_title(f"{series}, {text}: against the {against}", loc="left")
+            axes.set_title(panel_title(series, text, note=f": against the {against}"), loc="left")
     handles = [
         Line2D([], [], color=COLOURS[i], marker=MARKERS[i], label=measure)
         for i, measure in enumerate(MEASURES)
@@ -163,6 +164,18 @@ def _alike(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
         axes.errorbar(x, own["alike"], yerr=HALF * own["alike_se"], color=COLOURS[index], marker=MARKERS[index],
                       capsize=1.5, elinewidth=0.7)  # fmt: skip
         axes.plot(x, own["between_halves"], color=COLOURS[index], linestyle=":", linewidth=0.8)
-    axes.set_xticks(range(len(names)), [name.rpartition("/")[2] for name in names], rotation=45, ha="right")
+    axes.set_xticks(
+        range(len(names)), [label(name.rpartition("/")[2]) for name in names], rotation=45, ha="right"
+    )
     axes.set_ylabel("correlation")
     axes.set_ylim(min(0.0, float(rows["alike"].min()) - 0.05), 1.02)
+
+
+# In the order in which they are drawn; each from the table of its name.
+FIGURES: dict[str, Callable[[pd.DataFrame, Path], list[Path]]] = {
+    "clusters": _clusters,
+    "routing": _routing,
+    "coactivation": _coactivation,
+    "specialised": _specialised,
+    "drift": _drift,
+}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
 from sparsity_lab.fitting.study import selection
 from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve, rule_words
 from sparsity_lab.fitting.study.shapes import Shaped
@@ -32,7 +32,7 @@ def two_rules(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> li
                 if curve.run in names:
                     _one_rule(axes, curve, names.index(curve.run))
             _tokens_axis(axes, label=kind is kinds[-1])
-            axes.set_ylabel(f"activation ratio, {kind}")
+            axes.set_ylabel(f"activation ratio, {label(kind)}")
             sizes = [
                 Line2D([], [], color=COLOURS[i % len(COLOURS)], label=_size(c)) for i, c in enumerate(family)
             ]
@@ -61,7 +61,9 @@ def all_runs(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> lis
             axes.set_ylim(0, top)
         panels[0].set_ylabel("activation ratio")
         handles = [
-            Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=kind)
+            Line2D(
+                [], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=label(kind)
+            )
             for i, kind in enumerate(kinds)
         ]
         drawn.legend(handles=handles, loc="outside lower center", ncols=len(kinds))
@@ -85,7 +87,7 @@ def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) ->
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("width-depth ratio, hidden size / layers")
-        axes.set_ylabel(f"activation ratio, {shapes[0].activation}")
+        axes.set_ylabel(f"activation ratio, {label(shapes[0].activation)}")
         drawn.legend(loc="outside upper center", ncols=2, fontsize=6, handlelength=1.6)
         return save(drawn, stem)
 

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -33,8 +31,8 @@ def draw_heat(data: Mapping[str, Any], *, output: Path) -> list[Path]:
         data: what `token_heat.json` holds.
         output: a folder.
     """
-    with style.styled():
-        tokens = [token or "·" for token in data["tokens"]]
+    with style.styled(data["tokens"]):
+        tokens = [_drawn(token) for token in data["tokens"]]
         places, lines = _places(tokens, WIDTH_INCHES - 0.3)
         height = LINE_INCHES * lines + MAP_INCHES + 0.95
         drawn, (text, layers) = style.figure(2, 1, width=WIDTH_INCHES, height=height)
@@ -55,7 +53,7 @@ def draw_heat(data: Mapping[str, Any], *, output: Path) -> list[Path]:
 
 def _places(tokens: Sequence[str], width_inches: float) -> tuple[list[tuple[float, float, int]], int]:
     """Left end and width of each token in inches, and its line; a line end in the text ends the line."""
-    renderer = _renderer()
+    renderer = style.renderer()
     room = width_inches - 0.95  # beside the colour bar
     places, x, line = [], 0.0, 0
     widths = [_width(renderer, _shown(token)) for token in tokens]
@@ -77,9 +75,13 @@ def _word(tokens: Sequence[str], widths: Sequence[float], first: int) -> float:
     return sum(widths[first:last])
 
 
-def _renderer() -> Any:
-    """Measures text; 100 of its units are an inch."""
-    return FigureCanvasAgg(Figure(dpi=100)).get_renderer()
+def _drawn(token: str) -> str:
+    """A token as it is drawn: blanks and line ends around it as they are, for they move it."""
+    inner = token.strip()
+    if not inner:
+        return token or "·"
+    start = token.index(inner)
+    return token[:start] + style.drawable(inner) + token[start + len(inner) :]
 
 
 def _shown(token: str) -> str:
@@ -100,7 +102,7 @@ def _text(
     values: Sequence[float], shades: Colormap,
 ) -> Normalize:  # fmt: skip
     """The text; each token on its colour, letters white where the colour is dark."""
-    scale, renderer = Normalize(min(values), max(values)), _renderer()
+    scale, renderer = Normalize(min(values), max(values)), style.renderer()
     for token, (x, wide, line), value in zip(tokens, places, values, strict=True):
         colour = shades(float(scale(value)))
         axes.add_patch(Rectangle((x, line), wide, 0.94, facecolor=colour, edgecolor="none"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab import tables
-from sparsity_lab.fitting.plots import study as plots
+from sparsity_lab.fitting.figures import attempted, link
 from sparsity_lab.fitting.study import findings, selection, sentences
 from sparsity_lab.fitting.study.curves import rule_words
 from sparsity_lab.fitting.study.outcome import Outcome, direction
@@ -47,18 +47,14 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
         folder: of the study; holds `width-depth/` and `loss/` where those laws could be fitted.
         settings: of the study.
     """
-    p = settings.ppl_increase
-    figures = folder / "plots"
-    plots.two_rules(found.curves, figures / "two_rules", ppl_increase=p)
-    plots.all_runs(found.curves, figures / "all_runs", ppl_increase=p)
-    if found.shapes:
-        plots.width_depth(found.shapes, figures / "width_depth", ppl_increase=p)
+    p, path = settings.ppl_increase, folder / "report.md"
+    _draw(found, folder / "plots", ppl_increase=p)
     losses = {path.name: entries(path)[0] for path in sorted((folder / "loss").glob("*")) if entries(path)}
     shape_fits = entries(folder / "width-depth")
     sections = [
-        _head(found, settings, shape_fits),
+        _head(found, settings, shape_fits, page=path),
         *[_direction(found, kind, p) for kind in selection.activations(found.curves)],
-        _rules(found),
+        _rules(found, page=path),
         _section(
             "Which activation is sparser at equal loss?",
             findings.equal_loss(found, ppl_increase=p),
@@ -67,7 +63,7 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
         _section(
             "Against the width-depth ratio: linear, then flat?",
             findings.width_depth(found, shape_fits, ppl_increase=p),
-            "![Activation ratio against the width-depth ratio](plots/width_depth.png)\n"
+            _picture("Activation ratio against the width-depth ratio", "width_depth", page=path)
             if found.shapes
             else "",
         ),
@@ -76,12 +72,32 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
         CAVEATS,
         _files(),
     ]
-    path = folder / "report.md"
     write_text(path, "\n".join(sections))
     return path
 
 
-def _head(found: Outcome, settings: Settings, shape_fits: Sequence[Mapping[str, Any]]) -> str:
+def _draw(found: Outcome, figures: Path, *, ppl_increase: float) -> None:
+    with attempted(stem := figures / "two_rules"):
+        from sparsity_lab.fitting.plots import study as plots
+
+        plots.two_rules(found.curves, stem, ppl_increase=ppl_increase)
+    with attempted(stem := figures / "all_runs"):
+        from sparsity_lab.fitting.plots import study as plots
+
+        plots.all_runs(found.curves, stem, ppl_increase=ppl_increase)
+    if found.shapes:
+        with attempted(stem := figures / "width_depth"):
+            from sparsity_lab.fitting.plots import study as plots
+
+            plots.width_depth(found.shapes, stem, ppl_increase=ppl_increase)
+
+
+def _picture(words: str, name: str, *, page: Path) -> str:
+    """A figure of the study on its page, or nothing where it is missing."""
+    return "".join(f"{line}\n" for line in link(words, page.parent / "plots" / name, page=page))
+
+
+def _head(found: Outcome, settings: Settings, shape_fits: Sequence[Mapping[str, Any]], *, page: Path) -> str:
     first = selection.of(found.curves, rule=selection.rules(found.curves)[0])
     rows = [
         {
@@ -110,7 +126,7 @@ def _head(found: Outcome, settings: Settings, shape_fits: Sequence[Mapping[str, 
             f"perplexity ratio {1 + settings.ppl_increase:g}). Parameters are without embeddings. The paper is "
             "*Sparsing Law* (arXiv 2411.02335).\n",
             tables.to_markdown(rows, list(rows[0])),
-            "![All runs under every rule](plots/all_runs.png)\n",
+            _picture("All runs under every rule", "all_runs", page=page),
             "In short (counts of runs or comparisons whose 95 % interval decides; the numbers are below):\n",
             tables.to_markdown(short, list(short[0])) if short else "",
         ]
@@ -150,7 +166,7 @@ def _direction_row(row: Mapping[str, Any], ppl_increase: float) -> dict[str, obj
     }
 
 
-def _rules(found: Outcome) -> str:
+def _rules(found: Outcome, *, page: Path) -> str:
     kinds = [kind for kind in ("relu", "silu") if kind in selection.activations(found.curves)]
     lines = [
         line
@@ -161,7 +177,7 @@ def _rules(found: Outcome) -> str:
     return _section(
         "The two rules beside each other",
         [
-            "![The two rules along training](plots/two_rules.png)",
+            *link("The two rules along training", page.parent / "plots" / "two_rules", page=page),
             *lines,
             "**What that means for the published law.** " + " ".join(meant),
         ],
