@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 from sparsity_lab import bundled, ranges, records
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
 from sparsity_lab.fitting.columns import Columns, say_units
 from sparsity_lab.fitting.fit import fit_series
@@ -98,10 +100,31 @@ def fit_all(
     workers = min(jobs or min(os.cpu_count() or 1, len(kept) // SERIES_PER_WORKER), len(kept)) or 1
     with progress.track("fit", len(kept)) as advance:
         if workers == 1:
-            return [_counted(fit_series(one, spec), advance) for one in kept]
+            return [_counted(_named(one, partial(fit_series, one, spec)), advance) for one in kept]
         with side_by_side(workers, torch_too=False) as pool:
             running = [pool.submit(fit_series, one, spec) for one in kept]
-            return [_counted(job.result(), advance) for job in running]
+            return [
+                _counted(_named(one, job.result), advance) for one, job in zip(kept, running, strict=True)
+            ]
+
+
+def _named(series: Series, fit: Callable[[], FitResult]) -> FitResult:
+    """The fit of a series; whatever else than a mistake of the user's it raises names the series.
+
+    Raises:
+        SparsityLabError: it failed, here or in a worker.
+    """
+    try:
+        return fit()
+    except SparsityLabError:
+        raise
+    except Exception as error:
+        broken = isinstance(error, BrokenProcessPool)
+        raise SparsityLabError(
+            f"The fit of the series {series.name!r} failed",
+            why=f"{type(error).__name__}: {error}"[:400],
+            fix="A worker process ended early: free memory, or use fewer --jobs" if broken else REPORT_FIX,
+        ) from error
 
 
 def _lock(
