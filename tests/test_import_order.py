@@ -22,6 +22,7 @@ BASE = {
     "cores",
     "csv_file",
     "csv_numbers",
+    "text_file",
     "collecting",
     "workers",
     "loggers",
