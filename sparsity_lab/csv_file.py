@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sparsity_lab import csv_numbers
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.text_file import other_kind
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,6 @@ _BLANKS = " \t\r\n\f\v\u00a0\u2007\u202f\u2009\u200b\ufeff"
 _DECLARED = re.compile(r"\"?sep=([,;\t|])\"?[ \t]*(?:\r\n|\r|\n|$)", re.IGNORECASE)
 _COMMENT = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n)")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_OTHER_KINDS = (
-    (b"PK\x03\x04", "a workbook or another zip archive", "Save the sheet as CSV"),
-    (b"\xd0\xcf\x11\xe0", "a workbook of an old Excel", "Save the sheet as CSV"),
-    (b"\x1f\x8b", "compressed by gzip", "Decompress it with `gunzip`"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Decompress it with `unzstd`"),
-    (b"PAR1", "a parquet file", "Write it as CSV, for example with pandas' `to_csv(index=False)`"),
-    (b"ARROW1", "an Arrow file", "Write it as CSV, for example with pandas' `to_csv(index=False)`"),
-)  # fmt: skip
 
 
 def read_csv(
@@ -76,9 +69,8 @@ def _text(path: Path, fix: str) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise SparsityLabError(f"Cannot read the table {path}", why=str(error), fix=fix) from error
-    for begins, what, change in _OTHER_KINDS:
-        if raw.startswith(begins):
-            raise SparsityLabError(f"The table {path} is {what}, not a CSV", fix=change)
+    if (kind := other_kind(raw[:8], name=str(path), table=True)) is not None:
+        raise SparsityLabError(f"The table {path} is {kind[0]}, not a CSV", fix=kind[1])
     mark, encoding = next(((m, e) for m, e in _MARKS if raw.startswith(m)), (b"", "utf-8"))
     try:
         text = raw[len(mark) :].decode(encoding)

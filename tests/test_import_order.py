@@ -24,6 +24,7 @@ BASE = {
     "environment",
     "csv_file",
     "csv_numbers",
+    "text_file",
     "collecting",
     "leaving",
     "signals",

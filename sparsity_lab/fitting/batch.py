@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sparsity_lab import bundled, ranges, records
 from sparsity_lab.cores import available_cores
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.fitting import lock_values, locks, report
 from sparsity_lab.fitting.columns import Columns, say_units
 from sparsity_lab.fitting.fit import fit_series
@@ -100,13 +100,31 @@ def fit_all(
     jobs = min(jobs or min(available_cores(), len(kept) // SERIES_PER_WORKER), len(kept)) or 1
     with progress.track("fit", len(kept)) as advance:
         if jobs == 1:
-            return [_told(fit_series(one, spec), advance) for one in kept]
+            return [_told(_fit(one, spec), advance) for one in kept]
         results: dict[int, FitResult] = {}
         with side_by_side(jobs, torch_too=False) as workers:
-            for number, result in workers.perform([partial(fit_series, one, spec) for one in kept]):
+            for number, result in workers.perform([partial(_fit, one, spec) for one in kept]):
                 results[number] = result
                 advance(1)
     return [_told(results[number]) for number in range(len(kept))]
+
+
+def _fit(series: Series, spec: FitSpec) -> FitResult:
+    """The fit of a series; whatever else than a mistake of the user's it raises names the series.
+
+    Raises:
+        SparsityLabError: it failed.
+    """
+    try:
+        return fit_series(series, spec)
+    except SparsityLabError:
+        raise
+    except Exception as error:
+        raise SparsityLabError(
+            f"The fit of the series {series.name!r} failed",
+            why=f"{type(error).__name__}: {error}"[:400],
+            fix=REPORT_FIX,
+        ) from error
 
 
 def _lock(

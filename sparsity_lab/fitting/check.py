@@ -7,7 +7,6 @@ is beside it also guards the numbers written there.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -251,17 +250,10 @@ def _written(lock: Lock, path: Path) -> list[str]:
     beside = path.parent.parent / "fits.json"
     if not beside.exists():
         return []
-    try:
-        entries = json.loads(beside.read_text(encoding="utf-8"))
-        entry = next(e for e in entries if e["series"] == lock.series and e["law"] == lock.law)
-        values = {name: one["value"] for name, one in entry["coefficients"].items()}
-        verdict = entry["verdict"]
-    except StopIteration:
+    entry = lock_values.written_fit(beside, series=lock.series, law=lock.law)
+    if entry is None:
         return [f"{beside.name} has no fit of {lock.series} by {lock.law}"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SparsityLabError(
-            f"Cannot read {beside}", why=str(error), fix="Fit again, or take it from version control"
-        ) from error
+    values, verdict = entry
     wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
     if lock.verdict == NOT:
         return wrong

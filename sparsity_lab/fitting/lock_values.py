@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,32 @@ def differing(
     return details
 
 
+def written_fit(fits: Path, **wanted: str) -> tuple[dict[str, float | None], str] | None:
+    """Coefficients and verdict of the fit in a fits.json with some values of its keys; None where it has none.
+
+    Raises:
+        SparsityLabError: it cannot be read, or is not in the shape in which fits are written.
+    """
+    try:
+        entries = json.loads(fits.read_text(encoding="utf-8"))
+        entry = next(
+            (one for one in entries if all(one[key] == value for key, value in wanted.items())), None
+        )
+        if entry is None:
+            return None
+        coefficients = entry["coefficients"].items()
+        values = {
+            name: None if one["value"] is None else typed(one, "value", float) for name, one in coefficients
+        }
+        return values, typed(entry, "verdict", str)
+    except (OSError, RecursionError, *INCOMPLETE) as error:
+        raise SparsityLabError(
+            f"Cannot read {fits}",
+            why=f"{type(error).__name__}: {error}"[:400],
+            fix="Fit again, or take it from version control",
+        ) from error
+
+
 @dataclass(frozen=True)
 class Locks:
     """The lock files among paths, and the folders that could not be searched for them."""
@@ -144,7 +171,8 @@ def refuse_others(study: Path, series: Sequence[str], *, subject: Mapping[str, A
         SparsityLabError: there is such a lock; names it and what differs.
     """
     for path, raw in _locked(study, series):
-        there, wanted = raw.get("input", {}), {key: _plain(value) for key, value in subject.items()}
+        there = raw["input"] if isinstance(raw.get("input"), dict) else {}
+        wanted = {key: _plain(value) for key, value in subject.items()}
         differing = [key for key in SUBJECT if there.get(key) != wanted.get(key)]
         if law is not None and raw.get("law") != law:
             there, wanted = {**there, "law": raw.get("law")}, {**wanted, "law": law}
@@ -192,6 +220,11 @@ def toml_value(value: object) -> str:
     if isinstance(value, float):
         return "nan" if math.isnan(value) else "inf" if value == math.inf else repr(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML takes it escaped only
+
+
+def toml_key(name: str) -> str:
+    """A key as TOML writes it: bare where that is allowed, else in quotes, such as a Greek letter."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
 def typed(section: Mapping[str, Any], key: str, kind: type) -> Any:

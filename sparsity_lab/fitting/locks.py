@@ -30,6 +30,7 @@ from sparsity_lab.fitting.lock_values import (
     counted,
     parsed,
     tolerance_in,
+    toml_key,
     toml_value,
     typed,
 )
@@ -222,7 +223,7 @@ def to_toml(lock: Lock) -> str:
     for coefficient, (value, se) in lock.coefficients.items():
         lines += [
             "",
-            f"[coefficients.{coefficient}]",
+            f"[coefficients.{toml_key(coefficient)}]",
             f"value = {toml_value(value)}",
             f"se = {toml_value(se)}",
         ]

@@ -83,6 +83,13 @@ class Problem:
         weights = None if self.root_weights is None else self.root_weights[keep]
         return Problem.of(self.law, self.x[keep], self.y[keep], root_weights=weights)
 
+    def thinned(self, step: int) -> Problem:
+        """The same problem, on the same span, with every `step`-th point."""
+        if step == 1:
+            return self
+        weights = None if self.root_weights is None else self.root_weights[::step]
+        return replace(self, x=self.x[::step], y=self.y[::step], root_weights=weights)
+
     def columns(self, theta: Array) -> Array:
         """Weighted design at theta, shape (n, p)."""
         design = self.law.design(theta, self.x, self.span)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab import bundled, csv_numbers, ranges, records, units
-from sparsity_lab.csv_file import read_csv
+from sparsity_lab.csv_file import Rows, read_csv
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import bootstrap, engine, lock_values, robust, runs_profile
+from sparsity_lab.fitting import bootstrap, engine, lock_values, magnitudes, robust, runs_profile
 from sparsity_lab.fitting.columns import say_units
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
@@ -154,10 +154,26 @@ def read_runs(
         if name in read:
             values[:, i] *= read[name].factor
             units.check(read[name], values[:, i].tolist(), table=path.name)
+    _refuse_sizes(path, kept, (*x, y), values)
     groups = np.array([raw[group] if group else str(line) for line, raw in kept])
     digest = hashlib.sha256(values.astype("<f8").tobytes()).hexdigest()
     said = {name: str(one) for name, one in read.items()}
     return Runs(values[:, :-1], values[:, -1], groups, len(rows) - len(kept), digest, said)
+
+
+def _refuse_sizes(path: Path, rows: Rows, names: Sequence[str], values: Array) -> None:
+    """Refuse numbers, shape (n, inputs + 1) with y last, that are too large, too small or too far apart for a fit."""
+    for i, name in enumerate(names):
+        beyond = magnitudes.beyond_y if name == names[-1] else magnitudes.beyond_x
+        for (line, raw), value in zip(rows, values[:, i].tolist(), strict=True):
+            if why := beyond(value):
+                raise SparsityLabError(
+                    f"{path}: row {line}, column {name!r}: {raw[name][:80]!r}",
+                    why=why,
+                    fix=magnitudes.SCALE_FIX,
+                )
+        if i < len(names) - 1 and (ends := magnitudes.too_wide(values[:, i].tolist())) is not None:
+            raise magnitudes.apart(path, name, [(rows[at][0], float(values[at, i])) for at in ends])
 
 
 def _units(x: Sequence[str], y: str, law: Law | None, asked: Asked, path: Path) -> dict[str, Unit]:

@@ -6,7 +6,6 @@ says, in the order of `check`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,17 +131,10 @@ def _written(lock: RunsLock, path: Path) -> list[str]:
     beside = path.parent.parent / "fits.json"
     if not beside.exists():
         return []
-    try:
-        entries = json.loads(beside.read_text(encoding="utf-8"))
-        entry = next((one for one in entries if one["law"] == lock.law), None)
-        if entry is None:
-            return [f"{beside.name} has no fit by {lock.law}"]
-        values = {name: one["value"] for name, one in entry["coefficients"].items()}
-        verdict = entry["verdict"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SparsityLabError(
-            f"Cannot read {beside}", why=str(error), fix="Fit again, or take it from version control"
-        ) from error
+    entry = lock_values.written_fit(beside, law=lock.law)
+    if entry is None:
+        return [f"{beside.name} has no fit by {lock.law}"]
+    values, verdict = entry
     wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
     if lock.verdict == NOT:
         return wrong

@@ -28,6 +28,7 @@ from sparsity_lab.fitting.lock_values import (
     counted,
     parsed,
     tolerance_in,
+    toml_key,
     toml_value,
     typed,
 )
@@ -178,7 +179,11 @@ def to_toml(lock: RunsLock) -> str:
         parts = vars(getattr(lock, name))
         lines += ["", f"[{name}]", *_pairs(parts, tuple(parts))]
     for coefficient, (value, se) in lock.coefficients.items():
-        lines += ["", f"[coefficients.{coefficient}]", *_pairs({"value": value, "se": se}, ("value", "se"))]
+        lines += [
+            "",
+            f"[coefficients.{toml_key(coefficient)}]",
+            *_pairs({"value": value, "se": se}, ("value", "se")),
+        ]
     for probe in lock.probes:
         lines += ["", "[[probes]]", *_pairs(vars(probe), ("x", "y", "se"))]
     return "\n".join(lines) + "\n"

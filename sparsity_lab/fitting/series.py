@@ -23,6 +23,7 @@ import numpy as np
 from sparsity_lab import csv_numbers
 from sparsity_lab.csv_file import Rows, read_csv
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting import magnitudes
 from sparsity_lab.fitting.columns import ACTIVATIONS, QUANTITIES, Columns, Resolved, first, resolve
 from sparsity_lab.laws._law import Array, Variable
 
@@ -165,6 +166,10 @@ def _check_units(rows: list[_Row], columns: Resolved, path: Path) -> None:
 def _row(raw: Mapping[str, str], line: int, columns: Resolved, path: Path) -> _Row:
     x = _number(raw, columns.x, line, path) * columns.factor(columns.x)
     y = _number(raw, columns.y, line, path) * columns.factor(columns.y)
+    if why := magnitudes.beyond_x(x):
+        raise _bad(path, line, columns.x, raw[columns.x], why, fix=magnitudes.SCALE_FIX)
+    if why := magnitudes.beyond_y(y):
+        raise _bad(path, line, columns.y, raw[columns.y], why, fix=magnitudes.SCALE_FIX)
     if x < 0:
         what = "Token counts cannot be negative" if columns.in_tokens else "The laws start above 0"
         raise _bad(path, line, columns.x, raw[columns.x], what)
@@ -179,6 +184,8 @@ def _row(raw: Mapping[str, str], line: int, columns: Resolved, path: Path) -> _R
         error = _number(raw, columns.se, line, path) * columns.factor(columns.se)
         if error < 0:
             raise _bad(path, line, columns.se, raw[columns.se], "A standard error cannot be negative")
+        if why := magnitudes.beyond_y(error):
+            raise _bad(path, line, columns.se, raw[columns.se], why, fix=magnitudes.SCALE_FIX)
     group = tuple((raw.get(column) or "").strip() for column in columns.group)
     quantity = _quantity(raw, columns)
     if "rule" in columns.group:
@@ -253,6 +260,8 @@ def _series(name: str, rows: list[_Row], columns: Resolved, path: Path, *, left_
                     fix="Remove one of the rows or tell the runs apart in the column series",
                 )
     x, y = np.array([row.x for row in rows]), np.array([row.y for row in rows])
+    if (ends := magnitudes.too_wide(x.tolist())) is not None:
+        raise magnitudes.apart(path, columns.x, [(rows[at].line, rows[at].x) for at in ends])
     if len(again := [places for places, count in Counter(row.x for row in rows).items() if count > 1]) > 1:
         logger.warning(
             "%s: the series %r has %d values of %s more than once; if these are several runs, name the column that "

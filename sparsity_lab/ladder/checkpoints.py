@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.records import write_json
+from sparsity_lab.records import read_object, write_json
 from sparsity_lab.whole_files import DISK_FIX
 
 ABOUT = "sparsity_lab.json"
@@ -114,15 +114,8 @@ def read_about(checkpoint: Path) -> dict[str, object]:
     Raises:
         SparsityLabError: it is not there or not JSON.
     """
-    try:
-        about = json.loads((checkpoint / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(
-            f"Cannot read {checkpoint / ABOUT}",
-            why=str(error),
-            fix=f"Restore the file, or remove {checkpoint.parent} to train the run again",
-        ) from error
-    return dict(about)
+    fix = f"Restore the file, or remove {checkpoint.parent} to train the run again"
+    return read_object(checkpoint / ABOUT, fix=fix)
 
 
 def _allow_cache(config: Path) -> None:

@@ -217,11 +217,14 @@ def existing_data(
     path = output / "manifest.json"
     if not os.path.exists(path):
         return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {output}") from error
+    manifest = records.read_object(path, fix=f"Remove {output}")
     prepared = PreparedData(output, manifest)
+    if not _has_shape(manifest):
+        raise SparsityLabError(
+            f"Cannot read {path}",
+            why="It is not in the shape in which prepared data are described",
+            fix=f"Remove {output}",
+        )
     if (why := _differing(prepared, data, tokenizer, seed=seed)) is not None:
         if replace:
             logger.info("%s is prepared again, nothing was trained on it: %s.", output, why)
@@ -233,6 +236,21 @@ def existing_data(
         )
     _refuse_damaged(prepared)
     return prepared
+
+
+def _has_shape(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest holds what is read of it, each of its type."""
+    train, files = manifest.get("train"), manifest.get("prepared", [])
+    return (
+        isinstance(train, dict)
+        and isinstance(train.get("tokens"), int)
+        and isinstance(train.get("sha256"), str)
+        and all(
+            isinstance(manifest.get(key) or {}, dict) for key in ("data", "tokenizer", "settings", "text")
+        )
+        and isinstance(files, list)
+        and all(isinstance(file, dict) and isinstance(file.get("name"), str) for file in files)
+    )
 
 
 _ANOTHER = "Name another directory with --output"

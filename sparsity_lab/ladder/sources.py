@@ -16,11 +16,13 @@ from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.ladder.corpus import Corpus, python_corpus
 from sparsity_lab.ladder.identity import commit_of, described
 from sparsity_lab.ladder.spec import DataSpec
+from sparsity_lab.text_file import read_text_file
 from sparsity_lab.walking import Walk, matching
 
 _DOCUMENT_CHARACTERS = 8_000
 _ROWS_AT_ONCE = 1_024
 _LEAVE_OUT = "or leave it out of `files` under data"
+_TEXTS = (".txt", ".md")
 
 
 def open_corpus(data: DataSpec) -> Corpus:
@@ -50,17 +52,20 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
         paths.extend(found)
     for path in paths:
         refuse_undecodable(str(path))
-        if path.suffix not in (".txt", ".md", ".parquet"):
+        if path.suffix.lower() not in (*_TEXTS, ".parquet"):
             raise SparsityLabError(
-                f"{path} is neither text (.txt, .md) nor parquet", fix=f"Convert it, {_LEAVE_OUT}"
+                f"{path} is neither text (.txt, .md) nor parquet",
+                fix=f"Write it as parquet with one document a row, for example with pandas, {_LEAVE_OUT}",
             )
 
     def read() -> Iterator[str]:
         for path in paths:
-            yield from _parquet(path, text_column) if path.suffix == ".parquet" else _text(path)
+            yield from _text(path) if path.suffix.lower() in _TEXTS else _parquet(path, text_column)
 
     def fingerprint() -> dict[str, Any]:
-        column = {"text_column": text_column} if any(path.suffix == ".parquet" for path in paths) else {}
+        column = (
+            {"text_column": text_column} if any(path.suffix.lower() == ".parquet" for path in paths) else {}
+        )
         return {"kind": "files", **column, "files": described(paths)}
 
     return Corpus(f"files {', '.join(patterns)}", license_note, read, fingerprint)
@@ -123,13 +128,7 @@ def _text(path: Path) -> Iterator[str]:
 
 def _decoded(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SparsityLabError(
-            f"{path} is not UTF-8 text",
-            why=f"Byte {error.start:,} cannot be decoded",
-            fix=f"Save it in UTF-8, {_LEAVE_OUT}",
-        ) from error
+        return read_text_file(path, otherwise=f", {_LEAVE_OUT}")
     except OSError as error:
         raise SparsityLabError(
             f"Cannot read {path}",

@@ -9,7 +9,6 @@ PCG64(seed, epoch). Window i of a run is thus a function of (file, window, seed,
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.records import write_json
+from sparsity_lab.records import read_object, write_json
 from sparsity_lab.tokenization import encoded_batch, largest_id
 from sparsity_lab.whole_files import DISK_FIX
 
@@ -111,14 +110,14 @@ def read_tokens(path: Path) -> npt.NDArray[np.unsignedinteger[Any]]:
     """
     fix = f"Restore the file, or remove {path.parent} to have the data prepared again"
     try:
-        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        ids = np.memmap(path, dtype=np.dtype(about["dtype"]), mode="r")
-    except (OSError, ValueError, KeyError) as error:
+        about = read_object(path.with_suffix(".json"), fix=fix)
+        ids, tokens = np.memmap(path, dtype=np.dtype(about["dtype"]), mode="r"), int(about["tokens"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SparsityLabError(f"Cannot read the token file {path}", why=str(error), fix=fix) from error
-    if len(ids) != about["tokens"]:
+    if len(ids) != tokens:
         raise SparsityLabError(
             f"The token file {path} holds {len(ids):,} tokens",
-            why=f"Its .json says {about['tokens']:,}",
+            why=f"Its .json says {tokens:,}",
             fix=fix,
         )
     return ids

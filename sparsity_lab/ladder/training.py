@@ -262,10 +262,7 @@ def _identity(output: Path) -> dict[str, Any] | None:
     path = output / IDENTITY
     if not path.exists():
         return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {output}") from error
+    return records.read_object(path, fix=f"Remove {output}")
 
 
 def _another_run(output: Path) -> SparsityLabError:

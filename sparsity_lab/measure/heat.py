@@ -31,6 +31,7 @@ from sparsity_lab.measure.subject import BatchVisitor
 from sparsity_lab.measure.text import TokenizedText, read_text, tokenize
 from sparsity_lab.measure.tokenizers import as_text_tokenizer, bos_of
 from sparsity_lab.provenance import provenance
+from sparsity_lab.text_file import FileText
 
 logger = logging.getLogger(__name__)
 MOST_TOKENS = 2048
@@ -211,11 +212,13 @@ def _room(model: Any, wanted: int, *, bos: bool) -> int:
     return min(wanted, room)
 
 
-def _from_line(text: str, line: int, *, name: Path) -> str:
+def _from_line(text: FileText, line: int, *, name: Path) -> FileText:
     lines = text.splitlines(keepends=True)
     if not 1 <= line <= len(lines):
         raise SparsityLabError(f"{name} has {len(lines)} lines, no line {line}", fix="Name another --line")
-    return "".join(lines[line - 1 :]).strip()
+    rest = FileText("".join(lines[line - 1 :]).strip())
+    rest.notes = text.notes
+    return rest
 
 
 def _rows(heat: dict[str, Any]) -> list[dict[str, object]]:

@@ -20,6 +20,7 @@ import torch
 from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
+from sparsity_lab.text_file import FileText, read_text_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,11 +146,11 @@ def refuse_same_tokens(texts: Mapping[str, Windows]) -> None:
             )
 
 
-def read_text(path: Path, *, tokens: int) -> str:
-    """The text of a UTF-8 file; of a very large one, the part that surely holds `tokens` tokens.
+def read_text(path: Path, *, tokens: int) -> FileText:
+    """The text of a UTF-8 file, line ends as LF; of a very large one, the part that surely holds `tokens` tokens.
 
     Raises:
-        SparsityLabError: no such file, a directory, a pipe or device, empty, or not UTF-8.
+        SparsityLabError: no such file, a directory, a pipe or device, empty, not UTF-8, or a file of documents.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir() or path.samefile(os.devnull)):
@@ -158,25 +159,11 @@ def read_text(path: Path, *, tokens: int) -> str:
                 why="A pipe or device has no end",
                 fix="Name a UTF-8 file",
             )
-        wanted = max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN)
-        with path.open("rb") as stream:
-            raw = stream.read(wanted)
-        truncated = path.stat().st_size > wanted
-        text = raw.decode("utf-8-sig", errors="ignore" if truncated else "strict")
+        text = read_text_file(path, most_bytes=max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN))
     except OSError as error:
         raise SparsityLabError(
             f"Cannot read the text {path}", why=error.strerror or str(error), fix="Name a UTF-8 file"
         ) from error
-    except UnicodeDecodeError as error:
-        raise SparsityLabError(
-            f"The text {path} is not UTF-8", why=str(error), fix="Convert it, for example with iconv -t utf-8"
-        ) from error
-    if "\0" in text:
-        raise SparsityLabError(
-            f"The text {path} holds NUL bytes",
-            why="It is no text, or UTF-16 without a byte order mark",
-            fix="Convert it, for example with iconv -f utf-16le -t utf-8",
-        )
     if not text.strip():
         raise SparsityLabError(f"The text {path} is empty", fix="Name a file with text in it")
     return text
@@ -189,7 +176,7 @@ def tokenize(
 
     Args:
         tokenizer: a `TextTokenizer`, or a live tokenizer of transformers, left as it is.
-        text: the whole text.
+        text: the whole text; of a `FileText` the notes are kept.
         tokens: how many ids at most; None for all.
         bos: ask for a BOS; False never gives one.
         spans: find which characters each id stands for.
@@ -203,7 +190,7 @@ def tokenize(
     ids = whole.ids[:tokens]
     count, covered = _covered(reader, text, whole, len(ids))
     bos_id, notes = bos_of(reader) if bos else (None, [])
-    notes = [*_file_notes(reader, covered), *notes]
+    notes = [*getattr(text, "notes", ()), *_file_notes(reader, covered), *notes]
     notes += tokenization.text_notes(reader.encoder, covered, ids[:count], name=reader.name)
     for note in notes if say else ():
         logger.warning("%s", note)

@@ -14,7 +14,6 @@ Names of later stages (`stage2-...`) count from that stage's own start, so neith
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
@@ -28,6 +27,7 @@ from sparsity_lab import csv_numbers, units
 from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import Source
+from sparsity_lab.records import read_object
 from sparsity_lab.units import Unit
 
 logger = logging.getLogger(__name__)
@@ -256,14 +256,7 @@ def _beside(source: Source, name: str) -> Mapping[str, Any]:
     """The JSON object of a file beside the weights; empty where there is none."""
     if source.folder is None or not (source.folder / name).is_file():
         return {}
-    path = source.folder / name
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=MEND_BESIDE) from error
-    if not isinstance(found, dict):
-        raise SparsityLabError(f"Cannot read {path}", why="It is no JSON object", fix=MEND_BESIDE)
-    return found
+    return read_object(source.folder / name, fix=MEND_BESIDE)
 
 
 def _last_name(source: Source) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import check, check_report, locks
+from sparsity_lab.fitting import check, check_report, lock_values, locks
 from sparsity_lab.fitting.batch import fit_table
 from sparsity_lab.fitting.series import Columns
 from sparsity_lab.fitting.spec import FitSpec
@@ -68,6 +68,16 @@ def test_any_reason_reads_back(study, reason):
     lock = replace(locks.read(lock_path(study)), reason=reason)
     locks.write(lock, lock_path(study))
     assert locks.read(lock_path(study)) == lock
+
+
+def test_a_coefficient_of_any_name_reads_back(study, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("x,y\n" + "".join(f"{n},{1 + 2 / n}\n" for n in range(1, 9)), encoding="utf-8")
+    spec = FitSpec(law="α + β*x^-κ; κ=0.1:5", rivals=("constant",), draws=0)
+    fit_table(table, output=tmp_path / "out", spec=spec, mapping=Columns("x", "y"), lock="agreed")
+    lock = locks.read(tmp_path / "out" / "locks" / "all.toml")
+    assert sorted(lock.coefficients) == ["α", "β", "κ"]
+    assert [finding.status for finding in check.check([tmp_path / "out"])] == [check.PASS]
 
 
 def test_one_number_of_the_table_one_percent_off_is_stale(study):
@@ -190,6 +200,24 @@ def test_damaged_locks_are_the_users_mistake(study, change, told):
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(SparsityLabError, match=told):
         check.check([study])
+
+
+FIT = '[{"series": "run", "law": "power", "verdict": "identified", "coefficients": {"A0": {"value": 1.5}}}]'
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["3", "null", "[1]", '[{"series": "run"}]', '"words"', "[" * 50_000, FIT.replace('{"A0": {"value": 1.5}}', "[1]"),
+     FIT.replace("1.5", '"x"'), FIT.replace('"identified"', "3")], ids=len,
+)  # fmt: skip
+def test_a_fits_json_in_another_shape_is_the_users_mistake(tmp_path, content):
+    path = tmp_path / "fits.json"
+    path.write_text(FIT, encoding="utf-8")
+    assert lock_values.written_fit(path, series="run", law="power") == ({"A0": 1.5}, "identified")
+    assert lock_values.written_fit(path, law="linear") is None
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SparsityLabError, match=r"Cannot read .*fits\.json"):
+        lock_values.written_fit(path, series="run", law="power")
 
 
 def test_no_locks_at_all(tmp_path):

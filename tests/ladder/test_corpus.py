@@ -102,6 +102,15 @@ def _write_rows(folder):
     (folder / "latin.txt").write_bytes(b"caf\xe9")
     (folder / "broken.parquet").write_bytes(b"PAR1 nothing")
     (folder / "a.docx").write_bytes(b"")
+    (folder / "gzip.txt").write_bytes(b"\x1f\x8b\x08")
+
+
+def test_a_text_is_the_same_whatever_its_line_ends_mark_and_capitals(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\n\ntwo\n")
+    (tmp_path / "b.TXT").write_bytes(b"\xef\xbb\xbfone\r\n\r\ntwo\r\n")
+    read = [list(file_corpus((str(tmp_path / name),), text_column="text", license_note="").read())
+            for name in ("a.txt", "b.TXT")]  # fmt: skip
+    assert read == [["one\n\ntwo\n"]] * 2
 
 
 @pytest.mark.parametrize(
@@ -109,9 +118,14 @@ def _write_rows(folder):
     [
         ("rows.parquet", "text", "has no column 'text'. Its columns are body, n"),
         ("rows.parquet", "n", "holds int, not text"),
-        ("latin.txt", "text", "is not UTF-8 text. Byte 3"),
+        ("latin.txt", "text", "is not UTF-8. Line 1 has a byte"),
         ("broken.parquet", "text", "Cannot read"),
         ("a.docx", "text", "neither text"),
+        (
+            "gzip.txt",
+            "text",
+            "compressed by gzip, not UTF-8 text. Decompress it with `gunzip`, or leave it out",
+        ),
         ("nothing.txt", "text", "No file is named"),
     ],
 )

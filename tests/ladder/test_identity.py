@@ -15,6 +15,7 @@ from sparsity_lab.ladder.config import parse_config
 from sparsity_lab.ladder.data import prepare_data
 from sparsity_lab.ladder.ladder import train_ladder
 from sparsity_lab.ladder.spec import DataSpec, TokenizerSpec
+from sparsity_lab.ladder.tokens import read_tokens
 
 TOKENIZER = TokenizerSpec(vocabulary=270, train_bytes=50_000)
 
@@ -196,6 +197,21 @@ def test_prepared_files_that_changed_are_refused(texts, tmp_path, name):
     change_a_bit(tmp_path / "data" / name)
     with pytest.raises(SparsityLabError, match=name):
         prepare(of_files(texts, "a.txt"), tmp_path / "data")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"train": {"tokens": "x", "sha256": 1}}'])
+def test_a_manifest_in_another_shape_is_refused(texts, tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SparsityLabError, match=r"Cannot read .*manifest\.json"):
+        prepare(of_files(texts, "a.txt"), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["3", '{"dtype": [1], "tokens": 4}', '{"dtype": "<u2", "tokens": "x"}'])
+def test_a_token_file_s_description_in_another_shape_is_refused(tmp_path, content):
+    (tmp_path / "train.bin").write_bytes(b"\0" * 8)
+    (tmp_path / "train.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="Cannot read"):
+        read_tokens(tmp_path / "train.bin")
 
 
 def test_data_of_a_version_without_hashes_are_taken_with_a_word(texts, tmp_path, caplog):

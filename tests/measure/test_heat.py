@@ -10,8 +10,9 @@ import torch
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.heat import checked
 from sparsity_lab.measure.api import find_sites, measure
-from sparsity_lab.measure.heat import token_heat
+from sparsity_lab.measure.heat import _from_line, token_heat
 from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.text import read_text
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,12 @@ def test_too_little_text_and_thresholds_of_another_model_are_refused(loaded):
         token_heat(model, tokenizer, "a", [0.1, 0.1])
     with pytest.raises(SparsityLabError, match="3 thresholds for a model of 2"):
         token_heat(model, tokenizer, "some text here", [0.1, 0.1, 0.1])
+
+
+def test_a_line_keeps_what_reading_its_file_changed(tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"one two\r\nthree four\r\n")
+    paragraph = _from_line(read_text(tmp_path / "t.txt", tokens=5), 2, name=tmp_path)
+    assert (paragraph, len(paragraph.notes)) == ("three four", 1)
 
 
 def run(*words, cwd):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import noise
 from sparsity_lab.measure.counts import Counts
+from sparsity_lab.measure.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.search import Slope, find
-from sparsity_lab.measure.text import choose_window, cut, read_text
+from sparsity_lab.measure.text import choose_window, cut, read_text, tokenize
 
 TARGET = math.log1p(0.01)
 
@@ -193,3 +194,21 @@ def test_neighbouring_windows_that_move_together_make_the_error_larger():
 def test_the_slope_of_a_line():
     assert noise.line_slope(np.array([1.0, 2.0, 4.0]), np.array([3.0, 5.0, 9.0])) == pytest.approx(2.0)
     assert noise.line_slope(np.array([1.0, 1.0]), np.array([3.0, 5.0])) == 0.0
+
+
+def test_tokens_do_not_depend_on_line_ends_and_the_record_says_what_was_read(
+    trained, source_text, tmp_path, caplog
+):
+    tokenizer = load_text_tokenizer(Source(str(trained)))
+    plain = source_text.read_bytes()[:4000]
+    (tmp_path / "lf.txt").write_bytes(plain)
+    (tmp_path / "crlf.txt").write_bytes(b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"))
+    lf, crlf = (
+        tokenize(tokenizer, read_text(tmp_path / f"{n}.txt", tokens=500), tokens=500) for n in ("lf", "crlf")
+    )
+    assert lf.ids.tolist() == crlf.ids.tolist()
+    assert lf.notes == ()
+    assert crlf.windows(64).notes == (
+        f"The text has {plain.count(10)} line ends CR LF or CR: each is read as LF",
+    )
+    assert crlf.notes[0] in caplog.text

@@ -213,7 +213,7 @@ def _lock(folder: Path, entry: Entry) -> list[Block]:
     for path in sorted((folder / "locks").glob("*.toml")):
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError):
             continue  # `check` is the command that judges locks
         key = "series" if entry.get("series") else "law"  # a ladder of runs has one fit a law
         if raw.get(key) == entry.get(key):
@@ -222,7 +222,7 @@ def _lock(folder: Path, entry: Entry) -> list[Block]:
 
 
 def _locked(path: Path, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
-    own = raw.get("input") or {}
+    own = raw["input"] if isinstance(raw.get("input"), dict) else {}
     pairs = [("Lock", f"locks/{path.name}"), ("Locked because", raw.get("reason")),
              ("Verdict locked", raw.get("verdict")), ("Points pinned", own.get("pinned")),
              ("Tolerance of predictions", raw.get("prediction_tolerance")),

@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,27 @@ class Found:
     def named(self, name: str) -> Iterator[tuple[Path, Any]]:
         """Paths and contents of the JSON files of one name."""
         return ((path, value) for path, value in self.documents.items() if path.name == name)
+
+    def files(self) -> list[Path]:
+        """The records, documents and tables, by path."""
+        records = (folder / f"{key}.json" for folder, keys in self.record_folders.items() for key in keys)
+        return [*dict.fromkeys(records), *self.documents, *self.csvs]
+
+    def of(self, paths: Collection[Path]) -> Found:
+        """The same with some of the records, documents and tables alone."""
+        folders = {
+            folder: [key for key in keys if folder / f"{key}.json" in paths]
+            for folder, keys in self.record_folders.items()
+        }
+        kept = {key for keys in folders.values() for key in keys}
+        return replace(
+            self,
+            records={key: record for key, record in self.records.items() if key in kept},
+            record_folders={folder: keys for folder, keys in folders.items() if keys},
+            documents={path: value for path, value in self.documents.items() if path in paths},
+            csvs=[path for path in self.csvs if path in paths],
+            unread=list(self.unread),
+        )
 
     def relative(self, path: Path) -> str:
         """A path as readers of this folder know it."""

@@ -29,6 +29,8 @@ from sparsity_lab.fitting.page.found import Found, find
 from sparsity_lab.records import no_empty_folders, prepare_output, write_text
 
 logger = logging.getLogger(__name__)
+# What the sections of a page raise over a file that is in another shape than a command writes it.
+MISSHAPEN = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
 NAMES = {"html": "report.html", "md": "tables.md", "tex": "tables.tex"}
 
 
@@ -64,11 +66,39 @@ def write_report(folder: Path, *, output: Path | None = None, form: str = "html"
     path = goal(folder, output=output, form=form)
     with no_empty_folders(path.parent):
         prepare_output(path.parent)
-        report = report_of(found)
-        text = {"html": html.page, "md": texts.markdown, "tex": texts.latex}[form](report)
+        found, text = _rendered(found, form)
         write_text(path, text)
     unread = tuple(dict.fromkeys(found.unread))
     return Written(path, len(found.records), unread, path.stat().st_size)
+
+
+def _rendered(found: Found, form: str) -> tuple[Found, str]:
+    """The text of a report, and what it is of: files in a shape that no command writes are left out and named."""
+    try:
+        return found, _text(found, form)
+    except MISSHAPEN:
+        faults = {path: why for path in found.files() if (why := _fault(found.of([path]), form))}
+        if not faults:
+            raise
+        kept = found.of([path for path in found.files() if path not in faults])
+        for path, why in faults.items():
+            logger.warning("%s left out: %s", path, why)
+            kept.unread.append((path, why))
+        return kept, _text(kept, form)
+
+
+def _fault(found: Found, form: str) -> str | None:
+    """Why a report cannot be made of some files, or None."""
+    try:
+        _text(found, form)
+    except MISSHAPEN as error:
+        return f"it is not in the shape in which a command writes it ({type(error).__name__}: {error})"[:200]
+    return None
+
+
+def _text(found: Found, form: str) -> str:
+    writers = {"html": html.page, "md": texts.markdown, "tex": texts.latex}
+    return writers[form](report_of(found))
 
 
 def goal(folder: Path, *, output: Path | None, form: str) -> Path:

@@ -189,7 +189,7 @@ def _profile(axes: Axes, result: FitResult) -> None:
     value, sse = np.array(found.curve).T
     axes.plot(value, sse / result.sse, color=BLUE)
     axes.axhline(found.level / result.sse, color=RED, linestyle="--", linewidth=0.9, label="95 % level")
-    reach = max(found.high - found.low, 1e-12)
+    reach = max(found.high - found.low, 1e-12, 1e-9 * max(abs(found.low), abs(found.high)))
     axes.set_xlim(found.low - 0.25 * reach, found.high + 0.25 * reach)
     axes.set_ylim(0.98, 1 + 1.8 * (found.level / result.sse - 1))
     axes.set_xlabel(f"{name} (held)")

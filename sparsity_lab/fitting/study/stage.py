@@ -40,7 +40,11 @@ def once(folder: Path, table: Path, settings: Mapping[str, object]) -> Iterator[
 def entries(folder: Path) -> list[dict[str, Any]]:
     """The entries of a folder's fits.json; none where nothing could be fitted."""
     found = _read(folder / "fits.json")
-    return found if isinstance(found, list) else []
+    if found is not None and not (isinstance(found, list) and all(isinstance(one, dict) for one in found)):
+        raise SparsityLabError(
+            f"Cannot read {folder / 'fits.json'}", why="It is no list of fits", fix="Remove it"
+        )
+    return found or []
 
 
 def _read(path: Path) -> Any:
@@ -48,5 +52,5 @@ def _read(path: Path) -> Any:
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SparsityLabError(f"Cannot read {path}", why=str(error), fix="Remove it") from error

@@ -7,6 +7,8 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
@@ -19,6 +21,7 @@ from sparsity_lab.fitting.page.write import write_report
 from sparsity_lab.fitting.plots.token_heat import draw_heat
 from sparsity_lab.fitting.series import Columns
 from sparsity_lab.fitting.spec import FitSpec
+from tests.hostile.made_up import changed, written
 
 EVIL = "<script>window.alerted = 1</script>"
 EVILS = (
@@ -185,6 +188,49 @@ def test_a_file_of_another_program_is_left_out_and_said(tmp_path, write_records,
     (tmp_path / name).write_text(text, encoding="utf-8")
     written = write_report(tmp_path)
     assert [path.name for path, _ in written.unread] == [name]
+
+
+@pytest.fixture(scope="session")
+def one_fit(studied):
+    """The first entry of a fits.json."""
+    return json.loads((studied / "fit" / "fits.json").read_text(encoding="utf-8"))[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("profiles", [1]),
+        ("drop_sensitivity", [1]),
+        ("inputs", [1]),
+        ("rivals", 3),
+        ("x", "tokens"),
+        ("reach", [None]),
+    ],
+)
+def test_a_fit_in_another_shape_is_left_out_and_the_rest_is_shown(
+    tmp_path, write_records, one_fit, key, value
+):
+    write_records(tmp_path, 2)
+    (tmp_path / "bad").mkdir()
+    for folder, entry in ((tmp_path, one_fit), (tmp_path / "bad", {**one_fit, key: value})):
+        (folder / "fits.json").write_text(json.dumps([entry]), encoding="utf-8")
+    report = write_report(tmp_path)
+    assert [path for path, _ in report.unread] in ([], [tmp_path / "bad" / "fits.json"])
+    seen = Parsed(report.path.read_text(encoding="utf-8")).text
+    assert report.records == 2
+    assert one_fit["verdict"] in seen
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(data=st.data())
+def test_any_value_in_a_document_leaves_a_page(tmp_path_factory, studied, data):
+    folder = tmp_path_factory.mktemp("drawn")
+    name = data.draw(st.sampled_from(["fit/fits.json", "eval/eval.json", "heat/token_heat.json"]))
+    document = json.loads((studied / name).read_text(encoding="utf-8"))
+    written(folder, json.dumps(data.draw(changed(document))), name.rpartition("/")[2])
+    (folder / "t.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    assert write_report(folder).bytes > 1000
 
 
 def test_mistakes(tmp_path, studied):
