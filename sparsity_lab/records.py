@@ -18,6 +18,7 @@ from typing import Any
 
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.mirrors import url_of
+from sparsity_lab.reading import why_unread
 from sparsity_lab.whole_files import encoded, probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
 from sparsity_lab.whole_files import write_text as write_text
@@ -222,8 +223,9 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
     except (OSError, ValueError, RecursionError) as error:  # NaN fails under the hash
-        why = "It is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise SparsityLabError(f"Cannot read the record {path}", why=why, fix=RECORD_FIX) from error
+        raise SparsityLabError(
+            f"Cannot read the record {path}", why=why_unread(path, error), fix=RECORD_FIX
+        ) from error
     if not isinstance(record, dict) or "content_key" not in record:
         raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`", fix=RECORD_FIX)
     if own_hash != record.get("record_sha256"):

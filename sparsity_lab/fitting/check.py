@@ -23,9 +23,10 @@ from sparsity_lab.fitting.fit import Judged, solve_and_judge
 from sparsity_lab.fitting.locks import Lock
 from sparsity_lab.fitting.runs_locks import RunsLock
 from sparsity_lab.fitting.series import Series, read_series
-from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.spec import law_of_one
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.reading import why_unread
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"
 UNSEARCHED = "unsearched"
@@ -208,11 +209,11 @@ def _input(lock: Lock, path: Path) -> Series | str:
 
 def _refit(lock: Lock, series: Series) -> Judged:
     weights = None if not lock.weighted or series.se is None else 1.0 / series.se
-    laws = [load_law(name) for name in lock.rivals]
+    laws = [law_of_one(name) for name in lock.rivals]
     comparison = rivals.compare(
         series.x, series.y, laws, root_weights=weights, seed=lock.seed, extrapolate=False
     )
-    law = load_law(lock.law)
+    law = law_of_one(lock.law)
     return solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=lock.seed)
 
 
@@ -260,7 +261,9 @@ def _written(lock: Lock, path: Path) -> list[str]:
         return [f"{beside.name} has no fit of {lock.series} by {lock.law}"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SparsityLabError(
-            f"Cannot read {beside}", why=str(error), fix="Fit again, or take it from version control"
+            f"Cannot read {beside}",
+            why=why_unread(beside, error),
+            fix="Fit again, or take it from version control",
         ) from error
     wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
     if lock.verdict == NOT:

@@ -18,6 +18,7 @@ from sparsity_lab.fitting.runs import Runs, RunsFit, fit_runs, read_runs
 from sparsity_lab.fitting.runs_locks import RunsLock
 from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import NOT
+from sparsity_lab.reading import why_unread
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ def _written(lock: RunsLock, path: Path) -> list[str]:
         verdict = entry["verdict"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SparsityLabError(
-            f"Cannot read {beside}", why=str(error), fix="Fit again, or take it from version control"
+            f"Cannot read {beside}",
+            why=why_unread(beside, error),
+            fix="Fit again, or take it from version control",
         ) from error
     wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
     if lock.verdict == NOT:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading import read_object
 from sparsity_lab.records import write_json
 from sparsity_lab.whole_files import DISK_FIX
 
@@ -111,17 +112,10 @@ def read_about(checkpoint: Path) -> dict[str, object]:
     """What `sparsity_lab.json` of a checkpoint says.
 
     Raises:
-        SparsityLabError: it is not there or not JSON.
+        SparsityLabError: it is not there, not JSON or not complete.
     """
-    try:
-        about = json.loads((checkpoint / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(
-            f"Cannot read {checkpoint / ABOUT}",
-            why=str(error),
-            fix=f"Restore the file, or remove {checkpoint.parent} to train the run again",
-        ) from error
-    return dict(about)
+    fix = f"Restore the file, or remove {checkpoint.parent} to train the run again"
+    return read_object(checkpoint / ABOUT, fix=fix, shape={"step": int, "trained_tokens": int})
 
 
 def _allow_cache(config: Path) -> None:

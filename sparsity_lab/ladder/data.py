@@ -33,6 +33,7 @@ from sparsity_lab.ladder.tokenizer import (
 )
 from sparsity_lab.ladder.tokens import TokenWriter
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.reading import read_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -217,10 +218,10 @@ def existing_data(
     path = output / "manifest.json"
     if not os.path.exists(path):
         return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=f"Remove {output}") from error
+    fix = f"Remove {output}"
+    manifest = read_object(path, fix=fix, shape={"train": {"tokens": int, "sha256": str}, "data": dict})
+    if "settings" in manifest:
+        manifest = read_object(path, fix=fix, shape={"settings": dict, "text": dict, "prepared": list})
     prepared = PreparedData(output, manifest)
     if (why := _differing(prepared, data, tokenizer, seed=seed)) is not None:
         if replace:

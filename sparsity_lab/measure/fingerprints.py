@@ -12,10 +12,12 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import Source
+from sparsity_lab.reading import instead
 from sparsity_lab.whole_files import write_text
 
 BLOCK_BYTES = 1 << 20
@@ -26,6 +28,24 @@ TOKENIZER_FILES = (
     "spiece.model", "special_tokens_map.json", "added_tokens.json", "tekken.json", "config.json",
 )  # fmt: skip
 KINDS = ("config.json", "*.safetensors", "*.index.json")
+
+
+@contextlib.contextmanager
+def _unread_told() -> Iterator[None]:
+    """A file that cannot be read is named.
+
+    Raises:
+        SparsityLabError: it is gone, a link to nowhere, or closed to this user.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or "a file of the checkpoint"
+        raise SparsityLabError(
+            f"Cannot read {name}",
+            why=instead(Path(name)) or error.strerror or str(error),
+            fix="Put the file itself there, readable for you",
+        ) from error
 
 
 def fingerprint(source: Source) -> str:
@@ -40,6 +60,7 @@ def fingerprint(source: Source) -> str:
     return content_sha256(source)
 
 
+@_unread_told()
 def content_sha256(source: Source) -> str:
     """A hash of the config and the weights in a checkpoint's files on this machine."""
     folder = source.snapshot
@@ -52,6 +73,7 @@ def content_sha256(source: Source) -> str:
     return digest.hexdigest()
 
 
+@_unread_told()
 def tokenizer_identity(source: Source) -> str:
     """A hash of all files that a tokenizer is made from: checkpoints of one share their token ids."""
     folder = source.folder
