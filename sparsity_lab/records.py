@@ -18,6 +18,7 @@ from typing import Any
 
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.mirrors import url_of
+from sparsity_lab.reading import why_unread
 from sparsity_lab.whole_files import encoded, probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
 from sparsity_lab.whole_files import write_text as write_text
@@ -212,21 +213,6 @@ def retold(folder: Path, record: dict[str, Any], *, trained_tokens: int | None) 
     return write_and_read(folder, {**whole, "trained_tokens": trained_tokens})
 
 
-def read_object(path: Path, *, fix: str) -> dict[str, Any]:
-    """The JSON object of a file of our own.
-
-    Raises:
-        SparsityLabError: unreadable, not JSON, or another value than an object; `fix` is what to do then.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix=fix) from error
-    if not isinstance(value, dict):
-        raise SparsityLabError(f"Cannot read {path}", why="It holds no JSON object", fix=fix)
-    return value
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """Read one record and check its hash.
 
@@ -237,8 +223,9 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
     except (OSError, ValueError, RecursionError) as error:  # NaN fails under the hash
-        why = "It is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise SparsityLabError(f"Cannot read the record {path}", why=why, fix=RECORD_FIX) from error
+        raise SparsityLabError(
+            f"Cannot read the record {path}", why=why_unread(path, error), fix=RECORD_FIX
+        ) from error
     if not isinstance(record, dict) or not isinstance(record.get("content_key"), str):
         raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`", fix=RECORD_FIX)
     if own_hash != record.get("record_sha256"):

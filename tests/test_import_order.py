@@ -36,6 +36,7 @@ BASE = {
     "ranges",
     "whole_files",
     "file_names",
+    "reading",
     "walking",
     "mirrors",
     "__init__",

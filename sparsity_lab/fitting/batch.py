@@ -16,7 +16,7 @@ from sparsity_lab.fitting.columns import Columns, say_units
 from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Series, read_series
-from sparsity_lab.fitting.spec import AUTO, FitSpec, load_law
+from sparsity_lab.fitting.spec import AUTO, FitSpec, law_of_one, load_law
 from sparsity_lab.progress import SILENT, Advance, Progress
 from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.workers import side_by_side
@@ -83,7 +83,7 @@ def fit_all(
     spec.check_names([one.name for one in series])
     _check_reach(series, spec)
     for name in (*spec.rivals, *((spec.law,) if spec.law != AUTO else ())):
-        load_law(name)
+        law_of_one(name)
     if spec.weighted and (bare := [s.name for s in series if s.se is None or not (s.se > 0).all()]):
         raise SparsityLabError(
             f"The series {', '.join(bare)} cannot be weighted",

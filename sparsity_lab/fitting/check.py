@@ -22,7 +22,7 @@ from sparsity_lab.fitting.fit import Judged, solve_and_judge
 from sparsity_lab.fitting.locks import Lock
 from sparsity_lab.fitting.runs_locks import RunsLock
 from sparsity_lab.fitting.series import Series, read_series
-from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.spec import law_of_one
 from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.progress import SILENT, Progress
 
@@ -207,11 +207,11 @@ def _input(lock: Lock, path: Path) -> Series | str:
 
 def _refit(lock: Lock, series: Series) -> Judged:
     weights = None if not lock.weighted or series.se is None else 1.0 / series.se
-    laws = [load_law(name) for name in lock.rivals]
+    laws = [law_of_one(name) for name in lock.rivals]
     comparison = rivals.compare(
         series.x, series.y, laws, root_weights=weights, seed=lock.seed, extrapolate=False
     )
-    law = load_law(lock.law)
+    law = law_of_one(lock.law)
     return solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=lock.seed)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading import why_unread
 
 
 def read_json(path: Path, *, kind: str, fix: str, finite: bool = True) -> Any:
@@ -29,12 +30,10 @@ def read_json(path: Path, *, kind: str, fix: str, finite: bool = True) -> Any:
             parse_constant=_no_constant if finite else float,
             parse_float=_finite if finite else float,
         )
-    except RecursionError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SparsityLabError(
-            f"Cannot read the {kind} {path}", why="It is nested too deeply", fix=fix
+            f"Cannot read the {kind} {path}", why=why_unread(path, error), fix=fix
         ) from error
-    except (OSError, ValueError) as error:
-        raise SparsityLabError(f"Cannot read the {kind} {path}", why=str(error), fix=fix) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

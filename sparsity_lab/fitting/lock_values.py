@@ -17,6 +17,7 @@ from typing import Any
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import file_name, refuse_undecodable
+from sparsity_lab.reading import why_unread
 from sparsity_lab.walking import LeftOut, Walk
 
 if sys.version_info >= (3, 11):
@@ -108,7 +109,7 @@ def written_fit(fits: Path, **wanted: str) -> tuple[dict[str, float | None], str
     except (OSError, RecursionError, *INCOMPLETE) as error:
         raise SparsityLabError(
             f"Cannot read {fits}",
-            why=f"{type(error).__name__}: {error}"[:400],
+            why=why_unread(fits, error)[:400],
             fix="Fit again, or take it from version control",
         ) from error
 

@@ -39,6 +39,7 @@ from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.series import Series
 from sparsity_lab.fitting.spec import RIVALS
 from sparsity_lab.fitting.verdict import NOT
+from sparsity_lab.reading import why_unread
 from sparsity_lab.records import write_text
 
 FORMAT = 1
@@ -191,7 +192,9 @@ def read(path: Path) -> Lock:
     try:
         return _from_raw(parsed(path))
     except UNREADABLE as error:
-        raise SparsityLabError(f"Cannot read the lock {path}", why=str(error), fix=LOCK_ANEW) from error
+        raise SparsityLabError(
+            f"Cannot read the lock {path}", why=why_unread(path, error), fix=LOCK_ANEW
+        ) from error
     except INCOMPLETE as error:
         raise SparsityLabError(
             f"The lock {path} is not complete", why=f"{type(error).__name__}: {error}"[:400], fix=LOCK_ANEW

@@ -86,6 +86,22 @@ def load_law(name: str) -> Law:
     return law
 
 
+def law_of_one(name: str) -> Law:
+    """`load_law`, for a series, which has one column of x.
+
+    Raises:
+        SparsityLabError: there is no such law, or it has several inputs.
+    """
+    law = load_law(name)
+    if len(law.inputs) > 1:
+        raise SparsityLabError(
+            f"The law {law.name} has {len(law.inputs)} inputs, a series has one",
+            why=f"Its inputs are {' and '.join(one.meaning for one in law.inputs)}",
+            fix="Name one column for each with --x A,B, or choose another law",
+        )
+    return law
+
+
 def _range(text: str) -> tuple[str, tuple[float, float]]:
     """`alpha=0.01:10` as a name and its edges."""
     name, _, edges = text.partition("=")

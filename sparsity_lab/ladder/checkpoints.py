@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.records import read_object, write_json
+from sparsity_lab.reading import read_object
+from sparsity_lab.records import write_json
 from sparsity_lab.whole_files import DISK_FIX
 
 ABOUT = "sparsity_lab.json"
@@ -112,10 +113,10 @@ def read_about(checkpoint: Path) -> dict[str, object]:
     """What `sparsity_lab.json` of a checkpoint says.
 
     Raises:
-        SparsityLabError: it is not there or not JSON.
+        SparsityLabError: it is not there, not JSON or not complete.
     """
     fix = f"Restore the file, or remove {checkpoint.parent} to train the run again"
-    return read_object(checkpoint / ABOUT, fix=fix)
+    return read_object(checkpoint / ABOUT, fix=fix, shape={"step": int, "trained_tokens": int})
 
 
 def _allow_cache(config: Path) -> None:

@@ -33,6 +33,7 @@ from sparsity_lab.ladder.tokenizer import (
 )
 from sparsity_lab.ladder.tokens import TokenWriter
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.reading import read_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -217,13 +218,16 @@ def existing_data(
     path = output / "manifest.json"
     if not os.path.exists(path):
         return None
-    manifest = records.read_object(path, fix=f"Remove {output}")
+    fix = f"Remove {output}"
+    manifest = read_object(path, fix=fix, shape={"train": {"tokens": int, "sha256": str}, "data": dict})
+    if "settings" in manifest:
+        manifest = read_object(path, fix=fix, shape={"settings": dict, "text": dict, "prepared": list})
     prepared = PreparedData(output, manifest)
     if not _has_shape(manifest):
         raise SparsityLabError(
             f"Cannot read {path}",
             why="It is not in the shape in which prepared data are described",
-            fix=f"Remove {output}",
+            fix=fix,
         )
     if (why := _differing(prepared, data, tokenizer, seed=seed)) is not None:
         if replace:
@@ -239,15 +243,10 @@ def existing_data(
 
 
 def _has_shape(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest holds what is read of it, each of its type."""
-    train, files = manifest.get("train"), manifest.get("prepared", [])
+    """Whether what a manifest may hold besides is of its type."""
+    files = manifest.get("prepared", [])
     return (
-        isinstance(train, dict)
-        and isinstance(train.get("tokens"), int)
-        and isinstance(train.get("sha256"), str)
-        and all(
-            isinstance(manifest.get(key) or {}, dict) for key in ("data", "tokenizer", "settings", "text")
-        )
+        all(isinstance(manifest.get(key) or {}, dict) for key in ("tokenizer", "settings", "text"))
         and isinstance(files, list)
         and all(isinstance(file, dict) and isinstance(file.get("name"), str) for file in files)
     )

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.records import read_object, write_json
+from sparsity_lab.reading import read_object
+from sparsity_lab.records import write_json
 from sparsity_lab.tokenization import encoded_batch, largest_id
 from sparsity_lab.whole_files import DISK_FIX
 

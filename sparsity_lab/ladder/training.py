@@ -30,6 +30,7 @@ from sparsity_lab.ladder.spec import RunSpec, TrainingSpec
 from sparsity_lab.loggers import NO_LOGGERS, Job, Loggers, open_loggers
 from sparsity_lab.progress import SILENT, Advance, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.reading import read_object
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
@@ -260,9 +261,7 @@ def _claim(output: Path, spec: RunSpec, data: PreparedData) -> None:
 def _identity(output: Path) -> dict[str, Any] | None:
     """What run.json says, or None where there is none."""
     path = output / IDENTITY
-    if not path.exists():
-        return None
-    return records.read_object(path, fix=f"Remove {output}")
+    return read_object(path, fix=f"Remove {output}") if path.exists() else None
 
 
 def _another_run(output: Path) -> SparsityLabError:

@@ -14,6 +14,7 @@ import yaml
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import is_text
+from sparsity_lab.reading import why_unread
 
 MOST_BYTES = 10_000_000
 MOST_VALUES = 100_000  # aliases written out
@@ -34,6 +35,7 @@ def read_yaml(path: Path) -> object:
         if len(raw) > MOST_BYTES:
             raise _unread(path, f"It is larger than {MOST_BYTES:,} bytes")
         loader = yaml.SafeLoader(raw.decode("utf-8-sig"))
+        loader.name = path.name  # in what it says of a mistake
         try:
             node = loader.get_single_node()
             if node is None:
@@ -42,11 +44,10 @@ def read_yaml(path: Path) -> object:
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except RecursionError as error:
-        raise _unread(path, "It is nested too deeply") from error
     # A tag such as !!bool on a word that is none makes the loader itself fail, in many ways.
     except (
         OSError,
+        RecursionError,
         yaml.YAMLError,
         ValueError,
         LookupError,
@@ -54,7 +55,7 @@ def read_yaml(path: Path) -> object:
         AttributeError,
         ArithmeticError,
     ) as error:
-        raise _unread(path, str(error) or type(error).__name__) from error
+        raise _unread(path, why_unread(path, error) or type(error).__name__) from error
 
 
 def _check(node: yaml.Node, path: Path) -> None:

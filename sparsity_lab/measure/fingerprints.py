@@ -12,17 +12,37 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sparsity_lab.environment import cache_folder
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import TOKENIZER_FILES, Source, tokenizer_source
+from sparsity_lab.reading import instead
 from sparsity_lab.whole_files import write_text
 
 BLOCK_BYTES = 1 << 20
 MEMORABLE_BYTES = 64 << 20  # smaller files are hashed faster than remembered
 SETTLED_S = 2.0  # a file changed later than this ago may change again within the resolution of its times
 KINDS = ("config.json", "*.safetensors", "*.index.json")
+
+
+@contextlib.contextmanager
+def _unread_told() -> Iterator[None]:
+    """A file that cannot be read is named.
+
+    Raises:
+        SparsityLabError: it is gone, a link to nowhere, or closed to this user.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or "a file of the checkpoint"
+        raise SparsityLabError(
+            f"Cannot read {name}",
+            why=instead(Path(name)) or error.strerror or str(error),
+            fix="Put the file itself there, readable for you",
+        ) from error
 
 
 def fingerprint(source: Source) -> str:
@@ -37,6 +57,7 @@ def fingerprint(source: Source) -> str:
     return content_sha256(source)
 
 
+@_unread_told()
 def content_sha256(source: Source) -> str:
     """A hash of the config and the weights in a checkpoint's files on this machine."""
     folder = source.snapshot
@@ -49,6 +70,7 @@ def content_sha256(source: Source) -> str:
     return digest.hexdigest()
 
 
+@_unread_told()
 def tokenizer_identity(source: Source) -> str:
     """A hash of all files that a tokenizer is made from: checkpoints of one share their token ids.
 

@@ -27,7 +27,7 @@ from sparsity_lab import csv_numbers, units
 from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.source import Source
-from sparsity_lab.records import read_object
+from sparsity_lab.reading import read_object
 from sparsity_lab.units import Unit
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading import instead, why_unread
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARDS = "model-*-of-*.safetensors"
@@ -46,10 +47,15 @@ def weight_files(folder: Path) -> WeightFiles:
     """The safetensors files that a folder's weights are loaded from.
 
     Raises:
-        SparsityLabError: weights twice, an adapter, an index that names what is not there, shards it does not name,
-            or weights under a name that is not read.
+        SparsityLabError: a link to nowhere or a pointer in place of weights, weights twice, an adapter, an index
+            that names what is not there, shards it does not name, or weights under a name that is not read.
     """
     refuse_adapter(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        if why := instead(path):
+            raise SparsityLabError(
+                f"Cannot read the weights {path}", why=why, fix="Put the file itself there"
+            )
     used = _used(folder)
     shards = {path.name for path in folder.glob(SHARDS)}
     if used and (stray := sorted(shards - {path.name for path in used})):
@@ -173,7 +179,9 @@ def _index(folder: Path) -> dict[str, str]:
         return {str(name): str(file) for name, file in content["weight_map"].items()}
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise SparsityLabError(
-            f"Cannot load the weights of {folder}: {INDEX} is broken", why=str(error), fix="Copy it again"
+            f"Cannot load the weights of {folder}: {INDEX} is broken",
+            why=why_unread(folder / INDEX, error),
+            fix="Copy it again",
         ) from error
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.hostile.battery import Case, battery, run_case
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
 MEASURE = "measure broken --text {text} --tokens 512 --window 64 --knob 0.1"
 NEURONS = "neurons broken --thresholds {record} --text {text} --tokens 512 --window 64 --written-tokens 0"
 HEAT = "heat broken --thresholds {record} --text {text}"
@@ -22,6 +23,11 @@ def weights(change):
         change(world.model() / "model.safetensors")
 
     return make
+
+
+def a_link_to_nowhere(path):
+    path.unlink()
+    path.symlink_to("../blobs/0af")
 
 
 def tensors(change):
@@ -136,6 +142,12 @@ def no_tokenizer(world):
 WEIGHTS = battery(
     Case("none", MEASURE, "broken", "weights", replaced("model.safetensors", None)),
     Case("empty", MEASURE, "broken", "weights", replaced("model.safetensors", b"")),
+    *(Case(f"{words.split()[0]}: {name}", words, "broken/model.safetensors", told, make)
+      for words in (MEASURE, HEAT) for name, told, make in (
+          ("a pointer of Git LFS", "git lfs pull", replaced("model.safetensors", POINTER)),
+          ("a page that says no", "HTML", replaced("model.safetensors", b"<!DOCTYPE html><p>Sign in")),
+          ("a link to nowhere", "a link to ../blobs/0af", weights(a_link_to_nowhere)),
+      )),
     Case("four bytes", MEASURE, "broken", "weights", replaced("model.safetensors", b"\0\0\0\1")),
     Case("cut in the header", MEASURE, "broken", "cut short", cut_to(0.02)),
     Case("cut in the middle", MEASURE, "broken", "cut short", cut_to(0.5)),

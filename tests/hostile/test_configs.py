@@ -26,6 +26,9 @@ LADDERS = battery(
     Case("a list", TRAIN, "bad.yaml", "mapping", holding("- a\n- b\n")),
     Case("a word", TRAIN, "bad.yaml", "mapping", holding("ladder\n")),
     Case("an open bracket", TRAIN, "bad.yaml", "line", holding("model: {hidden_size: [64\n")),
+    Case("a conflict of git", TRAIN, "bad.yaml", "Line 1 begins a conflict of git", holding(
+        "<<<<<<< HEAD\n" + MODEL + "=======\n" + MODEL + ">>>>>>> other\n" + TRAINING)),
+    Case("a word where a value was", TRAIN, 'in "bad.yaml", line 2', "mapping values", holding("a: b\n c: d\n")),
     Case("tabs", TRAIN, "bad.yaml", "\\t", holding("model:\n\thidden_size: 64\n")),
     Case("UTF-16", TRAIN, "bad.yaml", "UTF-8", holding((MODEL + TRAINING).encode("utf-16"))),
     Case("binary", TRAIN, "bad.yaml", "UTF-8", holding(b"\x00\x01\x02\xff" * 50)),

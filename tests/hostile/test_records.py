@@ -56,6 +56,8 @@ RECORDS = battery(
     Case("a folder", MEASURE, "bad.json", "directory", lambda world: (world.folder / "bad.json").mkdir()),
     Case("empty", MEASURE, "bad.json", "", holding("")),
     Case("cut short", MEASURE, "bad.json", "", cut_record),
+    Case("a conflict of git", MEASURE, "bad.json", "Line 2 begins a conflict of git", holding(
+        '{\n<<<<<<< HEAD\n"a": 1\n=======\n"a": 2\n>>>>>>> other\n}\n')),
     Case("a list", MEASURE, "bad.json", "not a record", holding("[]")),
     Case("another JSON", MEASURE, "bad.json", "not a record", holding('{"results": {}}')),
     Case("weights", MEASURE, "bad.json", "", a_weights_file),
@@ -218,6 +220,11 @@ LOCKS = battery(
     Case("none in the folder", "check .", ".", "--lock REASON"),
     Case("empty", CHECK, "bad.toml", "not complete", lambda world, _: world.write(LOCK, "")),
     Case("binary", CHECK, "bad.toml", "Cannot read", lambda world, _: world.write(LOCK, b"\xff\xfe\x00")),
+    Case("a conflict of git", CHECK, "bad.toml", "Line 3 begins a conflict of git",
+         lock("format = 1\n", "<<<<<<< ours\nformat = 1\n=======\nformat = 2\n>>>>>>> theirs\n")),
+    Case("a law of two inputs", CHECK, "loss-power", "--x A,B", lock('law = "power"', 'law = "loss-power"')),
+    Case("a rival of two inputs", CHECK, "loss-power", "--x A,B", lock(
+        'law = "power"', 'rivals = ["loss-power"]\nlaw = "power"')),
     Case("no TOML", CHECK, "bad.toml", "Cannot read", lambda world, _: world.write(LOCK, "a = [1")),
     Case("50,000 brackets", CHECK, "bad.toml", "", lambda world, _: world.write(LOCK, "a = " + "[" * 50_000)),
     Case("a key twice", CHECK, "bad.toml", "Cannot read", lock("seed = 0", "seed = 0\nseed = 1")),

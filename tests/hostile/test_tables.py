@@ -36,6 +36,8 @@ POINTS_CASES = battery(
     Case("not there", FIT, "bad.csv", "No such file"),
     Case("a folder", FIT, "bad.csv", "directory", a_folder),
     Case("empty", FIT, "bad.csv", "empty", table(b"")),
+    *(Case(f"{flag} {law}", f"{FIT} {flag} {law}", law, "--x A,B", table(GOOD))
+      for flag in ("--law", "--rivals") for law in ("loss-power", "average-parameters")),
     Case("a header alone", FIT, "bad.csv", "no rows", table(HEAD)),
     Case("no header", FIT, "bad.csv", "has no column", table(POINTS)),
     Case("UTF-16 without a mark", FIT, "bad.csv", "NUL bytes", table(GOOD.encode("utf-16-le"))),

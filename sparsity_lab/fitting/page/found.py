@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading import why_unread
 from sparsity_lab.records import read_record
 from sparsity_lab.walking import LeftOut, Walk
 
@@ -160,7 +161,7 @@ def _take(found: Found, path: Path, *, record: bool) -> None:
         else:
             found.documents[path] = _document(path)
     except (SparsityLabError, OSError, ValueError, RecursionError) as error:
-        why = error.why or error.what if isinstance(error, SparsityLabError) else str(error)
+        why = error.why or error.what if isinstance(error, SparsityLabError) else why_unread(path, error)
         logger.warning("%s left out: %s", path, why)
         found.unread.append((path, why))
 

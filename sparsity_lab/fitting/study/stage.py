@@ -11,6 +11,7 @@ from typing import Any
 
 from sparsity_lab import __version__, records
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading import why_unread
 
 MARK = "made-of.json"
 
@@ -53,4 +54,4 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=str(error), fix="Remove it") from error
+        raise SparsityLabError(f"Cannot read {path}", why=why_unread(path, error), fix="Remove it") from error
