@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab import whole_files
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import RunError, SparsityLabError
 
 RECORDS = "records"
 HEARTBEAT_S = 15.0
@@ -227,7 +227,7 @@ class Mirror:
             raise
         except Exception as error:
             why: Any = str(error).strip().split("\n")[0] or type(error).__name__
-            raise SparsityLabError(f"Cannot {verb} {self.url}", why=why[:400], fix=URL_FIX) from error
+            raise RunError(f"Cannot {verb} {self.url}", why=why[:400], fix=URL_FIX) from error
 
 
 @contextmanager

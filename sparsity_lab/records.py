@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab.errors import REPORT_FIX, SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.mirrors import url_of
 from sparsity_lab.whole_files import encoded, probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
@@ -63,7 +63,9 @@ RECORD_KEYS: dict[str, str] = {
     "normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached (no knob tried came "
     "to the target), off_target (the target is missed by more than 10 % of the rise or half its error, by more than "
     "1 % of the activation ratio or of 1 - ratio), not_monotone (the loss falls where more is dropped); at series "
-    "those of the search for the one knob are among them; with compat: capped (a layer's grid ended before its CETT)",
+    "those of the search for the one knob are among them, and fewer_checkpoints (some of the last ones, which it is "
+    "found on, failed and have no part in it); untrained (the dense perplexity is above half the vocabulary); with "
+    "compat: capped (a layer's grid ended before its CETT)",
     "search": "every (knob, loss difference in nats, tokens) the search evaluated, in order",
     "forward_passes": "tokens passed through the model over tokens of the text",
     "zero_output_tokens": "tokens whose dense FFN output is exactly zero, layer by layer (their CETT is 0)",
@@ -252,7 +254,7 @@ def _set_aside(path: Path) -> None:
     except FileNotFoundError:  # by another process, meanwhile
         return
     except OSError as error:
-        raise SparsityLabError(
+        raise RunError(
             f"The record {path} is damaged and cannot be set aside",
             why=error.strerror or str(error),
             fix="Move it away, and it is measured again",

@@ -7,16 +7,24 @@ longer; both are refused here, for every table that is fitted.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 
+logger = logging.getLogger(__name__)
+
 Rows = list[tuple[int, dict[str, str]]]
+MEASURED = "content_key"  # only a table of `measure` has it; its units are known
+FAILED, FLAGS = "failed", "flags"  # its columns of why a row has no number, and of findings about the number
 
 
 def read_csv(path: Path) -> tuple[list[str], Rows]:
     """The header, and each row with the number of its last line; empty lines are left out.
+
+    Rows of a table of `measure` whose checkpoint failed are left out as well; that, and flags, are noted.
 
     Raises:
         SparsityLabError: unreadable, not UTF-8, empty, a column twice, or a row of another length; names the row.
@@ -33,7 +41,31 @@ def read_csv(path: Path) -> tuple[list[str], Rows]:
         raise SparsityLabError(f"The table {path} is empty", fix="Give a CSV with a header and rows")
     header = lines[0][1]
     refuse_twice(path, header)
-    return header, [(line, _row(path, line, cells, header)) for line, cells in lines[1:]]
+    rows = [(line, _row(path, line, cells, header)) for line, cells in lines[1:]]
+    return header, _noted(path, rows) if MEASURED in header else rows
+
+
+def has_failed(row: Mapping[str, object]) -> bool:
+    """Whether a row is one of `measure` whose checkpoint failed."""
+    return MEASURED in row and bool(row.get(FAILED))
+
+
+def _noted(path: Path, rows: Rows) -> Rows:
+    """The rows that hold numbers; notes count those that do not, and those with flags."""
+    kept = [(line, row) for line, row in rows if not has_failed(row)]
+    if left_out := [line for line, row in rows if has_failed(row)]:
+        logger.warning(
+            "%s: %d row(s) of checkpoints that failed are left out (line %s).",
+            path.name, len(left_out), ", ".join(map(str, left_out)),
+        )  # fmt: skip
+    flagged = [row[FLAGS].split() for _, row in kept if row.get(FLAGS)]
+    if flagged:
+        counts = Counter(flag for flags in flagged for flag in flags)
+        logger.warning(
+            "%s: %d of %d row(s) have flags, and their numbers are used: %s.",
+            path.name, len(flagged), len(kept), ", ".join(f"{n} {flag}" for flag, n in sorted(counts.items())),
+        )  # fmt: skip
+    return kept
 
 
 def refuse_twice(path: Path, header: Sequence[str]) -> None:

@@ -82,7 +82,7 @@ def check_exists(source: Source) -> None:
             raise SparsityLabError(
                 f"There is no model in {path}",
                 why="It holds no config.json",
-                fix="Name the folder with the model's config, weights and tokenizer",
+                fix="Name the folder with the model's config, weights and tokenizer, or a folder of such",
             )
     elif path.exists() or source.model.startswith((".", "/", "~")) or source.model.count("/") > 1:
         raise SparsityLabError(

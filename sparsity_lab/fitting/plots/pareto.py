@@ -7,7 +7,15 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sparsity_lab.fitting.plots.style import COLOURS, COLUMN_WIDTH_INCHES, MARKERS, figure, save, styled
+from sparsity_lab.fitting.plots.style import (
+    COLOURS,
+    COLUMN_WIDTH_INCHES,
+    MARKERS,
+    figure,
+    save,
+    styled,
+    undrawn,
+)
 
 SHOWN_RISE = 0.25
 
@@ -15,6 +23,8 @@ SHOWN_RISE = 0.25
 def draw_sweep(table: Path, *, output: Path) -> list[Path]:
     """Draw `sweep.csv` into `output/pareto.png` and `.svg`."""
     frame = pd.read_csv(table)
+    if frame.empty:
+        return undrawn(output / "pareto")
     models = list(frame["series"].unique())
     with styled():
         drawn, panels = figure(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -61,6 +62,19 @@ def figure(
     drawn = Figure(figsize=(width, height or width / columns * GOLDEN * rows))
     grid = drawn.subplots(rows, columns, squeeze=False)
     return drawn, [axes for line in grid for axes in line]
+
+
+def measured_rows(table: Path) -> pd.DataFrame:
+    """The rows of a table of `sparsity-lab measure` that hold numbers."""
+    frame = pd.read_csv(table)
+    return frame[frame["failed"].isna()].reset_index(drop=True) if "failed" in frame else frame
+
+
+def undrawn(stem: Path) -> list[Path]:
+    """No figure: one of an earlier run is removed, whose rows are no more in the table."""
+    for suffix in (".png", ".svg"):
+        stem.with_suffix(suffix).unlink(missing_ok=True)
+    return []
 
 
 def save(drawn: Figure, stem: Path) -> list[Path]:
