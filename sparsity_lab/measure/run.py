@@ -143,7 +143,7 @@ def _measure_all(
         return gather(bench, wanted, crew=crew, label=setting.rule, tell=tell)
     series = [list(group) for _, group in itertools.groupby(prepared, key=lambda one: one.checkpoint.series)]
     for group in series:
-        if len(group) < last:
+        if len(group) < last and any(isinstance(one, Prepared) for one in group):
             raise SparsityLabError(
                 f"The series {group[0].checkpoint.series} has {len(group)} checkpoint(s), "
                 f"the rule asks for the last {last}",

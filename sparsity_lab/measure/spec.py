@@ -165,7 +165,7 @@ def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
     beside: dict[Path, list[Path]] = {}
     for path in map(Path, models):
         told = steps_in(path.name) is not None or tokens_in(path.name) is not None
-        if told and (path / "config.json").is_file():
+        if told and _is_one(path):
             beside.setdefault(path.resolve().parent, []).append(path)
     runs = [
         run for run in beside.values() if len(run) > 1 and len({_DIGITS.sub("#", p.name) for p in run}) == 1
@@ -202,6 +202,11 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
             raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
         return [(Source(model), path.resolve() if path.exists() else model)]
     return [(Source(model, revision), model) for revision in revisions]
+
+
+def _is_one(path: Path) -> bool:
+    """Whether a path is a folder of a checkpoint, if a broken one, and not of several."""
+    return path.is_dir() and ((path / "config.json").is_file() or not any(path.glob("*/config.json")))
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:
