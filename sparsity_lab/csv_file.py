@@ -12,6 +12,7 @@ import csv
 import io
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from sparsity_lab.text_file import other_kind
 
 logger = logging.getLogger(__name__)
 
+MEASURED = "content_key"  # only a table of `measure` has it; its units are known
+FAILED, FLAGS = "failed", "flags"  # its columns of why a row has no number, and of findings about the number
 Rows = list[tuple[int, dict[str, str]]]
 Lines = list[tuple[int, list[str]]]  # cells, each with the number of their last line in the file
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -35,6 +38,8 @@ def read_csv(
     path: Path, *, fix: str = "Give a CSV in UTF-8 with a header", as_written: bool = False
 ) -> tuple[list[str], Rows]:
     """The header, and each row with the number of its last line; empty lines are left out.
+
+    Rows of a table of `measure` whose checkpoint failed are left out as well; that, and flags, are noted.
 
     Args:
         path: which file.
@@ -61,7 +66,31 @@ def read_csv(
     cells = {header[at]: [row[at] for _, row in rows] for at in columns}
     if not as_written:
         cells = _plain_numbers(path, cells, [line for line, _ in rows])
-    return list(cells), [(line, {n: c[at] for n, c in cells.items()}) for at, (line, _) in enumerate(rows)]
+    read = [(line, {n: c[at] for n, c in cells.items()}) for at, (line, _) in enumerate(rows)]
+    return list(cells), _noted(path, read) if MEASURED in cells and not as_written else read
+
+
+def has_failed(row: Mapping[str, object]) -> bool:
+    """Whether a row is one of `measure` whose checkpoint failed."""
+    return MEASURED in row and bool(row.get(FAILED))
+
+
+def _noted(path: Path, rows: Rows) -> Rows:
+    """The rows that hold numbers; notes count those that do not, and those with flags."""
+    kept = [(line, row) for line, row in rows if not has_failed(row)]
+    if left_out := [line for line, row in rows if has_failed(row)]:
+        logger.warning(
+            "%s: %d row(s) of checkpoints that failed are left out (line %s).",
+            path.name, len(left_out), ", ".join(map(str, left_out)),
+        )  # fmt: skip
+    flagged = [row[FLAGS].split() for _, row in kept if row.get(FLAGS)]
+    if flagged:
+        counts = Counter(flag for flags in flagged for flag in flags)
+        logger.warning(
+            "%s: %d of %d row(s) have flags, and their numbers are used: %s.",
+            path.name, len(flagged), len(kept), ", ".join(f"{n} {flag}" for flag, n in sorted(counts.items())),
+        )  # fmt: skip
+    return kept
 
 
 def _text(path: Path, fix: str) -> str:

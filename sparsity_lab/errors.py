@@ -26,9 +26,21 @@ class SparsityLabError(Exception):
         parts = (" ".join(part.split()) for part in (self.what, self.why, self.fix) if part)
         return " ".join(part if part[-1] in ".!?" else part + "." for part in parts)
 
+    def copy(self) -> SparsityLabError:
+        """The same mistake without its traceback, which would keep alive whatever its frames hold."""
+        return _rebuild(type(self), self.what, self.why, self.fix)
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling between worker processes.
         return _rebuild, (type(self), self.what, self.why, self.fix)
+
+
+class RunError(SparsityLabError):
+    """A mistake that concerns a whole run and none of its checkpoints: an option, a text, an output."""
+
+
+class InapplicableError(SparsityLabError):
+    """What was asked for does not exist for a model, such as a criterion on a gate that it lacks."""
 
 
 def _rebuild(kind: type[SparsityLabError], what: str, why: str, fix: str) -> SparsityLabError:

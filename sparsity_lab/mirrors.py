@@ -28,7 +28,7 @@ from typing import Any
 
 from sparsity_lab import extras, whole_files
 from sparsity_lab.environment import cache_folder
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import RunError, SparsityLabError
 
 RECORDS = "records"
 STORED = ".stored"  # folder of empty files, one for each file known to have been in the store
@@ -289,7 +289,7 @@ class Mirror:
                 isinstance(error, FileNotFoundError) and hasattr(self, "store") and not self._has_folders
             )
             fix = BUCKET_FIX if no_bucket else URL_FIX
-            raise SparsityLabError(f"Cannot {verb} {self.url}", why=why[:400], fix=fix) from error
+            raise RunError(f"Cannot {verb} {self.url}", why=why[:400], fix=fix) from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab.errors import REPORT_FIX, SparsityLabError
+from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.mirrors import url_of
 from sparsity_lab.reading import why_unread
 from sparsity_lab.whole_files import encoded, probe
@@ -64,7 +64,9 @@ RECORD_KEYS: dict[str, str] = {
     "normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached (no knob tried came "
     "to the target), off_target (the target is missed by more than 10 % of the rise or half its error, by more than "
     "1 % of the activation ratio or of 1 - ratio), not_monotone (the loss falls where more is dropped); at series "
-    "those of the search for the one knob are among them; with compat: capped (a layer's grid ended before its CETT)",
+    "those of the search for the one knob are among them, and fewer_checkpoints (some of the last ones, which it is "
+    "found on, failed and have no part in it); untrained (the dense perplexity is above half the vocabulary); with "
+    "compat: capped (a layer's grid ended before its CETT)",
     "search": "every (knob, loss difference in nats, tokens) the search evaluated, in order",
     "forward_passes": "tokens passed through the model over tokens of the text",
     "zero_output_tokens": "tokens whose dense FFN output is exactly zero, layer by layer (their CETT is 0)",
@@ -93,6 +95,7 @@ RECORD_KEYS: dict[str, str] = {
 }
 
 
+WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
 
@@ -194,7 +197,19 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
         )
     path = folder / f"{sealed['content_key']}.json"
     write_json(path, {key: sealed[key] for key in RECORD_KEYS})
+    has_weights(path, sealed)
     return path
+
+
+def write_weights(folder: Path, key: str, data: bytes) -> str:
+    """Write the arrays that a record to come speaks of, and their hash; a record that is there keeps its own till then.
+
+    Those of a record that is replaced take their place behind it; see `has_weights`.
+    """
+    path, wanted = folder / f"{key}.json", hashlib.sha256(data).hexdigest()
+    if _hash_of(path.with_suffix(WEIGHTS)) != wanted:
+        write_bytes(path.with_suffix(NEXT_WEIGHTS if path.exists() else WEIGHTS), data)
+    return wanted
 
 
 def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,7 +257,7 @@ def find_record(folder: Path, key: str) -> dict[str, Any] | None:
         return None
     with contextlib.suppress(SparsityLabError):
         found = read_record(path)
-        if found["content_key"] == key and _has_weights(path, found):
+        if found["content_key"] == key and has_weights(path, found):
             return found
     set_aside(path)
     return None
@@ -255,21 +270,35 @@ def set_aside(path: Path) -> None:
     except FileNotFoundError:  # by another process, meanwhile
         return
     except OSError as error:
-        raise SparsityLabError(
+        raise RunError(
             f"The record {path} is damaged and cannot be set aside",
             why=error.strerror or str(error),
             fix="Move it away, and it is measured again",
         ) from error
 
 
-def _has_weights(path: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the file of score weights that a record speaks of lies beside it, undamaged."""
+def has_weights(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the file of score weights that a record speaks of lies beside it, undamaged.
+
+    Where the record has just replaced another, its file is put in the place of that one's.
+    """
     wanted = record.get("score_weights_sha256")
     if wanted is None:
         return True
+    if _hash_of(path.with_suffix(WEIGHTS)) == wanted:
+        return True
+    if _hash_of(path.with_suffix(NEXT_WEIGHTS)) != wanted:
+        return False
+    with contextlib.suppress(FileNotFoundError):  # by another process, meanwhile
+        path.with_suffix(NEXT_WEIGHTS).replace(path.with_suffix(WEIGHTS))
+    return True
+
+
+def _hash_of(path: Path) -> str | None:
+    """Hash of a file, None where it cannot be read."""
     with contextlib.suppress(OSError):
-        return hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest() == wanted
-    return False
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None
 
 
 def iter_records(folder: Path) -> Iterator[dict[str, Any]]:

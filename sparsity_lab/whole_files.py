@@ -13,7 +13,7 @@ import re
 import secrets
 from pathlib import Path
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import RunError
 
 try:
     import fcntl
@@ -54,9 +54,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 return _put(path, data)
         _put(path, data)
     except OSError as error:
-        raise SparsityLabError(
-            f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX
-        ) from error
+        raise RunError(f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX) from error
 
 
 def probe(folder: Path) -> None:

@@ -53,6 +53,18 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_record_and_its_arrays_are_replaced_together_whenever_a_kill_comes(tmp_path):
+    """Before the new record, the old pair is there; behind it, the new one."""
+    for data in (b"old", b"new"):
+        kept = records.find_record(tmp_path, "00ff")
+        told = record(score_weights_sha256=records.write_weights(tmp_path, "00ff", data))
+        assert records.find_record(tmp_path, "00ff") == kept
+        records.write_json(tmp_path / "00ff.json", records.seal(told))  # killed before another step
+        assert records.find_record(tmp_path, "00ff") == records.seal(told)
+        assert (tmp_path / "00ff.safetensors").read_bytes() == data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00ff.json", "00ff.safetensors"]
+
+
 def test_a_record_without_the_file_it_speaks_of_is_set_aside(tmp_path):
     data = b"weights"
     records.write_record(tmp_path, record(score_weights_sha256=hashlib.sha256(data).hexdigest()))

@@ -12,12 +12,11 @@ from sparsity_lab.cli import measure_words as words
 from sparsity_lab.cli.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sparsity_lab.loggers import Loggers
-    from sparsity_lab.measure.cells import Prepared
     from sparsity_lab.measure.launchers import Options
+    from sparsity_lab.measure.run import Plan
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+    from sparsity_lab.measure.transfer import TransferPlan
     from sparsity_lab.mirrors import Mirror
 
 
@@ -57,6 +56,9 @@ def command(
     log: options.Log = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
+    allow_untrained: options.AllowUntrained = False,
+    fail_fast: options.FailFast = False,
+    again: options.Again = False,
     output: options.Output = Path("runs/measure"),
     offline: options.Offline = False,
     dry_run: options.DryRun = False,
@@ -66,6 +68,7 @@ def command(
 
     Several knobs, increases or ratios are measured with the model loaded once.
     A run that was stopped goes on where it was: cells with a record are not measured again.
+    Of several checkpoints, one that fails is marked in the table and the others are measured; the exit code is 1 then.
     """
     every = criterion == options.ALL
     words.refuse_idle(
@@ -94,18 +97,18 @@ def command(
         tokens=tokens_at_first, error_share=error_share, window=window, bos=bos, device=device, dtype=dtype.value,
         batch_size=words.windows_at_once(batch_size), text_shards=text_shards, seed=seed,
         architecture_file=architecture_file, compat=compat, thresholds=thresholds, trained_tokens=trained_tokens,
-        tokens_per_step=tokens_per_step,
+        tokens_per_step=tokens_per_step, allow_untrained=allow_untrained, fail_fast=fail_fast, again=again,
     )  # fmt: skip
     checkpoints = expand(models, revisions=words.revisions_of(revisions), gathered=True, tokenizer=tokenizer)[
         :limit
     ]
     if transfer:
-        _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
+        failed = _transfer(spec, checkpoints, transfer, output=output, dry_run=dry_run)
     elif dry_run:
-        _plan(spec, checkpoints, output=output)
+        failed = _plan(spec, checkpoints, output=output)
     elif every:
         with _loggers(spec, log or [], output=output, offline=offline) as loggers:
-            _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
+            failed = _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
     else:
         from sparsity_lab.mirrors import mirrored
 
@@ -113,10 +116,12 @@ def command(
             mirrored(output) as (folder, mirror),
             _loggers(spec, log or [], output=folder, offline=offline) as loggers,
         ):
-            _measure(
+            failed = _measure(
                 spec, checkpoints, output=folder, mirror=mirror, per_checkpoint=per_checkpoint, launcher=launcher,
                 crew=crew, loggers=loggers,
             )  # fmt: skip
+    if failed:
+        raise typer.Exit(1)
 
 
 def _measure(
@@ -129,10 +134,11 @@ def _measure(
     launcher: str,
     crew: Options,
     loggers: Loggers,
-) -> None:
+) -> bool:
+    """Measure, and whether a checkpoint failed."""
     from sparsity_lab.measure.run import measure_checkpoints
 
-    measure_checkpoints(
+    rows = measure_checkpoints(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
         launcher=launcher, options=crew, loggers=loggers, mirror=mirror,
     )  # fmt: skip
@@ -144,6 +150,7 @@ def _measure(
         draw_table(output / "table.csv", output=output)
     typer.echo((output / "table.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output if mirror is None else mirror.url}")
+    return any(row.get("failed") for row in rows)
 
 
 def _loggers(spec: MeasureSpec, names: list[str], *, output: Path, offline: bool) -> Loggers:
@@ -155,10 +162,13 @@ def _loggers(spec: MeasureSpec, names: list[str], *, output: Path, offline: bool
 
 def _compare(
     spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, sweep: bool, loggers: Loggers
-) -> None:
+) -> bool:
+    """Compare, and whether a checkpoint failed."""
     from sparsity_lab.measure.compare import compare_criteria
 
-    compare_criteria(spec, checkpoints, output=output, sweep=sweep, progress=progress(), loggers=loggers)
+    rows = compare_criteria(
+        spec, checkpoints, output=output, sweep=sweep, progress=progress(), loggers=loggers
+    )
     from sparsity_lab.fitting.figures import attempted
 
     with attempted(output / "criteria"):
@@ -172,24 +182,25 @@ def _compare(
             draw_sweep(output / "sweep.csv", output=output)
     typer.echo((output / "criteria.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
+    return any(row.get("failed") for row in rows)
 
 
 def _transfer(
     spec: MeasureSpec, checkpoints: list[Checkpoint], named: list[str], *, output: Path, dry_run: bool
-) -> None:
+) -> bool:
+    """Measure a transfer or say what it would do, and whether a checkpoint failed."""
     from sparsity_lab.measure.transfer import measure_transfer, named_texts, plan_transfer
 
     texts = named_texts(spec.text, named)
     if dry_run:
-        plan = plan_transfer(spec, checkpoints, texts=texts, output=output)
-        _print_plan(spec, plan.prepared, cells=plan.cells, done=plan.done)
-        return
-    measure_transfer(spec, checkpoints, texts=texts, output=output, progress=progress())
+        return _print_plan(spec, plan_transfer(spec, checkpoints, texts=texts, output=output))
+    rows = measure_transfer(spec, checkpoints, texts=texts, output=output, progress=progress())
     typer.echo((output / "transfer.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
+    return any(row.get("failed") for row in rows)
 
 
-def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> None:
+def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> bool:
     from sparsity_lab.measure.run import plan
     from sparsity_lab.mirrors import Mirror, url_of
 
@@ -197,11 +208,12 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> 
     mirror = None if url is None else Mirror(url)
     if mirror is not None:
         mirror.forget_deleted()
-    found = plan(spec, checkpoints, output=output if mirror is None else mirror.folder, mirror=mirror)
-    _print_plan(spec, found.prepared, cells=found.cells, done=found.done)
+    folder = output if mirror is None else mirror.folder
+    return _print_plan(spec, plan(spec, checkpoints, output=folder, mirror=mirror))
 
 
-def _print_plan(spec: MeasureSpec, prepared: Sequence[Prepared], *, cells: int, done: int) -> None:
+def _print_plan(spec: MeasureSpec, found: Plan | TransferPlan) -> bool:
+    """Print what would be done, and whether a checkpoint cannot be measured."""
     from sparsity_lab.measure.memory_estimate import estimates
     from sparsity_lab.tables import to_markdown
 
@@ -216,7 +228,11 @@ def _print_plan(spec: MeasureSpec, prepared: Sequence[Prepared], *, cells: int, 
             "dtype": str(one.dtype).removeprefix("torch."),
             "peak memory (MiB), estimated": None if memory is None else round(memory.peak / 2**20),
         }
-        for one, memory in zip(prepared, estimates(spec, prepared), strict=True)
+        for one, memory in zip(found.prepared, estimates(spec, found.prepared), strict=True)
     ]
-    typer.echo(to_markdown(rows, list(rows[0])))
-    typer.echo(f"{cells} cell(s), {done} of them measured already")
+    if rows:
+        typer.echo(to_markdown(rows, list(rows[0])))
+    typer.echo(f"{found.cells} cell(s), {found.done} of them measured already")
+    for one in found.lost:
+        typer.echo(f"{one.checkpoint.source} cannot be measured: {one.error.paragraph()}", err=True)
+    return bool(found.lost)

@@ -150,6 +150,22 @@ Log = Annotated[
         help="Also show points in tensorboard or wandb; it cannot fail a run. Repeatable.",
     ),
 ]
+AllowUntrained = Annotated[
+    bool,
+    typer.Option(
+        "--allow-untrained",
+        help="Measure a model whose perplexity is above half its vocabulary, and flag it untrained.",
+    ),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first checkpoint that fails, with exit code 2.")
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again", help="Measure anew what has a record; the new record replaces it when it is complete."
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the pilot.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]

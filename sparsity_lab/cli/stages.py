@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sparsity_lab.cli.progress import progress
@@ -50,7 +51,7 @@ def measure(study: Study) -> None:
         folder = study.table(name).parent
         with open_loggers(study.log, job=Job("measure", folder, as_json(spec))) as loggers:
             measure_checkpoints(
-                spec, checkpoints, output=folder, per_checkpoint=both, progress=progress(),
+                replace(spec, fail_fast=True), checkpoints, output=folder, per_checkpoint=both, progress=progress(),
                 options=Options(jobs=study.jobs), loggers=loggers,
             )  # fmt: skip
         with attempted(folder / "activation_ratio"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsity_lab import units
+from sparsity_lab.csv_file import MEASURED
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.laws._law import DATA, RATIO, Variable
 from sparsity_lab.units import Asked, Unit
@@ -23,7 +24,6 @@ ACTIVATIONS = ("activation", "activation_function")
 # What else sets one quantity apart from another in a table of `measure`.
 QUANTITIES = ("criterion", "rule", "ppl_increase_target")
 SIZES = ("params_nonembedding", "params_total", "parameters", "params")
-MEASURED = "content_key"  # only a table of `measure` has it; its units are known
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def measure(
     batch_size: int | None = None,
     seed: int = 0,
     architecture_file: Path | None = None,
+    allow_untrained: bool = False,
     progress: Progress = SILENT,
 ) -> Measurement:
     """Activation ratio of a live model at a fixed knob, at PPL-p%, or at a ratio given.
@@ -83,6 +84,7 @@ def measure(
         batch_size: windows per forward pass; changes speed only.
         seed: of the bootstrap and the pilot's projection.
         architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        allow_untrained: measure a model whose perplexity is above half its vocabulary as well, flagged `untrained`.
         progress: where to report.
 
     Raises:
@@ -97,7 +99,7 @@ def measure(
     with undisturbed(model) as itself:
         _, sites = find_sites(itself, architecture_file=architecture_file)
         windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
-        subject = Subject(itself, sites, windows, batch, progress)
+        subject = Subject(itself, sites, windows, batch, progress, allow_untrained)
         if knob is not None:
             return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
         if activation_ratio is not None:
@@ -121,6 +123,7 @@ def measure_under(
     batch_size: int | None = None,
     seed: int = 0,
     architecture_file: Path | None = None,
+    allow_untrained: bool = False,
     progress: Progress = SILENT,
 ) -> Measurement:
     """Activation ratio and loss rise of a live model under thresholds found on another text.
@@ -129,7 +132,7 @@ def measure_under(
         model: as in `measure`.
         ids: the token ids of the text to measure on, int64 [tokens].
         thresholds: as `sparsified` takes them.
-        window, bos_id, batch_size, seed, architecture_file, progress: as in `measure`.
+        window, bos_id, batch_size, seed, architecture_file, allow_untrained, progress: as in `measure`.
 
     Raises:
         SparsityLabError: thresholds of another model, or as in `measure`.
@@ -139,6 +142,7 @@ def measure_under(
         model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
         architecture_file=architecture_file, progress=progress,
     ) as live:  # fmt: skip
+        live.subject.allow_untrained = allow_untrained
         return engine.at_thresholds(live.subject, calibration=live.calibration, seed=seed)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sparsity_lab.measure.failures import FAILED, measured
 from sparsity_lab.measure.spec import MeasureSpec
 
 logger = logging.getLogger(__name__)
@@ -38,16 +39,16 @@ def grown(spec: MeasureSpec, measure: Callable[[MeasureSpec], Rows]) -> Rows:
         The records of the last round, flagged `short_text` where the text ended too soon.
     """
     rows = measure(spec)
-    while spec.error_share is not None and rows:
+    while spec.error_share is not None and measured(rows):
         allowed_nats = spec.error_share * math.log1p(spec.ppl_increase)
-        worst_nats = max(row["loss_delta_se_nats"] for row in rows)
+        worst_nats = max(row["loss_delta_se_nats"] for row in measured(rows))
         said = f"{spec.tokens} give the loss rise an error of {worst_nats:.2g} nats, {allowed_nats:.2g} are allowed"
         if worst_nats <= allowed_nats:
             logger.info("tokens %s", said)
             break
         if _ended(rows, wanted=spec.tokens):
             logger.warning("tokens %s, and the text has no more", said)
-            return [_flagged(row, allowed_nats) for row in rows]
+            return [row if row.get(FAILED) else _flagged(row, allowed_nats) for row in rows]
         spec = replace(spec, tokens=_needed(spec.tokens, excess=worst_nats / allowed_nats))
         logger.info("tokens %s: on with %d", said, spec.tokens)
         rows = measure(spec)
@@ -61,7 +62,7 @@ def _flagged(row: dict[str, Any], allowed_nats: float) -> dict[str, Any]:
 
 
 def _ended(rows: Sequence[dict[str, Any]], *, wanted: int) -> bool:
-    return any(row["tokens"] + row["window"] <= wanted for row in rows)
+    return any(row["tokens"] + row["window"] <= wanted for row in measured(rows))
 
 
 def _needed(tokens: int, *, excess: float) -> int:

@@ -94,6 +94,7 @@ def read_calibration(path: Path) -> Calibration:
             f"{path} is not a record of `sparsity-lab measure`: it has no {missing[0]!r}", fix=ANOTHER_RECORD
         )
     wanted = record.get("score_weights_sha256")
+    records.has_weights(path, record)  # which completes a record that was being replaced
     weights = None if wanted is None else _read_weights(path, wanted)
     return of_record(record, name=f"The record {path}", score_weights=weights)
 
@@ -217,8 +218,7 @@ def write_weights(folder: Path, key: str, weights: Sequence[Tensor]) -> str:
 
     named = {f"score_weights.{layer}": weight.cpu().contiguous() for layer, weight in enumerate(weights)}
     data = save(named, metadata={"content_key": key, "layers": json.dumps(len(weights))})
-    records.write_bytes(folder / f"{key}.safetensors", data)
-    return hashlib.sha256(data).hexdigest()
+    return records.write_weights(folder, key, data)
 
 
 def _read_weights(path: Path, sha256: str) -> tuple[Tensor, ...]:

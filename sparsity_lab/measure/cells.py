@@ -6,22 +6,22 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.body import Named, record_body, shape_of
+from sparsity_lab.measure import architectures
+from sparsity_lab.measure.body import record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.claims import Sign, Watch, claimed
 from sparsity_lab.measure.devices import choose_device, choose_dtype
+from sparsity_lab.measure.failures import Lost, failed_row, failure
 from sparsity_lab.measure.fingerprints import fingerprint, tokenizer_identity
 from sparsity_lab.measure.loading import load_config, load_text_tokenizer
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.prepared import Prepared, name_of, named_of
 from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
 from sparsity_lab.measure.shards import Span, has_part, measure_part, read_parts, spans, write_part
 from sparsity_lab.measure.shelf import Loaded, Shelf
@@ -46,21 +46,6 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.5  # between looks at a cell that somebody else measures
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A checkpoint with its text, before its weights are loaded."""
-
-    checkpoint: Checkpoint
-    config: Any
-    windows: Windows
-    device: str
-    dtype: torch.dtype
-    dtype_reason: str
-    identity: str
-    trained_tokens: int | None
-    tokens_origin: str
-
-
 class Bench:
     """Prepares checkpoints, loads each model once at a time, and answers cells from records where it can."""
 
@@ -81,25 +66,42 @@ class Bench:
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
         self.token_counts = TokenCounts(table, spec.tokens_per_step)
         self.text = read_text(spec.text, tokens=spec.tokens)
+        self._device()  # what no checkpoint can mend is told before any is looked at
+        if spec.architecture_file is not None:
+            architectures.load_file(spec.architecture_file)
         self.encoded: dict[str, TokenizedText] = {}
         self.measured: set[str] = set()
+        self.failed: dict[str, SparsityLabError] = {}  # by content key
         self.left_out: set[tuple[int, int, int]] = set()
 
-    def prepare_all(self, checkpoints: Sequence[Checkpoint]) -> list[Prepared]:
+    def prepare_all(self, checkpoints: Sequence[Checkpoint | Lost]) -> list[Prepared | Lost]:
         """Prepare every checkpoint of a run, and say where their trained tokens come from.
 
+        Returns:
+            Each one prepared, or why it cannot be; never the latter under `fail_fast`.
+
         Raises:
-            SparsityLabError: as `prepare`, or a table of trained tokens that is about none of them.
+            SparsityLabError: as `prepare`, where it is to end the run; or a table of trained tokens that is about
+                none of them.
         """
-        found = [self.prepare(checkpoint) for checkpoint in checkpoints]
         if self.spec.trained_tokens is not None:
-            sources = [checkpoint.source for checkpoint in checkpoints]
+            sources = [(one.checkpoint if isinstance(one, Lost) else one).source for one in checkpoints]
             refuse_strangers(self.token_counts, sources, path=self.spec.trained_tokens)
-        named = zip(checkpoints, found, strict=True)
-        tell_unknown((checkpoint.series, one.tokens_origin) for checkpoint, one in named)
-        tell_small(one.trained_tokens for one in found)
-        tell_origins((one.tokens_origin for one in found), tokens_per_step=self.spec.tokens_per_step)
+        found = [self.prepared(one) for one in checkpoints]
+        ready = [one for one in found if isinstance(one, Prepared)]
+        tell_unknown((one.checkpoint.series, one.tokens_origin) for one in ready)
+        tell_small(one.trained_tokens for one in ready)
+        tell_origins((one.tokens_origin for one in ready), tokens_per_step=self.spec.tokens_per_step)
         return found
+
+    def prepared(self, checkpoint: Checkpoint | Lost) -> Prepared | Lost:
+        """A checkpoint prepared, or why it cannot be; the latter never under `fail_fast`."""
+        if isinstance(checkpoint, Lost):
+            return checkpoint
+        try:
+            return self.prepare(checkpoint)
+        except Exception as error:
+            return Lost(checkpoint, failure(error, checkpoint, fail_fast=self.spec.fail_fast))
 
     def prepare(self, checkpoint: Checkpoint) -> Prepared:
         """Read a checkpoint's config and tokenise the text for it.
@@ -152,15 +154,21 @@ class Bench:
         )
 
     def done(self, prepared: Prepared, setting: Setting) -> dict[str, Any] | None:
-        """The record of a cell, where there is one."""
+        """The record of a cell, where there is one; under `again`, one of this run."""
         key = self.key(prepared, setting)
+        if self.spec.again and key not in self.measured:
+            return None
         found = records.find_record(self.folder, key)
         if found is None and self.mirror is not None and self.mirror.bring(key):
             return records.find_record(self.folder, key)
         return found
 
     def record(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
-        """The record of a cell: read where it exists, measured and written where not, awaited where others do."""
+        """The record of a cell: read where it exists, measured and written where not, awaited where others do.
+
+        Raises:
+            SparsityLabError: it cannot be measured.
+        """
         found = self.done(prepared, setting)
         if found is not None and found["content_key"] not in self.measured:
             logger.info("%s, %s: measured before", prepared.checkpoint.source, setting.rule)
@@ -176,6 +184,15 @@ class Bench:
             **told,
             **named_of(prepared).words(),
         }  # an equal checkpoint may have left it, under another name
+
+    def row(self, prepared: Prepared | Lost, setting: Setting) -> dict[str, Any]:
+        """The record of a cell as `record` gives it, or where the cell failed the row that says why."""
+        if isinstance(prepared, Lost):
+            return failed_row(name_of(prepared.checkpoint), prepared.error, setting=setting, spec=self.spec)
+        error = self.failed.get(self.key(prepared, setting))
+        if error is None or self.done(prepared, setting) is not None:  # others may have measured it
+            return self.record(prepared, setting)
+        return failed_row(named_of(prepared), error, setting=setting, spec=self.spec)
 
     def attempt(
         self, prepared: Prepared, setting: Setting, *, expired: frozenset[Sign] = frozenset()
@@ -274,7 +291,9 @@ class Bench:
             )
         if setting.calibration is not None:
             refuse_other_models(setting.calibration, loaded.sites, shape=self._shape(loaded))
-        return loaded, Subject(loaded.model, loaded.sites, windows, self._batch(prepared), self.progress)
+        allowed = self.spec.allow_untrained or prepared.checkpoint.in_series
+        batch = self._batch(prepared)
+        return loaded, Subject(loaded.model, loaded.sites, windows, batch, self.progress, allowed)
 
     def _shape(self, loaded: Loaded) -> dict[str, Any]:
         return shape_of(
@@ -303,11 +322,3 @@ class Bench:
                 tokenizer=list(prepared.windows.notes),
             ),
         )
-
-
-def named_of(prepared: Prepared) -> Named:
-    """What a checkpoint is called."""
-    source = prepared.checkpoint.source
-    return Named(
-        source.model, source.revision, prepared.checkpoint.series, prepared.trained_tokens, source.commit
-    )

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import RunError
 from sparsity_lab.whole_files import DISK_FIX, READ_WRITE
 
 HEARTBEAT_S = 5.0
@@ -132,9 +132,7 @@ def _take(folder: Path, key: str, expired: frozenset[Sign]) -> str | None:
     except FileExistsError:
         return None
     except OSError as error:
-        raise SparsityLabError(
-            f"Cannot write to {folder}", why=error.strerror or str(error), fix=DISK_FIX
-        ) from error
+        raise RunError(f"Cannot write to {folder}", why=error.strerror or str(error), fix=DISK_FIX) from error
     _sign(handle, folder / own)
     # Between the look and the making, a holder thought gone may have let go and another have begun at 0.
     if [one.name for one in _signs(folder, key)] != [*(one.name for one in found), own]:
@@ -148,9 +146,7 @@ def _sign(handle: int, path: Path) -> None:
         os.write(handle, json.dumps(_self()).encode())
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise SparsityLabError(
-            f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX
-        ) from error
+        raise RunError(f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX) from error
     finally:
         os.close(handle)
 

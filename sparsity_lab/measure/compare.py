@@ -8,18 +8,22 @@ activation ratio (Sparsing Law, arXiv 2411.02335, figure 2).
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab import records, registry, tables
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import InapplicableError, SparsityLabError
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
+from sparsity_lab.measure import failures
 from sparsity_lab.measure.auto_tokens import grown
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.checks import check_spec
+from sparsity_lab.measure.failures import FAILED, Lost, together
 from sparsity_lab.measure.settings import Setting, setting_of
+from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.table import names_of, place_of, write_table
 from sparsity_lab.progress import SILENT, Progress
@@ -50,6 +54,8 @@ def compare_criteria(
 ) -> list[dict[str, Any]]:
     """Measure every criterion on every checkpoint; one that a model cannot have is left out, and that is said.
 
+    Of several checkpoints, one that fails leaves rows that say why, as in `measure_checkpoints`.
+
     Args:
         spec: its criterion does not matter; with `activation_ratio` all are compared at that ratio.
         checkpoints: which models.
@@ -74,7 +80,8 @@ def compare_criteria(
             "A reproduced algorithm has one criterion", fix="Leave --compat or --criterion all out"
         )
     check_spec(spec)
-    checkpoints = [checkpoint.pinned() for checkpoint in checkpoints]
+    spec, checkpoints = together(spec, checkpoints)
+    found = [failures.pinned(one, fail_fast=spec.fail_fast) for one in checkpoints]
     settings = [setting_of(spec)]
     if sweep:
         settings += [Setting("ppl-increase", ppl_increase=p) for p in INCREASES]
@@ -82,21 +89,26 @@ def compare_criteria(
         folder = records.prepare_output(records.prepare_output(output) / "records")
 
         def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-            rows = []
-            for checkpoint in checkpoints:
-                for criterion in registry.names("criteria"):
-                    bench = Bench(replace(one, criterion=criterion), folder=folder, progress=progress)
+            rows, shelf = [], Shelf(one.architecture_file)
+            benches = [
+                Bench(replace(one, criterion=name), folder=folder, progress=progress, shelf=shelf)
+                for name in registry.names("criteria")
+            ]
+            for checkpoint in found:
+                for bench in benches:
                     rows += _one(bench, checkpoint, list(dict.fromkeys(settings)))
             return rows
 
         rows = grown(spec, measure)
     compared = [row for row in rows if row["rule"] in (settings[0].rule, "fixed") and _at(row, settings[0])]
     _write(output, compared)
-    for row in compared:
+    for row in failures.measured(compared):
         loggers.record(row)
     if sweep:
         keys = ("series", "criterion", "knob", "activation_ratio", "activation_ratio_se", "ppl_ratio")
-        records.write_text(output / "sweep.csv", tables.to_csv(rows, [*keys, "loss_delta_se_nats"]))
+        swept = failures.measured(rows)
+        records.write_text(output / "sweep.csv", tables.to_csv(swept, [*keys, "loss_delta_se_nats"]))
+    failures.tell(rows, total=len(checkpoints), table="table.csv")
     return compared
 
 
@@ -111,25 +123,29 @@ def _write(output: Path, rows: Sequence[dict[str, Any]]) -> None:
         {
             **row,
             "name": names[place_of(row)],
+            FAILED: failures.shortened(row.get(FAILED)),
             "flags": " ".join(row["flags"]),
-            "ppl_ratio": f"{row['ppl_ratio']:.5f}",
+            "ppl_ratio": row["ppl_ratio"] and f"{row['ppl_ratio']:.5f}",
         }
         for row in rows
     ]
     answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
-    shown.sort(key=lambda row: (str(row["name"]), float(row[answer])))
-    records.write_text(output / "criteria.md", tables.to_markdown(shown, COLUMNS))
+    shown.sort(key=lambda row: (str(row["name"]), float(row[answer] or math.inf)))
+    columns = COLUMNS | ({FAILED: "failed"} if any(row.get(FAILED) for row in shown) else {})
+    records.write_text(output / "criteria.md", tables.to_markdown(shown, columns))
 
 
-def _one(bench: Bench, checkpoint: Checkpoint, settings: Sequence[Setting]) -> list[dict[str, Any]]:
-    prepared = bench.prepare(checkpoint)
+def _one(bench: Bench, checkpoint: Checkpoint | Lost, settings: Sequence[Setting]) -> list[dict[str, Any]]:
+    prepared = bench.prepared(checkpoint)
     searchable = registry.load("criteria", bench.spec.criterion).KNOB.scale != "none"
     rows = []
     for setting in settings if searchable else [Setting("fixed", knob=0.0)]:
         try:
-            rows.append(bench.record(prepared, setting))
-        except SparsityLabError as error:
-            if not error.fix.startswith(("Use a criterion", "Give a ratio below")):
-                raise
-            logger.warning("%s left out for %s: %s", bench.spec.criterion, checkpoint.source, error.what)
+            rows.append(bench.row(prepared, setting))
+        except InapplicableError as error:
+            name = prepared.checkpoint.source
+            logger.warning("%s left out for %s: %s", bench.spec.criterion, name, error.what)
+        except Exception as error:
+            why = failures.failure(error, prepared.checkpoint, fail_fast=bench.spec.fail_fast)
+            rows.append(bench.row(Lost(prepared.checkpoint, why), setting))
     return rows

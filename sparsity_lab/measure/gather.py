@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sparsity_lab.measure.cells import POLL_S, Bench, Prepared, named_of
+from sparsity_lab.measure.cells import POLL_S, Bench
 from sparsity_lab.measure.claims import Watch, sweep
+from sparsity_lab.measure.failures import Lost
+from sparsity_lab.measure.prepared import Prepared, named_of
 from sparsity_lab.measure.settings import Setting
 from sparsity_lab.measure.shards import Span, has_part, remove_parts
 from sparsity_lab.measure.tasks import Crew, Group, Open
 
-Cell = tuple[Prepared, Setting]
+Cell = tuple[Prepared | Lost, Setting]
+_Ready = tuple[Prepared, Setting]
 
 
 Tell = Callable[[dict[str, Any]], None]
@@ -28,33 +31,44 @@ def gather(
 ) -> list[dict[str, Any]]:
     """The records of cells, in their order; those that do not exist yet are measured.
 
+    A cell that fails has a row that says why in the place of its record; see `failures`.
+
     Args:
         bench: knows the records.
-        cells: checkpoints, each in a setting.
+        cells: checkpoints, each in a setting; those that are lost already stay so.
         crew: measures.
         label: names the work where progress is shown.
         tell: given each cell's record once, in the cells' order, as soon as it and all before it are there.
 
     Raises:
-        SparsityLabError: a cell cannot be measured, or its record not be written.
+        SparsityLabError: a cell cannot be measured and that is to end the run, or its record not be written.
     """
-    with bench.progress.track(label, len(cells)) as advance:
-        distinct = {bench.key(*cell): cell for cell in cells}.values()
-        left = [cell for cell in distinct if bench.done(*cell) is None]
-        telling = _Telling(bench, cells, tell)
+    ready = [(prepared, setting) for prepared, setting in cells if isinstance(prepared, Prepared)]
+    with bench.progress.track(label, len(ready)) as advance:
+        distinct = {bench.key(*cell): cell for cell in ready}.values()
+        left = [cell for cell in distinct if not _settled(bench, cell)]
+        telling = _Telling(bench, ready, tell)
 
         def done(count: int) -> None:
             advance(count)
             telling.go_on()
 
-        done(len(cells) - len(left))
+        done(len(ready) - len(left))
+        if bench.spec.again and bench.spec.text_shards > 1:  # parts of a run that was killed
+            for cell in left:
+                remove_parts(bench.folder, bench.key(*cell))
         _measure(bench, left, crew=crew, advance=done)
         telling.go_on()  # cells that somebody else measured
-    for cell in cells:
+    for cell in ready:
         sweep(bench.folder, bench.key(*cell))
-        if bench.spec.text_shards > 1:
+        if bench.spec.text_shards > 1 and bench.key(*cell) not in bench.failed:
             remove_parts(bench.folder, bench.key(*cell))
-    return [bench.record(*cell) for cell in cells]
+    return [bench.row(*cell) for cell in cells]
+
+
+def _settled(bench: Bench, cell: _Ready) -> bool:
+    """Whether a cell has its record or has failed."""
+    return bench.key(*cell) in bench.failed or bench.done(*cell) is not None
 
 
 class _Telling:
@@ -66,14 +80,17 @@ class _Telling:
         tell: whom; None for nobody.
     """
 
-    def __init__(self, bench: Bench, cells: Sequence[Cell], tell: Tell | None) -> None:
+    def __init__(self, bench: Bench, cells: Sequence[_Ready], tell: Tell | None) -> None:
         self.bench, self.tell = bench, tell
         self.left = list(reversed(cells)) if tell is not None else []
 
     def go_on(self) -> None:
-        """Tell those that have their records by now, up to the first that has none."""
-        while self.left and (found := self.bench.done(*self.left[-1])) is not None:
-            prepared, _ = self.left.pop()
+        """Tell those that have their records by now, up to the first that may still get one."""
+        while self.left and _settled(self.bench, self.left[-1]):
+            prepared, setting = self.left.pop()
+            found = self.bench.done(prepared, setting)
+            if found is None:  # it failed
+                continue
             trained = (
                 found.get("trained_tokens") if prepared.trained_tokens is None else prepared.trained_tokens
             )
@@ -81,20 +98,22 @@ class _Telling:
             self.tell({**found, **named_of(prepared).words(), "trained_tokens": trained})
 
 
-def _measure(bench: Bench, left: list[Cell], *, crew: Crew, advance: Callable[[int], None]) -> None:
+def _measure(bench: Bench, left: list[_Ready], *, crew: Crew, advance: Callable[[int], None]) -> None:
     watch = Watch()
     while left:
         groups = _groups(bench, left, watch)
         parts = any(one.span is not None for group in groups for one in group.cells)
         for outcome in crew.perform(bench, groups) if groups else ():
+            failed = outcome.failed.keys() - bench.failed.keys()
             bench.measured |= outcome.measured
-            advance(outcome.done)
-        left = [cell for cell in left if bench.done(*cell) is None]
+            bench.failed.update(outcome.failed)
+            advance(outcome.done + len(failed))
+        left = [cell for cell in left if not _settled(bench, cell)]
         if left and not parts:  # somebody else is at them
             time.sleep(POLL_S)
 
 
-def _groups(bench: Bench, cells: Sequence[Cell], watch: Watch) -> list[Group]:
+def _groups(bench: Bench, cells: Sequence[_Ready], watch: Watch) -> list[Group]:
     """The cells that nobody measures, by checkpoint, in order."""
     found: dict[int, tuple[Prepared, list[Open]]] = {}
     parts: list[Group] = []

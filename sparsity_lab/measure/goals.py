@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import InapplicableError
 from sparsity_lab.measure import noise
 from sparsity_lab.measure.counts import Counts, Floats, Ints
 from sparsity_lab.measure.search import Slope
@@ -163,10 +163,10 @@ class TargetRatio:
         """A ratio above the share of non-zero activations is beyond any knob.
 
         Raises:
-            SparsityLabError: exact zeros alone bring the ratio below the target.
+            InapplicableError: exact zeros alone bring the ratio below the target.
         """
         if self.activation_ratio > nonzero_ratio:
-            raise SparsityLabError(
+            raise InapplicableError(
                 f"An activation ratio of {self.activation_ratio:g} cannot be reached: only {nonzero_ratio:.4f} of "
                 "this model's activations are not zero, and exact zeros are inactive at every knob",
                 fix=f"Give a ratio below {nonzero_ratio:.4f}",

@@ -128,7 +128,7 @@ def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: P
         refuse_other_models(cell.setting.calibration, sites, shape=shape)
     device = model.get_input_embeddings().weight.device.type
     batch = cell.batch_size or auto_batch_size(device, window=cell.windows.window)
-    subject = Subject(model, sites, cell.windows, batch, progress)
+    subject = Subject(model, sites, cell.windows, batch, progress, allow_untrained=True)  # as in any series
     measured = measure_subject(subject, cell.setting, criterion=cell.criterion, seed=cell.seed)
     body = record_body(
         measured,

@@ -28,12 +28,12 @@ from torch.utils._pytree import tree_leaves
 from sparsity_lab import registry
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.cells import Prepared
 from sparsity_lab.measure.cett_fine import EVENTS_AT_ONCE
 from sparsity_lab.measure.cett_passes import MOST_EDGES, output_norms
 from sparsity_lab.measure.cost import resident_bytes
 from sparsity_lab.measure.criteria._by_threshold import GRID, Given
 from sparsity_lab.measure.noise import RESAMPLES
+from sparsity_lab.measure.prepared import Prepared
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.subject import BatchVisitor, Subject, auto_batch_size, window_losses

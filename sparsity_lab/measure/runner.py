@@ -23,6 +23,7 @@ from sparsity_lab.measure.subject import Subject
 PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
 PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
+UNTRAINED = "untrained"
 LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
 NEARBY = 0.7  # evaluations this near in x take part in local fits
 APART, ASIDE = 0.05, 0.35  # in x: evaluations must be apart to tell a slope, or the pilot's text is run aside
@@ -200,7 +201,7 @@ class Runner:
             sums=self.bound.sums(),
             sizes=self.subject.sizes,
             spread=self._spread(chosen, goal, crossing),
-            flags=flags,
+            flags=(*flags, *untrained(self._dense().mean_loss_nats(), subject=self.subject)),
             searched=(*self.rough, *self.full),
             forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
             score_weights=None if weights is None else tuple(weights),
@@ -319,22 +320,31 @@ def check_plausible(loss_nats: float, *, subject: Subject) -> None:
     """Refuse a dense loss that no trained model has on text it can read.
 
     Raises:
-        SparsityLabError: NaN, or a perplexity above half the vocabulary.
+        SparsityLabError: NaN, or a perplexity above half the vocabulary where the subject may not be untrained.
     """
-    vocabulary = int(subject.model.get_input_embeddings().weight.shape[0])
     if not math.isfinite(loss_nats):
         raise SparsityLabError(
             "The dense loss is not a number",
             why="The model overflows in this dtype, or its weights are broken",
             fix="Try --dtype float32",
         )
-    if loss_nats > math.log(vocabulary / 2):
+    if untrained(loss_nats, subject=subject) and not subject.allow_untrained:
         raise SparsityLabError(
             f"The dense perplexity is {math.exp(min(loss_nats, 700)):.4g}, above half the vocabulary "
-            f"of {vocabulary}: implausible",
+            f"of {_vocabulary(subject)}: implausible",
             why="The model is untrained, or the text or the tokenizer is not its own",
-            fix="Check the text, the tokenizer and the revision",
+            fix="Check the text, the tokenizer and the revision; an untrained model is measured, and flagged, with "
+            "--allow-untrained (in Python, allow_untrained=True)",
         )
+
+
+def untrained(loss_nats: float, *, subject: Subject) -> tuple[str, ...]:
+    """The flag of a dense perplexity above half the vocabulary, if any."""
+    return (UNTRAINED,) if loss_nats > math.log(_vocabulary(subject) / 2) else ()
+
+
+def _vocabulary(subject: Subject) -> int:
+    return int(subject.model.get_input_embeddings().weight.shape[0])
 
 
 def _xs(evaluations: list[Evaluation]) -> Floats:

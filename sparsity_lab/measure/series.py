@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
 from sparsity_lab import registry
-from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.criteria import Knob
+from sparsity_lab.measure.failures import FAILED, Lost
 from sparsity_lab.measure.gather import gather
+from sparsity_lab.measure.prepared import Prepared
 from sparsity_lab.measure.settings import Setting, at
+from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.tasks import Crew
 
 logger = logging.getLogger(__name__)
 
+FEWER = "fewer_checkpoints"  # flag: some of the last checkpoints failed and have no part in the knob
 ROUNDS = 10
 TOLERANCE_SHARE = 0.02  # of p; the rest of the way is below every checkpoint's own error
 ERROR_SHARE, MOST_TOLERANCE = 0.25, 0.1  # of the mean's standard error; of p
@@ -32,43 +37,123 @@ CLOSED = 1e-3  # in x: no knob is tried nearer to another
 LEAST_RISE_NATS, MOST_RISE_NATS = 1e-5, 50.0  # rises near zero are noise and have no logarithm
 
 
+@dataclass(frozen=True)
+class SeriesKnob:
+    """The one knob of a series.
+
+    Attributes:
+        knob: at six significant digits; None where no checkpoint is left to find it on.
+        flags: `not_reached` where the mean ratio stayed below 1 + p at every knob tried, `off_target` where none came
+            as near to it as `PplIncrease` allows, `fewer_checkpoints` where some failed that it was to be found on.
+        failed: why, of each checkpoint that failed in the search, by its source.
+    """
+
+    knob: float | None
+    flags: tuple[str, ...]
+    failed: Mapping[Source, SparsityLabError]
+
+    def left(self, one: Prepared | Lost) -> Prepared | Lost:
+        """A checkpoint of the series, or why it takes no part in it."""
+        error = self.failed.get(one.checkpoint.source)
+        return one if error is None or isinstance(one, Lost) else Lost(one.checkpoint, error)
+
+    def cell(self, one: Prepared | Lost, setting: Setting) -> tuple[Prepared | Lost, Setting]:
+        """The cell of a checkpoint of the series at the knob, `setting` being that of the search."""
+        if self.knob is not None:
+            return self.left(one), at(setting, self.knob, flags=self.flags)
+        error = SparsityLabError(
+            f"The series {one.checkpoint.series} has no knob",
+            why="Each of the last checkpoints, which it is found on, failed",
+            fix="Mend them, or measure each checkpoint at its own knob, without --stabilise",
+        )
+        there = self.left(one)
+        return there if isinstance(there, Lost) else Lost(one.checkpoint, error), replace(
+            setting, rule="series"
+        )
+
+
 def series_knobs(
-    bench: Bench, series: Sequence[Sequence[Prepared]], setting: Setting, *, crew: Crew
-) -> list[tuple[float, tuple[str, ...]]]:
+    bench: Bench, series: Sequence[Sequence[Prepared | Lost]], setting: Setting, *, crew: Crew
+) -> list[SeriesKnob]:
     """For each series, the one knob at which the mean perplexity ratio of its checkpoints is 1 + p.
 
-    The searches go on side by side, round by round, so that a round's cells of all series can be measured at once.
+    The searches go on side by side, round by round, so that a round's cells of all series can be measured at once. A
+    checkpoint that fails in a search leaves its series, and the search begins again without it, from the records.
 
     Args:
         bench: knows the records of cells.
         series: of each run, the last checkpoints, already prepared.
         setting: `ppl-increase` with p.
         crew: measures cells without a record.
-
-    Returns:
-        The knobs, at six significant digits, each with flags: `not_reached` where the mean ratio stayed below
-        1 + p at every knob tried, `off_target` where none came as near to it as `PplIncrease` allows.
     """
-    assert setting.ppl_increase is not None
-    own = gather(
-        bench, [(one, setting) for group in series for one in group], crew=crew, label="last checkpoints"
-    )
-    rows = iter(own)
-    knob = registry.load("criteria", bench.spec.criterion).KNOB
-    searches = [
-        SeriesSearch(knob, setting.ppl_increase, [curve_of(next(rows), knob) for _ in group])
-        for group in series
-    ]
-    for number in range(1, ROUNDS + 1):
-        asked = [(search, group, search.ask()) for search, group in zip(searches, series, strict=True)]
-        tries = [(search, group, value) for search, group, value in asked if value is not None]
-        if not tries:
+    failed: dict[Source, SparsityLabError] = {}
+    while True:
+        there = [
+            [one for one in group if isinstance(one, Prepared) and one.checkpoint.source not in failed]
+            for group in series
+        ]
+        search = _Searches(bench, there, setting, crew)
+        answers = search.answers()
+        failed |= search.failed
+        if not search.failed:
             break
-        cells = [(one, at(setting, value)) for _, group, value in tries for one in group]
-        measured = iter(gather(bench, cells, crew=crew, label=f"one knob, round {number}"))
-        for search, group, value in tries:
-            search.note(value, [next(measured) for _ in group])
-    return [search.answer() for search in searches]
+    found = []
+    for group, kept, answer in zip(series, there, answers, strict=True):
+        if fewer := len(kept) < len(group):
+            logger.warning(
+                "series rule: %d of the last %d checkpoints of %s failed and have no part in its knob",
+                len(group) - len(kept), len(group), group[0].checkpoint.series,
+            )  # fmt: skip
+        knob, flags = (None, ()) if answer is None else answer
+        found.append(SeriesKnob(knob, (*flags, *((FEWER,) if fewer else ())), failed))
+    return found
+
+
+class _Searches:
+    """The searches of all series side by side, up to the first round in which a checkpoint fails.
+
+    Args:
+        bench, setting, crew: as in `series_knobs`.
+        series: of each run, the last checkpoints that have not failed.
+    """
+
+    def __init__(
+        self, bench: Bench, series: Sequence[Sequence[Prepared]], setting: Setting, crew: Crew
+    ) -> None:
+        self.bench, self.series, self.setting, self.crew = bench, series, setting, crew
+        self.failed: dict[Source, SparsityLabError] = {}
+
+    def answers(self) -> list[tuple[float, tuple[str, ...]] | None]:
+        """The knob and flags of each series, None of one without checkpoints; nothing where a checkpoint failed."""
+        p = self.setting.ppl_increase
+        assert p is not None
+        knob = registry.load("criteria", self.bench.spec.criterion).KNOB
+        groups = [group for group in self.series if group]
+        rows = iter(
+            self._rows([(one, self.setting) for group in groups for one in group], "last checkpoints")
+        )
+        if self.failed:
+            return [None for _ in self.series]
+        searches = [SeriesSearch(knob, p, [curve_of(next(rows), knob) for _ in group]) for group in groups]
+        for number in range(1, ROUNDS + 1):
+            asked = [(search, group, search.ask()) for search, group in zip(searches, groups, strict=True)]
+            tries = [(search, group, value) for search, group, value in asked if value is not None]
+            cells = [(one, at(self.setting, value)) for _, group, value in tries for one in group]
+            measured = iter(self._rows(cells, f"one knob, round {number}")) if tries else iter(())
+            if not tries or self.failed:
+                break
+            for search, group, value in tries:
+                search.note(value, [next(measured) for _ in group])
+        found = iter(searches)
+        return [None if self.failed or not group else next(found).answer() for group in self.series]
+
+    def _rows(self, cells: Sequence[tuple[Prepared, Setting]], label: str) -> list[dict[str, Any]]:
+        """The records of cells; of those that failed it is noted why."""
+        rows = gather(self.bench, cells, crew=self.crew, label=label)
+        for cell, row in zip(cells, rows, strict=True):
+            if row.get(FAILED):
+                self.failed[cell[0].checkpoint.source] = self.bench.failed[self.bench.key(*cell)]
+        return rows
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.fingerprints import content_sha256
 from sparsity_lab.measure.loading import LoadedModel, load
@@ -49,11 +50,12 @@ class Loaded:
 
 
 class Shelf:
-    """One model at a time; the last one is freed before the next is read."""
+    """One model at a time; the last one is freed before the next is read, and a broken one is read once."""
 
     def __init__(self, architecture_file: Path | None = None) -> None:
         self.architecture_file = architecture_file
         self.held: Loaded | None = None
+        self.broken: tuple[Source, SparsityLabError] | None = None
 
     def get(self, source: Source, *, dtype: torch.dtype, device: str, ids: torch.Tensor) -> Loaded:
         """The model of a checkpoint.
@@ -66,13 +68,22 @@ class Shelf:
         Raises:
             SparsityLabError: weights or sites that cannot be used, or ids beyond the model's vocabulary.
         """
+        if self.broken is not None and self.broken[0] == source:
+            raise self.broken[1].copy()
         if self.held is None or self.held.source != source:
             self.held = None
-            loading = load(source, dtype=dtype, device=device)
-            architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
-            self.held = Loaded(source, loading, content_sha256(source), architecture, sites)
+            try:
+                self.held = self._load(source, dtype=dtype, device=device)
+            except SparsityLabError as error:
+                self.broken = source, error.copy()
+                raise
         refuse_strange_ids(self.held.model, ids, source=source)
         return self.held
+
+    def _load(self, source: Source, *, dtype: torch.dtype, device: str) -> Loaded:
+        loading = load(source, dtype=dtype, device=device)
+        architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
+        return Loaded(source, loading, content_sha256(source), architecture, sites)
 
 
 def refuse_strange_ids(model: Any, ids: torch.Tensor, *, source: object) -> None:

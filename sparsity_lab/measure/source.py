@@ -206,7 +206,7 @@ def check_exists(source: Source) -> None:
             raise SparsityLabError(
                 f"There is no model in {path}",
                 why="It holds no config.json",
-                fix="Name the folder with the model's config, weights and tokenizer",
+                fix="Name the folder with the model's config, weights and tokenizer, or a folder of such",
             )
     elif path.exists() or _is_path(source.model):
         raise SparsityLabError(

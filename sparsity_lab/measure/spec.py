@@ -15,7 +15,6 @@ from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.labels import called, shortest
 from sparsity_lab.measure.source import Source, pinned, tokenizer_of
 from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
-from sparsity_lab.measure.weight_files import refuse_adapter
 from sparsity_lab.walking import matching
 
 GLOB_SIGNS = frozenset("*?[")
@@ -50,6 +49,10 @@ class MeasureSpec:
         thresholds: a record whose thresholds are applied, of criterion `criterion`; no knob is looked for then.
         trained_tokens: a CSV of the checkpoints' trained tokens, or None.
         tokens_per_step: tokens of one training step, for checkpoints whose names or files say their steps.
+        allow_untrained: measure models whose perplexity is above half their vocabulary, and flag them; several
+            checkpoints of one series may be such without it.
+        fail_fast: the first checkpoint that fails ends the run; else it is marked and the others are measured.
+        again: measure what has a record anew; the new record replaces it when it is complete.
     """
 
     text: Path
@@ -73,6 +76,9 @@ class MeasureSpec:
     thresholds: Path | None = None
     trained_tokens: Path | None = None
     tokens_per_step: int | None = None
+    allow_untrained: bool = False
+    fail_fast: bool = False
+    again: bool = False
 
 
 def singly(spec: MeasureSpec) -> list[MeasureSpec]:
@@ -95,10 +101,12 @@ class Checkpoint:
     Attributes:
         source: where it is.
         series: name of the run it belongs to.
+        in_series: whether others of that run are measured beside it.
     """
 
     source: Source
     series: str
+    in_series: bool = False
 
     def pinned(self) -> Checkpoint:
         """The checkpoint at the commit that its revision means now; see `source.pinned`."""
@@ -170,7 +178,7 @@ def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
     beside: dict[Path, list[Path]] = {}
     for path in map(Path, models):
         told = steps_in(path.name) is not None or tokens_in(path.name) is not None
-        if told and (path / "config.json").is_file():
+        if told and _is_one(path):
             beside.setdefault(path.resolve().parent, []).append(path)
     runs = [
         run for run in beside.values() if len(run) > 1 and len({_DIGITS.sub("#", p.name) for p in run}) == 1
@@ -202,16 +210,15 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
         return _series(folders)
     if path.is_dir() and not (path / "config.json").is_file():
         folders = _models(path.glob("*"))
-        if not folders:
-            refuse_adapter(path)
-            raise SparsityLabError(
-                f"There is no model in {path}",
-                why="It holds no config.json",
-                fix="Name the folder with the model's config, weights and tokenizer, or a folder of such",
-            )
-        return _series(folders)
+        if folders:
+            return _series(folders)
     sources = [Source.of(model, revision) for revision in revisions or (None,)]
     return [(one, path.resolve() if path.exists() else one.model) for one in sources]
+
+
+def _is_one(path: Path) -> bool:
+    """Whether a path is a folder of a checkpoint, if a broken one, and not of several."""
+    return path.is_dir() and ((path / "config.json").is_file() or not any(path.glob("*/config.json")))
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:

@@ -34,6 +34,7 @@ class Subject:
         windows: the text.
         batch_size: windows per forward pass; changes speed and memory only.
         progress: where to report windows done.
+        allow_untrained: pass models whose perplexity is above half their vocabulary.
         forward_tokens: tokens passed so far, for accounts of cost.
         present: of each routed site, bool [batch, places]: where the batch that passes has a token.
         reached: int64 [windows, layers], valid tokens that came to each site in the last pass.
@@ -45,6 +46,7 @@ class Subject:
     windows: Windows
     batch_size: int
     progress: Progress = SILENT
+    allow_untrained: bool = False
     forward_tokens: int = field(default=0)
     present: dict[int, Tensor] = field(default_factory=dict)
     reached: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))

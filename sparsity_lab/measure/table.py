@@ -11,6 +11,7 @@ from typing import Any
 
 from sparsity_lab import records, tables
 from sparsity_lab.labels import called, shortest
+from sparsity_lab.measure.failures import FAILED, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ CSV_COLUMNS = (
     "ppl_ratio", "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "nonzero_ratio", "flags", "tokens",
     "window", "bos", "trained_tokens", "params_total", "params_nonembedding", "hidden_size", "intermediate_size",
     "layers", "width_depth_ratio", "text_sha256", "seed", "calibrated_on", "content_key", "commit",
-    "weights_sha256", "equal_to",
+    "weights_sha256", "equal_to", FAILED,
 )  # fmt: skip
 ASKED_FOR = {"ppl_increase_target": "p asked for", "activation_ratio_target": "ratio asked for"}
 READER_COLUMNS = {
@@ -40,7 +41,10 @@ READER_COLUMNS = {
 
 
 def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write `table.csv` with every number and `table.md` for readers; a note where checkpoints are equal."""
+    """Write `table.csv` with every number and `table.md` for readers; a note where checkpoints are equal.
+
+    The rows of checkpoints that failed have the reason in the column `failed`, and no measured number.
+    """
     names = names_of(rows)
     equal = _equals(rows, names)
     flat = [
@@ -54,10 +58,12 @@ def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
     ]
     records.write_text(output / "table.csv", tables.to_csv(flat, CSV_COLUMNS))
     for row in flat:
-        row["ppl_ratio"] = f"{row['ppl_ratio']:.5f}"
+        row["ppl_ratio"] = row["ppl_ratio"] and f"{row['ppl_ratio']:.5f}"
         row["name"] = names[place_of(row)]
+        row[FAILED] = shortened(row.get(FAILED))
     several = {name: title for name, title in ASKED_FOR.items() if len({row[name] for row in flat}) > 1}
     said = {"equal_to": "equal to"} if any(equal.values()) else {}
+    said |= {FAILED: "failed"} if any(row.get(FAILED) for row in flat) else {}
     columns = dict(
         itertools.chain(
             list(READER_COLUMNS.items())[:3], several.items(), READER_COLUMNS.items(), said.items()
@@ -79,7 +85,7 @@ def names_of(rows: Sequence[dict[str, Any]]) -> dict[Place, str]:
     hub = {
         place: called(place[0], place[1], series="", on_hub=True)
         for place in map(place_of, rows)
-        if place[2] is not None
+        if place[1] is not None or place[2] is not None
     }
     local = {
         place: Path(os.path.abspath(place[0]))
@@ -92,7 +98,9 @@ def names_of(rows: Sequence[dict[str, Any]]) -> dict[Place, str]:
 
 def _equals(rows: Sequence[dict[str, Any]], names: dict[Place, str]) -> dict[Place, list[str]]:
     """For each checkpoint, the others that hold the same bytes."""
-    content = {place_of(row): row.get("weights_sha256") for row in rows}
+    content: dict[Place, str | None] = {}
+    for row in rows:  # a checkpoint may have rows that failed beside others
+        content[place_of(row)] = content.get(place_of(row)) or row.get("weights_sha256")
     equal = {
         place: [names[other] for other in content if other != place and content[other] == sha256 is not None]
         for place, sha256 in content.items()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,10 @@ import torch
 
 from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.claims import Sign
+from sparsity_lab.measure.failures import failure
+from sparsity_lab.measure.prepared import Prepared
 from sparsity_lab.measure.settings import Setting
 from sparsity_lab.measure.shards import Span
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
@@ -62,10 +64,12 @@ class Outcome:
     Attributes:
         measured: content keys measured now.
         done: cells that have a record.
+        failed: why, of each content key that cannot be measured.
     """
 
     measured: frozenset[str]
     done: int
+    failed: Mapping[str, SparsityLabError] = field(default_factory=dict)
 
 
 class Crew(Protocol):
@@ -80,7 +84,8 @@ class Crew(Protocol):
         """Measure groups and write their records; their outcomes as they complete, in any order.
 
         Raises:
-            SparsityLabError: of the first group that failed, or no worker is left. Records written stay.
+            SparsityLabError: of the first cell that failed, where that is to end the run; or no worker is left.
+                Records written stay.
         """
         ...
 
@@ -118,10 +123,19 @@ class Task:
 
 
 def perform_here(bench: Bench, group: Group) -> Outcome:
-    """Measure the cells of a group that nobody else measures, in this process."""
-    before = set(bench.measured)
-    found = [_attempt(bench, group.prepared, one) for one in group.cells]
-    return Outcome(frozenset(bench.measured - before), sum(one is not None for one in found))
+    """Measure the cells of a group that nobody else measures, in this process.
+
+    Raises:
+        Exception: of the first cell that failed, where that is to end the run; see `failures.failure`.
+    """
+    before, done = set(bench.measured), 0
+    failed: dict[str, SparsityLabError] = {}
+    for one in group.cells:
+        try:
+            done += _attempt(bench, group.prepared, one) is not None
+        except Exception as error:
+            failed[one.key] = failure(error, group.prepared.checkpoint, fail_fast=bench.spec.fail_fast)
+    return Outcome(frozenset(bench.measured - before), done, failed)
 
 
 def _attempt(bench: Bench, prepared: Prepared, one: Open) -> dict[str, Any] | None:
@@ -142,6 +156,16 @@ def perform_task(task: Task) -> Outcome:
             fix="Work in a directory that all machines share",
         ) from error  # fmt: skip
     bench = _bench(task)
+    try:
+        prepared = _prepared(bench, task)
+    except Exception as error:
+        why = failure(error, task.checkpoint, fail_fast=bench.spec.fail_fast)
+        return Outcome(frozenset(), 0, {one.key: why for one in task.cells})
+    return perform_here(bench, Group(prepared, task.cells))
+
+
+def _prepared(bench: Bench, task: Task) -> Prepared:
+    """A task's checkpoint as this process sees it, which must be as the driver does."""
     prepared = bench.prepare(task.checkpoint)
     for one in task.cells:
         if bench.key(prepared, one.setting) != one.key:
@@ -149,7 +173,7 @@ def perform_task(task: Task) -> Outcome:
                 f"A worker finds another checkpoint, text or dtype than the driver at {task.checkpoint.source}",
                 fix="Leave checkpoints alone while they are measured, and give all machines the same files",
             )
-    return perform_here(bench, Group(prepared, task.cells))
+    return prepared
 
 
 def perform_with(task: Task, *, threads: int) -> Outcome | SparsityLabError:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from sparsity_lab import tokenization
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import RunError, SparsityLabError
 from sparsity_lab.measure.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
 from sparsity_lab.text_file import FileText, read_text_file
 
@@ -115,12 +115,10 @@ def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Pa
         SparsityLabError: fewer tokens than two windows, or a window of fewer than two tokens.
     """
     if window < 2:
-        raise SparsityLabError(
-            f"A window of {window} token(s) has nothing to predict", fix="Use --window 2 or more"
-        )
+        raise RunError(f"A window of {window} token(s) has nothing to predict", fix="Use --window 2 or more")
     whole = ids.numel() // window
     if whole < 2:
-        raise SparsityLabError(
+        raise RunError(
             f"The text {'' if source is None else f'{source} '}has {ids.numel()} tokens: "
             f"too short for two windows of {window}",
             why="The error of a loss is estimated from the spread between windows",

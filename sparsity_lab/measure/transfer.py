@@ -8,7 +8,7 @@ more, so that all errors of the matrix mean the same: at those thresholds, over 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from typing import Any
 from sparsity_lab import records, registry, tables
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import called
+from sparsity_lab.measure import failures
 from sparsity_lab.measure.calibration import Calibration, read_calibration
-from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.checks import check_spec
+from sparsity_lab.measure.failures import FAILED, Lost, failed_row, together
+from sparsity_lab.measure.prepared import Prepared, name_of
 from sparsity_lab.measure.settings import Setting, given, setting_of
 from sparsity_lab.measure.shelf import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
@@ -31,7 +34,7 @@ COLUMNS = (
     "series", "model", "revision", "criterion", "rule", "knob", "ppl_increase_target", "activation_ratio_target",
     "calibrated_on", "measured_on", "activation_ratio", "activation_ratio_se", "ppl_ratio", "ppl_ratio_se",
     "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "flags", "calibration_flags", "tokens", "window",
-    "calibration_key", "content_key",
+    "calibration_key", "content_key", FAILED,
 )  # fmt: skip
 MATRICES = {
     "activation ratio ± standard error": ("activation_ratio", "activation_ratio_se", 4),
@@ -56,11 +59,13 @@ class TransferPlan:
         prepared: every checkpoint on every text, in the texts' order.
         cells: how many there are, calibrations and applications.
         done: how many of them have records already.
+        lost: checkpoints that cannot be measured.
     """
 
     prepared: tuple[Prepared, ...]
     cells: int
     done: int
+    lost: tuple[Lost, ...] = ()
 
 
 def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
@@ -115,6 +120,8 @@ def measure_transfer(
 ) -> list[dict[str, Any]]:
     """Calibrate on every text and apply each one's thresholds to all; cells with a record are not measured again.
 
+    Of several checkpoints, one that fails leaves one row that says why, as in `measure_checkpoints`, and no matrix.
+
     Args:
         spec: the settings; its text does not matter.
         checkpoints: which models.
@@ -123,28 +130,30 @@ def measure_transfer(
         progress: where to report.
 
     Returns:
-        One row for each checkpoint, text calibrated on and text measured on.
+        One row for each checkpoint, text calibrated on and text measured on; `failures.failed_row`s among them.
 
     Raises:
         SparsityLabError: bad settings, checkpoints or texts, or a criterion without thresholds.
     """
     check_transfer(spec, texts)
+    asked = spec
+    spec, checkpoints = together(spec, checkpoints)
     records.refuse_model_folder(output)
     with records.no_empty_folders(output / "records"):
         folder = records.prepare_output(records.prepare_output(output) / "records")
         benches = _benches(spec, texts, folder=folder, progress=progress)
-        ready = [_prepare(benches, checkpoint) for checkpoint in checkpoints]
+        found = [_prepare(benches, checkpoint, spec) for checkpoint in checkpoints]
+        ready = [one for one in found if not isinstance(one, Lost)]
         rows = []
         with progress.track("transfer", _cells(ready, benches)) as advance:
-            for prepared in ready:
-                for row in _matrix(benches, prepared, setting_of(spec)):
-                    rows += [] if row is None else [row]
-                    advance(1)
-    records.write_json(output / "config.json", _config(spec, checkpoints, texts))
+            for one in found:
+                rows += _rows(benches, one, spec, advance=advance)
+    records.write_json(output / "config.json", _config(asked, checkpoints, texts))
     records.write_text(output / "transfer.csv", tables.to_csv(rows, COLUMNS))
     records.write_text(output / "transfer.md", to_markdown(rows, [text.name for text in texts]))
     count = sum(len(bench.measured) for bench in benches.values())
     logger.info("%d cell(s) measured in this run, calibrations among them; %d in the table", count, len(rows))
+    failures.tell(rows, total=len(checkpoints), table="transfer.csv")
     return rows
 
 
@@ -153,9 +162,11 @@ def plan_transfer(
 ) -> TransferPlan:
     """What there is to do; loads no weights and writes nothing."""
     check_transfer(spec, texts)
+    spec, checkpoints = together(spec, checkpoints)
     folder = output / "records"
     benches = _benches(spec, texts, folder=folder, progress=SILENT)
-    ready = [_prepare(benches, checkpoint) for checkpoint in checkpoints]
+    tried = [_prepare(benches, checkpoint, spec) for checkpoint in checkpoints]
+    ready = [one for one in tried if not isinstance(one, Lost)]
     done = 0
     for prepared in ready:
         for name, bench in benches.items():
@@ -164,7 +175,8 @@ def plan_transfer(
                 setting = given(_calibration(folder, found))
                 done += 1 + sum(benches[on].done(prepared[on], setting) is not None for on in benches)
     shown = tuple(one for prepared in ready for one in prepared.values())
-    return TransferPlan(shown, _cells(ready, benches), done)
+    lost = tuple(one for one in tried if isinstance(one, Lost))
+    return TransferPlan(shown, _cells(ready, benches), done, lost)
 
 
 def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
@@ -200,13 +212,15 @@ def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
 
 def to_markdown(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     """The matrices of every checkpoint: rows calibrated on, columns measured on."""
-    parts = []
-    for model in dict.fromkeys((row["model"], row["revision"]) for row in rows):
-        own = [row for row in rows if (row["model"], row["revision"]) == model]
+    parts, sound = [], failures.measured(rows)
+    for model in dict.fromkeys((row["model"], row["revision"]) for row in sound):
+        own = [row for row in sound if (row["model"], row["revision"]) == model]
         parts.append(f"## {_name(own[0])}: {_quality(own[0])}\n")
         for heading, (key, error, digits) in MATRICES.items():
             parts += [f"{heading}\n", _table(own, names, key=key, error=error, digits=digits)]
         parts += _findings(own)
+    for name, why in failures.reasons(rows).items():
+        parts += [f"## {name}: failed\n", f"{' '.join(why)}\n"]
     return "\n".join(parts)
 
 
@@ -235,11 +249,39 @@ def _benches(
     }
 
 
-def _prepare(benches: dict[str, Bench], checkpoint: Checkpoint) -> dict[str, Prepared]:
-    checkpoint = checkpoint.pinned()
-    prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
+def _prepare(
+    benches: dict[str, Bench], checkpoint: Checkpoint, spec: MeasureSpec
+) -> dict[str, Prepared] | Lost:
+    """The checkpoint on every text, or why it cannot be measured."""
+    try:
+        checkpoint = checkpoint.pinned()
+        prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
+    except Exception as error:
+        return Lost(checkpoint, failures.failure(error, checkpoint, fail_fast=spec.fail_fast))
     refuse_same_tokens({name: one.windows for name, one in prepared.items()})
     return prepared
+
+
+def _rows(
+    benches: dict[str, Bench],
+    found: dict[str, Prepared] | Lost,
+    spec: MeasureSpec,
+    *,
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    """The rows of one checkpoint, or the one that says why there are none."""
+    rows: list[dict[str, Any]] = []
+    if not isinstance(found, Lost):
+        checkpoint = next(iter(found.values())).checkpoint
+        try:
+            for row in _matrix(benches, found, setting_of(spec)):
+                rows += [] if row is None else [row]
+                advance(1)
+            return rows
+        except Exception as error:
+            found = Lost(checkpoint, failures.failure(error, checkpoint, fail_fast=spec.fail_fast))
+    row = failed_row(name_of(found.checkpoint), found.error, setting=setting_of(spec), spec=spec)
+    return [{**row, "flags": ""}]
 
 
 def _matrix(

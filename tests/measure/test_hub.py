@@ -124,6 +124,17 @@ def test_what_nobody_knows_is_refused(measure, words, environment, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_revision_that_nobody_knows_does_not_stop_the_others(measure, tmp_path):
+    said, _ = measure("--revisions", "step1,nowhere,step2", code=1)
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["revision"] for row in rows] == ["step1", "nowhere", "step2"]
+    assert [bool(row["failed"]) for row in rows] == [False, True, False]
+    assert f"  {ID}@nowhere: Cannot load the config of {ID}@nowhere" in said
+    assert "1 of 3 checkpoints failed" in said
+    assert f"| {ID}@nowhere " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
 def test_an_adapter_on_the_hub_is_refused(hub, measure, commits, tmp_path):
     both = shutil.copytree(commits[FIRST], tmp_path / "both")
     (both / "adapter_config.json").write_text("{}")

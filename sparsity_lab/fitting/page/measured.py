@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab.csv_file import MEASURED, has_failed
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import (
     Block,
     Column,
@@ -16,6 +19,7 @@ from sparsity_lab.fitting.page.blocks import (
     Heading,
     Section,
     Table,
+    table,
     without_constants,
 )
 from sparsity_lab.fitting.page.found import Found
@@ -31,6 +35,14 @@ COLUMNS = (
     Column("trained_tokens", "trained tokens"), Column("params_nonembedding", "parameters less embeddings"),
     Column("tokens", "text tokens"), Column("origin", "origin"),
 )  # fmt: skip
+FAILED_IN = ("table.csv", "transfer.csv")
+FAILED_COLUMNS = {
+    "checkpoint": "checkpoint", "series": "series", "criterion": "criterion", "rule": "rule", "failed": "reason",
+    "table": "table",
+}  # fmt: skip
+FAILED_NOTE = (
+    "They have no record and no number, and no fit takes them in; the same command tries them again."
+)
 NOTE = (
     "Activation ratios are counted in the sparse run. A strip shows the ratio of each layer, input side first, on a "
     "scale from 0 to the largest here. A checkpoint's name opens its whole record. Rules are different quantities and "
@@ -41,25 +53,44 @@ NOTE = (
 
 def section(found: Found) -> Section | None:
     """Records, their provenance and the figures beside them; None where nothing was measured."""
+    failed = _failed(found)
     if not found.records:
-        return None
+        return Section("Measured", tuple(failed)) if failed else None
     origins = _origins(found.records)
     rows = [_row(one, origins) for one in found.records.values()]
     rows.sort(key=lambda row: (str(row["series"]), str(row["criterion"]), str(row["rule"]),
                                row["trained_tokens"] or 0, str(row["checkpoint"])))  # fmt: skip
     records = without_constants(Table("Records", COLUMNS, tuple(rows), note=NOTE))
     return Section(
-        "Measured", (_without_empty(records), *_figures(found), *_provenance(found.records, origins))
+        "Measured", (_without_empty(records), *failed, *_figures(found), *_provenance(found.records, origins))
     )
 
 
 def holds(found: Found, csv: Path) -> bool:
-    """Whether every row of a table is a record that is shown anyway."""
-    keys = found.record_folders.get(csv.parent / "records")
-    if not keys:
-        return False
+    """Whether every row of a table is a record that is shown anyway, or of a checkpoint that failed."""
     header, rows = read_csv(csv)
-    return "content_key" in header and {row["content_key"] for row in rows} <= set(keys)
+    if MEASURED not in header or not rows:
+        return False
+    keys = found.record_folders.get(csv.parent / "records", [])
+    return {row[MEASURED] for row in rows if not has_failed(row)} <= set(keys)
+
+
+def failed_rows(found: Found) -> list[dict[str, Any]]:
+    """The rows of checkpoints that failed, in all tables of `measure`, each with the `table` it is in."""
+    rows = []
+    for path in found.csvs:
+        if path.name in FAILED_IN:
+            with suppress(SparsityLabError):  # said where the whole table is shown
+                rows += [
+                    {**row, "table": found.relative(path)} for row in read_csv(path)[1] if has_failed(row)
+                ]
+    return rows
+
+
+def _failed(found: Found) -> list[Block]:
+    """The checkpoints that failed, with the reasons; nothing where there are none."""
+    rows = [{**row, "checkpoint": name_of(row)} for row in failed_rows(found)]
+    return [table("Checkpoints that failed", rows, FAILED_COLUMNS, note=FAILED_NOTE)] if rows else []
 
 
 def name_of(record: Mapping[str, Any]) -> str:

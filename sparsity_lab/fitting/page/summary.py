@@ -9,6 +9,7 @@ from typing import Any
 from sparsity_lab.fitting.page import fits
 from sparsity_lab.fitting.page.blocks import Block, Facts, Heading, Section, table
 from sparsity_lab.fitting.page.found import Found
+from sparsity_lab.fitting.page.measured import failed_rows, name_of
 from sparsity_lab.fitting.page.others import trend
 from sparsity_lab.fitting.page.values import whole
 
@@ -27,6 +28,9 @@ def section(found: Found) -> Section:
         *_scored(found),
         *_watched(found),
     ]
+    if failed := failed_rows(found):
+        count = _count({name_of(row) for row in failed}, "checkpoint")
+        pairs.append(("Failed", f"{count}, with the reasons under Measured"))
     if found.left_out:
         pairs.append(("Folders left out", _left_out(found)))
     blocks: list[Block] = [Facts(tuple(pairs))] if pairs else []

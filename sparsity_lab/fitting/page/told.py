@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab.csv_file import FAILED, MEASURED, has_failed
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import Block, Column, Figure, Fold, Prose, Table, without_constants
 from sparsity_lab.fitting.page.found import Found
@@ -20,11 +21,18 @@ MOST_SAID = 8  # cases with a sentence of their own
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV; none where it is not there or cannot be read, which is said where its whole table is shown."""
+    """Rows of a CSV; none where it is not there or cannot be read, which is said where its whole table is shown.
+
+    Rows of checkpoints that failed are left out: they are shown together.
+    """
     try:
-        return read_csv(path)[1] if path.is_file() else []
+        rows = read_csv(path)[1] if path.is_file() else []
     except SparsityLabError:
         return []
+    return [
+        {key: value for key, value in row.items() if key != FAILED or MEASURED not in row}
+        for row in rows if not has_failed(row)
+    ]  # fmt: skip
 
 
 def groups(rows: Iterable[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:

@@ -8,7 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
+from sparsity_lab.fitting.plots.style import (
+    COLOURS,
+    MARKERS,
+    figure,
+    label,
+    measured_rows,
+    save,
+    styled,
+    undrawn,
+)
 
 SPREAD = 0.16  # of a row: how far apart the models' points stand
 INTERVAL = 1.96
@@ -16,7 +25,9 @@ INTERVAL = 1.96
 
 def draw_criteria(table: Path, *, output: Path) -> list[Path]:
     """Draw `table.csv` of a comparison into `output/criteria.png` and `.svg`, the sparsest criterion on top."""
-    frame = pd.read_csv(table)
+    frame = measured_rows(table)
+    if frame.empty:
+        return undrawn(output / "criteria")
     frame["criterion"] = frame["criterion"].astype(str)
     given = (frame["rule"] == "activation-ratio").any()
     if given:  # the exact zeros alone are no ratio one can ask for

@@ -9,7 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
+from sparsity_lab.fitting.plots.style import (
+    COLOURS,
+    MARKERS,
+    figure,
+    label,
+    measured_rows,
+    save,
+    styled,
+    undrawn,
+)
 
 RULES = {
     "fixed": "fixed knob",
@@ -31,7 +40,9 @@ GIVEN = {
 
 def draw_table(table: Path, *, output: Path) -> list[Path]:
     """Draw `table.csv` of `sparsity-lab measure` into `output/activation_ratio.png` and `.svg`."""
-    frame = pd.read_csv(table)
+    frame = measured_rows(table)
+    if frame.empty:
+        return undrawn(output / "activation_ratio")
     names = _names(frame)
     with styled([*frame["series"], *names]):
         along = frame["trained_tokens"].notna().all() and frame["trained_tokens"].nunique() > 1

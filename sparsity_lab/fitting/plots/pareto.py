@@ -15,6 +15,7 @@ from sparsity_lab.fitting.plots.style import (
     label,
     save,
     styled,
+    undrawn,
 )
 
 SHOWN_RISE = 0.25
@@ -23,6 +24,8 @@ SHOWN_RISE = 0.25
 def draw_sweep(table: Path, *, output: Path) -> list[Path]:
     """Draw `sweep.csv` into `output/pareto.png` and `.svg`."""
     frame = pd.read_csv(table)
+    if frame.empty:
+        return undrawn(output / "pareto")
     models = list(frame["series"].unique())
     with styled([*models, *frame["criterion"].unique()]):
         drawn, panels = figure(

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import registry
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import RunError, SparsityLabError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -89,7 +89,7 @@ def file_sha256(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise SparsityLabError(
+        raise RunError(
             f"Cannot read the architecture file {file}", why=str(error), fix="Name a Python file"
         ) from error
 
@@ -105,7 +105,7 @@ def load_file(file: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise SparsityLabError(
+        raise RunError(
             f"The architecture file {file} is no Python file", fix="Give it a name that ends in .py"
         )
     module = importlib.util.module_from_spec(spec)
@@ -114,7 +114,7 @@ def load_file(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise SparsityLabError(
+        raise RunError(
             f"The architecture file {file} fails",
             why=f"{type(error).__name__}: {error}",
             fix="Run it by itself to see where",
@@ -125,7 +125,7 @@ def load_file(file: Path) -> ModuleType:
 def _checked(module: ModuleType, *, file: Path, model_type: str) -> ModuleType:
     types = getattr(module, "MODEL_TYPES", None)
     if not isinstance(types, (tuple, list)) or not callable(getattr(module, "sites", None)):
-        raise SparsityLabError(
+        raise RunError(
             f"The architecture file {file} does not hold both MODEL_TYPES and sites(model)",
             fix=f'Write MODEL_TYPES = ("{model_type}",), with its comma, and a function sites(model)',
         )

@@ -45,7 +45,7 @@ from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.engine import check_increase
 from sparsity_lab.measure.goals import PplIncrease
 from sparsity_lab.measure.measurement import Evaluation, Measurement, Spread
-from sparsity_lab.measure.runner import check_plausible
+from sparsity_lab.measure.runner import check_plausible, untrained
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.sparse import CountingVisitor, sparse_pass
 from sparsity_lab.measure.subject import BatchVisitor, Subject
@@ -197,6 +197,7 @@ class _Run:
             raised["noisy"] = goal.is_noisy(error, draws)
             raised["off_target"] = goal.off_target(chosen.rise_nats, rise_error_nats=error)
         flags = tuple(word for word, is_raised in raised.items() if is_raised)
+        flags += untrained(self.dense.mean_loss_nats(), subject=subject)
         measurement = Measurement(
             criterion="cett",
             knob=chosen.knob,

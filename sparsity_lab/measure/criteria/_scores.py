@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import InapplicableError
 from sparsity_lab.measure.sites import FfnSite
 
 
@@ -44,17 +44,17 @@ class Score:
         """Refuse a model whose parts this score needs and does not have.
 
         Raises:
-            SparsityLabError: a score of s on a model whose activation function is no module, or of u on a
+            InapplicableError: a score of s on a model whose activation function is no module, or of u on a
                 model without a gate.
         """
         for site in sites:
             if self.of == "s" and site.activation is None:
-                raise SparsityLabError(
+                raise InapplicableError(
                     f"{criterion} looks at the activation function's output, which {site.name} does not show",
                     fix="Use a criterion on the down projection's input, as cett or teal-down",
                 )
             if self.weight == "mean-up" and (not site.gated or site.up is None):
-                raise SparsityLabError(
+                raise InapplicableError(
                     f"{criterion} needs a gate and its up projection, which {site.name} does not have",
                     fix="Use a criterion for models without a gate, as cett or teal-down",
                 )

@@ -60,14 +60,16 @@ class Share:
     threads: int
 
     def __call__(self) -> Outcome | SparsityLabError:
-        """Measure them one after the other; the error of the first that fails."""
+        """Measure them one after the other; an error that is to end the run."""
         measured: frozenset[str] = frozenset()
+        failed: dict[str, SparsityLabError] = {}
         for task in self.tasks:
             found = perform_with(task, threads=self.threads)
             if isinstance(found, SparsityLabError):
                 return found
             measured |= found.measured
-        return Outcome(measured, len(measured))
+            failed.update(found.failed)
+        return Outcome(measured, len(measured), failed)
 
     def checkpoint(self) -> Any:
         """What submitit queues when the job is preempted: the same again, for records are kept."""
@@ -96,13 +98,20 @@ class Array:
         shares = [Share(tuple(tasks[start::count]), self.options.task_cpus) for start in range(count)]
         jobs = self._submit(shares, folder=bench.folder.parent / "slurm")
         left = {cell.key for group in groups for cell in group.cells}
+
+        def written(key: str) -> bool:
+            return (bench.folder / f"{key}.json").exists()
+
         while jobs:
             ended = [job for job in jobs if job.done()]
-            found = frozenset(key for key in left if (bench.folder / f"{key}.json").exists())
+            found = frozenset() if bench.spec.again else frozenset(filter(written, left))
             left -= found
             yield Outcome(found, len(found))
             for job in ended:
-                self._look(job)
+                outcome = self._look(job)
+                fresh = outcome.measured & left
+                left -= fresh
+                yield Outcome(outcome.measured, len(fresh), outcome.failed)
             jobs = [job for job in jobs if job not in ended]
             if jobs:
                 time.sleep(LOOK_S.get(self.cluster, LOOK_S["slurm"]))
@@ -119,8 +128,8 @@ class Array:
                 fix="Run where `sbatch` is, and give --slurm the names that submitit knows",
             ) from error  # fmt: skip
 
-    def _look(self, job: Any) -> None:
-        """Take in how a job ended; one that was lost leaves cells open, which are submitted again."""
+    def _look(self, job: Any) -> Outcome:
+        """How a job ended; one that was lost leaves cells open, which are submitted again."""
         try:
             found = job.result()
         except self.submitit.core.utils.UncompletedJobError as error:
@@ -132,9 +141,10 @@ class Array:
                     fix=f"Records written stay: see {job.paths.folder}, then run the same command again",
                 ) from error
             logger.warning("the job %s was lost: its cells are submitted again", job.job_id)
-            return
+            return Outcome(frozenset(), 0)
         if isinstance(found, SparsityLabError):
             raise found
+        return found
 
 
 def parameters(options: Options) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import Calibration, read_calibration, refuse_other_models
-from sparsity_lab.measure.cells import Bench, Prepared
+from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.fingerprints import tokenizer_identity
 from sparsity_lab.measure.neurons.spec import NeuronSpec, thresholds_of
+from sparsity_lab.measure.prepared import Prepared
 from sparsity_lab.measure.settings import cell_key, given
 from sparsity_lab.measure.shelf import Loaded, Shelf
 from sparsity_lab.measure.spec import Checkpoint

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -54,6 +55,16 @@ def alone(small, tmp_path_factory):
     output = tmp_path_factory.mktemp("alone")
     measure_checkpoints(small[0], small[1], output=output)
     return output
+
+
+@pytest.fixture
+def with_broken(small, checkpoints, tmp_path):
+    """The small measurement with its second checkpoint truncated and the config of its third broken."""
+    run = shutil.copytree(checkpoints, tmp_path / "run")
+    weights = run / "step-2" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    (run / "step-3" / "config.json").write_text("{ no", encoding="utf-8")
+    return small[0], expand([str(run)])
 
 
 @pytest.fixture(scope="session")

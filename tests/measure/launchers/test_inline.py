@@ -56,7 +56,7 @@ def test_a_broken_checkpoint_is_told_as_by_one_process(checkpoints, source_text,
     told = []
     for jobs in (1, 2):
         with pytest.raises(SparsityLabError) as error:
-            measured(spec_of(source_text, knob=0.1), series, tmp_path / str(jobs), jobs=jobs)
+            measured(spec_of(source_text, knob=0.1, fail_fast=True), series, tmp_path / str(jobs), jobs=jobs)
         told.append(str(error.value))
         assert not list((tmp_path / str(jobs)).rglob("*claim*"))
     assert told[0] == told[1]
@@ -70,7 +70,7 @@ def test_a_checkpoint_that_changes_under_the_workers_is_refused(
     """The driver's key, a worker's key: the cell is not measured under a name that is not its own."""
     monkeypatch.setattr(cells, "fingerprint", lambda source: "as it was before")
     with pytest.raises(SparsityLabError, match="another checkpoint, text or dtype than the driver"):
-        measured(spec_of(source_text, knob=0.1), checkpoints, tmp_path, jobs=2)
+        measured(spec_of(source_text, knob=0.1, fail_fast=True), checkpoints, tmp_path, jobs=2)
     assert not list(tmp_path.rglob("*.json"))
 
 

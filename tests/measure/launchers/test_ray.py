@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -126,3 +127,24 @@ def test_work_that_kills_its_workers_is_begun_again_as_often_as_told(small, tmp_
     with pytest.raises(SparsityLabError, match="was lost, and so were those that began its work again"):
         measure_checkpoints(*small, output=tmp_path / "out", launcher="ray", options=Options(retries=2))
     assert len(list(begun.iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_checkpoints_that_fail_do_not_stop_the_others(with_broken, tmp_path):
+    """And all can be measured anew."""
+    spec, checkpoints = with_broken
+    output, options = tmp_path / "out", Options(jobs=2)
+    rows = measure_checkpoints(spec, checkpoints, output=output, launcher="ray", options=options)
+    assert [bool(row.get("failed")) for row in rows] == [False, True, True, False]
+    assert "cut short" in rows[1]["failed"]
+    assert "Cannot load the config" in rows[2]["failed"]
+    paths = {path: path.stat().st_ino for path in (output / "records").iterdir()}
+    assert len(paths) == 2
+    again = replace(spec, again=True)
+    anew = measure_checkpoints(again, checkpoints, output=output, launcher="ray", options=options)
+    assert [row["activation_ratio"] for row in anew] == [row["activation_ratio"] for row in rows]
+    assert all(path.stat().st_ino != inode for path, inode in paths.items())
+    with pytest.raises(SparsityLabError, match="Cannot load the config"):
+        measure_checkpoints(
+            replace(spec, fail_fast=True), checkpoints, output=output, launcher="ray", options=options
+        )

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -101,3 +102,24 @@ def test_options_reach_submitit_under_its_own_names(tmp_path):
     }  # fmt: skip
     executor = submitit.AutoExecutor(folder=tmp_path, cluster="local")
     executor.update_parameters(**found)
+
+
+@pytest.mark.slow
+def test_checkpoints_that_fail_do_not_stop_the_others(with_broken, tmp_path):
+    """And all can be measured anew."""
+    spec, checkpoints = with_broken
+    output, options = tmp_path / "out", Options(jobs=2, slurm=LOCAL)
+    rows = measure_checkpoints(spec, checkpoints, output=output, launcher="slurm", options=options)
+    assert [bool(row.get("failed")) for row in rows] == [False, True, True, False]
+    assert "cut short" in rows[1]["failed"]
+    assert "Cannot load the config" in rows[2]["failed"]
+    paths = {path: path.stat().st_ino for path in (output / "records").iterdir()}
+    assert len(paths) == 2
+    again = replace(spec, again=True)
+    anew = measure_checkpoints(again, checkpoints, output=output, launcher="slurm", options=options)
+    assert [row["activation_ratio"] for row in anew] == [row["activation_ratio"] for row in rows]
+    assert all(path.stat().st_ino != inode for path, inode in paths.items())
+    with pytest.raises(SparsityLabError, match="Cannot load the config"):
+        measure_checkpoints(
+            replace(spec, fail_fast=True), checkpoints, output=output, launcher="slurm", options=options
+        )
