@@ -259,6 +259,20 @@ def test_empty_names_of_revisions_are_refused(measure, words, told):
     assert told in said
 
 
+def test_revisions_and_models_of_a_config(measure, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("revisions: step1, main\n")
+    ended, said = measure("--dry-run", "--config", config)
+    assert ended == 0, said
+    assert f"| {ID}@step1 " in said
+    assert f"| {ID}@main " in said
+    config.write_text("revisions: [step1, main]\n")
+    ended, said = measure("--dry-run", "--config", config)
+    assert ended == 2
+    assert "revisions in" in said
+    assert "commas" in said
+
+
 def test_two_revisions_of_one_model_are_a_conflict(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for make in (
