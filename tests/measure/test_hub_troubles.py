@@ -16,6 +16,7 @@ import datasets
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.affinity.found import source_of
 from sparsity_lab.measure.explaining import GGUF_FIX
 from sparsity_lab.measure.lm_eval_bridge import explained
 from sparsity_lab.measure.loading import load_config, load_text_tokenizer
@@ -287,6 +288,13 @@ def test_two_revisions_of_one_model_are_a_conflict(tmp_path, monkeypatch):
         Source.of("acme/tiny@")
     with pytest.raises(SparsityLabError, match="is empty"):
         Source.of("acme/tiny", " ")
+
+
+def test_the_place_of_a_recorded_model_may_name_another_revision():
+    body = {"model": ID, "revision": "step1", "commit": COMMIT}
+    assert source_of(body, [], models=1) == Source(ID, "step1", COMMIT)
+    assert source_of(body, ["acme/tiny@step2"], models=2) == Source(ID, "step2")
+    assert source_of(body, ["other/tiny"], models=2) == Source("other/tiny", "step1")
 
 
 def test_what_lies_at_the_very_path_wins(tmp_path, monkeypatch, trained):
