@@ -45,6 +45,11 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
                 why="It is no switch, and YAML reads yes, no, on, off, true and false as one",
                 fix="Write its value, in quotes if it is such a word",
             )
+        if isinstance(value, list) and not (getattr(parameter, "multiple", False) or parameter.nargs != 1):
+            raise SparsityLabError(
+                f"{key} in {path} is a list, and the option takes one value",
+                fix="Write one value; several revisions or tasks are one text with commas between: step1,step2",
+            )
         if parameter.name == "output":
             check_outputs(["--output", "" if value is None else str(value)])
         defaults[parameter.name] = _several(parameter, value)

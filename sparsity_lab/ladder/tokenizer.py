@@ -134,15 +134,19 @@ def refuse_ids_beyond(tokenizer: PreTrainedTokenizerFast, vocabulary: int, *, na
 def _loaded(name: str | Path) -> TextTokenizer:
     from transformers import AutoTokenizer
 
+    from sparsity_lab.measure import hub
+    from sparsity_lab.measure.source import Source
     from sparsity_lab.measure.tokenizers import text_tokenizer, tokenizer_folder
 
+    source = Source.of(str(name))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(**source.options(), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise SparsityLabError(
             f"There is no tokenizer at {name}",
-            why=str(error).split("\n")[0],
-            fix="Check `path` under tokenizer, or remove the prepared data that lost their own",
+            why=hub.reason(error) or str(error).split("\n")[0],
+            fix=hub.advice(error, source.model)
+            or "Check `path` under tokenizer, or remove the prepared data that lost their own",
         ) from error
     if tokenizer.eos_token_id is None:
         raise SparsityLabError(
@@ -150,7 +154,9 @@ def _loaded(name: str | Path) -> TextTokenizer:
             why="Documents are joined by it",
             fix="Name it as eos_token in tokenizer_config.json, or take another tokenizer",
         )
-    return text_tokenizer(tokenizer, name=str(name), folder=tokenizer_folder(str(name)))
+    return text_tokenizer(
+        tokenizer, name=str(name), folder=tokenizer_folder(source.model, revision=source.revision)
+    )
 
 
 def _put_nothing_around(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:

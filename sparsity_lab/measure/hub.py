@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 HUB_FIX = "Check the Hub id, the revision and the network, or give a local directory"
 AGAIN_S = (1.0, 2.0, 4.0)  # waits before a Hub that is busy is asked again
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
+WEIGHTS = ".safetensors of "
 LINE_S = 5.0  # between two lines about one download
 NOT_WRITABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENOSPC}
@@ -113,7 +114,8 @@ def _lines(name: str) -> type[Any]:
             options.pop("name", None)
             super().__init__(*words, **{**options, "disable": True})
             self.done, self.said = int(options.get("initial") or 0), time.monotonic()
-            logger.info("Downloading %s%s", name, f", {_size(self.total)}" if self.total else "")
+            if WEIGHTS in name:  # other files are small
+                logger.info("Downloading %s%s", name, f", {_size(self.total)}" if self.total else "")
 
         def update(self, n: float | None = 1) -> bool | None:
             """Count bytes."""

@@ -140,6 +140,10 @@ def tokenizer_of(word: str) -> Source:
     Raises:
         SparsityLabError: nothing is there, or no tokenizer is.
     """
+    if not word.strip():
+        raise SparsityLabError(
+            "The tokenizer's name is empty", fix="Name a folder or Hub id with --tokenizer"
+        )
     path = Path(word)
     if path.is_file() and path.name == "tokenizer.json":
         path = path.parent

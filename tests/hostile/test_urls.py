@@ -45,6 +45,12 @@ def some(world):
     world.write("some/table.csv", "a,b\n1,2\n")
 
 
+def holding(line):
+    """Makes a c.yaml of one line."""
+    return lambda world: world.write("c.yaml", line + "\n")
+
+
+CONFIG = FIXED + " --config c.yaml"
 OUTPUTS = battery(
     *(Case(f"measure into {url or 'nothing'}", f"{FIXED} --output {url}", named, told, output=False)
       for url, named, told in (
@@ -61,6 +67,13 @@ OUTPUTS = battery(
           ("FILE:a", "FILE:a is no file URL", "file:///a for /a, or a for"),
           ("file://runs/a", "file://runs/a is no file URL", "file:///runs/a for /runs/a, or runs/a"),
       )),
+    Case("measure into nothing", FIXED + " --output ''", "--output is empty", "Name a folder", output=False),
+    Case("measure into blanks", FIXED + " -o ' '", "--output is empty", "Name a folder", output=False),
+    Case("measure into nothing by a config", CONFIG, "--output is empty", "", holding('output: ""'), output=False),
+    Case("measure into a host by a config", CONFIG, "file://out", "file:///out", holding("output: file://out"),
+         output=False),
+    Case("measure into a joined host", FIXED + " -ofile://out", "file://out", "file:///out", output=False),
+    Case("measure into a chain", FIXED + " -o simplecache::s3://b/x", "simplecache::s3://b/x", "chains", output=False),
     Case("measure into a file by its URL", FIXED + " --output file://{text}/a", "sources.txt/a", "Not a directory",
          output=False),
     Case("a dry run into foo", FIXED + " --dry-run --output foo://b", "foo://b", "foo", output=False),

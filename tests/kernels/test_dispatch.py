@@ -1,8 +1,10 @@
 """Which implementation runs, that the reason is said once, and that torch alone suffices."""
 
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,3 +72,18 @@ def test_the_kernels_import_and_run_without_triton():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_triton_compiles_into_a_temporary_folder_where_its_own_cannot_be_written(tmp_path, monkeypatch):
+    def chosen(folder):
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(folder))
+        _dispatch.keep_compiled.cache_clear()
+        _dispatch.keep_compiled()
+        return Path(os.environ["TRITON_CACHE_DIR"])
+
+    (tmp_path / "file").write_text("")
+    assert chosen(tmp_path / "new" / "cache") == tmp_path / "new" / "cache"
+    instead = chosen(tmp_path / "file" / "cache")
+    assert instead.is_dir()
+    assert tmp_path not in instead.parents
+    _dispatch.keep_compiled.cache_clear()

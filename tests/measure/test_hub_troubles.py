@@ -12,9 +12,14 @@ import threading
 import time
 from pathlib import Path
 
+import datasets
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.affinity.found import source_of
+from sparsity_lab.measure.explaining import GGUF_FIX
+from sparsity_lab.measure.lm_eval_bridge import explained
+from sparsity_lab.measure.loading import load_config, load_text_tokenizer
 from sparsity_lab.measure.source import Source, split
 from sparsity_lab.measure.spec import expand
 from tests.measure.hub_server import ID, Hub, serving
@@ -255,6 +260,20 @@ def test_empty_names_of_revisions_are_refused(measure, words, told):
     assert told in said
 
 
+def test_revisions_and_models_of_a_config(measure, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("revisions: step1, main\n")
+    ended, said = measure("--dry-run", "--config", config)
+    assert ended == 0, said
+    assert f"| {ID}@step1 " in said
+    assert f"| {ID}@main " in said
+    config.write_text("revisions: [step1, main]\n")
+    ended, said = measure("--dry-run", "--config", config)
+    assert ended == 2
+    assert "revisions in" in said
+    assert "commas" in said
+
+
 def test_two_revisions_of_one_model_are_a_conflict(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for make in (
@@ -269,6 +288,13 @@ def test_two_revisions_of_one_model_are_a_conflict(tmp_path, monkeypatch):
         Source.of("acme/tiny@")
     with pytest.raises(SparsityLabError, match="is empty"):
         Source.of("acme/tiny", " ")
+
+
+def test_the_place_of_a_recorded_model_may_name_another_revision():
+    body = {"model": ID, "revision": "step1", "commit": COMMIT}
+    assert source_of(body, [], models=1) == Source(ID, "step1", COMMIT)
+    assert source_of(body, ["acme/tiny@step2"], models=2) == Source(ID, "step2")
+    assert source_of(body, ["other/tiny"], models=2) == Source("other/tiny", "step1")
 
 
 def test_what_lies_at_the_very_path_wins(tmp_path, monkeypatch, trained):
@@ -289,3 +315,29 @@ def test_what_lies_at_the_very_path_wins(tmp_path, monkeypatch, trained):
     assert split("model@v1.gguf") == ("model@v1.gguf", None)
     assert split("./acme/tiny@1") == ("./acme/tiny@1", None)
     assert split("a/b/c@1") == ("a/b/c@1", None)
+
+
+def test_a_data_set_without_room_in_the_cache_names_hf_home(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "file").write_text("")
+    words = {"data_files": str(tmp_path / "rows.jsonl"), "cache_dir": str(tmp_path / "file" / "cache")}
+    with (
+        pytest.raises(SparsityLabError, match=r"cannot load the data of one.*Set HF_HOME"),
+        explained(["one"]),
+    ):
+        datasets.load_dataset("json", **words)
+    with pytest.raises(SparsityLabError, match="Check dataset_path"), explained(["one"]):
+        (tmp_path / "missing.jsonl").read_text()
+
+
+def test_a_gguf_file_is_named_itself(tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF" + bytes(60))
+    for load in (load_config, load_text_tokenizer):
+        with pytest.raises(SparsityLabError) as caught:
+            load(Source(str(path)))
+        assert str(path) in str(caught.value)
+        assert caught.value.fix in (
+            GGUF_FIX,
+            "Install it: pip install gguf",
+        )  # earlier versions need that package

@@ -115,6 +115,8 @@ def test_a_tokenizer_that_is_not_there_is_refused(bare, source_text, tmp_path, w
               "gguf": tmp_path / "x.gguf"}  # fmt: skip
     with pytest.raises(SparsityLabError, match=r"There is no .*--tokenizer"):
         expand([str(bare)], tokenizer=word.format(**places))
+    with pytest.raises(SparsityLabError, match=r"name is empty.*--tokenizer"):
+        expand([str(bare)], tokenizer=" ")
 
 
 @pytest.mark.parametrize("beyond", ["ordinary", "special"])
