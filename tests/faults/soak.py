@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from sparsity_lab import sole_writer
 from sparsity_lab.records import read_record
 from tests.faults.zygote import Ended, Zygote
 
@@ -133,7 +134,7 @@ class Soak:
         found = {}
         for path in sorted(self.output.rglob("*")):
             name = PurePosixPath(path.relative_to(self.output).as_posix())
-            unnamed = name.suffix == ".partial" or ".claim-" in name.name
+            unnamed = name.suffix == ".partial" or ".claim-" in name.name or name.name == sole_writer.NAME
             if path.is_file() and not unnamed and not self.command.in_the_making(name, self.output):
                 found[str(name)] = unstamped(path)
         return found
