@@ -33,7 +33,7 @@ def paths():
             yield [group.name, info.name or info.callback.__name__]
 
 
-@pytest.mark.parametrize("path", paths(), ids=" ".join)
+@pytest.mark.parametrize("path", list(paths()), ids=" ".join)
 def test_every_help_is_there(path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*path, "--help"])
