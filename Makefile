@@ -6,12 +6,17 @@ TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types unit clean
+# Where they are, the light base is tested on these too.
+PYTHONS ?= 3.10 3.12 3.13 3.14
+
+.PHONY: demo test test-all lint types unit slow light lowest clean
 
 demo: $(READY)
 	$(BIN)/sparsity-lab demo --output runs/demo
 
 test: lint types unit
+
+test-all: test slow light lowest
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -24,6 +29,17 @@ types: $(READY)
 unit: $(READY)
 	OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
+slow: $(READY)
+	OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m slow
+
+# Environments of their own, in .venv-*: no extras, and the lowest versions of every direct dependency.
+light:
+	for version in $(PYTHONS); do .ci/apart light $$version || exit 1; done
+
+lowest: $(READY)
+	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest
+	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest measure
+
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -32,4 +48,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) runs dist build
+	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build
