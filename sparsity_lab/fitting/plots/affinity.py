@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.panels import by_model_and_text
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
 
@@ -45,7 +46,7 @@ def draw_affinity(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return read_frame(path)
 
 
 def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
 
 SPREAD = 0.16  # of a row: how far apart the models' points stand
@@ -15,7 +16,7 @@ INTERVAL = 1.96
 
 def draw_criteria(table: Path, *, output: Path) -> list[Path]:
     """Draw `table.csv` of a comparison into `output/criteria.png` and `.svg`, the sparsest criterion on top."""
-    frame = pd.read_csv(table)
+    frame = read_frame(table)
     frame["criterion"] = frame["criterion"].astype(str)
     given = (frame["rule"] == "activation-ratio").any()
     if given:  # the exact zeros alone are no ratio one can ask for

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
 
 RULES = {
@@ -30,7 +31,7 @@ GIVEN = {
 
 def draw_table(table: Path, *, output: Path) -> list[Path]:
     """Draw `table.csv` of `sparsity-lab measure` into `output/activation_ratio.png` and `.svg`."""
-    frame = pd.read_csv(table)
+    frame = read_frame(table)
     with styled():
         along = frame["trained_tokens"].notna().all() and frame["trained_tokens"].nunique() > 1
         crowded = not along and len(frame) > MOST_NAMED

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, save, styled
 
 HALF = 1.96
@@ -31,10 +32,7 @@ def draw_neurons(folder: Path) -> list[Path]:
     token_pairs  activation ratio of each token id in one model against another (its figure 10)
     layers, positions, chunks, decode
     """
-    read = {
-        path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
-        for path in sorted(folder.glob("*.csv"))
-    }
+    read = {path.stem: read_frame(path) for path in sorted(folder.glob("*.csv"))}
     written = []
     with styled():
         written += _by_model(read["frequency"].query("layer == 'all'"), _frequency, folder / "frequency")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.style import COLOURS, COLUMN_WIDTH_INCHES, MARKERS, figure, save, styled
 
 SHOWN_RISE = 0.25
@@ -14,7 +15,7 @@ SHOWN_RISE = 0.25
 
 def draw_sweep(table: Path, *, output: Path) -> list[Path]:
     """Draw `sweep.csv` into `output/pareto.png` and `.svg`."""
-    frame = pd.read_csv(table)
+    frame = read_frame(table)
     models = list(frame["series"].unique())
     with styled():
         drawn, panels = figure(
