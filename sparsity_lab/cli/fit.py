@@ -109,7 +109,7 @@ def command(
     if lock is not None and not lock.strip():
         raise SparsityLabError("--lock needs a reason", fix='Say why these numbers hold: --lock "..."')
     folder = output or Path("runs") / f"fit-{data or Path(source).stem}"
-    if "," in (x or "") or data == "chinchilla":
+    if _is_several(x, source) or data == "chinchilla":
         if rivals is not None:
             raise SparsityLabError("--rivals does nothing for a law of several inputs", fix="Leave it out")
         doubtful = _several_inputs(source, folder, law=law, x=x, y=y, group=group, exclude=exclude, robust=robust,
@@ -135,6 +135,13 @@ def command(
     typer.echo(f"Written to {folder}")
     if strict and doubtful:
         raise typer.Exit(1)
+
+
+def _is_several(x: str | None, source: Path | str) -> bool:
+    """Whether --x names several columns, rather than one such as `tokens (1,000,000)`."""
+    from sparsity_lab.csv_file import read_csv
+
+    return "," in (x or "") and not (isinstance(source, Path) and x in read_csv(source)[0])
 
 
 def _each_series(

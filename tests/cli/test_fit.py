@@ -1,5 +1,6 @@
 """`sparsity-lab fit` as a user meets it."""
 
+import json
 import subprocess
 import sys
 
@@ -46,6 +47,38 @@ def test_a_config_says_what_flags_would(table, tmp_path):
     assert file == flags
     assert resolved == flags
     assert (tmp_path / "again" / "config.json").read_bytes() == saved.read_bytes()
+
+
+def test_a_table_of_a_spreadsheet_gives_the_numbers_of_the_plain_one(table, tmp_path):
+    text = (
+        table.read_text(encoding="utf-8")
+        .replace("000000,", ",")
+        .replace(".", ",;")
+        .replace(",", ";")
+        .replace(";;", ",")
+    )
+    text = text.replace("series;tokens", "series;tokens (1,000,000)").replace("\n", ";\r\n")
+    (tmp_path / "excel.csv").write_bytes(b"\xef\xbb\xbfsep=;\r\n" + text.encode())
+    words = (
+        "--law",
+        "power",
+        "--bootstrap",
+        0,
+        "--rivals",
+        "constant",
+        "--y",
+        "activation_ratio",
+        "--group",
+        "series",
+    )
+    plain = run("fit", table, "--output", tmp_path / "plain", "--x", "tokens", *words, cwd=tmp_path)
+    done = run(
+        "-q", "fit", "excel.csv", "--output", "excel", "--x", "tokens (1,000,000)", *words, cwd=tmp_path
+    )
+    assert (plain.returncode, done.returncode, done.stderr) == (0, 0, "")
+    values = [json.loads((tmp_path / name / "fits.json").read_text(encoding="utf-8"))[0]["coefficients"]
+              for name in ("plain", "excel")]  # fmt: skip
+    assert values[0] == values[1]
 
 
 def test_a_faulty_table_is_one_paragraph_and_exit_2(table, tmp_path):

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.measured import MOST_CURVES, _along_training, _by_place
 
 KNOBS = (0.05, 0.1, 0.2)
@@ -18,6 +19,13 @@ def table(series, checkpoints):
             for run in range(series) for step in range(1, checkpoints + 1) for knob in KNOBS
         ]
     )  # fmt: skip
+
+
+def test_names_of_runs_stay_words(tmp_path):
+    (tmp_path / "t.csv").write_text("series,knob,flags\nNA,0.1,\n01,,nan\n1,0.3,\n", encoding="utf-8")
+    frame = read_frame(tmp_path / "t.csv")
+    assert frame["series"].tolist() == ["NA", "01", "1"]
+    assert frame["knob"].isna().tolist() == [False, True, False]
 
 
 @pytest.fixture

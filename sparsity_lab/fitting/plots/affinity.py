@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.panels import by_model_and_text, names_in
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
 
@@ -49,7 +50,7 @@ def draw_affinity(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return read_frame(path)
 
 
 def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -> list[Path]:

@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.frames import measured_rows
 from sparsity_lab.fitting.plots.style import (
     COLOURS,
     MARKERS,
     figure,
     label,
-    measured_rows,
     save,
     styled,
     undrawn,

@@ -25,6 +25,7 @@ from sparsity_lab.laws._law import Array, Law, Variable
 
 SMALL: dict[str, Any] = {"fontsize": 6, "handlelength": 1.2, "labelspacing": 0.3}
 MANY, LEGEND_LINE_INCHES = 8, 0.115
+MOST_MARKS = 5000
 AHEAD = 3.0  # curves are drawn to three times the largest x
 BLUE, RED, GREEN, BLACK = style.COLOURS[0], style.COLOURS[1], style.COLOURS[2], style.COLOURS[-1]
 
@@ -143,6 +144,7 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
         markersize=2.5,
         alpha=0.6,
         label=style.label(result.series.name),
+        rasterized=_many(result),
     )
     law, values = result.drawn
     inside = _grid(result.series.x, 1.0)
@@ -151,13 +153,26 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
     axes.plot(ahead, _possible(result, law.predict(values, ahead)), color=colour, linestyle=":")
 
 
+def _many(result: FitResult) -> bool:
+    """Whether a series has more points than a vector file should hold one by one."""
+    return len(result.series.x) > MOST_MARKS
+
+
 def _curve(axes: Axes, result: FitResult) -> None:
     x = _grid(result.series.x, AHEAD)
     if result.draws is not None:
         shade = band(result.law, result.values, result.draws, x)
         low, high = (np.clip(edge, *result.series.y_box) for edge in (shade.low, shade.high))
         axes.fill_between(x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
-    axes.plot(result.series.x, result.series.y, "o", color=BLACK, markersize=2, label="data")
+    axes.plot(
+        result.series.x,
+        result.series.y,
+        "o",
+        color=BLACK,
+        markersize=2,
+        label="data",
+        rasterized=_many(result),
+    )
     law, values = result.drawn
     curve = np.where(
         x > result.series.x[-1], _possible(result, law.predict(values, x)), law.predict(values, x)
@@ -175,7 +190,9 @@ def _residuals(axes: Axes, result: FitResult) -> None:
     axes.axhline(0, color=BLACK, linewidth=0.6)
     law, values = result.drawn
     left = result.residuals if result.describes else result.series.y - law.predict(values, result.series.x)
-    axes.plot(result.series.x, 1e3 * left, "o-", color=BLUE, markersize=2.5, linewidth=0.5)
+    axes.plot(
+        result.series.x, 1e3 * left, "o-", color=BLUE, markersize=2.5, linewidth=0.5, rasterized=_many(result)
+    )
     correlation = f" (lag-1 correlation {result.lag1:.2f})" if result.describes else f" of {law.name}"
     axes.set_title(f"Residuals{correlation}")
     _log_x(axes, result)
@@ -230,7 +247,14 @@ def _extrapolation(axes: Axes, result: FitResult) -> None:
     axes.axhline(0, color=BLACK, linewidth=0.6)
     for colour, (name, curve) in zip((BLUE, RED, GREEN), _extrapolated(result).items(), strict=False):
         axes.plot(
-            series.x, 1e3 * (curve - series.y), "o-", color=colour, markersize=2, linewidth=0.6, label=name
+            series.x,
+            1e3 * (curve - series.y),
+            "o-",
+            color=colour,
+            markersize=2,
+            linewidth=0.6,
+            label=name,
+            rasterized=_many(result),
         )
     axes.axvspan(series.x[first - 1], series.x[-1], color=BLACK, alpha=0.07, linewidth=0, label="held out")
     axes.set_title("Fitted to the first 70 %")

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.frames import measured_rows
 from sparsity_lab.fitting.plots.style import (
     COLOURS,
     MARKERS,
     figure,
     label,
-    measured_rows,
     save,
     styled,
     undrawn,

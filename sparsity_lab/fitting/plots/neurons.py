@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.panels import PANEL_TITLE_INCHES, names_in, panel_title
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
 
@@ -34,10 +35,7 @@ def draw_neurons(folder: Path) -> list[Path]:
     token_pairs  activation ratio of each token id in one model against another (its figure 10)
     layers, positions, chunks, decode
     """
-    read = {
-        path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
-        for path in sorted(folder.glob("*.csv"))
-    }
+    read = {path.stem: read_frame(path) for path in sorted(folder.glob("*.csv"))}
     figures: dict[str, Callable[[Path], list[Path]]] = {
         "frequency": lambda stem: _by_model(read["frequency"].query("layer == 'all'"), _frequency, stem),
         "layers": lambda stem: _by_model(read["neurons"].query("layer != 'all'"), _layers, stem),

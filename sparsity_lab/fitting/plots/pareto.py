@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.style import (
     COLOURS,
     COLUMN_WIDTH_INCHES,
@@ -23,7 +24,7 @@ SHOWN_RISE = 0.25
 
 def draw_sweep(table: Path, *, output: Path) -> list[Path]:
     """Draw `sweep.csv` into `output/pareto.png` and `.svg`."""
-    frame = pd.read_csv(table)
+    frame = read_frame(table)
     if frame.empty:
         return undrawn(output / "pareto")
     models = list(frame["series"].unique())

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.panels import by_model_and_text, names_in
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
 
@@ -30,7 +31,7 @@ def draw_predictors(folder: Path) -> list[Path]:
     recall    recall against the neurons named, by rank, beside the guesses that need no training
     layers    recall by layer at the middle budget
     """
-    frame = pd.read_csv(folder / "predictors.csv", keep_default_na=False, na_values=[""])
+    frame = read_frame(folder / "predictors.csv")
     frame["layer"] = frame["layer"].astype(str)
     budgets = sorted(frame["budget"].dropna().unique())
     middle = budgets[len(budgets) // 2]

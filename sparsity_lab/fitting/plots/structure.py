@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.frames import read_frame
 from sparsity_lab.fitting.plots.panels import MOST_PANELS, Panel, by_model_and_text, names_in, panel_title
 from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled, width_for
 
@@ -36,10 +37,7 @@ def draw_structure(folder: Path) -> list[Path]:
     specialised  share of neurons and clusters that prefer a text
     drift        checkpoints of a run against the last and the one before
     """
-    read = {
-        path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
-        for path in sorted(folder.glob("*.csv"))
-    }
+    read = {path.stem: read_frame(path) for path in sorted(folder.glob("*.csv"))}
     written: list[Path] = []
     with styled(names_in(*read.values())):
         for name in [name for name in FIGURES if name in read]:

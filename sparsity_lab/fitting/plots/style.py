@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
@@ -144,12 +143,6 @@ def inches_of(text: str, *, size: float) -> float:
 def renderer() -> RendererAgg:
     """Measures text; 100 of its units are an inch."""
     return FigureCanvasAgg(Figure(dpi=100)).get_renderer()
-
-
-def measured_rows(table: Path) -> pd.DataFrame:
-    """The rows of a table of `sparsity-lab measure` that hold numbers."""
-    frame = pd.read_csv(table)
-    return frame[frame["failed"].isna()].reset_index(drop=True) if "failed" in frame else frame
 
 
 def undrawn(stem: Path) -> list[Path]:
