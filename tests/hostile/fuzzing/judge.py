@@ -48,7 +48,7 @@ def complaints(
     made: Invocation, ended: Ended, folder: Path, before: Snapshot, *, cut_short: bool
 ) -> list[str]:
     """What is wrong with a run; of one that was cut short for time only what it said until then."""
-    found = list(_said(made, ended))
+    found = [f"said {word!r}" for word in BROKEN if word in f"{ended.said}\n{ended.printed}"]
     if cut_short:
         return found
     after = snapshot(folder)
@@ -56,17 +56,13 @@ def complaints(
     found += [f"left a process: {line}" for line in ended.left]
     found += [f"wrote {name}" for name in changed if not _may_write(made, name)]
     found += [f"half-written {name}: {why}" for name in changed if (why := _half_written(folder / name))]
-    return [*found, *_ended(made, ended)]
+    return [*found, *_warned(made, ended), *_ended(made, ended)]
 
 
-def _said(made: Invocation, ended: Ended):
-    text = f"{ended.said}\n{ended.printed}"
-    yield from (f"said {word!r}" for word in BROKEN if word in text)
-    if (
-        "PYTHONDEVMODE" not in made.around.variables
-        and "PYTHONWARNDEFAULTENCODING" not in made.around.variables
-    ):
-        yield from (f"warned: {line}" for line in WARNED.findall(text))
+def _warned(made: Invocation, ended: Ended):
+    """Warnings of the interpreter, which are for programmers, where nobody asked for them."""
+    if not {"PYTHONDEVMODE", "PYTHONWARNDEFAULTENCODING"} & set(made.around.variables):
+        yield from (f"warned: {line}" for line in WARNED.findall(f"{ended.said}\n{ended.printed}"))
 
 
 def _ended(made: Invocation, ended: Ended):
