@@ -154,7 +154,7 @@ def refuse_over_input(source: Path, *written: Path) -> None:
     Raises:
         SparsityLabError: it is one of those that will be written.
     """
-    if any(source.resolve() == path.resolve() for path in written):
+    if any(os.path.realpath(source) == os.path.realpath(path) for path in written):
         raise SparsityLabError(
             f"The results would be written over {source}", fix="Name another --output, or rename the table"
         )

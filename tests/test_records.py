@@ -186,3 +186,10 @@ def test_work_that_fails_after_it_wrote_keeps_what_it_wrote(tmp_path, folder):
     with pytest.raises(KeyboardInterrupt):
         begin_and_fail(tmp_path / folder, kept="kept.txt")
     assert os.listdir(tmp_path / folder) == ["kept.txt"]
+
+
+def test_a_link_to_itself_is_no_source(tmp_path):
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    records.refuse_over_input(tmp_path / "table.csv", tmp_path / "loop.csv")
+    with pytest.raises(SparsityLabError):
+        records.refuse_over_input(tmp_path / "loop.csv", tmp_path / "loop.csv")

@@ -58,6 +58,7 @@ def command(
         raise SparsityLabError(
             "--unit does nothing without --since", fix="Leave it out, or name the newer table"
         )
+    _refuse_idle(update=update, since=since, output=output, reason=reason)
     if update:
         _update(chosen, reason)
         return
@@ -71,6 +72,16 @@ def command(
         check_report.write(findings, output)
     if any(finding.status != check.PASS for finding in findings):
         raise typer.Exit(1)
+
+
+def _refuse_idle(*, update: bool, since: Path | None, output: Path | None, reason: str | None) -> None:
+    """Options that would do nothing are refused."""
+    idle = {"--since": since, "--output": output} if update else {"--reason": reason}
+    for flag, value in idle.items():
+        if value is not None:
+            raise SparsityLabError(
+                f"{flag} does nothing {'with' if update else 'without'} --update", fix=f"Leave {flag} out"
+            )
 
 
 def _update(paths: list[Path], reason: str | None) -> None:

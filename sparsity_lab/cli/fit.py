@@ -217,6 +217,12 @@ def _source(table: Path | None, data: str | None) -> Path | str:
         bundled.path(data)
         return data
     assert table is not None
+    if table.is_dir():
+        inside = table / "table.csv"
+        raise SparsityLabError(
+            f"{table} is a folder, fit takes one table",
+            fix=f"Name {inside}" if inside.is_file() else "Name the CSV of points in it",
+        )
     return table
 
 

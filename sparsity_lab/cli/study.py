@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,6 +107,6 @@ def _print_plan(study: Study, stages: list[str]) -> None:
 def _publish(study: Study, folder: Path) -> None:
     from sparsity_lab.fitting.study.publish import publish
 
-    if folder.resolve() == study.folder.resolve():
+    if os.path.realpath(folder) == os.path.realpath(study.folder):
         raise SparsityLabError(f"{folder} is the study's own folder", fix="Name another one with --publish")
     typer.echo(f"{publish(study.folder, folder)} files copied to {folder}")

@@ -58,7 +58,7 @@ def source_of(table: str, path: Path) -> Path:
     """The table a lock of that path was made from; it may not be there."""
     if table.startswith(BUNDLED):
         return bundled.path(table.removeprefix(BUNDLED))
-    return (path.parent.parent / table).resolve()
+    return Path(os.path.realpath(path.parent.parent / table))
 
 
 def table_entry(source: Path | str, study: Path) -> str:
@@ -69,7 +69,7 @@ def table_entry(source: Path | str, study: Path) -> str:
     """
     if isinstance(source, str) and source in bundled.names():
         return BUNDLED + source
-    relative = Path(os.path.relpath(Path(source).resolve(), study.resolve())).as_posix()
+    relative = Path(os.path.relpath(os.path.realpath(source), os.path.realpath(study))).as_posix()
     refuse_undecodable(relative)
     return relative
 
@@ -134,6 +134,12 @@ def find(paths: Sequence[Path]) -> Locks:
         if not os.path.exists(path):
             raise SparsityLabError(f"There is no lock or folder {path}", fix="Check its path")
         if not path.is_dir():
+            if path.suffix.lower() != ".toml":
+                raise SparsityLabError(
+                    f"{path} is not a lock",
+                    why="Locks are TOML files",
+                    fix="Name a lock, or the folder of the fits",
+                )
             found[path] = None
             continue
         walk = Walk(path)
@@ -151,7 +157,7 @@ def find(paths: Sequence[Path]) -> Locks:
 
 
 def _holds_locks(folder: Path) -> bool:
-    return LOCKS in (folder.name.lower(), folder.resolve().name.lower())
+    return LOCKS in (folder.name.lower(), Path(os.path.realpath(folder)).name.lower())
 
 
 def path_of(study: Path, series: str) -> Path:

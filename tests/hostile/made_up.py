@@ -15,12 +15,19 @@ BRIEF = settings(
     suppress_health_check=[HealthCheck.too_slow],
     database=None,
 )
+ODD_NUMBERS = [
+    "", " ", "1e400", "-0", "1,5", "٣", "²", "0x10", "1_000", "nan", "Infinity", "1.5M", "５", "½", "-1", "0", "1e-320",
+    "9" * 400, "1e18", "-1e400", "50%", "True",
+]  # fmt: skip
+ODD_WORDS = [
+    "", " ", ".", "..", "~", "-", "--", "=", "a=", "=b", ",", "a,,b", ":", "last:", "*", "[", "a/../b", "/dev/null",
+    "/proc/self/mem", "a\nb", "a\tb", "é", "e\u0301", "日本語", "\u202egpj", "a b", "'", '"', "%s", "{0}", "$HOME",
+    "x" * 300, "auto", "all", "none", "null", "True", "model", "0", "s3://", "C:\\a", "con", "\ufeffa", "\x7f",
+]  # fmt: skip
 NUMBERS = st.one_of(
     st.integers(-3, 10**12).map(str),
     st.floats().map(str),
-    st.sampled_from(
-        ["", " ", "1e400", "-0", "1,5", "٣", "²", "0x10", "1_000", "nan", "Infinity", "1.5M", "５", "½"]
-    ),
+    st.sampled_from(ODD_NUMBERS),
 )
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=12), NUMBERS

@@ -217,6 +217,7 @@ def lock(old="", new="", *, appended=""):
 
 LOCKS = battery(
     Case("not there", CHECK, "bad.toml"),
+    Case("a table", "check table.csv", "table.csv is not a lock", "TOML"),
     Case("none in the folder", "check .", ".", "--lock REASON"),
     Case("empty", CHECK, "bad.toml", "not complete", lambda world, _: world.write(LOCK, "")),
     Case("binary", CHECK, "bad.toml", "Cannot read", lambda world, _: world.write(LOCK, b"\xff\xfe\x00")),

@@ -34,7 +34,9 @@ def with_cell(text, *, row=3):
 
 POINTS_CASES = battery(
     Case("not there", FIT, "bad.csv", "No such file"),
-    Case("a folder", FIT, "bad.csv", "directory", a_folder),
+    Case("a folder", FIT, "bad.csv", "is a folder", a_folder),
+    Case("the folder that measure wrote", "fit measured", "measured is a folder", "Name measured/table.csv",
+         lambda world: world.write("measured/table.csv", GOOD)),
     Case("empty", FIT, "bad.csv", "empty", table(b"")),
     *(Case(f"{flag} {law}", f"{FIT} {flag} {law}", law, "--x A,B", table(GOOD))
       for flag in ("--law", "--rivals") for law in ("loss-power", "average-parameters")),

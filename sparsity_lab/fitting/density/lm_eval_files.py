@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         raise SparsityLabError(
             f"Cannot read {lost.path}", why=lost.why, fix="Give a folder whose parts can be read"
         )
-    yield from {path.resolve(): path for path in files}.values()
+    yield from {os.path.realpath(path): path for path in files}.values()
 
 
 def read_result(path: Path, notes: Notes) -> ResultFile:

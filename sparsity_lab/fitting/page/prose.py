@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ def _linked(text: str) -> str:
 def _pictures(line: str, folder: Path) -> Iterator[Figure]:
     for caption, target in PICTURE.findall(line):
         path = folder / target
-        inside = folder.resolve() in path.resolve().parents
+        inside = Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
         for one in (path.with_suffix(".svg"), path):
             if inside and one.is_file():
                 yield Figure(one, caption)

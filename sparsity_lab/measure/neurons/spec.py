@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,4 +149,4 @@ def _rule(record: dict[str, Any]) -> str:
 
 
 def _same_place(one: str, other: str) -> bool:
-    return one == other or (Path(one).exists() and Path(one).resolve() == Path(other).resolve())
+    return one == other or (Path(one).exists() and os.path.realpath(one) == os.path.realpath(other))
