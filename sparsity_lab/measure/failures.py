@@ -117,21 +117,22 @@ def _told(error: Exception, checkpoint: Checkpoint) -> SparsityLabError:
 
 
 def failed_row(
-    named: Named, error: SparsityLabError, *, setting: Setting | None, spec: MeasureSpec
+    named: Named, error: SparsityLabError, *, setting: Setting, spec: MeasureSpec
 ) -> dict[str, Any]:
     """The row of a cell that failed: names, settings and the reason, and no number that was measured.
 
     Args:
         named: the checkpoint.
         error: why.
-        setting: how the knob is chosen; None where the checkpoint failed as a whole.
+        setting: how the knob is chosen.
         spec: the settings of the run.
     """
-    chosen = {} if setting is None else {**setting.said(), "knob": setting.knob, "compat": spec.compat}
     return {
         **dict.fromkeys(records.RECORD_KEYS),
-        **chosen,
+        **setting.said(),
         **named.words(),
+        "knob": setting.knob,
+        "compat": spec.compat,
         "criterion": spec.criterion,
         "flags": [],
         FAILED: error.paragraph(),

@@ -207,10 +207,9 @@ def test_a_resumed_run_keeps_its_rows(train, source_text, tmp_path):
 
 
 def test_a_failure_is_told_once_and_training_goes_on(train, trained, source_text, tmp_path, caplog):
-    """An untrained model has no plausible perplexity at first."""
-    from transformers import AutoConfig
-
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(trained))
+    """A model whose loss is not a number from the first step on."""
+    model = AutoModelForCausalLM.from_pretrained(trained)
+    torch.nn.init.constant_(model.model.norm.weight, float("nan"))
     callback = MeasureCallback(source_text, output=tmp_path / "out", every_steps=1, **SMALL)
     with caplog.at_level(logging.INFO, logger="sparsity_lab.measure.callback"):
         trainer = train("run", callback, model=model, steps=3)
@@ -219,8 +218,19 @@ def test_a_failure_is_told_once_and_training_goes_on(train, trained, source_text
     ours = [record for record in caplog.records if record.name.startswith("sparsity_lab")]
     (warning,) = [record for record in ours if record.levelno >= logging.WARNING]
     assert "at step 1 failed and is left out, training goes on" in warning.getMessage()
-    assert "implausible" in warning.getMessage()
+    assert "overflows" in warning.getMessage()
     assert all(module.training for module in trainer.model.modules())
+
+
+def test_an_untrained_model_is_measured_and_flagged(train, trained, source_text, tmp_path):
+    """As the checkpoints of its run would be."""
+    from transformers import AutoConfig
+
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(trained))
+    callback = MeasureCallback(source_text, output=tmp_path / "out", every_steps=1, knob=0.1, **SMALL)
+    train("run", callback, model=model, steps=1)
+    assert callback.failures == 0
+    assert [row["flags"] for row in table(tmp_path / "out")] == ["untrained"]
 
 
 def test_what_cannot_work_is_refused_before_the_first_step(train, trained, source_text, tmp_path):
