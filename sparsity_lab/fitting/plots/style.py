@@ -83,7 +83,7 @@ def label(name: object) -> str:
     text = str(name)
     known = (_SHOWN.get() or {}).get(text)
     if known is None:
-        chosen = matplotlib.rcParams["font.family"]
+        chosen = [fonts.USUAL, *matplotlib.rcParams["font.family"]]
         known = labels.shown([text], is_drawn=lambda one: fonts.is_drawn(one, chosen))[text]
     # Legends leave out what begins with an underscore.
     return (UNSEEN if known.startswith("_") else "") + known.replace("$", r"\$")
@@ -96,7 +96,7 @@ def beside(name: object, formula: str, plain: str) -> str:
 
 def drawable(text: str) -> str:
     """A text without mathematics, at any length, its characters spelled out that no font has."""
-    chosen = matplotlib.rcParams["font.family"]
+    chosen = [fonts.USUAL, *matplotlib.rcParams["font.family"]]
     return labels.spelled(text, is_drawn=lambda one: fonts.is_drawn(one, chosen))
 
 
