@@ -112,7 +112,9 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(raw, dict) and raw.get("thresholds") and "content_key" in raw:
-            found[path] = records.read_record(path)
+            record = records.read_record(path)
+            if record not in found.values():  # a copy under another name is the same record
+                found[path] = record
     if not found:
         raise SparsityLabError(
             f"There is no record with thresholds in {where}",
