@@ -105,7 +105,7 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
 def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     inner = folder / "records"
     where = inner if inner.is_dir() else folder
-    found = {}
+    found: dict[Path, dict[str, Any]] = {}
     for path in sorted(where.glob("*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
