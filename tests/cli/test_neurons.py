@@ -194,8 +194,10 @@ def test_several_records_of_one_checkpoint_are_told_apart(
     folder = shutil.copytree(measured, tmp_path / "two")
     words = (checkpoints / "step-1", "--text", source_text, *PART, "--knob", 0.2, "--output", folder)
     assert run(*words, command="measure") == 0
+    first = min((folder / "records").glob("*.json"))
+    shutil.copy(first, folder / "records" / "copy.json")
     paragraph = mistaken(*QUICK, thresholds=[folder])
-    assert "holds 2 records of" in paragraph
+    assert "holds 2 records of" in paragraph, "a copy is no further record"
     assert "knob 0.2" in paragraph
 
 

@@ -1,6 +1,7 @@
 """Token files hold exactly the documents; windows are a permutation per epoch, the same for the same seed."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder.checkpoints import read_about
 from sparsity_lab.ladder.corpus import held_out
 from sparsity_lab.ladder.data import prepare_data
 from sparsity_lab.ladder.sources import open_corpus
@@ -55,6 +57,23 @@ def test_the_same_text_gives_the_same_files(tiny, tiny_data, tmp_path):
 def test_other_data_in_the_folder_is_refused(tiny, tiny_data):
     with pytest.raises(SparsityLabError, match="another configuration"):
         prepare_data(tiny.data, tokenizer=tiny.tokenizer, output=tiny_data.folder, seed=tiny.seed + 1)
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", "{}", '{"train": 3, "data": {}}', '{"train": {"tokens": true}}', "[" * 99_999]
+)
+def test_a_damaged_manifest_is_named(tiny, tiny_data, tmp_path, said):
+    folder = shutil.copytree(tiny_data.folder, tmp_path / "data")
+    (folder / "manifest.json").write_text(said)
+    with pytest.raises(SparsityLabError, match=r"manifest\.json"):
+        prepare_data(tiny.data, tokenizer=tiny.tokenizer, output=folder, seed=tiny.seed)
+
+
+@pytest.mark.parametrize("said", ["[]", "{}", '{"step": "x", "trained_tokens": 1}', "[" * 99_999])
+def test_a_damaged_account_of_a_checkpoint_is_named(tmp_path, said):
+    (tmp_path / "sparsity_lab.json").write_text(said)
+    with pytest.raises(SparsityLabError, match=r"sparsity_lab\.json"):
+        read_about(tmp_path)
 
 
 def test_an_epoch_walks_every_window_once_and_the_next_in_another_order(tiny_data):

@@ -105,14 +105,16 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
 def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     inner = folder / "records"
     where = inner if inner.is_dir() else folder
-    found = {}
+    found: dict[Path, dict[str, Any]] = {}
     for path in sorted(where.glob("*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue
         if isinstance(raw, dict) and raw.get("thresholds") and "content_key" in raw:
-            found[path] = records.read_record(path)
+            record = records.read_record(path)
+            if record not in found.values():  # a copy under another name is the same record
+                found[path] = record
     if not found:
         raise SparsityLabError(
             f"There is no record with thresholds in {where}",

@@ -85,8 +85,8 @@ def _new(seed: int, draw: Random, around: Surroundings, twists: list[str]) -> In
         words += _words(draw, one, value)
     outputs, written = _output(draw, command, twisted="output" in twists)
     words = [*_program(draw), *command.words, *words, *_brief(command, given), *outputs]
-    silent = command.group or "ls" in command.words
-    return Invocation(seed, command, words, around, written=written or ([] if silent else ["runs"]))
+    usual_place = [] if command.parameter("output") is None else ["runs"]
+    return Invocation(seed, command, words, around, written=written or usual_place)
 
 
 def _again(seed: int, draw: Random, around: Surroundings) -> Invocation:
