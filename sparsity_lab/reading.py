@@ -34,8 +34,8 @@ def why_unread(path: Path, error: Exception) -> str:
         return "It is empty"
     if why := _other_format(raw):
         return why
-    if line := _conflict(raw):
-        return f"Line {line} begins a conflict of git that nobody has resolved"
+    if why := conflict(raw):
+        return why
     if isinstance(error, RecursionError):
         return "It is nested too deeply"
     if isinstance(error, (OSError, ValueError)):
@@ -93,9 +93,10 @@ def _other_format(raw: bytes) -> str:
     return next((why for beginning, why in _BEGINNINGS if begins.startswith(beginning.lower())), "")
 
 
-def _conflict(raw: bytes) -> int:
-    """The line of the first marker of a conflict, counted from 1; 0 where there is none."""
+def conflict(raw: bytes) -> str:
+    """Where a file has a conflict of git that nobody has resolved; empty where it has none."""
     lines = raw.splitlines()
     if not any(line.startswith(b">>>>>>> ") for line in lines):
-        return 0
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(b"<<<<<<< ")), 0)
+        return ""
+    first = next((number for number, line in enumerate(lines, 1) if line.startswith(b"<<<<<<< ")), None)
+    return f"Line {first} begins a conflict of git that nobody has resolved" if first else ""

@@ -19,7 +19,7 @@ from typing import Any
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.mirrors import url_of
 from sparsity_lab.reading import why_unread
-from sparsity_lab.whole_files import encoded, probe
+from sparsity_lab.whole_files import disk_fix, encoded, probe
 from sparsity_lab.whole_files import write_bytes as write_bytes
 from sparsity_lab.whole_files import write_text as write_text
 
@@ -128,7 +128,7 @@ def prepare_output(folder: Path) -> Path:
         raise SparsityLabError(
             f"Cannot write to the output directory {folder}",
             why=error.strerror or str(error),
-            fix="Name another one with --output, or free space and check its permissions",
+            fix=disk_fix(error),
         ) from error
     return folder
 

@@ -8,6 +8,7 @@ whoever next writes into the folder removes those that nobody holds. Where a fil
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -21,6 +22,12 @@ except ImportError:  # not on Windows: nothing is locked there, and nothing remo
     fcntl = None  # type: ignore[assignment]
 
 DISK_FIX = "Free space, check the folder's permissions, and run the same command again"
+_FIXES = {
+    errno.EISDIR: "Move away the folder that lies there, and run the same command again",
+    errno.ENOTDIR: "A file lies where a folder is needed: move it away, or name another output",
+    errno.EEXIST: "A file lies where a folder is needed: move it away, or name another output",
+    errno.EFBIG: "Raise the limit on the size of a file (`ulimit -f`), and run the same command again",
+}
 SUFFIX = ".partial"
 READ_WRITE = 0o666  # less what the umask or the folder's access list takes away
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}" + re.escape(SUFFIX))
@@ -54,7 +61,14 @@ def write_bytes(path: Path, data: bytes) -> None:
                 return _put(path, data)
         _put(path, data)
     except OSError as error:
-        raise RunError(f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX) from error
+        raise RunError(
+            f"Cannot write {path}", why=error.strerror or str(error), fix=disk_fix(error)
+        ) from error
+
+
+def disk_fix(error: OSError) -> str:
+    """What to do where a file or folder could not be written."""
+    return _FIXES.get(error.errno or 0, DISK_FIX)
 
 
 def probe(folder: Path) -> None:

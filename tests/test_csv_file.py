@@ -91,6 +91,7 @@ def test_pandas_index_columns_stay_columns(tmp_path):
         ("| step | loss |\n| 1 | 0.5 |\n", "separated by bars", "commas"),
         ("a,b;c\n1,2;3\n4,5;6\n", "separator", "quotes"),
         ("x,x\n1,2\n", "column 'x' twice", "Rename"),
+        ("x,y\n<<<<<<< HEAD\n1,2\n=======\n1,3\n>>>>>>> theirs\n", "Line 2 begins a conflict", "Resolve it"),
         ("x,y\n1,2\n3\n", "row 3, column 'y'", "separator between all cells"),
         ("x,y\n1,2\n3,4,5\n", "row 3: the row has 3 cells", "separator between all cells"),
         ("x,y,\n1,0,5\n", "row 2: the row has 3 cells", "decimal point"),

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from sparsity_lab import whole_files
+from sparsity_lab import records, whole_files
+from sparsity_lab.errors import SparsityLabError
 
 # Stops for good where its file would be flushed to the disk: written, and not yet renamed.
 WRITE = (
@@ -125,3 +126,28 @@ def test_a_folder_of_a_group_stays_that_groups(tmp_path, umask):
     whole_files.write_text(tmp_path / "deep" / "a.txt", "a")
     assert (tmp_path / "deep").stat().st_mode & stat.S_ISGID
     assert (tmp_path / "deep" / "a.txt").stat().st_gid == tmp_path.stat().st_gid
+
+
+def test_what_lies_in_the_way_is_told_as_that(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(SparsityLabError, match="Move away the folder that lies there"):
+        whole_files.write_text(tmp_path / "folder", "text")
+    with pytest.raises(SparsityLabError, match="A file lies where a folder is needed"):
+        whole_files.write_text(tmp_path / "file" / "a.json", "text")
+    with pytest.raises(SparsityLabError, match="A file lies where a folder is needed"):
+        records.prepare_output(tmp_path / "file")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_limit_on_the_size_of_files_is_told_as_that(tmp_path):
+    limit = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "import sys; from pathlib import Path; from sparsity_lab import whole_files\n"
+        "whole_files.write_text(Path(sys.argv[1]), 'x' * 4096)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limit, str(tmp_path / "a.json")], capture_output=True, text=True, check=False
+    )
+    assert "Raise the limit on the size of a file" in done.stderr
+    assert not list(tmp_path.iterdir())

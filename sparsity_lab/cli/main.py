@@ -37,6 +37,7 @@ from sparsity_lab.cli.outputs import check_outputs
 from sparsity_lab.cli.progress import redraws
 from sparsity_lab.cli.ranges import hold
 from sparsity_lab.cli.streams import Notes, lost_output, settle
+from sparsity_lab.environment import whole_number
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.file_names import refuse_undecodable
 
@@ -121,6 +122,7 @@ def _run(words: list[str]) -> int:
     for word in words:
         refuse_undecodable(word)
     check_outputs(words)
+    whole_number("SOURCE_DATE_EPOCH", least=0)  # libraries read it, and fail where it is no number
     try:
         return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
     except typer.Abort:

@@ -224,8 +224,8 @@ def fit_runs(
     ranges.check("seed", seed)
     if len(law.inputs) != runs.x.shape[1]:
         raise SparsityLabError(
-            f"The law {law.name} has {len(law.inputs)} inputs, the table names {runs.x.shape[1]}",
-            fix=f"Name the columns of {', '.join(v.meaning for v in law.inputs)} with --x A,B",
+            f"The law {law.name} has {len(law.inputs)} input(s), and --x names {runs.x.shape[1]} column(s)",
+            fix=f"Name with --x the columns of these alone: {', '.join(v.meaning for v in law.inputs)}",
         )
     if len(runs.y) <= len(law.parameters):
         raise SparsityLabError(

@@ -210,12 +210,26 @@ def check_exists(source: Source) -> None:
             raise SparsityLabError(
                 f"There is no model in {path}",
                 why="It holds no config.json",
-                fix="Name the folder with the model's config, weights and tokenizer, or a folder of such",
+                fix=_where_models_are(path),
             )
-    elif path.exists() or _is_path(source.model):
+    elif path.exists() or path.is_symlink():
+        what = "a link to nowhere" if path.is_symlink() and not path.exists() else "a file"
+        raise SparsityLabError(
+            f"{source.model} is {what}, not a model directory",
+            fix="Name the folder with the model's config, weights and tokenizer, or a GGUF file",
+        )
+    elif _is_path(source.model):
         raise SparsityLabError(
             f"There is no model directory {source.model}", fix="Check its path, or give a Hub id as ORG/MODEL"
         )
+
+
+def _where_models_are(folder: Path) -> str:
+    """What to name instead of a folder without a model: what lies deeper in it, where that holds models."""
+    for pattern in ("*/*", "*/*/*"):
+        if any(folder.glob(f"{pattern}/config.json")):
+            return f"Its models lie deeper: name '{folder / pattern}', or one of them"
+    return "Name the folder with the model's config, weights and tokenizer, or a folder of such"
 
 
 def pinned(source: Source) -> Source:

@@ -245,6 +245,16 @@ def test_globs_and_folders_without_a_checkpoint(source_text, tmp_path, output, c
     assert_mistake(code, capfd.readouterr(), output, "No checkpoint matches")
     code = run(tmp_path, "--text", source_text, *SMALL, "--output", output)
     assert_mistake(code, capfd.readouterr(), output, "There is no model in")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    code = run(tmp_path / "link", "--text", source_text, *SMALL, "--output", output)
+    assert_mistake(code, capfd.readouterr(), output, "is a link to nowhere, not a model directory")
+    code = run(source_text, "--text", source_text, *SMALL, "--output", output)
+    assert_mistake(code, capfd.readouterr(), output, "is a file, not a model directory")
+    deep = tmp_path / "trained" / "runs" / "relu" / "step-1"
+    deep.mkdir(parents=True)
+    (deep / "config.json").write_text("{}", encoding="utf-8")
+    code = run(tmp_path / "trained", "--text", source_text, *SMALL, "--output", output)
+    assert_mistake(code, capfd.readouterr(), output, "Its models lie deeper: name '")
 
 
 def test_one_checkpoint_named_twice(trained, source_text, output, capfd):
