@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import hub
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.source import Source, has_tokenizer, no_tokenizer
 
 MOST_LETTERS = 400  # of another library's reason
 ADVICE = {
@@ -35,6 +35,8 @@ def explained(source: Source, part: str) -> Iterator[None]:
     except SparsityLabError:
         raise
     except Exception as error:
+        if part == "tokenizer" and source.snapshot is not None and not has_tokenizer(source.snapshot):
+            raise no_tokenizer(str(source)) from error
         where = source.model if source.is_gguf else source.folder or source
         raise SparsityLabError(
             f"Cannot load the {part} of {where}",
@@ -55,7 +57,8 @@ def _reason(error: Exception) -> str:
 
 def _advice(source: Source, error: Exception, *, part: str) -> str:
     if type(error).__name__ == "SafetensorError":
-        return "The safetensors file is broken or cut short; copy it again"
+        again = "copy it again" if source.folder is not None else f"download it anew: remove {source.snapshot}"
+        return f"The safetensors file is broken or cut short; {again}"
     if source.folder is None:
         return hub.advice(error, source.model) or hub.HUB_FIX
     if source.is_gguf:

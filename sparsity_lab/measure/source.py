@@ -181,8 +181,13 @@ def tokenizer_source(source: Source) -> Source:
     parent = folder.resolve().parent
     if has_tokenizer(parent):
         return Source(str(parent))
-    raise SparsityLabError(
-        f"There is no tokenizer in {folder}, nor in the folder above it",
+    raise no_tokenizer(f"{folder}, nor in the folder above it")
+
+
+def no_tokenizer(where: str) -> SparsityLabError:
+    """The mistake that a checkpoint has no tokenizer."""
+    return SparsityLabError(
+        f"There is no tokenizer in {where}",
         why="A Trainer without a processing_class saves none with its checkpoints",
         fix="Name a folder or Hub id that has the model's tokenizer with --tokenizer",
     )

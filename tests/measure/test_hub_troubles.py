@@ -238,6 +238,16 @@ def test_a_tokenizer_of_the_hub(measure, trained, tmp_path):
     assert f"Cannot load the tokenizer of {ID}@nowhere" in said
 
 
+def test_a_model_of_the_hub_without_a_tokenizer_is_told_as_that(hub, measure, trained, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(trained, bare, ignore=lambda _, names: {one for one in names if "token" in one})
+    hub.commits["d" * 40], hub.refs["bare"] = bare, "d" * 40
+    ended, said = measure(model=f"{ID}@bare")
+    assert ended == 2
+    assert f"There is no tokenizer in {ID}@bare" in said
+    assert "--tokenizer" in said
+
+
 def test_a_revision_that_is_not_there_names_it(measure):
     ended, said = measure(model=f"{ID}@nowhere")
     assert ended == 2
