@@ -24,8 +24,8 @@ except ImportError:  # not on Windows: nothing is locked there, and nothing remo
 DISK_FIX = "Free space, check the folder's permissions, and run the same command again"
 _FIXES = {
     errno.EISDIR: "Move away the folder that lies there, and run the same command again",
-    errno.ENOTDIR: "A file lies where a folder is needed: move it away, or name another output",
-    errno.EEXIST: "A file lies where a folder is needed: move it away, or name another output",
+    errno.ENOTDIR: "A file lies where a folder is needed: move it away, or name another folder with --output",
+    errno.EEXIST: "A file lies where a folder is needed: move it away, or name another folder with --output",
     errno.EFBIG: "Raise the limit on the size of a file (`ulimit -f`), and run the same command again",
 }
 SUFFIX = ".partial"

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
-from pickle import PicklingError
 from traceback import format_exc, print_exc
 from typing import Any, NoReturn, TypeVar
 
@@ -169,7 +168,9 @@ def _work(pipe: connection.Connection, threads: int, level: int, torch_too: bool
 def _send(pipe: connection.Connection, outcome: tuple[bool, Any]) -> None:
     try:
         pipe.send(outcome)
-    except (PicklingError, TypeError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of pickling, which has several
         pipe.send((False, RuntimeError(f"What a worker found cannot be sent: {error}. {outcome[1]!r}")))
 
 

@@ -4,6 +4,7 @@ import email
 import json
 import logging
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 VOCABULARY, POSITIONS = 300, 128
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_are_heard():
+    """A shell ignores SIGINT in what it starts in the background, and that would hold for all that the tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

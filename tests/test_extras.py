@@ -43,7 +43,7 @@ real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in hidden else real(name, package)
 sys.meta_path.insert(0, Hide)
 """
-RUN = WITHOUT + "from sparsity_lab.cli.main import program; program()\n"
+RUN = WITHOUT + "from sparsity_lab.__main__ import program; program()\n"
 COMMANDS = {
     "measure m --text t.txt": "measure",
     "measure m --text t.txt --dry-run": "measure",

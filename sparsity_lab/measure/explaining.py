@@ -57,7 +57,9 @@ def _reason(error: Exception) -> str:
 
 def _advice(source: Source, error: Exception, *, part: str) -> str:
     if type(error).__name__ == "SafetensorError":
-        again = "copy it again" if source.folder is not None else f"download it anew: remove {source.snapshot}"
+        again = (
+            "copy it again" if source.folder is not None else f"download it anew: remove {source.snapshot}"
+        )
         return f"The safetensors file is broken or cut short; {again}"
     if source.folder is None:
         return hub.advice(error, source.model) or hub.HUB_FIX

@@ -161,7 +161,7 @@ def _be(asked: dict, pipes: dict[str, int]) -> None:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         os.execv(sys.executable, [sys.executable, "-m", "sparsity_lab", *asked["words"]])
-    from sparsity_lab.cli.main import program
+    from sparsity_lab.__main__ import program
 
     if asked["output"]:
         _count(asked["output"], pipes["counted"], kill_at=asked["kill_at"])

@@ -92,7 +92,7 @@ DEFAULTS = battery(
     Case("a near miss", OPTIONS, "'knobb'", "Did you mean 'knob'", holding("knobb: 0.1\n")),
     Case("a key twice", OPTIONS, "'knob' stands twice", "bad.yaml", holding("knob: 0.1\nknob: 0.2\n")),
     Case("a word for a number", OPTIONS, "'--window'", "", holding("window: wide\n")),
-    Case("a list for a number", OPTIONS, "--window", "", holding("window: [64, 128]\n")),
+    Case("a list for a number", OPTIONS, "window in bad.yaml is a list", "one value", holding("window: [64, 128]\n")),
     Case("a mapping for a path", OPTIONS, "--thresholds", "", holding("thresholds: {a: b}\n")),
     Case("code as a tag", OPTIONS, "bad.yaml", "python", holding("knob: !!python/name:os.system\n")),
     Case("aliases beyond counting", OPTIONS, "bad.yaml", "aliases", holding(BOMB)),

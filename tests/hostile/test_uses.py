@@ -141,7 +141,7 @@ GIVEN = battery(
     Case("affinity: of a version that knew less", BAD, "bad.json", "has no 'window'", record(without="window")),
     Case("affinity: a model that is gone", BAD, "/gone", "--model", record(model="/gone/away")),
     Case("affinity: a model that is a number", BAD, "'model'", "`sparsity-lab neurons` again", record(model=5)),
-    Case("affinity: a key that is a list", BAD, "'content_key'", "bad.json", record(content_key=[1])),
+    Case("affinity: a key that is a list", BAD, "bad.json is not a record", "neurons", record(content_key=[1])),
     Case("affinity: no parameters", BAD, "'parameter_rows'", "bad.json", record(parameter_rows=[])),
     Case("affinity: a share above all", BAD, "'parameter_rows'", "bad.json", record(
         rows="parameter_rows", row={"ffn_share": 30.0})),

@@ -21,7 +21,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.body import text_parts
 from sparsity_lab.measure.loading import load, load_config
 from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.source import Source, check_exists
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.records import RECORD_KEYS, read_record
 
@@ -387,7 +387,7 @@ def test_classes_that_say_nothing_else_are_read(folder, names):
 def test_an_adapter_alone_is_called_one(tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(SparsityLabError, match="holds an adapter"):
-        expand([str(tmp_path)])
+        check_exists(expand([str(tmp_path)])[0].source)
 
 
 def test_towers_of_other_senses_are_named_and_not_counted(tmp_path):

@@ -67,13 +67,16 @@ def rewrite_weights(folder, change):
 
 
 def test_records_of_earlier_checkpoints_stay_when_a_later_one_is_broken(
-    checkpoints, source_text, tmp_path, output, capfd
+    checkpoints, source_text, tmp_path, output, capfd, caplog
 ):
     series = shutil.copytree(checkpoints, tmp_path / "run")
     truncate(series / "step-3")
-    assert run(series, "--text", source_text, *SMALL, "--output", output) == 2
+    assert run(series, "--text", source_text, *SMALL, "--output", output, "--fail-fast") == 2
     assert "step-3" in capfd.readouterr().err
     assert [read_record(path)["rule"] for path in record_files(output)] == ["fixed"] * 2
+    assert run(series, "--text", source_text, *SMALL, "--output", output) == 1
+    assert "step-3" in caplog.text
+    assert len(record_files(output)) == 3
     shutil.copytree(checkpoints / "step-3", series / "step-3", dirs_exist_ok=True)
     assert run(series, "--text", source_text, *SMALL, "--output", output) == 0
     assert len(record_files(output)) == 4
