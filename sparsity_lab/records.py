@@ -128,7 +128,7 @@ def prepare_output(folder: Path) -> Path:
         raise SparsityLabError(
             f"Cannot write to the output directory {folder}",
             why=error.strerror or str(error),
-            fix=disk_fix(error),
+            fix=disk_fix(error, "Name another one with --output, or free space and check its permissions"),
         ) from error
     return folder
 

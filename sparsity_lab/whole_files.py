@@ -66,9 +66,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         ) from error
 
 
-def disk_fix(error: OSError) -> str:
-    """What to do where a file or folder could not be written."""
-    return _FIXES.get(error.errno or 0, DISK_FIX)
+def disk_fix(error: OSError, otherwise: str = DISK_FIX) -> str:
+    """What to do where a file or folder could not be written; `otherwise` where the error does not say."""
+    return _FIXES.get(error.errno or 0, otherwise)
 
 
 def probe(folder: Path) -> None:
