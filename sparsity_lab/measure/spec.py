@@ -18,6 +18,7 @@ from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
 from sparsity_lab.walking import matching
 
 GLOB_SIGNS = frozenset("*?[")
+OF_A_MODEL = ("config.json", "model*.safetensors", "pytorch_model*.bin")
 _DIGITS = re.compile(r"\d+")
 
 logger = logging.getLogger(__name__)
@@ -222,11 +223,16 @@ def _is_one(path: Path) -> bool:
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:
-    """The folders among paths that hold a config.json; of the others it is said that they are left out."""
+    """The folders among paths that hold a model, beside one that does also those that hold its weights alone.
+
+    Of the others it is said that they are left out.
+    """
     folders = [path for path in paths if path.is_dir() or not path.exists()]  # or a link that leads nowhere
-    models = [folder for folder in folders if (folder / "config.json").is_file()]
+    if not any((folder / "config.json").is_file() for folder in folders):
+        return []
+    models = [folder for folder in folders if any(any(folder.glob(name)) for name in OF_A_MODEL)]
     others = [str(folder) for folder in folders if folder not in set(models)]
-    if models and others:
+    if others:
         logger.info("Left out, without a config.json: %s", ", ".join(sorted(others)))
     return models
 

@@ -382,3 +382,17 @@ def test_again_killed_midway_loses_nothing(series, source_text, tmp_path):
     assert sorted((output / "records").glob("*.json")) == paths
     assert len([read_record(path) for path in paths]) == 2
     assert run(*words) == 0
+
+
+def test_weights_without_a_config_among_checkpoints_are_one_that_failed(trained, source_text, tmp_path):
+    """As where a run was stopped while it saved."""
+    for step in (1, 2):
+        shutil.copytree(trained, tmp_path / "run" / f"step-{step}")
+    (tmp_path / "run" / "step-2" / "config.json").unlink()
+    (tmp_path / "run" / "logs").mkdir()
+    words = (tmp_path / "run", "--text", source_text, *PART, *KNOB, "--output", tmp_path / "out")
+    assert run("measure", *words) == 1
+    first, second = table(tmp_path / "out")
+    assert first["activation_ratio"]
+    assert not first["failed"]
+    assert "It holds no config.json" in second["failed"]
