@@ -35,7 +35,8 @@ def explained(source: Source, part: str) -> Iterator[None]:
     except SparsityLabError:
         raise
     except Exception as error:
-        if part == "tokenizer" and source.snapshot is not None and not has_tokenizer(source.snapshot):
+        loaded = source.snapshot if source.folder is None else None
+        if part == "tokenizer" and loaded is not None and not has_tokenizer(loaded):
             raise no_tokenizer(str(source)) from error
         where = source.model if source.is_gguf else source.folder or source
         raise SparsityLabError(
