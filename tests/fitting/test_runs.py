@@ -100,7 +100,7 @@ def test_faulty_tables(tmp_path, text, told):
 
 
 def test_a_law_of_another_number_of_inputs(chinchilla):
-    with pytest.raises(SparsityLabError, match="has 1 input.*names 2 column"):
+    with pytest.raises(SparsityLabError, match=r"has 1 input.*names 2 column"):
         runs.fit_runs(chinchilla, registry.load("laws", "power").LAW)
 
 
