@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import hub
 from sparsity_lab.records import write_bytes
 from sparsity_lab.registry import unknown
+
+MOST_LETTERS = 400  # of what lm-eval said
 
 
 def folder_name(setting: str) -> str:
@@ -85,6 +88,23 @@ def explained(tasks: Sequence[str]) -> Iterator[None]:
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,
             fix=_data_advice(error),
         ) from error
+    except Exception as error:
+        if isinstance(error, SparsityLabError) or not _is_of_lm_eval(error):
+            raise
+        raise SparsityLabError(
+            f"lm-eval cannot run {', '.join(tasks)}",
+            why=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:MOST_LETTERS],
+            fix="Correct the task file; `lm-eval validate --tasks NAME --include_path FOLDER` checks it alone",
+        ) from error
+
+
+def _is_of_lm_eval(error: Exception) -> bool:
+    """Whether lm-eval raised it, or what it calls, and not the model that it calls."""
+    rooms = [
+        str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        for frame, _ in walk_tb(error.__traceback__)
+    ]
+    return "lm_eval" in rooms and "sparsity_lab" not in rooms[rooms.index("lm_eval") :]
 
 
 def _data_advice(error: Exception) -> str:

@@ -218,4 +218,15 @@ def test_bad_input(tasks, tmp_path):
     absent = run("eval", MODEL, "--tasks", "stories_mc", "--include-path", tasks, "--offline", "--output", tmp_path,
                  "--architecture-file", tmp_path / "absent.py", code=2)  # fmt: skip
     assert "Cannot read the architecture file" in absent.stderr
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps({"ctx": "Once upon a", "target": "time"}))
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "odd.yaml").write_text(
+        TASK.format(name="odd", data=data, kind="[[]]", answers='doc_to_target: "{{target}}"')
+    )
+    odd = run("eval", MODEL, "--tasks", "odd", "--include-path", tmp_path / "odd", "--offline",
+              "--output", tmp_path, code=2)  # fmt: skip
+    assert "lm-eval cannot run odd" in odd.stderr
+    assert "Correct the task file" in odd.stderr
+    assert "Traceback" not in odd.stderr
     assert not list(tmp_path.rglob("results_*.json"))
