@@ -163,7 +163,8 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
     laws, weights = [load_law(name) for name in spec.rivals], _root_weights(full, spec)
     comparison = rivals.compare(full.x, full.y, laws, root_weights=weights, seed=spec.seed, extrapolate=False)
     law, _ = choose_law(full, spec, comparison, describes=_can_describe(full, weights, spec.seed))
-    return warmup.choose(_sensitivity(full, law, spec)), warmup.AUTO_RULE
+    rows = _sensitivity(full, law, spec)
+    return warmup.choose(rows), warmup.rule_of(rows)
 
 
 def series_seed(seed: int, name: str) -> np.random.Generator:

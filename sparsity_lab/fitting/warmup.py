@@ -73,6 +73,12 @@ def choose(rows: Sequence[DropRow]) -> int:
     return rows[-1].dropped
 
 
+def rule_of(rows: Sequence[DropRow]) -> str:
+    """By which rule `choose` chose, with the counts that were tried where not every one was."""
+    step = rows[1].dropped - rows[0].dropped if len(rows) > 1 else 1
+    return AUTO_RULE if step == 1 else f"{AUTO_RULE}, among the multiples of {step}"
+
+
 def _deviates(row: DropRow, later: DropRow) -> bool:
     left_out = later.dropped - row.dropped
     statistic = (row.sse - later.sse) / left_out / later.mean_square

@@ -3,10 +3,12 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import batch, engine, locks, warmup
 from sparsity_lab.fitting.batch import fit_table
@@ -121,3 +123,16 @@ def test_a_long_series_is_fitted_without_a_few_counts_of_leading_points(tmp_path
     assert [row.dropped for row in warmup.sensitivity(problem.subset(slice(0, 30)))] == list(range(11))
     power = Problem.of(load_law("power"), one.x, one.y)
     assert power.coefficients(engine.solve(power).theta)["alpha"] == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_rule_that_tries_few_counts_says_which():
+    """A long series is fitted without 0, 12, 24, ... leading points, and a short one without each number of them."""
+    tokens = np.geomspace(1e8, 1e11, 690)
+    ratios = 0.1 + 0.4 * (tokens / 1e8) ** -0.5
+    law = registry.load("laws", "power").LAW
+    for points, told in ((slice(None), "among the multiples of 12"), (slice(0, 60), None)):
+        rows = warmup.sensitivity(Problem.of(law, tokens[points], ratios[points]))
+        rule = warmup.rule_of(rows)
+        assert (told or warmup.AUTO_RULE) in rule
+        assert (told is None) == (rule == warmup.AUTO_RULE)
+        assert [row.dropped for row in rows][:3] == ([0, 12, 24] if told else [0, 1, 2])
