@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sparsity_lab import csv_numbers
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading import conflict
+from sparsity_lab.reading import conflict, stand_in
 from sparsity_lab.text_file import other_kind
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,8 @@ def _text(path: Path, fix: str) -> str:
         raise SparsityLabError(f"Cannot read the table {path}", why=str(error), fix=fix) from error
     if (kind := other_kind(raw[:8], name=str(path), table=True)) is not None:
         raise SparsityLabError(f"The table {path} is {kind[0]}, not a CSV", fix=kind[1])
+    if why := stand_in(raw):
+        raise SparsityLabError(f"There is another file in place of the table {path}", why=why, fix=fix)
     if why := conflict(raw):
         raise SparsityLabError(
             f"Cannot read the table {path}", why=why, fix="Resolve it, and read the table again"

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.text_file import other_kind
 
 Shape = dict[str, Any]  # key -> a type, or a Shape
 _LOOKED_AT = 1 << 22  # bytes of a file that are searched for a reason
 _BEGINNING = 512
-_BEGINNINGS = (
+_STAND_INS = (
     (b"version https://git-lfs", "It is a pointer of Git LFS; `git lfs pull` fetches the file itself"),
-    (b"\xff\xfe", "It is UTF-16, not UTF-8"),
-    (b"\xfe\xff", "It is UTF-16, not UTF-8"),
-    (b"\x1f\x8b", "It is compressed with gzip"),
-    (b"PK\x03\x04", "It is a ZIP archive, such as a spreadsheet or a packed folder"),
     (b"<!doctype html", "It is an HTML page"),
     (b"<html", "It is an HTML page"),
 )
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def why_unread(path: Path, error: Exception) -> str:
@@ -89,8 +87,16 @@ def _unlike(found: Any, shape: Shape) -> str:
 
 
 def _other_format(raw: bytes) -> str:
+    if raw.startswith(_UTF_16):
+        return "It is UTF-16, not UTF-8"
+    kind = other_kind(raw[:_BEGINNING], name="", table=False)
+    return stand_in(raw) if kind is None else f"It is {kind[0]}"
+
+
+def stand_in(raw: bytes) -> str:
+    """What lies in a file's place, by its first bytes: a pointer of Git LFS, an HTML page; empty if nothing such."""
     begins = raw[:_BEGINNING].lstrip().lower()
-    return next((why for beginning, why in _BEGINNINGS if begins.startswith(beginning.lower())), "")
+    return next((why for beginning, why in _STAND_INS if begins.startswith(beginning)), "")
 
 
 def conflict(raw: bytes) -> str:

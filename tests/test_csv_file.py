@@ -84,6 +84,12 @@ def test_pandas_index_columns_stay_columns(tmp_path):
         (b"PK\x03\x04\x14\x00\x06\x00", "a workbook", "Save the sheet as CSV"),
         (b"PAR1\x15\x04", "a parquet file", "to_csv"),
         (b"\x1f\x8b\x08\x00", "gzip", "gunzip"),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+            "a pointer of Git LFS",
+            "CSV",
+        ),
+        ("<!DOCTYPE html>\n<html></html>\n", "an HTML page", "CSV"),
         ("1000000,0.5\n2000000,0.25\n", "no column names: its first row is 1000000, 0.5", "first row"),
         ("a,1000000,0.5\na,2000000,0.25\n", "no column names", "first row"),
         ("# step,loss\n1,0.5\n2,0.25\n", "no column names", "without a #"),

@@ -18,7 +18,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345
         (POINTER.encode(), "git lfs pull"),
         ("{}".encode("utf-16"), "UTF-16"),
         (b"\x1f\x8b\x08rest", "gzip"),
-        (b"PK\x03\x04rest", "ZIP"),
+        (b"PK\x03\x04rest", "zip archive"),
         (b"\n<!DOCTYPE html><html>", "HTML"),
         (b"", "empty"),
         (b"\0" * 4096, "empty"),
