@@ -14,6 +14,7 @@ BASE = {
     "extras",
     "labels",
     "registry",
+    "resident",
     "records",
     "provenance",
     "progress",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from sparsity_lab.measure.counts import Floats, Ints
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.sparse import CountingVisitor
 from sparsity_lab.measure.subject import UNSEEN, BatchVisitor, Subject
+from sparsity_lab.resident import status_bytes
 
 # What makes the host wait for the device, named as torch names the functions.
 SYNCS = frozenset({"cpu", "item", "tolist", "nonzero", "__bool__", "__int__", "__float__", "__index__"})
@@ -51,21 +51,10 @@ def peak_memory(device: str) -> Iterator[Peak]:
         found.bytes = torch.cuda.max_memory_allocated() - before
         return
     can_reset = _reset_high_water()
-    before = _status_bytes("VmRSS") if can_reset else 0
+    before = status_bytes("VmRSS") if can_reset else 0
     yield found
     if can_reset:
-        found.bytes = _status_bytes("VmHWM") - before
-
-
-def resident_bytes() -> tuple[int, int]:
-    """Memory of this process now and at its most; both the most where only that is known (no Linux)."""
-    try:
-        return _status_bytes("VmRSS"), _status_bytes("VmHWM")
-    except OSError:
-        import resource
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return most, most
+        found.bytes = status_bytes("VmHWM") - before
 
 
 def _return_free_memory() -> None:
@@ -80,11 +69,6 @@ def _reset_high_water() -> bool:
     except OSError:
         return False
     return True
-
-
-def _status_bytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 @dataclass

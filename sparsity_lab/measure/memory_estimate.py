@@ -30,7 +30,6 @@ from sparsity_lab.measure import architectures
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.cett_fine import EVENTS_AT_ONCE
 from sparsity_lab.measure.cett_passes import MOST_EDGES, output_norms
-from sparsity_lab.measure.cost import resident_bytes
 from sparsity_lab.measure.criteria._by_threshold import GRID, Given
 from sparsity_lab.measure.noise import RESAMPLES
 from sparsity_lab.measure.prepared import Prepared
@@ -38,6 +37,7 @@ from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.subject import BatchVisitor, Subject, auto_batch_size, window_losses
 from sparsity_lab.measure.text import Windows
+from sparsity_lab.resident import resident_bytes
 
 CALIBRATION_TOKENS = 256  # of a window that a calibrating kernel looks at together
 NEAR_SHARE = 0.02  # of the activations, the most that lie between two thresholds 1 % apart on either side
