@@ -65,7 +65,7 @@ def _published(output: Path, seed: int) -> None:
 
 
 def _density(output: Path, seed: int) -> None:
-    from sparsity_lab.fitting.density.study import run_density
+    from sparsity_lab.fitting.density.run import run_density
 
     _announce(5, "capacity density of open base models")
     run_density(output=output / "density", seed=seed, progress=progress())

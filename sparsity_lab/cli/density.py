@@ -13,7 +13,7 @@ from sparsity_lab.cli.density_corollaries import Output, Seed, cost, day_of, nee
 from sparsity_lab.cli.progress import progress
 
 if TYPE_CHECKING:
-    from sparsity_lab.fitting.density.study import DensityReport
+    from sparsity_lab.fitting.density.options import DensityReport
 
 app = typer.Typer(
     help="Density of models against a ruler, its frontier by release date, and how fast it grows.",
@@ -121,8 +121,9 @@ def density(
     config: Config = None,
 ) -> None:
     """Density rho = N^/N of every model: N^ is the size at which the ruler's family reaches its score."""
+    from sparsity_lab.fitting.density.options import DensityOptions
+    from sparsity_lab.fitting.density.run import run_density
     from sparsity_lab.fitting.density.sizes import SizeConvention
-    from sparsity_lab.fitting.density.study import DensityOptions, run_density
 
     options = DensityOptions(
         targets=targets,

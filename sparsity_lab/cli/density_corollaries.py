@@ -12,7 +12,7 @@ from sparsity_lab.cli.progress import progress
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
-    from sparsity_lab.fitting.density.study import DensityOptions
+    from sparsity_lab.fitting.density.options import DensityOptions
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write; made if it is not there.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all resampling.")]

@@ -175,7 +175,7 @@ def _several_inputs(
 ) -> bool:  # fmt: skip
     """Fit a law of several inputs, whether it is not identified; the bundled Chinchilla points know their columns."""
     from sparsity_lab.cli.progress import progress
-    from sparsity_lab.fitting.runs import fit_ladder_table
+    from sparsity_lab.fitting.runs_table import fit_ladder_table
     from sparsity_lab.fitting.verdict import NOT
 
     known = source == "chinchilla"

@@ -103,7 +103,7 @@ def width_depth(study: Study) -> None:
 
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
-    from sparsity_lab.fitting.runs import fit_ladder_table
+    from sparsity_lab.fitting.runs_table import fit_ladder_table
     from sparsity_lab.fitting.study import stage
     from sparsity_lab.ladder.study_plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT, LOSS_UNITS
 

@@ -9,7 +9,6 @@ whole runs, since points of one run share their luck.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,24 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab import bundled, csv_numbers, ranges, records, units
+from sparsity_lab import csv_numbers, ranges, units
 from sparsity_lab.csv_file import Rows, read_csv
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import bootstrap, engine, lock_values, magnitudes, robust, runs_profile
-from sparsity_lab.fitting.columns import say_units
+from sparsity_lab.fitting import bootstrap, engine, magnitudes, robust, runs_profile
 from sparsity_lab.fitting.engine import Solution
 from sparsity_lab.fitting.problem import Problem
 from sparsity_lab.fitting.profile import Profile
 from sparsity_lab.fitting.result import plain
 from sparsity_lab.fitting.robust import RobustSolution
-from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.verdict import Verdict
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.units import Asked, Unit
 
-logger = logging.getLogger(__name__)
 TRUE, FALSE = ("true", "1", "1.0", "yes", "y", "t"), ("false", "0", "0.0", "no", "n", "f", "")
 _QUANTITY_OF = {"parameters": units.PARAMETERS, "tokens": units.TOKENS, "nats per token": units.LOSS}
 
@@ -264,38 +259,6 @@ def fit_runs(
         units=runs.units,
         solution=solution,
     )
-
-
-def fit_ladder_table(
-    source: Path | str, *, output: Path | str, law: str, x: Sequence[str], y: str, group: str | None = None,
-    exclude: str | None = None, huber: bool = False, draws: int = 200, seed: int = 0,
-    lock: str | None = None, unit: Sequence[str] = (), progress: Progress = SILENT,
-) -> RunsFit:  # fmt: skip
-    """Fit a law of several inputs to a table and write fits.json, fits.csv, fits.md and provenance.json.
-
-    With a reason as `lock`, `locks/TABLE-LAW.toml` is written too, for `sparsity-lab check`.
-    """
-    from sparsity_lab.fitting import runs_locks, runs_report  # these take a fit of this module
-
-    path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
-    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude, law=load_law(law), unit=unit)
-    say_units(runs.units, path)
-    chosen, folder = load_law(law), Path(output)
-    records.refuse_over_input(path, folder / "fits.csv")
-    if lock is not None:
-        table = lock_values.table_entry(source, folder)
-        asked = runs_locks.Columns(tuple(x), y, group, exclude, tuple(unit))
-        name = runs_locks.name_of(table, chosen)
-        lock_values.refuse_others(folder, [name], subject={"table": table, **vars(asked)}, law=chosen.name)
-    with sole_writer(folder):
-        result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
-        runs_report.write(result, folder, source=path)
-        if lock is not None and not result.verdict.describes:
-            logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
-        elif lock is not None:
-            made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
-            runs_locks.write(made, lock_values.path_of(folder, made.series))
-    return result
 
 
 Refit = Callable[[Problem], dict[str, float]]

@@ -16,14 +16,16 @@ from sparsity_lab.measure.body import record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.claims import Sign, Watch, claimed
 from sparsity_lab.measure.devices import choose_device, choose_dtype
+from sparsity_lab.measure.engine import measure_subject
 from sparsity_lab.measure.failures import Lost, failed_row, failure
 from sparsity_lab.measure.fingerprints import fingerprint, tokenizer_identity
 from sparsity_lab.measure.loading import load_config, load_text_tokenizer
 from sparsity_lab.measure.measurement import Measurement
 from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.part import Span
 from sparsity_lab.measure.prepared import Prepared, name_of, named_of
-from sparsity_lab.measure.settings import Setting, cell_key, measure_subject
-from sparsity_lab.measure.shards import Span, has_part, measure_part, read_parts, spans, write_part
+from sparsity_lab.measure.settings import Setting, cell_key
+from sparsity_lab.measure.shards import has_part, measure_part, read_parts, spans, write_part
 from sparsity_lab.measure.shelf import Loaded, Shelf
 from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec

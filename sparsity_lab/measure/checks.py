@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import engine
 from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.compat import check_compat
+from sparsity_lab.measure.goals import check_increase, check_ratio
 from sparsity_lab.measure.settings import setting_of, settings_of
 from sparsity_lab.measure.shards import check_shards
 from sparsity_lab.measure.spec import MeasureSpec, singly
@@ -33,7 +33,7 @@ def check_spec(spec: MeasureSpec) -> None:
             raise SparsityLabError(
                 "The series rule finds the knob itself", fix="Leave --knob or --stabilise out"
             )
-    engine.check_increase(spec.ppl_increase)
+    check_increase(spec.ppl_increase)
     if spec.compat is not None:
         check_compat(
             spec.compat,
@@ -44,7 +44,7 @@ def check_spec(spec: MeasureSpec) -> None:
             batch_size=spec.batch_size,
         )
     if spec.activation_ratio is not None:
-        engine.check_ratio(spec.activation_ratio)
+        check_ratio(spec.activation_ratio)
         if spec.stabilise_last is not None:
             raise SparsityLabError(
                 "The series rule asks for equal perplexity, not for an activation ratio",

@@ -10,14 +10,67 @@ from __future__ import annotations
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.goals import Goal, PplIncrease, TargetRatio
+from sparsity_lab.measure.compat import sparsinglaw
+from sparsity_lab.measure.criteria._by_threshold import Given
+from sparsity_lab.measure.goals import Goal, PplIncrease, TargetRatio, check_increase, check_ratio
 from sparsity_lab.measure.measurement import Measurement
+from sparsity_lab.measure.memory import halving
+from sparsity_lab.measure.part import Merged, Part
 from sparsity_lab.measure.runner import Runner
-from sparsity_lab.measure.shards import Merged, Part
+from sparsity_lab.measure.settings import Setting
 from sparsity_lab.measure.subject import Subject
 
-ALGORITHM = 7  # raised when a change to this room changes numbers; part of every content key
 FIXED_SPAN = 1.25
+
+
+def measure_subject(
+    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None = None,
+    part: Part | None = None,
+) -> Measurement:  # fmt: skip
+    """Measure a model and text in one setting, or with `compat` by a reproduced algorithm.
+
+    Args:
+        subject: model and text.
+        setting: how the knob is chosen.
+        criterion: its id.
+        seed: of the bootstrap and the pilot.
+        compat: a reproduced algorithm, or None.
+        part: both runs over the whole text, where they were made before in parts.
+
+    Raises:
+        SparsityLabError: as the functions below, or memory runs out even for one window at a time.
+    """
+    return halving(
+        subject, lambda: _measured(subject, setting, criterion=criterion, seed=seed, compat=compat, part=part)
+    )
+
+
+def _measured(
+    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None, part: Part | None
+) -> Measurement:
+    if compat is not None:
+        return _reproduced(subject, setting, seed=seed)
+    if setting.calibration is not None:
+        return at_thresholds(subject, calibration=setting.calibration, seed=seed, part=part)
+    if setting.knob is not None:
+        return at_knob(
+            subject, criterion=criterion, knob=setting.knob, seed=seed, part=part,
+            ppl_increase=setting.ppl_increase, flags=setting.flags,
+        )  # fmt: skip
+    if setting.activation_ratio is not None:
+        return at_activation_ratio(
+            subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed
+        )
+    assert setting.ppl_increase is not None
+    return at_ppl_increase(subject, criterion=criterion, ppl_increase=setting.ppl_increase, seed=seed)
+
+
+def _reproduced(subject: Subject, setting: Setting, *, seed: int) -> Measurement:
+    """By the released algorithm of the Sparsing Law, the one there is."""
+    if setting.knob is not None:
+        return sparsinglaw.at_cett(subject, c=setting.knob, seed=seed).measurement
+    assert setting.ppl_increase is not None
+    return sparsinglaw.at_ppl_increase(subject, ppl_increase=setting.ppl_increase, seed=seed).measurement
 
 
 def at_knob(
@@ -80,8 +133,6 @@ def at_thresholds(
     Raises:
         SparsityLabError: a part the score needs and the model does not have, or an implausible dense loss.
     """
-    from sparsity_lab.measure.criteria._by_threshold import Given
-
     knob = 0.0 if calibration.knob is None else calibration.knob
     runner = Runner(subject, calibration.criterion, seed, bound=Given(subject, calibration=calibration))
     if part is not None:
@@ -96,32 +147,6 @@ def merged_runner(runner: Runner, part: Part, *, knob: float) -> Runner:
     made = Runner(runner.subject, runner.criterion, runner.seed, bound=Merged(runner.bound, part))
     made.take(knob, part.sparse, dense=part.dense, forward_tokens=part.forward_tokens)
     return made
-
-
-def check_increase(ppl_increase: float) -> None:
-    """Refuse a perplexity increase that is not a positive fraction.
-
-    Raises:
-        SparsityLabError: not above 0, or above 10 (1000 %).
-    """
-    if not 0 < ppl_increase <= 10:
-        raise SparsityLabError(
-            f"A perplexity increase of {ppl_increase:.4g} is not a positive fraction",
-            fix="Write 1% or 0.01 for one percent",
-        )
-
-
-def check_ratio(activation_ratio: float) -> None:
-    """Refuse an activation ratio that is not inside 0 to 1.
-
-    Raises:
-        SparsityLabError: not above 0 and below 1.
-    """
-    if not 0 < activation_ratio < 1:
-        raise SparsityLabError(
-            f"An activation ratio of {activation_ratio:.4g} is not between 0 and 1",
-            fix="Write 0.3 or 30% for three neurons of ten",
-        )
 
 
 def _searched(subject: Subject, *, criterion: str, goal: Goal, seed: int) -> Measurement:

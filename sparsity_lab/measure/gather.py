@@ -14,9 +14,10 @@ from typing import Any
 from sparsity_lab.measure.cells import POLL_S, Bench
 from sparsity_lab.measure.claims import Watch, sweep
 from sparsity_lab.measure.failures import Lost
+from sparsity_lab.measure.part import Span
 from sparsity_lab.measure.prepared import Prepared, named_of
 from sparsity_lab.measure.settings import Setting
-from sparsity_lab.measure.shards import Span, has_part, remove_parts
+from sparsity_lab.measure.shards import has_part, remove_parts
 from sparsity_lab.measure.tasks import Crew, Group, Open
 
 Cell = tuple[Prepared | Lost, Setting]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sparsity_lab.errors import InapplicableError
+from sparsity_lab.errors import InapplicableError, SparsityLabError
 from sparsity_lab.measure import noise
 from sparsity_lab.measure.counts import Counts, Floats, Ints
 from sparsity_lab.measure.search import Slope
@@ -176,3 +176,29 @@ class TargetRatio:
     def _odds_per_share(self) -> float:
         """d odds over the share by which the ratio moves."""
         return min(self.activation_ratio, 1.0 - self.activation_ratio) / self.activation_ratio**2
+
+
+def check_increase(ppl_increase: float) -> None:
+    """Refuse a perplexity increase that is not a positive fraction.
+
+    Raises:
+        SparsityLabError: not above 0, or above 10 (1000 %).
+    """
+    if not 0 < ppl_increase <= 10:
+        raise SparsityLabError(
+            f"A perplexity increase of {ppl_increase:.4g} is not a positive fraction",
+            fix="Write 1% or 0.01 for one percent",
+        )
+
+
+def check_ratio(activation_ratio: float) -> None:
+    """Refuse an activation ratio that is not inside 0 to 1.
+
+    Raises:
+        SparsityLabError: not above 0 and below 1.
+    """
+    if not 0 < activation_ratio < 1:
+        raise SparsityLabError(
+            f"An activation ratio of {activation_ratio:.4g} is not between 0 and 1",
+            fix="Write 0.3 or 30% for three neurons of ten",
+        )

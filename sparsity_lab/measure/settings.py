@@ -14,15 +14,12 @@ from typing import Any
 import torch
 
 from sparsity_lab import records
-from sparsity_lab.measure import architectures, engine
+from sparsity_lab.measure import architectures
 from sparsity_lab.measure.calibration import Calibration, read_calibration
-from sparsity_lab.measure.compat import sparsinglaw
-from sparsity_lab.measure.measurement import Measurement
-from sparsity_lab.measure.memory import halving
-from sparsity_lab.measure.shards import Part
 from sparsity_lab.measure.spec import MeasureSpec, singly
-from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import Windows
+
+ALGORITHM = 7  # raised when a change to this room changes numbers; part of every content key
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def cell_key(
     return records.content_key(
         {
             **own,
-            "algorithm": engine.ALGORITHM,
+            "algorithm": ALGORITHM,
             "weights": weights,
             "text": windows.sha256,
             "window": windows.window,
@@ -108,56 +105,6 @@ def cell_key(
             "seed": seed,
         }
     )
-
-
-def measure_subject(
-    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None = None,
-    part: Part | None = None,
-) -> Measurement:  # fmt: skip
-    """Measure a model and text in one setting, or with `compat` by a reproduced algorithm.
-
-    Args:
-        subject: model and text.
-        setting: how the knob is chosen.
-        criterion: its id.
-        seed: of the bootstrap and the pilot.
-        compat: a reproduced algorithm, or None.
-        part: both runs over the whole text, where they were made before in parts.
-
-    Raises:
-        SparsityLabError: as the functions of `engine`, or memory runs out even for one window at a time.
-    """
-    return halving(
-        subject, lambda: _measured(subject, setting, criterion=criterion, seed=seed, compat=compat, part=part)
-    )
-
-
-def _measured(
-    subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None, part: Part | None
-) -> Measurement:
-    if compat is not None:
-        return _reproduced(subject, setting, seed=seed)
-    if setting.calibration is not None:
-        return engine.at_thresholds(subject, calibration=setting.calibration, seed=seed, part=part)
-    if setting.knob is not None:
-        return engine.at_knob(
-            subject, criterion=criterion, knob=setting.knob, seed=seed, part=part,
-            ppl_increase=setting.ppl_increase, flags=setting.flags,
-        )  # fmt: skip
-    if setting.activation_ratio is not None:
-        return engine.at_activation_ratio(
-            subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed
-        )
-    assert setting.ppl_increase is not None
-    return engine.at_ppl_increase(subject, criterion=criterion, ppl_increase=setting.ppl_increase, seed=seed)
-
-
-def _reproduced(subject: Subject, setting: Setting, *, seed: int) -> Measurement:
-    """By the released algorithm of the Sparsing Law, the one there is."""
-    if setting.knob is not None:
-        return sparsinglaw.at_cett(subject, c=setting.knob, seed=seed).measurement
-    assert setting.ppl_increase is not None
-    return sparsinglaw.at_ppl_increase(subject, ppl_increase=setting.ppl_increase, seed=seed).measurement
 
 
 def setting_of(spec: MeasureSpec) -> Setting:

@@ -20,9 +20,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.cells import Bench
 from sparsity_lab.measure.claims import Sign
 from sparsity_lab.measure.failures import failure
+from sparsity_lab.measure.part import Span
 from sparsity_lab.measure.prepared import Prepared
 from sparsity_lab.measure.settings import Setting
-from sparsity_lab.measure.shards import Span
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.mirrors import RECORDS, Mirror
 

@@ -4,7 +4,8 @@ import pytest
 
 from sparsity_lab.fitting.batch import fit_table
 from sparsity_lab.fitting.demo_report import write_report
-from sparsity_lab.fitting.density.study import DensityOptions, run_density
+from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.run import run_density
 from sparsity_lab.fitting.plots.measured import draw_table
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.tables import to_csv

@@ -23,9 +23,10 @@ from sparsity_lab.fitting.density.benchmarks import (
 )
 from sparsity_lab.fitting.density.choice import family_of_choice
 from sparsity_lab.fitting.density.one_step import family_ruler
+from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped, write_ruler
 from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.study import DensityOptions, measure_density
+from sparsity_lab.fitting.density.study import measure_density
 from sparsity_lab.fitting.density.targets import Score, Target
 
 ROWS = {row.name: row for row in known().values()}

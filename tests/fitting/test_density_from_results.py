@@ -14,7 +14,9 @@ from sparsity_lab.fitting.density.lm_eval_results import read_evaluations
 from sparsity_lab.fitting.density.lm_eval_rulers import chances_of
 from sparsity_lab.fitting.density.metrics import TaskScores, TaskSetting, choose_metric, wanted_metrics
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.study import DensityOptions, measure_density, run_density
+from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.run import run_density
+from sparsity_lab.fitting.density.study import measure_density
 from sparsity_lab.fitting.density.targets import Score
 from tests.fitting.lm_eval_documents import accuracy, document, write_results
 

@@ -9,6 +9,7 @@ from sparsity_lab import bundled, registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import robust, runs
 from sparsity_lab.fitting.problem import Problem
+from sparsity_lab.fitting.runs_table import fit_ladder_table
 from sparsity_lab.laws.average_parameters import average_parameters
 
 LAW = registry.load("laws", "loss-power").LAW
@@ -74,7 +75,7 @@ def test_the_interval_of_a_known_ladder_holds_its_truth(tmp_path):
     y = LAW.predict(truth, x) * np.exp(generator.normal(0, 3e-3, 60))
     rows = [f"{float(a)!r},{float(b)!r},{float(c)!r}" for (a, b), c in zip(x, y, strict=True)]
     (tmp_path / "t.csv").write_text("n,d,l\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    fit = runs.fit_ladder_table(
+    fit = fit_ladder_table(
         tmp_path / "t.csv", output=tmp_path / "out", law="loss-power", x=["n", "d"], y="l", draws=60
     )  # fmt: skip
     for name, (value, low, high) in fit.coefficients.items():

@@ -10,6 +10,7 @@ from sparsity_lab import registry
 from sparsity_lab.cli.main import app
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import check, runs, runs_locks
+from sparsity_lab.fitting.runs_table import fit_ladder_table
 
 LAW = registry.load("laws", "loss-power").LAW
 
@@ -30,7 +31,7 @@ def table(path, rows):
 @pytest.fixture
 def study(tmp_path, rows):
     table(tmp_path / "t.csv", rows)
-    runs.fit_ladder_table(
+    fit_ladder_table(
         tmp_path / "t.csv", output=tmp_path / "out", law="loss-power", x=["n", "d"], y="l", huber=True,
         draws=0, lock="planted",
     )  # fmt: skip
@@ -119,7 +120,7 @@ def test_an_update_keeps_tolerances_and_says_what_changed(study, rows):
 
 def test_a_reason_and_a_whole_lock_are_needed(study, rows):
     with pytest.raises(SparsityLabError, match="needs a reason"):
-        runs.fit_ladder_table(
+        fit_ladder_table(
             study / "t.csv", output=study / "again", law="loss-power", x=["n", "d"], y="l", draws=0, lock=" "
         )
     path = study / "out" / "locks" / "t-loss-power.toml"
@@ -143,7 +144,7 @@ def test_a_lock_of_another_fit_is_not_replaced(study, other):
         other
     ]
     with pytest.raises(SparsityLabError, match="locks another fit"):
-        runs.fit_ladder_table(
+        fit_ladder_table(
             **{**asked, **changed}, x=["n", "d"], output=study / "out", draws=0, lock="a second one"
         )
     assert {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()} == before

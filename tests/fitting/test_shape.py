@@ -9,7 +9,7 @@ import pytest
 from sparsity_lab.fitting import check, report, shape
 from sparsity_lab.fitting.batch import fit_all, fit_table
 from sparsity_lab.fitting.problem import Problem
-from sparsity_lab.fitting.runs import fit_ladder_table
+from sparsity_lab.fitting.runs_table import fit_ladder_table
 from sparsity_lab.fitting.series import read_series
 from sparsity_lab.fitting.spec import FitSpec, load_law
 from sparsity_lab.fitting.verdict import NOT

@@ -9,7 +9,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting import check
 from sparsity_lab.fitting.batch import fit_table
 from sparsity_lab.fitting.columns import Columns
-from sparsity_lab.fitting.runs import fit_ladder_table, read_runs
+from sparsity_lab.fitting.runs import read_runs
+from sparsity_lab.fitting.runs_table import fit_ladder_table
 from sparsity_lab.fitting.series import read_series
 from sparsity_lab.fitting.spec import FitSpec, load_law
 

@@ -30,9 +30,9 @@ from sparsity_lab.fitting.density.metrics import (
     wanted_metrics,
 )
 from sparsity_lab.fitting.density.notes import Notes, listed
-from sparsity_lab.fitting.density.one_step import DRAWS, family_ruler
+from sparsity_lab.fitting.density.one_step import DRAWS, OneStepRuler, family_ruler
 from sparsity_lab.fitting.density.ruler_files import write_ruler
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
+from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.targets import Target, note_guessed_families, read_targets
 from sparsity_lab.fitting.density.task_names import counted_once, note_overlap, tasks_of

@@ -10,9 +10,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.benchmarks import UnknownChanceError, benchmark, same
 from sparsity_lab.fitting.density.densities import densities
 from sparsity_lab.fitting.density.metrics import TaskSetting
-from sparsity_lab.fitting.density.one_step import DRAWS, FEWEST_SIZES, family_ruler
+from sparsity_lab.fitting.density.one_step import DRAWS, FEWEST_SIZES, OneStepRuler, family_ruler
 from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
+from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sizes import SizeConvention, size_of
 from sparsity_lab.fitting.density.targets import Target, bundled_targets

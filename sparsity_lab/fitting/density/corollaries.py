@@ -18,8 +18,9 @@ from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.csv_rows import Cell, read_rows
 from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers import Ruler
-from sparsity_lab.fitting.density.study import DensityOptions, measure_density
+from sparsity_lab.fitting.density.study import measure_density
 from sparsity_lab.fitting.density.trend import Trend, TrendPoint, fit_trend
 from sparsity_lab.records import prepare_output, write_json
 from sparsity_lab.tables import write_table

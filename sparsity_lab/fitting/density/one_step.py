@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density import sigmoid
+from sparsity_lab.fitting.density.benchmarks import chance_of
 from sparsity_lab.fitting.density.curves import OneStepCurve
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Point
+from sparsity_lab.fitting.density.rulers import Point, Ruler
 from sparsity_lab.fitting.density.sizes import SizeConvention, size_of
 from sparsity_lab.fitting.density.targets import Target
 
@@ -25,6 +28,41 @@ log = logging.getLogger(__name__)
 
 FEWEST_SIZES = 4
 DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class OneStepRuler(Ruler):
+    """Score against size; the curve of any mean of tasks is fitted to the reference points on demand.
+
+    `chances` are the scores of guessing, where they are not those of the table of names.
+    """
+
+    points: tuple[Point, ...]
+    chances: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    curves: dict[tuple[str, ...], OneStepCurve] = field(default_factory=dict, repr=False, compare=False)
+    residual_sd: dict[tuple[str, ...], float] = field(default_factory=dict, repr=False, compare=False)
+
+    form: ClassVar[str] = "one-step"
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names and identities of the points' models."""
+        return tuple(name for point in self.points for name in (point.model, point.identity) if name)
+
+    def curve(self, tasks: Sequence[str]) -> OneStepCurve:
+        """The sigmoid of the mean score over `tasks` in ln size, fitted once and kept."""
+        key = tuple(sorted(tasks))
+        self.require(key)
+        if key not in self.curves:
+            usable = [p for p in self.points if all(task in p.scores for task in key)]
+            sizes = np.array([p.size for p in usable])
+            means = np.array([np.mean([p.scores[task] for task in key]) for p in usable])
+            fitted = fit_curve(
+                sizes, means, tasks=key, floor=float(np.mean([chance_of(task, self.chances) for task in key])),
+                ruler=self.name, draws=self.draws, seed=self.seed,
+            )  # fmt: skip
+            self.curves[key], self.residual_sd[key] = fitted
+        return self.curves[key]
 
 
 def family_ruler(

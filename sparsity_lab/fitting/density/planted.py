@@ -22,9 +22,8 @@ from sparsity_lab.fitting.density.one_step import family_ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sigmoid import expit
 from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.study import trend_points
 from sparsity_lab.fitting.density.targets import Score, Target
-from sparsity_lab.fitting.density.trend import fit_trend
+from sparsity_lab.fitting.density.trend import fit_trend, trend_points
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.records import prepare_output, write_json

@@ -8,8 +8,8 @@ from pathlib import Path
 from sparsity_lab.fitting.density.corollaries import chip_doubling_days
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval_results import loss_rows
+from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.sensitivity import COLUMNS as SENSITIVITY_COLUMNS
-from sparsity_lab.fitting.density.study import DensityReport
 from sparsity_lab.fitting.density.trend import Trend
 from sparsity_lab.fitting.density.two_step import TwoStepRuler
 from sparsity_lab.fitting.figures import attempted

@@ -19,8 +19,8 @@ from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.loss_law import LossLaw
 from sparsity_lab.fitting.density.metrics import TaskSetting
-from sparsity_lab.fitting.density.one_step import FEWEST_SIZES
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Point, Ruler
+from sparsity_lab.fitting.density.one_step import FEWEST_SIZES, OneStepRuler
+from sparsity_lab.fitting.density.rulers import Point, Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
 from sparsity_lab.fitting.json_file import read_json
 from sparsity_lab.records import write_json

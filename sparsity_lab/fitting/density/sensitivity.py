@@ -8,12 +8,13 @@ from dataclasses import replace
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.choice import lenders, rulers_of
 from sparsity_lab.fitting.density.densities import densities
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
+from sparsity_lab.fitting.density.one_step import OneStepRuler
+from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
 from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.study import DensityOptions, trend_points
 from sparsity_lab.fitting.density.targets import Target
-from sparsity_lab.fitting.density.trend import Trend, fit_trend
+from sparsity_lab.fitting.density.trend import Trend, fit_trend, trend_points
 from sparsity_lab.fitting.density.two_step import TwoStepRuler
 from sparsity_lab.progress import SILENT, Progress
 

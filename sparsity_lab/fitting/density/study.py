@@ -1,14 +1,11 @@
-"""The density of a table of models, from ruler to trend, written out: what `sparsity-lab density` does."""
+"""The density of a table of models, from ruler to trend."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from sparsity_lab import bundled
 from sparsity_lab.errors import SparsityLabError
@@ -32,8 +29,10 @@ from sparsity_lab.fitting.density.metrics import (
     wanted_metrics,
 )
 from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.score_errors import SourceSpread
+from sparsity_lab.fitting.density.sensitivity import sensitivity_rows
 from sparsity_lab.fitting.density.sizes import SizeConvention
 from sparsity_lab.fitting.density.study_notes import (
     note_left_out,
@@ -48,102 +47,27 @@ from sparsity_lab.fitting.density.targets import (
     note_guessed_families,
     read_targets,
 )
-from sparsity_lab.fitting.density.trend import Trend, TrendPoint, fit_trend
+from sparsity_lab.fitting.density.trend import trend_points, try_trend
 from sparsity_lab.fitting.density.trend_checks import (
-    BreakTest,
-    Projection,
     break_test,
     leave_one_out,
     project,
 )
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.sole_writer import sole_writer
 
 log = logging.getLogger(__name__)
 
 PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 
 
-@dataclass(frozen=True)
-class DensityOptions:
-    """What a run of `density` may be told.
-
-    Attributes:
-        targets: a table of models, a folder of lm-eval results, the name of a bundled table, or None for the
-            bundled open base models.
-        models: a table with tokens and dates for lm-eval results.
-        metrics: of lm-eval results, as `acc_norm` for all tasks or `piqa=acc_norm`; by default the ruler's.
-        chances: of tasks that the table of names does not know, as `mine=0.25`.
-        ruler: `auto`, a ruler file, the name of a shipped ruler, or a family with at least four sizes.
-        tasks: whose mean score is used; None for the paper's five, or all that targets and ruler share.
-        convention: which parameters count.
-        d0_tokens: for two-step rulers; None keeps the ruler's own.
-        partial: models without all tasks join the trend.
-        mixtures: mixtures of experts join the trend.
-        break_at: test for another growth from this date on.
-        project_to: days on which rho_max is projected.
-        sensitivity: tabulate how A moves with the choices.
-    """
-
-    targets: str | Path | None = None
-    models: Path | None = None
-    metrics: tuple[str, ...] = ()
-    chances: tuple[str, ...] = ()
-    ruler: str = "auto"
-    tasks: tuple[str, ...] | None = None
-    convention: SizeConvention = field(default_factory=SizeConvention)
-    d0_tokens: float | None = None
-    partial: bool = False
-    mixtures: bool = False
-    break_at: date | None = None
-    project_to: tuple[date, ...] = ()
-    sensitivity: bool = True
-
-
-@dataclass(frozen=True)
-class DensityReport:
-    """What a run found and where it lies. `trend` is None where there is none; `trend_note` says why."""
-
-    output: Path
-    ruler: Ruler
-    ruler_reason: str
-    tasks: tuple[str, ...]
-    convention: SizeConvention
-    densities: tuple[Density, ...]
-    per_task: dict[str, tuple[Density, ...]]
-    trend: Trend | None
-    trend_note: str
-    without: dict[str, Trend | None] = field(default_factory=dict)
-    break_found: BreakTest | None = None
-    projections: tuple[Projection, ...] = ()
-    sensitivity: tuple[dict[str, object], ...] = ()
-    evaluations: tuple[Evaluation, ...] = ()
-    metrics: tuple[dict[str, object], ...] = ()
-    notes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
-
-
-def run_density(
-    *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
-) -> DensityReport:
-    """Rulers, densities, frontier, trend, tables and figures, written to `output`.
-
-    Raises:
-        SparsityLabError: a table, ruler, task or the output directory is not usable.
-    """
-    from sparsity_lab.fitting.density.report import write_report
-
-    with sole_writer(output):
-        report = measure_density(output=output, seed=seed, options=options, progress=progress)
-        return replace(report, files=tuple(write_report(report, seed=seed)))
-
-
 def measure_density(
     *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
 ) -> DensityReport:
-    """The same without writing anything."""
-    from sparsity_lab.fitting.density.sensitivity import sensitivity_rows
+    """What `run.run_density` finds, without writing anything.
 
+    Raises:
+        SparsityLabError: a table, ruler or task is not usable.
+    """
     options, notes = options or DensityOptions(), Notes()
     named, reason = named_ruler(options.ruler)
     targets, evaluations = read_any(options, settings=named.settings if named else {}, notes=notes)
@@ -179,7 +103,7 @@ def measure_density(
     found = _measure(targets, ruler, tasks, options, spread=spread, seed=seed, progress=progress)
     note_left_out(targets, found, tasks, notes)
     note_sizes(found, ruler, notes)
-    trend, note = try_trend(found, options, tasks=tasks, seed=seed)
+    trend, note = try_trend(found, tasks=tasks, partial=options.partial, mixtures=options.mixtures, seed=seed)
     report = DensityReport(
         output, ruler, reason, tuple(tasks), options.convention, found,
         _per_task(targets, ruler, tasks, options, spread=spread, seed=seed), trend, note,
@@ -257,41 +181,6 @@ def _refuse_other_unit(ruler: Ruler, convention: SizeConvention) -> None:
             f"The sizes of the ruler {ruler.name} are in {ruler.size_unit}, those of the targets in {convention.unit}",
             fix=f"Give --against {ruler.size_unit}",
         )
-
-
-def try_trend(
-    found: Sequence[Density], options: DensityOptions, *, tasks: Sequence[str], seed: int
-) -> tuple[Trend | None, str]:
-    """The trend of the densities that may enter it, or None and why there is none."""
-    points = trend_points(found, tasks=tasks, partial=options.partial, mixtures=options.mixtures)
-    try:
-        trend = fit_trend(points, seed=seed)
-    except SparsityLabError as error:
-        log.info("no trend: %s", error.paragraph())
-        return None, error.paragraph()
-    censored = sum(d.rho is None and d.released is not None for d in found)
-    note = f"{censored} dated models have a bound instead of a number and are left out" if censored else ""
-    return trend, note
-
-
-def trend_points(
-    found: Sequence[Density], *, tasks: Sequence[str], partial: bool = False, mixtures: bool = False
-) -> list[TrendPoint]:
-    """Dated models with a number; dense ones with all tasks unless told otherwise."""
-    return [
-        TrendPoint(
-            d.target.model,
-            d.released,
-            float(np.log(d.rho)),
-            d.inversion.ln_size_ruler_draws - np.log(d.size),
-            d.target.lineage,
-        )
-        for d in found
-        if d.released is not None
-        and d.rho is not None
-        and (partial or len(d.tasks) == len(tasks))
-        and (mixtures or not d.target.moe)
-    ]
 
 
 def _measure(

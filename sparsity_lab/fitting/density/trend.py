@@ -10,6 +10,7 @@ given beside it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.densities import Density
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -113,6 +117,46 @@ def fit_trend(points: Sequence[TrendPoint], *, seed: int, draws: int = DRAWS) ->
         frontier=tuple(p.model for p, is_record in zip(ordered, records, strict=True) if is_record),
         models=len(ordered), slope_draws=lines[:, 0], intercept_draws=lines[:, 1],
     )  # fmt: skip
+
+
+def try_trend(
+    found: Sequence[Density],
+    *,
+    tasks: Sequence[str],
+    partial: bool = False,
+    mixtures: bool = False,
+    seed: int,
+) -> tuple[Trend | None, str]:
+    """The trend of the densities that may enter it, or None and why there is none."""
+    points = trend_points(found, tasks=tasks, partial=partial, mixtures=mixtures)
+    try:
+        trend = fit_trend(points, seed=seed)
+    except SparsityLabError as error:
+        log.info("no trend: %s", error.paragraph())
+        return None, error.paragraph()
+    censored = sum(d.rho is None and d.released is not None for d in found)
+    note = f"{censored} dated models have a bound instead of a number and are left out" if censored else ""
+    return trend, note
+
+
+def trend_points(
+    found: Sequence[Density], *, tasks: Sequence[str], partial: bool = False, mixtures: bool = False
+) -> list[TrendPoint]:
+    """Dated models with a number; dense ones with all tasks unless told otherwise."""
+    return [
+        TrendPoint(
+            d.target.model,
+            d.released,
+            float(np.log(d.rho)),
+            d.inversion.ln_size_ruler_draws - np.log(d.size),
+            d.target.lineage,
+        )
+        for d in found
+        if d.released is not None
+        and d.rho is not None
+        and (partial or len(d.tasks) == len(tasks))
+        and (mixtures or not d.target.moe)
+    ]
 
 
 def frontier_mask(days: Floats, ln_rho: Floats) -> NDArray[np.bool_]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +12,10 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.trend import Trend
 from sparsity_lab.fitting.plots.labels import place_labels
 from sparsity_lab.fitting.plots.style import COLOURS, beside, figure, label, save, styled
-
-if TYPE_CHECKING:
-    from sparsity_lab.fitting.density.study import DensityReport
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.2, 3.7
 MARGIN_DAYS = 25

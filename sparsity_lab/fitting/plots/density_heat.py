@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
 from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.plots.style import beside, figure, label, save, styled, width_for
-
-if TYPE_CHECKING:
-    from sparsity_lab.fitting.density.study import DensityReport
 
 ROW_INCHES, HEAD_INCHES = 0.105, 0.75
 FONT_SIZE = 5.2

@@ -12,7 +12,8 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from sparsity_lab.fitting.density.ladder import Ladder, Run
-from sparsity_lab.fitting.density.rulers import OneStepRuler, Ruler
+from sparsity_lab.fitting.density.one_step import OneStepRuler
+from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
 from sparsity_lab.fitting.plots import style
 from sparsity_lab.fitting.plots.style import (

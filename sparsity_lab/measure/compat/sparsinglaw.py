@@ -42,8 +42,7 @@ from sparsity_lab.measure.cett_passes import bias_free_norms
 from sparsity_lab.measure.compat.layer_search import LayerThreshold, layer_threshold
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria.cett import KNOB
-from sparsity_lab.measure.engine import check_increase
-from sparsity_lab.measure.goals import PplIncrease
+from sparsity_lab.measure.goals import PplIncrease, check_increase
 from sparsity_lab.measure.measurement import Evaluation, Measurement, Spread
 from sparsity_lab.measure.runner import check_plausible, untrained
 from sparsity_lab.measure.sites import FfnSite

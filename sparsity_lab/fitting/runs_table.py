@@ -1,20 +1,59 @@
-"""Writes the files of a fit over a ladder of runs: fits.json, fits.csv, fits.md and provenance.json."""
+"""Fits a law of several inputs to a table of runs, and writes fits.json, fits.csv, fits.md, provenance.json, a lock."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab import records
-from sparsity_lab.fitting.runs import RunsFit
+from sparsity_lab import bundled, records
+from sparsity_lab.fitting import lock_values, runs_locks
+from sparsity_lab.fitting.columns import say_units
+from sparsity_lab.fitting.runs import RunsFit, fit_runs, read_runs
+from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.sole_writer import sole_writer
 from sparsity_lab.tables import to_csv, to_markdown
+
+logger = logging.getLogger(__name__)
 
 ROW_KEYS = ["coefficient", "value", "low", "high", "profile low", "profile high", "unit"]
 
 
-def write(result: RunsFit, folder: Path, *, source: Path) -> None:
+def fit_ladder_table(
+    source: Path | str, *, output: Path | str, law: str, x: Sequence[str], y: str, group: str | None = None,
+    exclude: str | None = None, huber: bool = False, draws: int = 200, seed: int = 0,
+    lock: str | None = None, unit: Sequence[str] = (), progress: Progress = SILENT,
+) -> RunsFit:  # fmt: skip
+    """Fit a law of several inputs to a table and write fits.json, fits.csv, fits.md and provenance.json.
+
+    With a reason as `lock`, `locks/TABLE-LAW.toml` is written too, for `sparsity-lab check`.
+    """
+    path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
+    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude, law=load_law(law), unit=unit)
+    say_units(runs.units, path)
+    chosen, folder = load_law(law), Path(output)
+    records.refuse_over_input(path, folder / "fits.csv")
+    if lock is not None:
+        table = lock_values.table_entry(source, folder)
+        asked = runs_locks.Columns(tuple(x), y, group, exclude, tuple(unit))
+        name = runs_locks.name_of(table, chosen)
+        lock_values.refuse_others(folder, [name], subject={"table": table, **vars(asked)}, law=chosen.name)
+    with sole_writer(folder):
+        result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
+        _write(result, folder, source=path)
+        if lock is not None and not result.verdict.describes:
+            logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
+        elif lock is not None:
+            made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
+            runs_locks.write(made, lock_values.path_of(folder, made.series))
+    return result
+
+
+def _write(result: RunsFit, folder: Path, *, source: Path) -> None:
     """Write the files of a ladder's fit."""
     rows = [_row(result, name) for name in result.coefficients]
     columns = ROW_KEYS

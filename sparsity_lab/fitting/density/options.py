@@ -1,0 +1,73 @@
+"""What a run of `density` may be told, and what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.lm_eval_results import Evaluation
+from sparsity_lab.fitting.density.rulers import Ruler
+from sparsity_lab.fitting.density.sizes import SizeConvention
+from sparsity_lab.fitting.density.trend import Trend
+from sparsity_lab.fitting.density.trend_checks import BreakTest, Projection
+
+
+@dataclass(frozen=True)
+class DensityOptions:
+    """What a run of `density` may be told.
+
+    Attributes:
+        targets: a table of models, a folder of lm-eval results, the name of a bundled table, or None for the
+            bundled open base models.
+        models: a table with tokens and dates for lm-eval results.
+        metrics: of lm-eval results, as `acc_norm` for all tasks or `piqa=acc_norm`; by default the ruler's.
+        chances: of tasks that the table of names does not know, as `mine=0.25`.
+        ruler: `auto`, a ruler file, the name of a shipped ruler, or a family with at least four sizes.
+        tasks: whose mean score is used; None for the paper's five, or all that targets and ruler share.
+        convention: which parameters count.
+        d0_tokens: for two-step rulers; None keeps the ruler's own.
+        partial: models without all tasks join the trend.
+        mixtures: mixtures of experts join the trend.
+        break_at: test for another growth from this date on.
+        project_to: days on which rho_max is projected.
+        sensitivity: tabulate how A moves with the choices.
+    """
+
+    targets: str | Path | None = None
+    models: Path | None = None
+    metrics: tuple[str, ...] = ()
+    chances: tuple[str, ...] = ()
+    ruler: str = "auto"
+    tasks: tuple[str, ...] | None = None
+    convention: SizeConvention = field(default_factory=SizeConvention)
+    d0_tokens: float | None = None
+    partial: bool = False
+    mixtures: bool = False
+    break_at: date | None = None
+    project_to: tuple[date, ...] = ()
+    sensitivity: bool = True
+
+
+@dataclass(frozen=True)
+class DensityReport:
+    """What a run found and where it lies. `trend` is None where there is none; `trend_note` says why."""
+
+    output: Path
+    ruler: Ruler
+    ruler_reason: str
+    tasks: tuple[str, ...]
+    convention: SizeConvention
+    densities: tuple[Density, ...]
+    per_task: dict[str, tuple[Density, ...]]
+    trend: Trend | None
+    trend_note: str
+    without: dict[str, Trend | None] = field(default_factory=dict)
+    break_found: BreakTest | None = None
+    projections: tuple[Projection, ...] = ()
+    sensitivity: tuple[dict[str, object], ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    metrics: tuple[dict[str, object], ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()

@@ -1,0 +1,25 @@
+"""The density of a table of models, from ruler to trend, written out: what `sparsity-lab density` does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
+from sparsity_lab.fitting.density.report import write_report
+from sparsity_lab.fitting.density.study import measure_density
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.sole_writer import sole_writer
+
+
+def run_density(
+    *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
+) -> DensityReport:
+    """Rulers, densities, frontier, trend, tables and figures, written to `output`.
+
+    Raises:
+        SparsityLabError: a table, ruler, task or the output directory is not usable.
+    """
+    with sole_writer(output):
+        report = measure_density(output=output, seed=seed, options=options, progress=progress)
+        return replace(report, files=tuple(write_report(report, seed=seed)))
