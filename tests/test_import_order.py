@@ -8,41 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.import_graph import imports, modules
+
 PACKAGE = Path(__file__).parents[1] / "sparsity_lab"
-BASE = {
-    "errors",
-    "extras",
-    "labels",
-    "registry",
-    "resident",
-    "records",
-    "provenance",
-    "progress",
-    "tables",
-    "tokenization",
-    "bundled",
-    "cores",
-    "environment",
-    "csv_file",
-    "csv_numbers",
-    "text_file",
-    "collecting",
-    "leaving",
-    "signals",
-    "sole_writer",
-    "workers",
-    "loggers",
-    "units",
-    "unit_names",
-    "ranges",
-    "whole_files",
-    "file_names",
-    "reading",
-    "walking",
-    "mirrors",
-    "__init__",
-    "__version__",
-}
+MODULES = modules(PACKAGE)
 MAY_IMPORT = {
     "base": set(),
     "laws": {"base"},
@@ -54,34 +23,19 @@ MAY_IMPORT = {
 }
 
 
-def room(path_or_module: str) -> str:
-    head = path_or_module.split(".")[0]
-    return "base" if head in BASE or head == "" else head
+def room(module: str) -> str:
+    """The room a module lies in; what lies in none is the base of all."""
+    head = module.split(".")[1] if "." in module else ""
+    return head if head in MAY_IMPORT else "base"
 
 
-def imported_modules(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {
-        name.removeprefix("sparsity_lab").lstrip(".") for name in found if name.startswith("sparsity_lab.")
-    }
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_run_one_way(path):
-    relative = path.relative_to(PACKAGE)
-    if relative.name == "__main__.py":
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_run_one_way(module):
+    if module == "sparsity_lab.__main__":
         return
-    own = room(relative.parts[0]) if len(relative.parts) > 1 else "base"
-    for module in imported_modules(path):
-        target = room(module)
-        if target != own:
-            assert target in MAY_IMPORT[own], f"{relative} ({own}) imports {module} ({target})"
+    allowed = {room(module), *MAY_IMPORT[room(module)]}
+    for imported in imports(MODULES[module], MODULES):
+        assert room(imported) in allowed, f"{module} ({room(module)}) imports {imported} ({room(imported)})"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from sparsity_lab.ladder.data import PreparedData, prepare_data
 from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.process import prepare_process
 from sparsity_lab.ladder.spec import LadderConfig, RunSpec, TrainingSpec
+from sparsity_lab.ladder.tokens import Windows
 from sparsity_lab.ladder.training import attention_for, make_trainer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
@@ -215,7 +216,6 @@ def _loop(run: RunSpec, data: PreparedData) -> Iterator[tuple[float, float]]:
     import torch
     from torch.utils.data import DataLoader
 
-    from sparsity_lab.ladder.tokens import Windows
     from sparsity_lab.ladder.trainer import collate
 
     training = run.training

@@ -16,8 +16,10 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.models import ModelShape, build_model
+from sparsity_lab.ladder.process import prepare_process
 from sparsity_lab.ladder.schedule import checkpoint_steps
 from sparsity_lab.ladder.spec import LadderConfig, RunSpec
+from sparsity_lab.ladder.training import attention_for
 from sparsity_lab.tables import Row
 
 COLUMNS = {
@@ -132,9 +134,6 @@ def _row(run: RunSpec) -> dict[str, object]:
 def _timed_step(shape: ModelShape, run: RunSpec) -> float:
     """Median seconds a token of one optimizer step of a small batch."""
     import torch
-
-    from sparsity_lab.ladder.process import prepare_process
-    from sparsity_lab.ladder.training import attention_for
 
     prepare_process()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

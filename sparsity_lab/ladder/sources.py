@@ -16,6 +16,7 @@ from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.ladder.corpus import Corpus, python_corpus
 from sparsity_lab.ladder.identity import commit_of, described
 from sparsity_lab.ladder.spec import DataSpec
+from sparsity_lab.measure import hub
 from sparsity_lab.text_file import read_text_file
 from sparsity_lab.walking import Walk, matching
 
@@ -85,8 +86,6 @@ def dataset_corpus(data: DataSpec) -> Corpus:
     def read() -> Iterator[str]:
         extras.require("datasets", who=f"The dataset {data.dataset}")
         from datasets import load_dataset
-
-        from sparsity_lab.measure import hub
 
         try:
             rows = load_dataset(data.dataset, data.dataset_config, split=data.split, streaming=True)

@@ -27,6 +27,8 @@ from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.process import prepare_process
 from sparsity_lab.ladder.schedule import checkpoint_steps, scheduler_arguments
 from sparsity_lab.ladder.spec import RunSpec, TrainingSpec
+from sparsity_lab.ladder.tokenizer import load_tokenizer, refuse_ids_beyond
+from sparsity_lab.ladder.tokens import Windows
 from sparsity_lab.loggers import NO_LOGGERS, Job, Loggers, open_loggers
 from sparsity_lab.progress import SILENT, Advance, Progress
 from sparsity_lab.provenance import provenance
@@ -126,8 +128,6 @@ def make_trainer(
     """transformers' Trainer for a run: fresh model, windows in order, saves as planned."""
     from transformers import PrinterCallback
 
-    from sparsity_lab.ladder.tokenizer import load_tokenizer, refuse_ids_beyond
-    from sparsity_lab.ladder.tokens import Windows
     from sparsity_lab.ladder.trainer import OrderedTrainer, Planned, collate
 
     training = spec.training

@@ -20,33 +20,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from sparsity_lab import extras, registry
 from sparsity_lab.loggers._guard import Guard
+from sparsity_lab.loggers._job import Job
 from sparsity_lab.loggers._points import config_of, label_of, values_of
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a logger is told of the run.
-
-    Attributes:
-        kind: measure, train.
-        folder: the run's output; loggers write below it.
-        about: settings, as JSON takes them.
-        offline: never touch the network.
-    """
-
-    kind: str
-    folder: Path
-    about: Mapping[str, Any] = field(default_factory=dict)
-    offline: bool = False
 
 
 class Logger(Protocol):

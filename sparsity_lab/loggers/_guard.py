@@ -17,10 +17,9 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-if TYPE_CHECKING:
-    from sparsity_lab.loggers import Job
+from sparsity_lab.loggers._job import Job
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import architectures, engine
+from sparsity_lab.measure import engine
 from sparsity_lab.measure.api_arguments import check_names, check_numbers, stream_of
 from sparsity_lab.measure.body import shape_of
 from sparsity_lab.measure.calibration import (
@@ -22,35 +22,15 @@ from sparsity_lab.measure.calibration import (
     read_calibration,
     refuse_other_models,
 )
+from sparsity_lab.measure.criteria._by_threshold import ScoreMask
 from sparsity_lab.measure.live_model import evaluating, undisturbed
 from sparsity_lab.measure.measurement import Measurement
-from sparsity_lab.measure.site_checks import check_sites, not_as_described
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.sparse import MaskVisitor
 from sparsity_lab.measure.subject import BatchVisitor, Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows, choose_window, cut
 from sparsity_lab.progress import SILENT, Progress
-
-
-def find_sites(model: Any, *, architecture_file: Path | None = None) -> tuple[str, list[FfnSite]]:
-    """The architecture's id and the FFN sites of a causal LM, proved on a few tokens.
-
-    Args:
-        model: a transformers causal LM.
-        architecture_file: a file of the user's own for its family, executed and used instead of ours.
-
-    Raises:
-        SparsityLabError: an unknown model type, or a layout that is not what its architecture file says.
-    """
-    check_names(architecture_file=architecture_file)
-    config, source = model.config.get_text_config(), type(model).__name__
-    name, architecture = architectures.find(config, file=architecture_file)
-    try:
-        sites = list(architecture.sites(model))
-    except AttributeError as error:
-        raise not_as_described(source, str(error)) from error
-    check_sites(model, sites, source=source, activation=architectures.activation_name(config, architecture))
-    return name, sites
 
 
 def measure(
@@ -251,8 +231,6 @@ def calibration_of(thresholds: Applicable) -> Calibration:
 
 
 def _mask(sites: Sequence[FfnSite], calibration: Calibration) -> BatchVisitor:
-    from sparsity_lab.measure.criteria._by_threshold import ScoreMask
-
     if calibration.score.weight == "column-norm":
         return MaskVisitor(sites, calibration.thresholds)
     return ScoreMask(sites, calibration)

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.cett_passes import pilot_curves
 from sparsity_lab.measure.devices import DTYPES, choose_device
 from sparsity_lab.measure.loading import load_config, load_model
 from sparsity_lab.measure.runner import pilot_rows
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.subject import UNSEEN, Subject, auto_batch_size

@@ -9,7 +9,6 @@ import torch
 
 from sparsity_lab import tables
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.bench import device_name
 from sparsity_lab.measure.bench_comparison import Comparison, compare_at_cett, compare_at_ppl_increase
 from sparsity_lab.measure.compat import NAMES
@@ -17,6 +16,7 @@ from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.devices import DTYPES, choose_device
 from sparsity_lab.measure.goals import check_increase
 from sparsity_lab.measure.loading import load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import choose_window, read_text, tokenize

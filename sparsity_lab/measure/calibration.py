@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import records, registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.measurement import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sparsity_lab.measure.criteria._scores import Score
-    from sparsity_lab.measure.measurement import Measurement
     from sparsity_lab.measure.sites import FfnSite
 
 # What of a model must be the same where thresholds are applied, and how it is called.

@@ -24,12 +24,12 @@ from sparsity_lab import ranges, records
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import Job, Loggers, check_names, open_loggers
 from sparsity_lab.measure import architectures
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.live import LiveCell, live_record
 from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.settings import setting_of
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.spec import MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.text import TokenizedText, choose_window, read_text, tokenize

@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from sparsity_lab import ranges, records, tables, tokenization
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import Applicable, calibration_of, find_sites, sparsified
+from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.devices import choose_device, choose_dtype
 from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.loading import load_config, load_model, load_text_tokenizer
-from sparsity_lab.measure.shelf import refuse_strange_ids
+from sparsity_lab.measure.shelf import find_sites, refuse_strange_ids
 from sparsity_lab.measure.sites import FfnSite, tapped
 from sparsity_lab.measure.source import Source, pinned
 from sparsity_lab.measure.subject import BatchVisitor

@@ -14,14 +14,13 @@ import torch
 from safetensors import safe_open
 
 from sparsity_lab import records
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.body import Named, record_body, shape_of
 from sparsity_lab.measure.calibration import refuse_other_models, write_weights
 from sparsity_lab.measure.engine import measure_subject
 from sparsity_lab.measure.fingerprints import fingerprint
 from sparsity_lab.measure.live_model import undisturbed
 from sparsity_lab.measure.settings import Setting, cell_key
-from sparsity_lab.measure.shelf import refuse_strange_ids
+from sparsity_lab.measure.shelf import find_sites, refuse_strange_ids
 from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.subject import Subject, auto_batch_size
 from sparsity_lab.measure.text import Windows

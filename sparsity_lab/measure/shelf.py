@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure import architectures
+from sparsity_lab.measure.api_arguments import check_names
 from sparsity_lab.measure.fingerprints import content_sha256
 from sparsity_lab.measure.loading import LoadedModel, load
+from sparsity_lab.measure.site_checks import check_sites, not_as_described
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.source import Source
 from sparsity_lab.measure.tokenizers import refuse_ids_beyond
@@ -84,6 +86,27 @@ class Shelf:
         loading = load(source, dtype=dtype, device=device)
         architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
         return Loaded(source, loading, content_sha256(source), architecture, sites)
+
+
+def find_sites(model: Any, *, architecture_file: Path | None = None) -> tuple[str, list[FfnSite]]:
+    """The architecture's id and the FFN sites of a causal LM, proved on a few tokens.
+
+    Args:
+        model: a transformers causal LM.
+        architecture_file: a file of the user's own for its family, executed and used instead of ours.
+
+    Raises:
+        SparsityLabError: an unknown model type, or a layout that is not what its architecture file says.
+    """
+    check_names(architecture_file=architecture_file)
+    config, source = model.config.get_text_config(), type(model).__name__
+    name, architecture = architectures.find(config, file=architecture_file)
+    try:
+        sites = list(architecture.sites(model))
+    except AttributeError as error:
+        raise not_as_described(source, str(error)) from error
+    check_sites(model, sites, source=source, activation=architectures.activation_name(config, architecture))
+    return name, sites
 
 
 def refuse_strange_ids(model: Any, ids: torch.Tensor, *, source: object) -> None:

@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from sparsity_lab.cli.main import main
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import engine
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.bench_comparison import compare_at_ppl_increase
 from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.compat.layer_search import CANDIDATES, layer_threshold
 from sparsity_lab.measure.cost import Metered, peak_memory
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.subject import UNSEEN, BatchVisitor, Subject
 from sparsity_lab.measure.text import cut
 from sparsity_lab.records import read_record

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from sparsity_lab import registry
-from sparsity_lab.measure.api import find_sites, measure
+from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.cett_passes import output_norms
+from sparsity_lab.measure.shelf import find_sites
 from tests.measure import plain
 
 WINDOW, WINDOWS, F, LAYERS = 24, 6, 24, 2

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.bench import overhead, random_llama, run_overhead
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sparse import ThresholdVisitor
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import cut

@@ -9,9 +9,10 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.heat import checked
-from sparsity_lab.measure.api import find_sites, measure
+from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.heat import _from_line, token_heat
 from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.text import read_text
 
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsity_lab.measure.api import find_sites, measure, sparsified
+from sparsity_lab.measure.api import measure, sparsified
 from sparsity_lab.measure.counts import Counts
 from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.subject import BatchVisitor, Subject
 from sparsity_lab.measure.text import cut, encode, read_text

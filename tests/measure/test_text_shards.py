@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import shards
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.launchers import Options
 from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
 from sparsity_lab.measure.run import measure_checkpoints
 from sparsity_lab.measure.settings import Setting
 from sparsity_lab.measure.settings import given as given_setting
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import cut, encode

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
+
+from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sparsity_lab.measure.counts import Counts, DenseSums, Ints
-    from sparsity_lab.measure.sparse import CountingVisitor
-
+from sparsity_lab.measure.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.sparse import CountingVisitor
 
 SLIVER_LOW, SLIVER_HIGH = 1e-6, 1e-4  # of the range from 0 to 1, left out by a search at its ends
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparsity_lab.kernels.score_histogram import LogGrid, score_histogram
+from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.counts import Counts, DenseSums, Floats, Ints
 from sparsity_lab.measure.criteria._scores import Score, kept, mean_size
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
 from sparsity_lab.measure.sites import FfnSite, up_tapped
 from sparsity_lab.measure.sparse import CountingVisitor, ThresholdVisitor
-from sparsity_lab.measure.subject import BatchVisitor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sparsity_lab.measure.calibration import Calibration
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.subject import BatchVisitor, Subject
 
 # 256 bins an octave: a quantile is known to 0.4 % of the score before interpolation.
 GRID = LogGrid(lowest=-40, octaves=56, splits=256)

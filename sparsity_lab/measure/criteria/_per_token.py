@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from sparsity_lab.kernels.topk_threshold import topk_threshold
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
 from sparsity_lab.measure.sites import FfnSite
 from sparsity_lab.measure.sparse import CountingVisitor
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.subject import Subject
 
 # scores [..., F] float32 and the knob -> which of them stay, bool [..., F].
 Keeping = Callable[[Tensor, float], Tensor]
@@ -83,8 +81,6 @@ class _TokenVisitor(CountingVisitor):
 
 def keep_top_k(scores: Tensor, rho: float) -> Tensor:
     """The k largest scores of each token, k = round(rho F)."""
-    from sparsity_lab.kernels.topk_threshold import topk_threshold
-
     k = round(rho * scores.shape[-1])
     if k == 0:
         return torch.zeros_like(scores, dtype=torch.bool)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from sparsity_lab.measure.cett_passes import bias_free_norms
 from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.subject import BatchVisitor
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.subject import BatchVisitor, Subject
 
 
 class Tally(BatchVisitor):
@@ -26,8 +22,6 @@ class Tally(BatchVisitor):
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Tally one site."""
-        from sparsity_lab.measure.cett_passes import bias_free_norms
-
         a, y = self.subject.valid(a), self.subject.valid(y)
         zero = (bias_free_norms(site, y) == 0).sum(dim=1) - self.subject.absent(site)
         self.batch[site.layer] = ((a != 0).sum(dim=(1, 2)), zero)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sparsity_lab.measure.criteria import Knob
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.criteria._by_threshold import ByQuantile
-    from sparsity_lab.measure.criteria._scores import Score
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.criteria._by_threshold import ByQuantile
+from sparsity_lab.measure.criteria._scores import Score
+from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="quantile", low=0.0, high=1.0, start=0.4, scale="logit", rising=True, slope=1.5)
 
 
 def threshold_score() -> Score:
     """|s_i|."""
-    from sparsity_lab.measure.criteria._scores import Score
-
     return Score(of="s")
 
 
 def bind(subject: Subject, *, seed: int) -> ByQuantile:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._by_threshold import ByQuantile
-
     return ByQuantile(subject, criterion="cats", score=threshold_score())

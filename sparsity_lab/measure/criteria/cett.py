@@ -8,16 +8,14 @@ Sparsing Law's PPL-p% sparsity (CETT-PPL-p% in its later version).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sparsity_lab.measure.cett_curves import CettCurves
+from sparsity_lab.measure.cett_fine import resolve
+from sparsity_lab.measure.cett_passes import exact_curves, pilot_curves
+from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria import Knob
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.cett_curves import CettCurves
-    from sparsity_lab.measure.counts import Counts, DenseSums, Ints
-    from sparsity_lab.measure.criteria._scores import Score
-    from sparsity_lab.measure.sparse import ThresholdVisitor
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.criteria._scores import Score
+from sparsity_lab.measure.sparse import ThresholdVisitor
+from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.1, scale="log", rising=True, slope=2.3)
 
@@ -40,15 +38,11 @@ class Cett:
 
     def pilot(self, rows: Ints) -> Counts:
         """Curves over all scores, tails seen through a random projection."""
-        from sparsity_lab.measure.cett_passes import pilot_curves
-
         self.rough, dense = pilot_curves(self.subject, rows, seed=self.seed)
         return dense
 
     def calibrate(self, knobs: tuple[float, float]) -> Counts:
         """Exact curves between two knobs, their edges placed by the pilot's."""
-        from sparsity_lab.measure.cett_passes import exact_curves
-
         low, high = knobs
         self.exact, dense, self._sums = exact_curves(
             self.subject, self.subject.all_rows, known=self._coarse(), low=low, high=high
@@ -78,8 +72,6 @@ class Cett:
 
         Where the mean of few tokens falls back below c after it was a percent above, the first crossing is taken.
         """
-        from sparsity_lab.measure.cett_fine import resolve
-
         if not 0.0 < knob < 1.0 or self.exact is None or not self.covers(knob):
             return
         near = self.exact.within(*KNOB.around(knob, span=FINE_SPAN))
@@ -101,15 +93,11 @@ class Cett:
 
     def visitor(self, knob: float) -> ThresholdVisitor:
         """Masks at eps_l(c)."""
-        from sparsity_lab.measure.sparse import ThresholdVisitor
-
         return ThresholdVisitor(self.subject, self.thresholds(knob))
 
 
 def threshold_score() -> Score:
     """|a_i| ||W_d[:, i]||."""
-    from sparsity_lab.measure.criteria._scores import Score
-
     return Score(of="a", weight="column-norm")
 
 

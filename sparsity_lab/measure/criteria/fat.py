@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sparsity_lab.measure.criteria import Knob
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.criteria._by_threshold import ByThreshold
-    from sparsity_lab.measure.criteria._scores import Score
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.criteria._by_threshold import ByThreshold
+from sparsity_lab.measure.criteria._scores import Score
+from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="eps", low=0.0, high=1e6, start=0.05, scale="log", rising=True, slope=1.5)
 TEXT_FREE = True
@@ -17,13 +13,9 @@ TEXT_FREE = True
 
 def threshold_score() -> Score:
     """|s_i|."""
-    from sparsity_lab.measure.criteria._scores import Score
-
     return Score(of="s")
 
 
 def bind(subject: Subject, *, seed: int) -> ByThreshold:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._by_threshold import ByThreshold
-
     return ByThreshold(subject, criterion="fat", score=threshold_score())

@@ -5,14 +5,10 @@ What a ReLU model skips at no cost in quality; it has no knob (Sparsing Law, arX
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sparsity_lab.measure.criteria import Knob
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.criteria._by_threshold import ByThreshold
-    from sparsity_lab.measure.criteria._scores import Score
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.criteria._by_threshold import ByThreshold
+from sparsity_lab.measure.criteria._scores import Score
+from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="eps", low=0.0, high=0.0, start=0.0, scale="none", rising=True, slope=1.0)
 TEXT_FREE = True
@@ -20,13 +16,9 @@ TEXT_FREE = True
 
 def threshold_score() -> Score:
     """|s_i|."""
-    from sparsity_lab.measure.criteria._scores import Score
-
     return Score(of="s")
 
 
 def bind(subject: Subject, *, seed: int) -> ByThreshold:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._by_threshold import ByThreshold
-
     return ByThreshold(subject, criterion="relu-zero", score=threshold_score())

@@ -5,13 +5,10 @@ WINA, arXiv 2505.19427; k = round(rho F).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sparsity_lab.measure.criteria import Knob
-
-if TYPE_CHECKING:
-    from sparsity_lab.measure.criteria._per_token import PerToken
-    from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_k
+from sparsity_lab.measure.criteria._scores import Score
+from sparsity_lab.measure.subject import Subject
 
 KNOB = Knob(symbol="rho", low=0.0, high=1.0, start=0.5, scale="logit", rising=False, slope=1.5)
 TEXT_FREE = True
@@ -19,9 +16,6 @@ TEXT_FREE = True
 
 def bind(subject: Subject, *, seed: int) -> PerToken:
     """Tie the criterion to one model and text."""
-    from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_k
-    from sparsity_lab.measure.criteria._scores import Score
-
     return PerToken(
         subject, criterion="wina-down", score=Score(of="a", weight="column-norm"), keeping=keep_top_k
     )

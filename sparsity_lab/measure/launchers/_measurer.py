@@ -6,9 +6,9 @@ import gc
 from typing import TYPE_CHECKING
 
 from sparsity_lab.collecting import spare_imports
+from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
-    from sparsity_lab.errors import SparsityLabError
     from sparsity_lab.measure.tasks import Outcome, Task
 
 

@@ -25,7 +25,8 @@ from sparsity_lab.measure.affinity.products import (
     planted_weights,
 )
 from sparsity_lab.measure.affinity.weights import weights_of
-from sparsity_lab.measure.api import calibration_of, find_sites, sparsified
+from sparsity_lab.measure.api import calibration_of, sparsified
+from sparsity_lab.measure.shelf import find_sites
 
 
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))

@@ -13,10 +13,10 @@ from sparsity_lab.measure.affinity.found import predictions_of, read_bodies, sou
 from sparsity_lab.measure.affinity.spec import Costs, Plan, shape_of_words
 from sparsity_lab.measure.affinity.traffic import newly_active, speedup, traffic_rows
 from sparsity_lab.measure.affinity.weights import Weights, weights_at, weights_of
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.neurons.estimates import Estimate
 from sparsity_lab.measure.neurons.record import NEURON_KEYS
+from sparsity_lab.measure.shelf import find_sites
 
 
 def body_of(*, ffn, total, ratio=0.25, se=0.01, gated=True, reuse=0.6, reuse_se=0.02):

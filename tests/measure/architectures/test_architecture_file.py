@@ -13,9 +13,10 @@ from tiny import CONFIGS, tiny
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
-from sparsity_lab.measure.api import find_sites, measure, sparsified
+from sparsity_lab.measure.api import measure, sparsified
 from sparsity_lab.measure.loading import Source, load_config
 from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
 SHARED = Path(__file__).parents[3].parent / "shared"

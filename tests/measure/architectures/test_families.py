@@ -14,7 +14,8 @@ from tiny import CONFIGS, MIXTURES, D, tiny
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
-from sparsity_lab.measure.api import find_sites, measure, sparsified
+from sparsity_lab.measure.api import measure, sparsified
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sites import tapped, up_tapped
 
 FAMILIES = sorted(set(CONFIGS) - MIXTURES)

@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny import MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites, measure, sparsified
+from sparsity_lab.measure.api import measure, sparsified
 from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sites import tapped, tokens_tapped, up_tapped
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.spec import MeasureSpec, expand

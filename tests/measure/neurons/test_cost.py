@@ -8,10 +8,10 @@ import time
 
 import torch
 
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.bench import random_llama
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.neurons.visitor import neuron_pass
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import cut

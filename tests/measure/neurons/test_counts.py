@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from sparsity_lab.measure.api import find_sites, measure
+from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.engine import at_thresholds
 from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.neurons import lanes
 from sparsity_lab.measure.neurons.counts import GROUPS, NeuronCounts
 from sparsity_lab.measure.neurons.visitor import neuron_pass
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import cut, encode, read_text
 

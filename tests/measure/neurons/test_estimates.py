@@ -8,7 +8,7 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import noise
-from sparsity_lab.measure.api import find_sites, sparsified
+from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.neurons.api import watch_neurons
 from sparsity_lab.measure.neurons.counts import NeuronCounts
@@ -23,6 +23,7 @@ from sparsity_lab.measure.neurons.estimates import (
 from sparsity_lab.measure.neurons.parameters import CONVENTIONS, Widths, activated
 from sparsity_lab.measure.neurons.rows import chunk_rows, layer_rows, parameter_rows
 from sparsity_lab.measure.neurons.visitor import neuron_pass
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sites import tapped
 from sparsity_lab.measure.subject import BatchVisitor, Subject
 from sparsity_lab.measure.text import cut

@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "architectures"))
 from tiny import CONFIGS, MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.neurons.api import watch_neurons
 from sparsity_lab.measure.neurons.decoding import DecodePlan, compare_decoding
 from sparsity_lab.measure.neurons.visitor import neuron_pass
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import cut

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.predictors.api import predict_active
@@ -13,6 +12,7 @@ from sparsity_lab.measure.predictors.gather import gathered
 from sparsity_lab.measure.predictors.lowrank import cost, train
 from sparsity_lab.measure.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.predictors.spec import Settings
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.subject import Subject
 from sparsity_lab.measure.text import cut, encode, read_text
 

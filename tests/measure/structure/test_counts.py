@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sparsity_lab.measure.api import find_sites
 from sparsity_lab.measure.calibration import Calibration
 from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.structure.clusters import balanced_clusters, firing_places, random_partitions
 from sparsity_lab.measure.structure.counts import EIGHTHS, Layout, unit_windows
 from sparsity_lab.measure.structure.quality import QualityCounts, Questions, judge

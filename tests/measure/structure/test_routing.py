@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "architectures"))
 from tiny import MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.api import find_sites
+from sparsity_lab.measure.shelf import find_sites
 from sparsity_lab.measure.structure.api import examine_structure
 from sparsity_lab.measure.structure.routing import segment_cache_hits
 from sparsity_lab.measure.structure.rows import routing_rows

@@ -1,0 +1,48 @@
+"""No file of the package imports itself by way of others, not even inside a function or for its types alone."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.import_graph import circle, import_graph
+
+
+def test_no_circle_of_imports():
+    trail = circle(import_graph(Path(__file__).parents[1] / "sparsity_lab"))
+    assert not trail, " -> ".join(trail)
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "import package.low\n",
+        "from package.low import value\n",
+        "from package import low\n",
+        "def value():\n    from package.low import value\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from package.low import value\n",
+    ],
+)
+def test_a_circle_is_found_however_it_is_closed(tmp_path, closing):
+    package = tmp_path / "package"
+    (package / "room").mkdir(parents=True)
+    for name, source in {
+        "__init__": "", "low": "from package.middle import value\n",
+        "middle": "import package.room.high as high\n", "room/__init__": "", "room/high": "",
+        "top": "from package import low, middle\nfrom package.room import high\n",
+    }.items():  # fmt: skip
+        (package / f"{name}.py").write_text(source, encoding="utf-8")
+    graph = import_graph(package)
+    assert graph["package.top"] == {"package.low", "package.middle", "package.room.high"}
+    assert circle(graph) == []
+    (package / "room" / "high.py").write_text(closing, encoding="utf-8")
+    assert circle(import_graph(package)) == [
+        "package.low", "package.middle", "package.room.high", "package.low"
+    ]  # fmt: skip
+
+
+def test_what_an_init_defines_is_imported_from_the_init(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from package.low import value\n", encoding="utf-8")
+    (package / "low.py").write_text("from package import value\n", encoding="utf-8")
+    assert circle(import_graph(package)) == ["package", "package.low", "package"]
