@@ -1,9 +1,12 @@
 """The one exception for the user's mistakes: what happened, why, and what to try.
 
-The command line prints it as one paragraph and exits 2; a traceback always means a bug of ours.
+The command line prints it as one paragraph and exits 2; a traceback always means a bug of ours. The words are for
+people: code that acts on a mistake asks for its class and for the attributes of that class.
 """
 
 from __future__ import annotations
+
+import copy
 
 REPORT_FIX = "Report this with the command that led here"
 
@@ -28,11 +31,23 @@ class SparsityLabError(Exception):
 
     def copy(self) -> SparsityLabError:
         """The same mistake without its traceback, which would keep alive whatever its frames hold."""
-        return _rebuild(type(self), self.what, self.why, self.fix)
+        return copy.copy(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling between worker processes.
-        return _rebuild, (type(self), self.what, self.why, self.fix)
+        return _rebuild, (type(self), *self.args), self.__dict__
+
+
+class UnknownNameError(SparsityLabError):
+    """A name that is none of the known ones.
+
+    Attributes:
+        nearest: the known name that is most like it, or None where none is alike.
+    """
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", nearest: str | None = None) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.nearest = nearest
 
 
 class RunError(SparsityLabError):
@@ -43,5 +58,6 @@ class InapplicableError(SparsityLabError):
     """What was asked for does not exist for a model, such as a criterion on a gate that it lacks."""
 
 
-def _rebuild(kind: type[SparsityLabError], what: str, why: str, fix: str) -> SparsityLabError:
-    return kind(what, why=why, fix=fix)
+def _rebuild(kind: type[SparsityLabError], *arguments: object) -> SparsityLabError:
+    """An error whose attributes are set afterwards."""
+    return kind.__new__(kind, *arguments)

@@ -6,6 +6,7 @@ The extras are those of pyproject.toml. Looking a package up does not import it.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
@@ -42,6 +43,14 @@ def is_installed(package: str) -> bool:
     except ValueError:  # a module that was put in place by hand
         return True
     return found is not None and found.origin is not None
+
+
+def loaded_classes(*names: str) -> tuple[type, ...]:
+    """Those of the classes, named as `module.Class`, whose modules are imported already; imports nothing."""
+    found = (
+        getattr(sys.modules.get(module), own, None) for module, _, own in (n.rpartition(".") for n in names)
+    )
+    return tuple(one for one in found if isinstance(one, type))
 
 
 def require(*packages: str, who: str) -> None:

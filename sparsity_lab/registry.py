@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import SparsityLabError, UnknownNameError
 
 ROOMS = {
     "laws": "sparsity_lab.laws",
@@ -36,7 +36,8 @@ def load(room: str, name: str) -> ModuleType:
     """The module behind an id.
 
     Raises:
-        SparsityLabError: no such id; the message names the nearest one.
+        UnknownNameError: no such id; the message names the nearest one.
+        SparsityLabError: the entry point of another package does not name a module.
     """
     own = _own_stems(room)
     if name in own:
@@ -53,11 +54,13 @@ def load(room: str, name: str) -> ModuleType:
     raise unknown(name, kind=f"{room.rstrip('s')}" if room != "criteria" else "criterion", known=names(room))
 
 
-def unknown(name: str, *, kind: str, known: list[str]) -> SparsityLabError:
+def unknown(name: str, *, kind: str, known: list[str]) -> UnknownNameError:
     """The error for a name that is none of the known ones, with the nearest suggested."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return SparsityLabError(f"There is no {kind} named {name!r}", fix=f"{hint}Known: {', '.join(known)}")
+    nearest = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.4)), None)
+    hint = f"Did you mean {nearest!r}? " if nearest is not None else ""
+    return UnknownNameError(
+        f"There is no {kind} named {name!r}", fix=f"{hint}Known: {', '.join(known)}", nearest=nearest
+    )
 
 
 @cache

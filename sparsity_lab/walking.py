@@ -98,13 +98,12 @@ class Walk:
 
     def tell(self) -> None:
         """Log what was left out, one line a reason."""
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[tuple[str, bool], list[str]] = {}
         for entry in self.left_out:
-            reasons.setdefault(entry.why, []).append(str(entry.path))
-        lost = {entry.why for entry in self.left_out if entry.lost}
-        for why, paths in reasons.items():
+            reasons.setdefault((entry.why, entry.lost), []).append(str(entry.path))
+        for (why, lost), paths in reasons.items():
             more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-            level = logging.WARNING if why in lost else logging.INFO
+            level = logging.WARNING if lost else logging.INFO
             logger.log(level, "Left out: %s%s (%s)", ", ".join(paths[:_SHOWN]), more, why)
 
     def _sorted(self, entries: Iterator[os.DirEntry[str]]) -> tuple[list[str], list[str]]:

@@ -1,20 +1,27 @@
 """Every refusal of the package says what to do instead."""
 
 import ast
+import inspect
+import pickle
 from pathlib import Path
 
 import pytest
 
 import sparsity_lab
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab import errors, registry
+from sparsity_lab.errors import SparsityLabError, UnknownNameError
+from sparsity_lab.extras import MissingPackageError
 
 PACKAGE = Path(sparsity_lab.__file__).parent
+CLASSES = {
+    name for name, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, SparsityLabError)
+}
 
 
 def refusals(source):
-    """Calls of SparsityLabError, under its own name or a module's."""
+    """Calls of SparsityLabError and its subclasses, under their own names or a module's."""
     calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    return [call for call in calls if ast.unparse(call.func).split(".")[-1] == SparsityLabError.__name__]
+    return [call for call in calls if ast.unparse(call.func).split(".")[-1] in CLASSES]
 
 
 def without_fix(source):
@@ -46,8 +53,31 @@ def test_every_refusal_tells_a_way_out():
         ("SparsityLabError('a', why='b', fix='c')", []),
         ("SparsityLabError('a', fix=WAY_OUT)", []),
         ("SparsityLabError('a', **told)", []),
+        ("UnknownNameError('a', nearest='b')", [1]),
         ("ValueError('a')", []),
     ],
 )
 def test_a_refusal_without_a_way_out_is_seen(call, lines):
     assert without_fix(call) == lines
+
+
+@pytest.mark.parametrize("kind", [SparsityLabError, UnknownNameError, MissingPackageError])
+@pytest.mark.parametrize("again", [SparsityLabError.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_copy_has_the_class_and_all_that_it_carries_but_no_traceback(kind, again):
+    error = kind("a", why="b", fix="c")
+    error.carried = "d"
+    with pytest.raises(kind) as caught:
+        raise error
+    copied = again(caught.value)
+    assert type(copied) is kind
+    assert vars(copied) == vars(error)
+    assert str(copied) == str(error) == "a. b. c."
+    assert error.__traceback__ is not None
+    assert copied.__traceback__ is None
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("relo", "relu"), ("zzz", None)])
+def test_an_unknown_name_carries_the_nearest_known_one(name, nearest):
+    error = registry.unknown(name, kind="activation", known=["gelu", "relu"])
+    assert error.nearest == nearest
+    assert (f"{nearest!r}" in error.fix) == (nearest is not None)

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -43,8 +43,11 @@ from sparsity_lab.file_names import refuse_undecodable
 
 PROGRAM = "sparsity-lab"
 INTERRUPTED = signals.exit_code(signal.SIGINT)
-# Typer carries click within itself or beside itself, by its version; this is either one's.
-UsageError: Any = typer.BadParameter.__mro__[1]
+# Typer carries click within itself, or depends on it, by its version.
+try:
+    from typer._click import exceptions as click_exceptions
+except ImportError:
+    from click import exceptions as click_exceptions  # type: ignore[no-redef]
 
 app = typer.Typer(
     name=PROGRAM,
@@ -127,8 +130,8 @@ def _run(words: list[str]) -> int:
         return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
     except typer.Abort:
         return INTERRUPTED
-    except UsageError as error:
-        if not str(error.format_message()).strip() or "NoArgs" in type(error).__name__:
+    except click_exceptions.UsageError as error:
+        if isinstance(error, getattr(click_exceptions, "NoArgsIsHelpError", ())):
             error.show()
             return 2
         context = getattr(error, "ctx", None)

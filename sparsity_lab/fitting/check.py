@@ -68,19 +68,16 @@ def check_one(path: Path) -> Finding:
     Raises:
         SparsityLabError: the lock or its table cannot be read; names the lock.
     """
+    lock = runs_locks.read(path) if runs_locks.is_runs_lock(path) else locks.read(path)
     try:
-        return _check_one(path)
+        return _check_runs(lock, path) if isinstance(lock, RunsLock) else _check_series(lock, path)
     except SparsityLabError as error:
-        if str(path) in error.what:
-            raise
         fix = error.fix or locks.LOCK_ANEW
         raise SparsityLabError(f"The lock {path}: {error.what}", why=error.why, fix=fix) from error
 
 
-def _check_one(path: Path) -> Finding:
-    if runs_locks.is_runs_lock(path):
-        return _check_runs(path)
-    lock = locks.read(path)
+def _check_series(lock: Lock, path: Path) -> Finding:
+    """A lock of a law of one input."""
     series = _input(lock, path)
     if isinstance(series, str):
         return Finding(str(path), lock.series, MISSING, (series,))
@@ -179,9 +176,9 @@ def differences(old: Lock | RunsLock, new: Lock | RunsLock) -> list[str]:
     return lines
 
 
-def _check_runs(path: Path) -> Finding:
+def _check_runs(lock: RunsLock, path: Path) -> Finding:
     """A lock of a law of several inputs, by the same statuses."""
-    found = runs_check.compare(path)
+    found = runs_check.compare(lock, path)
     if found.missing:
         return Finding(str(path), found.series, MISSING, found.details)
     if found.stale:

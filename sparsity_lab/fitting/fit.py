@@ -47,7 +47,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         law_rule=law_rule,
         sse=solution.sse,
         mae=float(np.mean(np.abs(left))),
-        objective="sum of squares" if weights is None else "sum of squares weighted by 1/se^2",
+        weighted=weights is not None,
         starts=solution.starts,
         starts_at_best=solution.starts_at_best,
         at_edge=bool(solution.at_edge),

@@ -110,7 +110,7 @@ def lock_of(
         pinned=pinned,
         columns=columns or Columns(),
         seed=result.seed,
-        weighted="1/se^2" in result.objective,
+        weighted=result.weighted,
         rivals=_rivals(result),
     )
 

@@ -86,7 +86,7 @@ class FitResult:
     law_rule: str
     sse: float
     mae: float
-    objective: str
+    weighted: bool
     starts: int
     starts_at_best: int
     at_edge: bool
@@ -123,6 +123,11 @@ class FitResult:
             if rival.describes:
                 return load_law(rival.law), rival.coefficients
         return load_law("constant"), {"A0": float(np.mean(self.series.y))}
+
+    @property
+    def objective(self) -> str:
+        """What was minimised, in words."""
+        return "sum of squares weighted by 1/se^2" if self.weighted else "sum of squares"
 
     @property
     def limit(self) -> float:

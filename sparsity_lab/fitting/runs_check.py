@@ -35,13 +35,12 @@ class Compared:
     lost: bool = False
 
 
-def compare(path: Path) -> Compared:
-    """Refit the input of a lock and compare.
+def compare(lock: RunsLock, path: Path) -> Compared:
+    """Refit the input of a lock, which was read from `path`, and compare.
 
     Raises:
-        SparsityLabError: the lock or its table cannot be read.
+        SparsityLabError: its table, or the fits.json beside it, cannot be read.
     """
-    lock = runs_locks.read(path)
     if not lock_values.source_of(lock.table, path).exists():
         return Compared(lock.series, (f"the table {lock.table} is not there",), missing=True)
     runs = _input(lock, path)

@@ -84,10 +84,9 @@ def _fatal(evidence: Evidence) -> str | None:
                 f"the best {limit.name} is {limit.value:.3g}, outside the physical range {low:g} to {high:g}"
             )
         if limit.open_low or limit.open_high:
-            side = (
-                "both sides" if limit.open_low and limit.open_high else "below" if limit.open_low else "above"
-            )
-            return f"the profile of {limit.name} is open {'on ' if side == 'both sides' else ''}{side}"
+            both = limit.open_low and limit.open_high
+            side = "on both sides" if both else "below" if limit.open_low else "above"
+            return f"the profile of {limit.name} is open {side}"
     if evidence.condition > WORST_CONDITION or not math.isfinite(evidence.condition):
         return f"the coefficients are not separable (condition number {evidence.condition:.1g})"
     return None

@@ -112,7 +112,7 @@ def _train(
             logger.info("%s: resumed from step %s of %s", spec.name, f"{done:,}", f"{plan[-1]:,}")
             advance(done * per_step)
         trainer = make_trainer(spec, plan=plan, data=data, output=output, advance=advance, loggers=loggers)
-        with _explained(spec, output):
+        with _explained(spec, output, trainer):
             trainer.train(resume_from_checkpoint=str(start) if start else None)
 
 
@@ -273,7 +273,7 @@ def _another_run(output: Path) -> SparsityLabError:
 
 
 @contextlib.contextmanager
-def _explained(spec: RunSpec, output: Path) -> Iterator[None]:
+def _explained(spec: RunSpec, output: Path, trainer: Trainer) -> Iterator[None]:
     """Full disks and full devices in our words; anything else is a bug and keeps its traceback."""
     import torch
     from safetensors import SafetensorError
@@ -287,8 +287,9 @@ def _explained(spec: RunSpec, output: Path) -> Iterator[None]:
             fix="Set micro_batch_size under training to a smaller divisor of batch_size",
         ) from error
     except (OSError, SafetensorError, RuntimeError) as error:
-        # torch's own writer reports a full disk as a RuntimeError.
-        if isinstance(error, RuntimeError) and "writ" not in str(error):
+        # torch's own writer reports a full disk as a RuntimeError, which has no class of its own.
+        is_of_writing = trainer.control.should_save and not isinstance(error, torch.AcceleratorError)
+        if isinstance(error, RuntimeError) and not is_of_writing:
             raise
         raise SparsityLabError(
             f"Cannot write a checkpoint of {spec.name} in {output}",

@@ -22,8 +22,13 @@ from sparsity_lab.measure.sparse import CountingVisitor
 from sparsity_lab.measure.subject import UNSEEN, BatchVisitor, Subject
 from sparsity_lab.resident import status_bytes
 
-# What makes the host wait for the device, named as torch names the functions.
-SYNCS = frozenset({"cpu", "item", "tolist", "nonzero", "__bool__", "__int__", "__float__", "__index__"})
+# What makes the host wait for the device.
+SYNCS = frozenset(
+    {
+        Tensor.cpu, Tensor.item, Tensor.tolist, Tensor.nonzero, torch.nonzero,
+        Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__,
+    }
+)  # fmt: skip
 
 
 @dataclass
@@ -140,5 +145,5 @@ class SyncCounter(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Count one call and make it."""
-        self.count += getattr(func, "__name__", "") in SYNCS
+        self.count += func in SYNCS
         return func(*args, **(kwargs or {}))

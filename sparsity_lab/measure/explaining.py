@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from traceback import walk_tb
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import hub
@@ -53,11 +54,14 @@ def _reason(error: Exception) -> str:
         return type(error).__name__
     if isinstance(error, KeyError):
         return f"It knows nothing of {lines[0]}"
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:MOST_LETTERS]
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])[:MOST_LETTERS]
 
 
 def _advice(source: Source, error: Exception, *, part: str) -> str:
-    if type(error).__name__ == "SafetensorError":
+    from safetensors import SafetensorError
+    from transformers.dynamic_module_utils import resolve_trust_remote_code
+
+    if isinstance(error, SafetensorError):
         again = (
             "copy it again" if source.folder is not None else f"download it anew: remove {source.snapshot}"
         )
@@ -67,7 +71,7 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
     if source.is_gguf:
         missing = any(isinstance(one, ImportError) for one in hub.causes(error))
         return "Install it: pip install gguf" if missing else GGUF_FIX
-    if "custom code" in str(error):
+    if any(frame.f_code is resolve_trust_remote_code.__code__ for frame, _ in walk_tb(error.__traceback__)):
         return "No code of a checkpoint is run here: give a model of a family that transformers knows itself"
     if part == "weights" and not any(source.folder.glob("*.safetensors")):
         return "Weights are read from safetensors alone: save the model anew with save_pretrained, or copy them here"

@@ -6,11 +6,12 @@ import errno
 import inspect
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+from sparsity_lab import extras
 
 logger = logging.getLogger(__name__)
 HUB_FIX = "Check the Hub id, the revision and the network, or give a local directory"
@@ -181,5 +182,5 @@ def advice(error: Exception, page: str) -> str | None:
 
 def _timeouts() -> tuple[type[BaseException], ...]:
     """The classes by which the HTTP libraries that are loaded say that time ran out."""
-    named = (("httpx2", "TimeoutException"), ("httpx", "TimeoutException"), ("requests", "Timeout"))
-    return (TimeoutError, *(getattr(sys.modules[one], kind) for one, kind in named if one in sys.modules))
+    libraries = "httpx2.TimeoutException", "httpx.TimeoutException", "requests.Timeout"
+    return (TimeoutError, *extras.loaded_classes(*libraries))

@@ -15,9 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.loading import answer_by_name
 
+SHARDING = (
+    "torch.distributed.fsdp.FullyShardedDataParallel", "torch.distributed.fsdp.FSDPModule",
+    "deepspeed.runtime.engine.DeepSpeedEngine", "deepspeed.runtime.pipe.module.PipelineModule",
+)  # fmt: skip
+SHARDED = "torch.distributed.tensor.DTensor"
 WRAPPED_FIX = "Give the transformers model itself"
 
 
@@ -111,16 +117,16 @@ def _refuse_adapters(model: Any) -> None:
 
 def _refuse_sharded(model: Any) -> None:
     """Refuse weights that are spread over processes, or offloaded."""
+    sharding, tensors = extras.loaded_classes(*SHARDING), extras.loaded_classes(SHARDED)
     for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
-        kinds = {kind.__name__ for kind in type(module).__mro__}
-        if kinds & {"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine", "PipelineModule"}:
+        if isinstance(module, sharding):
             raise SparsityLabError(
                 f"{type(model).__name__} is sharded by FSDP or DeepSpeed, in {name or 'itself'}",
                 why="A forward pass takes all processes, and only one measures",
                 fix="Save the whole model and measure its checkpoint with `sparsity-lab measure`",
             )
     for name, weight in model.named_parameters() if isinstance(model, nn.Module) else ():
-        if weight.is_meta or type(weight.data).__name__ == "DTensor" or hasattr(weight, "ds_id"):
+        if weight.is_meta or isinstance(weight.data, tensors) or hasattr(weight, "ds_id"):
             raise SparsityLabError(
                 f"The weight {name} of {type(model).__name__} is not on this process's device",
                 why="It is sharded, offloaded, or was never loaded",

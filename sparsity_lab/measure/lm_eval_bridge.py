@@ -13,7 +13,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
-from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.errors import SparsityLabError, UnknownNameError
 from sparsity_lab.measure import hub
 from sparsity_lab.records import write_bytes
 from sparsity_lab.registry import unknown
@@ -70,10 +70,9 @@ def task_manager(tasks: Sequence[str], include_path: Path | None) -> Any:
     for task in tasks:
         if task not in manager.all_tasks:
             error = unknown(task, kind="lm-eval task", known=sorted(manager.all_tasks))
-            nearest = error.fix.split("Known:")[0].strip()
-            raise SparsityLabError(
-                error.what, fix=nearest or "Give the folder of its task file with --include-path"
-            )
+            elsewhere = "Give the folder of its task file with --include-path"
+            fix = elsewhere if error.nearest is None else f"Did you mean {error.nearest!r}?"
+            raise UnknownNameError(error.what, fix=fix, nearest=error.nearest)
     return manager
 
 
@@ -85,7 +84,7 @@ def explained(tasks: Sequence[str]) -> Iterator[None]:
     except (OSError, json.JSONDecodeError) as error:
         raise SparsityLabError(
             f"lm-eval cannot load the data of {', '.join(tasks)}",
-            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            why=(str(error).splitlines() or [type(error).__name__])[0],
             fix=_data_advice(error),
         ) from error
     except Exception as error:

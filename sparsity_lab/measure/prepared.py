@@ -10,6 +10,7 @@ import torch
 from sparsity_lab.measure.body import Named
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.text import Windows
+from sparsity_lab.measure.trained_tokens import Origin
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Prepared:
     dtype_reason: str
     identity: str
     trained_tokens: int | None
-    tokens_origin: str
+    tokens_origin: Origin
 
 
 def named_of(prepared: Prepared) -> Named:

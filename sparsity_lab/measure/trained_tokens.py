@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ LATER_STAGE = re.compile(r"(?:^|[^a-z])(?:stage[-_]?(?:[2-9]|1\d)|ingredient)", 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
+class Origin(Enum):
+    """Where the trained tokens of a checkpoint were found, and how a note says so."""
+
+    TABLE = "the CSV"
+    ABOUT = "sparsity_lab.json"
+    STATE = "trainer_state.json"
+    STEPS = "steps times --tokens-per-step"
+    NAME = "the tokens said in their names"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class TokenCounts:
     """Where trained tokens may be read from besides the checkpoints' own files.
@@ -54,7 +66,7 @@ class TokenCounts:
     table: Mapping[str, int] = field(default_factory=dict)
     tokens_per_step: int | None = None
 
-    def of(self, source: Source) -> tuple[int | None, str]:
+    def of(self, source: Source) -> tuple[int | None, Origin]:
         """Trained tokens of a checkpoint, or None, and where they were found.
 
         Raises:
@@ -62,24 +74,24 @@ class TokenCounts:
         """
         names = [name for name in names_of(source) if name in self.table]
         if names:
-            return self.table[names[0]], "the CSV"
-        about, state = _beside(source, "sparsity_lab.json"), _beside(source, "trainer_state.json")
+            return self.table[names[0]], Origin.TABLE
+        about, state = (_beside(source, origin.value) for origin in (Origin.ABOUT, Origin.STATE))
         for key, values, origin in (
-            ("trained_tokens", about, "sparsity_lab.json"),
-            ("num_input_tokens_seen", state, "trainer_state.json"),
+            ("trained_tokens", about, Origin.ABOUT),
+            ("num_input_tokens_seen", state, Origin.STATE),
         ):
-            if found := _count(values.get(key), f"{key} of {source.folder}/{origin}"):
+            if found := _count(values.get(key), f"{key} of {source.folder}/{origin.value}"):
                 return found, origin
         return self._of_name(source, steps=state.get("global_step"))
 
-    def _of_name(self, source: Source, *, steps: object) -> tuple[int | None, str]:
+    def _of_name(self, source: Source, *, steps: object) -> tuple[int | None, Origin]:
         name = _last_name(source)
         if self.tokens_per_step is not None:
             done = steps if isinstance(steps, int) else steps_in(name)
             if done is not None:
-                return done * self.tokens_per_step, "steps times --tokens-per-step"
+                return done * self.tokens_per_step, Origin.STEPS
         said = tokens_in(name)
-        return said, "unknown" if said is None else "the tokens said in their names"
+        return said, Origin.UNKNOWN if said is None else Origin.NAME
 
 
 def steps_in(name: str) -> int | None:
@@ -148,16 +160,19 @@ def refuse_strangers(counts: TokenCounts, sources: Iterable[Source], *, path: Pa
         )
 
 
-def tell_origins(origins: Iterable[str], *, tokens_per_step: int | None) -> None:
+def tell_origins(origins: Iterable[Origin], *, tokens_per_step: int | None) -> None:
     """Note where the trained tokens of a run's checkpoints come from, where any are known or asked for."""
     found = Counter(origins)
-    if set(found) == {"unknown"} and tokens_per_step is None:
+    if set(found) == {Origin.UNKNOWN} and tokens_per_step is None:
         return
     logger.info(
-        "trained tokens: %s", ", ".join(f"{count} from {origin}" if origin != "unknown" else f"{count} unknown"
-                                        for origin, count in found.items()),
-    )  # fmt: skip
-    if tokens_per_step is not None and not any("steps" in origin for origin in found):
+        "trained tokens: %s",
+        ", ".join(
+            f"{count} {'' if origin is Origin.UNKNOWN else 'from '}{origin.value}"
+            for origin, count in found.items()
+        ),
+    )
+    if tokens_per_step is not None and Origin.STEPS not in found:
         logger.warning(
             "--tokens-per-step was not used: the checkpoints say their tokens themselves, or no steps"
         )
@@ -173,16 +188,18 @@ def tell_small(counts: Iterable[int | None]) -> None:
         )
 
 
-def tell_unknown(origins: Iterable[tuple[str, str]]) -> None:
+def tell_unknown(origins: Iterable[tuple[str, Origin]]) -> None:
     """Note the series of several checkpoints of which no trained tokens are known, and how to name them.
 
     Args:
         origins: of each checkpoint its series, and where its trained tokens were found.
     """
-    by_series: dict[str, list[str]] = {}
+    by_series: dict[str, list[Origin]] = {}
     for series, origin in origins:
         by_series.setdefault(series, []).append(origin)
-    bare = [series for series, found in by_series.items() if len(found) > 1 and set(found) == {"unknown"}]
+    bare = [
+        series for series, found in by_series.items() if len(found) > 1 and set(found) == {Origin.UNKNOWN}
+    ]
     if bare:
         shown = ", ".join(bare[:4]) + (f" and {len(bare) - 4} more" if len(bare) > 4 else "")
         logger.warning(

@@ -240,7 +240,9 @@ def test_a_config_of_its_own_code_runs_none_of_it(world, capfd):
         "AutoTokenizer": ["own.Tokenizer", None],
         "AutoModelForCausalLM": "own.Model",
     }
-    case = Case("own", MEASURE, "broken", "", config(model_type="mystery", auto_map=changes))
+    case = Case(
+        "own", MEASURE, "broken", "No code of a checkpoint", config(model_type="mystery", auto_map=changes)
+    )
     world.write("own.py", own)
     run_case(case, world, capfd)
     assert not (world.folder / "ran").exists()

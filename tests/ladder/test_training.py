@@ -226,6 +226,15 @@ def test_repeating_the_corpus_is_refused_and_the_epochs_said(tiny, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_step_that_fails_is_a_bug_whatever_its_words(tiny, tiny_data, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("a write to a tensor that cannot be written")
+
+    monkeypatch.setattr("sparsity_lab.ladder.trainer.OrderedTrainer.training_step", fail)
+    with pytest.raises(RuntimeError, match="a write to a tensor"):
+        train_run(tiny.runs[0], data=tiny_data, output=tmp_path)
+
+
 LIMITED = """
 import resource, sys
 from pathlib import Path

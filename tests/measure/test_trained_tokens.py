@@ -8,6 +8,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.loading import Source
 from sparsity_lab.measure.trained_tokens import (
+    Origin,
     TokenCounts,
     read_table,
     refuse_strangers,
@@ -54,7 +55,7 @@ def test_revisions_by_steps_and_by_tokens_said():
     assert TokenCounts(tokens_per_step=per_step).of(PYTHIA)[0] == 1000 * per_step
     assert TokenCounts(tokens_per_step=per_step).of(OLMO)[0] == 1000 * per_step, "said tokens are rounded"
     assert TokenCounts().of(OLMO)[0] == 5_000_000_000
-    assert TokenCounts().of(PYTHIA) == (None, "unknown")
+    assert TokenCounts().of(PYTHIA) == (None, Origin.UNKNOWN)
     assert TokenCounts(tokens_per_step=per_step).of(Source("org/step500-model"))[0] is None
 
 
@@ -70,11 +71,11 @@ def test_the_first_that_knows_says_so(tmp_path):
     assert TokenCounts(tokens_per_step=10).of(source)[0] == 80
     assert TokenCounts().of(source)[0] == 3000
     state.write_text(json.dumps({"global_step": 8, "num_input_tokens_seen": 81}), encoding="utf-8")
-    assert TokenCounts(tokens_per_step=10).of(source) == (81, "trainer_state.json")
+    assert TokenCounts(tokens_per_step=10).of(source) == (81, Origin.STATE)
     (folder / "sparsity_lab.json").write_text(json.dumps({"trained_tokens": 82}), encoding="utf-8")
-    assert TokenCounts(tokens_per_step=10).of(source) == (82, "sparsity_lab.json")
+    assert TokenCounts(tokens_per_step=10).of(source) == (82, Origin.ABOUT)
     for name in ("step-7-tokens3K", "run/step-7-tokens3K", str(folder)):
-        assert TokenCounts({name: 83}, 10).of(source) == (83, "the CSV")
+        assert TokenCounts({name: 83}, 10).of(source) == (83, Origin.TABLE)
     both = TokenCounts({"step-7-tokens3K": 1, str(folder): 2})
     assert both.of(source)[0] == 2, "the fullest name wins"
 
@@ -142,7 +143,8 @@ def test_tokens_in_an_unnamed_unit_are_refused(tmp_path, rows):
 
 
 def test_series_of_unknown_trained_tokens_are_named_once(caplog):
-    tell_unknown([("a", "unknown"), ("a", "unknown"), ("b", "the CSV"), ("b", "unknown"), ("c", "unknown")])
+    unknown = Origin.UNKNOWN
+    tell_unknown([("a", unknown), ("a", unknown), ("b", Origin.TABLE), ("b", unknown), ("c", unknown)])
     (record,) = caplog.records
     assert "known of a, and fit needs them: --trained-tokens CSV" in record.getMessage()
 
@@ -190,6 +192,13 @@ def test_few_tokens_throughout_are_reported(caplog, counts, said):
 
 def test_origins_are_told_and_an_unused_option_too(caplog):
     caplog.set_level(logging.INFO)
-    tell_origins(["sparsity_lab.json", "unknown", "sparsity_lab.json"], tokens_per_step=5)
+    tell_origins([Origin.ABOUT, Origin.UNKNOWN, Origin.ABOUT], tokens_per_step=5)
     assert "trained tokens: 2 from sparsity_lab.json, 1 unknown" in caplog.text
     assert "--tokens-per-step was not used" in caplog.text
+
+
+def test_an_option_that_was_used_is_not_told_as_unused(caplog):
+    caplog.set_level(logging.INFO)
+    tell_origins([Origin.ABOUT, Origin.STEPS], tokens_per_step=5)
+    assert "1 from steps times --tokens-per-step" in caplog.text
+    assert "was not used" not in caplog.text

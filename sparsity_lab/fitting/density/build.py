@@ -211,10 +211,8 @@ def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
         return wanted, "it was asked for"
     if ladder is None:
         return "one-step", "there are no losses with training tokens"
-    try:
-        two_step.refuse_small_ladder(ladder.references, "given")
-    except SparsityLabError as error:
-        return "one-step", error.why
+    if why := two_step.why_too_small(ladder.references):
+        return "one-step", why
     return "two-step", f"there are losses of {len(ladder.references)} runs"
 
 

@@ -27,7 +27,7 @@ class SizeConvention:
 
     @property
     def said(self) -> str:
-        """The convention in words."""
+        """The convention in words, which are the values of `params` in ruler files and density.json."""
         kind = "active" if self.active else "total"
         return f"{kind} parameters, embeddings {'in' if self.embeddings else 'out'}"
 

@@ -191,14 +191,21 @@ def refuse_small_ladder(runs: Sequence[Run], name: str) -> None:
     Raises:
         SparsityLabError: fewer than six runs or three sizes.
     """
-    sizes = {run.params for run in runs}
-    if len(runs) < FEWEST_RUNS or len(sizes) < FEWEST_SIZES:
+    if why := why_too_small(runs):
         raise SparsityLabError(
-            f"The ladder {name} is no two-step ruler",
-            why=f"It has {len(runs)} runs of {len(sizes)} sizes; the loss law has five coefficients and "
-            f"needs at least {FEWEST_RUNS} runs of {FEWEST_SIZES} sizes",
-            fix="Add runs of further sizes to the ladder",
+            f"The ladder {name} is no two-step ruler", why=why, fix="Add runs of further sizes to the ladder"
         )
+
+
+def why_too_small(runs: Sequence[Run]) -> str:
+    """Why a ladder cannot hold the loss law's five coefficients; empty where it can."""
+    sizes = {run.params for run in runs}
+    if len(runs) >= FEWEST_RUNS and len(sizes) >= FEWEST_SIZES:
+        return ""
+    return (
+        f"It has {len(runs)} runs of {len(sizes)} sizes; the loss law has five coefficients and "
+        f"needs at least {FEWEST_RUNS} runs of {FEWEST_SIZES} sizes"
+    )
 
 
 def fit_task(

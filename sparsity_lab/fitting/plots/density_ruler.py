@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density.ladder import Ladder, Run
+from sparsity_lab.fitting.density.ladder import LOSS_UNITS, Ladder, Run
 from sparsity_lab.fitting.density.one_step import OneStepRuler
 from sparsity_lab.fitting.density.rulers import Ruler
 from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
@@ -55,7 +55,7 @@ def _two_step(ruler: TwoStepRuler, stem: Path, ladder: Ladder | None) -> list[Pa
         block, column = divmod(number, PER_ROW)
         upper, lower = grid[2 * block * columns + column], grid[(2 * block + 1) * columns + column]
         upper.set_title(broken(style.label(_words(task)), inches=PANEL_INCHES - 0.3))
-        unit = "bits/byte" if "byte" in ruler.loss_units[task] else "nats/token"
+        unit = "bits/byte" if ruler.loss_units[task] == LOSS_UNITS["_bpb"] else "nats/token"
         _loss_panel(upper, ruler.curves[task], task, runs)
         _score_panel(lower, ruler.curves[task], task, runs)
         lower.set_xlabel(f"loss ({unit})")

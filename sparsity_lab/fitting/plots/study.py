@@ -116,7 +116,7 @@ def _rule_handles(ppl_increase: float) -> list[Line2D]:
     return [
         Line2D([], [], color="#444444", marker="o", label=rule_words(SERIES)),
         Line2D([], [], color="#444444", marker="s", linestyle="--", markerfacecolor="white",
-               label=rule_words(OWN, ppl_increase=ppl_increase).replace(" perplexity", " PPL")),
+               label=rule_words(OWN, ppl_increase=ppl_increase, perplexity="PPL")),
     ]  # fmt: skip
 
 

@@ -81,12 +81,12 @@ def between(x: Array, y: Array, se: Array, at: float) -> tuple[float, float] | N
     return float(np.interp(at, x, y)), float(np.interp(at, x, se))
 
 
-def rule_words(rule: str, *, ppl_increase: float = 0.01) -> str:
-    """A rule as a reader knows it."""
+def rule_words(rule: str, *, ppl_increase: float = 0.01, perplexity: str = "perplexity") -> str:
+    """A rule as a reader knows it; `perplexity` is what that is called."""
     if rule == SERIES:
         return "one CETT for the series"
     if rule == OWN:
-        return f"own CETT at +{100 * ppl_increase:g} % perplexity"
+        return f"own CETT at +{100 * ppl_increase:g} % {perplexity}"
     return f"CETT fixed at {rule.removeprefix(FIXED + '-')}"
 
 

@@ -13,6 +13,7 @@ from sparsity_lab.fitting.study import findings, selection, sentences
 from sparsity_lab.fitting.study.curves import rule_words
 from sparsity_lab.fitting.study.outcome import Outcome, direction
 from sparsity_lab.fitting.study.stage import entries
+from sparsity_lab.fitting.verdict import NOT
 from sparsity_lab.records import write_text
 
 CAVEATS = """\
@@ -151,7 +152,7 @@ def _direction(found: Outcome, activation: str, ppl_increase: float) -> str:
 
 def _direction_row(row: Mapping[str, Any], ppl_increase: float) -> dict[str, object]:
     known = (float("nan") if row[key] is None else row[key] for key in ("limit", "limit_low", "limit_high"))
-    limit = row["limit_bound"] if row["verdict"] == "not identified" else sentences.interval(*known)
+    limit = row["limit_bound"] if row["verdict"] == NOT else sentences.interval(*known)
     return {
         "run": row["run"],
         "rule": rule_words(row["rule"], ppl_increase=ppl_increase),

@@ -209,6 +209,6 @@ def _said(needs: dict[str, Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What Ray says, its first line; of a traceback in it the last."""
+    """What Ray says, its first line; of the traceback of a worker that could not begin the last."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[-1 if 'creation task' in lines[0] else 0].strip()}"
+    return f"{type(error).__name__}: {lines[-1 if getattr(error, 'actor_init_failed', False) else 0].strip()}"
