@@ -3,8 +3,8 @@
 Worker processes import this module again, so the commands are imported where they run.
 """
 
-from sparsity_lab import leaving
-from sparsity_lab.cli import streams
+from sparsity_lab.cli.console import streams
+from sparsity_lab.machine import leaving
 
 
 def program() -> None:

@@ -22,7 +22,7 @@ ROOMS = {
     "criteria": "sparsity_lab.measure.criteria",
     "architectures": "sparsity_lab.measure.architectures",
     "kernels": "sparsity_lab.kernels",
-    "launchers": "sparsity_lab.measure.launchers",
+    "launchers": "sparsity_lab.measure.work.launchers",
     "loggers": "sparsity_lab.loggers",
 }
 

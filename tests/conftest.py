@@ -48,7 +48,7 @@ def trained(source_text, tmp_path_factory):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from sparsity_lab.ladder.tokenizer import train_tokenizer
+    from sparsity_lab.ladder.corpus.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("trained") / "tiny"
     text = source_text.read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sparsity_lab.cores import available_cores
+from sparsity_lab.machine.cores import available_cores
 
 ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

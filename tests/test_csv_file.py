@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsity_lab import csv_numbers
-from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading import csv_numbers
+from sparsity_lab.reading.csv_file import read_csv
 
 PLAIN = "series,tokens,ratio\na,1000000,0.5\na,2000000,0.25\nb,1000000,0.125\n"
 HEADER = ["series", "tokens", "ratio"]

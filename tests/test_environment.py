@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sparsity_lab.environment import cache_folder, threads_asked, whole_number
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder import ranks
-from sparsity_lab.workers import side_by_side
+from sparsity_lab.ladder.train import ranks
+from sparsity_lab.machine.environment import cache_folder, threads_asked, whole_number
+from sparsity_lab.machine.workers import side_by_side
 
 
 def torch_threads():
@@ -41,7 +41,7 @@ def test_threads_that_are_no_number(monkeypatch, word):
 @pytest.mark.parametrize(("word", "threads"), [("2,1", 2), ("", None)])
 def test_workers_have_these_threads(monkeypatch, word, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", word)
-    monkeypatch.setattr("sparsity_lab.workers.available_cores", lambda: 3)
+    monkeypatch.setattr("sparsity_lab.machine.workers.available_cores", lambda: 3)
     with side_by_side(1) as workers:
         assert dict(workers.perform([torch_threads])) == {0: threads or 3}
 

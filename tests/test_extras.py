@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparsity_lab import extras, registry
-from sparsity_lab.cli import needs
+from sparsity_lab.cli.console import needs
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.extras import MissingPackageError
 
@@ -129,7 +129,7 @@ def test_a_part_that_is_missing_is_named_alone(monkeypatch):
 
 def test_a_gguf_file_names_itself_and_the_package(monkeypatch, tmp_path):
     pytest.importorskip("torch")
-    from sparsity_lab.measure.source import Source, check_exists
+    from sparsity_lab.measure.checkpoint.source import Source, check_exists
 
     path = tmp_path / "model.gguf"
     with pytest.raises(SparsityLabError, match="There is no file"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.file_names import MOST_BYTES, file_name, is_portable, refuse_undecodable
+from sparsity_lab.store.file_names import MOST_BYTES, file_name, is_portable, refuse_undecodable
 
 ALIKE = [
     ["org/m", "org_m", "org m", "org:m", "org\\m", "org\nm", "org?m"],

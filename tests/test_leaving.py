@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-BEGIN = "import atexit, sys, threading, time\nfrom sparsity_lab.leaving import leave, run\n"
+BEGIN = "import atexit, sys, threading, time\nfrom sparsity_lab.machine.leaving import leave, run\n"
 
 
 def run(code):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sparsity_lab import mirrors
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.mirrors import Mirror, folder_of, mirrored, url_of
+from sparsity_lab.store import mirrors
+from sparsity_lab.store.mirrors import Mirror, folder_of, mirrored, url_of
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402 - after fsspec was asked for

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading import read_object, why_unread
+from sparsity_lab.reading.unreadable import read_object, why_unread
 
 CONFLICT = '{\n"a": 1,\n<<<<<<< HEAD\n"b": 1\n=======\n"b": 2\n>>>>>>> other\n}\n'
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"

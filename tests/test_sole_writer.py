@@ -10,10 +10,10 @@ import time
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.sole_writer import NAME, sole_writer
+from sparsity_lab.machine.sole_writer import NAME, sole_writer
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from sparsity_lab.sole_writer import sole_writer\n"
+    "import sys, time; from pathlib import Path; from sparsity_lab.machine.sole_writer import sole_writer\n"
     "with sole_writer(Path(sys.argv[1])):\n"
     "    print('there', flush=True)\n"
     "    time.sleep(600)\n"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsity_lab import units
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.units import BY_FLAG, BY_NAME, UNNAMED, Asked, read_unit
+from sparsity_lab.reading import units
+from sparsity_lab.reading.units import BY_FLAG, BY_NAME, UNNAMED, Asked, read_unit
 
 
 @pytest.mark.parametrize(

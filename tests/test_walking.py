@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from sparsity_lab.walking import Walk, matching
+from sparsity_lab.reading.walking import Walk, matching
 
 
 @pytest.fixture

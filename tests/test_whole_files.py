@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from sparsity_lab import records, whole_files
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.store import records, whole_files
 
 # Stops for good where its file would be flushed to the disk: written, and not yet renamed.
 WRITE = (
     "import os, sys, time\n"
     "from pathlib import Path\n"
-    "from sparsity_lab import whole_files\n"
+    "from sparsity_lab.store import whole_files\n"
     "def flush(handle):\n"
     "    print('there', flush=True)\n"
     "    time.sleep(600)\n"
@@ -143,7 +143,7 @@ def test_what_lies_in_the_way_is_told_as_that(tmp_path):
 def test_a_limit_on_the_size_of_files_is_told_as_that(tmp_path):
     limit = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
-        "import sys; from pathlib import Path; from sparsity_lab import whole_files\n"
+        "import sys; from pathlib import Path; from sparsity_lab.store import whole_files\n"
         "whole_files.write_text(Path(sys.argv[1]), 'x' * 4096)"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.workers import side_by_side
+from sparsity_lab.machine.workers import side_by_side
 
 
 def kill_itself():

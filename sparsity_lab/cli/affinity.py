@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.errors import SparsityLabError
 
 Found = Annotated[
@@ -73,17 +73,17 @@ def command(
     Decoding one sequence waits for memory, so time goes with the bytes read. Each number says what it assumes.
     """
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.measure.affinity.run import AffinitySpec, estimate_affinity
-    from sparsity_lab.measure.affinity.spec import Costs, Plan, shape_of_words
-    from sparsity_lab.measure.affinity.timed import Machine
+    from sparsity_lab.measure.neurons.affinity.run import AffinitySpec, estimate_affinity
+    from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan, shape_of_words
+    from sparsity_lab.measure.neurons.affinity.timed import Machine
     from sparsity_lab.measure.neurons.spec import texts_of
 
-    usual = Plan()
+    usual = TimingPlan()
     if not measure:
         _refuse_idle(
             pairs=pairs != usual.pairs, shape=shapes, ratio=ratios, text=texts, device=device != "auto"
         )
-    plan = Plan(
+    plan = TimingPlan(
         pairs=pairs,
         shapes=usual.shapes if shapes is None else tuple(shape_of_words(words) for words in shapes),
         ratios=tuple(ratios) if ratios else usual.ratios,

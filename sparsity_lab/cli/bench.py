@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.errors import SparsityLabError
 
 app = typer.Typer(help="Time the parts on the machine at hand.", no_args_is_help=True)
@@ -32,8 +32,8 @@ def kernels(
 
     It writes a JSON, a table as CSV and Markdown and a roofline, named after the device.
     """
+    from sparsity_lab.bench.kernels.run import KernelsWrong, bench_kernels
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.kernels._bench.run import KernelsWrong, bench_kernels
 
     try:
         found = bench_kernels(output, device=device, compiled=compiled, seed=seed, progress=progress())
@@ -125,7 +125,7 @@ def measure(
             "--against takes a text" if text is None else "--pairs does nothing with --against",
             fix="Name a UTF-8 file with --text" if text is None else "Leave it out",
         )
-    from sparsity_lab.measure.bench_reference import run_against
+    from sparsity_lab.bench.measure.reference import run_against
     from sparsity_lab.measure.spec import percent
 
     run_against(
@@ -149,8 +149,8 @@ def _refuse_without_against(**options: object) -> None:
 def _overhead(
     model: str, tokens: int, window: int, pairs: int, device: str, dtype: str, output: Path, seed: int
 ) -> None:
-    from sparsity_lab.measure.bench import run_overhead
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.bench.measure.overhead import run_overhead
+    from sparsity_lab.store.tables import to_markdown
 
     row = run_overhead(
         model, tokens=tokens, window=window, pairs=pairs, device=device, dtype=dtype, output=output, seed=seed,

@@ -27,9 +27,9 @@ def command(
     ] = 0,
 ) -> None:
     """Time training under the Trainer and under a plain loop, a step of each in turns."""
-    from sparsity_lab.cli.progress import progress
-    from sparsity_lab.ladder.bench import bench_ladder
-    from sparsity_lab.ladder.config import load_config
+    from sparsity_lab.bench.train import bench_ladder
+    from sparsity_lab.cli.console.progress import progress
+    from sparsity_lab.ladder.config.ladder_config import load_config
 
     ladder = load_config(config).with_seed(seed)
     bench_ladder(ladder, names=run or [], pairs=pairs, output=output, apart=apart, progress=progress())

@@ -12,7 +12,7 @@ import typer
 from sparsity_lab.errors import SparsityLabError
 
 
-class Form(str, Enum):
+class CheckForm(str, Enum):
     """How findings are printed."""
 
     table = "table"
@@ -37,7 +37,7 @@ def command(
         bool, typer.Option("--update", help="Refit and write the locks anew; refused under CI=true.")
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why the locks change; needed by --update.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="How to print the findings.")] = Form.table,
+    form: Annotated[CheckForm, typer.Option("--format", help="How to print the findings.")] = CheckForm.table,
     unit: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,8 +50,8 @@ def command(
 
     Exits 0 when all pass, 1 on any finding, 2 on a mistake such as a lock that cannot be read.
     """
-    from sparsity_lab.cli.progress import progress
-    from sparsity_lab.fitting import check, check_report
+    from sparsity_lab.cli.console.progress import progress
+    from sparsity_lab.fitting.locks import check, check_report
 
     chosen = paths or [Path("results")]
     if unit and since is None:
@@ -86,7 +86,7 @@ def _refuse_idle(*, update: bool, since: Path | None, output: Path | None, reaso
 
 def _update(paths: list[Path], reason: str | None) -> None:
     """Write locks anew and print what changes."""
-    from sparsity_lab.fitting import check, lock_values
+    from sparsity_lab.fitting.locks import check, toml
 
     if os.environ.get("CI", "").lower() in {"true", "1"}:
         raise SparsityLabError(
@@ -96,6 +96,6 @@ def _update(paths: list[Path], reason: str | None) -> None:
         )
     if not reason:
         raise SparsityLabError("check --update needs --reason", fix='Say why: --reason "..."')
-    for path in lock_values.find(paths).paths:
+    for path in toml.find(paths).paths:
         old, new = check.update(path, reason=reason)
         typer.echo("\n".join([str(path), *(f"  {line}" for line in check.differences(old, new))]))

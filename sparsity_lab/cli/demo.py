@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 
 if TYPE_CHECKING:
-    from sparsity_lab.ladder.study_plan import Study
+    from sparsity_lab.ladder.study.plan import Study
 
 STEPS = 5
 
@@ -24,15 +24,15 @@ def command(
     Minutes on two cores, no network. A run that was stopped goes on where it was. It is `sparsity-lab study
     demo`, with the published figures in place of a study's comparisons.
     """
-    from sparsity_lab.ladder.study_config import load_study
-    from sparsity_lab.ladder.study_plan import Study
-    from sparsity_lab.sole_writer import sole_writer
+    from sparsity_lab.ladder.study.plan import Study
+    from sparsity_lab.ladder.study.study_config import load_study
+    from sparsity_lab.machine.sole_writer import sole_writer
 
     with sole_writer(output):
         _study(Study(load_study("demo").with_seed(seed), "demo", output))
         _published(output, seed)
         _density(output, seed)
-        from sparsity_lab.fitting.demo_report import write_report
+        from sparsity_lab.fitting.reproduce.demo_report import write_report
 
         typer.echo(f"Written to {write_report(output)}")
 
@@ -53,8 +53,8 @@ def _study(study: Study) -> None:
 
 
 def _published(output: Path, seed: int) -> None:
-    from sparsity_lab.fitting import published
-    from sparsity_lab.fitting.batch import fit_table
+    from sparsity_lab.fitting.fit_table import fit_table
+    from sparsity_lab.fitting.reproduce import published
     from sparsity_lab.fitting.spec import FitSpec
 
     _announce(4, "fitting the published series of the Sparsing Law")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.config import Config, save_resolved
+from sparsity_lab.cli.console.config import Config, save_resolved
+from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.density_corollaries import Output, Seed, cost, day_of, needed, pairs, planted, words_of
-from sparsity_lab.cli.progress import progress
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.density.options import DensityReport
@@ -35,7 +35,7 @@ class Embeddings(str, Enum):
     excluded = "out"
 
 
-class Form(str, Enum):
+class DensityForm(str, Enum):
     """Forms of a ruler."""
 
     auto = "auto"
@@ -123,7 +123,7 @@ def density(
     """Density rho = N^/N of every model: N^ is the size at which the ruler's family reaches its score."""
     from sparsity_lab.fitting.density.options import DensityOptions
     from sparsity_lab.fitting.density.run import run_density
-    from sparsity_lab.fitting.density.sizes import SizeConvention
+    from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 
     options = DensityOptions(
         targets=targets,
@@ -157,8 +157,8 @@ def build(
     ],
     name: Annotated[str, typer.Option("--name", help="Name of the ruler and of its file.")],
     form: Annotated[
-        Form, typer.Option("--form", help="Two steps need losses and training tokens.")
-    ] = Form.auto,
+        DensityForm, typer.Option("--form", help="Two steps need losses and training tokens.")
+    ] = DensityForm.auto,
     family: Annotated[str | None, typer.Option("--family", help="Family of the reference models.")] = None,
     tasks: Tasks = "",
     models: ModelsChoice = None,
@@ -176,9 +176,9 @@ def build(
     seed: Seed = 0,
 ) -> None:
     """Build a ruler file from reference models."""
-    from sparsity_lab import bundled
-    from sparsity_lab.fitting.density.build import RulerOptions, build_ruler
-    from sparsity_lab.fitting.density.sizes import SizeConvention
+    from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
+    from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+    from sparsity_lab.store import bundled
 
     path = bundled.path(inputs) if not Path(inputs).exists() and inputs in bundled.names() else Path(inputs)
     options = RulerOptions(
@@ -214,8 +214,8 @@ def predict(
     seed: Seed = 0,
 ) -> None:
     """Predict a large run from small ones: the published recipe, and our own choice with intervals."""
-    from sparsity_lab.fitting.density.predictions import COLUMNS, run_predictions
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, run_predictions
+    from sparsity_lab.store.tables import to_markdown
 
     found = run_predictions(
         output=output, ladder=ladder, target=target, artificial_point=artificial_point,
@@ -235,7 +235,7 @@ for _command in (pairs, needed, cost, planted):
 
 def _print_report(report: DensityReport) -> None:
     from sparsity_lab.fitting.density.report import closing_sentences, table_rows
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.store.tables import to_markdown
 
     columns = ["model", "released", "size_b", "score", "rho", "rho_low", "rho_high", "flags"]
     typer.echo(to_markdown(table_rows(report), columns))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def pairs(
     output: Output = Path("runs/density_pairs"),
 ) -> None:
     """Compressed models against their sources; options of `density` go before the word pairs."""
-    from sparsity_lab.fitting.density.corollaries import COMPARED_COLUMNS, run_pairs
+    from sparsity_lab.fitting.density.trend.corollaries import COMPARED_COLUMNS, run_pairs
 
     _print_rows(
         run_pairs(file, output=output, options=_options(context)[0], seed=_options(context)[1]),
@@ -44,7 +44,7 @@ def needed(
     output: Output = Path("runs/density_needed"),
 ) -> None:
     """Parameters a frontier model needs for one score over time."""
-    from sparsity_lab.fitting.density.corollaries import NEEDED_COLUMNS, run_needed
+    from sparsity_lab.fitting.density.trend.corollaries import NEEDED_COLUMNS, run_needed
 
     days = [day_of(word, "--dates") for word in words_of(dates) or ()]
     options, seed = _options(context)
@@ -58,7 +58,7 @@ def cost(
     seed: Seed = 0,
 ) -> None:
     """How fast the cheapest price of a given score falls."""
-    from sparsity_lab.fitting.density.corollaries import PRICE_COLUMNS, price_sentence, run_prices
+    from sparsity_lab.fitting.density.trend.corollaries import PRICE_COLUMNS, price_sentence, run_prices
 
     found = run_prices(prices, score=score, output=output, seed=seed)
     _print_rows(found.rows, PRICE_COLUMNS)
@@ -77,7 +77,7 @@ def planted(
     seed: Seed = 0,
 ) -> None:
     """Count how often the stated intervals hold planted truths."""
-    from sparsity_lab.fitting.density.planted import COLUMNS, run_planted
+    from sparsity_lab.bench.planted import COLUMNS, run_planted
 
     report = run_planted(
         output=output, worlds=worlds, kinds=words_of(kinds) or (), seed=seed, progress=progress()
@@ -86,7 +86,7 @@ def planted(
 
 
 def _print_rows(rows: object, columns: dict[str, str]) -> None:
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.store.tables import to_markdown
 
     typer.echo(to_markdown(rows, columns))  # type: ignore[arg-type]
 

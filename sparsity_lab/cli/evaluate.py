@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.config import save_resolved
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.config import save_resolved
+from sparsity_lab.cli.console.progress import progress
 
 
 def command(
@@ -49,8 +49,8 @@ def command(
     config: options.Config = None,
 ) -> None:
     """Run lm-eval in this process on the dense model and under each threshold file."""
-    from sparsity_lab.measure.evaluation import EvalSpec, run_eval
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
+    from sparsity_lab.store.tables import to_markdown
 
     spec = EvalSpec(
         model=model,

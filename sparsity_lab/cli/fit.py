@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.config import Config, save_resolved
+from sparsity_lab.cli.console.config import Config, save_resolved
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
-    from sparsity_lab.fitting.columns import Columns
+    from sparsity_lab.fitting.data.columns import Columns
     from sparsity_lab.fitting.result import FitResult
     from sparsity_lab.fitting.spec import FitSpec
 
@@ -115,7 +115,7 @@ def command(
         doubtful = _several_inputs(source, folder, law=law, x=x, y=y, group=group, exclude=exclude, robust=robust,
                                    draws=bootstrap, seed=seed, lock=lock, unit=unit or [])  # fmt: skip
     else:
-        from sparsity_lab.fitting.columns import Columns
+        from sparsity_lab.fitting.data.columns import Columns
         from sparsity_lab.fitting.spec import RIVALS, FitSpec
 
         drops, rule = _drops(drop, data)
@@ -139,7 +139,7 @@ def command(
 
 def _is_several(x: str | None, source: Path | str) -> bool:
     """Whether --x names several columns, rather than one such as `tokens (1,000,000)`."""
-    from sparsity_lab.csv_file import read_csv
+    from sparsity_lab.reading.csv_file import read_csv
 
     return "," in (x or "") and not (isinstance(source, Path) and x in read_csv(source)[0])
 
@@ -148,9 +148,9 @@ def _each_series(
     source: Path | str, folder: Path, *, spec: FitSpec, columns: Columns, lock: str | None, jobs: int
 ) -> bool:
     """Fit a law of one input to each series; whether any is not identified."""
-    from sparsity_lab.cli.progress import progress
-    from sparsity_lab.fitting.batch import fit_table
-    from sparsity_lab.fitting.verdict import NOT
+    from sparsity_lab.cli.console.progress import progress
+    from sparsity_lab.fitting.fit_table import fit_table
+    from sparsity_lab.fitting.judge.verdict import NOT
 
     results = fit_table(
         source, output=folder, spec=spec, mapping=columns, lock=lock, jobs=jobs, progress=progress()
@@ -174,9 +174,9 @@ def _several_inputs(
     exclude: str | None, robust: bool, draws: int, seed: int, lock: str | None, unit: list[str],
 ) -> bool:  # fmt: skip
     """Fit a law of several inputs, whether it is not identified; the bundled Chinchilla points know their columns."""
-    from sparsity_lab.cli.progress import progress
-    from sparsity_lab.fitting.runs_table import fit_ladder_table
-    from sparsity_lab.fitting.verdict import NOT
+    from sparsity_lab.cli.console.progress import progress
+    from sparsity_lab.fitting.judge.verdict import NOT
+    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
 
     known = source == "chinchilla"
     result = fit_ladder_table(
@@ -205,7 +205,7 @@ def _several_inputs(
 
 
 def _source(table: Path | None, data: str | None) -> Path | str:
-    from sparsity_lab import bundled
+    from sparsity_lab.store import bundled
 
     if (table is None) == (data is None):
         raise SparsityLabError(
@@ -228,7 +228,7 @@ def _source(table: Path | None, data: str | None) -> Path | str:
 
 def _drops(words: list[str] | None, data: str | None) -> tuple[int | str | dict[str, int], str]:
     """Leading points to drop, and why."""
-    from sparsity_lab.fitting import published
+    from sparsity_lab.fitting.reproduce import published
 
     if not words:
         words = [PUBLISHED] if data == "sparsing-law" else ["0"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
-from sparsity_lab.cli.config import save_resolved
+from sparsity_lab.cli.console.config import save_resolved
 
 
 def command(
@@ -39,7 +39,7 @@ def command(
     `sparsity-lab report` shows the result as a text one can point at.
     """
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.measure.heat import HeatSpec, write_heat
+    from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 
     spec = HeatSpec(
         model=model, thresholds=thresholds, text=text, revision=revision, line=line, tokens=tokens, bos=bos,

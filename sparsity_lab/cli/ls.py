@@ -22,7 +22,8 @@ class Room(str, Enum):
 
 def command(room: Annotated[Room, typer.Argument(help="Which room to list.")]) -> None:
     """List the laws, criteria, architectures, kernels, launchers, loggers or bundled data."""
-    from sparsity_lab import bundled, registry
+    from sparsity_lab import registry
+    from sparsity_lab.store import bundled
 
     found = bundled.names() if room is Room.data else registry.names(room.value)
     typer.echo("\n".join(found))

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from sparsity_lab import __version__, signals
+from sparsity_lab import __version__
 from sparsity_lab.cli import (
     affinity,
     bench,
@@ -33,13 +33,14 @@ from sparsity_lab.cli import (
     study,
     train,
 )
-from sparsity_lab.cli.outputs import check_outputs
-from sparsity_lab.cli.progress import redraws
-from sparsity_lab.cli.ranges import hold
-from sparsity_lab.cli.streams import Notes, lost_output, settle
-from sparsity_lab.environment import whole_number
+from sparsity_lab.cli.console.outputs import check_outputs
+from sparsity_lab.cli.console.progress import redraws
+from sparsity_lab.cli.console.ranges import hold
+from sparsity_lab.cli.console.streams import NoteStream, lost_output, settle
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.file_names import refuse_undecodable
+from sparsity_lab.machine import signals
+from sparsity_lab.machine.environment import whole_number
+from sparsity_lab.store.file_names import refuse_undecodable
 
 PROGRAM = "sparsity-lab"
 INTERRUPTED = signals.exit_code(signal.SIGINT)
@@ -92,7 +93,7 @@ def options(
     ] = False,
 ) -> None:
     """Empirical sparsity and density laws of language models."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[Notes()])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[NoteStream()])
     logging.getLogger("sparsity_lab").setLevel(logging.ERROR if quiet else logging.INFO)
     if quiet or not redraws():
         os.environ.setdefault("TQDM_DISABLE", "1")  # other libraries' bars, before these are imported

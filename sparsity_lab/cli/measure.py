@@ -9,15 +9,15 @@ import typer
 
 from sparsity_lab.cli import measure_options as options
 from sparsity_lab.cli import measure_words as words
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 
 if TYPE_CHECKING:
     from sparsity_lab.loggers import Loggers
-    from sparsity_lab.measure.launchers import Options
-    from sparsity_lab.measure.run import Plan
+    from sparsity_lab.measure.checkpoints import MeasurePlan
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
     from sparsity_lab.measure.transfer import TransferPlan
-    from sparsity_lab.mirrors import Mirror
+    from sparsity_lab.measure.work.launchers import Options
+    from sparsity_lab.store.mirrors import Mirror
 
 
 def command(
@@ -80,7 +80,7 @@ def command(
         log=log or None,
     )  # fmt: skip
     from sparsity_lab.loggers import check_names
-    from sparsity_lab.measure.launchers import Options, check_options
+    from sparsity_lab.measure.work.launchers import Options, check_options
 
     crew = Options(
         jobs=jobs, address=address, task_cpus=task_cpus, task_gpus=task_gpus, task_memory_gb=task_memory,
@@ -110,7 +110,7 @@ def command(
         with _loggers(spec, log or [], output=output, offline=offline) as loggers:
             failed = _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
     else:
-        from sparsity_lab.mirrors import mirrored
+        from sparsity_lab.store.mirrors import mirrored
 
         with (
             mirrored(output) as (folder, mirror),
@@ -136,7 +136,7 @@ def _measure(
     loggers: Loggers,
 ) -> bool:
     """Measure, and whether a checkpoint failed."""
-    from sparsity_lab.measure.run import measure_checkpoints
+    from sparsity_lab.measure.checkpoints import measure_checkpoints
 
     rows = measure_checkpoints(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
@@ -164,7 +164,7 @@ def _compare(
     spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path, sweep: bool, loggers: Loggers
 ) -> bool:
     """Compare, and whether a checkpoint failed."""
-    from sparsity_lab.measure.compare import compare_criteria
+    from sparsity_lab.measure.compare_criteria import compare_criteria
 
     rows = compare_criteria(
         spec, checkpoints, output=output, sweep=sweep, progress=progress(), loggers=loggers
@@ -201,8 +201,8 @@ def _transfer(
 
 
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> bool:
-    from sparsity_lab.measure.run import plan
-    from sparsity_lab.mirrors import Mirror, url_of
+    from sparsity_lab.measure.checkpoints import plan
+    from sparsity_lab.store.mirrors import Mirror, url_of
 
     url = url_of(output)
     mirror = None if url is None else Mirror(url)
@@ -212,10 +212,10 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> 
     return _print_plan(spec, plan(spec, checkpoints, output=folder, mirror=mirror))
 
 
-def _print_plan(spec: MeasureSpec, found: Plan | TransferPlan) -> bool:
+def _print_plan(spec: MeasureSpec, found: MeasurePlan | TransferPlan) -> bool:
     """Print what would be done, and whether a checkpoint cannot be measured."""
-    from sparsity_lab.measure.memory_estimate import estimates
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.measure.model.memory_estimate import estimates
+    from sparsity_lab.store.tables import to_markdown
 
     rows = [
         {

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sparsity_lab.cli.config import Config as Config
+from sparsity_lab.cli.console.config import Config as Config
 
 ALL = "all"
 

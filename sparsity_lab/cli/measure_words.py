@@ -44,7 +44,7 @@ def criterion_of(named: str | None, thresholds: Path | None) -> str:
         return "cett"
     if named is not None or thresholds is None:
         return str(named)
-    from sparsity_lab.measure.calibration import read_calibration
+    from sparsity_lab.measure.thresholds.stored import read_calibration
 
     return read_calibration(thresholds).criterion
 
@@ -101,8 +101,8 @@ def last_of(stabilise: str | None) -> int | None:
 
 def tokens_of(text: str) -> tuple[int, float | None]:
     """Tokens, and the share of the rise its error may have where the text is to grow."""
-    from sparsity_lab.measure.auto_tokens import ERROR_SHARE, START_TOKENS
     from sparsity_lab.measure.spec import percent
+    from sparsity_lab.measure.text_length import ERROR_SHARE, START_TOKENS
 
     word, colon, share = text.partition(":")
     if word == "auto":

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.console.watching import Texts, Thresholds, echo_plan
 from sparsity_lab.cli.measure_words import revisions_of, windows_at_once
-from sparsity_lab.cli.progress import progress
-from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
 Written = Annotated[
     int,
@@ -55,13 +55,13 @@ def command(
     )  # fmt: skip
     checkpoints = expand(models, revisions=revisions_of(revisions), tokenizer=tokenizer)[:limit]
     if dry_run:
-        from sparsity_lab.measure.neurons.record import KIND
-        from sparsity_lab.measure.neurons.run import plan_cells
+        from sparsity_lab.measure.neurons.frequency.record import KIND
+        from sparsity_lab.measure.neurons.frequency.run import plan_cells
 
         echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.measure.neurons.run import watch_checkpoints
+    from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
 
     watch_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
     with attempted(output / "frequency"):

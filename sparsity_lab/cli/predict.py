@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.console.watching import Texts, Thresholds, echo_plan
 from sparsity_lab.cli.measure_words import revisions_of, windows_at_once
-from sparsity_lab.cli.progress import progress
-from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
 Ranks = Annotated[
     list[int] | None,
@@ -55,16 +55,16 @@ def command(
     The first half of each text trains, the second judges, beside two guesses that need no training: always the most
     frequent neurons, and those of the last token.
     """
+    from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
     from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
-    from sparsity_lab.measure.predictors.spec import PredictSpec, Settings
     from sparsity_lab.measure.spec import expand
 
     watch = NeuronSpec(
         texts=texts_of(texts), tokens=tokens, window=window, bos=bos, device=device, dtype=dtype.value,
         batch_size=windows_at_once(batch_size), written_tokens=0, seed=seed, architecture_file=architecture_file,
     )  # fmt: skip
-    usual = Settings()
-    settings = Settings(
+    usual = PredictorSettings()
+    settings = PredictorSettings(
         ranks=tuple(ranks) if ranks else usual.ranks,
         budgets=tuple(budgets) if budgets else usual.budgets,
         epochs=epochs,
@@ -72,13 +72,13 @@ def command(
     spec = PredictSpec(watch, settings)
     checkpoints = expand(models, revisions=revisions_of(revisions), tokenizer=tokenizer)[:limit]
     if dry_run:
-        from sparsity_lab.measure.predictors.record import KIND
-        from sparsity_lab.measure.predictors.run import plan_cells
+        from sparsity_lab.measure.neurons.predictors.record import KIND
+        from sparsity_lab.measure.neurons.predictors.run import plan_cells
 
         echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.measure.predictors.run import predict_checkpoints
+    from sparsity_lab.measure.neurons.predictors.run import predict_checkpoints
 
     predict_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
     with attempted(output / "recall"):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-class Form(str, Enum):
+class ReportForm(str, Enum):
     """What to write."""
 
     html = "html"
@@ -31,8 +31,9 @@ def command(
         ),
     ] = None,
     form: Annotated[
-        Form, typer.Option("--format", help="html: one page. md, tex: its tables, in LaTeX with booktabs.")
-    ] = Form.html,
+        ReportForm,
+        typer.Option("--format", help="html: one page. md, tex: its tables, in LaTeX with booktabs."),
+    ] = ReportForm.html,
 ) -> None:
     """Report everything under DIR on one self-contained page that opens without a network.
 

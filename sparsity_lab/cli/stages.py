@@ -6,23 +6,23 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sparsity_lab.fitting.columns import Columns
+    from sparsity_lab.fitting.data.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
-    from sparsity_lab.fitting.study.outcome import Outcome
-    from sparsity_lab.ladder.study_plan import Study
+    from sparsity_lab.fitting.study.outcome import StudyOutcome
+    from sparsity_lab.ladder.study.plan import Study
 
 logger = logging.getLogger("sparsity_lab.study")
 
 
 def check(study: Study) -> None:
     """Refuse before anything is trained what a later stage would refuse."""
-    from sparsity_lab.ladder.study_measure import specs
+    from sparsity_lab.ladder.study.study_measure import specs
     from sparsity_lab.measure.checks import check_spec
 
     for spec in specs(study).values():
@@ -39,11 +39,11 @@ def train(study: Study) -> None:
 def measure(study: Study) -> None:
     """Every checkpoint by both rules and at the fixed knobs; cells with a record are not measured again."""
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.ladder.study_measure import specs
+    from sparsity_lab.ladder.study.study_measure import specs
     from sparsity_lab.loggers import Job, open_loggers
-    from sparsity_lab.measure.launchers import Options
-    from sparsity_lab.measure.run import measure_checkpoints
+    from sparsity_lab.measure.checkpoints import measure_checkpoints
     from sparsity_lab.measure.spec import as_json, expand
+    from sparsity_lab.measure.work.launchers import Options
 
     checkpoints = expand([str(folder) for folder in study.run_folders])
     for name, spec in specs(study).items():
@@ -81,10 +81,10 @@ def compare(study: Study) -> None:
 
 def width_depth(study: Study) -> None:
     """The width-depth law and its rivals on the shapes of one size."""
-    from sparsity_lab.fitting.columns import Columns
+    from sparsity_lab.fitting.data.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.shapes import enough
-    from sparsity_lab.ladder.study_plan import SHAPE_COLUMNS, SHAPE_RIVALS, SHAPE_UNITS
+    from sparsity_lab.ladder.study.plan import SHAPE_COLUMNS, SHAPE_RIVALS, SHAPE_UNITS
 
     table = study.compare / "shapes.csv"
     if not enough(table):
@@ -103,9 +103,9 @@ def width_depth(study: Study) -> None:
 
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
-    from sparsity_lab.fitting.runs_table import fit_ladder_table
-    from sparsity_lab.fitting.study import stage
-    from sparsity_lab.ladder.study_plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT, LOSS_UNITS
+    from sparsity_lab.fitting import stage
+    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+    from sparsity_lab.ladder.study.plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT, LOSS_UNITS
 
     draws, seed = study.config.fit.bootstrap, study.config.ladder.seed
     for activation, table in study.loss_tables.items():
@@ -120,18 +120,18 @@ def loss(study: Study) -> None:
 
 def report(study: Study) -> None:
     """The page, its figures and its findings."""
-    from sparsity_lab.fitting.study.report import Settings, write_report
+    from sparsity_lab.fitting.study.report import StudySettings, write_report
 
     own = study.config
-    settings = Settings(own.ladder.name, own.measure.ppl_increase, own.measure.stabilise)
+    settings = StudySettings(own.ladder.name, own.measure.ppl_increase, own.measure.stabilise)
     write_report(_outcome(study), study.folder, settings=settings)
 
 
 def _fit_table(table: Path, folder: Path, *, spec: FitSpec, columns: Columns | None = None) -> None:
     """Fit a table once; the same table and settings are not fitted again."""
-    from sparsity_lab.fitting.batch import fit_table
-    from sparsity_lab.fitting.study import stage
-    from sparsity_lab.ladder.study_plan import LOCK_REASON
+    from sparsity_lab.fitting import stage
+    from sparsity_lab.fitting.fit_table import fit_table
+    from sparsity_lab.ladder.study.plan import LOCK_REASON
 
     with stage.once(folder, table, {"spec": repr(spec), "columns": repr(columns)}) as needed:
         if needed:
@@ -146,10 +146,10 @@ def _fit_table(table: Path, folder: Path, *, spec: FitSpec, columns: Columns | N
             )
 
 
-def _outcome(study: Study) -> Outcome:
+def _outcome(study: Study) -> StudyOutcome:
+    from sparsity_lab.fitting.stage import entries
     from sparsity_lab.fitting.study.curves import read_curves
     from sparsity_lab.fitting.study.outcome import outcome
-    from sparsity_lab.fitting.study.stage import entries
 
     for name in study.knobs:
         if not study.table(name).exists():

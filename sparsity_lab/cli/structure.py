@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.console.watching import Texts, Thresholds, echo_plan
 from sparsity_lab.cli.measure_words import revisions_of, windows_at_once
-from sparsity_lab.cli.progress import progress
-from sparsity_lab.cli.watching import Texts, Thresholds, echo_plan
 
 
 class Basis(str, Enum):
@@ -65,27 +65,27 @@ def command(
     checkpoints of a run: where patterns settle. A mixture of experts: how steadily it routes.
     """
     from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+    from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
     from sparsity_lab.measure.spec import expand
-    from sparsity_lab.measure.structure.spec import Settings, StructureSpec
 
     watch = NeuronSpec(
         texts=texts_of(texts), tokens=tokens, window=window, bos=bos, device=device, dtype=dtype.value,
         batch_size=windows_at_once(batch_size), written_tokens=0, seed=seed, architecture_file=architecture_file,
     )  # fmt: skip
-    settings = Settings(
+    settings = StructureSettings(
         clusters=clusters, by=by.value, routed=routed, cache_ratio=cache_ratio, draws=draws,
         permutations=permutations, most_neurons=most_neurons,
     )  # fmt: skip
     spec = StructureSpec(watch, settings)
     checkpoints = expand(models, revisions=revisions_of(revisions), tokenizer=tokenizer)[:limit]
     if dry_run:
-        from sparsity_lab.measure.structure.record import KIND
-        from sparsity_lab.measure.structure.run import plan_cells
+        from sparsity_lab.measure.neurons.structure.record import KIND
+        from sparsity_lab.measure.neurons.structure.run import plan_cells
 
         echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=thresholds), output=output)
         return
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.measure.structure.run import examine_checkpoints
+    from sparsity_lab.measure.neurons.structure.run import examine_checkpoints
 
     examine_checkpoints(spec, checkpoints, thresholds=thresholds, output=output, progress=progress())
     with attempted(output / "clusters"):

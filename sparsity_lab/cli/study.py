@@ -12,7 +12,7 @@ from sparsity_lab.cli.measure_options import Log
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
-    from sparsity_lab.ladder.study_plan import Study
+    from sparsity_lab.ladder.study.plan import Study
 
 
 def command(
@@ -50,8 +50,8 @@ def command(
     Each stage is a command of its own, printed before it starts. Killed at any moment, the same command goes
     on where it was.
     """
-    from sparsity_lab.ladder.study_config import load_study
-    from sparsity_lab.ladder.study_plan import STAGES, Study
+    from sparsity_lab.ladder.study.plan import STAGES, Study
+    from sparsity_lab.ladder.study.study_config import load_study
     from sparsity_lab.loggers import check_names
     from sparsity_lab.registry import unknown
 
@@ -78,8 +78,8 @@ def command(
 def run(study: Study, stages: list[str]) -> None:
     """Run stages in their order, each announced with the commands it stands for."""
     from sparsity_lab.cli.stages import RUN, check
-    from sparsity_lab.records import write_json
-    from sparsity_lab.sole_writer import sole_writer
+    from sparsity_lab.machine.sole_writer import sole_writer
+    from sparsity_lab.store.records import write_json
 
     with sole_writer(study.folder):
         check(study)
@@ -93,8 +93,8 @@ def run(study: Study, stages: list[str]) -> None:
 
 def _print_plan(study: Study, stages: list[str]) -> None:
     from sparsity_lab.cli.stages import check
-    from sparsity_lab.ladder.study_estimate import COLUMNS, plan_rows
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.ladder.study.study_estimate import COLUMNS, plan_rows
+    from sparsity_lab.store.tables import to_markdown
 
     check(study)
     typer.echo(to_markdown(plan_rows(study, stages), COLUMNS))

@@ -10,7 +10,7 @@ import typer
 from sparsity_lab.cli.measure_options import Log
 
 if TYPE_CHECKING:
-    from sparsity_lab.ladder.spec import LadderConfig
+    from sparsity_lab.ladder.config.spec import LadderConfig
 
 
 def command(
@@ -39,13 +39,13 @@ def command(
 
     Killed at any moment, the same command takes up where it was; finished runs are kept.
     """
-    from sparsity_lab.cli.progress import progress
-    from sparsity_lab.ladder import ranks
-    from sparsity_lab.ladder.config import load_config
+    from sparsity_lab.cli.console.progress import progress
+    from sparsity_lab.ladder.config.ladder_config import load_config
     from sparsity_lab.ladder.ladder import train_ladder
+    from sparsity_lab.ladder.train import ranks
     from sparsity_lab.loggers import check_names
     from sparsity_lab.progress import SILENT
-    from sparsity_lab.records import prepare_output
+    from sparsity_lab.store.records import prepare_output
 
     check_names(log or [])
     ladder = load_config(config)
@@ -72,12 +72,12 @@ def command(
 
 def _print_sizes(ladder: LadderConfig, folder: Path | None) -> None:
     """Print what the ladder takes; with the folder of a dry run, also how often each run walks the corpus."""
-    from sparsity_lab.ladder.epochs import corpus_size
-    from sparsity_lab.ladder.estimate import COLUMNS, Estimate
+    from sparsity_lab.ladder.corpus.epochs import corpus_size
+    from sparsity_lab.ladder.estimate import COLUMNS, LadderEstimate
     from sparsity_lab.ladder.ladder import is_begun
-    from sparsity_lab.tables import to_markdown
+    from sparsity_lab.store.tables import to_markdown
 
-    estimate, columns = Estimate.of(ladder), dict(COLUMNS)
+    estimate, columns = LadderEstimate.of(ladder), dict(COLUMNS)
     if folder is None:  # training tokenizes first and then counts
         del columns["epochs"]
     else:

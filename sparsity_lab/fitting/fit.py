@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.fitting import bootstrap, diagnostics, engine, profile, rivals, shape, warmup
-from sparsity_lab.fitting.engine import Solution
-from sparsity_lab.fitting.problem import Problem
-from sparsity_lab.fitting.profile import Profile
+from sparsity_lab.fitting.data.series import Series
+from sparsity_lab.fitting.judge import rivals, shape, warmup
+from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
+from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
 from sparsity_lab.fitting.result import Coefficient, FitResult
-from sparsity_lab.fitting.rivals import AICC_REJECTS, AICC_TIE, Comparison
-from sparsity_lab.fitting.series import Series
+from sparsity_lab.fitting.solve import bootstrap, diagnostics, engine, profile
+from sparsity_lab.fitting.solve.engine import Solution
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.profile import Profile
 from sparsity_lab.fitting.spec import FitSpec, choose_law, load_law
-from sparsity_lab.fitting.verdict import Evidence, Verdict, judge
 from sparsity_lab.laws._law import Array, Law
-from sparsity_lab.whole_files import encoded
+from sparsity_lab.store.whole_files import encoded
 
 
 def fit_series(full: Series, spec: FitSpec) -> FitResult:

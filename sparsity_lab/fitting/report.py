@@ -7,15 +7,15 @@ import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from sparsity_lab.fitting import families_report, published
+from sparsity_lab.fitting.data.names import figure_name
+from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.figures import attempted
-from sparsity_lab.fitting.names import figure_name
+from sparsity_lab.fitting.judge.rivals import Comparison
+from sparsity_lab.fitting.reproduce import families_report, published
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.rivals import Comparison
-from sparsity_lab.fitting.series import Series
 from sparsity_lab.provenance import provenance
-from sparsity_lab.records import write_json, write_text
-from sparsity_lab.tables import number, to_csv, to_markdown
+from sparsity_lab.store.records import write_json, write_text
+from sparsity_lab.store.tables import number, to_csv, to_markdown
 
 
 def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab.fitting.bands import Reach, reach
-from sparsity_lab.fitting.bootstrap import Draws
-from sparsity_lab.fitting.profile import Profile
-from sparsity_lab.fitting.rivals import Comparison
-from sparsity_lab.fitting.series import Series
+from sparsity_lab.fitting.data.series import Series
+from sparsity_lab.fitting.judge.bands import Reach, reach
+from sparsity_lab.fitting.judge.rivals import Comparison
+from sparsity_lab.fitting.judge.verdict import Verdict
+from sparsity_lab.fitting.judge.warmup import DropRow
+from sparsity_lab.fitting.solve.bootstrap import Draws
+from sparsity_lab.fitting.solve.profile import Profile
 from sparsity_lab.fitting.spec import load_law
-from sparsity_lab.fitting.verdict import Verdict
-from sparsity_lab.fitting.warmup import DropRow
 from sparsity_lab.laws._law import Array, Law, Span
 
 FIT_KEYS: dict[str, str] = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.rivals import Comparison
-from sparsity_lab.fitting.series import Series
+from sparsity_lab.fitting.data.series import Series
+from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.laws._expression import Expression
 from sparsity_lab.laws._law import Law
 

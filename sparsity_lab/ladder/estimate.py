@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.epochs import CorpusSize, refuse_repeats
+from sparsity_lab.ladder.config.spec import LadderConfig, RunSpec
+from sparsity_lab.ladder.corpus.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.models import ModelShape, build_model
-from sparsity_lab.ladder.process import prepare_process
-from sparsity_lab.ladder.schedule import checkpoint_steps
-from sparsity_lab.ladder.spec import LadderConfig, RunSpec
-from sparsity_lab.ladder.training import attention_for
-from sparsity_lab.tables import Row
+from sparsity_lab.ladder.train.process import prepare_process
+from sparsity_lab.ladder.train.schedule import checkpoint_steps
+from sparsity_lab.ladder.train.training import attention_for
+from sparsity_lab.store.tables import Row
 
 COLUMNS = {
     "run": "run",
@@ -41,26 +41,26 @@ _FILES_BYTES = 200_000  # tokenizer, config and trainer state of one checkpoint,
 
 
 @dataclass(frozen=True)
-class Estimate:
+class LadderEstimate:
     """The cost of a ladder, run by run."""
 
     rows: tuple[dict[str, object], ...]
     disk_bytes: int
 
     @classmethod
-    def of(cls, config: LadderConfig) -> Estimate:
+    def of(cls, config: LadderConfig) -> LadderEstimate:
         """Everything that needs no timing; `seconds` is None."""
         corpus_bytes = config.data.max_bytes * 2  # ids of two bytes, at worst one a byte of text
         rows = tuple(_row(run) for run in config.runs)
         return cls(rows, corpus_bytes + sum(run_disk_bytes(run) for run in config.runs))
 
-    def timed(self, config: LadderConfig) -> Estimate:
+    def timed(self, config: LadderConfig) -> LadderEstimate:
         """The same with `seconds`, from timing short pieces on this machine."""
         seconds = (seconds_per_token(run) * run.training.trained_tokens for run in config.runs)
         rows = ({**row, "seconds": round(s, 1)} for row, s in zip(self.rows, seconds, strict=True))
-        return Estimate(tuple(rows), self.disk_bytes)
+        return LadderEstimate(tuple(rows), self.disk_bytes)
 
-    def on(self, config: LadderConfig, size: CorpusSize) -> Estimate:
+    def on(self, config: LadderConfig, size: CorpusSize) -> LadderEstimate:
         """The same with `epochs`.
 
         Raises:
@@ -68,7 +68,7 @@ class Estimate:
         """
         epochs = [refuse_repeats(run, size, max_epochs=config.data.max_epochs) for run in config.runs]
         rows = ({**row, "epochs": round(e, 3)} for row, e in zip(self.rows, epochs, strict=True))
-        return Estimate(tuple(rows), self.disk_bytes)
+        return LadderEstimate(tuple(rows), self.disk_bytes)
 
     @property
     def totals(self) -> Row:

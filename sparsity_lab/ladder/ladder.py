@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from sparsity_lab import records
-from sparsity_lab.ladder import checkpoints, ranks
-from sparsity_lab.ladder.data import PreparedData, prepare_data
-from sparsity_lab.ladder.epochs import CorpusSize, refuse_repeats
+from sparsity_lab.ladder.config.spec import LadderConfig
+from sparsity_lab.ladder.corpus.data import PreparedData, prepare_data
+from sparsity_lab.ladder.corpus.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
-from sparsity_lab.ladder.estimate import Estimate, refuse_without_space
-from sparsity_lab.ladder.parallel import train_side_by_side
-from sparsity_lab.ladder.spec import LadderConfig
-from sparsity_lab.ladder.training import IDENTITY, TrainedRun, train_run
+from sparsity_lab.ladder.estimate import LadderEstimate, refuse_without_space
+from sparsity_lab.ladder.train import checkpoints, ranks
+from sparsity_lab.ladder.train.parallel import train_side_by_side
+from sparsity_lab.ladder.train.training import IDENTITY, TrainedRun, train_run
 from sparsity_lab.loggers import check_names
+from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.sole_writer import sole_writer
-from sparsity_lab.tables import write_table
+from sparsity_lab.store import records
+from sparsity_lab.store.tables import write_table
 
 RUN_COLUMNS = {key: heading for key, heading in ESTIMATE_COLUMNS.items() if key not in ("seconds", "epochs")}
 COLUMNS = {
@@ -92,7 +92,7 @@ def train_ladder(
 
 
 def _trained(config: LadderConfig, output: Path, jobs: int, shown: _Shown) -> TrainedLadder:
-    estimate = Estimate.of(config)
+    estimate = LadderEstimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)
     data = _data_of(config, output / "data", shown["progress"])
     if ranks.is_main():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder import ranges
+from sparsity_lab.ladder.config import config_ranges
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -46,13 +46,13 @@ class ModelShape:
         tied_embeddings: whether the output layer is the input embedding.
     """
 
-    hidden_size: ranges.Width
-    layers: ranges.Layers
-    intermediate_size: ranges.Neurons
-    heads: ranges.Heads
-    key_value_heads: ranges.Heads
-    vocabulary: ranges.Vocabulary
-    positions: ranges.Positions
+    hidden_size: config_ranges.Width
+    layers: config_ranges.Layers
+    intermediate_size: config_ranges.Neurons
+    heads: config_ranges.Heads
+    key_value_heads: config_ranges.Heads
+    vocabulary: config_ranges.Vocabulary
+    positions: config_ranges.Positions
     activation: str = "silu"
     gated: bool = True
     tied_embeddings: bool = True
@@ -87,7 +87,7 @@ class ModelShape:
 def _refuse_impossible(shape: ModelShape) -> None:
     if shape.activation not in ACTIVATIONS:
         raise registry.unknown(shape.activation, kind="activation", known=sorted(ACTIVATIONS))
-    ranges.refuse_outside(shape)
+    config_ranges.refuse_outside(shape)
     if shape.activation == "drelu" and not shape.gated:
         raise SparsityLabError(
             "dReLU without a gate does not exist", fix="Set gated: true, or activation: relu"

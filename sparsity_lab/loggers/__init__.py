@@ -3,16 +3,22 @@
     with open_loggers(["tensorboard"], job=Job("measure", output, about=settings)) as loggers:
         loggers.record(record)
 
-A logger can never fail a run. Each works in a process of its own, which is handed points through a pipe: it may
-raise, crash or hang, and is then told of once and left out; records, random states and exit status are as they would
-be without it. Its library is imported in that process alone, and only when it was asked for; where it is not
-installed, nothing is begun.
+A logger can never fail a run. Each works in its own process, which receives points through a pipe. It may raise, crash
+or hang; this is reported once, and the run goes on without it. Records, random states and exit status are the same as
+without loggers. Its library is imported in that process only, and only if it was asked for; if it is not installed,
+the run does not begin.
 
-A logger's module holds `LIBRARY`, the name of the package it needs, and `start(job, say=...) -> Logger`. It is
-named by its file, or by the entry point `sparsity_lab.loggers` of another package.
+    tensorboard.py   one folder of event files per series
+    wandb.py         one run of Weights & Biases per series, in one group
+    _points.py       a record of `measure` as names and values
+    _guard.py        our side of a logger: its process, its queue, and how long it is waited for
+    _host.py         the logger's side: reads points from the pipe
 
-Resuming: a run that is taken up again sends all its points anew, those of earlier cells or steps among them, in place
-of what it had sent; so each is shown once, and what was lost in between is made up for.
+A logger's module holds `LIBRARY`, the name of the package it needs, and `start(job, say=...) -> Logger`. It is named
+by its file, or by the entry point `sparsity_lab.loggers` of another package.
+
+Resuming: a run that is resumed sends all its points again, those of earlier cells or steps included, and they replace
+what it had sent. So each point is shown once, and what was lost in between is made up for.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sparsity_lab.file_names import file_name
 from sparsity_lab.loggers import Job
 from sparsity_lab.loggers._host import Say
+from sparsity_lab.store.file_names import file_name
 
 LIBRARY = "tensorboard"
 CONFIG_TAG = "config"

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sparsity_lab.file_names import file_name
 from sparsity_lab.loggers import Job
 from sparsity_lab.loggers._host import Say
-from sparsity_lab.records import write_text
+from sparsity_lab.store.file_names import file_name
+from sparsity_lab.store.records import write_text
 
 LIBRARY = "wandb"
 STEP = "trained_tokens"

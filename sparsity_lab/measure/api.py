@@ -11,10 +11,17 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import engine
-from sparsity_lab.measure.api_arguments import check_names, check_numbers, stream_of
-from sparsity_lab.measure.body import shape_of
-from sparsity_lab.measure.calibration import (
+from sparsity_lab.measure.criteria._by_threshold import ScoreMask
+from sparsity_lab.measure.live.arguments import check_names, check_numbers, stream_of
+from sparsity_lab.measure.live.live_model import evaluating, undisturbed
+from sparsity_lab.measure.model.hooks import FfnSite, tapped
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject, auto_batch_size
+from sparsity_lab.measure.model.windows import Windows, choose_window, cut
+from sparsity_lab.measure.search import engine
+from sparsity_lab.measure.search.measurement import Measurement
+from sparsity_lab.measure.thresholds.masks import MaskVisitor
+from sparsity_lab.measure.thresholds.stored import (
     Calibration,
     checked,
     of_measurement,
@@ -22,14 +29,7 @@ from sparsity_lab.measure.calibration import (
     read_calibration,
     refuse_other_models,
 )
-from sparsity_lab.measure.criteria._by_threshold import ScoreMask
-from sparsity_lab.measure.live_model import evaluating, undisturbed
-from sparsity_lab.measure.measurement import Measurement
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sites import FfnSite, tapped
-from sparsity_lab.measure.sparse import MaskVisitor
-from sparsity_lab.measure.subject import BatchVisitor, Subject, auto_batch_size
-from sparsity_lab.measure.text import Windows, choose_window, cut
+from sparsity_lab.measure.work.record import shape_of
 from sparsity_lab.progress import SILENT, Progress
 
 
@@ -133,7 +133,7 @@ class Live:
     Attributes:
         subject: model and windows, ready to be passed over.
         calibration: the thresholds.
-        shape: sizes and parameters; see `body.shape_of`.
+        shape: sizes and parameters; see `record.shape_of`.
     """
 
     subject: Subject

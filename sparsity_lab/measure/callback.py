@@ -20,20 +20,21 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from sparsity_lab import ranges, records
+from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import Job, Loggers, check_names, open_loggers
 from sparsity_lab.measure import architectures
-from sparsity_lab.measure.body import Named
+from sparsity_lab.measure.checkpoint.trained_tokens import steps_in
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.live import LiveCell, live_record
-from sparsity_lab.measure.live_model import undisturbed
-from sparsity_lab.measure.settings import setting_of
-from sparsity_lab.measure.shelf import find_sites
+from sparsity_lab.measure.live.live_model import undisturbed
+from sparsity_lab.measure.live.live_record import LiveCell, live_record
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.windows import TokenizedText, choose_window, read_text, tokenize
+from sparsity_lab.measure.search.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
-from sparsity_lab.measure.text import TokenizedText, choose_window, read_text, tokenize
-from sparsity_lab.measure.trained_tokens import steps_in
+from sparsity_lab.measure.work.record import Named
+from sparsity_lab.store import records
 
 logger = logging.getLogger(__name__)
 

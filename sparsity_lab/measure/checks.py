@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.calibration import read_calibration
 from sparsity_lab.measure.compat import check_compat
-from sparsity_lab.measure.goals import check_increase, check_ratio
-from sparsity_lab.measure.settings import setting_of, settings_of
-from sparsity_lab.measure.shards import check_shards
+from sparsity_lab.measure.search.settings import setting_of, settings_of
+from sparsity_lab.measure.search.targets import check_increase, check_ratio
 from sparsity_lab.measure.spec import MeasureSpec, singly
+from sparsity_lab.measure.thresholds.stored import read_calibration
+from sparsity_lab.measure.work.shards import check_shards
 
 
 def check_spec(spec: MeasureSpec) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.file_names import refuse_undecodable
 from sparsity_lab.labels import called, shortest
-from sparsity_lab.measure.source import Source, pinned, tokenizer_of
-from sparsity_lab.measure.trained_tokens import steps_in, tokens_in
-from sparsity_lab.walking import matching
+from sparsity_lab.measure.checkpoint.source import Source, pinned, tokenizer_of
+from sparsity_lab.measure.checkpoint.trained_tokens import steps_in, tokens_in
+from sparsity_lab.reading.walking import matching
+from sparsity_lab.store.file_names import refuse_undecodable
 
 GLOB_SIGNS = frozenset("*?[")
 OF_A_MODEL = ("config.json", "model*.safetensors", "pytorch_model*.bin")

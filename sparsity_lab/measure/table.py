@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import records, tables
 from sparsity_lab.labels import called, shortest
-from sparsity_lab.measure.failures import FAILED, shortened
+from sparsity_lab.measure.work.failures import FAILED, shortened
+from sparsity_lab.store import records, tables
 
 logger = logging.getLogger(__name__)
 

@@ -13,20 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import records, registry, tables
+from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import called
-from sparsity_lab.measure import failures
-from sparsity_lab.measure.calibration import Calibration, read_calibration
-from sparsity_lab.measure.cells import Bench
+from sparsity_lab.measure.checkpoint.prepared import Prepared, name_of
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.failures import FAILED, Lost, failed_row, together
-from sparsity_lab.measure.prepared import Prepared, name_of
-from sparsity_lab.measure.settings import Setting, given, setting_of
-from sparsity_lab.measure.shelf import Shelf
+from sparsity_lab.measure.model.loaded import Shelf
+from sparsity_lab.measure.model.windows import refuse_same_tokens
+from sparsity_lab.measure.search.settings import Setting, given, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
-from sparsity_lab.measure.text import refuse_same_tokens
+from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
+from sparsity_lab.measure.work import failures
+from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.failures import FAILED, Lost, failed_row, together
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.store import records, tables
 
 logger = logging.getLogger(__name__)
 

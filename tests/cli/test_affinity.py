@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.measure.affinity.columns import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC, columns
+from sparsity_lab.measure.neurons.affinity.columns import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC, columns
 
 PART = ("--tokens", 1024, "--window", 64)
 FAST = ("--pairs", 6, "--shape", "40x16", "--ratio", 0.1, "--ratio", 0.5)
@@ -145,7 +145,7 @@ def test_mistakes(watched, other, tmp_path, capfd):
 
 
 def _retold(path, **changed):
-    from sparsity_lab import records
+    from sparsity_lab.store import records
 
     body = {**json.loads(path.read_text(encoding="utf-8")), **changed}
     records.write_json(path, records.seal(body))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.records import read_record
+from sparsity_lab.store.records import read_record
 
 PART, KNOB = ("--tokens", 1024, "--window", 64), ("--knob", 0.1)
 SMALL = (*PART, *KNOB)

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.fitting.runs import read_runs
-from sparsity_lab.fitting.series import read_series
-from sparsity_lab.records import read_record
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.store.records import read_record
 
 PART = ("--tokens", 512, "--window", 64)
 KNOB = ("--knob", 0.1)

@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.fitting.series import read_series
-from sparsity_lab.records import read_record
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.store.records import read_record
 
 PART = ("--tokens", 512, "--window", 64)
 
@@ -45,11 +45,11 @@ def steps(trained, tmp_path_factory):
 
 def test_each_is_what_a_run_of_its_own_finds(steps, source_text, tmp_path, monkeypatch):
     """And each checkpoint's weights are read once, whatever is asked of it."""
-    from sparsity_lab.measure import shelf
+    from sparsity_lab.measure.model import loaded
 
     read = []
-    load = shelf.load
-    monkeypatch.setattr(shelf, "load", lambda source, **more: read.append(source) or load(source, **more))
+    load = loaded.load
+    monkeypatch.setattr(loaded, "load", lambda source, **more: read.append(source) or load(source, **more))
     both = tmp_path / "both"
     assert run(steps, "--text", source_text, *PART, "--knob", 0.3, "--knob", 0.1, "--output", both) == 0
     assert len(read) == 3

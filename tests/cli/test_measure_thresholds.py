@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.records import read_record, seal, write_json
+from sparsity_lab.store.records import read_record, seal, write_json
 
 SMALL = ("--tokens", 1024, "--window", 64)
 

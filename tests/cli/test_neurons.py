@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.measure.neurons import record
-from sparsity_lab.measure.neurons.columns import CHUNK_COLUMNS, LAYER_COLUMNS, columns
-from sparsity_lab.measure.neurons.run import watch_checkpoints
+from sparsity_lab.measure.neurons.frequency import record
+from sparsity_lab.measure.neurons.frequency.columns import CHUNK_COLUMNS, LAYER_COLUMNS, columns
+from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.spec import expand
 

@@ -6,8 +6,8 @@ import typing
 import pytest
 
 from sparsity_lab import ranges
+from sparsity_lab.cli.console.ranges import flag_of
 from sparsity_lab.cli.main import app, main
-from sparsity_lab.cli.ranges import flag_of
 from sparsity_lab.errors import SparsityLabError
 
 VALUES = ("inf", "-inf", "nan", "-1", "0", "1e30", str(10**30), str(10**400))

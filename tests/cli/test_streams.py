@@ -85,9 +85,9 @@ def test_exit_codes_are_the_same_without_a_reader(streams, words):
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
 def test_a_closed_stream_is_no_other_files_number(closed, tmp_path):
     script = (
-        "import os, sys; from sparsity_lab.cli.streams import settle; settle(); own = open('own', 'w'); "
+        "import os, sys; from sparsity_lab.cli.console.streams import settle; settle(); own = open('own', 'w'); "
         "print('to nobody', file=sys.stderr, flush=True); os.write(2, b'nor this'); own.close(); "
-        "from sparsity_lab.cli.progress import progress; progress(); from sparsity_lab.cli.main import main; "
+        "from sparsity_lab.cli.console.progress import progress; progress(); from sparsity_lab.cli.main import main; "
         "main(['ls', 'laws'])"
     )
     line = f"'{sys.executable}' -c \"{script}\" {closed}"

@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 from sparsity_lab.cli.main import main
+from sparsity_lab.measure.neurons.predictors import record as predictions
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
-from sparsity_lab.measure.predictors import record as predictions
+from sparsity_lab.measure.neurons.structure import record as structure
+from sparsity_lab.measure.neurons.structure.columns import CLUSTERS, DRIFT, ROUTING, columns
+from sparsity_lab.measure.neurons.structure.run import examine_checkpoints
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
 from sparsity_lab.measure.spec import expand
-from sparsity_lab.measure.structure import record as structure
-from sparsity_lab.measure.structure.columns import CLUSTERS, DRIFT, ROUTING, columns
-from sparsity_lab.measure.structure.run import examine_checkpoints
-from sparsity_lab.measure.structure.spec import Settings, StructureSpec
 
 PART = ("--tokens", 1024, "--window", 64)
 FEW = (*PART, "--clusters", 4, "--routed", 1, "--draws", 39, "--permutations", 99)
@@ -113,7 +113,7 @@ def test_what_was_examined_is_not_examined_again(examined, checkpoints, measured
     watch = NeuronSpec(
         texts_of([str(word) for word in named]), tokens=1024, window=64, batch_size=3, written_tokens=0
     )
-    spec = StructureSpec(watch, Settings(clusters=4, routed=1, draws=39, permutations=99))
+    spec = StructureSpec(watch, StructureSettings(clusters=4, routed=1, draws=39, permutations=99))
     examine_checkpoints(spec, expand([str(checkpoints)])[:3], thresholds=[measured], output=output)
     changed = [path for path, time in times.items() if path.stat().st_mtime_ns != time]
     assert changed == []  # the damaged one was set aside before, by the dry run, and is new

@@ -172,7 +172,7 @@ def test_what_is_published_is_guarded_by_check_and_holds_no_checkpoint(whole):
     assert (published / "README.md").read_text() == (folder / "study" / "report.md").read_text()
     assert not list(published.rglob("*.safetensors"))
     assert not list(published.rglob("records"))
-    from sparsity_lab.fitting import check
+    from sparsity_lab.fitting.locks import check
 
     guarded = [published / "fit" / "cett-0.1", published / "loss"]
     locks = [path for place in guarded for path in place.rglob("locks/*.toml")]

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from sparsity_lab import sole_writer
-from sparsity_lab.records import read_record
+from sparsity_lab.machine import sole_writer
+from sparsity_lab.store.records import read_record
 from tests.faults.zygote import Ended, Zygote
 
 STAMPS = ("time", "git", "command")

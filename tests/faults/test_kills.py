@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from sparsity_lab.tables import write_table
+from sparsity_lab.store.tables import write_table
 
 # Command -> kills at random moments, kills before an operation on a file.
 MANY = {"measure": (30, 30), "train": (25, 25), "fit": (20, 15), "report": (30, 25)}

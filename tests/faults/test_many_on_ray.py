@@ -22,7 +22,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.tables import write_table
+from sparsity_lab.store.tables import write_table
 from tests.faults.soak import contents
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")

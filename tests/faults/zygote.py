@@ -275,17 +275,6 @@ def _import_all() -> None:
     import scipy.optimize  # noqa: F401
     from transformers import AutoTokenizer, LlamaForCausalLM, Trainer  # noqa: F401
 
-    import sparsity_lab.cli.main
-    import sparsity_lab.cli.train
-    import sparsity_lab.fitting.batch
-    import sparsity_lab.fitting.page.write
-    import sparsity_lab.fitting.plots.fits
-    import sparsity_lab.fitting.plots.measured
-    import sparsity_lab.ladder.ladder
-    import sparsity_lab.ladder.trainer
-    import sparsity_lab.measure.criteria.cett
-    import sparsity_lab.measure.run  # noqa: F401
-
 
 if __name__ == "__main__":
     _serve()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import published
-from sparsity_lab.fitting.batch import fit_table
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.result import FIT_KEYS
 from sparsity_lab.fitting.spec import FitSpec
 

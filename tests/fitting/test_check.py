@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import check, check_report, lock_values, locks
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.series import Columns
+from sparsity_lab.fitting.data.series import Columns
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.locks import check, check_report, lock_file, toml
 from sparsity_lab.fitting.spec import FitSpec
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,8 @@ def test_an_undisturbed_study_passes(study):
 
 
 def test_a_lock_reads_back_as_it_was_written(study):
-    lock = locks.read(lock_path(study))
-    assert locks.to_toml(lock) == lock_path(study).read_text(encoding="utf-8")
+    lock = lock_file.read(lock_path(study))
+    assert lock_file.to_toml(lock) == lock_path(study).read_text(encoding="utf-8")
     assert len(lock.probes) == 10
     assert lock.reason == "first agreed fit"
 
@@ -65,9 +65,9 @@ def test_a_lock_reads_back_as_it_was_written(study):
     "reason", ["\x7f", "a\x00b", "tab\t", 'quote " and \\', "a\u2028b", "\x9f", "é\n\r", "#[x]"]
 )
 def test_any_reason_reads_back(study, reason):
-    lock = replace(locks.read(lock_path(study)), reason=reason)
-    locks.write(lock, lock_path(study))
-    assert locks.read(lock_path(study)) == lock
+    lock = replace(lock_file.read(lock_path(study)), reason=reason)
+    lock_file.write(lock, lock_path(study))
+    assert lock_file.read(lock_path(study)) == lock
 
 
 def test_a_coefficient_of_any_name_reads_back(study, tmp_path):
@@ -75,7 +75,7 @@ def test_a_coefficient_of_any_name_reads_back(study, tmp_path):
     table.write_text("x,y\n" + "".join(f"{n},{1 + 2 / n}\n" for n in range(1, 9)), encoding="utf-8")
     spec = FitSpec(law="α + β*x^-κ; κ=0.1:5", rivals=("constant",), draws=0)
     fit_table(table, output=tmp_path / "out", spec=spec, mapping=Columns("x", "y"), lock="agreed")
-    lock = locks.read(tmp_path / "out" / "locks" / "all.toml")
+    lock = lock_file.read(tmp_path / "out" / "locks" / "all.toml")
     assert sorted(lock.coefficients) == ["α", "β", "κ"]
     assert [finding.status for finding in check.check([tmp_path / "out"])] == [check.PASS]
 
@@ -90,8 +90,8 @@ def test_one_number_of_the_table_one_percent_off_is_stale(study):
 
 
 def test_one_number_of_a_followed_table_one_percent_off_is_drift(study):
-    lock = locks.read(lock_path(study))
-    locks.write(replace(lock, pinned=False), lock_path(study))
+    lock = lock_file.read(lock_path(study))
+    lock_file.write(replace(lock, pinned=False), lock_path(study))
     d, y = points()
     y[4] *= 1.01
     write_table(study / "table.csv", d, y)
@@ -112,13 +112,13 @@ def test_a_coefficient_in_fits_json_one_percent_off_is_drift(study):
 
 @pytest.mark.parametrize("part", ["probes", "coefficients"])
 def test_a_number_of_the_lock_one_percent_off_is_drift(study, part):
-    lock = locks.read(lock_path(study))
+    lock = lock_file.read(lock_path(study))
     if part == "probes":
         changed = replace(lock, probes=(replace(lock.probes[0], y=lock.probes[0].y * 1.01), *lock.probes[1:]))
     else:
         value, se = lock.coefficients["alpha"]
         changed = replace(lock, coefficients={**lock.coefficients, "alpha": (value * 1.01, se)})
-    locks.write(changed, lock_path(study))
+    lock_file.write(changed, lock_path(study))
     (finding,) = check.check([study])
     assert finding.status == check.DRIFT
 
@@ -133,9 +133,9 @@ def test_a_missing_table_and_a_missing_series(study):
 
 
 def test_data_that_no_longer_show_a_limit_are_unidentified(study):
-    lock = locks.read(lock_path(study))
+    lock = lock_file.read(lock_path(study))
     assert lock.verdict == "identified"
-    locks.write(replace(lock, pinned=False), lock_path(study))
+    lock_file.write(replace(lock, pinned=False), lock_path(study))
     d, _ = points()
     noise = np.random.default_rng(0).normal(0, 5e-4, len(d))
     write_table(study / "table.csv", d, 0.2 + 0.01 * np.log(d) + noise)
@@ -213,11 +213,11 @@ FIT = '[{"series": "run", "law": "power", "verdict": "identified", "coefficients
 def test_a_fits_json_in_another_shape_is_the_users_mistake(tmp_path, content):
     path = tmp_path / "fits.json"
     path.write_text(FIT, encoding="utf-8")
-    assert lock_values.written_fit(path, series="run", law="power") == ({"A0": 1.5}, "identified")
-    assert lock_values.written_fit(path, law="linear") is None
+    assert toml.written_fit(path, series="run", law="power") == ({"A0": 1.5}, "identified")
+    assert toml.written_fit(path, law="linear") is None
     path.write_text(content, encoding="utf-8")
     with pytest.raises(SparsityLabError, match=r"Cannot read .*fits\.json"):
-        lock_values.written_fit(path, series="run", law="power")
+        toml.written_fit(path, series="run", law="power")
 
 
 def test_no_locks_at_all(tmp_path):

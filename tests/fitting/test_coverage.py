@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsity_lab.fitting import coverage
-from sparsity_lab.fitting.verdict import IDENTIFIED, NOT
+from sparsity_lab.bench import coverage
+from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT
 
 TABLE = Path(__file__).parents[2] / "results" / "coverage" / "coverage.csv"
 NOISES = {"independent", "the series' own correlation"}

@@ -2,13 +2,13 @@
 
 import pytest
 
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.demo_report import write_report
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.run import run_density
+from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.plots.measured import draw_table
+from sparsity_lab.fitting.reproduce.demo_report import write_report
 from sparsity_lab.fitting.spec import FitSpec
-from sparsity_lab.tables import to_csv
+from sparsity_lab.store.tables import to_csv
 
 TOKENS = [400_000, 600_000, 900_000, 1_300_000, 1_900_000, 2_800_000, 4_000_000]
 RATIOS = {

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.benchmarks import (
+from sparsity_lab.fitting.density.measure import measure_density
+from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.rulers.choice import family_of_choice
+from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped, write_ruler
+from sparsity_lab.fitting.density.rulers.one_step import family_ruler
+from sparsity_lab.fitting.density.scores.benchmarks import (
     UnknownChanceError,
     benchmark,
     chance_of,
@@ -21,13 +26,8 @@ from sparsity_lab.fitting.density.benchmarks import (
     same,
     without_parts,
 )
-from sparsity_lab.fitting.density.choice import family_of_choice
-from sparsity_lab.fitting.density.one_step import family_ruler
-from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped, write_ruler
-from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.study import measure_density
-from sparsity_lab.fitting.density.targets import Score, Target
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
 
 ROWS = {row.name: row for row in known().values()}
 LM_EVAL_NAMES = {
@@ -127,7 +127,7 @@ def test_parts_have_the_chance_level_of_their_group():
 
 
 def family(task, scores=(0.3, 0.35, 0.45, 0.6)):
-    return [Target(f"m-{n}B", "m", n * 1e9, {task: Score(s)}) for n, s in enumerate(scores, start=1)]
+    return [Target(f"m-{n}B", "m", n * 1e9, {task: TaskScore(s)}) for n, s in enumerate(scores, start=1)]
 
 
 def ruler_of(task, **more):

@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsity_lab.bench.planted import World, live_through, run_planted
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.corollaries import chip_doubling_days, price_trend, run_needed, run_pairs
+from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.planted import World, live_through, run_planted
-from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.study import measure_density
-from sparsity_lab.fitting.density.trend import TrendPoint, fit_trend
-from sparsity_lab.fitting.density.trend_checks import break_test, leave_one_out, project
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.trend.corollaries import (
+    chip_doubling_days,
+    price_trend,
+    run_needed,
+    run_pairs,
+)
+from sparsity_lab.fitting.density.trend.trend import TrendPoint, fit_trend
+from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
 
 START = date(2022, 1, 1)
 

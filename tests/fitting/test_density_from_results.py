@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.build import RulerOptions, build_ruler
 from sparsity_lab.fitting.density.densities import OTHER_SIZE, REFERENCE
-from sparsity_lab.fitting.density.lm_eval_results import read_evaluations
-from sparsity_lab.fitting.density.lm_eval_rulers import chances_of
-from sparsity_lab.fitting.density.metrics import TaskScores, TaskSetting, choose_metric, wanted_metrics
+from sparsity_lab.fitting.density.lm_eval.results import read_evaluations
+from sparsity_lab.fitting.density.lm_eval.rulers import chances_of
+from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
 from sparsity_lab.fitting.density.run import run_density
-from sparsity_lab.fitting.density.study import measure_density
-from sparsity_lab.fitting.density.targets import Score
+from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting, choose_metric, wanted_metrics
+from sparsity_lab.fitting.density.scores.targets import TaskScore
 from tests.fitting.lm_eval_documents import accuracy, document, write_results
 
 SIZES = (1.6e8, 4.1e8, 1e9, 2.8e9, 6.9e9)
@@ -210,7 +210,7 @@ SETTINGS = {"ARC-C": TaskSetting("acc_norm", 25), "mine": TaskSetting("f1", None
     ],
 )  # fmt: skip
 def test_the_metric_of_a_task(task, metrics, asked, chosen):
-    scores = TaskScores(task, {name: Score(0.5) for name in metrics})
+    scores = TaskScores(task, {name: TaskScore(0.5) for name in metrics})
     choice = choose_metric(scores, wanted_metrics(asked), SETTINGS)
     assert (choice and choice[0]) == chosen
     assert choice is None or choice[1]
@@ -372,8 +372,8 @@ def test_options_for_results_without_results(tmp_path):
 
 
 def test_a_ruler_of_flops_is_not_compared_with_parameters(tmp_path):
-    from sparsity_lab import bundled
-    from sparsity_lab.fitting.density.sizes import SizeConvention
+    from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+    from sparsity_lab.store import bundled
 
     options = RulerOptions("mine", family="Qwen1.5", tasks=("MMLU",), convention=SizeConvention(unit="flops"))
     build_ruler(bundled.path("obsscaling-models"), output=tmp_path, options=options)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.lm_eval_identity import Identity, identity_of, labels
-from sparsity_lab.fitting.density.lm_eval_models import nominal_size
-from sparsity_lab.fitting.density.lm_eval_results import read_evaluations, targets_of
+from sparsity_lab.fitting.density.lm_eval.identity import Identity, identity_of, labels
+from sparsity_lab.fitting.density.lm_eval.models import nominal_size
+from sparsity_lab.fitting.density.lm_eval.results import read_evaluations, targets_of
 from sparsity_lab.fitting.density.notes import Notes
 from tests.fitting.lm_eval_documents import accuracy, document, write_results
 

@@ -7,10 +7,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import MeanCurve, OneStepCurve
 from sparsity_lab.fitting.density.densities import densities
 from sparsity_lab.fitting.density.inversion import BELOW, BEYOND, CHANCE, EXTRAPOLATED, invert
-from sparsity_lab.fitting.density.one_step import family_ruler
-from sparsity_lab.fitting.density.score_errors import SourceSpread
-from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.targets import Score, Target, bundled_targets
+from sparsity_lab.fitting.density.rulers.one_step import family_ruler
+from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.scores.targets import Target, TaskScore, bundled_targets
 
 SIZES = (0.5e9, 100e9)
 TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
@@ -116,7 +116,7 @@ def test_a_model_does_not_depend_on_its_neighbours():
 
 
 def test_sizes_that_no_row_gives():
-    target = Target("a-1B", "a", 1e9, {"MMLU": Score(0.4)})
+    target = Target("a-1B", "a", 1e9, {"MMLU": TaskScore(0.4)})
     ruler = family_ruler(
         "Qwen1.5", bundled_targets(), tasks=("MMLU",), convention=SizeConvention(), seed=0, source=""
     )

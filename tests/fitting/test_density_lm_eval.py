@@ -6,8 +6,8 @@ import math
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.answer_loss import answer_loss, gold_answer
-from sparsity_lab.fitting.density.lm_eval_results import ladder_of, read_evaluations, targets_of
+from sparsity_lab.fitting.density.lm_eval.answer_loss import answer_loss, gold_answer
+from sparsity_lab.fitting.density.lm_eval.results import ladder_of, read_evaluations, targets_of
 from sparsity_lab.fitting.density.notes import Notes
 
 
@@ -160,7 +160,7 @@ def test_no_results(tmp_path):
 
 def test_a_two_step_ruler_from_results_with_losses(tmp_path):
     """Twelve planted models: their losses follow a known law, and the ruler from their samples finds it."""
-    from sparsity_lab.fitting.density.build import RulerOptions, build_ruler
+    from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
 
     rows = ["model,params,train_tokens_t"]
     for params in (1e8, 3e8, 1e9, 3e9):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from sparsity_lab.fitting.density import sigmoid
+from sparsity_lab.fitting.density.rulers import sigmoid
 
 X = np.log([0.5, 1.8, 4, 7.7, 14, 32, 72, 110])
 QWEN15_MEAN = np.array([0.1592, 0.2384, 0.3068, 0.4182, 0.4646, 0.5694, 0.5806, 0.66])

@@ -5,9 +5,9 @@ from datetime import date
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.ladder import is_ladder, read_ladder
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.targets import bundled_targets, family_of, read_models, read_targets
+from sparsity_lab.fitting.density.rulers.ladder import is_ladder, read_ladder
+from sparsity_lab.fitting.density.scores.targets import bundled_targets, family_of, read_models, read_targets
 
 HEADER = "model,params_b,release_date,MMLU,BBH\n"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.trend import TrendPoint, fit_trend, frontier_mask, line_through
+from sparsity_lab.fitting.density.trend.trend import TrendPoint, fit_trend, frontier_mask, line_through
 
 
 def slow_frontier(days, values):

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsity_lab import bundled, registry
+from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.ladder import Ladder, Run, read_ladder, running_mean
-from sparsity_lab.fitting.density.loss_law import PUBLISHED_START, fit_loss_law, huber
-from sparsity_lab.fitting.density.predictions import run_predictions
-from sparsity_lab.fitting.density.published_recipe import predict_published, published_runs
-from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped, write_ruler
-from sparsity_lab.fitting.density.two_step import two_step_ruler
+from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped, write_ruler
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder, running_mean
+from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_loss_law, huber
+from sparsity_lab.fitting.density.rulers.predictions import run_predictions
+from sparsity_lab.fitting.density.rulers.published_recipe import predict_published, published_runs
+from sparsity_lab.fitting.density.rulers.two_step import two_step_ruler
+from sparsity_lab.store import bundled
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 TASK = "arc_easy"

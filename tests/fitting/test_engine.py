@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear, minimize
 
-from sparsity_lab import bundled, registry
-from sparsity_lab.fitting import engine
-from sparsity_lab.fitting.problem import Problem, solve_linear
-from sparsity_lab.fitting.published import drops
-from sparsity_lab.fitting.series import read_series
+from sparsity_lab import registry
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.reproduce.published import drops
+from sparsity_lab.fitting.solve import engine
+from sparsity_lab.fitting.solve.problem import Problem, solve_linear
+from sparsity_lab.store import bundled
 
 SERIES = [s.without_leading(drops()[s.name]) for s in read_series(bundled.path("sparsing-law"))]
 PAPER = {"relu": "logspace-power", "silu": "power"}

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting import families
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.families import Limit
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT
+from sparsity_lab.fitting.reproduce import families
+from sparsity_lab.fitting.reproduce.families import Limit
 from sparsity_lab.fitting.spec import FitSpec
-from sparsity_lab.fitting.verdict import IDENTIFIED, NOT
 
 
 def limits(values, *, sizes=(1e8, 2e8, 4e8, 8e8, 1.6e9), se=0.002, kind="relu"):

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 
 from sparsity_lab import labels
-from sparsity_lab.fitting.batch import fit_table
 from sparsity_lab.fitting.figures import attempted
-from sparsity_lab.fitting.plots import fonts, measured, style
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.plots import measured
+from sparsity_lab.fitting.plots.canvas import fonts, style
 from sparsity_lab.fitting.spec import FitSpec
 
 ROOT = Path(__file__).parents[2]

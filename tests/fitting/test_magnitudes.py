@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import batch, engine, locks, warmup
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.columns import Columns
-from sparsity_lab.fitting.problem import Problem
-from sparsity_lab.fitting.runs import read_runs
-from sparsity_lab.fitting.series import read_series
+from sparsity_lab.fitting import fit_table as batch
+from sparsity_lab.fitting.data.columns import Columns
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.judge import warmup
+from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.locks import lock_file
+from sparsity_lab.fitting.solve import engine
+from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import FitSpec, load_law
 
 MAPPED = Columns("x", "y", se="se")
@@ -83,8 +86,8 @@ def test_drawn_tables_are_fitted_without_a_warning_or_refused(tmp_path, capfd, r
     for result in results:
         assert all(map(math.isfinite, result.values.values()))
         if result.describes:
-            assert "nan" not in locks.to_toml(
-                locks.lock_of(result, table="t.csv", reason="why", columns=MAPPED)
+            assert "nan" not in lock_file.to_toml(
+                lock_file.lock_of(result, table="t.csv", reason="why", columns=MAPPED)
             )
 
 

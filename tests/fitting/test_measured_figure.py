@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from sparsity_lab.fitting.plots.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.frames import read_frame
 from sparsity_lab.fitting.plots.measured import MOST_CURVES, _along_training, _by_place
 
 KNOBS = (0.05, 0.1, 0.2)

@@ -10,8 +10,8 @@ import math
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting import diagnostics, engine
-from sparsity_lab.fitting.problem import Problem
+from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.laws._expression import Expression
 
 PROBLEMS = {

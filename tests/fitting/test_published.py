@@ -2,12 +2,12 @@
 
 import pytest
 
-from sparsity_lab import bundled
-from sparsity_lab.fitting import published
+from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit import fit_series
-from sparsity_lab.fitting.series import read_series
+from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT
+from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.spec import FitSpec
-from sparsity_lab.fitting.verdict import IDENTIFIED, NOT
+from sparsity_lab.store import bundled
 
 ROWS = published.published_rows()
 SPEC = FitSpec(drop=published.drops(), draws=0)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting import check, locks
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.series import Columns
+from sparsity_lab.fitting.data.series import Columns
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.locks import check, lock_file
 from sparsity_lab.fitting.spec import RIVALS, FitSpec
-from sparsity_lab.tables import to_csv
+from sparsity_lab.store.tables import to_csv
 
 TOKENS = np.geomspace(1e6, 4e7, 9)
 SIZES = {"small": 1e5, "middle": 3e5, "large": 1e6}
@@ -64,7 +64,7 @@ def test_a_lock_remembers_the_rivals_its_verdict_was_reached_against(tmp_path):
     )
     assert result.comparison.best_by_aicc == "width-depth"
     (path,) = (tmp_path / "fit" / "locks").glob("*.toml")
-    lock = locks.read(path)
+    lock = lock_file.read(path)
     assert lock.rivals == ("constant", "linear", "width-depth")
     assert check.check_one(path).status == check.PASS
-    assert "rivals" not in locks.to_toml(replace(lock, rivals=RIVALS))
+    assert "rivals" not in lock_file.to_toml(replace(lock, rivals=RIVALS))

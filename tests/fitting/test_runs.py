@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from sparsity_lab import bundled, registry
+from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import robust, runs
-from sparsity_lab.fitting.problem import Problem
-from sparsity_lab.fitting.runs_table import fit_ladder_table
+from sparsity_lab.fitting.ladders import runs
+from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.solve import robust
+from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.laws.average_parameters import average_parameters
+from sparsity_lab.store import bundled
 
 LAW = registry.load("laws", "loss-power").LAW
 COLUMNS = {"x": ["params", "tokens"], "y": "loss", "exclude": "epoch_excluded"}

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 from sparsity_lab import registry
 from sparsity_lab.cli.main import app
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import check, runs, runs_locks
-from sparsity_lab.fitting.runs_table import fit_ladder_table
+from sparsity_lab.fitting.ladders import runs, runs_locks
+from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.locks import check
 
 LAW = registry.load("laws", "loss-power").LAW
 
@@ -48,7 +49,7 @@ def test_a_lock_reads_back_and_passes(study):
     lock = runs_locks.read(path)
     assert runs_locks.to_toml(lock) == path.read_text(encoding="utf-8")
     assert lock.table == "../t.csv"
-    assert lock.columns == runs_locks.Columns(("n", "d"), "l")
+    assert lock.columns == runs_locks.LadderColumns(("n", "d"), "l")
     assert len(lock.probes) == 10
     assert only(study).status == check.PASS
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from sparsity_lab import bundled, registry
-from sparsity_lab.fitting import engine, robust, runs, runs_profile
-from sparsity_lab.fitting.problem import Problem
+from sparsity_lab import registry
+from sparsity_lab.fitting.ladders import runs, runs_profile
+from sparsity_lab.fitting.solve import engine, robust
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.store import bundled
 
 LAW = registry.load("laws", "loss-power").LAW
 TRUTH = {"alpha": 0.35, "beta": 0.37, "a": 480.0, "b": 2100.0, "E": 1.8}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.series import Columns, read_series
+from sparsity_lab.fitting.data.series import Columns, read_series
 
 HEADER = "series,tokens,activation_ratio\n"
 
@@ -157,7 +157,7 @@ def test_rows_of_an_export_without_a_value_of_the_named_column_are_left_out_and_
     [("0.8B", 8e8), ("model-350M-relu", 3.5e8), ("relu-2m", None), ("B", None), ("7Bit", None)],
 )
 def test_nominal_sizes(name, size):
-    from sparsity_lab.fitting.series import nominal_size
+    from sparsity_lab.fitting.data.series import nominal_size
 
     assert nominal_size(name) == size
 

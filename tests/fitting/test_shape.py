@@ -6,13 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting import check, report, shape
-from sparsity_lab.fitting.batch import fit_all, fit_table
-from sparsity_lab.fitting.problem import Problem
-from sparsity_lab.fitting.runs_table import fit_ladder_table
-from sparsity_lab.fitting.series import read_series
+from sparsity_lab.fitting import report
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.fit_table import fit_all, fit_table
+from sparsity_lab.fitting.judge import shape
+from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.locks import check
+from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import FitSpec, load_law
-from sparsity_lab.fitting.verdict import NOT
 
 D = np.geomspace(0.05, 4.0, 12)
 NOISE = np.random.default_rng(3).normal(0, 4e-4, 12)
@@ -122,7 +124,7 @@ def test_a_formula_that_can_turn_describes_a_turn(tmp_path):
 @pytest.mark.parametrize("kind", ["rises", "U", "flat"])
 def test_every_panel_of_the_sheet_has_something_to_show(kind, tmp_path, monkeypatch):
     from sparsity_lab.fitting.plots import fits as plots
-    from sparsity_lab.fitting.plots import style
+    from sparsity_lab.fitting.plots.canvas import style
 
     drawn = []
     monkeypatch.setattr(style, "save", lambda figure, stem: drawn.append((figure, stem)) or [])
@@ -149,7 +151,7 @@ def test_the_best_law_of_points_that_do_not_change_is_a_constant(value, tmp_path
 
 
 def test_no_curve_is_drawn_where_no_ratio_can_be(tmp_path, monkeypatch):
-    from sparsity_lab.fitting.plots import style
+    from sparsity_lab.fitting.plots.canvas import style
 
     drawn = []
     monkeypatch.setattr(style, "save", lambda figure, stem: drawn.append(figure) or [])

@@ -8,10 +8,10 @@ from scipy import stats
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.study import equal_loss, findings, scale, selection, sentences, shapes, trends
-from sparsity_lab.fitting.study.curves import Curve, read_curves
+from sparsity_lab.fitting.study.curves import RunCurve, read_curves
 from sparsity_lab.fitting.study.outcome import losses, outcome, write_tables
 from sparsity_lab.fitting.study.trends import FALLS, LEVEL, RISES, SHORT
-from sparsity_lab.tables import to_csv
+from sparsity_lab.store.tables import to_csv
 
 TOKENS = np.geomspace(5e5, 2e7, 14)
 
@@ -20,7 +20,7 @@ def curve(run="relu-a", activation="relu", rule="series", *, slope=-0.01, parame
           se=1e-3, knob_slope=0.0, at=0.15, loss_shift=0.0, tokens=TOKENS):  # fmt: skip
     noise = np.random.default_rng(seed).normal(0, se, len(tokens))
     ln = np.log(tokens / tokens[0])
-    return Curve(
+    return RunCurve(
         run=run, activation=activation, rule=rule, parameters=parameters, hidden_size=shape[0], layers=shape[1],
         tokens=tokens, ratio=at + slope * ln + noise, se=np.full(len(tokens), se), knob=0.1 * np.exp(knob_slope * ln),
         loss_nats=4 - 0.5 * ln + loss_shift, ppl_ratio=np.linspace(1.001, 1.01, len(tokens)),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from sparsity_lab import registry
-from sparsity_lab.fitting import bands, bootstrap, coverage, diagnostics, engine
-from sparsity_lab.fitting.problem import Problem
+from sparsity_lab.bench import coverage
+from sparsity_lab.fitting.judge import bands
+from sparsity_lab.fitting.solve import bootstrap, diagnostics, engine
+from sparsity_lab.fitting.solve.problem import Problem
 
 LOGARITHMIC = registry.load("laws", "logarithmic").LAW
 POWER = registry.load("laws", "power").LAW

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting import check
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.columns import Columns
-from sparsity_lab.fitting.runs import read_runs
-from sparsity_lab.fitting.runs_table import fit_ladder_table
-from sparsity_lab.fitting.series import read_series
+from sparsity_lab.fitting.data.columns import Columns
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.locks import check
 from sparsity_lab.fitting.spec import FitSpec, load_law
 
 TOKENS = np.geomspace(2e7, 4e9, 9).round(-4)

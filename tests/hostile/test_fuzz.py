@@ -6,29 +6,30 @@ from hypothesis import strategies as st
 
 from sparsity_lab.cli.fit import _drops
 from sparsity_lab.cli.measure_words import last_of, tokens_of, windows_at_once
-from sparsity_lab.csv_file import read_csv
-from sparsity_lab.fitting import locks, runs_locks
-from sparsity_lab.fitting.density.answer_loss import answer_loss
-from sparsity_lab.fitting.density.ladder import read_ladder
-from sparsity_lab.fitting.density.ruler_files import read_ruler
-from sparsity_lab.fitting.density.targets import read_targets
-from sparsity_lab.fitting.runs import read_runs
-from sparsity_lab.fitting.series import read_series
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.density.lm_eval.answer_loss import answer_loss
+from sparsity_lab.fitting.density.rulers.files import read_ruler
+from sparsity_lab.fitting.density.rulers.ladder import read_ladder
+from sparsity_lab.fitting.density.scores.targets import read_targets
+from sparsity_lab.fitting.ladders import runs_locks
+from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.locks import lock_file
 from sparsity_lab.fitting.spec import load_law
-from sparsity_lab.ladder.yaml_file import read_yaml
-from sparsity_lab.measure.calibration import read_calibration
+from sparsity_lab.measure.checkpoint.trained_tokens import read_table
+from sparsity_lab.measure.model.windows import read_text
 from sparsity_lab.measure.spec import percent
-from sparsity_lab.measure.text import read_text
-from sparsity_lab.measure.trained_tokens import read_table
+from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.transfer import named_text
-from sparsity_lab.records import read_record
+from sparsity_lab.reading.csv_file import read_csv
+from sparsity_lab.reading.yaml_file import read_yaml
+from sparsity_lab.store.records import read_record
 from tests.hostile.made_up import BRIEF, NUMBERS, attempt, written
 
 PARSERS = {
     "record": read_record,
     "calibration": read_calibration,
     "ruler": read_ruler,
-    "lock": locks.read,
+    "lock": lock_file.read,
     "runs lock": runs_locks.read,
     "yaml": read_yaml,
     "csv": read_csv,

@@ -4,9 +4,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsity_lab.ladder.config import parse_config
-from sparsity_lab.ladder.study_config import parse_study
-from sparsity_lab.ladder.yaml_file import read_yaml
+from sparsity_lab.ladder.config.ladder_config import parse_config
+from sparsity_lab.ladder.study.study_config import parse_study
+from sparsity_lab.reading.yaml_file import read_yaml
 from tests.hostile.made_up import BRIEF, LEAVES, VALUES, attempt, written
 
 SECTIONS = {

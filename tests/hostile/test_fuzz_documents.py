@@ -5,10 +5,10 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsity_lab.fitting import locks
-from sparsity_lab.fitting.density.answer_loss import answer_loss
-from sparsity_lab.fitting.density.lm_eval_results import ladder_of, loss_rows, read_evaluations, targets_of
-from sparsity_lab.fitting.density.ruler_files import read_ruler, shipped
+from sparsity_lab.fitting.density.lm_eval.answer_loss import answer_loss
+from sparsity_lab.fitting.density.lm_eval.results import ladder_of, loss_rows, read_evaluations, targets_of
+from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped
+from sparsity_lab.fitting.locks import lock_file
 from tests.hostile.made_up import BRIEF, LEAVES, NUMBERS, attempt, changed, written
 
 RESULT = {
@@ -87,8 +87,8 @@ se = 0.01
 @given(line=st.integers(0, LOCK.count("\n") - 1), value=LEAVES | st.lists(NUMBERS, max_size=2))
 def test_locks(scratch, line, value):
     lines = LOCK.splitlines()
-    lines[line] = f"{lines[line].split(' = ')[0]} = {locks.toml_value(value)}"
-    found = attempt(locks.read, written(scratch, "\n".join(lines)))
+    lines[line] = f"{lines[line].split(' = ')[0]} = {lock_file.toml_value(value)}"
+    found = attempt(lock_file.read, written(scratch, "\n".join(lines)))
     if found is not None:
         assert isinstance(found.seed, int)
         assert found.dropped_points >= 0

@@ -6,12 +6,12 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsity_lab.fitting.density.ladder import read_ladder
-from sparsity_lab.fitting.density.targets import read_targets
-from sparsity_lab.fitting.runs import read_runs
-from sparsity_lab.fitting.series import Columns, read_series
-from sparsity_lab.measure.loading import Source
-from sparsity_lab.measure.trained_tokens import TokenCounts, read_table, steps_in, tokens_in
+from sparsity_lab.fitting.data.series import Columns, read_series
+from sparsity_lab.fitting.density.rulers.ladder import read_ladder
+from sparsity_lab.fitting.density.scores.targets import read_targets
+from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.measure.checkpoint.loading import Source
+from sparsity_lab.measure.checkpoint.trained_tokens import TokenCounts, read_table, steps_in, tokens_in
 from tests.hostile.made_up import BRIEF, VALUES, attempt, table, written
 
 SERIES = ["series", "model", "activation", "tokens", "trained_tokens", "activation_ratio", "activation_ratio_se",

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsity_lab.measure.affinity.found import predictions_of, read_bodies, source_of
-from sparsity_lab.measure.affinity.spec import Costs, shape_of_words
-from sparsity_lab.measure.affinity.traffic import traffic_rows
-from sparsity_lab.measure.affinity.weights import Weights
-from sparsity_lab.measure.calibration import read_calibration
-from sparsity_lab.measure.neurons import record as neurons
+from sparsity_lab.measure.neurons.affinity.found import predictions_of, read_bodies, source_of
+from sparsity_lab.measure.neurons.affinity.spec import Costs, shape_of_words
+from sparsity_lab.measure.neurons.affinity.traffic import traffic_rows
+from sparsity_lab.measure.neurons.affinity.weights import Weights
+from sparsity_lab.measure.neurons.frequency import record as neurons
+from sparsity_lab.measure.neurons.predictors import record as predictors
 from sparsity_lab.measure.neurons.spec import thresholds_of
-from sparsity_lab.measure.predictors import record as predictors
+from sparsity_lab.measure.neurons.structure import record as structure
 from sparsity_lab.measure.spec import expand
-from sparsity_lab.measure.structure import record as structure
-from sparsity_lab.records import seal
+from sparsity_lab.measure.thresholds.stored import read_calibration
+from sparsity_lab.store.records import seal
 from tests.hostile.made_up import BRIEF, VALUES, attempt, changed
 
 KINDS = {"neurons": neurons.KIND, "predict": predictors.KIND, "structure": structure.KIND}

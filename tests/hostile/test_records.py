@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.records import seal
+from sparsity_lab.store.records import seal
 from tests.hostile.battery import Case, battery, run_case
 
 MEASURE = "measure {trained} --text {text} --tokens 512 --window 64 --thresholds bad.json"

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.file_names import file_name
-from sparsity_lab.fitting.density.lm_eval_results import read_evaluations
+from sparsity_lab.fitting.density.lm_eval.results import read_evaluations
 from sparsity_lab.fitting.page.write import write_report
-from sparsity_lab.ladder.config import parse_config
-from sparsity_lab.measure.loading import Source, load_model
+from sparsity_lab.ladder.config.ladder_config import parse_config
+from sparsity_lab.measure.checkpoint.loading import Source, load_model
+from sparsity_lab.store.file_names import file_name
 from tests.hostile.battery import snapshot
 
 PACKAGE = Path(__file__).parents[2] / "sparsity_lab"

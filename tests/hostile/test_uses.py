@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from sparsity_lab.records import seal
+from sparsity_lab.store.records import seal
 from tests.hostile.battery import Case, battery, run_case
 
 PART = " --tokens 512 --window 64"

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sparsity_lab import registry
+from sparsity_lab.bench.kernels import cases, correctness, run
 from sparsity_lab.cli.main import main
 from sparsity_lab.fitting.plots.roofline import roofline
-from sparsity_lab.kernels._bench import cases, correctness, run
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsity_lab.ladder.config import parse_config
-from sparsity_lab.ladder.data import prepare_data
+from sparsity_lab.ladder.config.ladder_config import parse_config
+from sparsity_lab.ladder.corpus.data import prepare_data
 
 CONTENT = {
     "name": "tiny",

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from sparsity_lab.bench.train import bench_ladder, compare_throughput
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.bench import bench_ladder, compare_throughput
 
 
 def test_both_take_the_same_steps_and_the_ratio_is_of_pairs(tiny, tiny_data):

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder import config as configs
-from sparsity_lab.ladder.config import load_config, parse_config
+from sparsity_lab.ladder.config import ladder_config as configs
+from sparsity_lab.ladder.config.ladder_config import load_config, parse_config
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.corpus import environment_roots, held_out, python_corpus
-from sparsity_lab.ladder.sources import file_corpus, open_corpus
-from sparsity_lab.ladder.spec import DataSpec
+from sparsity_lab.ladder.config.spec import DataSpec
+from sparsity_lab.ladder.corpus.corpus import environment_roots, held_out, python_corpus
+from sparsity_lab.ladder.corpus.sources import file_corpus, open_corpus
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.checkpoints import read_about
-from sparsity_lab.ladder.corpus import held_out
-from sparsity_lab.ladder.data import prepare_data
-from sparsity_lab.ladder.sources import open_corpus
-from sparsity_lab.ladder.tokenizer import train_tokenizer
-from sparsity_lab.ladder.tokens import Windows, read_tokens
+from sparsity_lab.ladder.corpus.corpus import held_out
+from sparsity_lab.ladder.corpus.data import prepare_data
+from sparsity_lab.ladder.corpus.sources import open_corpus
+from sparsity_lab.ladder.corpus.tokenizer import train_tokenizer
+from sparsity_lab.ladder.corpus.tokens import TrainingWindows, read_tokens
+from sparsity_lab.ladder.train.checkpoints import read_about
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_damaged_account_of_a_checkpoint_is_named(tmp_path, said):
 def test_an_epoch_walks_every_window_once_and_the_next_in_another_order(tiny_data):
     ids = np.asarray(read_tokens(tiny_data.train))
     per_epoch = len(ids) // 32
-    windows = Windows(tiny_data.train, window=32, count=2 * per_epoch, seed=1)
+    windows = TrainingWindows(tiny_data.train, window=32, count=2 * per_epoch, seed=1)
     cut = ids[: per_epoch * 32].reshape(-1, 32)
     for epoch in (0, 1):
         got = np.stack([windows[epoch * per_epoch + i] for i in range(per_epoch)])
@@ -90,7 +90,7 @@ def test_an_epoch_walks_every_window_once_and_the_next_in_another_order(tiny_dat
 
 def test_the_order_depends_on_the_seed_alone(tiny_data):
     def order(seed, count):
-        windows = Windows(tiny_data.train, window=32, count=count, seed=seed)
+        windows = TrainingWindows(tiny_data.train, window=32, count=count, seed=seed)
         return np.stack([windows[i] for i in range(20)])
 
     assert np.array_equal(order(1, 20), order(1, 500))
@@ -107,7 +107,7 @@ def test_a_shortened_token_file_is_noticed(tiny_data, tmp_path):
 
 def test_too_little_text_is_said(tiny_data):
     with pytest.raises(SparsityLabError, match="less than one window"):
-        Windows(tiny_data.train, window=10**7, count=1, seed=0)
+        TrainingWindows(tiny_data.train, window=10**7, count=1, seed=0)
 
 
 @pytest.mark.parametrize(("vocabulary", "words"), [(100, "too small"), (5_000, "no more pairs")])

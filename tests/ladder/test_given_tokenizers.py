@@ -11,9 +11,9 @@ from transformers import AutoTokenizer
 
 from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.data import prepare_data
-from sparsity_lab.ladder.epochs import corpus_size
-from sparsity_lab.ladder.tokens import TokenWriter, read_tokens
+from sparsity_lab.ladder.corpus.data import prepare_data
+from sparsity_lab.ladder.corpus.epochs import corpus_size
+from sparsity_lab.ladder.corpus.tokens import TokenWriter, read_tokens
 
 
 @pytest.fixture

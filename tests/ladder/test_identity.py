@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder import data as prepared_data
-from sparsity_lab.ladder.config import parse_config
-from sparsity_lab.ladder.data import prepare_data
+from sparsity_lab.ladder.config.ladder_config import parse_config
+from sparsity_lab.ladder.config.spec import DataSpec, TokenizerSpec
+from sparsity_lab.ladder.corpus import data as prepared_data
+from sparsity_lab.ladder.corpus.data import prepare_data
+from sparsity_lab.ladder.corpus.tokens import read_tokens
 from sparsity_lab.ladder.ladder import train_ladder
-from sparsity_lab.ladder.spec import DataSpec, TokenizerSpec
-from sparsity_lab.ladder.tokens import read_tokens
 
 TOKENIZER = TokenizerSpec(vocabulary=270, train_bytes=50_000)
 
@@ -100,7 +100,7 @@ def test_a_dataset_of_the_hub_is_its_commit(texts, tmp_path, monkeypatch):
     """The commit is looked up at each run; a local dataset stands in for the text."""
     commits = iter(["1" * 40, "1" * 40, None, "2" * 40])
     monkeypatch.setattr(
-        "sparsity_lab.ladder.sources._dataset", lambda name: {"commit": next(commits), "dataset": name}
+        "sparsity_lab.ladder.corpus.sources._dataset", lambda name: {"commit": next(commits), "dataset": name}
     )
     data = DataSpec(dataset=str(texts / "rows"), validation_share=0.3)
     for _ in range(3):
@@ -164,7 +164,7 @@ def test_a_changed_environment_of_python_is_said(tmp_path, monkeypatch, caplog):
     roots.mkdir()
     for i in range(30):
         (roots / f"m{i}.py").write_text(f"# module {i}\n" + f"value_{i} = {i}\n" * 60, encoding="utf-8")
-    monkeypatch.setattr("sparsity_lab.ladder.corpus.environment_roots", lambda: (roots,))
+    monkeypatch.setattr("sparsity_lab.ladder.corpus.corpus.environment_roots", lambda: (roots,))
     data = DataSpec(corpus="python", validation_share=0.3)
     first = prepare(data, tmp_path / "data")
     prepare(data, tmp_path / "data")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sparsity_lab.ladder.ladder import train_ladder
-from sparsity_lab.ladder.training import train_run
+from sparsity_lab.ladder.train.training import train_run
 from tests.loggers import reading
 
 

@@ -6,13 +6,13 @@ from dataclasses import fields, replace
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.model_section import ModelSection
+from sparsity_lab.ladder.config.config_ranges import Range, hints, outside, plain
+from sparsity_lab.ladder.config.model_section import ModelSection
+from sparsity_lab.ladder.config.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
+from sparsity_lab.ladder.config.training_section import TrainingSection
 from sparsity_lab.ladder.models import ModelShape
-from sparsity_lab.ladder.ranges import Range, hints, outside, plain
-from sparsity_lab.ladder.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
-from sparsity_lab.ladder.study_config import FitSection, MeasureSection, parse_study
-from sparsity_lab.ladder.training_section import TrainingSection
-from sparsity_lab.ladder.yaml_file import read_yaml
+from sparsity_lab.ladder.study.study_config import FitSection, MeasureSection, parse_study
+from sparsity_lab.reading.yaml_file import read_yaml
 
 SECTIONS = {
     "data": DataSpec, "tokenizer": TokenizerSpec, "model": ModelSection, "training": TrainingSection,

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from sparsity_lab.ladder import checkpoints
+from sparsity_lab.ladder.train import checkpoints
 
 
 def test_torchrun_gives_the_numbers_of_one_process(content, tmp_path):

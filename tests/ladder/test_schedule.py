@@ -5,11 +5,16 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import load_config
-from sparsity_lab.ladder.estimate import Estimate, flops_per_token, refuse_without_space, seconds_per_token
+from sparsity_lab.ladder.config.ladder_config import load_config
+from sparsity_lab.ladder.config.spec import TrainingSpec
+from sparsity_lab.ladder.estimate import (
+    LadderEstimate,
+    flops_per_token,
+    refuse_without_space,
+    seconds_per_token,
+)
 from sparsity_lab.ladder.models import build_model
-from sparsity_lab.ladder.schedule import checkpoint_steps
-from sparsity_lab.ladder.spec import TrainingSpec
+from sparsity_lab.ladder.train.schedule import checkpoint_steps
 
 
 def test_checkpoints_are_log_spaced_and_end_at_the_end():
@@ -56,7 +61,7 @@ def test_flops_are_those_of_the_real_products(tiny, gated):
 
 
 def test_the_estimate_adds_up(tiny):
-    estimate = Estimate.of(tiny)
+    estimate = LadderEstimate.of(tiny)
     assert estimate.totals["tokens"] == sum(run.training.trained_tokens for run in tiny.runs)
     assert estimate.disk_bytes > 4 * tiny.runs[0].shape.params_total * 4
     assert seconds_per_token(tiny.runs[0]) > 0

@@ -3,12 +3,12 @@
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import bundled, load_config, parse_config
-from sparsity_lab.ladder.schedule import checkpoint_steps
-from sparsity_lab.ladder.study_config import load_study, parse_study
-from sparsity_lab.ladder.study_measure import specs
-from sparsity_lab.ladder.study_plan import STAGES, Study, standing
-from sparsity_lab.ladder.training import IDENTITY, train_run
+from sparsity_lab.ladder.config.ladder_config import bundled, load_config, parse_config
+from sparsity_lab.ladder.study.plan import STAGES, Study, standing
+from sparsity_lab.ladder.study.study_config import load_study, parse_study
+from sparsity_lab.ladder.study.study_measure import specs
+from sparsity_lab.ladder.train.schedule import checkpoint_steps
+from sparsity_lab.ladder.train.training import IDENTITY, train_run
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder import checkpoints
-from sparsity_lab.ladder.config import load_config
-from sparsity_lab.ladder.data import prepare_data
+from sparsity_lab.ladder.config.ladder_config import load_config
+from sparsity_lab.ladder.corpus.data import prepare_data
+from sparsity_lab.ladder.corpus.tokens import TrainingWindows
 from sparsity_lab.ladder.ladder import train_ladder
 from sparsity_lab.ladder.models import build_model, count_parameters
-from sparsity_lab.ladder.schedule import checkpoint_steps
-from sparsity_lab.ladder.tokens import Windows
-from sparsity_lab.ladder.training import make_trainer, train_run
+from sparsity_lab.ladder.train import checkpoints
+from sparsity_lab.ladder.train.schedule import checkpoint_steps
+from sparsity_lab.ladder.train.training import make_trainer, train_run
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def plain_loop(spec, data):
         {"params": vectors, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=training.learning_rate, betas=(training.beta1, training.beta2))
-    windows = Windows(
+    windows = TrainingWindows(
         data.train, window=training.window, count=training.steps * training.batch_size, seed=spec.seed
     )
     found = []
@@ -201,7 +201,7 @@ def test_a_half_written_checkpoint_is_not_taken(tiny, tiny_data, trained, tmp_pa
 def test_a_point_to_resume_from_between_checkpoints_is_replaced(
     tiny, tiny_data, tmp_path, monkeypatch, trained
 ):
-    monkeypatch.setattr("sparsity_lab.ladder.trainer._SECONDS_BETWEEN_RESUME_POINTS", -1.0)
+    monkeypatch.setattr("sparsity_lab.ladder.train.trainer._SECONDS_BETWEEN_RESUME_POINTS", -1.0)
     seen = []
     finalise = checkpoints.finalise
 
@@ -210,7 +210,7 @@ def test_a_point_to_resume_from_between_checkpoints_is_replaced(
         seen.append(sorted(p.name for p in final.parent.glob("resume-*")))
         return final
 
-    monkeypatch.setattr("sparsity_lab.ladder.checkpoints.finalise", spy)
+    monkeypatch.setattr("sparsity_lab.ladder.train.checkpoints.finalise", spy)
     run = train_run(tiny.runs[0], data=tiny_data, output=tmp_path)
     assert max(map(len, seen)) == 1
     assert not list(tmp_path.glob("resume-*"))
@@ -230,7 +230,7 @@ def test_a_step_that_fails_is_a_bug_whatever_its_words(tiny, tiny_data, tmp_path
     def fail(*_, **__):
         raise RuntimeError("a write to a tensor that cannot be written")
 
-    monkeypatch.setattr("sparsity_lab.ladder.trainer.OrderedTrainer.training_step", fail)
+    monkeypatch.setattr("sparsity_lab.ladder.train.trainer.OrderedTrainer.training_step", fail)
     with pytest.raises(RuntimeError, match="a write to a tensor"):
         train_run(tiny.runs[0], data=tiny_data, output=tmp_path)
 

@@ -18,7 +18,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.extras import MissingPackageError
 from sparsity_lab.loggers import Job, _guard, check_names, open_loggers
 from sparsity_lab.loggers import tensorboard as tensorboard_logger
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, as_json, expand
 from tests.faults.test_disks import UNSHARE, mounting
 from tests.loggers import reading

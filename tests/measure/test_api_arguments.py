@@ -9,11 +9,11 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure, measure_under
 from sparsity_lab.measure.callback import MeasureCallback
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.evaluation import EvalSpec, run_eval
-from sparsity_lab.measure.heat import HeatSpec, write_heat
+from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
 from sparsity_lab.measure.neurons.api import watch_neurons
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.spec import MeasureSpec, expand
+from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 from tests.measure.architectures.tiny import tiny
 
 WINDOW, THRESHOLDS = 16, [0.02, 0.02]
@@ -26,8 +26,8 @@ def model(trained):
 
 @pytest.fixture(scope="module")
 def ids(trained, source_text):
-    from sparsity_lab.measure.loading import Source, load_tokenizer
-    from sparsity_lab.measure.text import encode
+    from sparsity_lab.measure.checkpoint.loading import Source, load_tokenizer
+    from sparsity_lab.measure.model.windows import encode
 
     return encode(load_tokenizer(Source(str(trained))), source_text.read_text(encoding="utf-8"), tokens=256)
 

@@ -3,7 +3,7 @@
 import logging
 import math
 
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
 P = 0.05

@@ -20,13 +20,13 @@ from transformers import (
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.callback import MeasureCallback
-from sparsity_lab.measure.fingerprints import fingerprint
-from sparsity_lab.measure.live import saved_fingerprint
-from sparsity_lab.measure.live_model import undisturbed
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.checkpoint.fingerprints import fingerprint
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.live.live_model import undisturbed
+from sparsity_lab.measure.live.live_record import saved_fingerprint
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.records import RECORD_KEYS, iter_records
+from sparsity_lab.store.records import RECORD_KEYS, iter_records
 from tests.loggers import reading
 
 SMALL = {"tokens": 1024, "window": 64}

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import claims
+from sparsity_lab.measure.work import claims
 
 KEY = "00ff"
 HOLD = (
     "import sys, time\n"
     "from pathlib import Path\n"
-    "from sparsity_lab.measure.claims import claimed\n"
+    "from sparsity_lab.measure.work.claims import claimed\n"
     "with claimed(Path(sys.argv[1]), '00ff') as ours:\n"
     "    print(ours, flush=True)\n"
     "    time.sleep(60)\n"
@@ -26,7 +26,7 @@ HOLD = (
 LET_GO = (
     "import os, signal, sys\n"
     "from pathlib import Path\n"
-    "from sparsity_lab.measure.claims import claimed\n"
+    "from sparsity_lab.measure.work.claims import claimed\n"
     "left = [int(sys.argv[2])]\n"
     "def count(event, arguments):\n"
     "    if event in ('os.rename', 'os.remove') and left:\n"
@@ -90,7 +90,7 @@ def test_a_failure_inside_lets_go(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="processes of this machine are known by /proc")
 def test_the_claim_of_a_killed_process_is_free_at_once(tmp_path):
     job = hold(tmp_path)
-    watch = claims.Watch(limit_s=60)
+    watch = claims.ClaimWatch(limit_s=60)
     assert not is_free(tmp_path)
     assert watch.expired(tmp_path, KEY) is None
     job.kill()
@@ -117,7 +117,7 @@ def test_another_process_under_the_same_number_is_not_the_holder(tmp_path):
 @pytest.mark.usefixtures("quick")
 def test_a_claim_from_elsewhere_runs_out_when_it_is_not_touched(tmp_path, elsewhere):
     path = elsewhere()
-    watch = claims.Watch()
+    watch = claims.ClaimWatch()
     start = time.monotonic()
     while (expired := watch.expired(tmp_path, KEY)) is None:
         assert not is_free(tmp_path)
@@ -135,7 +135,7 @@ def test_a_claim_from_elsewhere_runs_out_when_it_is_not_touched(tmp_path, elsewh
 @pytest.mark.parametrize("jump_s", [-3e8, -7200, 7200, 3e8])
 def test_a_clock_that_jumps_does_not_end_a_living_claim(tmp_path, elsewhere, monkeypatch, jump_s):
     """The holder's file system stamps heartbeats with a clock that jumps at each; the observer's wall clock too."""
-    path, watch, start = elsewhere(), claims.Watch(), time.monotonic()
+    path, watch, start = elsewhere(), claims.ClaimWatch(), time.monotonic()
     real = time.time
     while time.monotonic() - start < 1.2:
         stamp = real() + (jump_s if int((time.monotonic() - start) * 20) % 2 else 0)
@@ -147,7 +147,7 @@ def test_a_clock_that_jumps_does_not_end_a_living_claim(tmp_path, elsewhere, mon
 
 @pytest.mark.usefixtures("quick")
 def test_the_heartbeat_keeps_a_claim(tmp_path):
-    watch = claims.Watch()
+    watch = claims.ClaimWatch()
     with claims.claimed(tmp_path, KEY):
         until = time.monotonic() + 1.5
         while time.monotonic() < until:
@@ -158,7 +158,7 @@ def test_the_heartbeat_keeps_a_claim(tmp_path):
 @pytest.mark.usefixtures("quick")
 def test_an_unreadable_claim_is_somebodys_until_it_runs_out(tmp_path):
     (tmp_path / f"{KEY}.claim-0").write_bytes(b"")
-    watch = claims.Watch()
+    watch = claims.ClaimWatch()
     assert watch.expired(tmp_path, KEY) is None
     time.sleep(0.55)
     assert is_free(tmp_path, watch.expired(tmp_path, KEY))
@@ -173,7 +173,7 @@ def test_of_many_at_once_one_holds(tmp_path, elsewhere, left_behind):
         expired = frozenset()
         if left_behind:
             elsewhere(key=key)
-            watch = claims.Watch(limit_s=0)
+            watch = claims.ClaimWatch(limit_s=0)
             expired = watch.expired(tmp_path, key)
             assert expired
 

@@ -9,17 +9,17 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from sparsity_lab.bench.measure.comparison import compare_at_ppl_increase
+from sparsity_lab.bench.measure.cost import Metered, peak_memory
 from sparsity_lab.cli.main import main
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import engine
-from sparsity_lab.measure.bench_comparison import compare_at_ppl_increase
 from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.compat.layer_search import CANDIDATES, layer_threshold
-from sparsity_lab.measure.cost import Metered, peak_memory
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.subject import UNSEEN, BatchVisitor, Subject
-from sparsity_lab.measure.text import cut
-from sparsity_lab.records import read_record
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import UNSEEN, BatchVisitor, Subject
+from sparsity_lab.measure.model.windows import cut
+from sparsity_lab.measure.search import engine
+from sparsity_lab.store.records import read_record
 
 TARGET = math.log1p(0.01)
 WINDOW, WINDOWS = 64, 8

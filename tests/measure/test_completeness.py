@@ -18,12 +18,12 @@ from transformers import (
 )
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.body import text_parts
-from sparsity_lab.measure.loading import load, load_config
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.source import Source, check_exists
+from sparsity_lab.measure.checkpoint.loading import load, load_config
+from sparsity_lab.measure.checkpoint.source import Source, check_exists
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.records import RECORD_KEYS, read_record
+from sparsity_lab.measure.work.record import text_parts
+from sparsity_lab.store.records import RECORD_KEYS, read_record
 
 LAYERS, D, F = 2, 32, 48
 UP = "model.layers.0.mlp.up_proj.weight"

@@ -11,8 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from sparsity_lab import registry
 from sparsity_lab.measure.api import measure
-from sparsity_lab.measure.cett_passes import output_norms
-from sparsity_lab.measure.shelf import find_sites
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.thresholds.cett_passes import output_norms
 from tests.measure import plain
 
 WINDOW, WINDOWS, F, LAYERS = 24, 6, 24, 2

@@ -88,7 +88,7 @@ def family(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(tasks, family, tmp_path_factory):
-    from sparsity_lab.measure.evaluation import EvalSpec, run_eval
+    from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
 
     output = tmp_path_factory.mktemp("results")
     for model in sorted(family.iterdir()):
@@ -148,7 +148,7 @@ def test_ruler_and_density_from_the_results(evaluated, family, tmp_path):
 
 def measured_records(folder, criterion="cett", percents=(1, 5, 10)):
     """Records of the model at PPL-1 %, 5 % and 10 %, measured on its own text."""
-    from sparsity_lab.measure.run import measure_checkpoints
+    from sparsity_lab.measure.checkpoints import measure_checkpoints
     from sparsity_lab.measure.spec import MeasureSpec, expand
 
     for percent in percents:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sparsity_lab.measure.bench import overhead, random_llama, run_overhead
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sparse import ThresholdVisitor
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut
+from sparsity_lab.bench.measure.overhead import overhead, random_llama, run_overhead
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut
+from sparsity_lab.measure.thresholds.masks import ThresholdVisitor
 
 
 def tiny(dtype):

@@ -7,11 +7,11 @@ import torch
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure
-from sparsity_lab.measure.crossing import crossings, fit
-from sparsity_lab.measure.goals import TargetRatio
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.search import Slope
-from sparsity_lab.measure.text import encode, read_text
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.windows import encode, read_text
+from sparsity_lab.measure.search.crossing import crossings, fit
+from sparsity_lab.measure.search.root import Slope
+from sparsity_lab.measure.search.targets import TargetRatio
 
 TARGET = 0.01
 STEPPED = {"top-k", "wina-down"}  # whole neurons of a token: the ratio moves by 1/F

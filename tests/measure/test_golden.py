@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sparsity_lab.measure.api import measure
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.text import encode, read_text
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.windows import encode, read_text
 
 GOLDEN = ("stories260K_8192", "relu-2m_4096")
 POINTS = range(4)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from sparsity_lab.measure import engine
 from sparsity_lab.measure.api import measure, sparsified
-from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut
+from sparsity_lab.measure.search import engine
 
 PEAK = 8.0
 

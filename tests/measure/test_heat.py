@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page.heat import checked
+from sparsity_lab.fitting.page.parts.heat import checked
 from sparsity_lab.measure.api import measure
-from sparsity_lab.measure.heat import _from_line, token_heat
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.text import read_text
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.windows import read_text
+from sparsity_lab.measure.token_heat import _from_line, token_heat
 
 
 @pytest.fixture(scope="module")

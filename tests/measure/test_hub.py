@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.records import iter_records
+from sparsity_lab.store.records import iter_records
 from tests.measure.hub_server import ID, Hub, serving
 
 ROOT = Path(__file__).parents[2]

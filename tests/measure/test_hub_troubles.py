@@ -16,11 +16,11 @@ import datasets
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.affinity.found import source_of
-from sparsity_lab.measure.explaining import GGUF_FIX
-from sparsity_lab.measure.lm_eval_bridge import explained
-from sparsity_lab.measure.loading import load_config, load_text_tokenizer
-from sparsity_lab.measure.source import Source, split
+from sparsity_lab.measure.checkpoint.explaining import GGUF_FIX
+from sparsity_lab.measure.checkpoint.loading import load_config, load_text_tokenizer
+from sparsity_lab.measure.checkpoint.source import Source, split
+from sparsity_lab.measure.lm_eval.bridge import explained
+from sparsity_lab.measure.neurons.affinity.found import source_of
 from sparsity_lab.measure.spec import expand
 from tests.measure.hub_server import ID, Hub, serving
 

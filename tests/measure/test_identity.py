@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import shortest
-from sparsity_lab.measure import fingerprints
-from sparsity_lab.measure.cells import Bench
-from sparsity_lab.measure.fingerprints import file_sha256, fingerprint, tokenizer_identity
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.settings import setting_of
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.checkpoint import fingerprints
+from sparsity_lab.measure.checkpoint.fingerprints import file_sha256, fingerprint, tokenizer_identity
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.search.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.table import names_of
+from sparsity_lab.measure.work.cells import Bench
 
 SIZE = 8 << 20
 

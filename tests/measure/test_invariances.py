@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparsity_lab.measure.api import measure, sparsified
-from sparsity_lab.measure.counts import Counts
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
-from sparsity_lab.measure.subject import BatchVisitor, Subject
-from sparsity_lab.measure.text import cut, encode, read_text
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.search.counts import Counts
+from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 
 EXAMPLES = settings(
     max_examples=5,

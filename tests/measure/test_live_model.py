@@ -10,16 +10,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import live_under, measure, measure_under, sparsified
-from sparsity_lab.measure.heat import token_heat
-from sparsity_lab.measure.live import live_fingerprint
-from sparsity_lab.measure.live_model import plain
+from sparsity_lab.measure.live.live_model import plain
+from sparsity_lab.measure.live.live_record import live_fingerprint
 from sparsity_lab.measure.neurons.api import watch_neurons
+from sparsity_lab.measure.neurons.predictors.api import predict_active
+from sparsity_lab.measure.neurons.predictors.rows import predictor_rows
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings as PredictSettings
 from sparsity_lab.measure.neurons.rows import layer_rows
-from sparsity_lab.measure.predictors.api import predict_active
-from sparsity_lab.measure.predictors.rows import predictor_rows
-from sparsity_lab.measure.predictors.spec import Settings as PredictSettings
-from sparsity_lab.measure.structure.api import Settings, examine_structure
-from sparsity_lab.measure.structure.rows import quality_rows
+from sparsity_lab.measure.neurons.structure.api import Settings, examine_structure
+from sparsity_lab.measure.neurons.structure.rows import quality_rows
+from sparsity_lab.measure.token_heat import token_heat
 
 THRESHOLDS = [0.02, 0.05]
 WINDOW = 32

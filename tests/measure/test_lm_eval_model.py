@@ -9,9 +9,9 @@ import torch
 
 from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.evaluation import EvalSpec, run_eval
-from sparsity_lab.measure.lm_eval_model import lm_eval_model
-from sparsity_lab.measure.loading import Source, load_model, load_text_tokenizer
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_text_tokenizer
+from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
+from sparsity_lab.measure.lm_eval.model import lm_eval_model
 
 pytest.importorskip("lm_eval")
 BOS, EOS = "Ā", "<|endoftext|>"  # the letter of byte 0, which no text here holds

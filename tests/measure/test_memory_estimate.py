@@ -10,8 +10,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig
 
 from sparsity_lab import registry
-from sparsity_lab.measure.memory_estimate import estimate
-from sparsity_lab.measure.text import cut
+from sparsity_lab.measure.model.memory_estimate import estimate
+from sparsity_lab.measure.model.windows import cut
 
 RUN = """
 import sys

@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import shelf
-from sparsity_lab.measure.memory import is_out_of_memory
-from sparsity_lab.measure.neurons.run import watch_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.model import loaded as shelf
+from sparsity_lab.measure.model.halving import is_out_of_memory
+from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
+from sparsity_lab.measure.neurons.predictors.run import predict_checkpoints
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings as PredictSettings
+from sparsity_lab.measure.neurons.predictors.spec import PredictSpec
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
-from sparsity_lab.measure.predictors.run import predict_checkpoints
-from sparsity_lab.measure.predictors.spec import PredictSpec
-from sparsity_lab.measure.predictors.spec import Settings as PredictSettings
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.neurons.structure.run import examine_checkpoints
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings as StructureSettings
+from sparsity_lab.measure.neurons.structure.spec import StructureSpec
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.measure.structure.run import examine_checkpoints
-from sparsity_lab.measure.structure.spec import Settings as StructureSettings
-from sparsity_lab.measure.structure.spec import StructureSpec
 
 WINDOW = 64
 APART = ("provenance", "record_sha256")

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.records import RECORD_KEYS, read_record
+from sparsity_lab.store.records import RECORD_KEYS, read_record
 
 SMALL = ("--tokens", 1024, "--window", 64, "--knob", 0.1)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

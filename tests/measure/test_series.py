@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.series import ROUNDS, SeriesSearch
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.series_rule import ROUNDS, SeriesSearch
 from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 
 P = 0.02

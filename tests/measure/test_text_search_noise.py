@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import noise
-from sparsity_lab.measure.counts import Counts
-from sparsity_lab.measure.loading import Source, load_text_tokenizer
-from sparsity_lab.measure.search import Slope, find
-from sparsity_lab.measure.text import choose_window, cut, read_text, tokenize
+from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
+from sparsity_lab.measure.model.windows import choose_window, cut, read_text, tokenize
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.search.counts import Counts
+from sparsity_lab.measure.search.root import Slope, find
 
 TARGET = math.log1p(0.01)
 

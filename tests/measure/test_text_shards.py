@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import shards
-from sparsity_lab.measure.calibration import read_calibration
-from sparsity_lab.measure.launchers import Options
-from sparsity_lab.measure.loading import Source, load_config, load_model, load_tokenizer
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.settings import Setting
-from sparsity_lab.measure.settings import given as given_setting
-from sparsity_lab.measure.shelf import find_sites
+from sparsity_lab.measure.checkpoint.loading import Source, load_config, load_model, load_tokenizer
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut, encode
+from sparsity_lab.measure.search.settings import Setting
+from sparsity_lab.measure.search.settings import given as given_setting
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut, encode
-from sparsity_lab.records import read_record
+from sparsity_lab.measure.thresholds.stored import read_calibration
+from sparsity_lab.measure.work import shards
+from sparsity_lab.measure.work.launchers import Options
+from sparsity_lab.store.records import read_record
 
 WINDOWS, WINDOW, BATCH = 23, 64, 3
 

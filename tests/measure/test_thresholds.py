@@ -5,7 +5,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sparsity_lab.measure.thresholds import narrowed, tau
+from sparsity_lab.measure.thresholds.tau import narrowed, tau
 
 LARGEST = float(torch.finfo(torch.float32).max)
 POSITIVE = st.floats(min_value=0.0, max_value=LARGEST, width=32)

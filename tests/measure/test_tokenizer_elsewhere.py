@@ -9,15 +9,15 @@ from transformers import AutoTokenizer
 
 from sparsity_lab.cli.main import main
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.evaluation import EvalSpec, run_eval
-from sparsity_lab.measure.fingerprints import tokenizer_identity
-from sparsity_lab.measure.heat import HeatSpec, write_heat
-from sparsity_lab.measure.loading import load_text_tokenizer
-from sparsity_lab.measure.neurons.run import watch_checkpoints
+from sparsity_lab.measure.checkpoint.fingerprints import tokenizer_identity
+from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
+from sparsity_lab.measure.checkpoint.source import TOKENIZER_FILES, Source
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
+from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.source import TOKENIZER_FILES, Source
 from sparsity_lab.measure.spec import MeasureSpec, expand
+from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 from sparsity_lab.measure.transfer import NamedText
 
 SMALL = {"tokens": 512, "window": 64}

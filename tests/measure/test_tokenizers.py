@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 
 from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.answer_loss import tokenizer_of
-from sparsity_lab.measure.loading import Source, load_text_tokenizer, load_tokenizer
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.fitting.density.lm_eval.answer_loss import tokenizer_of
+from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer, load_tokenizer
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.model.windows import tokenize
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.measure.text import tokenize
 
 SPECIAL = ["<unk>", "<s>", "</s>"]
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())

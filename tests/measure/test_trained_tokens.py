@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.loading import Source
-from sparsity_lab.measure.trained_tokens import (
+from sparsity_lab.measure.checkpoint.loading import Source
+from sparsity_lab.measure.checkpoint.trained_tokens import (
     Origin,
     TokenCounts,
     read_table,

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure, measure_under, sparsified
-from sparsity_lab.measure.calibration import read_calibration
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
+from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.transfer import measure_transfer, named_texts, plan_transfer
-from sparsity_lab.records import read_record, seal, write_json
+from sparsity_lab.store.records import read_record, seal, write_json
 
 SMALL = {"tokens": 1024, "window": 64}
 KNOBS = {"cett": 0.2, "fat": 0.05, "cats": 0.9, "teal-down": 0.9, "per-channel": 0.9, "relu-zero": 0.0}

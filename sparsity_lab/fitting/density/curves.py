@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density import sigmoid
+from sparsity_lab.fitting.density.rulers import sigmoid
 
 Floats = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ LN_GRID = np.linspace(0.0, np.log(1e36), 500)
 BISECTIONS = 50
 
 
-class Curve(Protocol):
+class RulerCurve(Protocol):
     """Score against ln size, increasing; arrays over the point estimate and the draws."""
 
     @property
@@ -79,7 +79,7 @@ class OneStepCurve:
 class MeanCurve:
     """The mean of several tasks' curves, inverted by bisection."""
 
-    parts: Sequence[Curve]
+    parts: Sequence[RulerCurve]
 
     @cached_property
     def floor(self) -> Floats:

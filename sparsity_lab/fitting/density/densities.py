@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.inversion import Inversion, invert
-from sparsity_lab.fitting.density.rulers import Ruler
-from sparsity_lab.fitting.density.score_errors import SourceSpread, mean_error_draws
-from sparsity_lab.fitting.density.sizes import (
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.scores.score_errors import SourceSpread, mean_error_draws
+from sparsity_lab.fitting.density.scores.sizes import (
     SizeConvention,
     counted_otherwise,
     refuse_unknown_sizes,
     size_of,
 )
-from sparsity_lab.fitting.density.targets import Target
+from sparsity_lab.fitting.density.scores.targets import Target
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.whole_files import encoded
+from sparsity_lab.store.whole_files import encoded
 
 PARTIAL, REFERENCE, MIXTURE, NOTE = "partial tasks", "reference", "mixture of experts", "see note"
 OTHER_SIZE = "size not counted as the ruler's"

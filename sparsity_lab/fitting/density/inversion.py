@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density.curves import Curve
-from sparsity_lab.fitting.density.score_errors import one_sigma
+from sparsity_lab.fitting.density.curves import RulerCurve
+from sparsity_lab.fitting.density.scores.score_errors import one_sigma
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class Inversion:
 
 
 def invert(
-    curve: Curve, score: float, *, errors: Floats, sizes: tuple[float, float], level: float = 0.95
+    curve: RulerCurve, score: float, *, errors: Floats, sizes: tuple[float, float], level: float = 0.95
 ) -> Inversion:
     """The reference size of a score.
 

@@ -7,11 +7,11 @@ from datetime import date
 from pathlib import Path
 
 from sparsity_lab.fitting.density.densities import Density
-from sparsity_lab.fitting.density.lm_eval_results import Evaluation
-from sparsity_lab.fitting.density.rulers import Ruler
-from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.trend import Trend
-from sparsity_lab.fitting.density.trend_checks import BreakTest, Projection
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.trend.trend import DensityTrend
+from sparsity_lab.fitting.density.trend.trend_checks import BreakTest, TrendProjection
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class DensityReport:
     convention: SizeConvention
     densities: tuple[Density, ...]
     per_task: dict[str, tuple[Density, ...]]
-    trend: Trend | None
+    trend: DensityTrend | None
     trend_note: str
-    without: dict[str, Trend | None] = field(default_factory=dict)
+    without: dict[str, DensityTrend | None] = field(default_factory=dict)
     break_found: BreakTest | None = None
-    projections: tuple[Projection, ...] = ()
+    projections: tuple[TrendProjection, ...] = ()
     sensitivity: tuple[dict[str, object], ...] = ()
-    evaluations: tuple[Evaluation, ...] = ()
+    evaluations: tuple[LmEvalScores, ...] = ()
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()

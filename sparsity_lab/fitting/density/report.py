@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sparsity_lab.fitting.density.corollaries import chip_doubling_days
 from sparsity_lab.fitting.density.densities import Density
-from sparsity_lab.fitting.density.lm_eval_results import loss_rows
+from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.options import DensityReport
-from sparsity_lab.fitting.density.sensitivity import COLUMNS as SENSITIVITY_COLUMNS
-from sparsity_lab.fitting.density.trend import Trend
-from sparsity_lab.fitting.density.two_step import TwoStepRuler
+from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
+from sparsity_lab.fitting.density.trend.corollaries import chip_doubling_days
+from sparsity_lab.fitting.density.trend.sensitivity import COLUMNS as SENSITIVITY_COLUMNS
+from sparsity_lab.fitting.density.trend.trend import DensityTrend
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.provenance import provenance
-from sparsity_lab.records import write_json
-from sparsity_lab.tables import number, write_table
+from sparsity_lab.store.records import write_json
+from sparsity_lab.store.tables import number, write_table
 
 COLUMNS = {
     "model": "model",
@@ -213,7 +213,7 @@ def spread_sentence(report: DensityReport) -> str:
     )
 
 
-def trend_json(trend: Trend) -> dict[str, object]:
+def trend_json(trend: DensityTrend) -> dict[str, object]:
     """A trend's numbers; A per day, doubling in days, open bounds null."""
     return {
         "A_per_day": trend.slope,
@@ -233,7 +233,7 @@ def trend_json(trend: Trend) -> dict[str, object]:
     }
 
 
-def trend_sentence(trend: Trend) -> str:
+def trend_sentence(trend: DensityTrend) -> str:
     """The trend in one sentence."""
     low, high = trend.doubling_interval
     days = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.report import write_report
-from sparsity_lab.fitting.density.study import measure_density
+from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.sole_writer import sole_writer
 
 
 def run_density(

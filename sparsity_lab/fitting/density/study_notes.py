@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sparsity_lab.fitting.density.choice import BUNDLED_SOURCE
 from sparsity_lab.fitting.density.densities import OTHER_SIZE, REFERENCE, Density, is_reference
 from sparsity_lab.fitting.density.notes import Notes, listed
-from sparsity_lab.fitting.density.rulers import Ruler
-from sparsity_lab.fitting.density.sizes import SizeConvention
-from sparsity_lab.fitting.density.targets import Target
+from sparsity_lab.fitting.density.rulers.choice import BUNDLED_SOURCE
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.scores.targets import Target
 
 log = logging.getLogger(__name__)
 

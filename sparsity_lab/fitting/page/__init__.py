@@ -1,17 +1,20 @@
 """One page of everything a folder holds: `sparsity-lab report`.
 
-    found.py      which files under a folder are of the other commands
-    blocks.py     what a report is made of: sections, tables, facts, figures, folds
-    values.py     CSV cells as numbers, and numbers as readers want them
-    summary.py, measured.py, fits.py, others.py, heat.py, criteria.py, transfer.py, structure.py, predictors.py,
-    affinity.py                                              one part of the report each
-    told.py       what the newer of them share
-    prose.py      the Markdown of a written report as blocks
-    svg.py        a figure made safe, small and fit for light and dark
-    html.py       blocks as one page: page.html, page.css, page.js
-    texts.py      the tables as Markdown, or as LaTeX with booktabs
-    write.py      all of it, from a folder to a file
+In: a folder that other commands wrote, or a folder of such folders. Out: `report.html`, one file that needs no
+network; or only the tables, as Markdown or LaTeX.
 
-Nothing of what is read is executed: every text is escaped, figures are rebuilt from a list of allowed elements,
-and the page's own policy lets no script run but the one it was written with.
+    collect.py     which files under the folder belong to which command; unreadable ones are listed, not fatal
+    parts/         what was collected -> sections, one file per subject
+    blocks.py      what a section is made of: tables, facts, prose, figures, folds
+    cells.py       CSV cells as values, and values as readers want to see them
+    prose.py       the Markdown of a written report as blocks
+    svg.py         a figure made safe, small, and fit for light and dark
+    heat_html.py   texts whose tokens are coloured, and strips in tables
+    html.py        blocks -> page, with page.html, page.css and page.js
+    export.py      tables -> Markdown, or LaTeX with booktabs
+    write.py       the whole way, from a folder to a file
+
+Parts say what is shown, `html.py` and `export.py` how. Nothing that is read is executed: every text is escaped,
+figures are rebuilt from a list of allowed elements, and the page's own policy allows only the script it comes with. A
+file in a shape that no command writes is left out and named.
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
 
-from sparsity_lab.fitting.page.values import shown
+from sparsity_lab.fitting.page.cells import shown
 
 MANY_COLUMNS = 9  # from here on, columns that say the same in every row go into a note
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from sparsity_lab.fitting.page.heat import STEPS, means, ratios, step
-from sparsity_lab.tables import number
+from sparsity_lab.fitting.page.parts.heat import STEPS, means, ratios, step
+from sparsity_lab.store.tables import number
 
 ROW_HEIGHT = 10  # of the map, in its own units; tokens are one unit wide
 

@@ -29,9 +29,9 @@ from sparsity_lab.fitting.page.blocks import (
     Table,
     TokenHeat,
 )
-from sparsity_lab.fitting.page.values import is_number, shown
-from sparsity_lab.records import RECORD_KEYS
-from sparsity_lab.whole_files import encoded
+from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.store.records import RECORD_KEYS
+from sparsity_lab.store.whole_files import encoded
 
 logger = logging.getLogger(__name__)
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.page.blocks import Block, Column, Figure, Heading, Prose, Table
-from sparsity_lab.fitting.page.values import NUMBER
+from sparsity_lab.fitting.page.cells import NUMBER
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 LINK = re.compile(r"\[([^\]]+)\]\([^)\s]+\)")

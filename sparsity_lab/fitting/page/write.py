@@ -10,23 +10,22 @@ from pathlib import Path
 
 from sparsity_lab import __version__
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import (
+from sparsity_lab.fitting.page import export, html
+from sparsity_lab.fitting.page.blocks import Report
+from sparsity_lab.fitting.page.collect import Found, find
+from sparsity_lab.fitting.page.parts import (
     affinity,
     criteria,
     fits,
     heat,
-    html,
     measured,
     others,
     predictors,
     structure,
     summary,
-    texts,
     transfer,
 )
-from sparsity_lab.fitting.page.blocks import Report
-from sparsity_lab.fitting.page.found import Found, find
-from sparsity_lab.records import no_empty_folders, prepare_output, write_text
+from sparsity_lab.store.records import no_empty_folders, prepare_output, write_text
 
 logger = logging.getLogger(__name__)
 # What the sections of a page raise over a file that is in another shape than a command writes it.
@@ -97,7 +96,7 @@ def _fault(found: Found, form: str) -> str | None:
 
 
 def _text(found: Found, form: str) -> str:
-    writers = {"html": html.page, "md": texts.markdown, "tex": texts.latex}
+    writers = {"html": html.page, "md": export.markdown, "tex": export.latex}
     return writers[form](report_of(found))
 
 

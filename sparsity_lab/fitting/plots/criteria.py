@@ -7,17 +7,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.plots.frames import measured_rows
-from sparsity_lab.fitting.plots.style import (
-    COLOURS,
-    MARKERS,
-    figure,
-    label,
-    save,
-    styled,
-    undrawn,
-)
+from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.frames import measured_rows
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled, undrawn
 
 SPREAD = 0.16  # of a row: how far apart the models' points stand
 INTERVAL = 1.96

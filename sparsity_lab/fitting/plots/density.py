@@ -13,9 +13,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.options import DensityReport
-from sparsity_lab.fitting.density.trend import Trend
-from sparsity_lab.fitting.plots.labels import place_labels
-from sparsity_lab.fitting.plots.style import COLOURS, beside, figure, label, save, styled
+from sparsity_lab.fitting.density.trend.trend import DensityTrend
+from sparsity_lab.fitting.plots.canvas.labels import place_labels
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, beside, figure, label, save, styled
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.2, 3.7
 MARGIN_DAYS = 25
@@ -94,7 +94,7 @@ def _scale(axes: Axes, dated: Sequence[Density]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _line(axes: Axes, trend: Trend) -> None:
+def _line(axes: Axes, trend: DensityTrend) -> None:
     low, high = axes.get_xlim()
     origin = date2num(trend.origin)
     days = np.linspace(low - origin, high - origin, 120)

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.options import DensityReport
-from sparsity_lab.fitting.plots.style import beside, figure, label, save, styled, width_for
+from sparsity_lab.fitting.plots.canvas.style import beside, figure, label, save, styled, width_for
 
 ROW_INCHES, HEAD_INCHES = 0.105, 0.75
 FONT_SIZE = 5.2

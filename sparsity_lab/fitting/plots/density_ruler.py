@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density.ladder import LOSS_UNITS, Ladder, Run
-from sparsity_lab.fitting.density.one_step import OneStepRuler
-from sparsity_lab.fitting.density.rulers import Ruler
-from sparsity_lab.fitting.density.two_step import TwoStepCurve, TwoStepRuler
-from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.plots.style import (
+from sparsity_lab.fitting.density.rulers.ladder import LOSS_UNITS, Ladder, Run
+from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.two_step import TwoStepCurve, TwoStepRuler
+from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.style import (
     COLOURS,
     MARKERS,
     broken,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from sparsity_lab.fitting.families import Limit, ScaleFit
-from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.verdict import IDENTIFIED
+from sparsity_lab.fitting.judge.verdict import IDENTIFIED
+from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.reproduce.families import Limit, ScaleFit
 
 
 def limits_figure(limits: Sequence[Limit], scale: Sequence[ScaleFit], stem: Path) -> list[Path]:

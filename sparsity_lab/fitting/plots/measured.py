@@ -8,17 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.plots.frames import measured_rows
-from sparsity_lab.fitting.plots.style import (
-    COLOURS,
-    MARKERS,
-    figure,
-    label,
-    save,
-    styled,
-    undrawn,
-)
+from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.frames import measured_rows
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled, undrawn
 
 RULES = {
     "fixed": "fixed knob",

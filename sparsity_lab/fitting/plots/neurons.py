@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sparsity_lab.fitting.figures import attempted
-from sparsity_lab.fitting.plots import style
-from sparsity_lab.fitting.plots.frames import read_frame
-from sparsity_lab.fitting.plots.panels import PANEL_TITLE_INCHES, names_in, panel_title
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
+from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.panels import PANEL_TITLE_INCHES, names_in, panel_title
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled
 
 HALF = 1.96
 MOST_PANELS = 6

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sparsity_lab.fitting.plots.frames import read_frame
-from sparsity_lab.fitting.plots.style import (
+from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.style import (
     COLOURS,
     COLUMN_WIDTH_INCHES,
     MARKERS,

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sparsity_lab.fitting.figures import attempted
-from sparsity_lab.fitting.plots.frames import read_frame
-from sparsity_lab.fitting.plots.panels import by_model_and_text, names_in
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, styled
+from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.panels import by_model_and_text, names_in
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, styled
 
 HALF = 1.96
 GREY = "#777777"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.canvas import style
 
 
 def roofline(found: Mapping[str, Any], stem: Path) -> list[Path]:

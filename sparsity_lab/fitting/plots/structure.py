@@ -12,9 +12,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from sparsity_lab.fitting.figures import attempted
-from sparsity_lab.fitting.plots.frames import read_frame
-from sparsity_lab.fitting.plots.panels import MOST_PANELS, Panel, by_model_and_text, names_in, panel_title
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled, width_for
+from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.panels import (
+    MOST_PANELS,
+    Panel,
+    by_model_and_text,
+    names_in,
+    panel_title,
+)
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled, width_for
 
 HALF = 1.96
 GREY = "#777777"

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from sparsity_lab.fitting.plots.style import COLOURS, MARKERS, figure, label, save, styled
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled
 from sparsity_lab.fitting.study import selection
-from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve, rule_words
+from sparsity_lab.fitting.study.curves import OWN, SERIES, RunCurve, rule_words
 from sparsity_lab.fitting.study.shapes import Shaped
 
 HALF = 1.96
@@ -19,7 +19,7 @@ SIDESTEP = 1.04  # so that the bars of two rules do not cover each other
 ALL_WIDTH_INCHES = 7.0
 
 
-def two_rules(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> list[Path]:
+def two_rules(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) -> list[Path]:
     """ReLU above SiLU (or whatever the activations with most sizes are); colour is size, filled the series rule."""
     both = [curve for curve in curves if curve.rule in (SERIES, OWN)]
     kinds = _most_sizes(both)
@@ -44,7 +44,7 @@ def two_rules(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> li
         return save(drawn, stem)
 
 
-def all_runs(curves: Sequence[Curve], stem: Path, *, ppl_increase: float) -> list[Path]:
+def all_runs(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) -> list[Path]:
     """Every run, one panel a rule; colour is the activation."""
     rules, kinds = selection.rules(curves), selection.activations(curves)
     with styled():
@@ -92,7 +92,7 @@ def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) ->
         return save(drawn, stem)
 
 
-def _most_sizes(curves: Sequence[Curve]) -> list[str]:
+def _most_sizes(curves: Sequence[RunCurve]) -> list[str]:
     """ReLU and SiLU where they are, otherwise the one or two activations with most sizes."""
     kinds = selection.activations(curves)
     known: list[str] = [kind for kind in kinds if kind in ("relu", "silu")]
@@ -102,7 +102,7 @@ def _most_sizes(curves: Sequence[Curve]) -> list[str]:
     return known or by_sizes[:2]
 
 
-def _one_rule(axes: Axes, curve: Curve, i: int) -> None:
+def _one_rule(axes: Axes, curve: RunCurve, i: int) -> None:
     series = curve.rule == SERIES
     colour = COLOURS[i % len(COLOURS)]
     axes.errorbar(
@@ -129,6 +129,6 @@ def _tokens_axis(axes: Axes, *, label: bool = True) -> None:
         axes.set_xlabel("tokens per parameter")
 
 
-def _size(curve: Curve) -> str:
+def _size(curve: RunCurve) -> str:
     """Parameters at two digits, as 80k or 0.64M."""
     return str(EngFormatter(sep="")(float(f"{curve.parameters:.2g}")))

@@ -14,8 +14,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from sparsity_lab.fitting.page.heat import means, ratios
-from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.page.parts.heat import means, ratios
+from sparsity_lab.fitting.plots.canvas import style
 
 WIDTH_INCHES = 7.0
 LINE_INCHES = 0.17

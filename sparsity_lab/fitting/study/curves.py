@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsity_lab.csv_file import read_csv
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.series import kind_of
+from sparsity_lab.fitting.data.series import kind_of
 from sparsity_lab.laws._law import Array
+from sparsity_lab.reading.csv_file import read_csv
 
 SERIES, OWN, FIXED = "series", "ppl-increase", "fixed"
 NUMBERS = (
@@ -24,7 +24,7 @@ MEASURE_ANEW = "Run the study again with --only measure, which writes the table 
 
 
 @dataclass(frozen=True)
-class Curve:
+class RunCurve:
     """One run under one rule; arrays of shape (checkpoints,), in order of tokens.
 
     Attributes:
@@ -90,7 +90,7 @@ def rule_words(rule: str, *, ppl_increase: float = 0.01, perplexity: str = "perp
     return f"CETT fixed at {rule.removeprefix(FIXED + '-')}"
 
 
-def read_curves(tables: Sequence[Path]) -> list[Curve]:
+def read_curves(tables: Sequence[Path]) -> list[RunCurve]:
     """Curves of all tables, in their order: rule by rule within a run.
 
     Raises:
@@ -134,12 +134,12 @@ def _rule(row: dict[str, str]) -> str:
     return f"{FIXED}-{float(row['knob']):g}" if row["rule"] == FIXED else row["rule"]
 
 
-def _curve(run: str, rule: str, rows: list[dict[str, str]]) -> Curve:
+def _curve(run: str, rule: str, rows: list[dict[str, str]]) -> RunCurve:
     rows = sorted(rows, key=lambda row: float(row["trained_tokens"]))
     column = {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
     first = rows[0]
     plain = "-plain" if first.get("gated") == "false" else ""
-    return Curve(
+    return RunCurve(
         run=run,
         activation=(kind_of(first) or "unknown") + plain,
         rule=rule,

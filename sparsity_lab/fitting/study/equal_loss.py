@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from sparsity_lab.fitting.study import selection
-from sparsity_lab.fitting.study.curves import Curve, between
+from sparsity_lab.fitting.study.curves import RunCurve, between
 
 LEVELS = (0.0, 0.5, 1.0)  # of the losses both have, from the highest to the lowest
 SPARSER, DENSER, TIED = "sparser", "denser", "not told apart"
@@ -57,7 +57,7 @@ class Versus:
         return SPARSER if self.low > 0 else DENSER if self.high < 0 else TIED
 
 
-def at_lowest_common_loss(curves: Sequence[Curve]) -> list[AtLoss]:
+def at_lowest_common_loss(curves: Sequence[RunCurve]) -> list[AtLoss]:
     """Every activation of every group of twins, rule by rule, at the lowest loss all of the group reached."""
     found = []
     for rule in selection.rules(curves):
@@ -68,7 +68,7 @@ def at_lowest_common_loss(curves: Sequence[Curve]) -> list[AtLoss]:
     return found
 
 
-def versus(curves: Sequence[Curve], *, reference: str) -> list[Versus]:
+def versus(curves: Sequence[RunCurve], *, reference: str) -> list[Versus]:
     """Every other activation against the reference, twin by twin, along the losses both have."""
     found = []
     for rule in selection.rules(curves):
@@ -84,14 +84,14 @@ def versus(curves: Sequence[Curve], *, reference: str) -> list[Versus]:
     return found
 
 
-def common_losses(curves: Sequence[Curve]) -> list[float]:
+def common_losses(curves: Sequence[RunCurve]) -> list[float]:
     """Losses, highest first, that lie inside the range of every curve; none where their ranges do not meet."""
     high = min(float(curve.loss_nats.max()) for curve in curves)
     low = max(float(curve.loss_nats.min()) for curve in curves)
     return [high + share * (low - high) for share in LEVELS] if low < high else []
 
 
-def _at(curve: Curve, loss: float) -> AtLoss:
+def _at(curve: RunCurve, loss: float) -> AtLoss:
     ratio, se = _ratio(curve, loss)
     order = np.argsort(curve.loss_nats, kind="stable")
     ln_tokens = np.interp(loss, curve.loss_nats[order], np.log(curve.tokens)[order])
@@ -100,7 +100,7 @@ def _at(curve: Curve, loss: float) -> AtLoss:
     )
 
 
-def _pair(one: Curve, other: Curve, loss: float) -> Versus:
+def _pair(one: RunCurve, other: RunCurve, loss: float) -> Versus:
     (ratio, se), (other_ratio, other_se) = _ratio(one, loss), _ratio(other, loss)
     gap, half = other_ratio - ratio, HALF * math.hypot(se, other_se)
     return Versus(
@@ -109,7 +109,7 @@ def _pair(one: Curve, other: Curve, loss: float) -> Versus:
     )  # fmt: skip
 
 
-def _ratio(curve: Curve, loss: float) -> tuple[float, float]:
+def _ratio(curve: RunCurve, loss: float) -> tuple[float, float]:
     found = between(curve.loss_nats, curve.ratio, curve.se, loss)
     assert found is not None, "losses are taken inside the range of every curve"
     return found

@@ -10,18 +10,18 @@ from typing import Any
 from sparsity_lab.fitting.study import selection, shapes
 from sparsity_lab.fitting.study.curves import rule_words
 from sparsity_lab.fitting.study.equal_loss import DENSER, SPARSER, TIED, Versus
-from sparsity_lab.fitting.study.outcome import Outcome
+from sparsity_lab.fitting.study.outcome import StudyOutcome
 from sparsity_lab.fitting.study.scale import AgainstSize
 from sparsity_lab.fitting.study.sentences import interval, slope_words
 from sparsity_lab.fitting.study.shapes import FEWEST, Shaped
 from sparsity_lab.fitting.study.trends import SHORT
-from sparsity_lab.tables import number
+from sparsity_lab.store.tables import number
 
 Entries = Sequence[Mapping[str, Any]]
 TEN = math.log(10.0)
 
 
-def equal_loss(found: Outcome, *, ppl_increase: float) -> list[str]:
+def equal_loss(found: StudyOutcome, *, ppl_increase: float) -> list[str]:
     """The reference activation beside every other, at the lowest loss both reached."""
     lowest: dict[tuple[str, float, str], Versus] = {}
     for one in found.versus:  # losses come highest first
@@ -62,7 +62,7 @@ def _relu_beside_silu(pairs: Sequence[Versus]) -> str:
     )
 
 
-def width_depth(found: Outcome, entries: Entries, *, ppl_increase: float) -> list[str]:
+def width_depth(found: StudyOutcome, entries: Entries, *, ppl_increase: float) -> list[str]:
     """Flat, straight, or linear then flat against the width-depth ratio, and the laws' standing by AICc."""
     lines = []
     for rule in selection.rules(found.curves):
@@ -88,7 +88,7 @@ def _which_shapes(own: Sequence[Shaped]) -> str:
     )
 
 
-def _shape(found: Outcome, own: Sequence[Shaped], entry: Mapping[str, Any] | None) -> str:
+def _shape(found: StudyOutcome, own: Sequence[Shaped], entry: Mapping[str, Any] | None) -> str:
     shape = found.bottleneck(own[0].rule)
     assert shape is not None
     values = [one.activation_ratio for one in own]
@@ -105,7 +105,7 @@ def _shape(found: Outcome, own: Sequence[Shaped], entry: Mapping[str, Any] | Non
     return f"{text}. AICc above the best: {gaps}; {plateau}."
 
 
-def _paper_on_shapes(found: Outcome, entries: Entries) -> str:
+def _paper_on_shapes(found: StudyOutcome, entries: Entries) -> str:
     said = "The paper: linear up to a bottleneck, then flat."
     fits = {entry["series"]: entry for entry in entries}
     words = [
@@ -123,7 +123,7 @@ def _paper_on_shapes(found: Outcome, entries: Entries) -> str:
     return f"{said} Here: {counts} of {len(words)} rule(s). {end}"
 
 
-def size(found: Outcome, *, ppl_increase: float) -> list[str]:
+def size(found: StudyOutcome, *, ppl_increase: float) -> list[str]:
     """How limits, and values at equal tokens per parameter, move with the number of parameters."""
     if not found.against_size:
         return ["Fewer than three sizes of one activation: nothing can be said about size."]
@@ -144,7 +144,7 @@ def size(found: Outcome, *, ppl_increase: float) -> list[str]:
     ]
 
 
-def _size(found: Outcome, one: AgainstSize, ppl_increase: float) -> str:
+def _size(found: StudyOutcome, one: AgainstSize, ppl_increase: float) -> str:
     own = [s for s in found.sizes if (s.rule, s.activation) == (one.rule, one.activation)]
     values = ", ".join(
         f"{number(s.ratio, 3)} ± {number(s.se, 1)} ({number(s.parameters / 1e6, 2)}M)" for s in own

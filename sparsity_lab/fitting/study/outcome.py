@@ -16,26 +16,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sparsity_lab.fitting.families import Bottleneck
+from sparsity_lab.fitting.reproduce.families import Bottleneck
 from sparsity_lab.fitting.result import plain
 from sparsity_lab.fitting.study import equal_loss, scale, selection, shapes, trends
-from sparsity_lab.fitting.study.curves import Curve
+from sparsity_lab.fitting.study.curves import RunCurve
 from sparsity_lab.fitting.study.equal_loss import AtLoss, Versus
 from sparsity_lab.fitting.study.scale import AgainstSize, Fitted, Sized
 from sparsity_lab.fitting.study.shapes import Shaped
 from sparsity_lab.fitting.study.trends import Segment, Trend
-from sparsity_lab.records import write_json, write_text
-from sparsity_lab.tables import to_csv, write_table
+from sparsity_lab.store.records import write_json, write_text
+from sparsity_lab.store.tables import to_csv, write_table
 
 Rows = list[dict[str, object]]
 LOSS_COLUMNS = ("series", "params_nonembedding", "trained_tokens", "loss_dense_nats")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """What a study's curves say; see the module."""
 
-    curves: tuple[Curve, ...]
+    curves: tuple[RunCurve, ...]
     fits: Mapping[tuple[str, str], Fitted]
     segments: tuple[Segment, ...]
     at_loss: tuple[AtLoss, ...]
@@ -58,15 +58,15 @@ class Outcome:
         return shapes.bottleneck(self.shapes_of(rule))
 
 
-def reference_of(curves: Sequence[Curve]) -> str:
+def reference_of(curves: Sequence[RunCurve]) -> str:
     """ReLU where there is one, otherwise the first activation."""
     known = selection.activations(curves)
     return "relu" if "relu" in known else known[0]
 
 
 def outcome(
-    curves: Sequence[Curve], entries: Sequence[Mapping[str, object]], *, edges: Sequence[float]
-) -> Outcome:
+    curves: Sequence[RunCurve], entries: Sequence[Mapping[str, object]], *, edges: Sequence[float]
+) -> StudyOutcome:
     """Answer every question.
 
     Args:
@@ -76,7 +76,7 @@ def outcome(
     """
     fits = scale.fits_of(entries, curves)
     sized = scale.sized(curves, fits)
-    return Outcome(
+    return StudyOutcome(
         curves=tuple(curves),
         fits=fits,
         segments=tuple(trends.segments(curves, edges)),
@@ -88,7 +88,7 @@ def outcome(
     )
 
 
-def write_tables(found: Outcome, folder: Path) -> None:
+def write_tables(found: StudyOutcome, folder: Path) -> None:
     """Write every table as CSV and Markdown, and compare.json with all of them."""
     tables = {
         "directions": [direction(found, curve) for curve in found.curves],
@@ -107,7 +107,7 @@ def write_tables(found: Outcome, folder: Path) -> None:
     write_json(folder / "compare.json", plain(tables))
 
 
-def losses(curves: Sequence[Curve]) -> dict[str, Rows]:
+def losses(curves: Sequence[RunCurve]) -> dict[str, Rows]:
     """Activation -> N, D and dense loss of one run a size, where there are two sizes or more."""
     found: dict[str, Rows] = {}
     first_rule = selection.rules(curves)[0]
@@ -123,7 +123,7 @@ def losses(curves: Sequence[Curve]) -> dict[str, Rows]:
     return found
 
 
-def direction(found: Outcome, curve: Curve) -> dict[str, object]:
+def direction(found: StudyOutcome, curve: RunCurve) -> dict[str, object]:
     """Which way a run goes: a row of the directions."""
     slope, knob = trends.trend(curve), trends.knob_trend(curve)
     fitted = found.fits.get((curve.run, curve.rule))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.records import prepare_output, write_bytes, write_text
+from sparsity_lab.store.records import prepare_output, write_bytes, write_text
 
 KEPT = (
     "study.json", "plots/*.png", "measure/*/table.csv", "measure/*/table.md", "compare/*",

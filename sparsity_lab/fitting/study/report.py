@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import tables
 from sparsity_lab.fitting.figures import attempted, link
+from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.stage import entries
 from sparsity_lab.fitting.study import findings, selection, sentences
 from sparsity_lab.fitting.study.curves import rule_words
-from sparsity_lab.fitting.study.outcome import Outcome, direction
-from sparsity_lab.fitting.study.stage import entries
-from sparsity_lab.fitting.verdict import NOT
-from sparsity_lab.records import write_text
+from sparsity_lab.fitting.study.outcome import StudyOutcome, direction
+from sparsity_lab.store import tables
+from sparsity_lab.store.records import write_text
 
 CAVEATS = """\
 ## What these numbers hold, and what they do not
@@ -32,7 +32,7 @@ CAVEATS = """\
 
 
 @dataclass(frozen=True)
-class Settings:
+class StudySettings:
     """What the page says of how the study was measured."""
 
     name: str
@@ -40,7 +40,7 @@ class Settings:
     stabilise: int
 
 
-def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
+def write_report(found: StudyOutcome, folder: Path, *, settings: StudySettings) -> Path:
     """Write report.md and its figures into a study's folder, from its tables and fits.
 
     Args:
@@ -77,7 +77,7 @@ def write_report(found: Outcome, folder: Path, *, settings: Settings) -> Path:
     return path
 
 
-def _draw(found: Outcome, figures: Path, *, ppl_increase: float) -> None:
+def _draw(found: StudyOutcome, figures: Path, *, ppl_increase: float) -> None:
     with attempted(stem := figures / "two_rules"):
         from sparsity_lab.fitting.plots import study as plots
 
@@ -98,7 +98,9 @@ def _picture(words: str, name: str, *, page: Path) -> str:
     return "".join(f"{line}\n" for line in link(words, page.parent / "plots" / name, page=page))
 
 
-def _head(found: Outcome, settings: Settings, shape_fits: Sequence[Mapping[str, Any]], *, page: Path) -> str:
+def _head(
+    found: StudyOutcome, settings: StudySettings, shape_fits: Sequence[Mapping[str, Any]], *, page: Path
+) -> str:
     first = selection.of(found.curves, rule=selection.rules(found.curves)[0])
     rows = [
         {
@@ -134,7 +136,7 @@ def _head(found: Outcome, settings: Settings, shape_fits: Sequence[Mapping[str, 
     )
 
 
-def _direction(found: Outcome, activation: str, ppl_increase: float) -> str:
+def _direction(found: StudyOutcome, activation: str, ppl_increase: float) -> str:
     lines = sentences.direction(found, activation, ppl_increase=ppl_increase)
     order = list(dict.fromkeys(curve.run for curve in found.curves))
     rows = [
@@ -167,7 +169,7 @@ def _direction_row(row: Mapping[str, Any], ppl_increase: float) -> dict[str, obj
     }
 
 
-def _rules(found: Outcome, *, page: Path) -> str:
+def _rules(found: StudyOutcome, *, page: Path) -> str:
     kinds = [kind for kind in ("relu", "silu") if kind in selection.activations(found.curves)]
     lines = [
         line
@@ -186,7 +188,7 @@ def _rules(found: Outcome, *, page: Path) -> str:
     )
 
 
-def _at_loss(found: Outcome) -> str:
+def _at_loss(found: StudyOutcome) -> str:
     if not found.at_loss:
         return ""
     rows = [

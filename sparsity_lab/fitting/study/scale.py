@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab.fitting.study import selection, trends
-from sparsity_lab.fitting.study.curves import FIXED, Curve
+from sparsity_lab.fitting.study.curves import FIXED, RunCurve
 from sparsity_lab.fitting.study.trends import Trend
 
 NOT_IDENTIFIED = "not identified"
@@ -65,7 +65,9 @@ class AgainstSize:
     limits: Trend
 
 
-def fits_of(entries: Sequence[Mapping[str, Any]], curves: Sequence[Curve]) -> dict[tuple[str, str], Fitted]:
+def fits_of(
+    entries: Sequence[Mapping[str, Any]], curves: Sequence[RunCurve]
+) -> dict[tuple[str, str], Fitted]:
     """(run, rule) -> what fits.json says of it; `sparsity-lab fit` names a series by its run, or run and rule."""
     found = {}
     for curve in curves:
@@ -80,7 +82,7 @@ def fits_of(entries: Sequence[Mapping[str, Any]], curves: Sequence[Curve]) -> di
     return found
 
 
-def sized(curves: Sequence[Curve], fits: Mapping[tuple[str, str], Fitted]) -> list[Sized]:
+def sized(curves: Sequence[RunCurve], fits: Mapping[tuple[str, str], Fitted]) -> list[Sized]:
     """One run a size for every rule and activation, at the most tokens a parameter that all sizes have."""
     found = []
     for rule in selection.rules(curves):

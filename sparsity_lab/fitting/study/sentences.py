@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT, WEAK
 from sparsity_lab.fitting.study import selection, shapes, trends
-from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve, rule_words
-from sparsity_lab.fitting.study.outcome import Outcome
+from sparsity_lab.fitting.study.curves import OWN, SERIES, RunCurve, rule_words
+from sparsity_lab.fitting.study.outcome import StudyOutcome
 from sparsity_lab.fitting.study.trends import AGREE, DISAGREE, FALLS, OPEN, RISES, Trend
-from sparsity_lab.fitting.verdict import IDENTIFIED, NOT, WEAK
-from sparsity_lab.tables import number
+from sparsity_lab.store.tables import number
 
 EXPECTED = {"relu": (FALLS, "logspace-power"), "silu": (RISES, "power")}
 
@@ -34,7 +34,7 @@ def slope_words(slope: Trend) -> str:
     return interval(slope.slope, slope.low, slope.high)
 
 
-def direction(found: Outcome, activation: str, *, ppl_increase: float) -> list[str]:
+def direction(found: StudyOutcome, activation: str, *, ppl_increase: float) -> list[str]:
     """Which way an activation's ratio goes with tokens, rule by rule."""
     return [
         _direction(found, activation, rule, ppl_increase=ppl_increase)
@@ -43,7 +43,7 @@ def direction(found: Outcome, activation: str, *, ppl_increase: float) -> list[s
     ]
 
 
-def _direction(found: Outcome, activation: str, rule: str, *, ppl_increase: float) -> str:
+def _direction(found: StudyOutcome, activation: str, rule: str, *, ppl_increase: float) -> str:
     curves = selection.of(found.curves, rule=rule, activation=activation)
     slopes = [trends.trend(curve) for curve in curves]
     ways = Counter(slope.way for slope in slopes)
@@ -58,7 +58,7 @@ def _direction(found: Outcome, activation: str, rule: str, *, ppl_increase: floa
     return " ".join([text, _laws(found, curves), _against_paper(activation, ways, len(curves))]).strip()
 
 
-def _laws(found: Outcome, curves: Sequence[Curve]) -> str:
+def _laws(found: StudyOutcome, curves: Sequence[RunCurve]) -> str:
     fitted = [fit for curve in curves if (fit := found.fits.get((curve.run, curve.rule))) is not None]
     if not fitted:
         return "No law was fitted: too few checkpoints."
@@ -91,7 +91,7 @@ def _against_paper(activation: str, ways: Counter[str], runs: int) -> str:
     return f"{said} Not decided here: no slope leaves its error."
 
 
-def two_rules(found: Outcome, activation: str) -> list[str]:
+def two_rules(found: StudyOutcome, activation: str) -> list[str]:
     """Where the series rule and each checkpoint's own knob agree in direction, and what sets them apart."""
     own = [segment for segment in found.segments if segment.activation == activation]
     if not own:
@@ -133,7 +133,7 @@ def _meeting(own: Sequence[trends.Segment]) -> str:
     )
 
 
-def _causes(found: Outcome, activation: str) -> list[str]:
+def _causes(found: StudyOutcome, activation: str) -> list[str]:
     lines = []
     for curve in selection.of(found.curves, rule=OWN, activation=activation):
         knob = trends.knob_trend(curve)
@@ -152,7 +152,7 @@ def _causes(found: Outcome, activation: str) -> list[str]:
     return lines
 
 
-def meaning(found: Outcome, activation: str) -> str:
+def meaning(found: StudyOutcome, activation: str) -> str:
     """What the two rules together say of the published curve, which is the series rule's."""
     slopes = {
         rule: [trends.trend(curve) for curve in selection.of(found.curves, rule=rule, activation=activation)]
@@ -179,7 +179,7 @@ def meaning(found: Outcome, activation: str) -> str:
     return f"{text} These runs do not decide whether the published direction is one of equal quality."
 
 
-def _another_standard(found: Outcome, activation: str) -> str:
+def _another_standard(found: StudyOutcome, activation: str) -> str:
     """What a disagreement says: how the CETT of equal quality moves along the runs."""
     own = selection.of(found.curves, rule=OWN, activation=activation)
     ways = Counter(trends.knob_trend(curve).way for curve in own)
@@ -193,7 +193,7 @@ def _another_standard(found: Outcome, activation: str) -> str:
 
 
 def summary(
-    found: Outcome, shape_fits: Mapping[str, Mapping[str, Any]], *, ppl_increase: float
+    found: StudyOutcome, shape_fits: Mapping[str, Mapping[str, Any]], *, ppl_increase: float
 ) -> list[dict[str, object]]:
     """The paper's findings beside this study's, rule by rule: the rows of a table.
 
@@ -236,7 +236,7 @@ def summary(
     return rows
 
 
-def _ways(curves: Sequence[Curve]) -> str:
+def _ways(curves: Sequence[RunCurve]) -> str:
     return _counted(trends.trend(curve).way for curve in curves)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab.fitting import families
-from sparsity_lab.fitting.families import Bottleneck
+from sparsity_lab.fitting.reproduce import families
+from sparsity_lab.fitting.reproduce.families import Bottleneck
 from sparsity_lab.fitting.study import selection
-from sparsity_lab.fitting.study.curves import Curve
+from sparsity_lab.fitting.study.curves import RunCurve
 
 FEWEST = 5  # shapes, below which a bend cannot be told from a line
 COLUMNS = (
@@ -38,7 +38,7 @@ class Shaped:
     parameters: float
 
 
-def at_common_tokens(curves: Sequence[Curve]) -> list[Shaped]:
+def at_common_tokens(curves: Sequence[RunCurve]) -> list[Shaped]:
     """The shapes of one size and activation under every rule, at the most tokens all of them have seen."""
     found = []
     for rule in selection.rules(curves):

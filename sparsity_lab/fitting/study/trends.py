@@ -15,11 +15,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from sparsity_lab.fitting.slopes import FALLS as FALLS
-from sparsity_lab.fitting.slopes import FEWEST as FEWEST
-from sparsity_lab.fitting.slopes import LEVEL, SHORT, Trend, line
-from sparsity_lab.fitting.slopes import RISES as RISES
-from sparsity_lab.fitting.study.curves import OWN, SERIES, Curve
+from sparsity_lab.fitting.judge.slopes import FALLS as FALLS
+from sparsity_lab.fitting.judge.slopes import FEWEST as FEWEST
+from sparsity_lab.fitting.judge.slopes import LEVEL, SHORT, Trend, line
+from sparsity_lab.fitting.judge.slopes import RISES as RISES
+from sparsity_lab.fitting.study.curves import OWN, SERIES, RunCurve
 
 AGREE, DISAGREE, OPEN = "agree", "disagree", "undecided"
 FEWEST_IN_SEGMENT = 4  # on three points the scatter has one degree of freedom, and Student's quantile is 12.7
@@ -48,20 +48,20 @@ class Segment:
         return together(self.trends[SERIES], self.trends[OWN])
 
 
-def trend(curve: Curve) -> Trend:
+def trend(curve: RunCurve) -> Trend:
     """The slope of a whole run's activation ratio per factor e of tokens."""
     return line(np.log(curve.tokens), curve.ratio, curve.se)
 
 
-def knob_trend(curve: Curve) -> Trend:
+def knob_trend(curve: RunCurve) -> Trend:
     """The slope of ln c against ln tokens, from its scatter."""
     known = curve.knob > 0
     return line(np.log(curve.tokens[known]), np.log(curve.knob[known]))
 
 
-def segments(curves: Sequence[Curve], edges: Sequence[float]) -> list[Segment]:
+def segments(curves: Sequence[RunCurve], edges: Sequence[float]) -> list[Segment]:
     """Every run between every two edges (tokens per parameter) where both rules have enough checkpoints."""
-    by_run: dict[str, dict[str, Curve]] = {}
+    by_run: dict[str, dict[str, RunCurve]] = {}
     for curve in curves:
         by_run.setdefault(curve.run, {})[curve.rule] = curve
     found = []
@@ -85,7 +85,7 @@ def together(one: Trend, other: Trend) -> str:
     return AGREE if len(ways) == 1 else DISAGREE
 
 
-def _within(curve: Curve, low: float, high: float) -> Trend:
+def _within(curve: RunCurve, low: float, high: float) -> Trend:
     inside = (curve.tokens_per_parameter >= low) & (curve.tokens_per_parameter <= high)
     if inside.sum() < FEWEST_IN_SEGMENT:
         return Trend(int(inside.sum()), math.nan, math.nan, math.nan)

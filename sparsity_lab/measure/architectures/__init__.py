@@ -1,10 +1,11 @@
 """One file per model family: where its feed-forward network's parts are.
 
-A file holds `MODEL_TYPES` (values of `config.model_type`) and `sites(model)`, which returns one
-`FfnSite` per FFN layer, input side first. Where the family's config does not name its activation function,
-the file does, in `ACTIVATION`, by transformers' name of it. A file of the user's own has the same form:
+A file holds `MODEL_TYPES` (values of `config.model_type`) and `sites(model)`, which returns one `FfnSite` per FFN
+layer, input side first. Where the family's config does not name its activation function, the file does, in
+`ACTIVATION`, by its name in transformers. What a file says is proved on a few tokens before anything is measured
+(`model/proof.py`). A file of your own has the same form:
 
-    from sparsity_lab.measure.sites import FfnSite
+    from sparsity_lab.measure.model.hooks import FfnSite
 
     MODEL_TYPES = ("llama",)
 
@@ -14,6 +15,9 @@ the file does, in `ACTIVATION`, by transformers' name of it. A file of the user'
                     activation=block.mlp.act_fn, up=block.mlp.up_proj, gated=True)
             for i, block in enumerate(model.model.layers)
         ]
+
+The files build on three others: `_layout.py` (parts of a block by their paths, for every block), `_gated.py` (gate and
+up projection, apart or in one matrix) and `_mixture.py` (mixtures of experts).
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "ac
 HOW_TO_WRITE_ONE = (
     "Or describe it in a Python file of your own and name it with --architecture-file (it is executed): "
     'MODEL_TYPES = ("{model_type}",) and def sites(model), which returns for each layer a '
-    "sparsity_lab.measure.sites.FfnSite(layer=i, name=..., down=the down projection's module, "
+    "sparsity_lab.measure.model.hooks.FfnSite(layer=i, name=..., down=the down projection's module, "
     "activation=the activation function's module, up=the up projection's module or None, gated=True or False)"
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.model.hooks import FfnSite
 
 
 def ffn_sites(

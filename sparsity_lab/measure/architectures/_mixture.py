@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.experts import expert_sites
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.model.experts import expert_sites
+from sparsity_lab.measure.model.hooks import FfnSite
 
 
 def mixture_sites(model: Any) -> list[FfnSite]:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaFor
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from sparsity_lab.measure.architectures._layout import ffn_sites
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("drelu_llama",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sparsity_lab.measure.architectures._gated import gated_sites
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("gemma3_text",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sparsity_lab.measure.architectures._layout import ffn_sites
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("mpt",)
 ACTIVATION = "gelu"

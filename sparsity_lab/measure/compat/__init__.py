@@ -1,6 +1,10 @@
-"""Released algorithms of others, reproduced so that parity can be shown: slow, documented, never the default.
+"""Released algorithms of others, reproduced so that results can be compared: slow, documented, never the default.
 
-One file each; the file's name is what `--compat` takes.
+`NAMES` lists what `--compat` takes; each has a file of that name. Numbers come out as the same `Measurement` that the
+engine gives.
+
+    sparsinglaw.py    the code released with Sparsing Law; its docstring lists what is particular to it
+    layer_search.py   the threshold of one layer as that code finds it
 """
 
 from __future__ import annotations

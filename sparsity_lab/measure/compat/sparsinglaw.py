@@ -37,17 +37,17 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import noise
-from sparsity_lab.measure.cett_passes import bias_free_norms
 from sparsity_lab.measure.compat.layer_search import LayerThreshold, layer_threshold
-from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria.cett import KNOB
-from sparsity_lab.measure.goals import PplIncrease, check_increase
-from sparsity_lab.measure.measurement import Evaluation, Measurement, Spread
-from sparsity_lab.measure.runner import check_plausible, untrained
-from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.sparse import CountingVisitor, sparse_pass
-from sparsity_lab.measure.subject import BatchVisitor, Subject
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.search.measurement import Evaluation, Measurement, Spread
+from sparsity_lab.measure.search.steps import check_plausible, untrained
+from sparsity_lab.measure.search.targets import PplIncrease, check_increase
+from sparsity_lab.measure.thresholds.cett_passes import bias_free_norms
+from sparsity_lab.measure.thresholds.masks import CountingVisitor, sparse_pass
 from sparsity_lab.progress import SILENT
 
 KNOB_TOLERANCE = 1e-6

@@ -1,9 +1,19 @@
 """One file per rule that says which neurons contribute weakly: a score, a scope and one number, the knob.
 
-A criterion file holds `KNOB`, the knob's range and the coordinate the search runs on, and
-`bind(subject, seed=...)`, which returns the rule tied to one model and text, a `Bound`. One whose thresholds
-can be applied to another text also has `threshold_score()`, the score they are on. One that at a fixed knob
-calibrates nothing on the text says `TEXT_FREE = True`: a text may then be measured in parts.
+A criterion file holds `KNOB`, the knob's range and the coordinate the search runs on, and `bind(subject, seed=...)`,
+which returns the rule for one model and text, a `Bound`. A measurement calls it in this order: `pilot` (rough, on part
+of the text), `calibrate` (the whole text, a range of knobs), `refine` (one knob) where needed, then `visitor(knob)`
+for each sparse pass. A criterion whose thresholds can be applied to another text also has `threshold_score()`, the
+score they are on. One that calibrates nothing on the text at a fixed knob says `TEXT_FREE = True`; a text may then be
+measured in parts.
+
+The files build on four others:
+
+    _by_threshold.py   one threshold for all layers, or one a layer at a quantile of the dense scores; and thresholds
+                       given by a record
+    _per_token.py      rules that decide from each token's own scores; nothing is calibrated
+    _scores.py         the score: |a_i| or |s_i|, times one, the column norm, or the mean of |u_i| over a text
+    _tally.py          the dense run of rules that do not need CETT
 """
 
 from __future__ import annotations
@@ -15,8 +25,8 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.counts import Counts, DenseSums, Ints
-from sparsity_lab.measure.sparse import CountingVisitor
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.thresholds.masks import CountingVisitor
 
 SLIVER_LOW, SLIVER_HIGH = 1e-6, 1e-4  # of the range from 0 to 1, left out by a search at its ends
 

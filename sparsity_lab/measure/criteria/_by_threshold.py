@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.kernels.score_histogram import LogGrid, score_histogram
-from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.counts import Counts, DenseSums, Floats, Ints
 from sparsity_lab.measure.criteria._scores import Score, kept, mean_size
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
-from sparsity_lab.measure.sites import FfnSite, up_tapped
-from sparsity_lab.measure.sparse import CountingVisitor, ThresholdVisitor
-from sparsity_lab.measure.subject import BatchVisitor, Subject
+from sparsity_lab.measure.model.hooks import FfnSite, up_tapped
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Floats, Ints
+from sparsity_lab.measure.thresholds.masks import CountingVisitor, ThresholdVisitor
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 # 256 bins an octave: a quantile is known to 0.4 % of the score before interpolation.
 GRID = LogGrid(lowest=-40, octaves=56, splits=256)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.kernels.topk_threshold import topk_threshold
-from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
-from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.sparse import CountingVisitor
-from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.thresholds.masks import CountingVisitor
 
 # scores [..., F] float32 and the knob -> which of them stay, bool [..., F].
 Keeping = Callable[[Tensor, float], Tensor]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.errors import InapplicableError
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.model.hooks import FfnSite
 
 
 @dataclass(frozen=True)

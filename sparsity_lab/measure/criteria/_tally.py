@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsity_lab.measure.cett_passes import bias_free_norms
-from sparsity_lab.measure.counts import Counts, DenseSums, Ints
-from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.subject import BatchVisitor, Subject
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.thresholds.cett_passes import bias_free_norms
 
 
 class Tally(BatchVisitor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sparsity_lab.measure.criteria import Knob
 from sparsity_lab.measure.criteria._by_threshold import ByQuantile
 from sparsity_lab.measure.criteria._scores import Score
-from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.model.passes import Subject
 
 KNOB = Knob(symbol="quantile", low=0.0, high=1.0, start=0.4, scale="logit", rising=True, slope=1.5)
 

@@ -8,14 +8,14 @@ Sparsing Law's PPL-p% sparsity (CETT-PPL-p% in its later version).
 
 from __future__ import annotations
 
-from sparsity_lab.measure.cett_curves import CettCurves
-from sparsity_lab.measure.cett_fine import resolve
-from sparsity_lab.measure.cett_passes import exact_curves, pilot_curves
-from sparsity_lab.measure.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.criteria import Knob
 from sparsity_lab.measure.criteria._scores import Score
-from sparsity_lab.measure.sparse import ThresholdVisitor
-from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.thresholds.cett_curves import CettCurves
+from sparsity_lab.measure.thresholds.cett_fine import resolve
+from sparsity_lab.measure.thresholds.cett_passes import exact_curves, pilot_curves
+from sparsity_lab.measure.thresholds.masks import ThresholdVisitor
 
 KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.1, scale="log", rising=True, slope=2.3)
 

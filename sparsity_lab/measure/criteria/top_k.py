@@ -8,7 +8,7 @@ from __future__ import annotations
 from sparsity_lab.measure.criteria import Knob
 from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_k
 from sparsity_lab.measure.criteria._scores import Score
-from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.model.passes import Subject
 
 KNOB = Knob(symbol="rho", low=0.0, high=1.0, start=0.5, scale="logit", rising=False, slope=1.5)
 TEXT_FREE = True

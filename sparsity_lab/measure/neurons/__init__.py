@@ -1,10 +1,28 @@
-"""What the neurons do under a record's thresholds, in one streaming pass: `sparsity-lab neurons`.
+"""What single neurons do under the thresholds of a `measure` record, in four commands.
 
-lanes.py       masks as words of eight neurons, summed by byte lanes
-counts.py      additive counts          visitor.py     the pass that fills them
-estimates.py   numbers with errors      parameters.py  activated parameters by convention
-decoding.py    reading against writing  api.py         on a live model
-spec.py        models, texts, records   run.py         cells, resume
-grid.py        checkpoints by texts     sealed.py      records with arrays
-record.py      what a cell leaves       tables.py      CSV and Markdown
+    frequency/    `sparsity-lab neurons`: how often each fires, how much consecutive tokens share
+    structure/    `sparsity-lab structure`: which fire together, which prefer a domain, how that drifts in training
+    predictors/   `sparsity-lab predict`: whether the active ones can be known before they are computed
+    affinity/     `sparsity-lab affinity`: what this saves in bytes and in time, estimated from the records of
+                  `neurons` and `predict`
+
+The first three share one way. In: checkpoints, texts, and the record whose thresholds are applied as they are; nothing
+is searched. `work/places.py` pairs every checkpoint with every text, `work/cellwise.py` reads a cell's record or makes
+it, and the folder's own `run.py` says how: a sparse pass that counts (`api.report_of`), the counts as rows, the rows
+as tables. Out: a JSON record with an array file, tables as CSV and Markdown, and one JSON summary.
+
+    spec.py        models, texts, settings, and which record's thresholds go with which checkpoint
+    visitor.py     `keep_rule`: the mask of `measure`, bit for bit, for all four commands; and the pass behind `neurons`
+    lanes.py       masks packed eight neurons to a word, so that this pass is fast
+    counts.py      its additive counts, by groups of windows
+    estimates.py   ratios of sums with errors (`ratio_of`, for all), and the statistics of `neurons`
+    parameters.py  activated parameters per token under three named conventions, from the widths of a neuron
+    rows.py        a number and its error as a row (`pair`, for all), and the rows of `neurons`
+    pairs.py       the same token in two models: does it need many neurons in both?
+    api.py         `watch_neurons` on a live model, and the refusal of mixtures of experts
+
+What to know: S_t is the set of neurons active on token t, in the sparse run. Counts are whole numbers, merged by `+`.
+Windows are put into at most 32 contiguous groups (64 units in `structure`), which are also what the bootstrap
+resamples, so memory does not grow with the text. `structure` and `predict` find on the first half of a text and judge
+on the second. Each command has its own ALGORITHM number in its content keys, next to the key of the sparse run.
 """

@@ -11,14 +11,14 @@ import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, live_under
-from sparsity_lab.measure.api_arguments import check_numbers
-from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.neurons.decoding import DecodeCounts, DecodePlan, compare_decoding
+from sparsity_lab.measure.live.arguments import check_numbers
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.estimates import Estimator
+from sparsity_lab.measure.neurons.frequency.decoding import DecodeCounts, DecodePlan, compare_decoding
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.neurons.visitor import neuron_pass
-from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.subject import Subject
+from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.progress import SILENT, Progress
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.measure.counts import Floats, Ints
+from sparsity_lab.measure.search.counts import Floats, Ints
 
 GROUPS = 32
 Number = TypeVar("Number", np.int64, np.float64)

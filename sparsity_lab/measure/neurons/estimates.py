@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparsity_lab.measure import noise
-from sparsity_lab.measure.counts import Floats, Ints
 from sparsity_lab.measure.neurons.counts import NeuronCounts, by_layer
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.search.counts import Floats, Ints
 
 DEAD_FREQUENCY, HOT_FREQUENCY = 1e-3, 0.5
 QUANTILES = {"frequency_p10": 0.1, "frequency_median": 0.5, "frequency_p90": 0.9}

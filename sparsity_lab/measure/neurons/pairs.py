@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab.measure.counts import Floats, Ints
-from sparsity_lab.measure.neurons.sealed import Sealed
+from sparsity_lab.measure.search.counts import Floats, Ints
+from sparsity_lab.store.arrays import Sealed
 
 LEAST_COUNT, LEAST_IDS = 10, 10
 DRAWS = 200

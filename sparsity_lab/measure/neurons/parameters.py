@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.measure.counts import Ints
+from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.neurons.estimates import Estimate
-from sparsity_lab.measure.sites import FfnSite
+from sparsity_lab.measure.search.counts import Ints
 
 # Of the input and the output side, which are skipped where a neuron is not active.
 CONVENTIONS = {"output-side": (False, True), "input-side": (True, False), "oracle": (True, True)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sparsity_lab.measure.neurons.api import NeuronReport
-from sparsity_lab.measure.neurons.decoding import PHASES, estimates
 from sparsity_lab.measure.neurons.estimates import CHUNK_TOKENS, Estimate, Estimator
+from sparsity_lab.measure.neurons.frequency.decoding import PHASES, estimates
 from sparsity_lab.measure.neurons.parameters import CONVENTIONS, Widths, activated
 
 ALL = "all"

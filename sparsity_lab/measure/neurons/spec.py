@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import ranges, records
+from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.source import Source
+from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
+from sparsity_lab.store import records
 
 
 def refuse_seed(seed: int) -> None:

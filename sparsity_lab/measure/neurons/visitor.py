@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.counts import Ints
 from sparsity_lab.measure.criteria._by_threshold import given_weights
 from sparsity_lab.measure.criteria._scores import kept
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
 from sparsity_lab.measure.neurons import lanes
 from sparsity_lab.measure.neurons.counts import NeuronCounts, groups_of, levels_of
-from sparsity_lab.measure.sites import FfnSite
-from sparsity_lab.measure.sparse import limits
-from sparsity_lab.measure.subject import BatchVisitor, Subject
+from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.thresholds.masks import limits
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 # (site, a, s) -> which activations are kept, bool as a.
 Keep = Callable[[FfnSite, Tensor, Tensor | None], Tensor]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsity_lab import records
+from sparsity_lab.store import records
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -201,10 +201,10 @@ def write_heat():
 @pytest.fixture(scope="session")
 def studied(tmp_path_factory):
     """A folder with records, their table and figure, fits with a lock and plots, scores and a token heat map."""
-    from sparsity_lab.fitting.batch import fit_table
+    from sparsity_lab.fitting.fit_table import fit_table
     from sparsity_lab.fitting.plots.measured import draw_table
     from sparsity_lab.fitting.spec import FitSpec
-    from sparsity_lab.tables import to_csv
+    from sparsity_lab.store.tables import to_csv
 
     folder = tmp_path_factory.mktemp("studied")
     rows = [

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.batch import fit_table
-from sparsity_lab.fitting.page import fits, html
-from sparsity_lab.fitting.page.found import find
-from sparsity_lab.fitting.page.heat import HEAT_KEYS
-from sparsity_lab.fitting.page.others import figures_of
+from sparsity_lab.fitting.data.series import Columns
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.page import html
+from sparsity_lab.fitting.page.collect import find
+from sparsity_lab.fitting.page.parts import fits
+from sparsity_lab.fitting.page.parts.heat import HEAT_KEYS
+from sparsity_lab.fitting.page.parts.others import figures_of
 from sparsity_lab.fitting.page.write import write_report
 from sparsity_lab.fitting.plots.token_heat import draw_heat
-from sparsity_lab.fitting.series import Columns
 from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.store import records
 from tests.hostile.made_up import changed, written
 
 EVIL = "<script>window.alerted = 1</script>"

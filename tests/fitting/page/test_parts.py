@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import prose, svg, texts
+from sparsity_lab.fitting.page import export, prose, svg
 from sparsity_lab.fitting.page.blocks import (
     Column,
     Figure,
@@ -19,9 +19,9 @@ from sparsity_lab.fitting.page.blocks import (
     Table,
     without_constants,
 )
-from sparsity_lab.fitting.page.values import read_csv, shown
+from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.write import write_report
-from sparsity_lab.fitting.plots import style
+from sparsity_lab.fitting.plots.canvas import style
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
 
@@ -171,7 +171,7 @@ def test_markdown_as_blocks(tmp_path):
 def test_latex_is_booktabs_and_escapes():
     rows = tuple({"a": "50% & \\x_{1}", "b": -0.5, "c": "[1, 2]"} for _ in range(2))
     columns = tuple(Column(name, name) for name in "abc")
-    made = texts.latex(Report("r", "", (Section("s", (Table("T_1", columns, rows, note="A note ±."),)),)))
+    made = export.latex(Report("r", "", (Section("s", (Table("T_1", columns, rows, note="A note ±."),)),)))
     assert r"\begin{tabular}{lrl}" in made
     for word in (
         r"\toprule",
@@ -187,7 +187,7 @@ def test_latex_is_booktabs_and_escapes():
 
 def test_a_long_latex_table_may_break():
     rows = tuple({"a": i} for i in range(60))
-    made = texts.latex(Report("r", "", (Section("s", (Table("T", (Column("a", "a"),), rows),)),)))
+    made = export.latex(Report("r", "", (Section("s", (Table("T", (Column("a", "a"),), rows),)),)))
     assert r"\begin{longtable}{r}" in made
     assert r"\endfirsthead" in made
 

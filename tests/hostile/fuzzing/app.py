@@ -88,7 +88,7 @@ def _parameters(node: Any) -> Iterator[Parameter]:
 
 def _of(function: Any, name: str, params: Any) -> Any:
     """The parameter that a function's own becomes where its flag has another name."""
-    from sparsity_lab.cli.ranges import flag_of
+    from sparsity_lab.cli.console.ranges import flag_of
 
     flag = flag_of(function, name)
     return next(one for one in params if flag in one.opts)

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sparsity_lab.records import seal
+from sparsity_lab.store.records import seal
 from tests.hostile.made_up import ODD_NUMBERS, ODD_WORDS
 
 ODD_VALUES: list[Any] = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-from sparsity_lab import bundled, ranges, registry
-from sparsity_lab.ladder.study_plan import STAGES
+from sparsity_lab import ranges, registry
+from sparsity_lab.ladder.study.plan import STAGES
+from sparsity_lab.store import bundled
 from tests.hostile.fuzzing.app import Command, Parameter
 from tests.hostile.made_up import ODD_NUMBERS, ODD_WORDS
 

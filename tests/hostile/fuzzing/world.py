@@ -7,8 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from sparsity_lab import bundled
-from sparsity_lab.fitting.density.ruler_files import shipped
+from sparsity_lab.fitting.density.rulers.files import shipped
+from sparsity_lab.store import bundled
 from tests.faults.commands import LADDER
 from tests.faults.zygote import ROOT, Surroundings, Zygote
 from tests.fitting.lm_eval_documents import accuracy, document, write_results

@@ -13,20 +13,20 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "architectures"))
 from tiny import CONFIGS, MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.affinity import products as rooms
-from sparsity_lab.measure.affinity.decode import Steps, Swap, time_decoding
-from sparsity_lab.measure.affinity.pairs import Paired, median_interval, paired
-from sparsity_lab.measure.affinity.products import (
-    Work,
+from sparsity_lab.measure.api import calibration_of, sparsified
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.neurons.affinity import products as rooms
+from sparsity_lab.measure.neurons.affinity.decode import Steps, Swap, time_decoding
+from sparsity_lab.measure.neurons.affinity.pairs import Paired, median_interval, paired
+from sparsity_lab.measure.neurons.affinity.products import (
+    ProductWork,
     break_even,
     crossing,
     of_model,
     planted,
     planted_weights,
 )
-from sparsity_lab.measure.affinity.weights import weights_of
-from sparsity_lab.measure.api import calibration_of, sparsified
-from sparsity_lab.measure.shelf import find_sites
+from sparsity_lab.measure.neurons.affinity.weights import weights_of
 
 
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
@@ -61,7 +61,7 @@ def test_decoding_is_timed_and_wrong_decoding_is_not(llama, own_text, monkeypatc
     found = time_decoding(model, sites, calibration_of([0.05, 0.05]), ids=ids, prompt_tokens=12, pairs=6)
     assert len(found.ratios) == 6
     assert min(found.dense_seconds + found.sparse_seconds) > 0
-    from sparsity_lab.measure.affinity import decode
+    from sparsity_lab.measure.neurons.affinity import decode
 
     monkeypatch.setattr(decode, "sparse_down", lambda a, W_d: a @ W_d.t() * 1.01)
     with pytest.raises(SparsityLabError, match="Decoding with sparse_down is wrong"):
@@ -100,7 +100,7 @@ def test_a_wrong_product_is_not_timed(broken):
     active = int(good.activations[3].nonzero()[0])
     spoilt[3][2, active] += 1e-3
     parts = {"dense": good.dense, "sparse": good.sparse, broken: tuple(spoilt)}
-    work = Work(good.activations, parts["dense"], parts["sparse"])
+    work = ProductWork(good.activations, parts["dense"], parts["sparse"])
     with pytest.raises(SparsityLabError, match="Product 3 by sparse_down is wrong on cpu"):
         rooms.timed_row(work, what="planted", pairs=6, device="cpu")
 
@@ -115,7 +115,7 @@ def test_nothing_active_needs_no_time():
 def test_pairs_alternate_and_preparation_is_not_timed(monkeypatch):
     from contextlib import contextmanager
 
-    from sparsity_lab.measure.affinity import pairs as room
+    from sparsity_lab.measure.neurons.affinity import pairs as room
 
     clock = SimpleNamespace(now=0.0, done=[])
     monkeypatch.setattr(room.time, "perf_counter", lambda: clock.now)

@@ -7,16 +7,16 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from sparsity_lab import records
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.affinity.found import predictions_of, read_bodies, source_of
-from sparsity_lab.measure.affinity.spec import Costs, Plan, shape_of_words
-from sparsity_lab.measure.affinity.traffic import newly_active, speedup, traffic_rows
-from sparsity_lab.measure.affinity.weights import Weights, weights_at, weights_of
-from sparsity_lab.measure.loading import Source
+from sparsity_lab.measure.checkpoint.loading import Source
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.neurons.affinity.found import predictions_of, read_bodies, source_of
+from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan, shape_of_words
+from sparsity_lab.measure.neurons.affinity.traffic import newly_active, speedup, traffic_rows
+from sparsity_lab.measure.neurons.affinity.weights import Weights, weights_at, weights_of
 from sparsity_lab.measure.neurons.estimates import Estimate
-from sparsity_lab.measure.neurons.record import NEURON_KEYS
-from sparsity_lab.measure.shelf import find_sites
+from sparsity_lab.measure.neurons.frequency.record import NEURON_KEYS
+from sparsity_lab.store import records
 
 
 def body_of(*, ffn, total, ratio=0.25, se=0.01, gated=True, reuse=0.6, reuse_se=0.02):
@@ -177,8 +177,8 @@ def test_predictors_cost_and_miss():
     [
         Costs(bytes_per_weight=0), Costs(bytes_per_weight=float("nan")), Costs(bytes_per_kv=-1),
         Costs(context_tokens=-1), Costs(predictor_cost=1.0), Costs(predictor_cost=-0.1),
-        Costs(predictor_cost=float("nan")), Plan(pairs=5), Plan(tokens=0), Plan(shapes=((0, 4),)),
-        Plan(ratios=(0.0,)), Plan(ratios=(1.5,)),
+        Costs(predictor_cost=float("nan")), TimingPlan(pairs=5), TimingPlan(tokens=0), TimingPlan(shapes=((0, 4),)),
+        TimingPlan(ratios=(0.0,)), TimingPlan(ratios=(1.5,)),
     ],
 )  # fmt: skip
 def test_settings_out_of_range(wrong):

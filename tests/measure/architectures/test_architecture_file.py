@@ -14,9 +14,9 @@ from tiny import CONFIGS, tiny
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.api import measure, sparsified
-from sparsity_lab.measure.loading import Source, load_config
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.shelf import find_sites
+from sparsity_lab.measure.checkpoint.loading import Source, load_config
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
 SHARED = Path(__file__).parents[3].parent / "shared"
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_there_or_not_python_is_refused(tmp_path):
 def test_a_checkpoint_of_our_own_drelu_type_is_known_in_a_fresh_process(tmp_path):
     tiny("drelu_llama").save_pretrained(tmp_path)
     words = (
-        "import sys; from sparsity_lab.measure.loading import Source, load_config; "
+        "import sys; from sparsity_lab.measure.checkpoint.loading import Source, load_config; "
         "print(load_config(Source(sys.argv[1])).model_type)"
     )
     done = subprocess.run(

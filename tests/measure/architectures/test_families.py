@@ -15,8 +15,8 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.api import measure, sparsified
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sites import tapped, up_tapped
+from sparsity_lab.measure.model.hooks import tapped, up_tapped
+from sparsity_lab.measure.model.loaded import find_sites
 
 FAMILIES = sorted(set(CONFIGS) - MIXTURES)
 UNGATED = {

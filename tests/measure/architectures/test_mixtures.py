@@ -13,13 +13,13 @@ from tiny import MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure, sparsified
-from sparsity_lab.measure.run import measure_checkpoints
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sites import tapped, tokens_tapped, up_tapped
-from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.model.hooks import tapped, tokens_tapped, up_tapped
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.windows import cut
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.measure.subject import BatchVisitor, Subject
-from sparsity_lab.measure.text import cut
+from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 
 WINDOW, WINDOWS, C = 24, 16, 0.2
 FAMILIES = sorted(MIXTURES)

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.records import read_record
+from sparsity_lab.store.records import read_record
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import time
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import cells
-from sparsity_lab.measure.launchers import Options
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
+from sparsity_lab.measure.work import cells
+from sparsity_lab.measure.work.launchers import Options
 
 
 def spec_of(text, **changed):

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import launchers
-from sparsity_lab.measure.launchers import Options
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import expand
+from sparsity_lab.measure.work import launchers
+from sparsity_lab.measure.work.launchers import Options
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -86,7 +86,7 @@ def test_the_device_is_that_of_the_workers(gpus, device):
 
 
 def test_workers_get_the_settings_of_the_environment_and_no_token(monkeypatch):
-    from sparsity_lab.measure.launchers.ray import _environment
+    from sparsity_lab.measure.work.launchers.ray import _environment
 
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -95,7 +95,7 @@ def test_workers_get_the_settings_of_the_environment_and_no_token(monkeypatch):
 
 
 def test_workers_that_cannot_start_are_told_of(small, tmp_path, monkeypatch):
-    from sparsity_lab.measure.launchers import _actors
+    from sparsity_lab.measure.work.launchers import _actors
 
     class Elsewhere(_actors.Measurer):
         def __init__(self, threads):
@@ -113,7 +113,7 @@ def test_workers_that_cannot_start_are_told_of(small, tmp_path, monkeypatch):
 
 def test_work_that_kills_its_workers_is_begun_again_as_often_as_told(small, tmp_path, monkeypatch):
     """Every worker dies over its first group; after two more tries the run says so."""
-    from sparsity_lab.measure.launchers import _actors
+    from sparsity_lab.measure.work.launchers import _actors
 
     begun = tmp_path / "begun"
     begun.mkdir()

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.launchers import Options, _address
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.work.launchers import Options, _address
 
 
 @pytest.fixture(params=["refuses", "is silent", "closes", "speaks otherwise"])

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.launchers import Options
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.work.launchers import Options
 
 submitit = pytest.importorskip("submitit", reason="the extra cluster is not installed")
 LOCAL = {"cluster": "local", "timeout_min": "10"}
@@ -89,7 +89,7 @@ def test_jobs_that_cannot_be_submitted(small, tmp_path, slurm, told):
 
 
 def test_options_reach_submitit_under_its_own_names(tmp_path):
-    from sparsity_lab.measure.launchers.slurm import parameters
+    from sparsity_lab.measure.work.launchers.slurm import parameters
 
     options = Options(
         jobs=40, task_cpus=8, task_gpus=2, task_memory_gb=64,

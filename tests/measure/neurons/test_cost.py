@@ -8,13 +8,13 @@ import time
 
 import torch
 
-from sparsity_lab.measure.bench import random_llama
-from sparsity_lab.measure.calibration import Calibration
+from sparsity_lab.bench.measure.overhead import random_llama
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut
 from sparsity_lab.measure.neurons.visitor import neuron_pass
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut
+from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 MOST = 1.6
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from sparsity_lab.measure.api import measure
-from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.engine import at_thresholds
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut, encode, read_text
 from sparsity_lab.measure.neurons import lanes
 from sparsity_lab.measure.neurons.counts import GROUPS, NeuronCounts
 from sparsity_lab.measure.neurons.visitor import neuron_pass
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut, encode, read_text
+from sparsity_lab.measure.search.engine import at_thresholds
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 
 def subject_of(model, ids, *, window, bos_id=None, batch_size=3):

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import noise
 from sparsity_lab.measure.api import sparsified
-from sparsity_lab.measure.calibration import Calibration
+from sparsity_lab.measure.model.hooks import tapped
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.windows import cut
 from sparsity_lab.measure.neurons.api import watch_neurons
 from sparsity_lab.measure.neurons.counts import NeuronCounts
-from sparsity_lab.measure.neurons.decoding import DecodePlan, compare_decoding, estimates
 from sparsity_lab.measure.neurons.estimates import (
     Estimate,
     Estimator,
@@ -20,13 +21,12 @@ from sparsity_lab.measure.neurons.estimates import (
     position_ratios,
     token_ratios,
 )
+from sparsity_lab.measure.neurons.frequency.decoding import DecodePlan, compare_decoding, estimates
 from sparsity_lab.measure.neurons.parameters import CONVENTIONS, Widths, activated
 from sparsity_lab.measure.neurons.rows import chunk_rows, layer_rows, parameter_rows
 from sparsity_lab.measure.neurons.visitor import neuron_pass
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sites import tapped
-from sparsity_lab.measure.subject import BatchVisitor, Subject
-from sparsity_lab.measure.text import cut
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 THRESHOLDS = (0.05, 0.2)
 SIZES = np.array([40, 40])

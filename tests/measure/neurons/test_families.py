@@ -11,14 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "architectures"))
 from tiny import CONFIGS, MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.calibration import Calibration
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut
 from sparsity_lab.measure.neurons.api import watch_neurons
-from sparsity_lab.measure.neurons.decoding import DecodePlan, compare_decoding
+from sparsity_lab.measure.neurons.frequency.decoding import DecodePlan, compare_decoding
 from sparsity_lab.measure.neurons.visitor import neuron_pass
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sparse import ThresholdVisitor, sparse_pass
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut
+from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 
 def subject_of(model, *, batch_size=2):

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.predictors.api import predict_active
-from sparsity_lab.measure.predictors.gather import gathered
-from sparsity_lab.measure.predictors.lowrank import cost, train
-from sparsity_lab.measure.predictors.rows import predictor_rows, training_rows
-from sparsity_lab.measure.predictors.spec import Settings
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut, encode, read_text
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.neurons.predictors.api import predict_active
+from sparsity_lab.measure.neurons.predictors.gather import gathered
+from sparsity_lab.measure.neurons.predictors.lowrank import cost, train
+from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 
 def of_the_best(logits, active, k):
@@ -30,11 +30,15 @@ def test_a_planted_linear_rule_of_low_rank_is_learned():
     scores = (x - 3) @ rule
     active = scores > scores.quantile(0.9, dim=0)
     before = x.clone()
-    found = train(x[:2000], active[:2000], rank=4, settings=Settings(epochs=60, batch_tokens=64), seed=0)
+    found = train(
+        x[:2000], active[:2000], rank=4, settings=PredictorSettings(epochs=60, batch_tokens=64), seed=0
+    )
     assert of_the_best(found.logits(x[2000:]), active[2000:], 9) > 0.9
     assert found.epoch > 5
     assert torch.equal(x, before)
-    small = train(x[:2000], active[:2000], rank=1, settings=Settings(epochs=60, batch_tokens=64), seed=0)
+    small = train(
+        x[:2000], active[:2000], rank=1, settings=PredictorSettings(epochs=60, batch_tokens=64), seed=0
+    )
     assert of_the_best(small.logits(x[2000:]), active[2000:], 9) < 0.75
     assert found.down.shape == (24, 4)
     assert found.down.numel() + found.up.numel() + found.bias.numel() == cost(24, 60, rank=4)
@@ -46,7 +50,7 @@ def test_where_inputs_say_nothing_frequencies_are_kept():
     x = torch.randn(600, 16, generator=generator)
     chances = torch.linspace(0.02, 0.5, 30)
     active = torch.rand(600, 30, generator=generator) < chances
-    found = train(x[:400], active[:400], rank=8, settings=Settings(epochs=20), seed=0)
+    found = train(x[:400], active[:400], rank=8, settings=PredictorSettings(epochs=20), seed=0)
     odds = torch.corrcoef(torch.stack([found.bias, chances.logit()]))[0, 1]
     assert found.epoch <= 1
     assert odds > 0.95
@@ -55,7 +59,9 @@ def test_where_inputs_say_nothing_frequencies_are_kept():
 def test_training_is_the_same_for_the_same_seed_alone():
     generator = torch.Generator().manual_seed(2)
     x, active = torch.randn(300, 8, generator=generator), torch.rand(300, 12, generator=generator) < 0.3
-    one, other, unlike = (train(x, active, rank=2, settings=Settings(epochs=2), seed=s) for s in (3, 3, 4))
+    one, other, unlike = (
+        train(x, active, rank=2, settings=PredictorSettings(epochs=2), seed=s) for s in (3, 3, 4)
+    )
     assert torch.equal(one.up, other.up)
     assert not torch.equal(one.up, unlike.up)
 
@@ -98,7 +104,7 @@ def inputs_and_masks(model, ids, thresholds, *, window):
 
 def test_hits_are_those_of_plain_loops(real):
     model, ids, thresholds = real
-    settings = Settings(ranks=(2,), budgets=(1.0, 2.0), epochs=1)
+    settings = PredictorSettings(ranks=(2,), budgets=(1.0, 2.0), epochs=1)
     report = predict_active(model, ids, thresholds=thresholds, settings=settings, window=32, batch_size=3)
     xs, masks = inputs_and_masks(model, ids, thresholds, window=32)
     for layer in (0, len(thresholds) - 1):
@@ -132,7 +138,7 @@ def test_hits_are_those_of_plain_loops(real):
 
 def test_rows_hang_together_and_cost_is_counted(real):
     model, ids, thresholds = real
-    settings = Settings(ranks=(2, 8), budgets=(1.0, 1.5), epochs=2)
+    settings = PredictorSettings(ranks=(2, 8), budgets=(1.0, 1.5), epochs=2)
     report = predict_active(model, ids, thresholds=thresholds, settings=settings, window=32)
     rows = predictor_rows(report)
     config, layers = model.config, len(thresholds)
@@ -164,7 +170,7 @@ def test_layers_gathered_few_at_a_time_are_the_same(real, monkeypatch):
     rows = subject.all_rows[:4]
     calibration = Calibration("cett", tuple(thresholds))
     whole = list(gathered(subject, calibration, rows=rows))
-    monkeypatch.setattr("sparsity_lab.measure.predictors.gather.BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("sparsity_lab.measure.neurons.predictors.gather.BYTES_AT_ONCE", 1)
     for (layer, x, active), (other, y, mask) in zip(
         gathered(subject, calibration, rows=rows), whole, strict=True
     ):
@@ -180,10 +186,10 @@ def test_mistakes_are_told(llama, own_text):
     model = llama()
     ids = own_text(model)
     for settings, said in (
-        (Settings(ranks=()), "--rank must be given"),
-        (Settings(ranks=(4, 4)), "each value once"),
-        (Settings(budgets=(0.0,)), "--budget is 0.0"),
-        (Settings(epochs=0), "--epochs is 0"),
+        (PredictorSettings(ranks=()), "--rank must be given"),
+        (PredictorSettings(ranks=(4, 4)), "each value once"),
+        (PredictorSettings(budgets=(0.0,)), "--budget is 0.0"),
+        (PredictorSettings(epochs=0), "--epochs is 0"),
     ):
         with pytest.raises(SparsityLabError, match=said):
             predict_active(model, ids, thresholds=[0.05, 0.05], settings=settings, window=32)

@@ -11,14 +11,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "architectures"))
 from tiny import CONFIGS, MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.sites import tapped
-from sparsity_lab.measure.structure.api import examine_structure
-from sparsity_lab.measure.structure.projections import input_projections, input_weights, inputs_tapped
-from sparsity_lab.measure.structure.rows import quality_rows, routing_rows
-from sparsity_lab.measure.structure.spec import Settings
+from sparsity_lab.measure.model.hooks import tapped
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.neurons.structure.api import examine_structure
+from sparsity_lab.measure.neurons.structure.clustering.projections import (
+    input_projections,
+    input_weights,
+    inputs_tapped,
+)
+from sparsity_lab.measure.neurons.structure.rows import quality_rows, routing_rows
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 
-FEW = Settings(clusters=4, routed=1, draws=39, permutations=19)
+FEW = StructureSettings(clusters=4, routed=1, draws=39, permutations=19)
 
 
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
@@ -74,7 +78,7 @@ def planted_llama(llama, *, clusters):
 def test_clusters_planted_in_weights_are_found_and_beat_chance(llama, own_text, by):
     model, labels = planted_llama(llama, clusters=4)
     ids = own_text(model, windows=16)
-    settings = Settings(clusters=4, by=by, routed=1, draws=99, best=(1, 2))
+    settings = StructureSettings(clusters=4, by=by, routed=1, draws=99, best=(1, 2))
     report = examine_structure(model, ids, thresholds=[0.05, 0.05], settings=settings, window=32)
     for found in report.labels:
         assert len(set(zip(found.tolist(), labels.tolist(), strict=True))) == 4
@@ -103,11 +107,11 @@ def test_mistakes_are_told(llama, own_text):
     model = llama(neurons=40)
     ids = own_text(model)
     for settings, said in (
-        (Settings(clusters=32), "cannot be put into 32 clusters"),
-        (Settings(clusters=4), "cannot be routed to 4 of 4"),
-        (Settings(by="size"), "cannot be grouped by 'size'"),
-        (Settings(draws=3), "--draws is 3"),
-        (Settings(cache_ratio=0.5), "--cache-ratio is 0.5"),
+        (StructureSettings(clusters=32), "cannot be put into 32 clusters"),
+        (StructureSettings(clusters=4), "cannot be routed to 4 of 4"),
+        (StructureSettings(by="size"), "cannot be grouped by 'size'"),
+        (StructureSettings(draws=3), "--draws is 3"),
+        (StructureSettings(cache_ratio=0.5), "--cache-ratio is 0.5"),
     ):
         with pytest.raises(SparsityLabError, match=said):
             examine_structure(model, ids, thresholds=[0.05, 0.05], settings=settings, window=32)

@@ -6,10 +6,14 @@ import torch
 from scipy.stats import kstest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.structure import clusters as c
-from sparsity_lab.measure.structure.coactivation import best_partner, partners, strongest_pairs
-from sparsity_lab.measure.structure.quality import best_clusters, by_cluster
-from sparsity_lab.measure.structure.rows import chance_of
+from sparsity_lab.measure.neurons.structure.clustering import clusters as c
+from sparsity_lab.measure.neurons.structure.clustering.coactivation import (
+    best_partner,
+    partners,
+    strongest_pairs,
+)
+from sparsity_lab.measure.neurons.structure.clustering.quality import best_clusters, by_cluster
+from sparsity_lab.measure.neurons.structure.rows import chance_of
 
 
 def planted(generator, *, tokens, neurons, clusters, inside=0.6, outside=0.02):

@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from sparsity_lab.measure.calibration import Calibration
-from sparsity_lab.measure.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.structure.clusters import balanced_clusters, firing_places, random_partitions
-from sparsity_lab.measure.structure.counts import EIGHTHS, Layout, unit_windows
-from sparsity_lab.measure.structure.quality import QualityCounts, Questions, judge
-from sparsity_lab.measure.structure.survey import survey
-from sparsity_lab.measure.subject import Subject
-from sparsity_lab.measure.text import cut, encode, read_text
+from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.neurons.structure.clustering.clusters import (
+    balanced_clusters,
+    firing_places,
+    random_partitions,
+)
+from sparsity_lab.measure.neurons.structure.clustering.quality import QualityCounts, Questions, judge
+from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, Layout, unit_windows
+from sparsity_lab.measure.neurons.structure.survey import survey
+from sparsity_lab.measure.thresholds.stored import Calibration
 
 MODELS = {
     "stories260K": ("stories260K_selfgen", (0.03, 0.05, 0.08, 0.1, 0.2)),

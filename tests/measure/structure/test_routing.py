@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "architectures"))
 from tiny import MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.shelf import find_sites
-from sparsity_lab.measure.structure.api import examine_structure
-from sparsity_lab.measure.structure.routing import segment_cache_hits
-from sparsity_lab.measure.structure.rows import routing_rows
-from sparsity_lab.measure.structure.spec import Settings
+from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.neurons.structure.api import examine_structure
+from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
+from sparsity_lab.measure.neurons.structure.rows import routing_rows
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 
 
 def by_hand(routes, *, size, segment):
@@ -71,7 +71,7 @@ def test_routes_of_a_mixture_are_its_routers(model_type):
         handle.remove()
     report = examine_structure(
         model, ids, thresholds=[0.0] * len(sites), window=24, bos_id=0, batch_size=3,
-        settings=Settings(segments=(4, 16)),
+        settings=StructureSettings(segments=(4, 16)),
     )  # fmt: skip
     rows = routing_rows(report)
     assert len(rows) == 2 * len(modules)

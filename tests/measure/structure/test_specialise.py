@@ -6,9 +6,13 @@ from scipy.stats import false_discovery_control, kstest, spearmanr
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.estimates import Estimate
-from sparsity_lab.measure.structure.drift import Habits, between_halves, likeness, settles
-from sparsity_lab.measure.structure.jackknife import jackknife
-from sparsity_lab.measure.structure.specialise import contrast, false_discovery_rate, specialised
+from sparsity_lab.measure.neurons.structure.roles.drift import Habits, between_halves, likeness, settles
+from sparsity_lab.measure.neurons.structure.roles.jackknife import jackknife
+from sparsity_lab.measure.neurons.structure.roles.specialise import (
+    contrast,
+    false_discovery_rate,
+    specialised,
+)
 
 
 def test_p_is_that_of_permutations_counted_one_by_one():

@@ -1,0 +1,193 @@
+"""Are the intervals what they say? Worlds with a known ruler, known densities and a known growth.
+
+Each world has a reference family on a true sigmoid, its scores off by a common scatter; models released
+over two years whose ln rho lies below a frontier A t by exponential deficits; and scores off by the
+sampling error of their questions. The whole way is gone: ruler, densities, frontier, trend. A stated 95 %
+interval should hold the truth in about 95 % of worlds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.densities import Density, densities
+from sparsity_lab.fitting.density.rulers.one_step import family_ruler
+from sparsity_lab.fitting.density.rulers.sigmoid import expit
+from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
+from sparsity_lab.fitting.density.trend.trend import fit_trend, trend_points
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.provenance import provenance
+from sparsity_lab.registry import unknown
+from sparsity_lab.store.records import prepare_output, write_json
+from sparsity_lab.store.tables import write_table
+
+Floats = NDArray[np.float64]
+
+TASK = "MMLU"
+FAMILY = "reference"
+COLUMNS = {"world": "world", "quantity": "quantity",
+           "intervals": "intervals", "held": "held", "share": "share held",
+           "low": "of a true 95 %: low", "high": "high"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """What is planted. Sizes are counts, `growth` per day, scatter and scores 0 to 1."""
+
+    growth: float = float(np.log(2) / 100)
+    reference_sizes: tuple[float, ...] = (0.5e9, 1.5e9, 3e9, 7e9, 14e9, 32e9, 72e9, 110e9)
+    floor: float = 0.25
+    span: float = 0.65
+    gamma: float = 0.65
+    middle_params: float = 6e9
+    scatter: float = 0.01
+    models: int = 50
+    days: int = 600
+    deficit: float = 0.7
+    ln_rho_start: float = -1.5
+    questions: int = 2000
+
+    def score(self, size: Floats) -> Floats:
+        """The true ruler."""
+        return self.floor + self.span * expit(self.gamma * (np.log(size) - np.log(self.middle_params)))
+
+
+@dataclass(frozen=True)
+class PlantedOutcome:
+    """Whether intervals held the truth in one world; rho's per model."""
+
+    growth_held: bool
+    growth: float
+    rho_held: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class PlantedReport:
+    """Coverage over worlds."""
+
+    rows: tuple[dict[str, object], ...]
+    files: tuple[Path, ...]
+
+
+KINDS = {
+    "standard": World(),
+    "coarse ruler": World(scatter=0.02),
+    "few models": World(models=25),
+}
+
+
+def run_planted(
+    *, output: Path, worlds: int = 200, kinds: Sequence[str] = ("standard",), seed: int = 0,
+    progress: Progress = SILENT,
+) -> PlantedReport:  # fmt: skip
+    """Count how often stated intervals hold planted truths; writes `planted.{csv,md,json}`.
+
+    Raises:
+        SparsityLabError: an unknown kind of world.
+    """
+    prepare_output(output)
+    rows: list[dict[str, object]] = []
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown(kind, kind="kind of world", known=list(KINDS))
+        outcomes = []
+        with progress.track(f"planted worlds: {kind}", worlds) as advance:
+            for number in range(worlds):
+                outcomes.append(live_through(KINDS[kind], seed=seed + number))
+                advance(1)
+        rows += [{"world": kind, **row} for row in coverage_rows(outcomes, KINDS[kind])]
+    write_table(output / "planted", rows, COLUMNS)
+    planted = {kind: vars(KINDS[kind]) for kind in kinds}
+    document = {"kinds": planted, "worlds": worlds, "seed": seed, "rows": rows, "provenance": provenance()}
+    write_json(output / "planted.json", document)
+    return PlantedReport(tuple(rows), tuple(output / f"planted.{kind}" for kind in ("csv", "md", "json")))
+
+
+def live_through(world: World, *, seed: int) -> PlantedOutcome:
+    """Make one world and measure it."""
+    rng = np.random.default_rng(seed)
+    convention = SizeConvention()
+    ruler = family_ruler(
+        FAMILY,
+        _references(world, rng),
+        tasks=(TASK,),
+        convention=convention,
+        seed=seed,
+        source="planted",
+        draws=500,
+    )
+    targets, truths = _models(world, rng)
+    found = densities(
+        targets, ruler, tasks=(TASK,), convention=convention, spread=SourceSpread({}), seed=seed
+    )
+    try:
+        trend = fit_trend(trend_points(found, tasks=(TASK,)), seed=seed)
+    except SparsityLabError:
+        return PlantedOutcome(False, float("nan"), tuple(_holds(d, truths[d.target.model]) for d in found))
+    held = trend.interval[0] <= world.growth <= trend.interval[1]
+    return PlantedOutcome(held, trend.slope, tuple(_holds(d, truths[d.target.model]) for d in found))
+
+
+def coverage_rows(outcomes: list[PlantedOutcome], world: World) -> list[dict[str, object]]:
+    """Coverage of A, of each world's first model's rho, and of all rho, with what chance alone allows."""
+    rho = [held for outcome in outcomes for held in outcome.rho_held]
+    return [
+        _row("growth A of the frontier", [o.growth_held for o in outcomes], independent=True),
+        _row("density rho, one model a world", [o.rho_held[0] for o in outcomes], independent=True),
+        _row(f"density rho, all {world.models} models", rho, independent=False),
+    ]
+
+
+def _row(quantity: str, held: list[bool], *, independent: bool) -> dict[str, object]:
+    """A share; the range is what 95 % coverage gives in 95 % of studies, for independent intervals only."""
+    half = 1.96 * np.sqrt(0.95 * 0.05 / len(held))
+    return {
+        "quantity": quantity,
+        "intervals": len(held),
+        "held": int(sum(held)),
+        "share": float(np.mean(held)),
+        "low": float(0.95 - half) if independent else None,
+        "high": float(0.95 + half) if independent else None,
+    }
+
+
+def _references(world: World, rng: np.random.Generator) -> list[Target]:
+    sizes = np.array(world.reference_sizes)
+    scores = np.clip(world.score(sizes) + world.scatter * rng.standard_normal(len(sizes)), 0, 1)
+    return [
+        Target(f"{FAMILY}-{number}", FAMILY, float(size), {TASK: TaskScore(float(score))})
+        for number, (size, score) in enumerate(zip(sizes, scores, strict=True))
+    ]
+
+
+def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[str, float]]:
+    """Models on random dates with sizes that keep most of them within the ruler; and their true rho."""
+    days = rng.integers(0, world.days, world.models)
+    ln_rho = world.ln_rho_start + world.growth * days - rng.exponential(world.deficit, world.models)
+    effective = np.exp(rng.uniform(np.log(1e9), np.log(60e9), world.models))
+    true_scores = world.score(effective)
+    answered = rng.binomial(world.questions, true_scores) / world.questions
+    targets, truths = [], {}
+    for number in range(world.models):
+        name = f"model-{number}"
+        released = date(2023, 1, 1) + timedelta(days=int(days[number]))
+        score = TaskScore(float(answered[number]), questions=world.questions)
+        size = float(effective[number] / np.exp(ln_rho[number]))
+        targets.append(Target(name, name, size, {TASK: score}, released=released))
+        truths[name] = float(np.exp(ln_rho[number]))
+    return targets, truths
+
+
+def _holds(density: Density, truth: float) -> bool:
+    low = density.low if density.low is not None else 0.0
+    high = density.high if density.high is not None else np.inf
+    return bool(low <= truth <= high)

@@ -1,0 +1,13 @@
+"""What all commands share: options from a file, checks before work, progress, streams.
+
+    outputs.py    refuses an `--output` that would silently mean another place
+    config.py     `--config FILE`: options from YAML, weaker than flags; writes what a command ran with
+    ranges.py     wraps every command: packages installed, numbers in range
+    needs.py      which optional packages each command needs
+    progress.py   progress bars on stderr, on a terminal that can redraw
+    streams.py    stdout and stderr that survive a reader who leaves, and a full disk
+    watching.py   options and dry run of the commands that watch neurons
+
+Packages, ranges and outputs are checked before a command does anything. Bars and streams know nothing of what a
+command computes: rooms report through `progress.Progress` and the logging module.
+"""

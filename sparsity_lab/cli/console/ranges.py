@@ -1,0 +1,51 @@
+"""Before a command begins: its packages are installed, and every number on the command line is in its range."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sparsity_lab import extras, ranges
+from sparsity_lab.cli.console import needs
+
+if TYPE_CHECKING:
+    import typer
+
+
+def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
+    """Make every command of an app, and of the groups in it, check packages and numbers first."""
+    for info in app.registered_commands:
+        if info.callback is not None:
+            info.callback = _checked(info.callback, ".".join([*path, info.name or info.callback.__name__]))
+    if app.registered_callback is not None and app.registered_callback.callback is not None:
+        app.registered_callback.callback = _checked(app.registered_callback.callback, ".".join(path))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            hold(group.typer_instance, (*path, group.name or ""))
+
+
+def _checked(command: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A command that refuses what it cannot work with: missing or broken packages, numbers out of their range."""
+
+    @functools.wraps(command)
+    def checked(*words: Any, **options: Any) -> Any:
+        needs.check(name, options)
+        for option, value in options.items():
+            ranges.check(option, value, command=name, flag=flag_of(command, option))
+        with extras.explained():
+            return command(*words, **options)
+
+    return checked
+
+
+def flag_of(command: Callable[..., Any], option: str) -> str:
+    """The flag of a command's parameter, as its annotation says, or as typer makes one of the name."""
+    annotated = typing.get_type_hints(command, include_extras=True).get(option)
+    usual = f"--{option.replace('_', '-')}"
+    for one in getattr(annotated, "__metadata__", ()):
+        # typer takes the first word of an annotation for a default, until it builds the command.
+        words = [getattr(one, "default", None), *(getattr(one, "param_decls", None) or ())]
+        usual = next((word for word in words if isinstance(word, str) and word.startswith("--")), usual)
+    return usual

@@ -1,0 +1,74 @@
+"""What lm-eval's results say for a ruler made of their models: chance levels, settings, groups that are not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
+from sparsity_lab.fitting.density.scores.metrics import CHANCE_GAP, TaskSetting, chance_in
+
+
+def lacking_parts(evaluations: Sequence[LmEvalScores]) -> dict[str, str]:
+    """Groups whose score is not of all their parts, by the metric that some part lacks."""
+    lacking = {}
+    for e in evaluations:
+        for group, result in e.tasks.items():
+            name = result.metric.split(",")[0]
+            parts = [e.tasks[part] for part in e.groups.get(group, ()) if part in e.tasks]
+            if any(all(name != key.split(",")[0] for key in part.scores.scores) for part in parts):
+                lacking[group] = name
+    return lacking
+
+
+def chances_of(
+    evaluations: Sequence[LmEvalScores], given: Mapping[str, float], notes: Notes
+) -> dict[str, float]:
+    """Chance levels as given, and as the results tell them where the table of names does not know a task.
+
+    Raises:
+        SparsityLabError: logged samples cannot be read.
+    """
+    chances, seen = dict(given), list(given)
+    for e in evaluations:
+        for task, result in e.tasks.items():
+            if any(same(task, name) for name in seen) or not (stated := _stated_chance(task, e, frozenset())):
+                continue
+            seen.append(task)
+            chance, why = stated
+            table, choices = benchmark(task).chance, benchmark(task).choices
+            if table is None or (choices and abs(table - chance) > CHANCE_GAP and result.scores.samples):
+                of_names = "" if table is None else f"; the table of names says {table:g}"
+                notes.add(f"the chance level of {task} is {chance:.4g}, because {why}{of_names}")
+                chances[task] = chance
+    return chances
+
+
+def _stated_chance(task: str, e: LmEvalScores, seen: frozenset[str]) -> tuple[float, str] | None:
+    """What guessing scores by a task's own samples or configuration, or by those of its parts; and why."""
+    parts = e.groups.get(task, ())
+    if not parts:
+        return chance_in(e.tasks[task].scores, e.tasks[task].metric)
+    if task in seen or not all(part in e.tasks for part in parts):
+        return None
+    stated = [_stated_chance(part, e, seen | {task}) for part in parts]
+    levels = [level for level, _ in filter(None, stated)]
+    if len(levels) < len(parts):
+        return None
+    questions = [e.tasks[part].score.questions or 1 for part in parts]
+    return float(np.average(levels, weights=questions)), "it is the mean of its parts'"
+
+
+def settings_of(evaluations: Sequence[LmEvalScores]) -> dict[str, TaskSetting]:
+    """How the tasks of a ruler's models were scored; what they do not share is left open."""
+    settings = {}
+    for task in dict.fromkeys(task for e in evaluations for task in e.tasks):
+        results = [e.tasks[task] for e in evaluations if task in e.tasks]
+        metrics, shots = {r.metric for r in results}, {r.scores.shots for r in results}
+        settings[task] = TaskSetting(
+            metrics.pop() if len(metrics) == 1 else None, shots.pop() if len(shots) == 1 else None
+        )
+    return settings

@@ -1,0 +1,221 @@
+"""The density of a table of models, from ruler to trend."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.densities import Density, densities
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of, read_evaluations, targets_of
+from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
+from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.scores import task_names
+from sparsity_lab.fitting.density.scores.benchmarks import Groups, same, without_parts
+from sparsity_lab.fitting.density.scores.metric_rows import metric_rows
+from sparsity_lab.fitting.density.scores.metrics import (
+    TaskSetting,
+    given_chances,
+    refuse_unknown_words,
+    refuse_without_results,
+    wanted_metrics,
+)
+from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.scores.targets import (
+    Target,
+    bundled_targets,
+    note_guessed_families,
+    read_targets,
+)
+from sparsity_lab.fitting.density.study_notes import (
+    note_left_out,
+    note_other_tasks,
+    note_references,
+    note_sizes,
+    say,
+)
+from sparsity_lab.fitting.density.trend.sensitivity import sensitivity_rows
+from sparsity_lab.fitting.density.trend.trend import trend_points, try_trend
+from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.store import bundled
+
+log = logging.getLogger(__name__)
+
+PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
+
+
+def measure_density(
+    *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
+) -> DensityReport:
+    """What `run.run_density` finds, without writing anything.
+
+    Raises:
+        SparsityLabError: a table, ruler or task is not usable.
+    """
+    options, notes = options or DensityOptions(), Notes()
+    named, reason = named_ruler(options.ruler)
+    targets, evaluations = read_any(options, settings=named.settings if named else {}, notes=notes)
+    base = options.targets is None
+    words = named.tasks if named else () if base else task_names.tasks_of(bundled_targets())
+    targets = task_names.renamed(targets, words, notes)
+    tasks_of_targets = task_names.tasks_of(targets)
+    asked = _asked(options, (*words, *tasks_of_targets), base=base)
+    parts = _Parts(groups_of(evaluations), task_names.keys_in(words, lacking_parts(evaluations)))
+    if named is not None and options.chances:
+        raise SparsityLabError(f"The ruler {named.name} has its own chance levels", fix="Leave --chance out")
+    if named is None:
+        given = given_chances(options.chances)
+        refuse_unknown_words(given, tasks_of_targets, flag="--chance")
+        chances = chances_of(evaluations, given, notes)
+        named, reason = family_of_choice(
+            options.ruler, targets, tasks=asked,
+            all_tasks=tasks_of_targets if asked else parts.once(tasks_of_targets, notes), base=base,
+            convention=options.convention, chances=task_names.keys_in(words, chances), seed=seed,
+        )  # fmt: skip
+    ruler = at_tokens(named, options.d0_tokens)
+    _refuse_other_unit(ruler, options.convention)
+    tasks = asked or parts.once(_shared(ruler, targets, paper_first=base), notes)
+    if asked:
+        task_names.note_overlap(asked, parts.groups, notes)
+    elif not base:
+        note_other_tasks(without_parts(tasks_of_targets, parts.groups)[0], tasks, ruler, notes)
+    say(ruler, reason, tasks, options.convention, notes, bundled=base)
+    metrics = metric_rows(evaluations, ruler, tasks, notes)
+    note_guessed_families([t for t in targets if evaluations and t.scores], notes)
+    note_references(targets, ruler, base=base, notes=notes)
+    spread = SourceSpread.of(targets if base else bundled_targets())
+    found = _measure(targets, ruler, tasks, options, spread=spread, seed=seed, progress=progress)
+    note_left_out(targets, found, tasks, notes)
+    note_sizes(found, ruler, notes)
+    trend, note = try_trend(found, tasks=tasks, partial=options.partial, mixtures=options.mixtures, seed=seed)
+    report = DensityReport(
+        output, ruler, reason, tuple(tasks), options.convention, found,
+        _per_task(targets, ruler, tasks, options, spread=spread, seed=seed), trend, note,
+        evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
+    )  # fmt: skip
+    if trend is None:
+        return report
+    points = trend_points(found, tasks=tasks, partial=options.partial, mixtures=options.mixtures)
+    rows: list[dict[str, object]] = []
+    if options.sensitivity:
+        rows = sensitivity_rows(
+            targets, ruler, options=options, tasks=tuple(tasks), seed=seed, progress=progress
+        )
+    return replace(
+        report,
+        without=leave_one_out(points, seed=seed),
+        break_found=break_test(points, options.break_at, seed=seed) if options.break_at else None,
+        projections=tuple(project(trend, day) for day in options.project_to),
+        sensitivity=tuple(rows),
+    )
+
+
+def read_any(
+    options: DensityOptions, *, settings: Mapping[str, TaskSetting], notes: Notes
+) -> tuple[list[Target], list[LmEvalScores]]:
+    """Targets from wherever the options point, with the evaluations behind them if they are lm-eval's.
+
+    Raises:
+        SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
+    """
+    metrics = wanted_metrics(options.metrics)
+    given_chances(options.chances)
+    path = None if options.targets is None else Path(options.targets)
+    if path is None or not path.is_dir():
+        refuse_without_results(options.models, options.metrics)
+    if path is None:
+        return bundled_targets(), []
+    if not path.exists() and str(options.targets) in bundled.names():
+        path = bundled.path(str(options.targets))
+    if not path.is_dir():
+        return read_targets(path, tasks=options.tasks, notes=notes), []
+    evaluations = read_evaluations(
+        path, models=options.models, metrics=metrics, settings=settings, notes=notes
+    )
+    return targets_of(evaluations), evaluations
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Which tasks of the targets hold the same questions."""
+
+    groups: Groups
+    lacking: Mapping[str, str]
+
+    def once(self, tasks: Sequence[str], notes: Notes) -> tuple[str, ...]:
+        return task_names.counted_once(tasks, self.groups, lacking=self.lacking, notes=notes)
+
+
+def _asked(options: DensityOptions, known: Sequence[str], *, base: bool) -> tuple[str, ...] | None:
+    """The tasks asked for under the names that ruler or targets know; the paper's for the bundled table."""
+    if options.tasks is None:
+        return PAPER_TASKS if base and options.ruler == "auto" else None
+    names = [next((name for name in known if same(name, task)), task) for task in options.tasks]
+    return tuple(dict.fromkeys(names))
+
+
+def _refuse_other_unit(ruler: Ruler, convention: SizeConvention) -> None:
+    """Parameters are not compared with FLOPs.
+
+    Raises:
+        SparsityLabError: the ruler's sizes have another unit.
+    """
+    if ruler.size_unit != convention.unit:
+        raise SparsityLabError(
+            f"The sizes of the ruler {ruler.name} are in {ruler.size_unit}, those of the targets in {convention.unit}",
+            fix=f"Give --against {ruler.size_unit}",
+        )
+
+
+def _measure(
+    targets: Sequence[Target], ruler: Ruler, tasks: Sequence[str], options: DensityOptions, *,
+    spread: SourceSpread, seed: int, progress: Progress = SILENT,
+) -> tuple[Density, ...]:  # fmt: skip
+    return tuple(
+        densities(
+            targets, ruler, tasks=tasks, convention=options.convention, spread=spread,
+            references=ruler.references, seed=seed, progress=progress,
+        )
+    )  # fmt: skip
+
+
+def _per_task(
+    targets: Sequence[Target], ruler: Ruler, tasks: Sequence[str], options: DensityOptions, *,
+    spread: SourceSpread, seed: int,
+) -> dict[str, tuple[Density, ...]]:  # fmt: skip
+    """Densities by single tasks; a task on which the ruler is none is left out with a note."""
+    if len(tasks) < 2:
+        return {}
+    found = {}
+    for task in tasks:
+        try:
+            found[task] = _measure(targets, ruler, (task,), options, spread=spread, seed=seed)
+        except SparsityLabError as error:
+            log.info("no densities on %s alone: %s", task, error.what)
+    return found
+
+
+def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tuple[str, ...]:
+    """Tasks that ruler and targets have; the paper's, where the ruler has all of them.
+
+    Raises:
+        SparsityLabError: there are none.
+    """
+    if paper_first and set(PAPER_TASKS) <= set(ruler.tasks):
+        return PAPER_TASKS
+    tasks = task_names.tasks_of(targets)
+    shared = tuple(task for task in tasks if task in ruler.tasks)
+    if not shared:
+        raise SparsityLabError(
+            f"The ruler {ruler.name} shares no task with the targets",
+            why=f"It has {', '.join(ruler.tasks)}; the targets have {', '.join(tasks) or 'no score that can be used'}",
+            fix="Name another --ruler, or score the targets on its tasks",
+        )
+    return shared

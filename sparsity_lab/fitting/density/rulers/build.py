@@ -1,0 +1,320 @@
+"""Builds a ruler from what the user has: a ladder of checkpoints, a table of models, or lm-eval results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.densities import is_reference
+from sparsity_lab.fitting.density.lm_eval.results import (
+    LmEvalScores,
+    groups_of,
+    ladder_of,
+    read_evaluations,
+    targets_of,
+)
+from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts, settings_of
+from sparsity_lab.fitting.density.notes import Notes, listed
+from sparsity_lab.fitting.density.rulers import two_step
+from sparsity_lab.fitting.density.rulers.files import write_ruler
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, is_ladder, read_ladder
+from sparsity_lab.fitting.density.rulers.one_step import DRAWS, OneStepRuler, family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.two_step import check_d0
+from sparsity_lab.fitting.density.scores.benchmarks import Groups, UnknownChanceError, chance_of, same
+from sparsity_lab.fitting.density.scores.csv_rows import read_rows
+from sparsity_lab.fitting.density.scores.metrics import (
+    TaskSetting,
+    given_chances,
+    refuse_unknown_words,
+    refuse_without_results,
+    wanted_metrics,
+)
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.scores.targets import Target, note_guessed_families, read_targets
+from sparsity_lab.fitting.density.scores.task_names import counted_once, note_overlap, tasks_of
+from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.registry import unknown
+from sparsity_lab.store.file_names import is_portable
+from sparsity_lab.store.records import prepare_output
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RulerOptions:
+    """What `density ruler` may be told.
+
+    Attributes:
+        name: of the ruler and of its file.
+        form: `one-step`, `two-step`, or `auto`: two steps where there are losses and enough runs.
+        family: of the reference models; None where the input has one family.
+        tasks: to keep; None for all.
+        models: a table with sizes, tokens and dates for lm-eval results.
+        metrics, chances: as in `DensityOptions`.
+        convention: which parameters count.
+        d0_tokens: the amount of data at which a two-step ruler is read.
+        harness, source: how the scores were made and where they come from, carried in the file.
+        draws: of a two-step ruler; a one-step one is drawn at once.
+    """
+
+    name: str
+    form: str = "auto"
+    family: str | None = None
+    tasks: tuple[str, ...] | None = None
+    models: Path | None = None
+    metrics: tuple[str, ...] = ()
+    chances: tuple[str, ...] = ()
+    convention: SizeConvention = field(default_factory=SizeConvention)
+    d0_tokens: float = two_step.D0_TOKENS
+    harness: str = "not stated"
+    source: str = ""
+    draws: int = two_step.DRAWS
+
+
+def _check(options: RulerOptions) -> None:
+    if not is_portable(options.name):
+        raise SparsityLabError(
+            f"--name {options.name!r} is no name of a file",
+            fix="Use letters, digits, dashes, underscores, and dots between them",
+        )
+    check_d0(options.d0_tokens)
+
+
+@dataclass(frozen=True)
+class BuiltRuler:
+    """A ruler, why it has its form, and its files."""
+
+    ruler: Ruler
+    reason: str
+    files: tuple[Path, ...]
+
+
+def build_ruler(
+    inputs: Path, *, output: Path, options: RulerOptions, seed: int = 0, progress: Progress = SILENT
+) -> BuiltRuler:
+    """Build a ruler and write `NAME.json` and its figure to `output`.
+
+    Raises:
+        SparsityLabError: the input cannot be read or holds too few sizes, or a name that is no file's.
+    """
+    _check(options)
+    prepare_output(output)
+    notes = Notes()
+    material = _read(inputs, options, notes)
+    refuse_unknown_words(given_chances(options.chances), material.tasks, flag="--chance")
+    form, reason = _form(options.form, material.ladder)
+    log.info("form: %s, because %s", form, reason[:1].lower() + reason[1:])
+    if form == "two-step":
+        if material.ladder is None:
+            raise SparsityLabError(f"{inputs} has no losses", fix="A two-step ruler needs losses and tokens")
+        ruler: Ruler = _two_step(material.ladder, inputs, options, seed=seed, progress=progress)
+        _note_left_out(material.targets, [run.name for run in material.ladder.references], notes)
+    else:
+        ruler = _one_step(material, inputs, options, notes, seed=seed)
+        members = [t for t in material.targets if options.family in (None, t.family)]
+        _note_left_out(members, ruler.references, notes)
+    levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
+    notes.add(f"chance levels of the ruler: {', '.join(levels)}")
+    ruler = replace(
+        ruler, notes=tuple(notes), settings={t: s for t, s in material.settings.items() if t in ruler.tasks}
+    )
+    stem = output / options.name
+    written = [write_ruler(ruler, stem.with_name(f"{stem.name}.json"))]
+    with attempted(stem):
+        from sparsity_lab.fitting.plots.density_ruler import plot_ruler
+
+        written += plot_ruler(ruler, stem, ladder=material.ladder)
+    return BuiltRuler(ruler, reason, tuple(written))
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a ruler is made of: runs with losses where there are some, and the dense models of the family asked for."""
+
+    ladder: Ladder | None
+    targets: Sequence[Target] = ()
+    chances: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, TaskSetting] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*tasks_of(self.targets), *(self.ladder.tasks if self.ladder else ()))))
+
+
+def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
+    given, metrics = given_chances(options.chances), wanted_metrics(options.metrics)
+    if inputs.is_dir():
+        return _of_results(read_evaluations(inputs, models=options.models, metrics=metrics, notes=notes),
+                           inputs, options, given, notes)  # fmt: skip
+    refuse_without_results(options.models, options.metrics)
+    if not is_ladder(list(read_rows(inputs, needed=())[0])):
+        return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
+    if options.family is not None:
+        raise SparsityLabError(f"The runs of the ladder {inputs} have no family", fix="Leave --family out")
+    return _Material(replace(read_ladder(inputs, notes=notes), chances=given), chances=given)
+
+
+def _of_results(
+    evaluations: Sequence[LmEvalScores], inputs: Path, options: RulerOptions, given: Mapping[str, float],
+    notes: Notes,
+) -> _Material:  # fmt: skip
+    """Of lm-eval's results, the dense models of one family."""
+    dense = [e for e in evaluations if not e.sparsity]
+    if len(dense) < len(evaluations):
+        notes.add(f"{len(evaluations) - len(dense)} results under thresholds are not part of the ruler")
+    note_guessed_families([e.target for e in dense], notes)
+    family = _family(options.family, [e.target for e in dense], inputs)
+    members = [e for e in dense if family is None or e.target.family == family]
+    chances = chances_of(members, given, notes)
+    return _Material(
+        ladder_of(members, chances=chances), targets_of(members), chances, settings_of(members),
+        groups_of(members), lacking_parts(members),
+    )  # fmt: skip
+
+
+def _family(wanted: str | None, targets: Sequence[Target], inputs: Path) -> str | None:
+    """The family of the reference models; None for all, where no model's family is stated.
+
+    Raises:
+        SparsityLabError: several families and none is named, or no such family.
+    """
+    families = sorted({target.family for target in targets})
+    if wanted is not None:
+        if wanted not in families:
+            raise unknown(wanted, kind="family", known=families)
+        return wanted
+    if len(families) > 1 and any(target.family_stated for target in targets):
+        raise SparsityLabError(
+            f"{inputs} holds {len(families)} families: {', '.join(families)}", fix="Name one with --family"
+        )
+    return None
+
+
+def _note_left_out(members: Sequence[Target], references: Sequence[str], notes: Notes) -> None:
+    left_out = [t.model for t in members if not is_reference(t, references)]
+    if left_out:
+        notes.add(
+            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
+            f"and are not part of the ruler: {listed(left_out)}"
+        )
+
+
+def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
+    if wanted != "auto":
+        return wanted, "it was asked for"
+    if ladder is None:
+        return "one-step", "there are no losses with training tokens"
+    if why := two_step.why_too_small(ladder.references):
+        return "one-step", why
+    return "two-step", f"there are losses of {len(ladder.references)} runs"
+
+
+def _two_step(
+    ladder: Ladder, inputs: Path, options: RulerOptions, *, seed: int, progress: Progress
+) -> two_step.TwoStepRuler:
+    asked = _named(options.tasks, ladder.tasks, inputs)
+    _refuse_variants([(run.name, run.identity, run.tokens) for run in ladder.references], inputs)
+    return two_step.two_step_ruler(
+        options.name, replace(ladder, tasks=asked or ladder.tasks), source=options.source or str(inputs),
+        harness=options.harness,
+        params=options.convention.said, seed=seed, draws=options.draws, d0_tokens=options.d0_tokens,
+        progress=progress,
+    )  # fmt: skip
+
+
+def _one_step(
+    material: _Material, inputs: Path, options: RulerOptions, notes: Notes, *, seed: int
+) -> OneStepRuler:
+    targets = material.targets
+    families = sorted({target.family for target in targets})
+    family = options.family or (families[0] if len(families) == 1 else None)
+    if family is None:
+        raise SparsityLabError(
+            f"{inputs} holds {len(families)} families" + (f": {', '.join(families)}" if families else ""),
+            fix="Name one with --family",
+        )
+    members = [target for target in targets if target.family == family]
+    if not members:
+        raise unknown(family, kind="family", known=families)
+    shared = [t for t in tasks_of(members) if all(t in member.scores for member in members)]
+    asked = _named(options.tasks, shared, inputs)
+    tasks = asked or tuple(
+        sorted(counted_once(shared, material.groups, lacking=material.lacking, notes=notes))
+    )
+    if not tasks:
+        raise SparsityLabError(
+            f"The models of {family} in {inputs} share no task",
+            fix="Give every model of the family a score on the same task, or name another --family",
+        )
+    note_overlap(tasks, material.groups, notes)
+    _refuse_variants([(target.model, target.identity, None) for target in members], inputs)
+    ruler = family_ruler(
+        family, members, tasks=tasks, convention=options.convention, seed=seed,
+        source=options.source or str(inputs), harness=options.harness, draws=DRAWS, chances=material.chances,
+    )  # fmt: skip
+    kept = asked or _that_rule(ruler, tasks, notes)
+    return replace(ruler, name=options.name, tasks=kept)
+
+
+def _that_rule(ruler: OneStepRuler, tasks: Sequence[str], notes: Notes) -> tuple[str, ...]:
+    """The tasks on which a family can be a ruler; the others become notes.
+
+    Raises:
+        SparsityLabError: there are none, or the chance level of one is unknown.
+    """
+    kept, refusals = [], []
+    for task in tasks:
+        try:
+            ruler.curve((task,))
+            kept.append(task)
+        except UnknownChanceError:
+            raise
+        except SparsityLabError as error:
+            refusals.append(error)
+            notes.add(f"{task} is left out of the ruler: {error.paragraph()}")
+    if not kept:
+        raise refusals[0]
+    return tuple(kept)
+
+
+def _refuse_variants(models: Sequence[tuple[str, str, float | None]], inputs: Path) -> None:
+    """Refuse two results of one model as two reference models: revisions, adapters, quantised or otherwise scored.
+
+    Args:
+        models: label, identity and, where they make another run, training tokens.
+        inputs: for the message.
+
+    Raises:
+        SparsityLabError: names both.
+    """
+    seen: dict[tuple[str, float | None], str] = {}
+    for label, identity, tokens in models:
+        other = seen.setdefault((identity.split(", ")[0], tokens), label)
+        if identity and other != label:
+            raise SparsityLabError(
+                f"{inputs} has two results of one model for a ruler: {other} and {label}",
+                fix="Keep one of them in the folder, or give them different families in --models",
+            )
+
+
+def _named(wanted: Sequence[str] | None, known: Sequence[str], inputs: Path) -> tuple[str, ...]:
+    """The tasks asked for under their names in the input; empty for none.
+
+    Raises:
+        SparsityLabError: not every model has one of them.
+    """
+    names = []
+    for task in wanted or ():
+        name = next((name for name in known if same(name, task)), None)
+        if name is None:
+            error = unknown(task, kind="task", known=list(known))
+            raise SparsityLabError(f"{inputs} has no task {task!r} for every model", fix=error.fix)
+        names.append(name)
+    return tuple(names)

@@ -1,0 +1,208 @@
+"""Which ruler a run uses: a file, a shipped one, a family of some table, or the best of the families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.densities import densities
+from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped
+from sparsity_lab.fitting.density.rulers.one_step import DRAWS, FEWEST_SIZES, OneStepRuler, family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler, check_d0
+from sparsity_lab.fitting.density.scores.benchmarks import UnknownChanceError, benchmark, same
+from sparsity_lab.fitting.density.scores.metrics import TaskSetting
+from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention, size_of
+from sparsity_lab.fitting.density.scores.targets import Target, bundled_targets
+from sparsity_lab.registry import unknown
+
+TRIAL_DRAWS = 200
+BUNDLED_SOURCE = "bundled table of open base models; each score with its source in density_scores.csv"
+
+
+def named_ruler(name: str) -> tuple[Ruler | None, str]:
+    """The ruler of a file or a shipped one, and why it is used; None where `name` is neither.
+
+    Raises:
+        SparsityLabError: the file is not a ruler.
+    """
+    if Path(name).is_file():
+        return read_ruler(Path(name)), "the file was named"
+    if name in shipped():
+        return read_ruler(shipped()[name]), "it was asked for"
+    return None, ""
+
+
+def at_tokens(ruler: Ruler, d0_tokens: float | None) -> Ruler:
+    """The ruler at D0 training tokens; None keeps its own.
+
+    Raises:
+        SparsityLabError: D0 is not a count, or the ruler has none.
+    """
+    if d0_tokens is None:
+        return ruler
+    check_d0(d0_tokens)
+    if not isinstance(ruler, TwoStepRuler):
+        raise SparsityLabError(f"The ruler {ruler.name} has one step and no D0", fix="Leave --d0 out")
+    return replace(ruler, d0_tokens=d0_tokens)
+
+
+def family_of_choice(
+    name: str,
+    targets: Sequence[Target],
+    *,
+    tasks: Sequence[str] | None,
+    all_tasks: Sequence[str],
+    base: bool,
+    convention: SizeConvention,
+    chances: Mapping[str, float],
+    seed: int,
+) -> tuple[Ruler, str]:
+    """A ruler of one family, and why this one.
+
+    Args:
+        name: of the family; `auto` for the one that reaches most targets. A family of the targets themselves has to
+            be named: no target measures itself unless that is asked for. Where the targets have too few sizes of a
+            bundled family, the bundled models alone are the ruler.
+        tasks: asked for; None for those of `all_tasks` that the family has.
+        base: whether the targets are the bundled table itself.
+        chances: of tasks that the table of names does not know.
+
+    Raises:
+        SparsityLabError: no such family, or it has too few sizes.
+    """
+    lent = lenders(targets, base=base)
+    pool = list(targets) if base else [*targets, *lent]
+    bundled_family = [] if base or _are_enough(name, targets, convention) else _bundled_family(name)
+    if bundled_family:
+        pool = [*(t for t in pool if t.family != name), *bundled_family]
+    source = BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}"
+    wanted = tuple(tasks or all_tasks)
+    _refuse_unknown_tasks(wanted, pool)
+    if name == "auto":
+        shared = wanted if tasks else tuple(t for t in wanted if any(t in other.scores for other in lent))
+        candidates = rulers_of(
+            lent, tasks=shared, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS,
+            chances=chances,
+        ) if shared else []  # fmt: skip
+        _refuse_no_candidates(candidates, tasks=wanted)
+        name, reason = choose_ruler(targets, candidates, tasks=shared, convention=convention)
+        wanted = shared
+    else:
+        own = f"; the targets have fewer than {FEWEST_SIZES} sizes of it, the bundled table's are used"
+        mixed = bool(bundled_family) and any(t.family == name for t in targets)
+        reason = f"it was asked for{own if mixed else ''}"
+    if not any(t.family == name for t in pool):
+        known = sorted({t.family for t in pool} | set(shipped()))
+        raise unknown(name, kind="ruler", known=known)
+    if tasks is None:
+        members = [t for t in pool if t.family == name and not t.moe]
+        wanted = tuple(task for task in wanted if all(task in t.scores for t in members)) or wanted
+    ruler = family_ruler(
+        name, pool, tasks=wanted, convention=convention, seed=seed, source=source, chances=chances
+    )
+    if not base and not bundled_family and any(t.family == name for t in targets):
+        return replace(ruler, harness="the targets' own scores"), reason
+    return replace(ruler, settings={task: _usual(task) for task in ruler.tasks}), reason
+
+
+def _are_enough(family: str, targets: Sequence[Target], convention: SizeConvention) -> bool:
+    """Whether the targets of a family have enough sizes to be a ruler."""
+    sizes = {size_of(t, convention) for t in targets if t.family == family and not t.moe} - {None}
+    return len(sizes) >= FEWEST_SIZES
+
+
+def _bundled_family(name: str) -> list[Target]:
+    return [t for t in bundled_targets() if t.family == name]
+
+
+def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:
+    """The models whose families may be rulers unasked: those of the bundled table.
+
+    No family is mixed from two sources: only families that the targets do not have. The bundled table itself, `base`,
+    has no other models than its own.
+    """
+    taken = set() if base else {t.family for t in targets}
+    return [t for t in (targets if base else bundled_targets()) if t.family not in taken]
+
+
+def _usual(task: str) -> TaskSetting:
+    """How published scores of a task are usually made; each source may differ."""
+    return TaskSetting(benchmark(task).metric, benchmark(task).shots)
+
+
+def _refuse_unknown_tasks(tasks: Sequence[str], pool: Sequence[Target]) -> None:
+    known = sorted({task for target in pool for task in target.scores})
+    for task in tasks:
+        if task not in known:
+            raise unknown(task, kind="task", known=known)
+
+
+def _refuse_no_candidates(candidates: Sequence[OneStepRuler], *, tasks: Sequence[str]) -> None:
+    """Say which rulers have the tasks where no family has.
+
+    Raises:
+        SparsityLabError: there are no candidates.
+    """
+    if not candidates:
+        rulers = {name: read_ruler(path).tasks for name, path in shipped().items()}
+        having = [name for name, own in rulers.items() if all(any(same(t, o) for o in own) for t in tasks)]
+        hint = (
+            f"; {', '.join(having)} would do"
+            if having
+            else " (a family of the targets themselves counts if named)"
+        )
+        raise SparsityLabError(
+            f"No family of other models has four sizes with {', '.join(tasks)}",
+            fix=f"Name a ruler{hint}, or fewer tasks",
+        )
+
+
+def rulers_of(
+    targets: Sequence[Target], *, tasks: Sequence[str], convention: SizeConvention, seed: int, source: str,
+    draws: int = DRAWS, chances: Mapping[str, float] | None = None,
+) -> list[OneStepRuler]:  # fmt: skip
+    """A ruler of every family with at least four sizes that can be one.
+
+    Raises:
+        UnknownChanceError: a family would be one if somebody said what guessing scores.
+    """
+    found = []
+    for family in sorted({t.family for t in targets}):
+        try:
+            ruler = family_ruler(
+                family, targets, tasks=tasks, convention=convention, seed=seed, source=source, draws=draws,
+                chances=chances,
+            )  # fmt: skip
+            ruler.curve(tasks)
+        except UnknownChanceError:
+            raise
+        except SparsityLabError:
+            continue
+        found.append(ruler)
+    return found
+
+
+def choose_ruler(
+    targets: Sequence[Target], candidates: Sequence[OneStepRuler], *, tasks: Sequence[str],
+    convention: SizeConvention,
+) -> tuple[str, str]:  # fmt: skip
+    """The family whose ruler leaves the fewest targets without a number, then with an open bound; and why."""
+    scored = sorted((_unreached(targets, r, tasks=tasks, convention=convention), r.name) for r in candidates)
+    (bounds, opened), name = scored[0]
+    others = ", ".join(f"{other} {b} and {o}" for (b, o), other in scored[1:])
+    reason = (
+        f"{name} leaves {bounds} of {len(targets)} models with a bound instead of a number and {opened} with "
+        f"an open interval" + (f" ({others})" if others else "")
+    )
+    return name, reason
+
+
+def _unreached(
+    targets: Sequence[Target], ruler: OneStepRuler, *, tasks: Sequence[str], convention: SizeConvention
+) -> tuple[int, int]:
+    found = densities(targets, ruler, tasks=tasks, convention=convention, spread=SourceSpread({}))
+    return sum(d.rho is None for d in found), sum(d.low is None or d.high is None for d in found)

@@ -1,0 +1,160 @@
+"""Rulers on disk: one JSON file each, to be read by people and by `density --ruler`.
+
+A one-step file holds its reference points, from which curves and draws follow by its seed; the coefficients
+of each task and of the mean of all tasks stand beside them with their covariance. A two-step file holds its
+draws, because resampling runs and refitting takes a minute. `name` among the bundled ones, a path
+otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.rulers.loss_law import LossLaw
+from sparsity_lab.fitting.density.rulers.one_step import FEWEST_SIZES, OneStepRuler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerPoint
+from sparsity_lab.fitting.density.rulers.two_step import TwoStepCurve, TwoStepRuler
+from sparsity_lab.fitting.density.scores.metrics import TaskSetting
+from sparsity_lab.reading.json_file import read_json
+from sparsity_lab.store import bundled
+from sparsity_lab.store.records import write_json
+
+Floats = NDArray[np.float64]
+
+MAKE_ANEW = "Make one with `sparsity-lab density ruler`"
+FORMAT = "sparsity-lab ruler 1"
+PREFIX = "ruler_"
+DIGITS = 6
+_SHARED = ("name", "size_unit", "params", "harness", "source", "seed", "draws")
+_SCORE = ("span", "gamma", "middle")
+_LOSS = ("ln_a", "ln_b", "alpha", "beta", "e")
+
+
+def shipped() -> dict[str, Path]:
+    """The rulers carried in the package, by name."""
+    paths = sorted(bundled.FOLDER.glob(f"{PREFIX}*.json"))
+    return {path.stem.removeprefix(PREFIX).replace("_", "-"): path for path in paths}
+
+
+def write_ruler(ruler: Ruler, path: Path) -> Path:
+    """Write a ruler's file, whole or not at all."""
+    shared = {key: getattr(ruler, key) for key in _SHARED}
+    head = {"format": FORMAT, "form": ruler.form, **shared, "sizes": list(ruler.sizes)}
+    head |= {"settings": {task: vars(setting) for task, setting in ruler.settings.items()}}
+    head |= {"notes": list(ruler.notes)}
+    if isinstance(ruler, TwoStepRuler):
+        body: dict[str, object] = {
+            "d0_tokens": ruler.d0_tokens,
+            "runs": list(ruler.runs),
+            "tasks": {task: _two_step_json(ruler, task) for task in ruler.tasks},
+        }
+    else:
+        assert isinstance(ruler, OneStepRuler)
+        groups = [(task,) for task in ruler.tasks] + ([ruler.tasks] if len(ruler.tasks) > 1 else [])
+        body = {
+            "tasks": {" + ".join(group): _one_step_json(ruler, group) for group in groups},
+            "points": [_point_json(point) for point in ruler.points],
+        }
+    write_json(path, {**head, **body})
+    return path
+
+
+def read_ruler(path: Path) -> Ruler:
+    """Read a ruler's file.
+
+    Raises:
+        SparsityLabError: unreadable, or not a ruler.
+    """
+    found = read_json(path, kind="ruler", fix=MAKE_ANEW)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise SparsityLabError(
+            f"{path} is no ruler of this version", why=f"Its format is not {FORMAT!r}",
+            fix=MAKE_ANEW,
+        )  # fmt: skip
+    try:
+        shared = {key: found[key] for key in _SHARED} | {"sizes": (found["sizes"][0], found["sizes"][1])}
+        settings = {task: TaskSetting(**setting) for task, setting in found.get("settings", {}).items()}
+        shared |= {"settings": settings, "notes": tuple(map(str, found.get("notes", [])))}
+        return {"two-step": _two_step, "one-step": _one_step}[found["form"]](found, shared)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise SparsityLabError(
+            f"The ruler {path} is damaged", why=f"{type(error).__name__}: {error}", fix=MAKE_ANEW
+        ) from error
+
+
+def _one_step(found: dict[str, Any], shared: dict[str, Any]) -> OneStepRuler:
+    points = tuple(
+        RulerPoint(p["model"], float(p["size"]), dict(p["scores"]), str(p.get("identity", "")))
+        for p in found["points"]
+    )
+    tasks = tuple(name for name in found["tasks"] if " + " not in name)
+    if len({point.size for point in points}) < FEWEST_SIZES:
+        raise ValueError(f"it has fewer than {FEWEST_SIZES} sizes")
+    chances = {task: float(found["tasks"][task]["floor"]) for task in tasks}
+    return OneStepRuler(**shared, tasks=tasks, points=points, chances=chances)
+
+
+def _point_json(point: RulerPoint) -> dict[str, object]:
+    identity = {"identity": point.identity} if point.identity else {}
+    return {"model": point.model, "size": point.size, "scores": dict(point.scores), **identity}
+
+
+def _two_step(found: dict[str, Any], shared: dict[str, Any]) -> TwoStepRuler:
+    curves = {task: _two_step_curve(body, found["d0_tokens"]) for task, body in found["tasks"].items()}
+    units = {task: body["loss_unit"] for task, body in found["tasks"].items()}
+    return TwoStepRuler(
+        **shared, tasks=tuple(curves), curves=curves, loss_units=units, d0_tokens=found["d0_tokens"],
+        runs=tuple(map(str, found.get("runs", []))),
+    )  # fmt: skip
+
+
+def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, object]:
+    curve = ruler.curve(tasks)
+    coefficients = np.stack([curve.span, curve.gamma, curve.middle])
+    return {
+        "formula": "S = floor + span / (1 + exp(-gamma (ln size - middle)))",
+        "floor": curve.chance,
+        "coefficients": dict(zip(_SCORE, map(float, coefficients[:, 0]), strict=True)),
+        "covariance": [[float(v) for v in row] for row in np.cov(coefficients[:, 1:])],
+        "residual_sd": ruler.residual_sd[tuple(sorted(tasks))],
+        "points": len(ruler.points),
+    }
+
+
+def _two_step_json(ruler: TwoStepRuler, task: str) -> dict[str, object]:
+    curve = ruler.curves[task]
+    arrays: dict[str, Floats] = {key: getattr(curve.loss, key) for key in _LOSS}
+    arrays |= {key: getattr(curve, key) for key in ("floor", *_SCORE, "form_error")}
+    return {
+        "formula": "L = exp(ln_a) N^-alpha + exp(ln_b) D^-beta + e; "
+        "S = floor + span / (1 + exp(-gamma (-L - middle))); "
+        "beyond ln_largest, S gains form_error per unit of ln N",
+        "ceiling_held_at_1": curve.ceiling_held,
+        "loss_unit": ruler.loss_units[task],
+        "ln_largest": curve.ln_largest,
+        "coefficients": {key: _rounded(values[0]) for key, values in arrays.items()},
+        "draws": {key: [_rounded(v) for v in values[1:]] for key, values in arrays.items()},
+    }
+
+
+def _two_step_curve(body: dict[str, Any], d0_tokens: float) -> TwoStepCurve:
+    def array(key: str) -> Floats:
+        return np.array([body["coefficients"][key], *body["draws"][key]], dtype=float)
+
+    return TwoStepCurve(
+        loss=LossLaw(*(array(key) for key in _LOSS)),
+        **{key: array(key) for key in ("floor", *_SCORE, "form_error")},
+        ln_largest=float(body["ln_largest"]),
+        tokens=d0_tokens,
+        ceiling_held=bool(body["ceiling_held_at_1"]),
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,153 @@
+"""Reference runs with losses and scores along training, as a table of checkpoints.
+
+Columns: `run`, `params`, `tokens` (counts), optionally `role` (`reference` or `target`), and for each task
+a loss `TASK_bpb` (bits per byte of the gold answer) or `TASK_nats` (nats per token) and a score `TASK_acc`
+(0 to 1). One row a checkpoint, in order of tokens; a table with one row a run has no smoothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.scores.csv_rows import CsvCell, read_rows
+
+Floats = NDArray[np.float64]
+
+LOSS_UNITS = {"_bpb": "bits per byte of the gold answer", "_nats": "nats per token of the gold answer"}
+SMOOTHED_CHECKPOINTS = 5
+SKIPPED_SHARE = 0.1
+FEWEST_TOKENS, MOST_TOKENS = 1e4, 1e16
+LEAST_LOSS = 1e-9
+ROLES = ("reference", "target")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: `params` (count), `tokens` at its end, and per task losses and scores of each checkpoint.
+
+    `identity` is all that tells it from other runs, where that is more than its name.
+    """
+
+    name: str
+    role: str
+    params: float
+    tokens: float
+    losses: dict[str, Floats]
+    scores: dict[str, Floats]
+    identity: str = ""
+
+    def final_loss(self, task: str) -> float:
+        """Mean loss of the last five checkpoints."""
+        return float(np.mean(self.losses[task][-SMOOTHED_CHECKPOINTS:]))
+
+    def final_score(self, task: str) -> float:
+        """Mean score of the last five checkpoints."""
+        return float(np.mean(self.scores[task][-SMOOTHED_CHECKPOINTS:]))
+
+    def smoothed(self, task: str) -> tuple[Floats, Floats]:
+        """Losses and scores after the first tenth of the run, running means of five checkpoints."""
+        skipped = int(np.ceil(SKIPPED_SHARE * len(self.losses[task]))) if len(self.losses[task]) > 1 else 0
+        return running_mean(self.losses[task][skipped:]), running_mean(self.scores[task][skipped:])
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Runs and tasks; `units` is the unit of each task's loss, `chances` the score of guessing where given."""
+
+    runs: tuple[Run, ...]
+    tasks: tuple[str, ...]
+    units: dict[str, str]
+    chances: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def references(self) -> tuple[Run, ...]:
+        """The runs a ruler is made of."""
+        return tuple(run for run in self.runs if run.role != "target")
+
+    def run(self, name: str) -> Run:
+        """The run of that name."""
+        return next(run for run in self.runs if run.name == name)
+
+
+def running_mean(values: Floats, width: int = SMOOTHED_CHECKPOINTS) -> Floats:
+    """Mean of each value and up to four before it."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    begins = np.maximum(ends - width, 0)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def is_ladder(header: Sequence[str]) -> bool:
+    """Whether a table is one of runs rather than of models."""
+    return "run" in header and "model" not in header
+
+
+def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
+    """Read a table of checkpoints; columns that are left out become notes.
+
+    Raises:
+        SparsityLabError: unreadable, no task with a loss and a score, or a cell that cannot be right.
+    """
+    rows = read_rows(path, needed=("run", "params", "tokens"))
+    losses = [(name.removesuffix(end), end) for name in rows[0] for end in LOSS_UNITS if name.endswith(end)]
+    suffix_of = dict(losses)
+    if len(suffix_of) < len(losses):
+        twice = next(task for task, _ in losses if [task for task, _ in losses].count(task) > 1)
+        raise SparsityLabError(
+            f"{path} has the loss of {twice} in two units", fix=f"Keep {twice}_bpb or {twice}_nats"
+        )
+    tasks = tuple(task for task in suffix_of if f"{task}_acc" in rows[0])
+    if not tasks:
+        raise SparsityLabError(
+            f"{path} has no task with a loss and a score",
+            fix="Give each task a column TASK_bpb or TASK_nats and a column TASK_acc",
+        )
+    read = {
+        "run",
+        "role",
+        "params",
+        "tokens",
+        *(f"{t}{end}" for t in tasks for end in ("_acc", suffix_of[t])),
+    }
+    if notes is not None:
+        notes.add(f"units in {path}: params and tokens (counts), scores (fractions of 1)")
+    if notes is not None and (unread := [name for name in rows[0] if name not in read]):
+        notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
+    grouped: dict[str, list[dict[str, CsvCell]]] = {}
+    for row in rows:
+        grouped.setdefault(row["run"].required(), []).append(row)
+    runs = tuple(_run(name, group, tasks, suffix_of) for name, group in grouped.items())
+    return Ladder(runs, tasks, {task: LOSS_UNITS[suffix_of[task]] for task in tasks})
+
+
+def _run(name: str, rows: list[dict[str, CsvCell]], tasks: Sequence[str], suffix_of: dict[str, str]) -> Run:
+    last = rows[-1]
+    roles = [row["role"] for row in rows if "role" in row and not row["role"].missing]
+    for cell in roles:
+        if cell.text not in ROLES or cell.text != roles[0].text:
+            raise cell.error(f"{cell.text!r} is not the one role of the run {name}: {' or '.join(ROLES)}")
+    tokens = [row["tokens"].number(low=FEWEST_TOKENS, high=MOST_TOKENS) for row in rows]
+    for row in rows:
+        if row["params"].text != last["params"].text:
+            raise row["params"].error(f"The run {name} has {last['params'].text} parameters in another row")
+    for row, before, after in zip(rows[1:], tokens, tokens[1:], strict=False):
+        if after <= before:
+            raise row["tokens"].error(
+                f"The run {name} has {before:g} tokens in the row before",
+                fix="Sort the rows of a run by tokens",
+            )
+    return Run(
+        name,
+        roles[0].text if roles else "reference",
+        last["params"].number(low=1e3, high=1e14),
+        tokens[-1],
+        {t: np.array([row[t + suffix_of[t]].number(low=LEAST_LOSS) for row in rows]) for t in tasks},
+        {t: np.array([row[f"{t}_acc"].number(low=0, high=1) for row in rows]) for t in tasks},
+    )

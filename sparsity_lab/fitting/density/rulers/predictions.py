@@ -1,0 +1,133 @@
+"""Predicts a large run from small ones: the published recipe, and beside it our own choice with intervals."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder
+from sparsity_lab.fitting.density.rulers.published_recipe import Prediction, predict_published, published_runs
+from sparsity_lab.fitting.density.rulers.two_step import DRAWS, TwoStepRuler, two_step_ruler
+from sparsity_lab.fitting.density.scores.metrics import given_chances, refuse_unknown_words
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.provenance import provenance
+from sparsity_lab.registry import unknown
+from sparsity_lab.store import bundled
+from sparsity_lab.store.records import prepare_output, write_json
+from sparsity_lab.store.tables import write_table
+
+BUNDLED = "olmo-ladder"
+DEFAULT_TARGET = "13B-5T"
+
+COLUMNS = {
+    "task": "task",
+    "actual_loss": "loss",
+    "recipe_loss": "recipe: loss",
+    "actual_score": "score",
+    "recipe_score_given_loss": "recipe: score given loss",
+    "recipe_chained": "recipe: chained",
+    "own_chained": "own choice",
+    "own_low": "low",
+    "own_high": "high",
+    "held": "held",
+    "published_gap": "largest gap to published",
+}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row a task; `held` counts actual scores inside our own 95 % intervals."""
+
+    rows: tuple[dict[str, object], ...]
+    held: int
+    largest_gap: float | None
+    files: tuple[Path, ...]
+
+
+def run_predictions(
+    *, output: Path, ladder: Path | None = None, target: str = DEFAULT_TARGET, artificial_point: bool = True,
+    chances: Sequence[str] = (), seed: int = 0, draws: int = DRAWS, progress: Progress = SILENT,
+) -> Predictions:  # fmt: skip
+    """Predict one run of a ladder from the others and write `predictions.{csv,md,json}`.
+
+    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere. `chances`
+    are `TASK=NUMBER` of tasks that the table of names does not know.
+
+    Raises:
+        SparsityLabError: no such run, or too few references.
+    """
+    prepare_output(output)
+    given = given_chances(chances)
+    table = replace(read_ladder(bundled.path(BUNDLED) if ladder is None else ladder), chances=given)
+    refuse_unknown_words(given, table.tasks, flag="--chance")
+    names = [run.name for run in table.runs]
+    if target not in names:
+        raise unknown(target, kind="run", known=names)
+    goal = table.run(target)
+    if goal.role != "target":
+        table = replace(table, runs=tuple(r for r in table.runs if r.name != target))
+    runs = published_runs(table) if ladder is None else table.references
+    recipe = predict_published(table, goal, runs=runs, artificial_point=artificial_point)
+    own = _own(table, bundled_ladder=ladder is None and goal.role == "target", seed=seed, draws=draws,
+               progress=progress)  # fmt: skip
+    published = _published() if ladder is None and target == DEFAULT_TARGET and artificial_point else {}
+    rows = [_row(step, goal, own, published) for step in recipe]
+    held = sum(bool(row["held"]) for row in rows)
+    gaps = [gap for row in rows if isinstance(gap := row["published_gap"], float)]
+    largest = max(gaps) if gaps else None
+    write_table(output / "predictions", rows, COLUMNS)
+    document = {
+        "target": target, "artificial_point": artificial_point, "recipe_runs": [r.name for r in runs],
+        "own_runs": [r.name for r in table.references], "held": held, "largest_gap_to_published": largest,
+        "rows": rows, "seed": seed, "provenance": provenance(),
+    }  # fmt: skip
+    write_json(output / "predictions.json", document)
+    files = tuple(output / f"predictions.{kind}" for kind in ("csv", "md", "json"))
+    return Predictions(tuple(rows), held, largest, files)
+
+
+def _own(ladder: Ladder, *, bundled_ladder: bool, seed: int, draws: int, progress: Progress) -> TwoStepRuler:
+    if bundled_ladder and seed == 0 and draws == DRAWS:
+        ruler = read_ruler(shipped()[BUNDLED])
+        if isinstance(ruler, TwoStepRuler):
+            return ruler
+        raise SparsityLabError(f"The bundled ruler {BUNDLED} is damaged", fix="Install the package again")
+    return two_step_ruler(
+        "own choice", ladder, source="", harness="", params="", seed=seed, draws=draws, progress=progress
+    )
+
+
+def _row(
+    step: Prediction, goal: Run, own: TwoStepRuler, published: dict[tuple[str, str], float]
+) -> dict[str, object]:
+    task = step.task
+    curve = replace(own.curves[task], tokens=goal.tokens)
+    scores = curve.score(np.log(goal.params))
+    low, high = (float(v) for v in np.quantile(scores[1:], [0.025, 0.975]))
+    actual = goal.final_score(task)
+    steps = {"loss": step.loss, "score given loss": step.score_given_loss, "chained": step.chained}
+    gaps = [abs(value - published[task, name]) for name, value in steps.items() if (task, name) in published]
+    return {
+        "task": task,
+        "actual_loss": goal.final_loss(task),
+        "recipe_loss": step.loss,
+        "actual_score": actual,
+        "recipe_score_given_loss": step.score_given_loss,
+        "recipe_chained": step.chained,
+        "own_chained": float(scores[0]),
+        "own_low": low,
+        "own_high": high,
+        "held": low <= actual <= high,
+        "published_gap": max(gaps) if gaps else None,
+    }
+
+
+def _published() -> dict[tuple[str, str], float]:
+    with bundled.path("olmo-ladder-published").open(encoding="utf-8", newline="") as stream:
+        return {(r["task"], r["prediction"]): float(r["published"]) for r in csv.DictReader(stream)}

@@ -1,0 +1,291 @@
+"""Two-step rulers: size and data to loss, loss to score (Densing Law of LLMs, arXiv 2412.04315).
+
+Our own choice where the published recipe of the ladder has another: no artificial point; the sigmoid's
+floor is free within .1 of the chance level (models favour some answers before they know any), its ceiling 1
+unless a free one predicts held-out sizes better by a tenth; draws resample whole runs, for checkpoints of
+one run are not independent; and beyond the largest reference size the curve gets a form error, measured on
+held-out sizes: fits to the smaller sizes predict the larger ones, and the score error per unit of ln size
+is the root mean square of what came out. Without it the intervals of an extrapolation hold only the errors
+of a law that is taken to be true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.curves import MeanCurve, RulerCurve
+from sparsity_lab.fitting.density.rulers import sigmoid
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run
+from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fit_loss_law, stack
+from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.scores.benchmarks import chance_of
+from sparsity_lab.progress import SILENT, Progress
+
+Floats = NDArray[np.float64]
+
+D0_TOKENS = 1e12
+DRAWS = 200
+FEWEST_SIZES = 3
+FEWEST_RUNS = 6
+FREE_CEILING_GAIN = 0.9
+FLOOR_ROOM = 0.1
+FEWEST_SIZES_OF_A_CUT = 3
+GRID_POINTS = 600
+GRID_REACH = np.log(100.0)
+
+
+def check_d0(tokens: float) -> None:
+    """Refuse a D0 that is no count of tokens.
+
+    Raises:
+        SparsityLabError: zero, negative, infinite or NaN.
+    """
+    if not 0 < tokens < np.inf:
+        raise SparsityLabError(f"--d0 {tokens:g} is no count of training tokens", fix="Write 1e12")
+
+
+@dataclass(frozen=True)
+class TwoStepCurve:
+    """Score against ln N at `tokens` training tokens; entry 0 of every array is the point estimate.
+
+    `form_error` is in score per unit of ln size beyond `ln_largest`, per draw, 0 for the point estimate.
+    """
+
+    loss: LossLaw
+    floor: Floats
+    span: Floats
+    gamma: Floats
+    middle: Floats
+    form_error: Floats
+    ln_largest: float
+    tokens: float
+    ceiling_held: bool
+
+    @cached_property
+    def ceiling(self) -> Floats:
+        """The score of an infinite model at this much data; with form error, the best within the grid."""
+        at_infinity = self._of_loss(self.loss.data_term(self.tokens) + self.loss.e)
+        return np.where(self.form_error == 0, at_infinity, self._grid[1][-1])
+
+    def score(self, ln_size: Floats) -> Floats:
+        """Scores at `ln_size`."""
+        loss = self.loss.size_term(ln_size) + self.loss.data_term(self.tokens) + self.loss.e
+        beyond = np.maximum(np.asarray(ln_size) - self.ln_largest, 0.0)
+        return np.clip(self._of_loss(loss) + self.form_error * beyond, 0.0, 1.0)
+
+    def score_of_loss(self, loss: Floats) -> Floats:
+        """The second step alone."""
+        return self._of_loss(loss)
+
+    def ln_size(self, score: Floats) -> Floats:
+        """ln N of a score: in closed form, and on a grid where the form error bends a draw."""
+        score = np.broadcast_to(score, self.span.shape)
+        minus_loss = sigmoid.invert(
+            score, floor=self.floor, span=self.span, gamma=self.gamma, middle=self.middle
+        )
+        exact = np.where(
+            np.isfinite(minus_loss),
+            self.loss.ln_params(np.where(np.isfinite(minus_loss), -minus_loss, 1.0), self.tokens),
+            minus_loss,
+        )
+        bent = (self.form_error != 0) & (exact > self.ln_largest)
+        return np.where(bent, self._on_grid(score), exact)
+
+    def _of_loss(self, loss: Floats) -> Floats:
+        return sigmoid.predict(-loss, floor=self.floor, span=self.span, gamma=self.gamma, middle=self.middle)
+
+    @cached_property
+    def _grid(self) -> tuple[Floats, Floats]:
+        """ln sizes from the largest reference up, and running maxima of the score, shape (grid, 1 + B)."""
+        ln_sizes = self.ln_largest + np.linspace(0, GRID_REACH, GRID_POINTS)
+        return ln_sizes, np.maximum.accumulate(self.score(ln_sizes[:, None]), axis=0)
+
+    def _on_grid(self, score: Floats) -> Floats:
+        """Where the running maximum first reaches the score; +inf where it never does."""
+        ln_sizes, best = self._grid
+        reached = best >= score
+        first = np.argmax(reached, axis=0)
+        below = np.maximum(first - 1, 0)
+        columns = np.arange(len(score))
+        low, high = best[below, columns], best[first, columns]
+        share = np.where(high > low, (score - low) / np.where(high > low, high - low, 1.0), 0.0)
+        found = ln_sizes[below] + share * (ln_sizes[first] - ln_sizes[below])
+        return np.where(reached[-1], found, np.inf)
+
+
+@dataclass(frozen=True)
+class TwoStepRuler(Ruler):
+    """Curves of each task; means of tasks are means of curves, whose draws resample the same runs."""
+
+    curves: dict[str, TwoStepCurve] = field(repr=False)
+    loss_units: dict[str, str] = field(repr=False)
+    d0_tokens: float = D0_TOKENS
+    runs: tuple[str, ...] = field(default=(), kw_only=True)
+
+    form: ClassVar[str] = "two-step"
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names and identities of the runs."""
+        return self.runs
+
+    def curve(self, tasks: Sequence[str]) -> RulerCurve:
+        """The curve of the mean over tasks at D0."""
+        self.require(tasks)
+        parts = [replace(self.curves[task], tokens=self.d0_tokens) for task in sorted(tasks)]
+        return parts[0] if len(parts) == 1 else MeanCurve(parts)
+
+
+def two_step_ruler(
+    name: str,
+    ladder: Ladder,
+    *,
+    source: str,
+    harness: str,
+    params: str,
+    seed: int,
+    draws: int = DRAWS,
+    d0_tokens: float = D0_TOKENS,
+    progress: Progress = SILENT,
+) -> TwoStepRuler:
+    """Fit every task of a ladder.
+
+    Raises:
+        SparsityLabError: too few runs or sizes.
+    """
+    runs = ladder.references
+    refuse_small_ladder(runs, name)
+    chosen = _resampled_runs(runs, seed=seed, draws=draws)
+    curves: dict[str, TwoStepCurve] = {}
+    with progress.track(f"ruler {name}", len(ladder.tasks) * (1 + draws)) as advance:
+        for number, task in enumerate(ladder.tasks):
+            chance = chance_of(task, ladder.chances)
+            ceiling, form_error = choose_form(task, runs, chance=chance)
+            fits: list[tuple[Floats, Floats]] = []
+            for picked in [list(runs), *chosen]:
+                starts = None if not fits else [fits[0][0]]
+                fits.append(fit_task(task, picked, chance=chance, ceiling=ceiling, starts=starts))
+                advance(1)
+            rng = np.random.default_rng([seed, number])
+            noise = form_error * rng.standard_t(held_out_groups(runs), draws)
+            curves[task] = _curve(fits, runs, ceiling=ceiling, form_error=noise)
+    sizes = [run.params for run in runs]
+    references = tuple(dict.fromkeys(name for run in runs for name in (run.name, run.identity) if name))
+    return TwoStepRuler(
+        name=name, tasks=ladder.tasks, sizes=(min(sizes), max(sizes)), size_unit="params", params=params,
+        harness=harness, source=source, seed=seed, draws=draws, curves=curves, loss_units=ladder.units,
+        d0_tokens=d0_tokens, runs=references,
+    )  # fmt: skip
+
+
+def refuse_small_ladder(runs: Sequence[Run], name: str) -> None:
+    """Refuse a ladder that cannot hold the loss law's five coefficients.
+
+    Raises:
+        SparsityLabError: fewer than six runs or three sizes.
+    """
+    if why := why_too_small(runs):
+        raise SparsityLabError(
+            f"The ladder {name} is no two-step ruler", why=why, fix="Add runs of further sizes to the ladder"
+        )
+
+
+def why_too_small(runs: Sequence[Run]) -> str:
+    """Why a ladder cannot hold the loss law's five coefficients; empty where it can."""
+    sizes = {run.params for run in runs}
+    if len(runs) >= FEWEST_RUNS and len(sizes) >= FEWEST_SIZES:
+        return ""
+    return (
+        f"It has {len(runs)} runs of {len(sizes)} sizes; the loss law has five coefficients and "
+        f"needs at least {FEWEST_RUNS} runs of {FEWEST_SIZES} sizes"
+    )
+
+
+def fit_task(
+    task: str,
+    runs: Sequence[Run],
+    *,
+    chance: float,
+    ceiling: float | None = 1.0,
+    starts: Sequence[Floats] | None = None,
+) -> tuple[Floats, Floats]:
+    """Loss coefficients (5,) and score coefficients (floor, span, gamma, middle) of one task."""
+    params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("params", "tokens"))
+    losses = np.array([run.final_loss(task) for run in runs])
+    theta, _ = fit_loss_law(params, tokens, losses, starts=OWN_STARTS if starts is None else starts)
+    smoothed = [run.smoothed(task) for run in runs]
+    all_losses = np.concatenate([pair[0] for pair in smoothed])
+    all_scores = np.concatenate([pair[1] for pair in smoothed])
+    fit = sigmoid.fit(-all_losses, all_scores[None], floor=chance, ceiling=ceiling, floor_room=FLOOR_ROOM)
+    return theta, np.array([fit.floor[0], fit.span[0], fit.gamma[0], fit.middle[0]])
+
+
+def choose_form(task: str, runs: Sequence[Run], *, chance: float) -> tuple[float | None, float]:
+    """The ceiling, 1 or None for a free one, and its form error; a small gap is a tie and keeps 1."""
+    held = form_error_per_ln_size(task, runs, chance=chance, ceiling=1.0)
+    free = form_error_per_ln_size(task, runs, chance=chance, ceiling=None)
+    return (None, free) if free < FREE_CEILING_GAIN * held else (1.0, held)
+
+
+def form_error_per_ln_size(task: str, runs: Sequence[Run], *, chance: float, ceiling: float | None) -> float:
+    """Root mean square of held-out score errors per unit of ln size, 0 where too few sizes are left.
+
+    Each cut keeps the sizes up to it (at least three) and predicts every larger run at its own N and D.
+    """
+    sizes = sorted({run.params for run in runs})
+    errors = []
+    for cut in sizes[FEWEST_SIZES_OF_A_CUT - 1 : -1]:
+        kept = [run for run in runs if run.params <= cut]
+        if len(kept) < FEWEST_RUNS:
+            continue
+        fitted = fit_task(task, kept, chance=chance, ceiling=ceiling)
+        for run in (run for run in runs if run.params > cut):
+            predicted = predict_run(*fitted, run)
+            errors.append((run.final_score(task) - predicted) / np.log(run.params / cut))
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else 0.0
+
+
+def held_out_groups(runs: Sequence[Run]) -> int:
+    """Pairs of a cut and a larger size: the degrees of freedom of the form error, for runs share a size's."""
+    larger = len({run.params for run in runs}) - FEWEST_SIZES_OF_A_CUT
+    return max(1, larger * (larger + 1) // 2)
+
+
+def predict_run(theta: Floats, score: Floats, run: Run) -> float:
+    """The chained prediction of one run."""
+    loss = stack([theta]).predict(run.params, run.tokens)
+    floor, span, gamma, middle = score
+    return float(sigmoid.predict(-loss, floor=floor, span=span, gamma=gamma, middle=middle)[0])
+
+
+def _curve(
+    fits: Sequence[tuple[Floats, Floats]],
+    runs: Sequence[Run],
+    *,
+    ceiling: float | None,
+    form_error: Floats,
+) -> TwoStepCurve:
+    floor, span, gamma, middle = np.array([score for _, score in fits]).T
+    largest = float(np.log(max(run.params for run in runs)))
+    return TwoStepCurve(
+        stack([theta for theta, _ in fits]), floor, span, gamma, middle,
+        np.concatenate([[0.0], form_error]), largest, D0_TOKENS, ceiling is not None,
+    )  # fmt: skip
+
+
+def _resampled_runs(runs: Sequence[Run], *, seed: int, draws: int) -> list[list[Run]]:
+    """Runs drawn with replacement; draws with fewer than three sizes are drawn again."""
+    rng = np.random.default_rng(seed)
+    chosen: list[list[Run]] = []
+    while len(chosen) < draws:
+        picked = [runs[i] for i in rng.integers(0, len(runs), len(runs))]
+        if len({run.params for run in picked}) >= FEWEST_SIZES:
+            chosen.append(picked)
+    return chosen

@@ -1,0 +1,140 @@
+"""Whether a law can describe which way its points go: down, up, level, or one after the other.
+
+Least squares find coefficients for every law and all points. Where the points rise and the law can only fall, its
+moving part gets no weight, and what is left of it is a mean: its exponents then are those of nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.stats import t as student
+
+from sparsity_lab.fitting.judge.slopes import CONFIDENCE, FALLS, RISES, Trend, line
+from sparsity_lab.fitting.solve import diagnostics
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.laws._law import Array
+from sparsity_lab.store.tables import number
+
+UNCHANGING = "the values do not change at all: there is nothing for a law to explain"
+ONE_POINT = 0.02  # of its whole way, where a curve moves at one point alone
+SHORTEST_ARM = 0.25  # of the longer one
+NO_WEIGHT = 1e-9  # of the range of y, below which a column moves nothing
+
+
+def misfit(problem: Problem, theta: Array, linear: Array) -> str | None:
+    """Why the law's best curve describes nothing of the points, or None where it may.
+
+    Args:
+        problem: the law and its points. theta: search coordinates of the best fit, shape (q,).
+        linear: its linear coefficients, shape (p,).
+    """
+    law = problem.law
+    if np.ptp(problem.y) == 0:
+        return UNCHANGING if len(law.parameters) > 1 else None
+    design = law.design(theta, problem.x, problem.span)
+    for column in _one_way_columns(problem):
+        if np.ptp(design[:, column]) * abs(linear[column]) <= NO_WEIGHT * np.ptp(problem.y):
+            return _without(problem, design[:, column])
+    if problem.x.ndim > 1:
+        return None
+    way, curve = trend(problem.x, problem.y), design @ linear
+    change = float(curve[np.argmax(problem.x)] - curve[np.argmin(problem.x)])
+    if reason := _spike(problem, curve, change):
+        return reason
+    if (way.way == RISES and change < 0) or (way.way == FALLS and change > 0):
+        goes, go = ("falls", "rise") if change < 0 else ("rises", "fall")
+        return f"{law.name} cannot describe these points: its best curve {goes}, and they {go} ({_slope(problem, way)})"
+    return None
+
+
+def _spike(problem: Problem, curve: Array, change: float) -> str | None:
+    """The sentence on a curve that moves at the first point alone, where the others go somewhere."""
+    others = problem.x > problem.x.min()
+    if np.ptp(curve[others]) > ONE_POINT * abs(change):
+        return None
+    way = trend(problem.x[others], problem.y[others])
+    go = {RISES: "rise", FALLS: "fall"}.get(way.way)
+    return go and (
+        f"{problem.law.name} cannot describe these points: its best curve moves at the first one alone, and the others "
+        f"{go} ({_slope(problem, way)})"
+    )
+
+
+def turn(problem: Problem, *, below: float) -> str | None:
+    """Where the points turn, so that no curve of one direction describes them; None where they do not.
+
+    A parabola in ln x has to have an AICc below a bound, slopes at its two ends that differ in sign, each beyond its
+    error (Lind and Mehlum, Oxford Bulletin of Economics and Statistics 72, 2010), and a shorter arm that is no mere
+    warm-up beside the longer one.
+
+    Args:
+        problem: the law and its points, of one input.
+        below: the AICc that the best curve of one direction has, less what rejects it.
+    """
+    if problem.x.ndim > 1 or problem.x.min() <= 0 or len(problem.y) < 5:
+        return None
+    x = np.log(problem.x)
+    design = np.vander(x - x.mean(), 3)
+    weights = np.ones(len(x)) if problem.root_weights is None else problem.root_weights
+    bent, *_ = np.linalg.lstsq(design * weights[:, None], problem.targets, rcond=None)
+    residuals = problem.targets - weights * (design @ bent)
+    sse, freedom = float(residuals @ residuals), len(x) - 3
+    gain = below - diagnostics.aicc(sse, points=len(x), coefficients=3)
+    if not gain > 0:
+        return None
+    spread = np.linalg.pinv((design * weights[:, None]).T @ (design * weights[:, None])) * sse / freedom
+    ends = np.array([[2.0 * (edge - x.mean()), 1.0, 0.0] for edge in (x.min(), x.max())])
+    slopes, errors = ends @ bent, np.sqrt(np.einsum("ij,jk,ik->i", ends, spread, ends))
+    sure = np.abs(slopes) > float(student.ppf(0.5 + CONFIDENCE / 2, freedom)) * errors
+    if not sure.all() or slopes[0] * slopes[1] >= 0:
+        return None
+    vertex = -bent[1] / (2.0 * bent[0])
+    arms = np.abs(bent[0]) * (np.array([x.min(), x.max()]) - x.mean() - vertex) ** 2
+    if arms.min() < SHORTEST_ARM * arms.max():
+        return None
+    first, then = ("fall", "rise") if slopes[0] < 0 else ("rise", "fall")
+    place = number(math.exp(float(x.mean() + vertex)), 3)
+    symbol = problem.law.inputs[0].symbol
+    return (
+        f"{problem.law.name} cannot describe these points: they {first} until {symbol} = {place} and then {then}, and "
+        "no law compared does (a parabola explains them far better by AICc)"
+    )
+
+
+def trend(x: Array, y: Array) -> Trend:
+    """The slope of y against ln x, or against x where it is not positive throughout."""
+    return line(np.log(x) if x.min() > 0 else x, y)
+
+
+def _one_way_columns(problem: Problem) -> list[int]:
+    """Columns whose weight cannot be negative and that are no limit and no fixed part: they go one way only."""
+    law = problem.law
+    fixed = {law.asymptote_column, *(column for column, _ in law.offset_columns)}
+    return [j for j, low in enumerate(law.linear_lower) if math.isfinite(low) and j not in fixed]
+
+
+def _without(problem: Problem, column: Array) -> str:
+    """The sentence on a column that got no weight: which way it goes, and along which input."""
+    law, inputs = problem.law, problem.x.reshape(len(problem.y), -1)
+    along = [
+        float(np.sum((one - one.mean()) * (column - column.mean())) / (np.ptp(one) or 1.0))
+        for one in inputs.T
+    ]
+    chief = int(np.argmax(np.abs(along)))
+    goes, go = ("fall", "fall") if along[chief] < 0 else ("rise", "rise")
+    name = law.inputs[chief].symbol
+    if inputs.shape[1] > 1:
+        return f"{law.name} cannot describe these points: it can only {goes} with {name}, and they do not {go} with it"
+    way = trend(problem.x, problem.y)
+    really = {RISES: "they rise", FALLS: "they fall"}.get(way.way, f"they do not {go}")
+    return (
+        f"{law.name} cannot describe these points: it can only {goes}, and {really} ({_slope(problem, way)})"
+    )
+
+
+def _slope(problem: Problem, way: Trend) -> str:
+    per = "factor e of" if problem.x.min() > 0 else "unit of"
+    ends = f"[{number(way.low, 3)}, {number(way.high, 3)}]"
+    return f"slope {number(way.slope, 3)} {ends} per {per} {problem.law.inputs[0].symbol}"

@@ -1,0 +1,81 @@
+"""Cells of CSV files as values, and values as readers want to see them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.reading import csv_file
+from sparsity_lab.store import tables
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+MEASURED = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")  # digits no name has: a number among bounds and words
+TEXTS = ("sha256", "key", "revision", "calibrated_on")  # hashes may look like numbers
+HASH = re.compile(r"[0-9a-f]{20,64}")
+HASH_SHOWN = 10
+
+
+def read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Header and rows of a CSV; a column is of numbers where every cell is one or empty.
+
+    Raises:
+        SparsityLabError: as `csv_file.read_csv`.
+    """
+    header, rows = csv_file.read_csv(path, fix="Save it as CSV in UTF-8", as_written=True)
+    columns = [_column(name, [row[name] for _, row in rows]) for name in header]
+    return header, [dict(zip(header, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _column(name: str, cells: list[str]) -> list[Any]:
+    if not name.endswith(TEXTS) and all(not cell or NUMBER.fullmatch(cell) for cell in cells):
+        return [None if not cell else _number(cell) for cell in cells]
+    words = {"": None, "true": True, "false": False}
+    return [float(cell) if MEASURED.fullmatch(cell) else words.get(cell, cell) for cell in cells]
+
+
+def _number(cell: str) -> int | float | str:
+    value = float(cell)
+    if not math.isfinite(value):  # digits beyond what a float holds: a name, not a number
+        return cell
+    return int(cell) if re.fullmatch(r"[+-]?\d+", cell) else value
+
+
+def shown(value: object, kind: str = "value") -> str:
+    """A value for readers: four significant digits, thousands apart, hashes cut, nothing for None.
+
+    A `ratio` near one has five decimals.
+    """
+    if value is None:
+        return ""
+    if kind == "ratio" and isinstance(value, float):
+        return f"{value:.5f}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return tables.number(value) if math.isfinite(value) else "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(shown(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
+    text = str(value)
+    return text[:HASH_SHOWN] + "…" if HASH.fullmatch(text) else text
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number one could sort by."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def interval(value: object, low: object, high: object) -> str:
+    """A value with its 95 % interval; a side that is not there is open."""
+    ends = (tables.number(float(end), 3) if is_number(end) else "open" for end in (low, high))  # type: ignore[arg-type]
+    return f"{tables.number(float(value), 3)} [{', '.join(ends)}]" if is_number(value) else "none"  # type: ignore[arg-type]
+
+
+def whole(value: object, digits: int = 3) -> str:
+    """A number at so many digits, or `unknown`."""
+    return tables.number(float(value), digits) if is_number(value) else "unknown"  # type: ignore[arg-type]

@@ -1,0 +1,162 @@
+"""The tables of a report as Markdown, or as LaTeX with booktabs, each with its caption and notes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from sparsity_lab.fitting.page.blocks import Column, Report, Section, Table, tables_of
+from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.store import tables
+
+LINE_LETTERS, COLUMN_GAP, TEXT_LETTERS = (
+    90,
+    2,
+    24,
+)  # of a small line, between columns, of a text before it breaks
+NO_WIDER = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
+LONG_ROWS = 40  # more than fit on a page: the table may break
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "–": "--", "—": "---",
+    "…": r"\dots{}", "→": r"$\to$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "ρ": r"$\rho$",
+    "σ": r"$\sigma$", "²": r"$^2$", "³": r"$^3$", "⁹": r"$^9$", "↵": r"$\hookleftarrow$", "−": "$-$", "∪": r"$\cup$",
+    "∩": r"$\cap$", "’": "'", "“": "``", "”": "''", "Δ": r"$\Delta$",
+}  # fmt: skip
+TEX_HEAD = r"""% Tables of a sparsity-lab report; \input this file in a document that loads
+%   \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{longtable}, \usepackage{array}, \usepackage{graphicx}
+"""
+
+
+def markdown(report: Report) -> str:
+    """Every table under its section, with its note."""
+    parts = [f"# {_plain(report.title)}\n"]
+    for section in report.sections:
+        found = list(_tables(section))
+        parts += [f"## {_plain(section.title)}\n"] if found else []
+        parts += [_markdown_table(one) for one in found]
+    return "\n".join(parts)
+
+
+def _tables(section: Section) -> Iterator[Table]:
+    """Tables with rows, less what only a page can draw."""
+    for one in tables_of(section.blocks):
+        if one.rows:
+            yield replace(one, columns=tuple(c for c in one.columns if c.kind != "strip"))
+
+
+def _markdown_table(one: Table) -> str:
+    headings = {column.key: _plain(column.heading) for column in one.columns}
+    rows = [{c.key: _clean(row.get(c.key), c.kind) for c in one.columns} for row in one.rows]
+    title = f"**{_plain(one.title)}**\n\n" if one.title else ""
+    note = f"\n{_plain(_note(one))}\n" if _note(one) else ""
+    return f"{title}{tables.to_markdown(rows, headings)}{note}"
+
+
+def _clean(value: object, kind: str) -> object:
+    """A value as it may stand in Markdown: numbers as they are, text without markup of its own."""
+    if kind == "ratio":
+        return shown(value, kind)
+    if value is None or isinstance(value, bool) or is_number(value):
+        return value
+    return _plain(shown(value))
+
+
+def _plain(text: str) -> str:
+    """Markup of HTML is shown, not understood; a line stays a line."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+def _note(one: Table) -> str:
+    return " ".join(part for part in (one.note, f"Source: {one.source}." if one.source else "") if part)
+
+
+def latex(report: Report) -> str:
+    """Every table as LaTeX; sections as comments."""
+    parts = [TEX_HEAD]
+    number = 0
+    for section in report.sections:
+        found = list(_tables(section))
+        parts += [f"% {tex(section.title)}\n"] if found else []
+        for one in found:
+            number += 1
+            parts.append(_latex_table(one, label=f"tab:sparsity-lab-{number}"))
+    return "\n".join(parts)
+
+
+def _latex_table(one: Table, *, label: str) -> str:
+    head = " & ".join(tex(column.heading) for column in one.columns) + r" \\"
+    body = "\n".join(" & ".join(_tex_cell(row, c) for c in one.columns) + r" \\" for row in one.rows)
+    caption = (
+        tex(one.title.replace("`", "")) + "." + (f" {tex(_note(one).replace('`', ''))}" if _note(one) else "")
+    )
+    named = f"\\caption{{{caption}}}\\label{{{label}}}"
+    if len(one.rows) > LONG_ROWS:
+        return _long(one, head, body, named=named)
+    inside = f"\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule"
+    inner = f"\\begin{{tabular}}{{{_kinds(one)}}}\n{inside}\n\\end{{tabular}}"
+    return (
+        f"\\begin{{table}}[htbp]\n\\centering\\small\n{named}\n"
+        f"\\resizebox{{{NO_WIDER}}}{{!}}{{%\n{inner}}}\n\\end{{table}}\n"
+    )
+
+
+def _long(one: Table, head: str, body: str, *, named: str) -> str:
+    """A table over several pages, its head on each; where it is wide its columns share the line."""
+    letters = [_letters(one, column) for column in one.columns]
+    wide = sum(letters) + COLUMN_GAP * len(letters) > LINE_LETTERS
+    size = r"\tiny\setlength{\tabcolsep}{2pt}" if wide else r"\small"
+    kinds = _shares(one, letters) if wide else _kinds(one)
+    return (
+        f"{{{size}\n\\begin{{longtable}}{{{kinds}}}\n{named}\\\\\n"
+        f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n"
+        f"\\midrule\n\\multicolumn{{{len(letters)}}}{{r}}{{continued}}\\\\\n\\endfoot\n\\bottomrule\n\\endlastfoot\n"
+        f"{body}\n\\end{{longtable}}}}\n"
+    )
+
+
+def _kinds(one: Table) -> str:
+    return "".join("r" if _numeric(one, column) else "l" for column in one.columns)
+
+
+def _letters(one: Table, column: Column) -> int:
+    """Letters a column needs in one line; long texts and headings may be broken."""
+    values = max(len(shown(row.get(column.key), column.kind)) for row in one.rows)
+    return max(min(values, TEXT_LETTERS), *map(len, column.heading.split() or [""]), 2)
+
+
+def _shares(one: Table, letters: Sequence[int]) -> str:
+    """Columns that fill the line, each by its letters."""
+    found = []
+    for column, count in zip(one.columns, letters, strict=True):
+        side = "raggedleft" if _numeric(one, column) else "raggedright"
+        width = f"\\dimexpr{count / sum(letters):.4f}\\linewidth-2\\tabcolsep\\relax"
+        found.append(f">{{\\{side}\\arraybackslash}}p{{{width}}}")
+    return "".join(found)
+
+
+def _numeric(one: Table, column: Column) -> bool:
+    return all(row.get(column.key) is None or is_number(row.get(column.key)) for row in one.rows)
+
+
+def _tex_cell(row: Mapping[str, object], column: Column) -> str:
+    value = row.get(column.key)
+    plain = shown(value, column.kind).replace("`", "")
+    text = tex(plain)
+    if len(plain) > TEXT_LETTERS:
+        text = re.sub(r"(;|/|,|\\_)", r"\1\\allowbreak{}", text)
+    if is_number(value) and text.startswith("-"):
+        return f"${text}$"
+    return "{" + text + "}" if text.startswith("[") else text  # \\ would take a bracket for its argument
+
+
+def tex(text: str) -> str:
+    """Text as LaTeX shows it: nothing of it is a command."""
+    return "".join(SPECIAL.get(character, character) for character in _line(text))
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029\s]+", " ", text)

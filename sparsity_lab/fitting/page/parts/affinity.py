@@ -1,0 +1,100 @@
+"""The part of a report about decoding: bytes read under each convention, ideal speed-ups, and those timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.fitting.page.blocks import Block, Fold, Prose, Section, table
+from sparsity_lab.fitting.page.cells import interval, whole
+from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.parts.shared import Row, groups, laid_out, measured, named, reader_table
+
+TOLD = ("output-side", "oracle")  # conventions in words, at one token a pass
+TRAFFIC = {
+    "name": "checkpoint", "text": "text", "convention": "convention", "tokens": "L", "rank": "rank",
+    "budget": "budget", "recall": "recall", "recall_se": "± se (recall)", "ffn_share": "of FFN bytes",
+    "ffn_share_se": "± se (share)", "ffn_speedup": "FFN speed-up", "ffn_speedup_se": "± se (FFN)",
+    "model_share": "of model bytes", "model_speedup": "model speed-up", "model_speedup_se": "± se (model)",
+}  # fmt: skip
+TIMED = {
+    "affinity_products": ("Products timed", {
+        "name": "checkpoint", "text": "text", "what": "weights", "F": "F", "d": "d",
+        "activation_ratio": "activation ratio", "dense_seconds": "dense (s)", "sparse_seconds": "sparse (s)",
+        "ratio": "speed-up", "ratio_low": "from", "ratio_high": "to", "ideal": "ideal", "efficiency": "of the ideal",
+    }),
+    "affinity_break_even": ("Where a sparse product begins to pay", {
+        "name": "checkpoint", "text": "text", "F": "F", "d": "d", "break_even": "break-even activation ratio",
+        "break_even_low": "from", "break_even_high": "to", "verdict": "in words",
+    }),
+    "affinity_decode": ("Decoding timed", {
+        "name": "checkpoint", "text": "text", "prompt_tokens": "prompt", "timed_tokens": "tokens",
+        "dense_seconds": "dense (s a token)", "sparse_seconds": "sparse (s a token)", "ratio": "speed-up",
+        "ratio_low": "from", "ratio_high": "to", "ideal": "ideal", "ideal_se": "± se", "efficiency": "of the ideal",
+    }),
+}  # fmt: skip
+CAPTIONS = {
+    "affinity": "Decoding speed-up at batch 1: ideal by the bytes read under each convention, and timed",
+    "affinity_products": "Speed-up of the down projection by sparse_down as timed, by activation ratio",
+}
+NOTE = "Ideal speed-ups are upper bounds under the assumptions below; L tokens are decoded by one pass."
+
+
+def sections(found: Found) -> list[Section]:
+    """One for each run of the command."""
+    return [
+        Section(f"Decoding ({found.place(path.parent)})", _blocks(found, path.parent, value))
+        for path, value in found.named("affinity.json") if isinstance(value, Mapping)
+    ]  # fmt: skip
+
+
+def _blocks(found: Found, folder: Path, value: Mapping[str, Any]) -> tuple[Block, ...]:
+    traffic, decode = _rows(value.get("affinity")), _rows(value.get("affinity_decode"))
+    timed = [
+        block
+        for key, (title, columns) in TIMED.items()
+        for block in reader_table(title, _rows(value.get(key)), columns)
+    ]
+    one = [row for row in traffic if row.get("tokens") == 1]
+    said = [*_estimated(one), *map(_decoded, decode)]
+    shown = [
+        *reader_table("Bytes read and ideal speed-ups, one token a pass", one, TRAFFIC, note=NOTE),
+        *timed,
+        *_assumed(value.get("assumptions")),
+        *_where(value.get("timed_on")),
+    ]
+    return laid_out(found, folder, said=said, tables=shown, value=value, captions=CAPTIONS)
+
+
+def _rows(value: object) -> list[Row]:
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def _estimated(rows: Sequence[Row]) -> list[str]:
+    said = []
+    for own in groups(rows, "name", "text").values():
+        told = [row for name in TOLD for row in own if row.get("convention") == name]
+        said += [f"{named(own[0])}: {'; '.join(map(_read, told))}."] if told else []
+    return said
+
+
+def _read(row: Row) -> str:
+    share = measured(row.get("ffn_share"), row.get("ffn_share_se"), share=True)
+    ideal = measured(row.get("model_speedup"), row.get("model_speedup_se"))
+    return f"{row['convention']} reads {share} of the FFN's bytes, an ideal speed-up of the whole model of {ideal}"
+
+
+def _decoded(row: Row) -> str:
+    timed = interval(row.get("ratio"), row.get("ratio_low"), row.get("ratio_high"))
+    return f"{named(row)}: decoding as timed ran at {timed} times the dense speed; ideal is {whole(row.get('ideal'))}."
+
+
+def _assumed(value: object) -> list[Block]:
+    said = tuple(str(one) for one in value) if isinstance(value, list) else ()
+    return [Fold("Assumptions", (Prose(said, listed=True),))] if said else []
+
+
+def _where(value: object) -> list[Block]:
+    rows = _rows(value)
+    return [Fold("Where it was timed", (table("Where it was timed", rows),))] if rows else []

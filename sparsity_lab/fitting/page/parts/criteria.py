@@ -1,0 +1,93 @@
+"""The part of a report that puts criteria side by side: at equal perplexity, or at an equal activation ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsity_lab.fitting.page.blocks import Block, Figure, Fold, Section, table
+from sparsity_lab.fitting.page.cells import is_number
+from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.parts.shared import Row, groups, measured, reader_table, rows_of, sentences
+
+NEEDED = {"series", "criterion", "rule", "activation_ratio", "ppl_ratio"}
+COLUMNS = {
+    "series": "model", "criterion": "criterion", "rule": "rule", "activation_ratio": "activation ratio",
+    "activation_ratio_se": "± se", "knob": "knob", "ppl_ratio": "PPL ratio",
+    "loss_delta_se_nats": "± se of loss rise (nats)", "flags": "flags",
+}  # fmt: skip
+SWEEP = "sweep.csv"
+
+
+def sections(found: Found) -> list[Section]:
+    """One for each table of several criteria."""
+    return [
+        Section(f"Criteria side by side ({found.place(path.parent)})", tuple(_blocks(found, path)))
+        for path in tables(found) if path.name != SWEEP
+    ]  # fmt: skip
+
+
+def tables(found: Found) -> list[Path]:
+    """The tables that this part shows: of several criteria, and the sweeps beside them."""
+    several = [path for path in found.csvs if path.name == "table.csv" and _compares(rows_of(path))]
+    return [path for one in several for path in (one, one.parent / SWEEP) if path in found.csvs]
+
+
+def _compares(rows: Sequence[Row]) -> bool:
+    """Whether the rows are one question put to several criteria, each asked once of each checkpoint."""
+    asked = [(row.get("model"), row.get("revision"), row.get("criterion")) for row in rows]
+    return (
+        bool(rows)
+        and set(rows[0]) >= NEEDED
+        and len({one[2] for one in asked}) > 2
+        and len({*asked}) == len(asked)
+    )
+
+
+def _blocks(found: Found, path: Path) -> list[Block]:
+    rows = rows_of(path)
+    # At one ratio it is the perplexity that is compared, else the ratio at equal perplexity.
+    answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
+    rows.sort(key=lambda row: (str(row["series"]), row[answer] if is_number(row[answer]) else float("inf")))
+    blocks = sentences([_best(group, answer) for group in groups(rows, "series").values()])
+    blocks += reader_table(
+        "Criteria side by side", rows, COLUMNS, source=found.relative(path), ratios=("ppl_ratio",)
+    )
+    if path.parent / "records" not in found.record_folders:  # else they stand with the records
+        blocks += [
+            Figure(one, f"{one.stem.replace('_', ' ')} ({found.relative(one)})")
+            for one in found.figures if one.parent == path.parent
+        ]  # fmt: skip
+    sweep = rows_of(path.parent / SWEEP)
+    if sweep:
+        title = "Along each criterion's range"
+        inside = table(title, sweep, source=found.relative(path.parent / SWEEP))
+        blocks.append(Fold(title, (inside,), badge=f"{len(sweep)} rows"))
+    return blocks
+
+
+def _best(rows: Sequence[Row], answer: str) -> str:
+    """Who comes first, and where CETT stands."""
+    usable = [row for row in rows if is_number(row[answer])]
+    if not usable:
+        return f"**{rows[0]['series']}**: no criterion has a number."
+    said = (
+        "keeps the fewest neurons, "
+        if answer == "activation_ratio"
+        else "costs the least, a perplexity ratio of "
+    )
+    first, cett = usable[0], [row for row in usable if row["criterion"] == "cett"]
+    beside = f"; cett {_number(cett[0], answer)}" if cett and cett[0] is not first else ""
+    return (
+        f"**{first['series']}**, {first['rule']}: of {len(usable)} criteria {first['criterion']} {said}"
+        f"{_number(first, answer)}{beside}."
+    )
+
+
+def _number(row: Row, key: str) -> str:
+    """A number with its error and its flags; the error of a perplexity ratio is that of the loss rise times it."""
+    error = row.get("activation_ratio_se")
+    if key == "ppl_ratio":
+        rise = row.get("loss_delta_se_nats")
+        error = row[key] * rise if is_number(rise) else None
+    return measured(row[key], error) + (f" ({row['flags']})" if row.get("flags") else "")

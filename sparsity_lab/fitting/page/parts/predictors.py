@@ -1,0 +1,86 @@
+"""The part of a report about low-rank predictors of the active neurons: what they find, and for what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.fitting.page.blocks import Block, Section
+from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.parts.shared import (
+    Row,
+    groups,
+    laid_out,
+    measured,
+    named,
+    percent,
+    reader_table,
+    rows_of,
+)
+
+RIVALS = {"frequent": "the most frequent", "last-token": "the last token's", "oracle": "an oracle"}
+CAPTIONS = {
+    "recall": "Recall by the share of neurons named, all layers together",
+    "layers": "Recall layer by layer, at the budget in the middle",
+}
+NOTE = (
+    "Recall: share of a token's active neurons among those named. Budget: how many are named, the same number for "
+    "every token, over the mean number of active ones. `frequent`: always the most frequent; `last-token`: the last "
+    "token's, filled up by frequency; `oracle`: no fixed number can do better."
+)
+
+
+def sections(found: Found) -> list[Section]:
+    """One for each run of the command."""
+    return [
+        Section(f"Predictors ({found.place(path.parent)})", _blocks(found, path.parent, value))
+        for path, value in found.named("predictors.json")
+    ]
+
+
+def _blocks(found: Found, folder: Path, value: Any) -> tuple[Block, ...]:
+    rows = [row for row in rows_of(folder / "predictors.csv") if row.get("layer") == "all"]
+    usable = [row for row in rows if is_number(row.get("recall")) and is_number(row.get("budget"))]
+    said = [one for group in groups(usable, "name", "text").values() if (one := _best(group))]
+    return laid_out(found, folder, said=said, tables=_recalls(usable), value=value, captions=CAPTIONS)
+
+
+def _recalls(rows: Sequence[Row]) -> list[Block]:
+    """Recall of every method, the budgets side by side."""
+    budgets = sorted({float(row["budget"]) for row in rows})
+    lines = [
+        {**group[0], "method": " ".join(filter(None, (str(group[0].get("method")), _rank(group[0])))),
+         **{f"at {float(row['budget']):g}": measured(row["recall"], row.get("recall_se"), space=" ") for row in group}}
+        for group in groups(rows, "name", "text", "method", "rank").values()
+    ]  # fmt: skip
+    columns = {"name": "checkpoint", "text": "text", "method": "method", "ffn_share": "weights, of the FFN's"}
+    columns |= {f"at {budget:g}": f"recall at budget {budget:g}" for budget in budgets}
+    return reader_table("Recall, all layers together", lines, columns, note=NOTE)
+
+
+def _rank(row: Row) -> str:
+    return "" if row.get("rank") is None else f"of rank {shown(row['rank'])}"
+
+
+def _best(rows: list[Row]) -> str:
+    """The predictor that finds most at the smallest budget, beside its rivals there."""
+    least = min(float(row["budget"]) for row in rows)
+    here = [row for row in rows if row["budget"] == least]
+    trained = [row for row in here if row.get("method") == "predictor"]
+    if not trained:
+        return ""
+    best = max(trained, key=lambda row: float(row["recall"]))
+    rivals = [
+        f"{name} {measured(row['recall'], row.get('recall_se'), share=True)}"
+        for key, name in RIVALS.items()
+        for row in here if row.get("method") == key
+    ]  # fmt: skip
+    beside = f"; {', '.join(rivals)}" if rivals else ""
+    return (
+        f"{named(best)}: at budget {shown(best['budget'])}, {percent(best.get('named_share'))} of the neurons named, a "
+        f"predictor of rank {shown(best.get('rank'))} finds "
+        f"{measured(best['recall'], best.get('recall_se'), share=True)} of the active ones for "
+        f"{percent(best.get('ffn_share'))} of the FFN's weights{beside}."
+    )

@@ -1,0 +1,67 @@
+"""The part of a report about thresholds on other texts: calibrated on (rows) by measured on (columns)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsity_lab.fitting.page.blocks import Block, Fold, Section, table
+from sparsity_lab.fitting.page.cells import is_number, whole
+from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.parts.shared import Row, groups, measured, rows_of, sentences
+
+NAME = "transfer.csv"
+NEEDED = {"calibrated_on", "measured_on", "activation_ratio", "ppl_ratio"}
+MATRICES = (
+    ("Activation ratio", "activation_ratio", "activation_ratio_se"),
+    ("Perplexity ratio", "ppl_ratio", "ppl_ratio_se"),
+)
+NOTE = "± standard error over windows of the text measured on, at the thresholds given; the diagonal is of one text."
+
+
+def sections(found: Found) -> list[Section]:
+    """One for each table of a transfer."""
+    return [
+        Section(f"Thresholds on other texts ({found.place(path.parent)})", tuple(_blocks(found, path)))
+        for path in tables(found)
+    ]
+
+
+def tables(found: Found) -> list[Path]:
+    """The tables that this part shows."""
+    return [path for path in found.csvs if path.name == NAME and set((rows_of(path) or [{}])[0]) >= NEEDED]
+
+
+def _blocks(found: Found, path: Path) -> list[Block]:
+    rows, blocks = rows_of(path), list[Block]()
+    for own in groups(rows, "model", "revision", "criterion", "rule").values():
+        name = f"{own[0].get('series')}, {own[0].get('criterion')}, {own[0].get('rule')}"
+        blocks += sentences(_worst(own, name))
+        texts = list(dict.fromkeys(str(row["measured_on"]) for row in own))
+        for title, key, error in MATRICES:
+            lines = [
+                {"on": calibrated,
+                 **{str(row["measured_on"]): measured(row[key], row.get(error), space=" ") for row in group}}
+                for (calibrated,), group in groups(own, "calibrated_on").items()
+            ]  # fmt: skip
+            columns = {"on": "calibrated on", **{text: f"measured on {text}" for text in texts}}
+            blocks.append(table(f"{title}: {name}", lines, columns, note=NOTE))
+    whole_table = table("Every cell", rows, source=found.relative(path))
+    return [*blocks, Fold("Every cell", (whole_table,), badge=f"{len(rows)} rows")]
+
+
+def _worst(rows: Sequence[Row], name: str) -> list[str]:
+    """The largest perplexity ratio of thresholds from another text, beside that text's own."""
+    usable = [row for row in rows if is_number(row["ppl_ratio"]) and is_number(row["activation_ratio"])]
+    foreign = [row for row in usable if row["calibrated_on"] != row["measured_on"]]
+    if not foreign:
+        return []
+    worst = max(foreign, key=lambda row: float(row["ppl_ratio"]))
+    own = [row for row in usable if row["calibrated_on"] == row["measured_on"] == worst["measured_on"]]
+    beside = f"; with its own {measured(own[0]['ppl_ratio'], own[0].get('ppl_ratio_se'))}" if own else ""
+    return [
+        f"**{name}**: thresholds from {worst['calibrated_on']} raise the perplexity of {worst['measured_on']} to "
+        f"{measured(worst['ppl_ratio'], worst.get('ppl_ratio_se'))} times the dense one{beside}. Activation ratios "
+        f"lie from {whole(min(float(r['activation_ratio']) for r in usable))} to "
+        f"{whole(max(float(r['activation_ratio']) for r in usable))}."
+    ]

@@ -1,0 +1,100 @@
+"""Numbers that say how far a fit can be trusted: correlation, conditioning, information criteria."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sparsity_lab.fitting.solve.engine import Solution
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.laws._law import Array, Coefficients, Law
+
+
+def lag1(residuals: Array) -> float:
+    """Correlation of neighbouring residuals; 0 where there are none."""
+    total = float(residuals @ residuals)
+    return float(residuals[1:] @ residuals[:-1]) / total if total > 0 else 0.0
+
+
+def variance_inflation(residuals: Array, *, coefficients: int) -> float:
+    """g >= 1, by which correlation along the series inflates the variance of smooth contrasts.
+
+    For first-order autoregressive noise it is (1 + rho)/(1 - rho), rho as `corrected_lag1` says. Negative
+    correlation narrows nothing: an estimate of it from a few dozen points is too uncertain to be paid out.
+    """
+    rho = corrected_lag1(residuals, coefficients=coefficients)
+    return (1.0 + rho) / (1.0 - rho)
+
+
+def corrected_lag1(residuals: Array, *, coefficients: int) -> float:
+    """The noise's lag-1 correlation from that of residuals, 0 to 0.95.
+
+    A fit takes part of the noise, so its residuals' own correlation is too low on average, to first order by
+    (p + 3 rho)/n for p coefficients (of a mean it is (1 + 3 rho)/n); that is given back.
+    """
+    n = len(residuals)
+    rho = (lag1(residuals) * n + coefficients) / (n - 3.0) if n > 3 else lag1(residuals)
+    return min(max(rho, 0.0), 0.95)
+
+
+def block_length(residuals: Array) -> int:
+    """Length of bootstrap blocks from the lag-1 correlation, 1 where there is none.
+
+    (2 rho / (1 - rho^2))^(2/3) n^(1/3), the best length for the variance of a mean of first-order
+    autoregressive noise (Politis and White, Econometric Reviews 23, 2004), at most a third of the series.
+    """
+    n, rho = len(residuals), min(lag1(residuals), 0.95)
+    if rho <= 1.0 / math.sqrt(n):
+        return 1
+    best = (2.0 * rho / (1.0 - rho**2)) ** (2.0 / 3.0) * n ** (1.0 / 3.0)
+    return max(1, min(math.ceil(best), n // 3))
+
+
+def condition(problem: Problem, solution: Solution) -> float:
+    """Condition number of the full Jacobian, columns scaled to unit length; infinity where one is zero."""
+    at = problem.project(solution.theta)
+    gradient = problem.law.design_gradient(solution.theta, problem.x, problem.span)
+    if problem.root_weights is not None:
+        gradient = gradient * problem.root_weights[:, None]
+    fitted = [i for i in range(at.design.shape[1]) if i not in dict(problem.law.offset_columns)]
+    full = np.hstack([at.design[:, fitted], (gradient @ at.linear).T])
+    lengths = np.linalg.norm(full, axis=0)
+    return float(np.linalg.cond(full / lengths)) if np.all(lengths > 0) else math.inf
+
+
+def curve_jacobian(law: Law, values: Coefficients, x: Array) -> Array:
+    """Derivatives of the printed formula by its coefficients at x, by central differences, shape (n, p)."""
+    columns = []
+    for name, value in values.items():
+        step = 1e-5 * (abs(value) or 1.0)
+        ahead = law.predict({**values, name: value + step}, x)
+        columns.append((ahead - law.predict({**values, name: value - step}, x)) / (2.0 * step))
+    return np.stack(columns, axis=1)
+
+
+def covariance(law: Law, values: Coefficients, x: Array, *, variance: float, relative: bool = False) -> Array:
+    """Covariance of the coefficients, variance (J^T J)^-1, shape (p, p); large where J is near singular.
+
+    J has the curve's derivatives, or where `relative` those of its logarithm; `variance` is of the same.
+    """
+    jacobian = curve_jacobian(law, values, x)
+    if relative:
+        jacobian = jacobian / law.predict(values, x)[:, None]
+    scale = np.linalg.norm(jacobian, axis=0)
+    scale[scale == 0] = 1.0
+    inverse = np.linalg.pinv((jacobian / scale).T @ (jacobian / scale), rcond=1e-14)
+    return np.asarray(variance * inverse / np.outer(scale, scale))
+
+
+def aicc(sse: float, *, points: int, coefficients: int) -> float:
+    """Akaike's criterion for least squares, corrected for few points; the variance is a coefficient."""
+    k = coefficients + 1
+    if points - k - 1 <= 0 or sse <= 0:
+        return math.inf if sse > 0 else -math.inf
+    return points * math.log(sse / points) + 2 * k + 2 * k * (k + 1) / (points - k - 1)
+
+
+def decades(x: Array) -> float:
+    """log10 of largest over smallest input."""
+    return float(np.log10(x.max() / x.min())) if x.min() > 0 else math.nan

@@ -1,1 +1,0 @@
-"""Times the kernels on the device at hand, after checking them there."""

@@ -1,0 +1,101 @@
+"""Turns a section of a config into a dataclass: unknown keys, wrong types and ranges are refused by name."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from sparsity_lab import registry
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.ladder.config.config_ranges import hints, outside, plain
+
+Section = TypeVar("Section")
+_WRITTEN = {
+    int: "Write digits alone, as 128 or 4e6",
+    float: "Write digits with a decimal point, as 0.03 or 3e-3",
+    bool: "Write one of the two, without quotes",
+    str: "Write one, in quotes where it looks like a number",
+}
+
+
+def mapping(value: object, *, where: str) -> dict[str, Any]:
+    """The value as a mapping with text keys.
+
+    Raises:
+        SparsityLabError: it is something else.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise SparsityLabError(
+            f"`{where}` must be a mapping of keys to values, not {value!r}"[:300],
+            fix="Write it as indented lines of `key: value`, each key a word",
+        )
+    return dict(value)
+
+
+def check_keys(section: Mapping[str, Any], known: Sequence[str], *, where: str) -> None:
+    """Refuse the first unknown key, naming the nearest known one.
+
+    Raises:
+        SparsityLabError: a key is unknown.
+    """
+    for key in section:
+        if key not in known:
+            raise registry.unknown(key, kind=f"key of {where}", known=sorted(known))
+
+
+def build(kind: type[Section], section: object, *, where: str) -> Section:
+    """A dataclass out of a section.
+
+    Raises:
+        SparsityLabError: an unknown or missing key, or a value of the wrong type or outside its range.
+    """
+    values, annotated = mapping(section, where=where), hints(kind)
+    declared = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    check_keys(values, list(declared), where=f"`{where}`")
+    required = [n for n, f in declared.items() if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in required if name not in values]:
+        raise SparsityLabError(
+            f"`{where}` lacks {', '.join(missing)}", fix=f"Add the line `{missing[0]}: ...` under {where}"
+        )
+    return kind(**{key: coerce(value, annotated[key], f"{where}.{key}") for key, value in values.items()})
+
+
+def coerce(value: object, hint: Any, where: str) -> Any:
+    """The value as the annotated type, in its range; `4e6` and `3e-3`, which YAML reads as words, are numbers.
+
+    Raises:
+        SparsityLabError: it is of another type, or outside the range.
+    """
+    if get_origin(hint) in (Union, types.UnionType) and value is None and type(None) in get_args(hint):
+        return None
+    part = next(
+        (arg for arg in get_args(hint) if get_origin(arg) is tuple), hint
+    )  # of `tuple[X, ...] | None`
+    if get_origin(part) is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(coerce(item, get_args(part)[0], where) for item in items)
+    kind, allowed = plain(hint)
+    fitting = _scalar(value, kind)
+    if fitting is None:
+        raise outside(where, value, kind, allowed, fix=_WRITTEN[kind])
+    if allowed is not None and fitting not in allowed:
+        raise outside(where, value, kind, allowed)
+    return fitting
+
+
+def _scalar(value: object, kind: type) -> Any:
+    if kind in (bool, str):
+        return value if isinstance(value, kind) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = int(value) if kind is int and isinstance(value, str) and value.isdecimal() else float(value)
+    except (ValueError, OverflowError):
+        return float("inf") if isinstance(value, int) else None
+    if kind is float or not math.isfinite(number):
+        return number
+    whole = value if isinstance(value, int) else number
+    return int(whole) if number == int(number) else None

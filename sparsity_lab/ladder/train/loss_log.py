@@ -1,0 +1,52 @@
+"""The loss of training as a CSV, and as points for loggers: one row per so many steps, and one at each checkpoint."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.loggers import Loggers
+from sparsity_lab.store.records import write_text
+from sparsity_lab.store.tables import to_csv
+
+COLUMNS = ("step", "trained_tokens", "loss_nats", "learning_rate", "gradient_norm")
+
+
+def loss_rows(history: Sequence[Mapping[str, Any]], *, tokens_per_step: int) -> list[dict[str, object]]:
+    """Rows of the loss log out of the trainer's own history.
+
+    `loss_nats` is the mean over the steps since the row before, nats per predicted token.
+    """
+    return [
+        {
+            "step": int(entry["step"]),
+            "trained_tokens": int(entry["step"]) * tokens_per_step,
+            "loss_nats": float(entry["loss"]),
+            "learning_rate": float(entry["learning_rate"]),
+            "gradient_norm": float(entry["grad_norm"]),
+        }
+        for entry in history
+        if "loss" in entry
+    ]
+
+
+def write_loss_log(path: Path, history: Sequence[Mapping[str, Any]], *, tokens_per_step: int) -> None:
+    """Write the loss log, whole or not at all."""
+    write_text(path, to_csv(loss_rows(history, tokens_per_step=tokens_per_step), COLUMNS))
+
+
+def read_loss_log(path: Path) -> list[dict[str, str]]:
+    """Rows of a loss log as they stand in the file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def log_rows(loggers: Loggers, series: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows of a loss log as points at their trained tokens."""
+    for row in rows:
+        values = {f"train/{name}": float(row[name]) for name in COLUMNS[2:]}
+        loggers.point(series, values, step=int(row["trained_tokens"]))

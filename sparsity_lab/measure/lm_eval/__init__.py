@@ -1,0 +1,12 @@
+"""Benchmark scores of one model, dense and under thresholds: `sparsity-lab eval`.
+
+In: a model, names of lm-eval tasks, and records of `measure`. Out: lm-eval's own result and sample files for each
+setting, and `eval.csv`, `eval.md` and `eval.json` with one row a setting.
+
+    evaluation.py   the settings, the loop over them, and the table
+    model.py        the model as lm-eval sees it: at most one BOS before a text, and notes on what tokenising loses
+    bridge.py       lm-eval's list of tasks, its terminal output, its errors and its files
+
+Thresholds are applied as they are, by `api.sparsified`; the hooks are gone after each setting. Logged samples hold the
+log-likelihoods that `fitting.density` reads.
+"""

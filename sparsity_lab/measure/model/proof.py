@@ -1,0 +1,178 @@
+"""Proves on a few tokens that an architecture file describes the model at hand; refuses it where not.
+
+At every site: the down projection's input is a = s * u (gated) or a = s, its output is W_d a + b_d, sigma is
+the function that the config names, and experts add up to what their layer gives when nobody watches.
+Without this a threshold would be set on something else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.model.experts import own_output
+from sparsity_lab.measure.model.hooks import FfnSite, tapped, up_tapped
+from sparsity_lab.measure.model.passes import BatchVisitor
+
+TOKENS = 8
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+LOW_PRECISION_TOLERANCE = 3e-2
+DTYPES = {torch.float64, torch.float32, torch.bfloat16, torch.float16}
+
+
+def check_sites(model: Any, sites: Sequence[FfnSite], *, source: object, activation: str | None) -> None:
+    """Pass a few tokens through the model and compare what passes by at each site with what it should be.
+
+    Args:
+        model: the causal LM.
+        sites: as its architecture file gives them.
+        source: the model, for messages.
+        activation: transformers' name of sigma, as the config gives it; None where it gives none.
+
+    Raises:
+        SparsityLabError: a weight that cannot be read, a site out of order or never reached, or a
+            difference, so that no threshold on these activations would mean anything.
+    """
+    _refuse_bad_order(sites, source=source)
+    _refuse_unreadable(sites, source=source)
+    proof = _Proof(source, activation)
+    with torch.no_grad(), ExitStack() as stack:
+        for site in {id(site.activation): site for site in sites}.values():
+            if site.activation is not None:
+                stack.callback(site.activation.register_forward_hook(proof.at_activation(site)).remove)
+        for site in {id(site.down): site for site in sites if site.routed}.values():
+            stack.callback(site.down.register_forward_hook(proof.at_experts(site)).remove)
+        stack.enter_context(up_tapped(sites, proof.see_up))
+        stack.enter_context(tapped(sites, proof, outputs=True))
+        model(input_ids=_ids(model), use_cache=False, return_dict=True)
+    missed = [site.name for site in sites if site.layer not in proof.reached]
+    if missed:
+        raise not_as_described(source, f"{missed[0]} never called its down projection")
+    if proof.reached != sorted(proof.reached):
+        raise not_as_described(source, "its sites are not in the order in which the tokens pass them")
+
+
+def not_as_described(source: object, why: str) -> SparsityLabError:
+    """The error for an architecture file that is not the model's."""
+    return SparsityLabError(
+        f"The feed-forward network of {source} is not laid out as its architecture file says",
+        why=why,
+        fix="Correct that file, or describe the model in one of your own with --architecture-file",
+    )
+
+
+def _ids(model: Any) -> Tensor:
+    embedding = model.get_input_embeddings().weight
+    return torch.arange(1, TOKENS + 1, device=embedding.device).remainder(embedding.shape[0]).unsqueeze(0)
+
+
+def _refuse_bad_order(sites: Sequence[FfnSite], *, source: object) -> None:
+    if not sites:
+        raise not_as_described(source, "The file finds no feed-forward network in it")
+    if [site.layer for site in sites] != list(range(len(sites))):
+        raise not_as_described(source, "The file does not number its sites 0, 1, 2, ...")
+
+
+def _refuse_unreadable(sites: Sequence[FfnSite], *, source: object) -> None:
+    for site in sites:
+        weight = site.down_weight() if site.routed else getattr(site.down, "weight", None)
+        if not isinstance(weight, Tensor) or weight.dim() != 2 or weight.dtype not in DTYPES:
+            raise SparsityLabError(
+                f"W_d of {source} cannot be read in {site.name}",
+                why="The weight of its down projection is not a matrix of floating-point numbers: "
+                "the model is quantised, or the architecture file names another module",
+                fix="Measure the checkpoint before quantisation",
+            )
+
+
+class _Proof(BatchVisitor):
+    """Compares, site by site, what passes by with what it should be."""
+
+    def __init__(self, source: object, activation: str | None) -> None:
+        self.source, self.declared = source, activation
+        self.sigma = None if activation is None else _named(activation)
+        self.reached: list[int] = []
+        self.up: dict[int, Tensor] = {}
+
+    def at_activation(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        """A hook that compares sigma's output with the function the config names."""
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if self.sigma is not None:
+                self._same(
+                    self.sigma(inputs[0]), output, f"The activation of {site.name} is not {self.declared}"
+                )
+
+        return hook
+
+    def at_experts(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        """A hook that compares the sum of a layer's experts with what the model's own computation gives."""
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._same(own_output(module, *inputs), output, f"The experts of {site.name} do not add up")
+
+        return hook
+
+    def see_up(self, site: FfnSite, u: Tensor) -> None:
+        """Keep u until the down projection is reached."""
+        self.up[site.layer] = u
+
+    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
+        self.reached.append(site.layer)
+        if a.shape[2:] != (site.intermediate_size,) or (a.shape[1] != TOKENS and not site.routed):
+            raise self._error(
+                f"{site.name} takes {list(a.shape)}, not [1, {TOKENS}, {site.intermediate_size}]: "
+                "[batch, positions, F]"
+            )
+        if site.activation is None:
+            return
+        if s is None:
+            raise self._error(
+                f"In {site.name} the activation function does not run before the down projection"
+            )
+        if not site.gated:
+            self._same(s, a, f"In {site.name} a is not the activation function's output")
+        elif site.layer in self.up:
+            if self.up[site.layer].shape != a.shape:
+                raise self._error(f"In {site.name} u is {list(self.up[site.layer].shape)}, a {list(a.shape)}")
+            self._same(s * self.up[site.layer], a, f"In {site.name} a is not s times u")
+        elif site.up is not None:
+            raise self._error(f"In {site.name} the up projection does not run before the down projection")
+
+    def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
+        weight, bias = site.down_weight(), site.down_bias()
+        again = a.double() @ weight.double().T + (0 if bias is None else bias.double())
+        self._same(again, y, f"In {site.name} W_d a is not the output")
+
+    def _same(self, expected: Tensor, found: Tensor, what: str) -> None:
+        if expected.shape != found.shape:
+            raise self._error(f"{what}: it is {list(expected.shape)} against {list(found.shape)}")
+        difference = (expected.double() - found.double()).norm()
+        error = float(difference / expected.double().norm().clamp_min(1e-30))
+        if not math.isfinite(error):
+            raise SparsityLabError(
+                f"{self.source} overflows in {str(found.dtype).removeprefix('torch.')}",
+                why=f"{what}: there are values beyond the range of the dtype, or the weights are broken",
+                fix="Use --dtype bfloat16 or float32; of a live model, model.to(torch.bfloat16) or model.float()",
+            )
+        if not error < TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE):
+            raise self._error(f"{what}: they differ by {error:.2g} of its size")
+
+    def _error(self, why: str) -> SparsityLabError:
+        return not_as_described(self.source, why)
+
+
+def _named(activation: str) -> Any:
+    """The function behind transformers' name of it, or None where it has parameters of its own."""
+    from transformers.activations import ACT2FN
+
+    if activation not in ACT2FN:
+        return None
+    function = ACT2FN[activation]
+    return None if any(True for _ in function.parameters()) else function

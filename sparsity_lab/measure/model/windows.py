@@ -1,0 +1,274 @@
+"""One token stream, cut into windows of fixed length: no padding, ever.
+
+A text is tokenised without special tokens (`tokenizers`); where the tokenizer uses a BOS, one goes in front of
+each window and is not counted. Loss is taken over every next-token prediction inside a window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sparsity_lab import tokenization
+from sparsity_lab.errors import RunError, SparsityLabError
+from sparsity_lab.measure.model.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
+from sparsity_lab.reading.text_file import FileText, read_text_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+WHOLE_TEXT_BYTES = 64 * 1024 * 1024
+BYTES_PER_TOKEN = 32  # generous: only this much of a larger file is tokenised for each wanted token
+DEFAULT_WINDOW = 1024
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Validation text ready for a model.
+
+    Attributes:
+        ids: int64 [windows, window], the valid tokens.
+        bos_id: token put in front of each window, or None.
+        sha256: hash of `ids` as little-endian int64.
+        notes: what tokenising lost or switched off, in words.
+    """
+
+    ids: torch.Tensor
+    bos_id: int | None
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of windows."""
+        return int(self.ids.shape[0])
+
+    @property
+    def window(self) -> int:
+        """Valid tokens of one window."""
+        return int(self.ids.shape[1])
+
+    @property
+    def tokens(self) -> int:
+        """Valid tokens in all."""
+        return int(self.ids.numel())
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id a model reads here, the BOS among them."""
+        return max(int(self.ids.max()), -1 if self.bos_id is None else self.bos_id)
+
+    @property
+    def predictions_per_window(self) -> int:
+        """Next-token predictions of one window: all tokens after a BOS, else all but the first."""
+        return self.window if self.bos_id is not None else self.window - 1
+
+    def inputs(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Model inputs of the windows `rows`: int64 [rows, window (+ 1 for the BOS)]."""
+        chosen = self.ids[torch.from_numpy(rows)]
+        if self.bos_id is None:
+            return chosen
+        return torch.cat([torch.full((len(rows), 1), self.bos_id, dtype=torch.int64), chosen], dim=1)
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """The token ids of a text and what is to be said about them.
+
+    Attributes:
+        ids: int64 [tokens].
+        bos_id: token to put in front of each window, or None.
+        spans: characters [start, end) of each id, or None where the tokenizer does not say.
+        notes: what the text lost, and what the tokenizer's files disagree about.
+    """
+
+    ids: torch.Tensor
+    bos_id: int | None
+    spans: list[tuple[int, int]] | None
+    notes: tuple[str, ...]
+
+    def windows(self, window: int, *, source: Path | None = None) -> Windows:
+        """The ids cut into windows of `window` tokens; see `cut`."""
+        return replace(cut(self.ids, window=window, bos_id=self.bos_id, source=source), notes=self.notes)
+
+
+def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Path | None = None) -> Windows:
+    """Cut a token stream [tokens] into whole windows; a last piece shorter than a window is left out.
+
+    Args:
+        ids: tokens, int64 [tokens].
+        window: tokens of one window.
+        bos_id: put in front of each window where given.
+        source: the text's file, for what errors say.
+
+    Raises:
+        SparsityLabError: fewer tokens than two windows, or a window of fewer than two tokens.
+    """
+    if window < 2:
+        raise RunError(f"A window of {window} token(s) has nothing to predict", fix="Use --window 2 or more")
+    whole = ids.numel() // window
+    if whole < 2:
+        raise RunError(
+            f"The text {'' if source is None else f'{source} '}has {ids.numel()} tokens: "
+            f"too short for two windows of {window}",
+            why="The error of a loss is estimated from the spread between windows",
+            fix="Give a longer text or more --tokens, or a smaller --window",
+        )
+    rows = ids[: whole * window].reshape(whole, window).to(torch.int64).contiguous()
+    return Windows(rows, bos_id, hashlib.sha256(rows.numpy().astype("<i8").tobytes()).hexdigest())
+
+
+def refuse_same_tokens(texts: Mapping[str, Windows]) -> None:
+    """Refuse two texts, by name, of which a model reads the same tokens.
+
+    Raises:
+        SparsityLabError: names both.
+    """
+    seen: dict[str, str] = {}
+    for name, one in texts.items():
+        other = seen.setdefault(one.sha256, name)
+        if other != name:
+            raise SparsityLabError(
+                f"The texts {other!r} and {name!r} are the same {one.tokens} tokens",
+                fix="Give two different texts, or more --tokens if they part later",
+            )
+
+
+def read_text(path: Path, *, tokens: int) -> FileText:
+    """The text of a UTF-8 file, line ends as LF; of a very large one, the part that surely holds `tokens` tokens.
+
+    Raises:
+        SparsityLabError: no such file, a directory, a pipe or device, empty, not UTF-8, or a file of documents.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir() or path.samefile(os.devnull)):
+            raise SparsityLabError(
+                f"The text {path} is no regular file",
+                why="A pipe or device has no end",
+                fix="Name a UTF-8 file",
+            )
+        text = read_text_file(path, most_bytes=max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN))
+    except OSError as error:
+        raise SparsityLabError(
+            f"Cannot read the text {path}", why=error.strerror or str(error), fix="Name a UTF-8 file"
+        ) from error
+    if not text.strip():
+        raise SparsityLabError(f"The text {path} is empty", fix="Name a file with text in it")
+    return text
+
+
+def tokenize(
+    tokenizer: Any, text: str, *, tokens: int | None, bos: bool = True, spans: bool = False, say: bool = True
+) -> TokenizedText:
+    """The first token ids of a text, and a BOS where the tokenizer puts one in front of a text.
+
+    Args:
+        tokenizer: a `TextTokenizer`, or a live tokenizer of transformers, left as it is.
+        text: the whole text; of a `FileText` the notes are kept.
+        tokens: how many ids at most; None for all.
+        bos: ask for a BOS; False never gives one.
+        spans: find which characters each id stands for.
+        say: log the notes.
+
+    Raises:
+        SparsityLabError: the ids do not hold the text, or the tokenizer puts several tokens in front.
+    """
+    reader = as_text_tokenizer(tokenizer)
+    whole = tokenization.encoded(reader.encoder, text)
+    ids = whole.ids[:tokens]
+    count, covered = _covered(reader, text, whole, len(ids))
+    bos_id, notes = bos_of(reader) if bos else (None, [])
+    notes = [*getattr(text, "notes", ()), *_file_notes(reader, covered), *notes]
+    notes += tokenization.text_notes(reader.encoder, covered, ids[:count], name=reader.name)
+    for note in notes if say else ():
+        logger.warning("%s", note)
+    where = (
+        [whole.span(i) or (0, 0) for i in range(len(ids))] if spans and whole.encoding is not None else None
+    )
+    if bos_id is not None and ids[:1] == [bos_id]:  # windows begin with one already
+        ids, where = ids[1:], where and where[1:]
+    return TokenizedText(torch.tensor(ids, dtype=torch.int64), bos_id, where, tuple(notes))
+
+
+def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, count: int) -> tuple[int, str]:
+    """How many of a text's first `count` ids end where a character does, and the part of it that they stand for."""
+    if count == len(whole.ids):
+        return count, text
+    while count and whole.cuts(count):
+        count -= 1
+    back, last = (
+        tokenization.decoded(reader.encoder, whole.ids[:count]),
+        whole.span(count - 1) if count else (0, 0),
+    )
+    if last is None:
+        return count, text[: len(back)]
+    # Some tokenizers leave blanks out of a span.
+    end, blanks = len(text[: last[1]].rstrip()), len(back) - len(back.rstrip())
+    while blanks and text[end : end + 1].isspace():
+        end, blanks = end + 1, blanks - 1
+    return count, text[:end]
+
+
+def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
+    """What tokenizer.json asks for and does not get, and a class that would give other ids."""
+    notes = [reader.origin] if reader.origin else []
+    if reader.switched_off:
+        off = " and ".join(reader.switched_off)
+        notes.append(f"The tokenizer files of {reader.name} ask for {off}: switched off")
+    if reader.as_built is not None:
+        built, wanted = _ids(reader.as_built, text), tokenization.encoded(reader.alone, text).ids
+        if built != wanted:
+            gives = "cannot read the text" if built is None else f"gives {len(built):,} ids for the text"
+            notes.append(
+                f"transformers loads the tokenizer of {reader.name} as a {type(reader.as_built).__name__}, which "
+                f"{gives} where its tokenizer.json gives {len(wanted):,}: those of tokenizer.json are used"
+            )
+    return notes
+
+
+def _ids(tokenizer: Any, text: str) -> list[int] | None:
+    """The ids of a text, or None where the tokenizer cannot read it."""
+    try:
+        return tokenization.encoded(tokenizer, text).ids
+    except SparsityLabError:
+        return None
+
+
+def encode(tokenizer: Any, text: str, *, tokens: int | None) -> torch.Tensor:
+    """The first `tokens` token ids (all of them for None) of a text, without special tokens, int64 [tokens]."""
+    return tokenize(tokenizer, text, tokens=tokens, bos=False).ids
+
+
+def choose_window(wanted: int | None, *, positions: int | None, bos: bool) -> int:
+    """The window to use: the wanted one where the model can take it, by default up to 1,024 tokens.
+
+    Raises:
+        SparsityLabError: a window beyond the model's positions, or fewer than two of these.
+    """
+    room = None if positions is None else positions - int(bos)
+    if room is not None and room < 2:
+        raise SparsityLabError(
+            f"The model takes {positions} positions: too few to predict a token",
+            why="That is max_position_embeddings of its config",
+            fix="Compare config.json with the model's own",
+        )
+    if wanted is None:
+        chosen = DEFAULT_WINDOW if room is None else min(DEFAULT_WINDOW, room)
+        logger.info("window %d tokens: the model takes %s", chosen, positions or "any length")
+        return chosen
+    if room is not None and wanted > room:
+        raise SparsityLabError(
+            f"A window of {wanted} tokens{' and a BOS' if bos else ''} is beyond the model's {positions} positions",
+            fix=f"Use --window {room} or less",
+        )
+    return wanted

@@ -1,0 +1,98 @@
+"""Records of `neurons` and `predict`, read as JSON: their arrays are not needed here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.neurons.affinity.needed import refuse_unlike
+from sparsity_lab.measure.neurons.frequency.record import KIND as NEURONS
+from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
+from sparsity_lab.store import records
+from sparsity_lab.store.arrays import Kind
+
+FOLDERS = {NEURONS.command: "neuron_records", PREDICT.command: "predictor_records"}
+SAME_RUN = ("tokenizer", "criterion", "thresholds", "text_sha256")
+Body = dict[str, Any]
+
+
+def read_bodies(paths: Sequence[Path], *, kind: Kind = NEURONS) -> list[tuple[Path, Body]]:
+    """Every record of a command, each once, with where it lies.
+
+    Args:
+        paths: records, folders of records, or outputs of the command.
+        kind: whose records.
+
+    Raises:
+        SparsityLabError: a file that is none, was changed or is of another version, or a folder without any.
+    """
+    found: dict[str, tuple[Path, Body]] = {}
+    for path in paths:
+        for one in _files(path, kind) if path.is_dir() else [path]:
+            body = _read(one, kind)
+            found.setdefault(body["content_key"], (one, body))
+    return list(found.values())
+
+
+def _files(folder: Path, kind: Kind) -> list[Path]:
+    inner = folder / FOLDERS[kind.command]
+    where = inner if inner.is_dir() else folder
+    files = [path for path in sorted(where.glob("*.json")) if inner.is_dir() or _marked(path, kind)]
+    if not files:
+        raise SparsityLabError(
+            f"There is no record of `sparsity-lab {kind.command}` in {folder}",
+            fix=f"Name the folder given to `{kind.command}` as --output",
+        )
+    return files
+
+
+def _marked(path: Path, kind: Kind) -> bool:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(raw, dict) and kind.mark in raw
+
+
+def _read(path: Path, kind: Kind) -> Body:
+    fix = f"Name a record of `sparsity-lab {kind.command}`, or its output"
+    try:
+        body = records.read_record(path)
+    except SparsityLabError as error:
+        raise SparsityLabError(error.what, why=error.why, fix=fix) from error
+    if missing := [key for key in kind.keys if key not in body]:
+        raise SparsityLabError(
+            f"{path} is not a record of `sparsity-lab {kind.command}`",
+            why=f"It has no {missing[0]!r}",
+            fix=fix,
+        )
+    refuse_unlike(path, body, kind=kind)
+    return body
+
+
+def predictions_of(body: Mapping[str, Any], known: Sequence[tuple[Path, Body]]) -> Body | None:
+    """The record of `predict` of the same thresholds on the same text, or None."""
+    same = [one for _, one in known if all(one[key] == body[key] for key in SAME_RUN)]
+    return same[-1] if same else None
+
+
+def source_of(body: Mapping[str, Any], given: Sequence[str], *, models: int) -> Source:
+    """Where a record's model lies: a given place of the same last name, the only one given, or as recorded.
+
+    Args:
+        body: the record.
+        given: places of models, by the user.
+        models: how many models the records are of.
+    """
+    name, places = Path(body["model"]).name, [Source.of(word) for word in given]
+    own = [place for place in places if Path(place.model).name == name]
+    if not own and models == len(places) == 1:
+        own = places
+    if not own:
+        return Source(body["model"], body["revision"], body.get("commit"))
+    revision = own[0].revision or (None if own[0].is_local else body["revision"])
+    return Source(own[0].model, revision)

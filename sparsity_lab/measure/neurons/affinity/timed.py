@@ -1,0 +1,203 @@
+"""What sparsity gives on the machine at hand: products and decoding of a record's model, on its own text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.kernels import _dispatch, sparse_down
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.model.loaded import Shelf
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.neurons.affinity.decode import Masker, time_decoding
+from sparsity_lab.measure.neurons.affinity.products import (
+    break_even,
+    calls_row,
+    of_model,
+    planted,
+    planted_weights,
+    timed_row,
+)
+from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
+from sparsity_lab.measure.neurons.affinity.traffic import traffic_rows
+from sparsity_lab.measure.neurons.affinity.weights import Weights
+from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.spec import Checkpoint
+from sparsity_lab.measure.thresholds.stored import Calibration
+from sparsity_lab.measure.transfer import NamedText
+from sparsity_lab.measure.work.places import load, places
+from sparsity_lab.progress import SILENT, Progress
+
+Row = dict[str, Any]
+WINDOWS = 4  # at most, that the timed tokens are drawn from
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and in what a model is timed.
+
+    Attributes:
+        device, dtype: as `measure` takes them.
+        architecture_file: a file of the user's own, or None.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    architecture_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Rows of the three tables of one record, without identity, and where they were timed."""
+
+    products: list[Row]
+    break_even: list[Row]
+    decode: list[Row]
+    where: Row
+
+
+@dataclass(frozen=True)
+class TimedCase:
+    """A record with what is needed to time it.
+
+    Attributes:
+        body: the record.
+        path: where it lies.
+        source: its model.
+        text: its text.
+        weights: of its model.
+    """
+
+    body: Mapping[str, Any]
+    path: Path
+    source: Source
+    text: Path
+    weights: Weights
+
+
+def time_case(
+    case: TimedCase, plan: TimingPlan, *, machine: Machine, shelf: Shelf, progress: Progress = SILENT
+) -> Timed:
+    """Time products and decoding of one record.
+
+    Raises:
+        SparsityLabError: model or text are not the record's, or a product is wrong on this device.
+    """
+    subject, calibration, dtype_reason = _subject(case, machine=machine, shelf=shelf, progress=progress)
+    weights = [site.down_weight().detach() for site in subject.sites]
+    device, dtype = str(weights[0].device), weights[0].dtype
+    if len({str(weight.device) for weight in weights}) > 1:
+        raise SparsityLabError("Decoding is timed on one device", fix="Name it with --device cuda:0 or cpu")
+    with progress.track("timing", 2 + len(_shapes(case, plan))) as advance, torch.no_grad():
+        activations = active_tokens(subject, calibration, tokens=plan.tokens, seed=plan.seed)
+        products = [timed_row(of_model(activations, weights), what="model", pairs=plan.pairs, device=device)]
+        products.append(calls_row(dtype=dtype, device=device, pairs=plan.pairs, seed=plan.seed))
+        advance(1)
+        points = []
+        for F, d in _shapes(case, plan):
+            rows = planted_rows(F, d, case=case, plan=plan, dtype=dtype, device=device)
+            products += rows
+            points.append(break_even(rows))
+            advance(1)
+        decode = [_decoded(case, subject, calibration, plan)]
+        advance(1)
+    where = {
+        "device": torch.cuda.get_device_name(weights[0].device) if device.startswith("cuda") else device,
+        "dtype": str(dtype).removeprefix("torch."), "dtype_reason": dtype_reason,
+        "sparse_down": _dispatch.resolve(sparse_down.NAME, "auto", weights[0]),
+        "threads": torch.get_num_threads(), "clock": "wall clock, launches included",
+    }  # fmt: skip
+    return Timed(products, points, decode, where)
+
+
+def active_tokens(
+    subject: Subject, calibration: Calibration, *, tokens: int, seed: int
+) -> list[list[Tensor]]:
+    """Masked activations [F] of each layer, of tokens drawn from a few windows of the text.
+
+    Args:
+        subject: model and text.
+        calibration: the thresholds.
+        tokens: how many, in the order of the text.
+        seed: of the draw.
+    """
+    masker = Masker(keep_rule(list(subject.sites), calibration), layers=len(subject.sites), remember=True)
+    count = subject.windows.count
+    rows = np.unique(np.linspace(0, count - 1, min(WINDOWS, count)).round().astype(np.int64))
+    subject.losses(rows, visitor=masker, label="activations")
+    layers = [torch.cat([subject.valid(a).flatten(0, 1) for a in parts]) for parts in masker.passed]
+    at_hand = len(layers[0])
+    taken = np.sort(np.random.default_rng(seed).choice(at_hand, min(tokens, at_hand), replace=False))
+    return [[layer[token].clone() for layer in layers] for token in taken.tolist()]
+
+
+def planted_rows(
+    F: int, d: int, *, case: TimedCase, plan: TimingPlan, dtype: torch.dtype, device: str
+) -> list[Row]:
+    """Products of one shape at the planted ratios and at the record's own."""
+    weights = planted_weights(F, d, dtype=dtype, device=device, seed=plan.seed)
+    ratios = sorted({*plan.ratios, *([own] if (own := case.body["activation_ratio"]) else [])})
+    return [
+        timed_row(
+            planted(weights, ratio=ratio, seed=plan.seed), what="planted", pairs=plan.pairs, device=device
+        )
+        for ratio in ratios
+    ]
+
+
+def _shapes(case: TimedCase, plan: TimingPlan) -> list[tuple[int, int]]:
+    own = (int(case.body["intermediate_size"]), int(case.body["hidden_size"]))
+    return list(dict.fromkeys([own, *plan.shapes]))
+
+
+def _subject(
+    case: TimedCase, *, machine: Machine, shelf: Shelf, progress: Progress
+) -> tuple[Subject, Calibration, str]:
+    """The record's model and text under its thresholds."""
+    body = case.body
+    spec = NeuronSpec(
+        texts=(NamedText(body["text"], case.text),), tokens=body["tokens"], window=body["window"], bos=body["bos"],
+        device=machine.device, dtype=machine.dtype, architecture_file=machine.architecture_file,
+    )  # fmt: skip
+    checkpoint = Checkpoint(case.source, body["series"])
+    (place,) = places(spec, [checkpoint], thresholds=[case.path], progress=progress, shelf=shelf)
+    if place.prepared.windows.sha256 != body["text_sha256"]:
+        raise SparsityLabError(
+            f"{case.text} is not the text of the record {case.path}",
+            why=f"Its first {body['tokens']:,} tokens are others",
+            fix=f"Name the text called {body['text']} with --text",
+        )
+    _, _, subject = load(spec, place, shelf=shelf, progress=progress)
+    return subject, place.calibration, place.prepared.dtype_reason
+
+
+def _decoded(case: TimedCase, subject: Subject, calibration: Calibration, plan: TimingPlan) -> Row:
+    """Decoding, dense and sparse, beside the bytes' ideal at this context and dtype."""
+    windows = subject.windows
+    ids = windows.inputs(np.array([0], np.int64))
+    bos = int(windows.bos_id is not None)
+    written = min(plan.written_tokens, windows.window - 1)
+    prompt = min(plan.prompt_tokens, windows.window - written)
+    found = time_decoding(
+        subject.model, subject.sites, calibration, ids=ids[:, : bos + prompt + written],
+        prompt_tokens=bos + prompt, pairs=plan.pairs,
+    )  # fmt: skip
+    width = subject.sites[0].down_weight().element_size()
+    costs = replace(
+        Costs(bytes_per_weight=width, bytes_per_kv=width), context_tokens=bos + prompt + written // 2
+    )
+    ideal = next(row for row in traffic_rows(case.body, case.weights, costs=costs))
+    return {
+        "prompt_tokens": prompt,
+        "timed_tokens": written,
+        **found.as_row(units=written, ideal=ideal["model_speedup"]),
+        "ideal_se": ideal["model_speedup_se"],
+    }

@@ -1,0 +1,16 @@
+"""How often neurons fire and what consecutive tokens share: `sparsity-lab neurons`.
+
+In: a model, a text and thresholds. One sparse pass (`neurons/visitor.py`) counts by neuron, token id, position, pair
+and chunk of tokens; a second part, which can be left out, lets the model write by itself. Out: `neuron_records/`,
+tables, and `neurons.json`.
+
+    run.py        the cells, what one cell does, and its arrays
+    decoding.py   activation ratios over a prompt, over the text that follows it, and over the model's own words
+    record.py     every key and array of a record, with its meaning
+    columns.py    every column of the tables, with its meaning
+    tables.py     records -> CSV with every number, Markdown for readers
+
+The statistics themselves are in `neurons/estimates.py`, their rows in `neurons/rows.py`. A neuron fires on a token
+when it is kept under the thresholds and not exactly zero. Mixtures of experts are refused: reuse and chunks follow
+consecutive tokens, and an expert sees only the tokens routed to it.
+"""

@@ -1,0 +1,186 @@
+"""Watches the neurons of checkpoints on texts, cell by cell; each cell's record is written as it completes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsity_lab.measure.checkpoint.loading import load_tokenizer
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.model.halving import halving
+from sparsity_lab.measure.model.loaded import Shelf
+from sparsity_lab.measure.neurons.api import NeuronReport, report_of
+from sparsity_lab.measure.neurons.estimates import position_ratios, token_ratios
+from sparsity_lab.measure.neurons.frequency import tables
+from sparsity_lab.measure.neurons.frequency.decoding import DecodePlan, auto_plan
+from sparsity_lab.measure.neurons.frequency.record import KIND
+from sparsity_lab.measure.neurons.rows import (
+    chunk_rows,
+    decode_rows,
+    layer_rows,
+    parameter_rows,
+)
+from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.measure.spec import Checkpoint
+from sparsity_lab.measure.work.cellwise import CellWork, Made, summary
+from sparsity_lab.measure.work.places import Place, load, places
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.store import records
+from sparsity_lab.store.arrays import Sealed
+
+logger = logging.getLogger(__name__)
+
+ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
+FEW_TOKENS = 10_000  # below, a neuron is called dead on the evidence of fewer than ten expected firings
+
+
+@dataclass(frozen=True)
+class FrequencyCell:
+    """One checkpoint on one text under one record's thresholds, and what to let it write.
+
+    Attributes:
+        place: checkpoint, text and thresholds.
+        plan: what to let the model write, or None.
+        key: content key.
+    """
+
+    place: Place
+    plan: DecodePlan | None
+    key: str
+
+
+def watch_checkpoints(
+    spec: NeuronSpec,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    thresholds: Sequence[Path],
+    output: Path,
+    progress: Progress = SILENT,
+) -> list[Sealed]:
+    """Watch every checkpoint on every text; cells with a record are not run again.
+
+    Args:
+        spec: texts and settings.
+        checkpoints: which models.
+        thresholds: records of `measure`, as `thresholds_of` takes them.
+        output: gets `neuron_records/`, the tables and `neurons.json`.
+        progress: where to report.
+
+    Returns:
+        One record for each checkpoint and text.
+
+    Raises:
+        SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
+    """
+
+    def cells(shelf: Shelf) -> list[FrequencyCell]:
+        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+
+    def made(cell: FrequencyCell, shelf: Shelf) -> Made:
+        return _made(spec, cell, shelf=shelf, progress=progress)
+
+    found = CellWork(KIND, cells, made).run(output, watch=spec, progress=progress)
+    tables.write_tables(output, found, seed=spec.seed)
+    keys = ("activation_ratio", "activation_ratio_se", "loss_sparse_nats")
+    records.write_json(output / "neurons.json", summary(spec, found, keys=keys))
+    return found
+
+
+def plan_cells(
+    spec: NeuronSpec,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    thresholds: Sequence[Path],
+    progress: Progress = SILENT,
+    shelf: Shelf | None = None,
+) -> list[FrequencyCell]:
+    """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
+
+    Raises:
+        SparsityLabError: bad settings, checkpoints, texts or thresholds.
+    """
+    found = places(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
+    return [_cell(spec, place) for place in found]
+
+
+def _cell(spec: NeuronSpec, place: Place) -> FrequencyCell:
+    window = place.prepared.windows.window
+    plan = None
+    if spec.written_tokens:
+        plan = auto_plan(window=window, prompts=spec.prompts, written_tokens=spec.written_tokens)
+        plan.check(window=window)
+    key = {"neurons": ALGORITHM, "measured": place.measured, "plan": None if plan is None else asdict(plan)}
+    return FrequencyCell(place, plan, records.content_key(key))
+
+
+def _made(spec: NeuronSpec, cell: FrequencyCell, *, shelf: Shelf, progress: Progress) -> Made:
+    """What the neurons do on the text, the model's shape with it."""
+    place = cell.place
+    if place.prepared.windows.tokens < FEW_TOKENS:
+        tokens = place.prepared.windows.tokens
+        logger.info("%s: on %d tokens a neuron that fires rarely may look dead", place.text, tokens)
+    _, shape, subject = load(spec, place, shelf=shelf, progress=progress)
+    total = shape["params_total"]
+
+    def counted() -> NeuronReport:
+        return report_of(subject, place.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
+
+    report = halving(subject, counted)
+    arrays = arrays_of(report)
+    words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
+    return {**_body(report, cell, seed=spec.seed), **shape, "token_text": words}, arrays
+
+
+def _body(report: NeuronReport, cell: FrequencyCell, *, seed: int) -> dict[str, Any]:
+    windows = cell.place.prepared.windows
+    ratio = report.estimator.activation_ratio()
+    counts = report.estimator.counts
+    predictions = int(counts.windows.sum()) * windows.predictions_per_window
+    return {
+        "activation_ratio": ratio.value,
+        "activation_ratio_se": ratio.se,
+        "loss_sparse_nats": float(counts.loss_nats.sum() / predictions),
+        "layer_rows": layer_rows(report),
+        "chunk_rows": chunk_rows(report),
+        "parameter_rows": parameter_rows(report),
+        "decode_rows": decode_rows(report, seed=seed),
+    }
+
+
+def arrays_of(report: NeuronReport) -> dict[str, np.ndarray]:
+    """The arrays of a record; see `record.ARRAYS`."""
+    counts, sizes = report.estimator.counts, report.estimator.sizes
+    ids = np.flatnonzero(counts.token_count)
+    token_ratio, token_error = token_ratios(counts, sizes, ids)
+    position_ratio, position_error = position_ratios(counts, sizes)
+    return {
+        "sizes": sizes,
+        "fired": counts.fired.sum(axis=0),
+        "token_ids": ids,
+        "token_count": counts.token_count[ids],
+        "token_active": counts.token_active[:, ids],
+        "token_ratio": token_ratio,
+        "token_ratio_se": token_error,
+        "position_active": counts.position_active,
+        "position_ratio": position_ratio,
+        "position_ratio_se": position_error,
+    }
+
+
+def _texts(source: Source, ids: np.ndarray) -> list[str]:
+    """What each token reads as, one line each; a part of a character by the tokenizer's own name of it."""
+    tokenizer = load_tokenizer(source)
+    found = []
+    for token in ids.tolist():
+        text = tokenizer.decode([token])
+        if not text or "\ufffd" in text:
+            text = str(tokenizer.convert_ids_to_tokens(token))
+        found.append(
+            text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+        )
+    return found

@@ -1,0 +1,129 @@
+"""Train and judge predictors of the active neurons of a live model, as a Python function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsity_lab.measure.api import Applicable, live_under
+from sparsity_lab.measure.live.arguments import check_numbers
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.neurons.api import refuse_mixtures
+from sparsity_lab.measure.neurons.parameters import Widths
+from sparsity_lab.measure.neurons.predictors.gather import gathered
+from sparsity_lab.measure.neurons.predictors.judge import JudgeCounts, JudgeVisitor, Trained, learned
+from sparsity_lab.measure.neurons.predictors.lowrank import train
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.thresholds.stored import Calibration
+from sparsity_lab.measure.work.places import refuse_unhalved
+from sparsity_lab.progress import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What predictors could do on one text.
+
+    Attributes:
+        settings: what was trained and asked.
+        trained: of each layer.
+        counts: hits on the second part.
+        named: neurons named at each budget, int64 [layers, budgets].
+        widths: weights of the feed-forward networks, for what predictors cost.
+        inputs: d.
+        draws: bootstrap over groups of windows of the second part.
+        training_tokens: tokens of the first part.
+    """
+
+    settings: PredictorSettings
+    trained: tuple[Trained, ...]
+    counts: JudgeCounts
+    named: Ints
+    widths: Widths
+    inputs: int
+    draws: noise.Resamples
+    training_tokens: int
+
+
+def predict_active(
+    model: Any,
+    ids: torch.Tensor,
+    *,
+    thresholds: Applicable,
+    settings: PredictorSettings | None = None,
+    window: int | None = None,
+    bos_id: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    architecture_file: Path | None = None,
+    progress: Progress = SILENT,
+) -> PredictReport:
+    """Train predictors of the active neurons on the first half of a text and judge them on the second.
+
+    Args:
+        model: as in `measure`, without experts; its weights are not changed.
+        ids: the text's token ids, int64 [tokens], one stream without padding.
+        thresholds: as `sparsified` takes them; inputs and active neurons are those of the sparse run.
+        settings: ranks, budgets and training.
+        window, bos_id, batch_size, architecture_file, progress: as in `watch_neurons`.
+        seed: of training and bootstrap.
+
+    Raises:
+        SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
+    """
+    check_numbers(seed=seed)
+    with live_under(
+        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
+        architecture_file=architecture_file, progress=progress,
+    ) as live:  # fmt: skip
+        total, asked = live.shape["params_total"], settings or PredictorSettings()
+        return report_of(live.subject, live.calibration, settings=asked, params_total=total, seed=seed)
+
+
+def report_of(
+    subject: Subject, calibration: Calibration, *, settings: PredictorSettings, params_total: int, seed: int
+) -> PredictReport:
+    """The report of a model and text at hand.
+
+    Raises:
+        SparsityLabError: settings out of range, or a mixture of experts.
+    """
+    settings.check()
+    refuse_mixtures(subject.sites)
+    refuse_unhalved(subject.windows)
+    inputs = int(subject.sites[0].down_weight().shape[0])
+    settings.refuse_beyond(inputs=inputs, neurons=int(subject.sizes.min()))
+    half = subject.windows.count // 2
+    first, second = subject.all_rows[:half], subject.all_rows[half:]
+    trained = tuple(
+        _trained(layer, x, active, settings=settings, seed=seed)
+        for layer, x, active in gathered(subject, calibration, rows=first)
+    )
+    judge = JudgeVisitor(subject, calibration, trained=list(trained), budgets=settings.budgets, rows=second)
+    judge.run(second, label="predictions")
+    counts = judge.counts()
+    tokens = round(float(counts.tokens.mean()))
+    return PredictReport(
+        settings=settings,
+        trained=trained,
+        counts=counts,
+        named=judge.k,
+        widths=Widths.of(subject.sites, params_total=params_total),
+        inputs=inputs,
+        draws=noise.resamples(np.arange(judge.groups), window=tokens, seed=seed),
+        training_tokens=len(first) * subject.windows.window,
+    )
+
+
+def _trained(
+    layer: int, x: torch.Tensor, active: torch.Tensor, *, settings: PredictorSettings, seed: int
+) -> Trained:
+    predictors = tuple(
+        train(x, active, rank=rank, settings=settings, seed=seed * 1000 + layer) for rank in settings.ranks
+    )
+    return learned(active, predictors)

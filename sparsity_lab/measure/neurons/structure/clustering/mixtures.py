@@ -1,0 +1,95 @@
+"""Where a mixture's own routers send tokens, and how well a cache of its experts would serve."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
+from sparsity_lab.measure.neurons.structure.counts import Layout
+from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.thresholds.stored import Calibration
+
+
+class ExpertVisitor(BatchVisitor):
+    """Masks activations, and counts the cache of each layer's experts as routers choose them."""
+
+    def __init__(
+        self, subject: Subject, calibration: Calibration, layout: Layout, *,
+        segments: tuple[int, ...], cache_ratio: float,
+    ) -> None:  # fmt: skip
+        self.subject, self.layout = subject, layout
+        self.segments, self.cache_ratio = segments, cache_ratio
+        self.keep = keep_rule(list(subject.sites), calibration)
+        self.layers = layers_of(subject)
+        self.needs = np.zeros((layout.units, len(self.layers)), np.int64)
+        self.hits = np.zeros((layout.units, len(self.layers), len(segments)), np.int64)
+        self.used = [0] * len(self.layers)
+        self.rows: Ints = np.zeros(0, np.int64)
+
+    def begin(self, rows: Ints) -> None:
+        """Note which windows are about to pass."""
+        self.rows = rows
+
+    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
+        """Mask one expert's activations."""
+        return a * self.keep(site, a, s)
+
+    def routed(self, layer: int, chosen: Tensor) -> None:
+        """Count one layer's choices, int64 [windows * positions, k]."""
+        experts = int(self.layers[layer].num_experts)
+        choice = chosen.view(len(self.rows), -1, chosen.shape[-1])
+        routes = functional.one_hot(self.subject.valid(choice), experts).sum(dim=2) > 0
+        size = min(experts, max(1, round(self.cache_ratio * chosen.shape[-1])))
+        self.used[layer] = chosen.shape[-1]
+        unit = self.layout.unit_of(self.rows)
+        np.add.at(self.needs[:, layer], unit, routes.sum(dim=(1, 2)).cpu().numpy())
+        for index, segment in enumerate(self.segments):
+            hits = segment_cache_hits(routes, size=size, segment=segment)
+            np.add.at(self.hits[:, layer, index], unit, hits.cpu().numpy())
+
+
+def layers_of(subject: Subject) -> list[Any]:
+    """The modules that hold a layer's experts, in order."""
+    found: dict[int, nn.Module] = {id(site.down): site.down for site in subject.sites if site.routed}
+    return list(found.values())
+
+
+def expert_pass(
+    subject: Subject, calibration: Calibration, *,
+    layout: Layout, segments: tuple[int, ...], cache_ratio: float,
+) -> ExpertVisitor:  # fmt: skip
+    """One sparse pass over the second part of a text, in which the routers' choices are seen.
+
+    Raises:
+        SparsityLabError: experts whose choices do not pass where they can be seen.
+    """
+    visitor = ExpertVisitor(subject, calibration, layout, segments=segments, cache_ratio=cache_ratio)
+    with ExitStack() as stack:
+        for layer, module in enumerate(visitor.layers):
+            stack.callback(module.register_forward_pre_hook(_before(visitor, layer), with_kwargs=True).remove)
+        subject.losses(layout.second_rows, visitor=visitor, label="routes")
+    return visitor
+
+
+def _before(visitor: ExpertVisitor, layer: int) -> Any:
+    def before(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        chosen = named.get("top_k_index", inputs[1] if len(inputs) > 1 else None)
+        if not isinstance(chosen, Tensor) or chosen.dtype != torch.int64:
+            raise SparsityLabError(
+                "The routes of this mixture of experts cannot be seen",
+                why="Its experts are not given the indices of those chosen",
+                fix="Structure can be measured for models without experts",
+            )
+        visitor.routed(layer, chosen)
+
+    return before

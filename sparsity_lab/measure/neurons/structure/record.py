@@ -1,0 +1,99 @@
+"""What one model on one text leaves on disk: rows of tables in a JSON file, counts and clusters in a `.safetensors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsity_lab.measure.neurons.structure.api import StructureReport
+from sparsity_lab.measure.neurons.structure.clustering.coactivation import PARTNERS, partners
+from sparsity_lab.measure.neurons.structure.counts import EIGHTHS
+from sparsity_lab.measure.neurons.structure.roles.drift import Habits
+from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.work.places import PLACE_KEYS
+from sparsity_lab.store.arrays import Kind, Sealed
+
+KEYS: dict[str, str] = {
+    **PLACE_KEYS,
+    "settings": "clusters, best, routed, segments, ... as `spec.StructureSettings` explains them",
+    "unit_windows": "windows of one unit of text; the last may hold fewer",
+    "first_units": "units of the part that clusters were found on; the others judged them",
+    "neurons_counted": "of each layer, neurons among which pairs were counted and clusters found",
+    "coactivation_rows": "rows of coactivation.csv; see `columns.COACTIVATION`",
+    "pair_rows": "rows of pairs.csv; see `columns.PAIRS`",
+    "quality_rows": "rows of clusters.csv; see `columns.CLUSTERS`",
+    "routing_rows": "rows of routing.csv; see `columns.ROUTING`",
+    "seed": "of samples, clusters, random partitions and bootstrap",
+    "arrays_sha256": "hash of the .safetensors of this name",
+    "content_key": "hash of all that determines the numbers; names the file",
+    "record_sha256": "hash of this record without this key",
+}
+ARRAYS: dict[str, str] = {
+    "sizes": "int64 [layers], F",
+    "windows": "int64 [units], windows of each unit of the text",
+    "fired": "int64 [units, N], tokens each neuron fired on; layers side by side; empty for a mixture of experts",
+    "size_sum": "float64 [units, N], sum over tokens of ||n_i|| = |a_i| w_i",
+    "chosen": "int64, neurons whose pairs were counted, of all layers one after another, as indices in their layer",
+    "labels": "int64, the cluster of each of these",
+    "partners": f"int64 [., {PARTNERS}], most similar neurons on the first part, as indices in the layer; -1: none",
+    "partner_cosines": f"float64 [., {PARTNERS}], how similar",
+    "sketch_sizes": "int64 [layers], neurons of the sketch",
+    "sketch": f"int64 [{EIGHTHS}, .], firings in pairs by eighths of the text among these, each layer's square flat",
+}
+KIND = Kind("structure", folder="structure_records", mark="quality_rows", keys=KEYS, arrays=ARRAYS)
+
+
+def arrays_of(report: StructureReport, sizes: Ints) -> dict[str, np.ndarray]:
+    """The arrays of a record; see `ARRAYS`."""
+    if report.survey is None:
+        none = np.zeros(0, np.int64)
+        return {**dict.fromkeys(ARRAYS, none), "sizes": sizes}
+    counts, layout = report.survey, report.layout
+    found = [partners(together[0]) for together in counts.together]
+    theirs = [
+        np.where(places >= 0, chosen[places], -1)
+        for (places, _), chosen in zip(found, layout.chosen, strict=True)
+    ]
+    return {
+        "sizes": sizes,
+        "windows": counts.windows,
+        "fired": counts.fired,
+        "size_sum": counts.size_sum,
+        "chosen": np.concatenate(layout.chosen),
+        "labels": np.concatenate(report.labels),
+        "partners": np.concatenate(theirs),
+        "partner_cosines": np.concatenate([cosine for _, cosine in found]),
+        "sketch_sizes": np.array([len(one[0]) for one in counts.sketch]),
+        "sketch": np.concatenate([one.reshape(EIGHTHS, -1) for one in counts.sketch], axis=1),
+    }
+
+
+def eighth_of_units(one: Sealed) -> Ints:
+    """The eighth of the text each unit lies in, as `Layout.eighth_of`."""
+    units, first, half = len(one.arrays["windows"]), int(one.body["first_units"]), EIGHTHS // 2
+    unit = np.arange(units)
+    return np.where(unit < first, unit * half // first, half + (unit - first) * half // max(units - first, 1))
+
+
+def habits_of(one: Sealed) -> Habits:
+    """What the neurons did, by eighths of the text."""
+    member = (eighth_of_units(one) == np.arange(EIGHTHS)[:, None]).astype(np.int64)
+    sizes = one.arrays["sketch_sizes"]
+    squares = np.split(one.arrays["sketch"], np.cumsum(sizes**2)[:-1], axis=1)
+    return Habits(
+        tokens=member @ one.arrays["windows"] * int(one.body["window"]),
+        fired=member @ one.arrays["fired"],
+        size_sum=member @ one.arrays["size_sum"],
+        sketch=tuple(s.reshape(EIGHTHS, n, n) for s, n in zip(squares, sizes.tolist(), strict=True)),
+    )
+
+
+def clusters_of(one: Sealed) -> list[tuple[Ints, Ints]]:
+    """Of each layer, places of the chosen neurons among all neurons side by side, and their clusters."""
+    counted: Sequence[Any] = one.body["neurons_counted"]
+    ends = np.cumsum(counted)[:-1]
+    starts = np.concatenate([[0], np.cumsum(one.arrays["sizes"])[:-1]])
+    chosen, labels = np.split(one.arrays["chosen"], ends), np.split(one.arrays["labels"], ends)
+    return [(c + start, label) for c, label, start in zip(chosen, labels, starts, strict=True)]

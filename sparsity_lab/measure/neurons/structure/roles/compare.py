@@ -1,0 +1,179 @@
+"""What several records say together: neurons across domains, and checkpoints along a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.neurons.rows import pair
+from sparsity_lab.measure.neurons.structure.clustering.clusters import matched_partitions, random_partitions
+from sparsity_lab.measure.neurons.structure.record import clusters_of, habits_of
+from sparsity_lab.measure.neurons.structure.roles.drift import (
+    MEASURES,
+    SETTLED,
+    between_halves,
+    likeness,
+    settles,
+)
+from sparsity_lab.measure.neurons.structure.roles.specialise import Specialised, contrast, specialised
+from sparsity_lab.measure.neurons.structure.rows import chance_of
+from sparsity_lab.measure.search.counts import Floats, Ints
+from sparsity_lab.store.arrays import Sealed
+
+logger = logging.getLogger(__name__)
+Row = dict[str, Any]
+TWICE = 2.0
+
+
+def specialised_rows(found: Sequence[Sealed], *, permutations: int, draws: int, seed: int) -> list[Row]:
+    """Neurons and clusters that prefer a text, checkpoint by checkpoint; no rows where there is one text.
+
+    Clusters are those found on the first half of the first text; they are tested on second halves alone.
+    """
+    rows = []
+    for ours in _by(found, "name").values():
+        if len(ours) < 2 or not ours[0].arrays["fired"].size:
+            continue
+        try:
+            rows += _specialised(ours, permutations=permutations, draws=draws, seed=seed)
+        except SparsityLabError as error:
+            logger.info("%s: %s", ours[0].body["name"], error.paragraph())
+    return rows
+
+
+def _specialised(ours: Sequence[Sealed], *, permutations: int, draws: int, seed: int) -> list[Row]:
+    identity = {"name": ours[0].body["name"], "texts": " ".join(one.body["text"] for one in ours)}
+    rates, domains = _rates(ours, second=False)
+    neurons = specialised(rates, domains, permutations=permutations, seed=seed)
+    rows = [{**identity, "what": "neurons", **_said(neurons, domains, ours)}]
+    rates, domains = _rates(ours, second=True)
+    parts = clusters_of(ours[0])
+    count = int(ours[0].body["settings"]["clusters"])
+    grouped = _grouped(rates, parts, count)
+    clusters = specialised(grouped, domains, permutations=permutations, seed=seed)
+    row = {**identity, "what": "clusters", **_said(clusters, domains, ours)}
+    fired = ours[0].arrays["fired"][: ours[0].body["first_units"]].sum(axis=0)
+    for kind in ("random", "matched"):
+        drawn = _contrast_by_chance(
+            kind, rates, domains, parts, fired, clusters=count, draws=draws, seed=seed
+        )
+        suffix = "" if kind == "random" else "_matched"
+        row |= {
+            f"contrast_{kind}": float(drawn.mean()),
+            f"p_contrast{suffix}": chance_of(row["contrast"], drawn),
+        }
+    return [*rows, row]
+
+
+def _said(test: Specialised, domains: Ints, ours: Sequence[Sealed]) -> Row:
+    others = np.sort(test.rates, axis=0)
+    twice = test.chosen & (others[-1] >= TWICE * others[-2])
+    preferred = np.bincount(test.preferred[test.chosen], minlength=len(ours))
+    return {
+        "units": len(domains),
+        "features": len(test.p),
+        "share": test.share,
+        "share_if_permuted": float(test.share_if_permuted.mean()),
+        "most_if_permuted": float(test.share_if_permuted.max()),
+        "p_share": test.p_of_share,
+        "twice_share": float(twice.mean()),
+        "preferred": " ".join(
+            f"{one.body['text']}:{count}" for one, count in zip(ours, preferred.tolist(), strict=True)
+        ),
+        "contrast": test.contrast,
+    }
+
+
+def _rates(ours: Sequence[Sealed], *, second: bool) -> tuple[Floats, Ints]:
+    """Firing rates of whole units, float64 [units, N], and the text of each."""
+    rates, domains = [], []
+    for domain, one in enumerate(ours):
+        whole = one.arrays["windows"] == one.body["unit_windows"]
+        if second:
+            whole &= np.arange(len(whole)) >= one.body["first_units"]
+        tokens = one.body["unit_windows"] * one.body["window"]
+        rates.append(one.arrays["fired"][whole] / tokens)
+        domains.append(np.full(int(whole.sum()), domain))
+    return np.concatenate(rates), np.concatenate(domains)
+
+
+def _grouped(rates: Floats, parts: Sequence[tuple[Ints, Ints]], clusters: int) -> Floats:
+    """Mean rate of the neurons of each cluster of each layer, float64 [units, layers * clusters]."""
+    columns = []
+    for places, labels in parts:
+        member = (labels[:, None] == np.arange(clusters)).astype(np.float64)
+        columns.append(rates[:, places] @ (member / member.sum(axis=0)))
+    return np.concatenate(columns, axis=1)
+
+
+def _contrast_by_chance(
+    kind: str, rates: Floats, domains: Ints, parts: Sequence[tuple[Ints, Ints]], fired: Ints, *,
+    clusters: int, draws: int, seed: int,
+) -> Floats:  # fmt: skip
+    """Contrast between domains of clusters that chance made, float64 [draws]."""
+    drawn = []
+    for layer, (places, labels) in enumerate(parts):
+        own = seed * 1000 + layer
+        drawn.append(
+            random_partitions(labels, draws=draws, seed=own)
+            if kind == "random"
+            else matched_partitions(labels, fired[places], draws=draws, seed=own)
+        )
+    found = []
+    for draw in range(draws):
+        by_chance = [(places, one[draw]) for (places, _), one in zip(parts, drawn, strict=True)]
+        found.append(contrast(_grouped(rates, by_chance, clusters), domains))
+    return np.array(found)
+
+
+def drift_rows(found: Sequence[Sealed]) -> tuple[list[Row], list[Row]]:
+    """Checkpoints of one run against the one before and the last; and where each measure settles."""
+    drift: list[Row] = []
+    settled: list[Row] = []
+    for ours in _by(found, "series", "text").values():
+        if len(ours) < 2 or not ours[0].arrays["fired"].size or _unlike(ours):
+            continue
+        habits = [habits_of(one) for one in ours]
+        for index, one in enumerate(ours):
+            itself = between_halves(habits[index])
+            others = {"previous": index - 1 if index else None, "last": len(ours) - 1}
+            for against, place in others.items():
+                if place is None or place == index:
+                    continue
+                alike = likeness(habits[index], habits[place])
+                for measure in MEASURES:
+                    drift.append(
+                        {
+                            "name": one.body["name"], "text": one.body["text"], "other": ours[place].body["name"],
+                            "against": against, "measure": measure, **pair("alike", alike[measure]),
+                            "between_halves": itself[measure],
+                        }
+                    )  # fmt: skip
+        last = [likeness(one, habits[-1]) for one in habits[:-1]]
+        for measure in MEASURES:
+            place = settles([one[measure] for one in last])
+            settled.append(
+                {
+                    "series": ours[0].body["series"], "text": ours[0].body["text"], "checkpoints": len(ours),
+                    "measure": measure, "level": SETTLED,
+                    "settled_at": None if place is None else ours[place].body["name"],
+                }
+            )  # fmt: skip
+    return drift, settled
+
+
+def _unlike(ours: Sequence[Sealed]) -> bool:
+    """Whether these cannot be compared: not the same text and neurons."""
+    keys = {(one.body["text_sha256"], one.arrays["sketch"].shape, tuple(one.arrays["sizes"])) for one in ours}
+    return len(keys) > 1
+
+
+def _by(found: Sequence[Sealed], *keys: str) -> dict[tuple[Any, ...], list[Sealed]]:
+    groups: dict[tuple[Any, ...], list[Sealed]] = {}
+    for one in found:
+        groups.setdefault(tuple(one.body[key] for key in keys), []).append(one)
+    return groups

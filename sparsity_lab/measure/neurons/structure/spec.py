@@ -1,0 +1,100 @@
+"""What to ask of neurons' structure: experts, comparisons, and the grid of checkpoints and texts it is asked on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sparsity_lab import ranges
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.measure.neurons.structure.clustering.clusters import BASES, capacities
+from sparsity_lab.measure.neurons.structure.clustering.quality import Questions
+
+
+@dataclass(frozen=True)
+class StructureSettings:
+    """Everything the numbers depend on besides model, text and thresholds.
+
+    Attributes:
+        clusters: experts of equal size in each layer.
+        by: what neurons are grouped by, one of `clusters.BASES`.
+        best: numbers of best clusters to look into; those beyond the clusters are left out.
+        routed: best clusters a token goes to, for the cache.
+        segments: tokens the cache looks ahead.
+        cache_ratio: clusters the cache holds, over `routed`.
+        draws: random partitions to compare with; the smallest p is 1 / (1 + draws).
+        most_neurons: of a layer with more, a seeded sample of so many stands for it.
+        permutations: of domain labels; the smallest p is 1 / (1 + permutations).
+    """
+
+    clusters: int = 16
+    by: str = BASES[0]
+    best: tuple[int, ...] = (1, 2, 4, 8)
+    routed: int = 4
+    segments: tuple[int, ...] = (4, 16, 64)
+    cache_ratio: float = 2.0
+    draws: int = 199
+    most_neurons: int = 2048
+    permutations: int = 4999
+
+    def check(self) -> None:
+        """Refuse settings that nothing can be asked with.
+
+        Raises:
+            SparsityLabError: a number out of its range, or an unknown basis.
+        """
+        if self.by not in BASES:
+            raise SparsityLabError(
+                f"Neurons cannot be grouped by {self.by!r}", fix=f"One of {', '.join(BASES)}"
+            )
+        ranges.check_fields(self, command="structure")
+        if self.most_neurons // self.clusters < 2:
+            raise SparsityLabError(
+                f"--most-neurons {self.most_neurons} are too few for --clusters {self.clusters}",
+                why="A cluster holds two neurons or more",
+                fix=f"Write --most-neurons {2 * self.clusters} or more, or "
+                f"--clusters {self.most_neurons // 2} or less",
+            )
+        if self.routed >= self.clusters:
+            raise SparsityLabError(
+                f"A token cannot be routed to {self.routed} of {self.clusters} clusters",
+                why="It would go everywhere",
+                fix=f"Use --routed {self.clusters - 1} or less",
+            )
+
+    def questions(self) -> Questions:
+        """What is asked of each partition."""
+        return Questions(
+            clusters=self.clusters,
+            best=tuple(m for m in sorted(set(self.best)) if m < self.clusters),
+            routed=self.routed,
+            segments=self.segments,
+            cache_ratio=self.cache_ratio,
+            cached_partitions=2 + self.draws,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """For a content key; what is computed afterwards from records is no part of it."""
+        return {name: value for name, value in asdict(self).items() if name != "permutations"}
+
+    def refuse_small_layers(self, neurons: int) -> None:
+        """Refuse a layer of too few neurons.
+
+        Raises:
+            SparsityLabError: as `capacities`.
+        """
+        capacities(min(neurons, self.most_neurons), self.clusters)
+
+
+@dataclass(frozen=True)
+class StructureSpec:
+    """A run of `structure`.
+
+    Attributes:
+        watch: texts, tokens and how the model runs; its settings of writing are not used.
+        settings: what is asked.
+    """
+
+    watch: NeuronSpec
+    settings: StructureSettings = field(default_factory=StructureSettings)

@@ -1,0 +1,105 @@
+"""What one measurement yields: counts of the dense and the sparse run, and how sure the numbers are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One sparse run at one knob.
+
+    Attributes:
+        x: coordinate of the knob on which the search runs.
+        knob: the knob.
+        rise_nats: L_sparse - L_dense over the windows of the run.
+        activation_ratio: counted in this run.
+        counts: its counts.
+        thresholds: those it ran under, per layer, or None for rules without.
+    """
+
+    x: float
+    knob: float
+    rise_nats: float
+    activation_ratio: float
+    counts: Counts
+    thresholds: list[float] | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard errors of one measurement.
+
+    Attributes:
+        activation_ratio: of the ratio; at PPL-p% the noise of the knob found is in it.
+        loss_delta_nats: of L_sparse - L_dense, paired over windows.
+        knob: of the knob found, as the interval holding 95 % of resamples; None at a fixed knob.
+        activation_ratio_interval: 95 % of the resamples' ratios.
+    """
+
+    activation_ratio: float
+    loss_delta_nats: float
+    knob: tuple[float, float] | None
+    activation_ratio_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The result of one measurement.
+
+    Attributes:
+        criterion: id of the criterion.
+        knob: where the activation ratio was counted.
+        ppl_increase_target: p, or None at a fixed knob.
+        thresholds: on the score, per layer, or None for rules without.
+        dense: counts of the dense run.
+        sparse: counts of the sparse run at `knob`.
+        sums: what the dense run summed besides.
+        sizes: F of each layer, int64 [layers].
+        spread: standard errors.
+        flags: findings, each a word.
+        searched: every evaluation of the search, pilot first.
+        forward_passes: tokens passed through the model over tokens of the text.
+        score_weights: [F] of each layer, where a weight of the criterion's score was measured on the text.
+    """
+
+    criterion: str
+    knob: float
+    ppl_increase_target: float | None
+    thresholds: list[float] | None
+    dense: Counts
+    sparse: Counts
+    sums: DenseSums
+    sizes: Ints
+    spread: Spread
+    flags: tuple[str, ...]
+    searched: tuple[Evaluation, ...]
+    forward_passes: float
+    score_weights: tuple[Tensor, ...] | None = None
+
+    @property
+    def activation_ratio(self) -> float:
+        """1 - |D|/F over valid tokens and layers, counted in the sparse run."""
+        return self.sparse.activation_ratio(self.sizes)
+
+    @property
+    def loss_delta_nats(self) -> float:
+        """L_sparse - L_dense."""
+        return self.sparse.mean_loss_nats() - self.dense.mean_loss_nats()
+
+    @property
+    def ppl_ratio(self) -> float:
+        """Perplexity of the sparse run over that of the dense run."""
+        return math.exp(self.loss_delta_nats)
+
+    @property
+    def nonzero_ratio(self) -> float:
+        """Share of exactly non-zero activations of the dense run."""
+        return float(self.sums.nonzero.sum() / (self.dense.reached.sum(axis=0) @ self.sizes))

@@ -1,0 +1,133 @@
+"""How the knob of a cell is chosen, and the content key that names the cell.
+
+The key is a hash of all that determines the numbers (weights, token ids, window, BOS, dtype, device kind,
+criterion, knob, target or thresholds, seed, version of the algorithm), and of nothing that does not (batch size,
+names, trained tokens).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsity_lab.measure import architectures
+from sparsity_lab.measure.model.windows import Windows
+from sparsity_lab.measure.spec import MeasureSpec, singly
+from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
+from sparsity_lab.store import records
+
+ALGORITHM = 7  # raised when a change to this room changes numbers; part of every content key
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the knob of a cell is chosen.
+
+    Attributes:
+        rule: `fixed`, `ppl-increase`, `activation-ratio`, `series` or `thresholds`.
+        knob: given for `fixed` and `series`.
+        ppl_increase: given for `ppl-increase` and `series`.
+        activation_ratio: given for `activation-ratio`.
+        calibration: given for `thresholds`.
+        flags: findings of the search on a series that gave the knob.
+    """
+
+    rule: str
+    knob: float | None = None
+    ppl_increase: float | None = None
+    activation_ratio: float | None = None
+    calibration: Calibration | None = None
+    flags: tuple[str, ...] = ()
+
+    def said(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {
+            "rule": self.rule,
+            "compat": None,
+            "ppl_increase_target": self.ppl_increase,
+            "activation_ratio_target": self.activation_ratio,
+            "calibrated_on": self.calibration and self.calibration.calibrated_on,
+        }
+
+
+def cell_key(
+    setting: Setting,
+    *,
+    windows: Windows,
+    weights: str,
+    dtype: torch.dtype,
+    device: str,
+    criterion: str,
+    seed: int,
+    architecture_file: Path | None = None,
+    compat: str | None = None,
+) -> str:
+    """Content key of a cell.
+
+    Args:
+        setting: how the knob is chosen.
+        windows: the text.
+        weights: a hash that changes when the model does.
+        dtype: of the weights and the forward pass.
+        device: a torch device, or `auto` for several GPUs.
+        criterion: id of the criterion.
+        seed: of the bootstrap and the pilot.
+        architecture_file: a file of the user's own, or None.
+        compat: a reproduced algorithm, or None.
+    """
+    own: dict[str, Any] = {}
+    if architecture_file is not None:
+        own["architecture_file"] = architectures.file_sha256(architecture_file)
+    if setting.calibration is not None:
+        own["calibration"] = setting.calibration.identity()
+    if compat is not None:
+        own["compat"] = compat
+    if setting.flags:
+        own["flags"] = list(setting.flags)
+    return records.content_key(
+        {
+            **own,
+            "algorithm": ALGORITHM,
+            "weights": weights,
+            "text": windows.sha256,
+            "window": windows.window,
+            "bos": windows.bos_id,
+            "dtype": str(dtype),
+            "device": torch.device(device).type if device != "auto" else "cuda",
+            "criterion": criterion,
+            "rule": setting.rule,
+            "knob": setting.knob,
+            "ppl_increase": setting.ppl_increase,
+            "activation_ratio": setting.activation_ratio,
+            "seed": seed,
+        }
+    )
+
+
+def setting_of(spec: MeasureSpec) -> Setting:
+    """The setting of a spec without the series rule."""
+    if spec.thresholds is not None:
+        return given(read_calibration(spec.thresholds))
+    if spec.knob is not None:
+        return Setting("fixed", knob=spec.knob)
+    if spec.activation_ratio is not None:
+        return Setting("activation-ratio", activation_ratio=spec.activation_ratio)
+    return Setting("ppl-increase", ppl_increase=spec.ppl_increase)
+
+
+def settings_of(spec: MeasureSpec) -> list[Setting]:
+    """The settings of a spec without the series rule, one for each of its values."""
+    return [setting_of(one) for one in singly(spec)]
+
+
+def given(calibration: Calibration) -> Setting:
+    """The setting of thresholds found elsewhere; its PPL target is the one they were set at."""
+    return Setting("thresholds", ppl_increase=calibration.ppl_increase, calibration=calibration)
+
+
+def at(setting: Setting, knob: float, *, flags: tuple[str, ...] = ()) -> Setting:
+    """The series rule's setting at the one knob found, with the findings of its search."""
+    return replace(setting, rule="series", knob=knob, flags=flags)

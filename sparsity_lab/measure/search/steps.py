@@ -1,0 +1,351 @@
+"""The steps of one measurement: pilot, calibration, search, sparse runs, and the noise of what came out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsity_lab import registry
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.criteria import Bound, Knob
+from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.search.counts import Counts, Floats, Ints
+from sparsity_lab.measure.search.crossing import Crossing, crossings, fit
+from sparsity_lab.measure.search.measurement import Evaluation, Measurement, Spread
+from sparsity_lab.measure.search.root import MOST_EVALUATIONS, Root, find
+from sparsity_lab.measure.search.targets import Goal, PplIncrease
+from sparsity_lab.measure.thresholds.masks import sparse_pass
+
+PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
+PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
+SEARCH_SPAN = 1.7
+UNTRAINED = "untrained"
+LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
+NEARBY = 0.7  # evaluations this near in x take part in local fits
+APART, ASIDE = 0.05, 0.35  # in x: evaluations must be apart to tell a slope, or the pilot's text is run aside
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Where a search ended.
+
+    Attributes:
+        chosen: the evaluation that is the answer.
+        crossing: where a fit to the evaluations near it meets the target.
+        reached: whether any evaluation came to the target.
+    """
+
+    chosen: Evaluation
+    crossing: Crossing
+    reached: bool = True
+
+
+class Runner:
+    """The steps of one measurement, sharing one calibration and one account of evaluations."""
+
+    def __init__(self, subject: Subject, criterion: str, seed: int, *, bound: Bound | None = None) -> None:
+        module = registry.load("criteria", criterion)
+        self.subject, self.criterion, self.seed = subject, criterion, seed
+        self.knob: Knob = module.KNOB
+        self.bound: Bound = bound or module.bind(subject, seed=seed)
+        self.rows = pilot_rows(subject)
+        self.draws = noise.resamples(subject.all_rows, window=subject.windows.window, seed=seed)
+        self.dense: Counts | None = None
+        self.rough: list[Evaluation] = []
+        self.full: list[Evaluation] = []
+        self.resolving = False
+        self.begun_tokens = subject.forward_tokens
+
+    def pilot(self) -> Counts:
+        """Calibrate roughly on part of the text; its dense counts."""
+        dense = self.bound.pilot(self.rows)
+        check_plausible(dense.mean_loss_nats(), subject=self.subject)
+        return dense
+
+    def calibrate_around(self, knob: float, *, span: float) -> Counts:
+        """Calibrate exactly on the whole text; wider where the pilot misjudged a layer, at last for every knob."""
+        everywhere = (self.knob.low, self.knob.high)
+        for knobs in (self.knob.around(knob, span=span), self.knob.around(knob, span=span**2), everywhere):
+            self.dense = self.bound.calibrate(knobs)
+            check_plausible(self.dense.mean_loss_nats(), subject=self.subject)
+            if self.bound.covers(knob):
+                return self.dense
+        raise SparsityLabError(
+            f"No threshold gives {self.knob.symbol} = {knob:g} in every layer of this model on this text",
+            fix="Give another --knob, or a longer text",
+        )
+
+    def pilot_search(self, goal: Goal) -> Root:
+        """Find the knob roughly, on part of the text."""
+        dense = self.pilot()
+
+        def value(x: float) -> float:
+            self.rough.append(self._run(self.rows, self.knob.from_x(x), dense=dense))
+            return goal.value(self.rough[-1].rise_nats, self.rough[-1].activation_ratio)
+
+        return find(
+            value,
+            target=goal.target,
+            start=self.knob.to_x(self.knob.start),
+            ends=self.knob.ends(),
+            tolerance=goal.pilot_tolerance,
+            slope=goal.slope(self.knob.slope),
+            most=PILOT_EVALUATIONS,
+        )
+
+    def search(self, goal: Goal, *, start: float, slope: float) -> Root:
+        """Find the knob on the whole text, from a coordinate and d ln(value) / dx known before."""
+        prior = goal.slope(self.knob.slope)
+        return find(
+            lambda x: self._value(goal, x),
+            target=goal.target,
+            start=start,
+            ends=self.knob.ends(),
+            tolerance=lambda: goal.tolerance(self._rise_error_nats(self.full[-1])),
+            slope=replace(prior, guess=slope),
+            enough=MOST_EVALUATIONS if prior.exact else NOISY_EVALUATIONS,
+        )
+
+    def settle(self, goal: Goal, root: Root) -> Settled:
+        """The answer; where thresholds at it are in doubt, found once more with thresholds resolved at every step."""
+        settled = self._at_crossing(goal, root)
+        if not self.bound.doubtful(settled.chosen.knob):
+            return settled
+        self.resolving = True
+        # What the evaluations before say of distances stays of use, where the target lies they do not say.
+        self.rough, self.full = [*self.rough, *self.full], []
+        root = self.search(goal, start=settled.crossing.x, slope=settled.crossing.slope)
+        return self._at_crossing(goal, root, slope=settled.crossing.slope)
+
+    def _at_crossing(self, goal: Goal, root: Root, *, slope: float | None = None) -> Settled:
+        """The answer at the crossing of a local fit, by one more sparse run where the best one is not there."""
+        best = self.evaluate(self.knob.from_x(root.best.x))
+        prior = goal.slope(self.knob.slope)
+        if not root.reached:
+            return Settled(best, Crossing(best.x, prior.guess, 0.0), reached=False)
+        if prior.exact:  # nothing to gain by a fit
+            return Settled(best, Crossing(best.x, root.slope, 0.0))
+        near = self._near(best.x)
+        xs, values = _xs(near), np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
+        crossing = fit(
+            xs, values, target=goal.target, slope=prior if slope is None else replace(prior, guess=slope)
+        )
+        missed = abs(crossing.x - best.x) * crossing.slope * goal.target
+        low, high = self.knob.ends()
+        if missed <= goal.tolerance(self._rise_error_nats(best)) or not low < crossing.x < high:
+            return Settled(best, crossing)
+        settled = self.evaluate(self.knob.from_x(crossing.x))
+        # Where the value jumps across the target, or has less noise than the curve is off, no fit is the better answer.
+        misses = [abs(goal.value(e.rise_nats, e.activation_ratio) - goal.target) for e in (best, settled)]
+        missed_it = misses[1] > max(self._rise_error_nats(settled) / 2, misses[0])
+        return Settled(best if missed_it else settled, crossing)
+
+    def evaluate(self, knob: float) -> Evaluation:
+        """One sparse run over the whole text; the calibration is moved there first where it does not reach."""
+        for done in self.full:
+            if done.knob == knob:
+                return done
+        if not self.bound.covers(knob):
+            self.calibrate_around(knob, span=SEARCH_SPAN)
+        if self.resolving:
+            self.bound.refine(knob)
+        self.full.append(self._run(self.subject.all_rows, knob, dense=self._dense()))
+        return self.full[-1]
+
+    def noisy(self, evaluation: Evaluation, ppl_increase: float | None) -> tuple[str, ...]:
+        """The flag of a loss rise with too large an error for the rise that its knob was set at, if any."""
+        error = self._rise_error_nats(evaluation)
+        is_raised = ppl_increase is not None and PplIncrease(ppl_increase).is_noisy(error, self.draws)
+        return ("noisy",) if is_raised else ()
+
+    def take(self, knob: float, sparse: Counts, *, dense: Counts, forward_tokens: int) -> None:
+        """Take in a sparse run over the whole text that was made before, at the cost of `forward_tokens`."""
+        self.begun_tokens -= forward_tokens
+        self.full.append(self._evaluation(knob, sparse, dense=dense))
+
+    def flags(self, settled: Settled, goal: Goal) -> tuple[str, ...]:
+        """Findings about a number found by a search."""
+        chosen, error = settled.chosen, self._rise_error_nats(settled.chosen)
+        value = goal.value(chosen.rise_nats, chosen.activation_ratio)
+        raised = {
+            "not_reached": not settled.reached,
+            "noisy": goal.is_noisy(error, self.draws),
+            "not_monotone": self._falls(),
+            "off_target": goal.off_target(value, rise_error_nats=error),
+        }
+        return tuple(word for word, is_raised in raised.items() if is_raised)
+
+    def result(
+        self,
+        chosen: Evaluation,
+        *,
+        goal: Goal | None = None,
+        crossing: Crossing | None = None,
+        flags: tuple[str, ...] = (),
+    ) -> Measurement:
+        """The measurement at one evaluation, found by a search for `goal` or at a knob given."""
+        weights = self.bound.score_weights()
+        if goal is not None:
+            self._see_slope(chosen)
+        return Measurement(
+            criterion=self.criterion,
+            knob=chosen.knob,
+            ppl_increase_target=goal.ppl_increase if isinstance(goal, PplIncrease) else None,
+            thresholds=chosen.thresholds,
+            dense=self._dense(),
+            sparse=chosen.counts,
+            sums=self.bound.sums(),
+            sizes=self.subject.sizes,
+            spread=self._spread(chosen, goal, crossing),
+            flags=(*flags, *untrained(self._dense().mean_loss_nats(), subject=self.subject)),
+            searched=(*self.rough, *self.full),
+            forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
+            score_weights=None if weights is None else tuple(weights),
+        )
+
+    def _value(self, goal: Goal, x: float) -> float:
+        done = self.evaluate(self.knob.from_x(x))
+        if len(self.full) == 1:
+            goal.check_reach(
+                self.bound.sums().nonzero.sum() / (self._dense().reached.sum(axis=0) @ self.subject.sizes)
+            )
+        return goal.value(done.rise_nats, done.activation_ratio)
+
+    def _dense(self) -> Counts:
+        assert self.dense is not None, "calibrate first"
+        return self.dense
+
+    def _rise_error_nats(self, evaluation: Evaluation) -> float:
+        return noise.rise_error_nats(self.draws, self._dense(), evaluation.counts)
+
+    def _run(self, rows: Ints, knob: float, *, dense: Counts) -> Evaluation:
+        part = "pilot" if len(rows) < self.subject.windows.count else "sparse run"
+        label = f"{part} at {self.knob.symbol} = {knob:.4g}"
+        counts = sparse_pass(self.subject, rows, visitor=self.bound.visitor(knob), label=label)
+        if not counts.mean_loss_nats() < LARGEST_LOSS_NATS:
+            raise SparsityLabError(
+                f"The loss of the sparse run at {self.knob.symbol} = {knob:.4g} is {counts.mean_loss_nats():.4g} nats",
+                why="The model overflows in this dtype once neurons are dropped",
+                fix="Use --dtype float32, or a smaller --knob or --ppl-increase",
+            )
+        return self._evaluation(knob, counts, dense=dense)
+
+    def _evaluation(self, knob: float, counts: Counts, *, dense: Counts) -> Evaluation:
+        rise_nats = counts.mean_loss_nats() - dense.mean_loss_nats()
+        ratio = counts.activation_ratio(self.subject.sizes)
+        inside = self.knob.low < knob < self.knob.high
+        x = self.knob.to_x(knob) if inside else 0.0
+        return Evaluation(x, knob, rise_nats, ratio, counts, self.bound.thresholds(knob))
+
+    def _near(self, x: float, *, rough: bool = False) -> list[Evaluation]:
+        return [e for e in (*(self.rough if rough else ()), *self.full) if abs(e.x - x) < NEARBY]
+
+    def _see_slope(self, chosen: Evaluation) -> None:
+        """See to it that evaluations near the answer tell how ratio and rise move with the knob."""
+        near = self._near(chosen.x, rough=True)
+        if any(abs(e.x - chosen.x) > APART for e in near):
+            return
+        low, high = self.knob.ends()
+        x = chosen.x - ASIDE if chosen.x - ASIDE > low else min(chosen.x + ASIDE, high)
+        for beside in (chosen.x, x):
+            if not any(e.x == beside for e in self.rough):
+                self.rough.append(self._run(self.rows, self.knob.from_x(beside), dense=self._pilot_dense()))
+
+    def _pilot_dense(self) -> Counts:
+        """The dense run's losses on the pilot's windows."""
+        dense, kept = self._dense(), Counts.empty(self.subject.windows.count, len(self.subject.sites))
+        for name in ("seen", "predicted", "loss_nats"):
+            getattr(kept, name)[self.rows] = getattr(dense, name)[self.rows]
+        return kept
+
+    def _falls(self) -> bool:
+        """Whether the rise falls by more than two of its own paired errors where more is dropped."""
+        ordered = sorted(self.full, key=lambda e: e.x)
+        for fewer, more in itertools.pairwise(ordered):
+            error = noise.rise_error_nats(self.draws, fewer.counts, more.counts)
+            if fewer.rise_nats - more.rise_nats > 2 * error:
+                return True
+        return False
+
+    def _spread(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Spread:
+        """Bootstrap over windows; each resample moves the knob searched for to its own crossing."""
+        ratios = noise.activation_ratios(self.draws, chosen.counts, sizes=self.subject.sizes)
+        rises = noise.loss_deltas_nats(self.draws, self._dense(), chosen.counts)
+        knob_interval = None
+        if goal is not None and crossing is not None:
+            shifts = self._shifts(chosen, goal, crossing)
+            around = self._near(chosen.x, rough=True)
+            if isinstance(goal, PplIncrease):
+                moved = noise.line_slope(_xs(around), np.array([e.activation_ratio for e in around]))
+                ratios = ratios + moved * shifts
+            else:
+                rises = (
+                    rises + noise.line_slope(_xs(around), np.array([e.rise_nats for e in around])) * shifts
+                )
+            low, high = np.quantile(shifts, (0.025, 0.975))
+            ends = sorted((self.knob.from_x(chosen.x + low), self.knob.from_x(chosen.x + high)))
+            knob_interval = (ends[0], ends[1])
+        low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
+        return Spread(float(ratios.std(ddof=1)), float(rises.std(ddof=1)), knob_interval, (low, high))
+
+    def _shifts(self, chosen: Evaluation, goal: Goal, crossing: Crossing) -> Floats:
+        """How far, in x, each resample moves the crossing; the scatter about the local fit is in it."""
+        near = [chosen] if goal.slope(self.knob.slope).exact else self._near(chosen.x)
+        values = np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
+        drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
+        found = crossings(
+            _xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=crossing.slope
+        )
+        jitter = np.random.default_rng(self.seed).normal(scale=crossing.error, size=len(found))
+        return found - found.mean() + jitter
+
+
+def pilot_rows(subject: Subject) -> Ints:
+    """Evenly spaced windows of the pilot: an eighth of the text, at least 512 tokens and two windows.
+
+    All of the text for a mixture of experts: an expert that no token of the pilot reached would have no curve.
+    """
+    if any(site.routed for site in subject.sites):
+        return subject.all_rows
+    windows = subject.windows
+    wanted = max(windows.count // PILOT_SHARE, -(-PILOT_TOKENS // windows.window), PILOT_WINDOWS)
+    return np.unique(np.linspace(0, windows.count - 1, min(wanted, windows.count)).round().astype(np.int64))
+
+
+def check_plausible(loss_nats: float, *, subject: Subject) -> None:
+    """Refuse a dense loss that no trained model has on text it can read.
+
+    Raises:
+        SparsityLabError: NaN, or a perplexity above half the vocabulary where the subject may not be untrained.
+    """
+    if not math.isfinite(loss_nats):
+        raise SparsityLabError(
+            "The dense loss is not a number",
+            why="The model overflows in this dtype, or its weights are broken",
+            fix="Try --dtype float32",
+        )
+    if untrained(loss_nats, subject=subject) and not subject.allow_untrained:
+        raise SparsityLabError(
+            f"The dense perplexity is {math.exp(min(loss_nats, 700)):.4g}, above half the vocabulary "
+            f"of {_vocabulary(subject)}: implausible",
+            why="The model is untrained, or the text or the tokenizer is not its own",
+            fix="Check the text, the tokenizer and the revision; an untrained model is measured, and flagged, with "
+            "--allow-untrained (in Python, allow_untrained=True)",
+        )
+
+
+def untrained(loss_nats: float, *, subject: Subject) -> tuple[str, ...]:
+    """The flag of a dense perplexity above half the vocabulary, if any."""
+    return (UNTRAINED,) if loss_nats > math.log(_vocabulary(subject) / 2) else ()
+
+
+def _vocabulary(subject: Subject) -> int:
+    return int(subject.model.get_input_embeddings().weight.shape[0])
+
+
+def _xs(evaluations: list[Evaluation]) -> Floats:
+    return np.array([e.x for e in evaluations])

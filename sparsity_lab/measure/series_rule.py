@@ -1,0 +1,269 @@
+"""The series rule: one knob for a whole run of checkpoints (Sparsing Law, arXiv 2411.02335, appendix E).
+
+The knob is the one at which the *mean of the perplexity ratios* of the last checkpoints is 1 + p; it is then
+applied to every checkpoint. A knob for each checkpoint is another quantity: the two can move in opposite
+directions along a run, so every record and plot says which rule it shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from sparsity_lab import registry
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.checkpoint.prepared import Prepared
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.criteria import Knob
+from sparsity_lab.measure.search.settings import Setting, at
+from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.dispatch import Crew
+from sparsity_lab.measure.work.failures import FAILED, Lost
+from sparsity_lab.measure.work.run_cells import gather
+
+logger = logging.getLogger(__name__)
+
+FEWER = "fewer_checkpoints"  # flag: some of the last checkpoints failed and have no part in the knob
+ROUNDS = 10
+TOLERANCE_SHARE = 0.02  # of p; the rest of the way is below every checkpoint's own error
+ERROR_SHARE, MOST_TOLERANCE = 0.25, 0.1  # of the mean's standard error; of p
+CLOSED = 1e-3  # in x: no knob is tried nearer to another
+LEAST_RISE_NATS, MOST_RISE_NATS = 1e-5, 50.0  # rises near zero are noise and have no logarithm
+
+
+@dataclass(frozen=True)
+class SeriesKnob:
+    """The one knob of a series.
+
+    Attributes:
+        knob: at six significant digits; None where no checkpoint is left to find it on.
+        flags: `not_reached` where the mean ratio stayed below 1 + p at every knob tried, `off_target` where none came
+            as near to it as `PplIncrease` allows, `fewer_checkpoints` where some failed that it was to be found on.
+        failed: why, of each checkpoint that failed in the search, by its source.
+    """
+
+    knob: float | None
+    flags: tuple[str, ...]
+    failed: Mapping[Source, SparsityLabError]
+
+    def left(self, one: Prepared | Lost) -> Prepared | Lost:
+        """A checkpoint of the series, or why it takes no part in it."""
+        error = self.failed.get(one.checkpoint.source)
+        return one if error is None or isinstance(one, Lost) else Lost(one.checkpoint, error)
+
+    def cell(self, one: Prepared | Lost, setting: Setting) -> tuple[Prepared | Lost, Setting]:
+        """The cell of a checkpoint of the series at the knob, `setting` being that of the search."""
+        if self.knob is not None:
+            return self.left(one), at(setting, self.knob, flags=self.flags)
+        error = SparsityLabError(
+            f"The series {one.checkpoint.series} has no knob",
+            why="Each of the last checkpoints, which it is found on, failed",
+            fix="Mend them, or measure each checkpoint at its own knob, without --stabilise",
+        )
+        there = self.left(one)
+        return there if isinstance(there, Lost) else Lost(one.checkpoint, error), replace(
+            setting, rule="series"
+        )
+
+
+def series_knobs(
+    bench: Bench, series: Sequence[Sequence[Prepared | Lost]], setting: Setting, *, crew: Crew
+) -> list[SeriesKnob]:
+    """For each series, the one knob at which the mean perplexity ratio of its checkpoints is 1 + p.
+
+    The searches go on side by side, round by round, so that a round's cells of all series can be measured at once. A
+    checkpoint that fails in a search leaves its series, and the search begins again without it, from the records.
+
+    Args:
+        bench: knows the records of cells.
+        series: of each run, the last checkpoints, already prepared.
+        setting: `ppl-increase` with p.
+        crew: measures cells without a record.
+    """
+    failed: dict[Source, SparsityLabError] = {}
+    while True:
+        there = [
+            [one for one in group if isinstance(one, Prepared) and one.checkpoint.source not in failed]
+            for group in series
+        ]
+        search = _Searches(bench, there, setting, crew)
+        answers = search.answers()
+        failed |= search.failed
+        if not search.failed:
+            break
+    found = []
+    for group, kept, answer in zip(series, there, answers, strict=True):
+        if fewer := len(kept) < len(group):
+            logger.warning(
+                "series rule: %d of the last %d checkpoints of %s failed and have no part in its knob",
+                len(group) - len(kept), len(group), group[0].checkpoint.series,
+            )  # fmt: skip
+        knob, flags = (None, ()) if answer is None else answer
+        found.append(SeriesKnob(knob, (*flags, *((FEWER,) if fewer else ())), failed))
+    return found
+
+
+class _Searches:
+    """The searches of all series side by side, up to the first round in which a checkpoint fails.
+
+    Args:
+        bench, setting, crew: as in `series_knobs`.
+        series: of each run, the last checkpoints that have not failed.
+    """
+
+    def __init__(
+        self, bench: Bench, series: Sequence[Sequence[Prepared]], setting: Setting, crew: Crew
+    ) -> None:
+        self.bench, self.series, self.setting, self.crew = bench, series, setting, crew
+        self.failed: dict[Source, SparsityLabError] = {}
+
+    def answers(self) -> list[tuple[float, tuple[str, ...]] | None]:
+        """The knob and flags of each series, None of one without checkpoints; nothing where a checkpoint failed."""
+        p = self.setting.ppl_increase
+        assert p is not None
+        knob = registry.load("criteria", self.bench.spec.criterion).KNOB
+        groups = [group for group in self.series if group]
+        rows = iter(
+            self._rows([(one, self.setting) for group in groups for one in group], "last checkpoints")
+        )
+        if self.failed:
+            return [None for _ in self.series]
+        searches = [SeriesSearch(knob, p, [curve_of(next(rows), knob) for _ in group]) for group in groups]
+        for number in range(1, ROUNDS + 1):
+            asked = [(search, group, search.ask()) for search, group in zip(searches, groups, strict=True)]
+            tries = [(search, group, value) for search, group, value in asked if value is not None]
+            cells = [(one, at(self.setting, value)) for _, group, value in tries for one in group]
+            measured = iter(self._rows(cells, f"one knob, round {number}")) if tries else iter(())
+            if not tries or self.failed:
+                break
+            for search, group, value in tries:
+                search.note(value, [next(measured) for _ in group])
+        found = iter(searches)
+        return [None if self.failed or not group else next(found).answer() for group in self.series]
+
+    def _rows(self, cells: Sequence[tuple[Prepared, Setting]], label: str) -> list[dict[str, Any]]:
+        """The records of cells; of those that failed it is noted why."""
+        rows = gather(self.bench, cells, crew=self.crew, label=label)
+        for cell, row in zip(cells, rows, strict=True):
+            if row.get(FAILED):
+                self.failed[cell[0].checkpoint.source] = self.bench.failed[self.bench.key(*cell)]
+        return rows
+
+
+@dataclass(frozen=True)
+class Try:
+    """One knob, and what it gave.
+
+    Attributes:
+        knob: its value.
+        x: its coordinate.
+        mean: mean perplexity ratio of the checkpoints.
+        error: its standard error, from theirs.
+    """
+
+    knob: float
+    x: float
+    mean: float
+    error: float
+
+
+class SeriesSearch:
+    """The search of one series' knob.
+
+    Args:
+        knob: the criterion's.
+        p: the perplexity increase, a fraction.
+        curves: of each checkpoint, (x, loss rise in nats) where it was evaluated before.
+    """
+
+    def __init__(self, knob: Knob, p: float, curves: Sequence[list[tuple[float, float]]]) -> None:
+        self.knob, self.p = knob, p
+        self.curves, self.tries = [list(curve) for curve in curves], list[Try]()
+
+    def ask(self) -> float | None:
+        """The knob to try next; None where one met the target, or there is none left that would tell more."""
+        if self.tries and abs(self._nearest().mean - 1.0 - self.p) <= self._tolerance(self._nearest()):
+            return None
+        value = float(f"{self.knob.from_x(self._wanted()):.6g}")
+        x = self.knob.to_x(value)
+        return None if any(abs(x - other.x) < CLOSED for other in self.tries) else value
+
+    def note(self, value: float, rows: Sequence[dict[str, Any]]) -> None:
+        """Take in the checkpoints' records at a knob."""
+        x, mean = self.knob.to_x(value), sum(row["ppl_ratio"] for row in rows) / len(rows)
+        error = math.sqrt(sum((row["loss_delta_se_nats"] * row["ppl_ratio"]) ** 2 for row in rows)) / len(
+            rows
+        )
+        self.tries.append(Try(value, x, mean, error))
+        for points, row in zip(self.curves, rows, strict=True):
+            points.append((x, math.log(row["ppl_ratio"])))
+        logger.info(
+            "series rule: %s = %g gives a mean perplexity ratio of %.5f over the last %d checkpoints",
+            self.knob.symbol, value, mean, len(rows),
+        )  # fmt: skip
+
+    def answer(self) -> tuple[float, tuple[str, ...]]:
+        """The knob that came nearest, and what to say of it."""
+        nearest = self._nearest()
+        off = abs(nearest.mean - 1.0 - self.p) > max(nearest.error / 2, MOST_TOLERANCE * self.p)
+        below = off and all(one.mean < 1.0 + self.p for one in self.tries)
+        flags = (*(("not_reached",) if below else ()), *(("off_target",) if off else ()))
+        if flags:
+            logger.warning(
+                "series rule: no %s gives a mean perplexity ratio of %.5g; the nearest, %g, gives %.5g",
+                self.knob.symbol, 1.0 + self.p, nearest.knob, nearest.mean,
+            )  # fmt: skip
+        return nearest.knob, flags
+
+    def _nearest(self) -> Try:
+        return min(self.tries, key=lambda one: abs(one.mean - 1.0 - self.p))
+
+    def _tolerance(self, one: Try) -> float:
+        return max(TOLERANCE_SHARE * self.p, min(ERROR_SHARE * one.error, MOST_TOLERANCE * self.p))
+
+    def _wanted(self) -> float:
+        """x at which the mean over the curves meets the target, kept inside the bracket of what was tried."""
+        low, high = self.knob.ends()
+
+        def excess(x: float) -> float:
+            rises = (rise_at(points, x, slope=self.knob.slope) for points in self.curves)
+            return sum(map(math.exp, rises)) / len(self.curves) - 1.0 - self.p
+
+        x = float(brentq(excess, low, high, xtol=1e-7)) if excess(low) < 0 < excess(high) else high
+        if x == high and excess(low) >= 0:
+            x = low
+        return min(max(self._kept_moving(x), low), high)
+
+    def _kept_moving(self, x: float) -> float:
+        """The x wanted, inside the bracket of what was tried; halfway, or further on, after two misses on one side."""
+        sides = [one.mean < 1.0 + self.p for one in self.tries]
+        below = max((one.x for one in self.tries if one.mean < 1.0 + self.p), default=None)
+        above = min((one.x for one in self.tries if one.mean >= 1.0 + self.p), default=None)
+        again = len(sides) > 1 and sides[-1] == sides[-2]
+        if below is not None and above is not None and below < above:
+            margin = 0.1 * (above - below)
+            return (below + above) / 2 if again else min(max(x, below + margin), above - margin)
+        if not again:
+            return x
+        last, step = self.tries[-1].x, abs(self.tries[-1].x - self.tries[-2].x)
+        return max(x, last + 2 * step) if sides[-1] else min(x, last - 2 * step)
+
+
+def curve_of(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:
+    """(x, rise in nats) of a record's evaluations over the whole text, the last one at the end."""
+    whole = max(tokens for _, _, tokens in record["search"])
+    return [(knob.to_x(value), rise) for value, rise, tokens in record["search"] if tokens == whole]
+
+
+def rise_at(points: Sequence[tuple[float, float]], x: float, *, slope: float) -> float:
+    """The rise at x in nats, a power law between points and, with the slope given, beyond them."""
+    places, rises = np.array(sorted(points)).T
+    heights = np.log(np.maximum(np.maximum.accumulate(rises), LEAST_RISE_NATS))
+    beyond = min(x - places[0], 0.0) + max(x - places[-1], 0.0)
+    return min(math.exp(float(np.interp(x, places, heights)) + slope * beyond), MOST_RISE_NATS)

@@ -1,0 +1,240 @@
+"""Which tokens of a text need many neurons: kept activations counted token by token and layer by layer.
+
+Thresholds of a record are applied as `sparsified` applies them, and behind them the activations that are left are
+counted: neuron i of layer l is kept at token t where its score lies above eps_l and a_i is not exactly zero. The
+ratio is 1 - |D|/F of that token and layer, so that all counts over all tokens give the activation ratio.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sparsity_lab import ranges, tokenization
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
+from sparsity_lab.measure.checkpoint.devices import choose_device, choose_dtype
+from sparsity_lab.measure.checkpoint.loading import load_config, load_model, load_text_tokenizer
+from sparsity_lab.measure.checkpoint.source import Source, pinned
+from sparsity_lab.measure.live.live_model import undisturbed
+from sparsity_lab.measure.model.hooks import FfnSite, tapped
+from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
+from sparsity_lab.measure.model.passes import BatchVisitor
+from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
+from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
+from sparsity_lab.measure.thresholds.stored import Calibration
+from sparsity_lab.provenance import provenance
+from sparsity_lab.reading.text_file import FileText
+from sparsity_lab.store import records, tables
+
+logger = logging.getLogger(__name__)
+MOST_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class HeatSpec:
+    """What to show.
+
+    Attributes:
+        model: directory, GGUF file, Hub id or ID@REVISION; `revision` of an id.
+        thresholds: a record of `measure`.
+        text: UTF-8 file; read from its line `line` on (1-based), `tokens` tokens at most.
+        bos: put a BOS before the text where the tokenizer uses one.
+        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+    """
+
+    model: str
+    thresholds: Path
+    text: Path
+    revision: str | None = None
+    line: int = 1
+    tokens: int = 200
+    bos: bool = True
+    device: str = "auto"
+    dtype: str = "auto"
+    architecture_file: Path | None = None
+    tokenizer: str | None = None
+
+
+def token_heat(
+    model: Any, tokenizer: Any, paragraph: str, thresholds: Applicable, *,
+    tokens: int = 200, bos: bool = True, architecture_file: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Kept neurons of each token of a paragraph in each layer, and the loss of each token, in the sparse run.
+
+    Args:
+        model: as in `measure`.
+        tokenizer: its tokenizer.
+        paragraph: the text, in one window.
+        thresholds: a record of `measure`, its path, its calibration, or bare thresholds, as for `sparsified`.
+        tokens: how many tokens of it at most; fewer where the model has not as many positions.
+        bos: put a BOS before it where the tokenizer uses one; it is not counted.
+        architecture_file: as in `measure`.
+
+    Returns:
+        tokens (strings that joined are the text), token_ids, sizes (F of each layer), active (int [tokens][layers]),
+        activation_ratio, loss_sparse_nats (nats), bos, tokenizer_notes (what tokenising lost or switched off),
+        criterion, thresholds, knob, ppl_increase_target and calibrated_on.
+
+    Raises:
+        SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
+    """
+    ranges.check("tokens", tokens, command="heat", flag="tokens", whole=True)
+    ranges.check_kind("paragraph", paragraph, "str")
+    with undisturbed(model) as itself:
+        _, sites = find_sites(itself, architecture_file=architecture_file)
+        if any(site.routed for site in sites):
+            raise SparsityLabError(
+                "A token heat map needs layers that every token passes",
+                why="The model is a mixture of experts",
+                fix="Give a dense model",
+            )
+        bos_id = bos_of(tokenizer)[0] if bos else None
+        room = _room(itself, tokens, bos=bos_id is not None)
+        read = tokenize(tokenizer, paragraph, tokens=room, bos=bos, spans=True)
+        ids, pieces = read.ids.tolist(), _pieces(tokenizer, paragraph, read)
+        seen = torch.tensor([*ids, *([] if bos_id is None else [bos_id])])
+        refuse_strange_ids(itself, seen, source=getattr(itself, "name_or_path", "") or "the model")
+        calibration = calibration_of(thresholds)
+        active, losses = _run(
+            itself, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
+        )
+        sizes = [site.intermediate_size for site in sites]
+        return {
+            "criterion": calibration.criterion,
+            "thresholds": list(calibration.thresholds),
+            "calibrated_on": calibration.calibrated_on,
+            "ppl_increase_target": calibration.ppl_increase,
+            "knob": calibration.knob,
+            "tokens": pieces,
+            "token_ids": ids,
+            "sizes": sizes,
+            "active": active,
+            "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
+            "loss_sparse_nats": losses,
+            "bos": bos_id is not None,
+            "tokenizer_notes": list(read.notes),
+        }
+
+
+def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
+    """Load a model and write `token_heat.json`, `.csv` and `.md` of a text to `output`.
+
+    Raises:
+        SparsityLabError: no such model, record or text, or as `token_heat`.
+    """
+    ranges.check_fields(spec, command="heat")
+    calibration = calibration_of(spec.thresholds)
+    paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
+    with records.no_empty_folders(output):
+        records.prepare_output(output)
+        source = pinned(Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer))
+        config = load_config(source, architecture_file=spec.architecture_file)
+        device = choose_device(spec.device)
+        dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
+        tokenizer, model = load_text_tokenizer(source), load_model(source, dtype=dtype, device=device)
+        heat = token_heat(model, tokenizer, paragraph, calibration, tokens=spec.tokens, bos=spec.bos,
+                          architecture_file=spec.architecture_file)  # fmt: skip
+        origin = provenance(
+            device=device, dtype=str(dtype).removeprefix("torch."), dtype_reason=reason,
+            tokenizer=heat.pop("tokenizer_notes"),
+        )  # fmt: skip
+        named = {
+            "model": source.model,
+            "revision": source.revision,
+            "commit": source.commit,
+            "text": spec.text.name,
+        }
+        found = {**named, **heat, "provenance": origin}
+        records.write_json(output / "token_heat.json", found)
+        rows = _rows(found)
+        tables.write_table(output / "token_heat", rows, list(rows[0]))
+    return found
+
+
+class _TokenCounts(BatchVisitor):
+    """Counts what is left of each token's activations; stands behind the mask."""
+
+    def __init__(self, layers: int) -> None:
+        self.counts: list[Tensor] = [torch.zeros(0)] * layers
+
+    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
+        """Count one site."""
+        self.counts[site.layer] = (a != 0).sum(dim=-1)[0]
+
+
+@torch.no_grad()
+def _run(
+    model: Any, sites: Sequence[FfnSite], ids: Sequence[int], calibration: Calibration, *,
+    bos_id: int | None, architecture_file: Path | None,
+) -> tuple[list[list[int]], list[float | None]]:  # fmt: skip
+    """Counts [tokens][layers] and loss of each token, one window."""
+    before = [] if bos_id is None else [bos_id]
+    inputs = torch.tensor([[*before, *ids]], device=model.get_input_embeddings().weight.device)
+    counter = _TokenCounts(len(sites))
+    with sparsified(model, calibration, architecture_file=architecture_file), tapped(sites, counter):
+        logits = model(input_ids=inputs, use_cache=False).logits[0]
+    counts = torch.stack([one.cpu() for one in counter.counts], dim=1)[len(before) :]
+    goal = inputs[0, 1:].to(logits.device)
+    losses = functional.cross_entropy(logits[:-1].float(), goal, reduction="none").double().tolist()
+    return counts.tolist(), [*([None] if bos_id is None else []), *losses]
+
+
+def _pieces(tokenizer: Any, text: str, read: TokenizedText) -> list[str]:
+    """The strings of a text's tokens; joined they are the text these cover."""
+    ids = read.ids.tolist()
+    if len(ids) < 2:
+        raise SparsityLabError(
+            f"The text has {len(ids)} token(s): too few for a heat map",
+            fix="Give more of it with --tokens or --line",
+        )
+    if read.spans is None:
+        return [tokenization.decoded(as_text_tokenizer(tokenizer).encoder, [token]) for token in ids]
+    # A character split over several tokens belongs to the last of them; the others stand for nothing seen.
+    starts = [0, *(start for start, _ in read.spans[1:])]
+    ends = [*starts[1:], read.spans[-1][1]]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _room(model: Any, wanted: int, *, bos: bool) -> int:
+    """Tokens that fit in one window."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or MOST_TOKENS
+    room = min(MOST_TOKENS, positions - int(bos))
+    if wanted > room:
+        logger.info("%d tokens instead of %d: one window holds no more", room, wanted)
+    return min(wanted, room)
+
+
+def _from_line(text: FileText, line: int, *, name: Path) -> FileText:
+    lines = text.splitlines(keepends=True)
+    if not 1 <= line <= len(lines):
+        raise SparsityLabError(f"{name} has {len(lines)} lines, no line {line}", fix="Name another --line")
+    rest = FileText("".join(lines[line - 1 :]).strip())
+    rest.notes = text.notes
+    return rest
+
+
+def _rows(heat: dict[str, Any]) -> list[dict[str, object]]:
+    """One row a token."""
+    return [
+        {
+            "position": t,
+            "token": repr(token)[1:-1],
+            "token_id": heat["token_ids"][t],
+            "loss_sparse_nats": heat["loss_sparse_nats"][t],
+            "activation_ratio": sum(heat["active"][t]) / sum(heat["sizes"]),
+            **{
+                f"layer_{i}": n / f
+                for i, (n, f) in enumerate(zip(heat["active"][t], heat["sizes"], strict=True))
+            },
+        }
+        for t, token in enumerate(heat["tokens"])
+    ]

@@ -1,0 +1,220 @@
+"""Who measures a cell: a claim beside the place of its record, so that two drivers on one output share the work.
+
+A claim is a file `<key>.claim-<n>`, made with O_EXCL, which exactly one process can do, and touched every few
+seconds while the work lasts. It has run out where its process is gone (seen from the same machine), or where an
+observer saw it unchanged for a while by the observer's own steady clock; then whoever makes the file of the next n
+holds the cell. No two clocks are compared, so one that jumps, or differs from the file server's, does no harm.
+
+A claim saves work, it does not guard numbers: records are written whole, and whoever measures a cell finds the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sparsity_lab.errors import RunError
+from sparsity_lab.store.whole_files import DISK_FIX, READ_WRITE
+
+HEARTBEAT_S = 5.0
+LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What an observer sees of a claim; a heartbeat changes it.
+
+    Attributes:
+        name: of the file.
+        inode, mtime_ns: of the file, as its file system says.
+    """
+
+    name: str
+    inode: int
+    mtime_ns: int
+
+
+class ClaimWatch:
+    """Tells which claims have run out, by watching them.
+
+    Args:
+        limit_s: how long a claim may go without a heartbeat.
+    """
+
+    def __init__(self, limit_s: float | None = None) -> None:
+        self.limit_s = LIMIT_S if limit_s is None else limit_s
+        self._seen: dict[str, tuple[Sign, float]] = {}
+
+    def expired(self, folder: Path, key: str) -> frozenset[Sign] | None:
+        """The claims on a cell that have run out; None while somebody holds it."""
+        found = _signs(folder, key)
+        over = [self._still(one) or _gone(folder / one.name) for one in found]
+        return frozenset(found) if all(over) else None
+
+    def _still(self, sign: Sign) -> bool:
+        now = time.monotonic()
+        before, since = self._seen.get(sign.name, (sign, now))
+        self._seen[sign.name] = (sign, since if before == sign else now)
+        return now - self._seen[sign.name][1] >= self.limit_s
+
+
+@contextmanager
+def claimed(folder: Path, key: str, *, expired: frozenset[Sign] = frozenset()) -> Iterator[bool]:
+    """Whether this process holds the cell while the work inside lasts.
+
+    Args:
+        folder: of the records.
+        key: content key of the cell.
+        expired: claims that a `ClaimWatch` found to have run out.
+
+    Raises:
+        SparsityLabError: the folder cannot be written.
+    """
+    own = _take(folder, key, expired)
+    if own is None:
+        yield False
+        return
+    try:
+        with _beating(folder / own):
+            yield True
+    finally:
+        _release(folder, key, own)
+
+
+def sweep(folder: Path, key: str) -> None:
+    """Remove what a killed process left of its claim on a cell that has its record by now."""
+    found = _signs(folder, key)
+    if found and all(_gone(folder / one.name) for one in found):
+        _release(folder, key, found[-1].name)
+
+
+def _signs(folder: Path, key: str) -> list[Sign]:
+    """The claims on a cell, the last one made at the end: n goes up from 0 without a gap."""
+    found: list[Sign] = []
+    while (sign := _look(folder / _name(key, len(found)))) is not None:
+        found.append(sign)
+    return found
+
+
+def _look(path: Path) -> Sign | None:
+    """The file as it is now; opened, because a network file system answers a bare stat from its cache."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        seen = os.fstat(handle)
+    finally:
+        os.close(handle)
+    return Sign(path.name, seen.st_ino, seen.st_mtime_ns)
+
+
+def _name(key: str, number: int) -> str:
+    return f"{key}.claim-{number}"
+
+
+def _take(folder: Path, key: str, expired: frozenset[Sign]) -> str | None:
+    """Name of the claim made, or None where somebody else holds the cell."""
+    found = _signs(folder, key)
+    if any(one not in expired and not _gone(folder / one.name) for one in found):
+        return None
+    own = _name(key, len(found))
+    try:
+        handle = os.open(folder / own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, READ_WRITE)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise RunError(f"Cannot write to {folder}", why=error.strerror or str(error), fix=DISK_FIX) from error
+    _sign(handle, folder / own)
+    # Between the look and the making, a holder thought gone may have let go and another have begun at 0.
+    if [one.name for one in _signs(folder, key)] != [*(one.name for one in found), own]:
+        (folder / own).unlink(missing_ok=True)
+        return None
+    return own
+
+
+def _sign(handle: int, path: Path) -> None:
+    try:
+        os.write(handle, json.dumps(_self()).encode())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise RunError(f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX) from error
+    finally:
+        os.close(handle)
+
+
+def _release(folder: Path, key: str, own: str) -> None:
+    """Remove a claim and those before it; where a later one stands, all are its holder's to remove.
+
+    It first takes the place of the one at 0, and that one goes last: whenever a kill comes, claims without a gap are
+    left, for one behind a gap nobody would see, and nobody could claim the cell beside it.
+    """
+    number = int(own.rpartition("-")[2])
+    if _look(folder / _name(key, number + 1)) is None:
+        with suppress(OSError):
+            os.replace(folder / own, folder / _name(key, 0))
+        for one in reversed(range(number or 1)):
+            with suppress(OSError):
+                (folder / _name(key, one)).unlink()
+
+
+@contextmanager
+def _beating(path: Path) -> Iterator[None]:
+    """Touch a file every few seconds, with its file system's own time."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_S):
+            with suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=beat, name=f"claim {path.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _gone(path: Path) -> bool:
+    """Whether a claim's process is known to have ended: one of this machine that runs no more."""
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        place, process, begun = made["place"], int(made["process"]), made["begun"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return place is not None and place == _place() and _begun(process) != begun
+
+
+def _self() -> dict[str, object]:
+    process = os.getpid()
+    return {"host": socket.gethostname(), "place": _place(), "process": process, "begun": _begun(process)}
+
+
+@cache
+def _place() -> str | None:
+    """This boot of this machine and the space its process ids hold in; None where the system does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _begun(process: int) -> str | None:
+    """When a process was started, in ticks since boot; None where there is none or it has ended."""
+    try:
+        said = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *rest = said.rpartition(")")[2].split()  # the name before it may hold spaces
+    return None if state in "ZX" else rest[18]

@@ -1,0 +1,71 @@
+"""One file per way of handing groups of cells to processes: on this machine, on a Ray cluster, as SLURM jobs.
+
+A launcher file holds `crew(options)`, a context manager that yields a `dispatch.Crew`, and `OPTIONS`, the names of the
+options it accepts. All launchers write the same records into one directory, which every machine must see under the
+same path, as it must see checkpoints and texts. If the driver dies, run the same command again.
+
+    inline.py      this process, or several processes of this machine that share its cores
+    ray.py         workers of a Ray cluster, or of one started here for the run
+    slurm.py       an array of SLURM jobs, submitted by submitit
+    _actors.py     for Ray: actors that take one group after another, and their replacement when one dies
+    _address.py    for Ray: whether a cluster answers at an address, known within seconds
+    _measurer.py   for Ray: what runs inside an actor
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from sparsity_lab import ranges, registry
+from sparsity_lab.errors import SparsityLabError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a launcher may be told; each heeds its own part and refuses the rest.
+
+    Attributes:
+        jobs: processes at a time on this machine, 1 for this process alone; for slurm, jobs of the array.
+        address: of a running Ray cluster, `auto` for the one that this machine belongs to; None starts one here.
+        task_cpus: cores of one worker.
+        task_gpus: GPUs of one worker; with more than one a model is spread over them.
+        task_memory_gb: memory of one worker in gigabytes (1e9 bytes), None for no demand.
+        retries: how often work is begun again whose worker died.
+        slurm: further parameters of the jobs, as submitit names them; `cluster` is slurm, local or debug.
+    """
+
+    jobs: int = 1
+    address: str | None = None
+    task_cpus: int = 1
+    task_gpus: int = 0
+    task_memory_gb: float | None = None
+    retries: int = 3
+    slurm: Mapping[str, str] = field(default_factory=dict)
+
+    def device(self) -> str:
+        """The device of workers elsewhere, where none is asked for."""
+        return {0: "cpu", 1: "cuda"}.get(self.task_gpus, "auto")
+
+
+ALONE = Options()
+
+
+def check_options(launcher: str, options: Options) -> None:
+    """Refuse a launcher that there is not, and options that it does not heed.
+
+    Raises:
+        SparsityLabError: an unknown launcher, an option that would do nothing, or a number out of its range.
+    """
+    ranges.check_fields(options)
+    heeded = registry.load("launchers", launcher).OPTIONS
+    for one in fields(Options):
+        if one.name not in heeded and getattr(options, one.name) != getattr(ALONE, one.name):
+            raise SparsityLabError(
+                f"{_flag(one.name)} does nothing with --launcher {launcher}",
+                fix=f"Leave it out; {launcher} heeds {', '.join(map(_flag, sorted(heeded)))}",
+            )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.removesuffix('_gb').replace('_', '-')}"

@@ -1,0 +1,154 @@
+"""What a record says: the numbers of one measurement, the model's shape, and where both come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.measure import architectures
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.windows import Windows
+from sparsity_lab.measure.search.measurement import Measurement
+
+NO_FILES: Mapping[str, Any] = {"weights_sha256": None, "unused_tensors": {}, "unused_files": []}
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a record says of its checkpoint that no measurement shows.
+
+    Attributes:
+        model: directory or Hub id, as given.
+        revision: Hub revision, or None.
+        commit: hash of the commit that it meant, or None.
+        series: name of the run it belongs to.
+        trained_tokens: tokens it was trained on, or None.
+    """
+
+    model: str
+    revision: str | None
+    series: str
+    trained_tokens: int | None
+    commit: str | None = None
+
+    def words(self) -> dict[str, Any]:
+        """What it is called, under the keys of a record."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "commit": self.commit,
+            "series": self.series,
+        }
+
+
+def shape_of(
+    model: Any, sites: Sequence[FfnSite], *, architecture: str, architecture_file: Path | None
+) -> dict[str, Any]:
+    """The model's shape, under the keys of a record.
+
+    Args:
+        model: a transformers causal LM.
+        sites: its FFN sites.
+        architecture: id of the architecture file that found them.
+        architecture_file: a file of the user's own, or None.
+    """
+    config = model.config.get_text_config()
+    _, description = architectures.find(config, file=architecture_file)
+    layers = config.num_hidden_layers if any(site.routed for site in sites) else len(sites)
+    weights = {id(p): p.numel() for part in text_parts(model) for p in part.parameters()}
+    embeddings = {id(m.weight): m.weight.numel() for m in _embeddings(model)}
+    total = sum(weights.values())
+    return {
+        "architecture": architecture,
+        "activation_function": architectures.activation_name(config, description),
+        "gated": sites[0].gated,
+        "params_total": total,
+        "params_nonembedding": total - sum(embeddings.values()),
+        "hidden_size": int(config.hidden_size),
+        "intermediate_size": sites[0].intermediate_size,
+        "layers": layers,
+        "width_depth_ratio": config.hidden_size / layers,
+    }
+
+
+def numbers_of(measured: Measurement) -> dict[str, Any]:
+    """The numbers of one measurement, under the keys of a record."""
+    dense, sparse, spread = measured.dense, measured.sparse, measured.spread
+    return {
+        "criterion": measured.criterion,
+        "knob": measured.knob,
+        "knob_interval": None if spread.knob is None else list(spread.knob),
+        "activation_ratio": measured.activation_ratio,
+        "activation_ratio_se": spread.activation_ratio,
+        "activation_ratio_interval": list(spread.activation_ratio_interval),
+        "activation_ratio_per_layer": sparse.ratio_per_layer(measured.sizes).tolist(),
+        "activated_share": sparse.activated_share(measured.sizes),
+        "thresholds": measured.thresholds,
+        "loss_dense_nats": dense.mean_loss_nats(),
+        "loss_sparse_nats": sparse.mean_loss_nats(),
+        "ppl_dense": math.exp(dense.mean_loss_nats()),
+        "ppl_sparse": math.exp(sparse.mean_loss_nats()),
+        "ppl_ratio": measured.ppl_ratio,
+        "loss_delta_se_nats": spread.loss_delta_nats,
+        "flags": list(measured.flags),
+        "search": [[e.knob, e.rise_nats, int(e.counts.seen.sum())] for e in measured.searched],
+        "forward_passes": measured.forward_passes,
+        "zero_output_tokens": measured.sums.zero_outputs.sum(axis=0).tolist(),
+        "nonzero_ratio": measured.nonzero_ratio,
+    }
+
+
+def record_body(
+    measured: Measurement,
+    *,
+    named: Named,
+    setting: Mapping[str, Any],
+    windows: Windows,
+    shape: Mapping[str, Any],
+    seed: int,
+    content_key: str,
+    provenance: Mapping[str, Any],
+    files: Mapping[str, Any] = NO_FILES,
+) -> dict[str, Any]:
+    """The record, less its own hash; see `records.RECORD_KEYS`.
+
+    Args:
+        measured: the numbers.
+        named: the checkpoint.
+        setting: `rule`, targets and, for given thresholds, where those come from.
+        windows: the text.
+        shape: from `shape_of`.
+        seed: of the bootstrap.
+        content_key: names the record.
+        provenance: versions, device, dtype, command, time.
+        files: weights_sha256, unused_tensors and unused_files of a checkpoint's files.
+    """
+    return {
+        **named.words(),
+        "trained_tokens": named.trained_tokens,
+        **numbers_of(measured),
+        **setting,
+        "tokens": windows.tokens,
+        "window": windows.window,
+        "bos": windows.bos_id is not None,
+        **shape,
+        "text_sha256": windows.sha256,
+        "seed": seed,
+        **files,
+        "content_key": content_key,
+        "provenance": dict(provenance),
+    }
+
+
+def text_parts(model: Any) -> list[Any]:
+    """The modules that next-token losses pass: the model, or its decoder and head where it has other senses as well."""
+    if model.config.get_text_config() is model.config:
+        return [model]
+    return [model.get_decoder(), *_embeddings(model)]
+
+
+def _embeddings(model: Any) -> list[Any]:
+    return [m for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None]

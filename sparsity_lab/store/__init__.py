@@ -1,0 +1,14 @@
+"""Files that this package writes: there whole or not at all, and records named by what determines their numbers.
+
+    whole_files.py   a file is written under a temporary name, flushed and renamed
+    records.py       the record of one cell of `measure`: every key with its meaning, content key, hash
+    arrays.py        records with a `.safetensors` of the same name, for the commands that watch neurons
+    tables.py        CSV with every digit, Markdown rounded for readers
+    file_names.py    a name as a file name: distinct names, distinct files, on every disk
+    bundled.py       the tables in `data/`, by name
+    mirrors.py       an output at a URL: a local folder, and the store that it mirrors
+
+What to know: `records.content_key` hashes everything that determines a cell's numbers, and the key names the file. So
+a record that exists is the answer, and nothing is measured twice. A record that does not match its own hash is set
+aside and made again.
+"""

@@ -1,0 +1,311 @@
+"""What one measured cell leaves on disk, and how it is written so that no kill can halve it.
+
+A record is one JSON file named by its content key; per-layer curves and per-neuron counts go into a
+`.safetensors` file beside it. How files are written: `whole_files`. Each record carries a hash of itself, so
+that a damaged one is noticed when read.
+`RECORD_KEYS` documents every key; a test asserts that each record has these and no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
+from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.store.mirrors import url_of
+from sparsity_lab.store.whole_files import disk_fix, encoded, probe
+from sparsity_lab.store.whole_files import write_bytes as write_bytes
+from sparsity_lab.store.whole_files import write_text as write_text
+
+RECORD_KEYS: dict[str, str] = {
+    "model": "directory or Hub id of the checkpoint, as given",
+    "revision": "Hub revision as given, or null",
+    "commit": "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
+    "series": "name of the run the checkpoint belongs to: its parent folder's, or the model's own",
+    "architecture": "id of the architecture file that found the FFN's parts",
+    "activation_function": "sigma, as the model's config names it",
+    "gated": "true where a = sigma(W_g x) * (W_u x)",
+    "criterion": "id of the rule that says which neurons contribute weakly",
+    "compat": "the released algorithm reproduced instead of this package's engine (sparsinglaw), or null; its errors "
+    "are those at the knob found, and its thresholds were applied strictly (<)",
+    "rule": "how the knob was chosen: fixed, ppl-increase, activation-ratio, series (one knob for a series of "
+    "checkpoints), or thresholds (taken from another record)",
+    "knob": "the criterion's number; for cett the CETT c, dimensionless",
+    "knob_interval": "95 % interval of the knob found, by bootstrap over windows, or null at a fixed one",
+    "ppl_increase_target": "p of PPL-p%, as a fraction (0.01 for 1 %), at thresholds the p they were set at on their "
+    "own text; null where it was not searched for",
+    "activation_ratio_target": "activation ratio the knob was searched for, or null",
+    "activation_ratio": "1 - |D|/F over valid tokens and layers, counted in the sparse run, 0 to 1",
+    "activation_ratio_se": "standard error, block bootstrap over windows; at ppl-increase the noise of the knob found "
+    "is in it, at fixed and series it is at the given knob",
+    "activation_ratio_interval": "95 % interval of activation_ratio, the noise of the knob found included",
+    "activation_ratio_per_layer": "the same, layer by layer, input side first; each expert of a mixture is a layer "
+    "here and wherever values stand layer by layer, over the tokens routed to it",
+    "activated_share": "active neurons over all FFN neurons, those of experts a token was not routed to among "
+    "them, 0 to 1; activation_ratio where there are no experts",
+    "thresholds": "threshold on the criterion's score, layer by layer, float32 values",
+    "score_weights_sha256": "hash of the .safetensors of this name, which holds weights of the score that were "
+    "measured on the text (per-channel: mean |u_i|), or null",
+    "calibrated_on": "at thresholds, content_key of the record they are of and text_sha256 of its text, else null",
+    "loss_dense_nats": "mean loss per predicted token of the dense run, nats",
+    "loss_sparse_nats": "mean loss per predicted token of the sparse run, nats",
+    "ppl_dense": "exp(loss_dense_nats)",
+    "ppl_sparse": "exp(loss_sparse_nats)",
+    "ppl_ratio": "exp(loss_sparse_nats - loss_dense_nats)",
+    "loss_delta_se_nats": "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats; at "
+    "activation-ratio the noise of the knob found is in it",
+    "flags": "findings about this number: noisy (the standard error of the loss rise, times Student's t over the "
+    "normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached (no knob tried came "
+    "to the target), off_target (the target is missed by more than 10 % of the rise or half its error, by more than "
+    "1 % of the activation ratio or of 1 - ratio), not_monotone (the loss falls where more is dropped); at series "
+    "those of the search for the one knob are among them, and fewer_checkpoints (some of the last ones, which it is "
+    "found on, failed and have no part in it); untrained (the dense perplexity is above half the vocabulary); with "
+    "compat: capped (a layer's grid ended before its CETT)",
+    "search": "every (knob, loss difference in nats, tokens) the search evaluated, in order",
+    "forward_passes": "tokens passed through the model over tokens of the text",
+    "zero_output_tokens": "tokens whose dense FFN output is exactly zero, layer by layer (their CETT is 0)",
+    "nonzero_ratio": "share of exactly non-zero activations in the dense run, 0 to 1",
+    "tokens": "valid tokens counted (BOS not among them)",
+    "window": "tokens of one window, without the BOS",
+    "bos": "true where a BOS token stood in front of each window",
+    "trained_tokens": "tokens the checkpoint was trained on, or null where unknown",
+    "params_total": "parameters, tied ones once",
+    "params_nonembedding": "parameters less the input and output embeddings",
+    "hidden_size": "d",
+    "intermediate_size": "F, FFN neurons of a layer",
+    "layers": "number of FFN layers, the experts of a mixture's layer as one",
+    "width_depth_ratio": "hidden_size / layers",
+    "weights_sha256": "hash of the config and the weights in the checkpoint's files, or null for a live model; equal "
+    "checkpoints have it in common",
+    "unused_tensors": "tensors of those files that next-token losses do not need (masks, rotary frequencies, towers of "
+    "other senses, heads for further tokens): how many of each name, numbers in names as *",
+    "unused_files": "names of other weight files in the folder, which were not loaded",
+    "text_sha256": "hash of the token ids measured on (little-endian int64)",
+    "seed": "seed of the bootstrap",
+    "content_key": "hash of all that determines the numbers; names the file",
+    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
+    "about), command, time, git revision",
+    "record_sha256": "hash of this record without this key",
+}
+
+
+WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
+RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
+
+
+def canonical_json(value: object) -> str:
+    """One text per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def content_key(determinants: Mapping[str, object]) -> str:
+    """Hash of everything that determines a cell's numbers; 20 hex digits."""
+    return hashlib.sha256(encoded(canonical_json(determinants))).hexdigest()[:20]
+
+
+def prepare_output(folder: Path) -> Path:
+    """Make the output folder and prove that it can be written, before anything costly starts.
+
+    Raises:
+        SparsityLabError: it is a URL, or cannot be made or written.
+    """
+    url = url_of(folder)
+    if url is not None:
+        raise SparsityLabError(
+            f"The output {url} is a URL, not a folder",
+            why="Only `sparsity-lab measure` of checkpoints, one criterion at a time, writes to URLs",
+            fix="Write to a folder, and copy it when it is done",
+        )
+    try:
+        probe(folder)
+    except OSError as error:
+        raise SparsityLabError(
+            f"Cannot write to the output directory {folder}",
+            why=error.strerror or str(error),
+            fix=disk_fix(error, "Name another one with --output, or free space and check its permissions"),
+        ) from error
+    return folder
+
+
+def refuse_model_folder(folder: Path) -> None:
+    """Refuse an output whose config.json would replace a model's.
+
+    Raises:
+        SparsityLabError: the folder holds a model.
+    """
+    parts = ("*.safetensors", "*.safetensors.index.json", "tokenizer.json", "*.bin")
+    if os.path.exists(folder / "config.json") and any(any(folder.glob(part)) for part in parts):
+        raise SparsityLabError(
+            f"The output {folder} is the folder of a model",
+            why="Its config.json would be replaced",
+            fix="Name another folder with --output, such as one inside it",
+        )
+
+
+def refuse_over_input(source: Path, *written: Path) -> None:
+    """Refuse to write over the file that is read.
+
+    Raises:
+        SparsityLabError: it is one of those that will be written.
+    """
+    if any(os.path.realpath(source) == os.path.realpath(path) for path in written):
+        raise SparsityLabError(
+            f"The results would be written over {source}", fix="Name another --output, or rename the table"
+        )
+
+
+@contextlib.contextmanager
+def no_empty_folders(folder: Path) -> Iterator[None]:
+    """Where the work inside fails, remove the folders it made down to `folder` and left empty."""
+    made = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty, then: something was kept
+            for one in made:
+                one.rmdir()
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON, whole or not at all. NaN and infinity are refused: they are no JSON."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def seal(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with `record_sha256` over everything else."""
+    body = {key: value for key, value in record.items() if key != "record_sha256"}
+    return {**body, "record_sha256": hashlib.sha256(encoded(canonical_json(body))).hexdigest()}
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Seal and write one record under its content key.
+
+    Raises:
+        SparsityLabError: a documented key is missing or an undocumented one is there, or the disk fails.
+    """
+    sealed = seal(record)
+    if odd := set(sealed) ^ set(RECORD_KEYS):
+        raise SparsityLabError(
+            f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}", fix=REPORT_FIX
+        )
+    path = folder / f"{sealed['content_key']}.json"
+    write_json(path, {key: sealed[key] for key in RECORD_KEYS})
+    has_weights(path, sealed)
+    return path
+
+
+def write_weights(folder: Path, key: str, data: bytes) -> str:
+    """Write the arrays that a record to come speaks of, and their hash; a record that is there keeps its own till then.
+
+    Those of a record that is replaced take their place behind it; see `has_weights`.
+    """
+    path, wanted = folder / f"{key}.json", hashlib.sha256(data).hexdigest()
+    if _hash_of(path.with_suffix(WEIGHTS)) != wanted:
+        write_bytes(path.with_suffix(NEXT_WEIGHTS if path.exists() else WEIGHTS), data)
+    return wanted
+
+
+def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write one record and read back what lies on disk."""
+    return read_record(write_record(folder, record))
+
+
+def retold(folder: Path, record: dict[str, Any], *, trained_tokens: int | None) -> dict[str, Any]:
+    """A record with its checkpoint's trained tokens as they are known now, rewritten where they differ.
+
+    They are no part of the content key, so a record measured before takes them on without being measured again.
+    """
+    if trained_tokens is None or trained_tokens == record.get("trained_tokens"):
+        return record
+    whole = {**dict.fromkeys(RECORD_KEYS), **record}  # of an earlier version, it may lack a key
+    return write_and_read(folder, {**whole, "trained_tokens": trained_tokens})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one record and check its hash.
+
+    Raises:
+        SparsityLabError: unreadable, not a record, or changed since it was written.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
+    except (OSError, ValueError, RecursionError) as error:  # NaN fails under the hash
+        raise SparsityLabError(
+            f"Cannot read the record {path}", why=why_unread(path, error), fix=RECORD_FIX
+        ) from error
+    if not isinstance(record, dict) or not isinstance(record.get("content_key"), str):
+        raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`", fix=RECORD_FIX)
+    if own_hash != record.get("record_sha256"):
+        raise SparsityLabError(
+            f"The record {path} does not match its own hash", why="It was changed or damaged", fix=RECORD_FIX
+        )
+    return record
+
+
+def find_record(folder: Path, key: str) -> dict[str, Any] | None:
+    """The record of a content key, or None where it is not there; a damaged or misnamed one is set aside."""
+    path = folder / f"{key}.json"
+    if not path.exists():
+        return None
+    with contextlib.suppress(SparsityLabError):
+        found = read_record(path)
+        if found["content_key"] == key and has_weights(path, found):
+            return found
+    set_aside(path)
+    return None
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged record, so that it is measured again."""
+    try:
+        path.replace(path.with_suffix(".damaged"))
+    except FileNotFoundError:  # by another process, meanwhile
+        return
+    except OSError as error:
+        raise RunError(
+            f"The record {path} is damaged and cannot be set aside",
+            why=error.strerror or str(error),
+            fix="Move it away, and it is measured again",
+        ) from error
+
+
+def has_weights(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the file of score weights that a record speaks of lies beside it, undamaged.
+
+    Where the record has just replaced another, its file is put in the place of that one's.
+    """
+    wanted = record.get("score_weights_sha256")
+    if wanted is None:
+        return True
+    if _hash_of(path.with_suffix(WEIGHTS)) == wanted:
+        return True
+    if _hash_of(path.with_suffix(NEXT_WEIGHTS)) != wanted:
+        return False
+    with contextlib.suppress(FileNotFoundError):  # by another process, meanwhile
+        path.with_suffix(NEXT_WEIGHTS).replace(path.with_suffix(WEIGHTS))
+    return True
+
+
+def _hash_of(path: Path) -> str | None:
+    """Hash of a file, None where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None
+
+
+def iter_records(folder: Path) -> Iterator[dict[str, Any]]:
+    """All records of a folder, in order of their content keys.
+
+    Raises:
+        SparsityLabError: one of them is unreadable or damaged.
+    """
+    for path in sorted(folder.glob("*.json")):
+        yield read_record(path)

@@ -1,0 +1,75 @@
+"""Tables as CSV (for machines: shortest round-trip floats) and as Markdown (for readers: rounded)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sparsity_lab.store.records import write_text
+
+Row = Mapping[str, object]
+
+
+def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """CSV text with a header; None is an empty cell, floats keep every digit, lines end in LF."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_machine(row.get(column)) for column in columns] for row in rows)
+    return stream.getvalue()
+
+
+def to_markdown(rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str]) -> str:
+    """A Markdown table; `columns` maps keys to headings, or lists keys that are their own headings."""
+    headings = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
+    body = [[_human(row.get(key)) for key in headings] for row in rows]
+    widths = [max(3, len(head), *(len(line[i]) for line in body)) if body else max(3, len(head))
+              for i, head in enumerate(headings.values())]  # fmt: skip
+    numeric = [bool(rows) and all(_is_number(row.get(key)) for row in rows) for key in headings]
+    lines = [_line(list(headings.values()), widths, numeric)]
+    rule = ("-" * (w + 1) + (":" if n else "-") for w, n in zip(widths, numeric, strict=True))
+    lines.append("|" + "|".join(rule) + "|")
+    lines.extend(_line(line, widths, numeric) for line in body)
+    return "\n".join(lines) + "\n"
+
+
+def write_table(stem: Path, rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str]) -> None:
+    """Write `stem.csv` and `stem.md`; keys are the CSV header, headings the Markdown one."""
+    write_text(stem.with_suffix(".csv"), to_csv(rows, list(columns)))
+    write_text(stem.with_suffix(".md"), to_markdown(rows, columns))
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A float at so many significant digits, without exponents where a reader needs none."""
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e" in text and 1e4 <= abs(value) < 1e7 else text
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    padded = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, numeric, strict=True))
+    return "| " + " | ".join(padded) + " |"
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _machine(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _human(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    text = number(value) if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
