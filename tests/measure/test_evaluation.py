@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sparsity_lab.errors import UnknownNameError
+from sparsity_lab.measure.lm_eval_bridge import task_manager
+
 SHARED = Path(__file__).parents[2].parent / "shared"
 MODEL = SHARED / "models" / "stories260K"
 TEXT = SHARED / "text" / "stories260K_selfgen.txt"
@@ -230,3 +233,15 @@ def test_bad_input(tasks, tmp_path):
     assert "Correct the task file" in odd.stderr
     assert "Traceback" not in odd.stderr
     assert not list(tmp_path.rglob("results_*.json"))
+
+
+@pytest.mark.parametrize(
+    ("task", "nearest", "fix"),
+    [("arc_eazy", "arc_easy", "'arc_easy'"), ("q" * 12, None, "--include-path")],
+)
+def test_an_unknown_task_is_told_with_the_nearest_one_or_where_its_file_is_named(task, nearest, fix):
+    with pytest.raises(UnknownNameError) as caught:
+        task_manager([task], None)
+    assert caught.value.nearest == nearest
+    assert fix in caught.value.paragraph()
+    assert len(caught.value.paragraph()) < 200, "thousands of tasks are known"
