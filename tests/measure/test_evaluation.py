@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparsity_lab.errors import UnknownNameError
-from sparsity_lab.measure.lm_eval_bridge import task_manager
+from sparsity_lab.measure.lm_eval.bridge import task_manager
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 MODEL = SHARED / "models" / "stories260K"
