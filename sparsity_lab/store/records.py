@@ -3,7 +3,7 @@
 A record is one JSON file named by its content key; per-layer curves and per-neuron counts go into a
 `.safetensors` file beside it. How files are written: `whole_files`. Each record carries a hash of itself, so
 that a damaged one is noticed when read.
-`RECORD_KEYS` documents every key; a test asserts that each record has these and no others.
+`record_keys` documents every key; a test asserts that each record has these and no others.
 """
 
 from __future__ import annotations
@@ -19,81 +19,10 @@ from typing import Any
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.reading.unreadable import why_unread
 from sparsity_lab.store.mirrors import url_of
+from sparsity_lab.store.record_keys import RECORD_KEYS as RECORD_KEYS
 from sparsity_lab.store.whole_files import disk_fix, encoded, probe
 from sparsity_lab.store.whole_files import write_bytes as write_bytes
 from sparsity_lab.store.whole_files import write_text as write_text
-
-RECORD_KEYS: dict[str, str] = {
-    "model": "directory or Hub id of the checkpoint, as given",
-    "revision": "Hub revision as given, or null",
-    "commit": "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
-    "series": "name of the run the checkpoint belongs to: its parent folder's, or the model's own",
-    "architecture": "id of the architecture file that found the FFN's parts",
-    "activation_function": "sigma, as the model's config names it",
-    "gated": "true where a = sigma(W_g x) * (W_u x)",
-    "criterion": "id of the rule that says which neurons contribute weakly",
-    "compat": "the released algorithm reproduced instead of this package's engine (sparsinglaw), or null; its errors "
-    "are those at the knob found, and its thresholds were applied strictly (<)",
-    "rule": "how the knob was chosen: fixed, ppl-increase, activation-ratio, series (one knob for a series of "
-    "checkpoints), or thresholds (taken from another record)",
-    "knob": "the criterion's number; for cett the CETT c, dimensionless",
-    "knob_interval": "95 % interval of the knob found, by bootstrap over windows, or null at a fixed one",
-    "ppl_increase_target": "p of PPL-p%, as a fraction (0.01 for 1 %), at thresholds the p they were set at on their "
-    "own text; null where it was not searched for",
-    "activation_ratio_target": "activation ratio the knob was searched for, or null",
-    "activation_ratio": "1 - |D|/F over valid tokens and layers, counted in the sparse run, 0 to 1",
-    "activation_ratio_se": "standard error, block bootstrap over windows; at ppl-increase the noise of the knob found "
-    "is in it, at fixed and series it is at the given knob",
-    "activation_ratio_interval": "95 % interval of activation_ratio, the noise of the knob found included",
-    "activation_ratio_per_layer": "the same, layer by layer, input side first; each expert of a mixture is a layer "
-    "here and wherever values stand layer by layer, over the tokens routed to it",
-    "activated_share": "active neurons over all FFN neurons, those of experts a token was not routed to among "
-    "them, 0 to 1; activation_ratio where there are no experts",
-    "thresholds": "threshold on the criterion's score, layer by layer, float32 values",
-    "score_weights_sha256": "hash of the .safetensors of this name, which holds weights of the score that were "
-    "measured on the text (per-channel: mean |u_i|), or null",
-    "calibrated_on": "at thresholds, content_key of the record they are of and text_sha256 of its text, else null",
-    "loss_dense_nats": "mean loss per predicted token of the dense run, nats",
-    "loss_sparse_nats": "mean loss per predicted token of the sparse run, nats",
-    "ppl_dense": "exp(loss_dense_nats)",
-    "ppl_sparse": "exp(loss_sparse_nats)",
-    "ppl_ratio": "exp(loss_sparse_nats - loss_dense_nats)",
-    "loss_delta_se_nats": "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats; at "
-    "activation-ratio the noise of the knob found is in it",
-    "flags": "findings about this number: noisy (the standard error of the loss rise, times Student's t over the "
-    "normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached (no knob tried came "
-    "to the target), off_target (the target is missed by more than 10 % of the rise or half its error, by more than "
-    "1 % of the activation ratio or of 1 - ratio), not_monotone (the loss falls where more is dropped); at series "
-    "those of the search for the one knob are among them, and fewer_checkpoints (some of the last ones, which it is "
-    "found on, failed and have no part in it); untrained (the dense perplexity is above half the vocabulary); with "
-    "compat: capped (a layer's grid ended before its CETT)",
-    "search": "every (knob, loss difference in nats, tokens) the search evaluated, in order",
-    "forward_passes": "tokens passed through the model over tokens of the text",
-    "zero_output_tokens": "tokens whose dense FFN output is exactly zero, layer by layer (their CETT is 0)",
-    "nonzero_ratio": "share of exactly non-zero activations in the dense run, 0 to 1",
-    "tokens": "valid tokens counted (BOS not among them)",
-    "window": "tokens of one window, without the BOS",
-    "bos": "true where a BOS token stood in front of each window",
-    "trained_tokens": "tokens the checkpoint was trained on, or null where unknown",
-    "params_total": "parameters, tied ones once",
-    "params_nonembedding": "parameters less the input and output embeddings",
-    "hidden_size": "d",
-    "intermediate_size": "F, FFN neurons of a layer",
-    "layers": "number of FFN layers, the experts of a mixture's layer as one",
-    "width_depth_ratio": "hidden_size / layers",
-    "weights_sha256": "hash of the config and the weights in the checkpoint's files, or null for a live model; equal "
-    "checkpoints have it in common",
-    "unused_tensors": "tensors of those files that next-token losses do not need (masks, rotary frequencies, towers of "
-    "other senses, heads for further tokens): how many of each name, numbers in names as *",
-    "unused_files": "names of other weight files in the folder, which were not loaded",
-    "text_sha256": "hash of the token ids measured on (little-endian int64)",
-    "seed": "seed of the bootstrap",
-    "content_key": "hash of all that determines the numbers; names the file",
-    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
-    "about), command, time, git revision",
-    "record_sha256": "hash of this record without this key",
-}
-
 
 WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"

@@ -1,0 +1,144 @@
+"""The keys of a record, each with its type and its meaning: the one place where they stand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict, get_type_hints
+
+
+class Record(TypedDict):
+    """What `sparsity-lab measure` leaves of one cell: one checkpoint in one setting, as JSON holds it."""
+
+    model: Annotated[str, "directory or Hub id of the checkpoint, as given"]
+    revision: Annotated[str | None, "Hub revision as given, or null"]
+    commit: Annotated[
+        str | None,
+        "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
+    ]
+    series: Annotated[
+        str,
+        "name of the run the checkpoint belongs to: its parent folder's, or the model's own",
+    ]
+    architecture: Annotated[str, "id of the architecture file that found the FFN's parts"]
+    activation_function: Annotated[str, "sigma, as the model's config names it"]
+    gated: Annotated[bool, "true where a = sigma(W_g x) * (W_u x)"]
+    criterion: Annotated[str, "id of the rule that says which neurons contribute weakly"]
+    compat: Annotated[
+        str | None,
+        "the released algorithm reproduced instead of this package's engine (sparsinglaw), or null; its "
+        "errors are those at the knob found, and its thresholds were applied strictly (<)",
+    ]
+    rule: Annotated[
+        str,
+        "how the knob was chosen: fixed, ppl-increase, activation-ratio, series (one knob for a series of "
+        "checkpoints), or thresholds (taken from another record)",
+    ]
+    knob: Annotated[float, "the criterion's number; for cett the CETT c, dimensionless"]
+    knob_interval: Annotated[
+        list[float] | None,
+        "95 % interval of the knob found, by bootstrap over windows, or null at a fixed one",
+    ]
+    ppl_increase_target: Annotated[
+        float | None,
+        "p of PPL-p%, as a fraction (0.01 for 1 %), at thresholds the p they were set at on their own "
+        "text; null where it was not searched for",
+    ]
+    activation_ratio_target: Annotated[float | None, "activation ratio the knob was searched for, or null"]
+    activation_ratio: Annotated[
+        float,
+        "1 - |D|/F over valid tokens and layers, counted in the sparse run, 0 to 1",
+    ]
+    activation_ratio_se: Annotated[
+        float,
+        "standard error, block bootstrap over windows; at ppl-increase the noise of the knob found is in "
+        "it, at fixed and series it is at the given knob",
+    ]
+    activation_ratio_interval: Annotated[
+        list[float],
+        "95 % interval of activation_ratio, the noise of the knob found included",
+    ]
+    activation_ratio_per_layer: Annotated[
+        list[float],
+        "the same, layer by layer, input side first; each expert of a mixture is a layer here and "
+        "wherever values stand layer by layer, over the tokens routed to it",
+    ]
+    activated_share: Annotated[
+        float,
+        "active neurons over all FFN neurons, those of experts a token was not routed to among them, 0 to "
+        "1; activation_ratio where there are no experts",
+    ]
+    thresholds: Annotated[list[float], "threshold on the criterion's score, layer by layer, float32 values"]
+    score_weights_sha256: Annotated[
+        str | None,
+        "hash of the .safetensors of this name, which holds weights of the score that were measured on "
+        "the text (per-channel: mean |u_i|), or null",
+    ]
+    calibrated_on: Annotated[
+        dict[str, str] | None,
+        "at thresholds, content_key of the record they are of and text_sha256 of its text, else null",
+    ]
+    loss_dense_nats: Annotated[float, "mean loss per predicted token of the dense run, nats"]
+    loss_sparse_nats: Annotated[float, "mean loss per predicted token of the sparse run, nats"]
+    ppl_dense: Annotated[float, "exp(loss_dense_nats)"]
+    ppl_sparse: Annotated[float, "exp(loss_sparse_nats)"]
+    ppl_ratio: Annotated[float, "exp(loss_sparse_nats - loss_dense_nats)"]
+    loss_delta_se_nats: Annotated[
+        float,
+        "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats; at "
+        "activation-ratio the noise of the knob found is in it",
+    ]
+    flags: Annotated[
+        list[str],
+        "findings about this number: noisy (the standard error of the loss rise, times Student's t over "
+        "the normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached "
+        "(no knob tried came to the target), off_target (the target is missed by more than 10 % of the "
+        "rise or half its error, by more than 1 % of the activation ratio or of 1 - ratio), not_monotone "
+        "(the loss falls where more is dropped); at series those of the search for the one knob are among "
+        "them, and fewer_checkpoints (some of the last ones, which it is found on, failed and have no "
+        "part in it); untrained (the dense perplexity is above half the vocabulary); with compat: capped "
+        "(a layer's grid ended before its CETT)",
+    ]
+    search: Annotated[
+        list[list[float]],
+        "every (knob, loss difference in nats, tokens) the search evaluated, in order",
+    ]
+    forward_passes: Annotated[float, "tokens passed through the model over tokens of the text"]
+    zero_output_tokens: Annotated[
+        list[int],
+        "tokens whose dense FFN output is exactly zero, layer by layer (their CETT is 0)",
+    ]
+    nonzero_ratio: Annotated[float, "share of exactly non-zero activations in the dense run, 0 to 1"]
+    tokens: Annotated[int, "valid tokens counted (BOS not among them)"]
+    window: Annotated[int, "tokens of one window, without the BOS"]
+    bos: Annotated[bool, "true where a BOS token stood in front of each window"]
+    trained_tokens: Annotated[int | None, "tokens the checkpoint was trained on, or null where unknown"]
+    params_total: Annotated[int, "parameters, tied ones once"]
+    params_nonembedding: Annotated[int, "parameters less the input and output embeddings"]
+    hidden_size: Annotated[int, "d"]
+    intermediate_size: Annotated[int, "F, FFN neurons of a layer"]
+    layers: Annotated[int, "number of FFN layers, the experts of a mixture's layer as one"]
+    width_depth_ratio: Annotated[float, "hidden_size / layers"]
+    weights_sha256: Annotated[
+        str | None,
+        "hash of the config and the weights in the checkpoint's files, or null for a live model; equal "
+        "checkpoints have it in common",
+    ]
+    unused_tensors: Annotated[
+        dict[str, int],
+        "tensors of those files that next-token losses do not need (masks, rotary frequencies, towers of "
+        "other senses, heads for further tokens): how many of each name, numbers in names as *",
+    ]
+    unused_files: Annotated[list[str], "names of other weight files in the folder, which were not loaded"]
+    text_sha256: Annotated[str, "hash of the token ids measured on (little-endian int64)"]
+    seed: Annotated[int, "seed of the bootstrap"]
+    content_key: Annotated[str, "hash of all that determines the numbers; names the file"]
+    provenance: Annotated[
+        dict[str, Any],
+        "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
+        "about), command, time, git revision",
+    ]
+    record_sha256: Annotated[str, "hash of this record without this key"]
+
+
+RECORD_KEYS: dict[str, str] = {
+    key: annotation.__metadata__[0] for key, annotation in get_type_hints(Record, include_extras=True).items()
+}
