@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import gc, weakref
-from sparsity_lab.collecting import IMPORTED_OBJECTS, spare_imports
+from sparsity_lab.machine.collecting import IMPORTED_OBJECTS, spare_imports
 
 class Knot:
     def __init__(self):
@@ -34,7 +34,7 @@ assert later() is None, "found without being asked"
 
 ASKED = """
 import gc
-from sparsity_lab.collecting import spare_imports
+from sparsity_lab.machine.collecting import spare_imports
 
 usual = gc.get_threshold()
 spare_imports()

@@ -74,7 +74,7 @@ def test_a_killed_worker_is_told_in_a_paragraph():
 DRIVER = """
 import os, sys, time
 from functools import partial
-from sparsity_lab.workers import side_by_side
+from sparsity_lab.machine.workers import side_by_side
 
 if __name__ == "__main__":
     with side_by_side(2, torch_too=False) as workers:

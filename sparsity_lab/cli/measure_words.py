@@ -102,7 +102,7 @@ def last_of(stabilise: str | None) -> int | None:
 def tokens_of(text: str) -> tuple[int, float | None]:
     """Tokens, and the share of the rise its error may have where the text is to grow."""
     from sparsity_lab.measure.spec import percent
-    from sparsity_lab.measure.text_length import ERROR_SHARE, START_TOKENS
+    from sparsity_lab.measure.work.text_length import ERROR_SHARE, START_TOKENS
 
     word, colon, share = text.partition(":")
     if word == "auto":

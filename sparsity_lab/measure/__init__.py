@@ -18,7 +18,6 @@ setting), and `table.csv` and `table.md` of all cells. `checkpoints.py` runs the
 Other ways in and other questions:
 
     series_rule.py        one knob for a whole run of checkpoints (`--stabilise`)
-    text_length.py        more and more text until the error is small enough (`--tokens auto`)
     compare_criteria.py   all criteria side by side (`--criterion all`)
     transfer.py           thresholds of each text applied to every other (`--transfer`)
     api.py                the same measurements as functions on a live model, and `sparsified`

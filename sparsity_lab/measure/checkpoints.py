@@ -19,13 +19,13 @@ from sparsity_lab.measure.search.steps import UNTRAINED
 from sparsity_lab.measure.series_rule import series_knobs
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
-from sparsity_lab.measure.text_length import grown
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Bench
 from sparsity_lab.measure.work.dispatch import Crew
 from sparsity_lab.measure.work.failures import Lost, pinned, together
 from sparsity_lab.measure.work.launchers import ALONE, Options, check_options
 from sparsity_lab.measure.work.run_cells import Cell, Tell, gather
+from sparsity_lab.measure.work.text_length import grown
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
 from sparsity_lab.store.mirrors import Mirror

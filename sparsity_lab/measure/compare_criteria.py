@@ -22,10 +22,10 @@ from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.search.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.table import names_of, place_of, write_table
-from sparsity_lab.measure.text_length import grown
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Bench
 from sparsity_lab.measure.work.failures import FAILED, Lost, together
+from sparsity_lab.measure.work.text_length import grown
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
 

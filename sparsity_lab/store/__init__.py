@@ -1,7 +1,8 @@
 """Files that this package writes: there whole or not at all, and records named by what determines their numbers.
 
     whole_files.py   a file is written under a temporary name, flushed and renamed
-    records.py       the record of one cell of `measure`: content key, hash     record_keys.py  its keys, types, meanings
+    records.py       the record of one cell of `measure`: content key, hash
+    record_keys.py   its keys, their types and meanings
     arrays.py        records with a `.safetensors` of the same name, for the commands that watch neurons
     tables.py        CSV with every digit, Markdown rounded for readers
     file_names.py    a name as a file name: distinct names, distinct files, on every disk

@@ -11,7 +11,7 @@ import pytest
 BARS = """
 import logging, sys, time
 from sparsity_lab.cli.main import options
-from sparsity_lab.cli.progress import progress
+from sparsity_lab.cli.console.progress import progress
 options(debug=False, quiet=False, version=False)
 show = progress()
 with show.track("outer", 4) as outer:

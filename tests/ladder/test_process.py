@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 FAULTS_A_STEP = """
 import ctypes, resource, torch
-from sparsity_lab.ladder.process import prepare_process
+from sparsity_lab.ladder.train.process import prepare_process
 # How much glibc returns by itself depends on what lies at the heap's end; so, all large blocks come and go.
 assert ctypes.CDLL(None).mallopt(-3, 131072) == 1
 {prepare}

@@ -7,7 +7,7 @@ import sys
 PEAK = """
 import resource, sys
 from pathlib import Path
-from sparsity_lab.measure.run import measure_checkpoints
+from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 model, text, tokens, output = sys.argv[1:]
 spec = MeasureSpec(text=Path(text), tokens=int(tokens), window=64, batch_size=8)

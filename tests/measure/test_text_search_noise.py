@@ -13,7 +13,7 @@ from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.model.windows import choose_window, cut, read_text, tokenize
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts
-from sparsity_lab.measure.search.root import Slope, find
+from sparsity_lab.measure.search.root import RootSearch, Slope
 
 TARGET = math.log1p(0.01)
 
@@ -59,28 +59,18 @@ def test_the_search_finds_the_crossing_of_a_power_law(power, start):
     def rise(x):
         return math.exp(power * (x + 1.5)) * TARGET
 
-    root = find(
-        rise,
-        target=TARGET,
-        start=start,
-        ends=(-13.0, 0.0),
-        slope=Slope(1.8),
-        tolerance=lambda: 1e-3 * TARGET,
-    )
+    root = RootSearch(
+        target=TARGET, start=start, ends=(-13.0, 0.0), slope=Slope(1.8), tolerance=lambda: 1e-3 * TARGET
+    ).root(rise)
     assert root.reached
     assert root.best.x == pytest.approx(-1.5, abs=2e-3)
     assert len(root.points) <= 8
 
 
 def test_a_rise_below_the_target_everywhere_is_not_reached():
-    root = find(
-        lambda x: 1e-4,
-        target=TARGET,
-        start=-2.0,
-        ends=(-13.0, 0.0),
-        slope=Slope(1.8),
-        tolerance=lambda: 1e-5,
-    )
+    root = RootSearch(
+        target=TARGET, start=-2.0, ends=(-13.0, 0.0), slope=Slope(1.8), tolerance=lambda: 1e-5
+    ).root(lambda x: 1e-4)
     assert not root.reached
     assert root.best.value == 1e-4
     assert all(-13.0 <= point.x <= 0.0 for point in root.points)
@@ -88,27 +78,17 @@ def test_a_rise_below_the_target_everywhere_is_not_reached():
 
 def test_a_flat_start_is_left_behind():
     """As with a quantile below a ReLU's share of zeros: nothing is dropped there and the loss does not move."""
-    root = find(
-        lambda x: 0.0 if x < 1.0 else math.exp(1.5 * (x - 2.0)) * TARGET,
-        target=TARGET,
-        start=-0.4,
-        ends=(-13.0, 9.0),
-        slope=Slope(1.5),
-        tolerance=lambda: 0.02 * TARGET,
-    )
+    root = RootSearch(
+        target=TARGET, start=-0.4, ends=(-13.0, 9.0), slope=Slope(1.5), tolerance=lambda: 0.02 * TARGET
+    ).root(lambda x: 0.0 if x < 1.0 else math.exp(1.5 * (x - 2.0)) * TARGET)
     assert root.reached
     assert root.best.x == pytest.approx(2.0, abs=0.05)
 
 
 def test_a_rise_above_the_target_everywhere_ends_too():
-    root = find(
-        lambda x: 1.0,
-        target=TARGET,
-        start=-2.0,
-        ends=(-13.0, 0.0),
-        slope=Slope(1.8),
-        tolerance=lambda: 1e-5,
-    )
+    root = RootSearch(
+        target=TARGET, start=-2.0, ends=(-13.0, 0.0), slope=Slope(1.8), tolerance=lambda: 1e-5
+    ).root(lambda x: 1.0)
     assert len(root.points) <= 8
     assert min(point.x for point in root.points) < -2.0
 
@@ -122,9 +102,9 @@ def test_the_search_lands_within_a_noisy_curves_own_noise(seed):
     def rise(x):
         return math.exp(1.8 * (x + 2)) * TARGET + float(generator.normal(scale=size))
 
-    root = find(
-        rise, target=TARGET, start=-3.0, ends=(-13.0, 0.0), slope=Slope(1.8), tolerance=lambda: size / 4
-    )
+    root = RootSearch(
+        target=TARGET, start=-3.0, ends=(-13.0, 0.0), slope=Slope(1.8), tolerance=lambda: size / 4
+    ).root(rise)
     assert root.reached
     assert abs(root.best.x + 2) < 4 * 0.05 / 1.8
 

@@ -5,7 +5,7 @@ layer, input side first. Where the family's config does not name its activation 
 `ACTIVATION`, by its name in transformers. What a file says is proved on a few tokens before anything is measured
 (`model/proof.py`). A file of your own has the same form:
 
-    from sparsity_lab.measure.model.hooks import FfnSite
+    from sparsity_lab.measure.sites import FfnSite
 
     MODEL_TYPES = ("llama",)
 
@@ -39,7 +39,7 @@ ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "ac
 HOW_TO_WRITE_ONE = (
     "Or describe it in a Python file of your own and name it with --architecture-file (it is executed): "
     'MODEL_TYPES = ("{model_type}",) and def sites(model), which returns for each layer a '
-    "sparsity_lab.measure.model.hooks.FfnSite(layer=i, name=..., down=the down projection's module, "
+    "sparsity_lab.measure.sites.FfnSite(layer=i, name=..., down=the down projection's module, "
     "activation=the activation function's module, up=the up projection's module or None, gated=True or False)"
 )
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sparsity_lab.measure.model.hooks import FfnSite
 
 
-def ffn_sites(
-    model: Any,
-    *,
-    blocks: str,
-    ffn: str,
-    down: str,
-    activation: str,
-    up: str | None = None,
-    up_is_half: bool = False,
-    transposed: bool = False,
-    shaped_by: str | None = None,
-) -> list[FfnSite]:
-    """One site a block, for models whose blocks are alike.
+@dataclass(frozen=True)
+class Layout:
+    """Where the feed-forward network of a model lies, whose blocks are alike.
 
-    Args:
-        model: the causal LM.
+    Attributes:
         blocks: path of the list of blocks in the model.
         ffn: path of the feed-forward network in a block; empty where its parts lie in the block itself.
         down: path of the down projection in the feed-forward network.
@@ -31,24 +21,35 @@ def ffn_sites(
         up_is_half: as in `FfnSite`.
         transposed: as in `FfnSite`.
         shaped_by: path in a block; as in `FfnSite`.
-
-    Raises:
-        AttributeError: the model has no module of that path.
     """
-    found = []
-    for index, block in enumerate(model.get_submodule(blocks)):
-        network = block.get_submodule(ffn)
-        found.append(
-            FfnSite(
-                layer=index,
-                name=f"{blocks}.{index}.{ffn}".rstrip("."),
-                down=network.get_submodule(down),
-                activation=network.get_submodule(activation),
-                up=None if up is None else network.get_submodule(up),
-                gated=up is not None,
-                transposed=transposed,
-                up_is_half=up_is_half,
-                shaped_by=None if shaped_by is None else block.get_submodule(shaped_by),
-            )
+
+    blocks: str
+    ffn: str
+    down: str
+    activation: str
+    up: str | None = None
+    up_is_half: bool = False
+    transposed: bool = False
+    shaped_by: str | None = None
+
+    def sites(self, model: Any) -> list[FfnSite]:
+        """One site a block of a causal LM.
+
+        Raises:
+            AttributeError: the model has no module of that path.
+        """
+        return [self._site(index, block) for index, block in enumerate(model.get_submodule(self.blocks))]
+
+    def _site(self, layer: int, block: Any) -> FfnSite:
+        network = block.get_submodule(self.ffn)
+        return FfnSite(
+            layer=layer,
+            name=f"{self.blocks}.{layer}.{self.ffn}".rstrip("."),
+            down=network.get_submodule(self.down),
+            activation=network.get_submodule(self.activation),
+            up=None if self.up is None else network.get_submodule(self.up),
+            gated=self.up is not None,
+            transposed=self.transposed,
+            up_is_half=self.up_is_half,
+            shaped_by=None if self.shaped_by is None else block.get_submodule(self.shaped_by),
         )
-    return found

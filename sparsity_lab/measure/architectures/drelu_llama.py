@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from sparsity_lab.measure.architectures._layout import ffn_sites
+from sparsity_lab.measure.architectures._layout import Layout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("drelu_llama",)
@@ -52,9 +52,9 @@ class DreluLlamaForCausalLM(LlamaForCausalLM):
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of a dReLU model: s = relu(W_g x), u = relu(W_u x), a = s * u."""
-    return ffn_sites(
-        model, blocks="model.layers", ffn="mlp", down="down_proj", activation="act_fn", up="up_act_fn"
-    )
+    return Layout(
+        blocks="model.layers", ffn="mlp", down="down_proj", activation="act_fn", up="up_act_fn"
+    ).sites(model)
 
 
 AutoConfig.register("drelu_llama", DreluLlamaConfig, exist_ok=True)

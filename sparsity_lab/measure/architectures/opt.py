@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.architectures._layout import ffn_sites
+from sparsity_lab.measure.architectures._layout import Layout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("opt",)
@@ -12,11 +12,10 @@ MODEL_TYPES = ("opt",)
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of an OPT model; the attention's norm still sees batch and positions apart."""
-    return ffn_sites(
-        model,
+    return Layout(
         blocks="model.decoder.layers",
         ffn="",
         down="fc2",
         activation="activation_fn",
         shaped_by="self_attn_layer_norm",
-    )
+    ).sites(model)

@@ -40,7 +40,7 @@ Where the tuned constants are:
     noise.py      number of resamples, length of a block     engine.py     FIXED_SPAN, ALGORITHM
     criteria/     each KNOB: start, range, slope expected; the slivers left out at the ends of a range
 
-The series rule has constants of its own in `series_rule.py`, a growing text in `text_length.py`.
+The series rule has constants of its own in `series_rule.py`, a growing text in `work/text_length.py`.
 
 A change that moves a number must raise `engine.ALGORITHM`: it is part of every content key, so old records then cannot
 be mistaken for new ones.

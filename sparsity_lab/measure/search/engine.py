@@ -53,10 +53,7 @@ def _measured(
     if setting.calibration is not None:
         return at_thresholds(subject, calibration=setting.calibration, seed=seed, part=part)
     if setting.knob is not None:
-        return at_knob(
-            subject, criterion=criterion, knob=setting.knob, seed=seed, part=part,
-            ppl_increase=setting.ppl_increase, flags=setting.flags,
-        )  # fmt: skip
+        return at_knob(subject, criterion=criterion, knob=setting.knob, seed=seed, part=part, setting=setting)
     if setting.activation_ratio is not None:
         return at_activation_ratio(
             subject, criterion=criterion, activation_ratio=setting.activation_ratio, seed=seed
@@ -75,7 +72,7 @@ def _reproduced(subject: Subject, setting: Setting, *, seed: int) -> Measurement
 
 def at_knob(
     subject: Subject, *, criterion: str, knob: float, seed: int = 0, part: Part | None = None,
-    ppl_increase: float | None = None, flags: tuple[str, ...] = (),
+    setting: Setting | None = None,
 ) -> Measurement:  # fmt: skip
     """Measure at a fixed knob.
 
@@ -85,8 +82,7 @@ def at_knob(
         knob: the knob.
         seed: of the bootstrap and the pilot.
         part: runs over the whole text, where they were made before.
-        ppl_increase: p, where the knob is one that was searched for on a series of checkpoints.
-        flags: findings of that search.
+        setting: of a knob that was searched for on a series of checkpoints: its p, and the findings of that search.
 
     Raises:
         SparsityLabError: a knob outside the criterion's range, or an implausible dense loss.
@@ -99,7 +95,8 @@ def at_knob(
     runner.calibrate_around(knob, span=FIXED_SPAN)
     runner.bound.refine(knob)
     found = runner.evaluate(knob)
-    return runner.result(found, flags=(*flags, *runner.noisy(found, ppl_increase)))
+    setting = setting or Setting("fixed", knob=knob)
+    return runner.result(found, flags=(*setting.flags, *runner.noisy(found, setting.ppl_increase)))
 
 
 def at_ppl_increase(subject: Subject, *, criterion: str, ppl_increase: float, seed: int = 0) -> Measurement:

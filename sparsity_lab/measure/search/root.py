@@ -63,21 +63,11 @@ class Root:
     ahead: float
 
 
-def find(
-    evaluate: Callable[[float], float],
-    *,
-    target: float,
-    start: float,
-    ends: tuple[float, float],
-    tolerance: Callable[[], float],
-    slope: Slope,
-    most: int = MOST_EVALUATIONS,
-    enough: int = MOST_EVALUATIONS,
-) -> Root:
-    """Search the coordinate whose value is `target`.
+@dataclass(frozen=True)
+class RootSearch:
+    """What is searched for, and what is known beforehand.
 
-    Args:
-        evaluate: x -> value, nearly increasing in x.
+    Attributes:
         target: the value wanted, > 0.
         start: first x to try.
         ends: smallest and largest x allowed.
@@ -87,22 +77,42 @@ def find(
         enough: evaluations at which to stop where the target lies between two of them that are `TIGHT`: a noisy
             value that has not met it by then is told better by a fit to them all.
     """
-    points: list[Point] = []
-    local = slope.guess
-    x: float | None = min(max(start, ends[0]), ends[1])
-    while x is not None and len(points) < most:
-        points.append(Point(x, evaluate(x)))
-        met = abs(points[-1].value - target) <= tolerance()
-        if met or (len(points) >= enough and _tight(*_bracket(points, target))):
-            break
-        local = local_slope(points, target=target, prior=slope)
-        x = _next(points, target=target, slope=local, ends=ends, exact=slope.exact)
-    best = min(points, key=lambda point: abs(point.value - target))
-    near = abs(best.value - target) <= tolerance()
-    reached = near or any(point.value >= target for point in points)
-    local = local_slope(points, target=target, prior=slope)
-    ahead = _next(points, target=target, slope=local, ends=ends, exact=slope.exact)
-    return Root(tuple(points), best, reached, local, best.x if ahead is None else ahead)
+
+    target: float
+    start: float
+    ends: tuple[float, float]
+    tolerance: Callable[[], float]
+    slope: Slope
+    most: int = MOST_EVALUATIONS
+    enough: int = MOST_EVALUATIONS
+
+    def root(self, evaluate: Callable[[float], float]) -> Root:
+        """Search the coordinate whose value is the target.
+
+        Args:
+            evaluate: x -> value, nearly increasing in x.
+        """
+        points: list[Point] = []
+        x: float | None = min(max(self.start, self.ends[0]), self.ends[1])
+        while x is not None and len(points) < self.most:
+            points.append(Point(x, evaluate(x)))
+            if self._met(points[-1]) or (
+                len(points) >= self.enough and _tight(*_bracket(points, self.target))
+            ):
+                break
+            x = self._ahead(points)[1]
+        best = min(points, key=lambda point: abs(point.value - self.target))
+        reached = self._met(best) or any(point.value >= self.target for point in points)
+        slope, ahead = self._ahead(points)
+        return Root(tuple(points), best, reached, slope, best.x if ahead is None else ahead)
+
+    def _met(self, point: Point) -> bool:
+        return abs(point.value - self.target) <= self.tolerance()
+
+    def _ahead(self, points: list[Point]) -> tuple[float, float | None]:
+        """The slope around the target, and the x to try next."""
+        slope = local_slope(points, target=self.target, prior=self.slope)
+        return slope, _next(points, target=self.target, slope=slope, ends=self.ends, exact=self.slope.exact)
 
 
 def _bracket(points: list[Point], target: float) -> tuple[Point | None, Point | None]:

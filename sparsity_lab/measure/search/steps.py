@@ -16,7 +16,7 @@ from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts, Floats, Ints
 from sparsity_lab.measure.search.crossing import Crossing, crossings, fit
 from sparsity_lab.measure.search.measurement import Evaluation, Measurement, Spread
-from sparsity_lab.measure.search.root import MOST_EVALUATIONS, Root, find
+from sparsity_lab.measure.search.root import MOST_EVALUATIONS, Root, RootSearch
 from sparsity_lab.measure.search.targets import Goal, PplIncrease
 from sparsity_lab.measure.thresholds.masks import sparse_pass
 
@@ -87,28 +87,26 @@ class Runner:
             self.rough.append(self._run(self.rows, self.knob.from_x(x), dense=dense))
             return goal.value(self.rough[-1].rise_nats, self.rough[-1].activation_ratio)
 
-        return find(
-            value,
+        return RootSearch(
             target=goal.target,
             start=self.knob.to_x(self.knob.start),
             ends=self.knob.ends(),
             tolerance=goal.pilot_tolerance,
             slope=goal.slope(self.knob.slope),
             most=PILOT_EVALUATIONS,
-        )
+        ).root(value)
 
     def search(self, goal: Goal, *, start: float, slope: float) -> Root:
         """Find the knob on the whole text, from a coordinate and d ln(value) / dx known before."""
         prior = goal.slope(self.knob.slope)
-        return find(
-            lambda x: self._value(goal, x),
+        return RootSearch(
             target=goal.target,
             start=start,
             ends=self.knob.ends(),
             tolerance=lambda: goal.tolerance(self._rise_error_nats(self.full[-1])),
             slope=replace(prior, guess=slope),
             enough=MOST_EVALUATIONS if prior.exact else NOISY_EVALUATIONS,
-        )
+        ).root(lambda x: self._value(goal, x))
 
     def settle(self, goal: Goal, root: Root) -> Settled:
         """The answer; where thresholds at it are in doubt, found once more with thresholds resolved at every step."""

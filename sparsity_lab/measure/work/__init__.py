@@ -18,6 +18,7 @@ There are two mechanisms. `sparsity-lab measure`, the series rule included, hand
     shards.py     one cell in parts, for long texts (`--text-shards`): parts are counted apart and added
     record.py     a measurement as the keys of a record, and the model's shape
     failures.py   a checkpoint that fails becomes a row that says why; the run goes on, unless `--fail-fast`
+    text_length.py  more and more text until the error is small enough (`--tokens auto`)
 
 `neurons`, `structure` and `predict` work cell by cell in their own process, without claims:
 

@@ -21,7 +21,7 @@ MOST = 1.6
 PEAK = """
 import resource, sys
 import torch
-from sparsity_lab.measure.loading import Source, load_model
+from sparsity_lab.measure.checkpoint.loading import Source, load_model
 from sparsity_lab.measure.neurons.api import watch_neurons
 model = load_model(Source(sys.argv[1]), dtype=torch.float32, device="cpu")
 ids = torch.randint(0, 300, (int(sys.argv[2]),), generator=torch.Generator().manual_seed(0))
