@@ -9,7 +9,7 @@ from sparsity_lab.measure.model.hooks import FfnSite
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlockLayout:
     """Where the feed-forward network of a model lies, whose blocks are alike.
 
     Attributes:

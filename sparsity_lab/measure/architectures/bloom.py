@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.architectures._layout import Layout
+from sparsity_lab.measure.architectures._layout import BlockLayout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("bloom",)
@@ -13,6 +13,6 @@ ACTIVATION = "gelu_pytorch_tanh"
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of a BLOOM model."""
-    return Layout(blocks="transformer.h", ffn="mlp", down="dense_4h_to_h", activation="gelu_impl").sites(
+    return BlockLayout(blocks="transformer.h", ffn="mlp", down="dense_4h_to_h", activation="gelu_impl").sites(
         model
     )

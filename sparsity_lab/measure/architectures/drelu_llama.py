@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from sparsity_lab.measure.architectures._layout import Layout
+from sparsity_lab.measure.architectures._layout import BlockLayout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("drelu_llama",)
@@ -52,7 +52,7 @@ class DreluLlamaForCausalLM(LlamaForCausalLM):
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of a dReLU model: s = relu(W_g x), u = relu(W_u x), a = s * u."""
-    return Layout(
+    return BlockLayout(
         blocks="model.layers", ffn="mlp", down="down_proj", activation="act_fn", up="up_act_fn"
     ).sites(model)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.architectures._layout import Layout
+from sparsity_lab.measure.architectures._layout import BlockLayout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("gpt_neo",)
@@ -12,4 +12,4 @@ MODEL_TYPES = ("gpt_neo",)
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of a GPT-Neo model."""
-    return Layout(blocks="transformer.h", ffn="mlp", down="c_proj", activation="act").sites(model)
+    return BlockLayout(blocks="transformer.h", ffn="mlp", down="c_proj", activation="act").sites(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.architectures._layout import Layout
+from sparsity_lab.measure.architectures._layout import BlockLayout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("mpt",)
@@ -13,4 +13,6 @@ ACTIVATION = "gelu"
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of an MPT model."""
-    return Layout(blocks="transformer.blocks", ffn="ffn", down="down_proj", activation="act").sites(model)
+    return BlockLayout(blocks="transformer.blocks", ffn="ffn", down="down_proj", activation="act").sites(
+        model
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.architectures._layout import Layout
+from sparsity_lab.measure.architectures._layout import BlockLayout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("opt",)
@@ -12,7 +12,7 @@ MODEL_TYPES = ("opt",)
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of an OPT model; the attention's norm still sees batch and positions apart."""
-    return Layout(
+    return BlockLayout(
         blocks="model.decoder.layers",
         ffn="",
         down="fc2",

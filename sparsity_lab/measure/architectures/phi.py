@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsity_lab.measure.architectures._layout import Layout
+from sparsity_lab.measure.architectures._layout import BlockLayout
 from sparsity_lab.measure.model.hooks import FfnSite
 
 MODEL_TYPES = ("phi",)
@@ -12,4 +12,4 @@ MODEL_TYPES = ("phi",)
 
 def sites(model: Any) -> list[FfnSite]:
     """Sites of a Phi model."""
-    return Layout(blocks="model.layers", ffn="mlp", down="fc2", activation="activation_fn").sites(model)
+    return BlockLayout(blocks="model.layers", ffn="mlp", down="fc2", activation="activation_fn").sites(model)
