@@ -84,7 +84,9 @@ def test_every_part_is_there(studied, tmp_path):
     on_disk = {one["content_key"]: one for one in records.iter_records(studied / "measure" / "records")}
     assert data["records"] == on_disk
     assert data["heats"][0]["tokens"] == ["The", " quick", "\n", "brown", "", " fox"]
-    assert sum(tag == "svg" for tag, _ in seen.elements) >= 4
+    figures = [attributes for tag, attributes in seen.elements if tag == "img"]
+    assert len(figures) >= 3
+    assert all(one["alt"] and one["src"].startswith("data:image/svg+xml;base64,") for one in figures)
     # Every row of every record, once: its table.csv says the same and is left out.
     cells = [attributes.get("data-record") for tag, attributes in seen.elements if tag == "td"]
     assert sorted(filter(None, cells)) == sorted(on_disk)
@@ -97,8 +99,12 @@ def test_nothing_is_fetched_or_run(studied, tmp_path):
     for tag, attributes in seen.elements:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
         for name in ("src", "href", "action"):
-            assert (attributes.get(name) or "#").startswith(("#", "data:image/png")), (tag, attributes)
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/svg+xml;base64,")), (
+                tag,
+                attributes,
+            )
     assert "default-src 'none'" in text
+    assert "img-src data:;" in text
     assert "@import" not in text
     assert "url(http" not in text
 
@@ -129,9 +135,10 @@ def evil_folder(folder, evil, write_records, write_heat):
 def test_names_are_text_whatever_they_hold(tmp_path, evil, write_records, write_heat):
     seen = Parsed(page(evil_folder(tmp_path / "in", evil, write_records, write_heat), tmp_path))
     assert len(seen.scripts) == 2
-    assert not [
-        tag for tag, _ in seen.elements if tag in ("img", "iframe", "object", "embed", "link", "base")
-    ]
+    assert not [tag for tag, _ in seen.elements if tag in ("iframe", "object", "embed", "link", "base")]
+    (figure,) = [attributes for tag, attributes in seen.elements if tag == "img"]
+    assert set(figure) == {"class", "alt", "src"}
+    assert figure["src"].startswith("data:image/svg+xml;base64,")
     assert evil in seen.text
     assert evil in json.loads(seen.scripts[0])["heats"][0]["tokens"]
     assert "<" not in seen.scripts[0]
