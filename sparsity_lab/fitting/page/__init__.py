@@ -7,7 +7,6 @@ network; or only the tables, as Markdown or LaTeX.
     parts/         what was collected -> sections, one file per subject
     blocks.py      what a section is made of: tables, facts, prose, figures, folds
     cells.py       CSV cells as values, and values as readers want to see them
-    prose.py       the Markdown of a written report as blocks
     heat_html.py   texts whose tokens are coloured, and strips in tables
     html.py        blocks -> page, with page.html, page.css and page.js
     export.py      tables -> Markdown, or LaTeX with booktabs

@@ -31,6 +31,7 @@ from sparsity_lab.fitting.page.blocks import (
     Report,
     Table,
     TokenHeat,
+    Verbatim,
 )
 from sparsity_lab.fitting.page.cells import is_number, shown
 from sparsity_lab.store.records import RECORD_KEYS
@@ -163,20 +164,17 @@ def _image(figure: Figure) -> str:
     return f'<img class="drawn" alt="{escape(figure.caption)}" src="{source}">'
 
 
-def _text(block: Heading | Facts | Prose) -> str:
+def _text(block: Heading | Facts | Prose | Verbatim) -> str:
+    if isinstance(block, Verbatim):
+        return f'<pre class="scroll" tabindex="0">{escape(block.text)}</pre>'
     if isinstance(block, Heading):
         return f"<h3>{_marked(block.text)}</h3>"
     if isinstance(block, Facts):
         pairs = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in block.pairs)
         return f'<dl class="facts">{"".join(pairs)}</dl>'
     if block.listed:
-        return f"<ul>{''.join(f'<li>{_sentence(text)}</li>' for text in block.texts)}</ul>"
-    return "".join(f"<p>{_sentence(text)}</p>" for text in block.texts)
-
-
-def _sentence(text: str) -> str:
-    """Marked text whose `*words*` are set off too; in a table a star is a star."""
-    return re.sub(r"(?<![*\w])\*([^*\s][^*]*)\*(?![*\w])", r"<em>\1</em>", _marked(text))
+        return f"<ul>{''.join(f'<li>{_marked(text)}</li>' for text in block.texts)}</ul>"
+    return "".join(f"<p>{_marked(text)}</p>" for text in block.texts)
 
 
 def table(made: Table) -> str:
@@ -187,7 +185,7 @@ def table(made: Table) -> str:
     head = "".join(f'<th scope="col"{_n(n)}>{escape(c.heading)}</th>' for c, n in columns)
     top = {c.key: _largest(made, c) for c in made.columns if c.kind == "strip"}
     rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in made.rows)
-    caption = f"<figcaption>{'' if made.titled_above else _marked(made.title)}</figcaption>"
+    caption = f"<figcaption>{_marked(made.title)}</figcaption>"
     notes = " ".join(part for part in (made.note, f"Source: {made.source}." if made.source else "") if part)
     note = f'<p class="note">{_marked(notes)}</p>' if notes else ""
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.title or "table")}">'

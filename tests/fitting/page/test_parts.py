@@ -1,4 +1,4 @@
-"""Cells as values, Markdown as blocks, text as LaTeX."""
+"""Cells as values, text as LaTeX."""
 
 import re
 import shutil
@@ -7,12 +7,9 @@ import subprocess
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import export, prose
+from sparsity_lab.fitting.page import export
 from sparsity_lab.fitting.page.blocks import (
     Column,
-    Figure,
-    Heading,
-    Prose,
     Report,
     Section,
     Table,
@@ -62,22 +59,6 @@ def test_columns_that_say_one_thing_become_a_note():
     assert (
         slim.note == "First. The same in every row: " + "; ".join(f"{name} 7" for name in "bcdefghij") + "."
     )
-
-
-def test_markdown_as_blocks(tmp_path):
-    (tmp_path / "plots").mkdir()
-    (tmp_path / "plots" / "a.svg").write_text("<svg/>")
-    text = (
-        "# T\n\nOne\nline, a [link](x.md).\n\n- a\n- b\n  goes on\n\n"
-        "| n | w |\n|--:|---|\n| 1,234 | x\\|y |\n\n"
-        "![cap](plots/a.png)\n![out](../x.png)\n"
-    )
-    heading, words, items, table, figure = prose.blocks(text, folder=tmp_path)
-    assert heading == Heading("T")
-    assert words == Prose(("One line, a `link`.",))
-    assert items == Prose(("a", "b goes on"), listed=True)
-    assert table.rows == ({"0": 1234, "1": "x|y"},)
-    assert figure == Figure(tmp_path / "plots" / "a.svg", "cap")
 
 
 def test_latex_is_booktabs_and_escapes():

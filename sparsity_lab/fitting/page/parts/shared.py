@@ -1,23 +1,115 @@
-"""What the parts about structure, predictors, decoding, transfer and criteria share: rows, sentences, their folders."""
+"""What the parts of a report share: rows of tables, sentences, and the section of one run of a command."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page.blocks import Block, Column, Figure, Fold, Prose, Table, without_constants
-from sparsity_lab.fitting.page.cells import is_number, read_csv
+from sparsity_lab.fitting.page.blocks import (
+    Block,
+    Column,
+    Facts,
+    Figure,
+    Fold,
+    Prose,
+    Section,
+    Table,
+    table,
+    without_constants,
+)
+from sparsity_lab.fitting.page.cells import is_number, read_csv, shown
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.others import folder_blocks, origin_of
 from sparsity_lab.reading.csv_file import FAILED, MEASURED, has_failed
 from sparsity_lab.store.tables import number
 
 Row = Mapping[str, Any]
 NO_BREAK, ERROR_DIGITS = "\u00a0", 2
-MOST_SAID = 8  # cases with a sentence of their own
+MOST_SENTENCES = 8  # cases with a sentence each
+MOST_ROWS = 1000
+SHORT = 12  # rows of a table that is shown without being opened
+HEAT = "token_heat"  # its table and figure hold the numbers of the part about tokens
+
+
+def command_sections(
+    found: Found,
+    title: str,
+    document: str,
+    content: Callable[[Path, Any], tuple[Sequence[str], Sequence[Block]]],
+    captions: Mapping[str, str] | None = None,
+) -> list[Section]:
+    """One section for each run of a command: sentences, figures, tables for readers, every file, provenance.
+
+    Args:
+        found: everything under the report's folder.
+        title: of the sections; the run's folder is added.
+        document: name of the JSON file that each run of the command writes.
+        content: the folder and what the document holds -> sentences, and blocks for readers.
+        captions: what figures show, by the stems of their files.
+    """
+    sections = []
+    for path, value in found.named(document):
+        sentences, blocks = content(path.parent, value)
+        figures = figures_in(found, path.parent, captions or {})
+        files = tables_in(found, path.parent, folded=any(isinstance(block, Table) for block in blocks))
+        provenance = provenance_of(value.get("provenance"))
+        inside = (*listed(sentences), *figures, *blocks, *files, *provenance)
+        sections.append(Section(f"{title} ({found.place(path.parent)})", inside))
+    return sections
+
+
+def figures_in(found: Found, folder: Path, captions: Mapping[str, str]) -> list[Block]:
+    """The figures of a folder and those inside it."""
+    paths = [path for path in found.figures if folder in path.parents and path.stem != HEAT]
+    return [figure(found, path, captions.get(path.stem)) for path in paths]
+
+
+def figure(found: Found, path: Path, caption: str | None = None) -> Figure:
+    """A figure under its caption, or its name, with the path of its file."""
+    return Figure(path, f"{caption or path.stem.replace('_', ' ')} ({found.relative(path)})")
+
+
+def tables_in(found: Found, folder: Path, *, folded: bool = False) -> list[Block]:
+    """The tables of a folder and those inside it, long ones (or all) behind a line."""
+    paths = [path for path in found.csvs if folder in path.parents and path.stem != HEAT]
+    return tables_of(found, paths, folded=folded)
+
+
+def tables_of(found: Found, paths: Iterable[Path], *, folded: bool = False) -> list[Block]:
+    """CSV files as tables, long ones (or all) behind a line."""
+    tables = [file_table for path in paths if (file_table := _file_table(found, path)) is not None]
+    return [fold(one) if folded or len(one.rows) > SHORT else one for one in tables]
+
+
+def _file_table(found: Found, path: Path) -> Table | None:
+    """A CSV as a table; of a very long one the first rows, with a note."""
+    try:
+        header, rows = read_csv(path)
+    except SparsityLabError as error:
+        found.unread.append((path, error.why or error.what))
+        return None
+    cut = (
+        f"The first {MOST_ROWS:,} of {len(rows):,} rows; all are in the file."
+        if len(rows) > MOST_ROWS
+        else ""
+    )
+    title = path.stem.replace("_", " ").replace("-", " ")
+    whole = table(title, rows[:MOST_ROWS], header, note=cut, source=found.relative(path))
+    return without_constants(whole) if header else None
+
+
+def fold(inside: Table) -> Fold:
+    """A table behind its title."""
+    return Fold(inside.title, (inside,), badge=f"{len(inside.rows)} rows")
+
+
+def provenance_of(provenance: object) -> list[Block]:
+    """The provenance of a document, behind a line."""
+    if not isinstance(provenance, Mapping):
+        return []
+    return [Fold("Provenance", (Facts(tuple((key, shown(value)) for key, value in provenance.items())),))]
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -37,10 +129,10 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def groups(rows: Iterable[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:
     """Rows by the values of some keys, in the order they come in."""
-    found: dict[tuple[str, ...], list[Row]] = {}
+    by_values: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault(tuple(str(row.get(key)) for key in keys), []).append(row)
-    return found
+        by_values.setdefault(tuple(str(row.get(key)) for key in keys), []).append(row)
+    return by_values
 
 
 def reader_table(
@@ -60,41 +152,11 @@ def reader_table(
     return [without_constants(Table(title, used, tuple(rows), note=note, source=source))] if used else []
 
 
-def sentences(said: Sequence[str]) -> list[Block]:
+def listed(sentences: Sequence[str]) -> list[Block]:
     """Sentences as a list; those beyond the first few are in the tables."""
-    left = len(said) - MOST_SAID
+    left = len(sentences) - MOST_SENTENCES
     more = [f"{left} more {'is' if left == 1 else 'are'} in the tables."] if left > 0 else []
-    return [Prose((*said[:MOST_SAID], *more), listed=True)] if said else []
-
-
-def laid_out(
-    found: Found,
-    folder: Path,
-    *,
-    said: Sequence[str],
-    tables: Sequence[Block],
-    value: object,
-    captions: Mapping[str, str],
-) -> tuple[Block, ...]:
-    """One run of a command: what it says in words, its figures, the tables for readers, and all files behind lines.
-
-    Args:
-        found: everything under the report's folder.
-        folder: what the command wrote.
-        said: sentences.
-        tables: blocks for readers.
-        value: its JSON document, for the provenance.
-        captions: what figures show, by the stems of their files.
-    """
-    figures: list[Block] = []
-    files: list[Block] = []
-    for block in folder_blocks(found, folder):
-        if isinstance(block, Table):
-            block = Fold(block.title, (block,), badge=f"{len(block.rows)} rows")
-        if isinstance(block, Figure) and block.path.stem in captions:
-            block = Figure(block.path, f"{captions[block.path.stem]} ({found.relative(block.path)})")
-        (figures if isinstance(block, Figure) else files).append(block)
-    return (*sentences(said), *figures, *tables, *files, *origin_of(value))
+    return [Prose((*sentences[:MOST_SENTENCES], *more), listed=True)] if sentences else []
 
 
 def percent(value: object) -> str:
