@@ -5,6 +5,7 @@ network; or only the tables, as Markdown or LaTeX.
 
     collect.py     which files under the folder belong to which command; unreadable ones are listed, not fatal
     parts/         what was collected -> sections, one file per subject
+    layout.py      what the parts share: the section of one run of a command, its tables and sentences
     blocks.py      what a section is made of: tables, facts, prose, figures, folds
     cells.py       CSV cells as values, and values as readers want to see them
     heat_html.py   texts whose tokens are coloured, and strips in tables

@@ -11,7 +11,6 @@ there is nothing to show.
     fits.py         all fits in one table, then the evidence for each
     structure.py, predictors.py, affinity.py, heat.py    one command each
     others.py       density, lm-eval scores, neurons, and all tables and figures left over
-    shared.py       the section of one run of a command, and rows, tables and sentences that several of them use
 
 A part says nothing that is not in the files. Rows of checkpoints that failed are shown once, by `measured.py`.
 """

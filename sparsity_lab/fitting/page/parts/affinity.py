@@ -9,7 +9,7 @@ from typing import Any
 from sparsity_lab.fitting.page.blocks import Block, Fold, Prose, Section, table
 from sparsity_lab.fitting.page.cells import interval, whole
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import (
+from sparsity_lab.fitting.page.layout import (
     Row,
     command_sections,
     groups,

@@ -8,7 +8,7 @@ from pathlib import Path
 from sparsity_lab.fitting.page.blocks import Block, Section, table
 from sparsity_lab.fitting.page.cells import is_number
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import (
+from sparsity_lab.fitting.page.layout import (
     Row,
     figure,
     fold,

@@ -22,7 +22,7 @@ from sparsity_lab.fitting.page.blocks import (
 )
 from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import figure
+from sparsity_lab.fitting.page.layout import figure
 from sparsity_lab.reading.csv_file import MEASURED, has_failed
 
 COLUMNS = (

@@ -8,7 +8,7 @@ from typing import Any
 from sparsity_lab.fitting.page.blocks import Block, Section
 from sparsity_lab.fitting.page.cells import is_number, whole
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import (
+from sparsity_lab.fitting.page.layout import (
     Row,
     command_sections,
     groups,

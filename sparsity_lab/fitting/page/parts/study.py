@@ -8,7 +8,7 @@ from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Fold, Section, Verbatim, table
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import figure, fold, rows_of
+from sparsity_lab.fitting.page.layout import figure, fold, rows_of
 
 TABLES = {  # of a study's compare/: its title, and how to read it
     "summary": ("In short", "Counts of runs or comparisons whose 95 % interval decides."),

@@ -8,7 +8,7 @@ from pathlib import Path
 from sparsity_lab.fitting.page.blocks import Block, Section, table
 from sparsity_lab.fitting.page.cells import is_number, whole
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import Row, fold, groups, listed, measured, rows_of
+from sparsity_lab.fitting.page.layout import Row, fold, groups, listed, measured, rows_of
 
 NAME = "transfer.csv"
 NEEDED = {"calibrated_on", "measured_on", "activation_ratio", "ppl_ratio"}
