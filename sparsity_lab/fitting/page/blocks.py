@@ -30,17 +30,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a title; `note` says how to read them, `source` is the file they come from.
-
-    `titled_above`: the heading before it is its title, which a page then does not repeat.
-    """
+    """Rows under a title; `note` says how to read them, `source` is the file they come from."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Any], ...]
     note: str = ""
     source: str = ""
-    titled_above: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,13 @@ class Prose:
 
 
 @dataclass(frozen=True)
+class Verbatim:
+    """A text as it was written, line by line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture on disk; the vector one where there are both."""
 
@@ -73,7 +76,7 @@ class TokenHeat:
     data: Mapping[str, Any]
 
 
-Block = Union[Table, Facts, Prose, Figure, TokenHeat, "Fold", "Heading"]
+Block = Union[Table, Facts, Prose, Verbatim, Figure, TokenHeat, "Fold", "Heading"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ neurons.json           neurons                structure.json            structur
 predictors.json        predict                affinity.json             affinity
 transfer.csv           measure --transfer     sweep.csv                 measure --sweep
 study.json, report.md  study, demo            token_heat.json           heat
+families.json          fit of several runs
 *.csv                  tables of all          *.svg, *.png              figures of all
 """
 
@@ -39,7 +40,7 @@ class Found:
         root: the folder.
         records: whole records by content key, and `record_folders` where they lie.
         documents: parsed JSON of a known name, by path.
-        csvs: tables. figures: pictures, the vector one where there are both. texts: report.md and families.md.
+        csvs: tables. figures: pictures, the vector one where there are both. texts: reports written for readers.
         unread: (path, why) of files that should have been readable.
         left_out: folders that were not entered on purpose, and why.
     """
@@ -89,8 +90,7 @@ class Found:
 
 
 DOCUMENTS = ("fits.json", "density.json", "eval.json", "neurons.json", "structure.json", "predictors.json",
-             "affinity.json", "study.json", "provenance.json", "token_heat.json")  # fmt: skip
-TEXTS = ("report.md", "families.md")
+             "affinity.json", "study.json", "families.json", "provenance.json", "token_heat.json")  # fmt: skip
 
 
 def find(root: Path) -> Found:
@@ -146,7 +146,7 @@ def _sort_in(found: Found, folder: Path, names: Sequence[str]) -> None:
             found.csvs.append(path)
         elif name.endswith((".svg", ".png")):
             found.figures.append(path)
-        elif name in TEXTS or (name == "README.md" and "study.json" in names):
+        elif name == "report.md" or (name == "README.md" and "study.json" in names):
             found.texts.append(path)
         elif name.endswith(".damaged"):
             found.unread.append((path, "set aside by measure as damaged"))

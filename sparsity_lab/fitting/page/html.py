@@ -1,4 +1,8 @@
-"""A report as one HTML page that needs no network: every text escaped, every figure inline, one script of ours."""
+"""A report as one HTML page that needs no network: every text escaped, every figure an image, one script of ours.
+
+Figures are `<img>` elements with `data:` addresses. In an image a browser runs no script of an SVG and fetches nothing
+for it, whoever wrote the file; the page's policy allows images from `data:` alone.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import heat_html, svg
+from sparsity_lab.fitting.page import heat_html
 from sparsity_lab.fitting.page.blocks import (
     MANY_COLUMNS,
     Block,
@@ -28,6 +31,7 @@ from sparsity_lab.fitting.page.blocks import (
     Report,
     Table,
     TokenHeat,
+    Verbatim,
 )
 from sparsity_lab.fitting.page.cells import is_number, shown
 from sparsity_lab.store.records import RECORD_KEYS
@@ -36,6 +40,7 @@ from sparsity_lab.store.whole_files import encoded
 logger = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 PAGE_BYTES = 9_500_000  # figures beyond it are named instead of shown
+IMAGES = {".svg": "image/svg+xml", ".png": "image/png"}
 ONE_LINE = 34  # letters of a cell that is not broken
 
 
@@ -57,7 +62,6 @@ def _rendered(report: Report, made: _Page) -> str:
         contents="".join(links),
         body=body,
         footer=escape(made.farewell()),
-        shapes=made.shapes.to_html(),
         data=json_in_html(data),
         style=style,
         script=script,
@@ -89,12 +93,10 @@ def _marked(text: str) -> str:
 
 
 class _Page:
-    """Renders blocks and keeps what they share: shapes of figures, their count, room for more, token heat maps."""
+    """Renders blocks and keeps what they share: the room left for figures, those left out, token heat maps."""
 
     def __init__(self, *, room_bytes: int) -> None:
         self.room_bytes = room_bytes
-        self.shapes = svg.Shapes()
-        self.figures = 0
         self.heats: list[TokenHeat] = []
         self.left_out: list[str] = []
 
@@ -132,33 +134,21 @@ class _Page:
         return f"<details{state}>{head}{self.blocks(fold.blocks)}</details>"
 
     def figure(self, figure: Figure) -> str:
-        """A picture inside the page: vector figures inline, others as data; one too many is named instead."""
+        """A figure with its caption; one that is too large for the page, or cannot be read, is named instead."""
         if not self.room_bytes:
             return ""
-        before = self.shapes.bytes
         try:
-            drawn = self._drawn(figure)
-        except (SparsityLabError, OSError, UnicodeDecodeError) as error:
+            image = _image(figure)
+        except OSError as error:
             logger.warning("figure %s left out: %s", figure.path, error)
             return f'<p class="note">The figure {escape(figure.path.name)} could not be read.</p>'
-        cost = len(drawn) + self.shapes.bytes - before
-        if cost > self.room_bytes:
+        if len(image) > self.room_bytes:
             self.left_out.append(figure.path.name)
             return (
                 f'<p class="note">{escape(figure.caption)}: see the file, the page would grow too large.</p>'
             )
-        self.room_bytes -= cost
-        return f'<figure class="picture">{drawn}<figcaption>{escape(figure.caption)}</figcaption></figure>'
-
-    def _drawn(self, figure: Figure) -> str:
-        self.figures += 1
-        if figure.path.suffix == ".svg":
-            text = figure.path.read_text(encoding="utf-8")
-            return svg.inline(
-                text, name=figure.path.name, number=self.figures, label=figure.caption, shapes=self.shapes
-            )
-        data = base64.b64encode(figure.path.read_bytes()).decode()
-        return f'<img class="drawn light-card" alt="{escape(figure.caption)}" src="data:image/png;base64,{data}">'
+        self.room_bytes -= len(image)
+        return f'<figure class="picture">{image}<figcaption>{escape(figure.caption)}</figcaption></figure>'
 
     def farewell(self) -> str:
         """The last line: what was left out for its size."""
@@ -167,20 +157,24 @@ class _Page:
         return f"Left out for their size: {len(self.left_out)} figures, among them {self.left_out[0]}."
 
 
-def _text(block: Heading | Facts | Prose) -> str:
+def _image(figure: Figure) -> str:
+    """A figure's file as an image of the page; its caption is what a screen reader says."""
+    data = base64.b64encode(figure.path.read_bytes()).decode()
+    source = f"data:{IMAGES[figure.path.suffix]};base64,{data}"
+    return f'<img class="drawn" alt="{escape(figure.caption)}" src="{source}">'
+
+
+def _text(block: Heading | Facts | Prose | Verbatim) -> str:
+    if isinstance(block, Verbatim):
+        return f'<pre class="scroll" tabindex="0">{escape(block.text)}</pre>'
     if isinstance(block, Heading):
         return f"<h3>{_marked(block.text)}</h3>"
     if isinstance(block, Facts):
         pairs = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in block.pairs)
         return f'<dl class="facts">{"".join(pairs)}</dl>'
     if block.listed:
-        return f"<ul>{''.join(f'<li>{_sentence(text)}</li>' for text in block.texts)}</ul>"
-    return "".join(f"<p>{_sentence(text)}</p>" for text in block.texts)
-
-
-def _sentence(text: str) -> str:
-    """Marked text whose `*words*` are set off too; in a table a star is a star."""
-    return re.sub(r"(?<![*\w])\*([^*\s][^*]*)\*(?![*\w])", r"<em>\1</em>", _marked(text))
+        return f"<ul>{''.join(f'<li>{_marked(text)}</li>' for text in block.texts)}</ul>"
+    return "".join(f"<p>{_marked(text)}</p>" for text in block.texts)
 
 
 def table(made: Table) -> str:
@@ -191,7 +185,7 @@ def table(made: Table) -> str:
     head = "".join(f'<th scope="col"{_n(n)}>{escape(c.heading)}</th>' for c, n in columns)
     top = {c.key: _largest(made, c) for c in made.columns if c.kind == "strip"}
     rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in made.rows)
-    caption = f"<figcaption>{'' if made.titled_above else _marked(made.title)}</figcaption>"
+    caption = f"<figcaption>{_marked(made.title)}</figcaption>"
     notes = " ".join(part for part in (made.note, f"Source: {made.source}." if made.source else "") if part)
     note = f'<p class="note">{_marked(notes)}</p>' if notes else ""
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.title or "table")}">'

@@ -22,6 +22,7 @@ from sparsity_lab.fitting.page.parts import (
     others,
     predictors,
     structure,
+    study,
     summary,
     transfer,
 )
@@ -122,30 +123,24 @@ def goal(folder: Path, *, output: Path | None, form: str) -> Path:
 
 def report_of(found: Found) -> Report:
     """The report of what was found, part by part."""
-    parts = [*others.written(found), measured.section(found), *criteria.sections(found), *transfer.sections(found),
-             fits.section(found), *others.density(found), *others.scores(found), *others.neurons(found),
-             *structure.sections(found), *predictors.sections(found), *affinity.sections(found),
-             heat.section(found)]  # fmt: skip
-    sections = [one for one in parts if one is not None]
-    sections += others.rest(
-        found, others.figures_of(sections), shown_tables=[*criteria.tables(found), *transfer.tables(found)]
-    )
+    parts = [
+        *study.sections(found), *study.families(found), measured.section(found), *criteria.sections(found),
+        *transfer.sections(found), fits.section(found), *others.density(found), *others.scores(found),
+        *others.neurons(found), *structure.sections(found), *predictors.sections(found), *affinity.sections(found),
+        heat.section(found),
+    ]  # fmt: skip
+    sections = [section for section in parts if section is not None]
+    shown_tables = [*criteria.tables(found), *transfer.tables(found), *study.tables(found)]
+    sections += others.rest(found, sections, shown_tables=shown_tables)
     # The summary comes first and is made last: by then it is known which files could not be read.
     name = found.root.resolve().name
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
-        title=_title(found) or name,
+        title=study.name_of(found.documents.get(found.root / "study.json")) or name,
         subtitle=f"{_kinds(found)} under {name}; sparsity-lab {__version__}, {when}",
         sections=(summary.section(found), *sections),
         records=found.records,
     )
-
-
-def _title(found: Found) -> str | None:
-    """The name of the study whose folder this is."""
-    own = found.documents.get(found.root / "study.json")
-    ladder = own.get("ladder") if isinstance(own, dict) else None
-    return f"Study {ladder['name']}" if isinstance(ladder, dict) and "name" in ladder else None
 
 
 def _kinds(found: Found) -> str:

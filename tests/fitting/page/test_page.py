@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +26,7 @@ from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.store import records
 from tests.hostile.made_up import changed, written
 
+RESULTS = Path(__file__).parents[3] / "results"
 EVIL = "<script>window.alerted = 1</script>"
 EVILS = (
     EVIL,
@@ -84,7 +87,9 @@ def test_every_part_is_there(studied, tmp_path):
     on_disk = {one["content_key"]: one for one in records.iter_records(studied / "measure" / "records")}
     assert data["records"] == on_disk
     assert data["heats"][0]["tokens"] == ["The", " quick", "\n", "brown", "", " fox"]
-    assert sum(tag == "svg" for tag, _ in seen.elements) >= 4
+    figures = [attributes for tag, attributes in seen.elements if tag == "img"]
+    assert len(figures) >= 3
+    assert all(one["alt"] and one["src"].startswith("data:image/svg+xml;base64,") for one in figures)
     # Every row of every record, once: its table.csv says the same and is left out.
     cells = [attributes.get("data-record") for tag, attributes in seen.elements if tag == "td"]
     assert sorted(filter(None, cells)) == sorted(on_disk)
@@ -97,8 +102,12 @@ def test_nothing_is_fetched_or_run(studied, tmp_path):
     for tag, attributes in seen.elements:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
         for name in ("src", "href", "action"):
-            assert (attributes.get(name) or "#").startswith(("#", "data:image/png")), (tag, attributes)
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/svg+xml;base64,")), (
+                tag,
+                attributes,
+            )
     assert "default-src 'none'" in text
+    assert "img-src data:;" in text
     assert "@import" not in text
     assert "url(http" not in text
 
@@ -129,9 +138,10 @@ def evil_folder(folder, evil, write_records, write_heat):
 def test_names_are_text_whatever_they_hold(tmp_path, evil, write_records, write_heat):
     seen = Parsed(page(evil_folder(tmp_path / "in", evil, write_records, write_heat), tmp_path))
     assert len(seen.scripts) == 2
-    assert not [
-        tag for tag, _ in seen.elements if tag in ("img", "iframe", "object", "embed", "link", "base")
-    ]
+    assert not [tag for tag, _ in seen.elements if tag in ("iframe", "object", "embed", "link", "base")]
+    (figure,) = [attributes for tag, attributes in seen.elements if tag == "img"]
+    assert set(figure) == {"class", "alt", "src"}
+    assert figure["src"].startswith("data:image/svg+xml;base64,")
     assert evil in seen.text
     assert evil in json.loads(seen.scripts[0])["heats"][0]["tokens"]
     assert "<" not in seen.scripts[0]
@@ -317,15 +327,25 @@ def test_what_heat_writes_is_what_the_page_reads(write_heat, tmp_path):
     assert set(json.loads((tmp_path / "token_heat.json").read_text())) == set(HEAT_KEYS)
 
 
-def test_a_study_gives_the_page_its_name_and_its_report(tmp_path):
+def test_a_study_gives_the_page_its_name_its_tables_and_its_report(tmp_path):
     records.write_json(tmp_path / "study.json", {"ladder": {"name": "mine <b>"}})
-    (tmp_path / "report.md").write_text(
-        "# Study mine\n\nThe paper is *Sparsing Law*.\n\n| run | a*b*c |\n|---|--:|\n| x | 1 |\n"
-    )
+    report = "# Study mine\n\n| run | a*b*c |\n|-----|------:|\n| x   |   <b> |\n"
+    (tmp_path / "report.md").write_text(report)
+    (tmp_path / "compare").mkdir()
+    (tmp_path / "compare" / "versus.csv").write_text("reference,other,difference\nrelu,silu,0.25\n")
     text = write_report(tmp_path).path.read_text(encoding="utf-8")
     assert "<h1>Study mine &lt;b&gt;</h1>" in text
-    assert "<em>Sparsing Law</em>" in text
-    assert ">a*b*c</th>" in text
+    assert "Pairs of activations at equal loss" in text
+    assert text.count(">0.25</td>") == 1  # not among the tables that are left over
+    assert unescape(text.split("<pre")[1].split(">", 1)[1].split("</pre>")[0]) == report
+
+
+def test_what_runs_say_together_is_read_from_its_json(tmp_path):
+    shutil.copy(RESULTS / "laptop" / "fit" / "rules" / "families.json", tmp_path)
+    (tmp_path / "families.md").write_text("# What the runs say together\n")
+    text = Parsed(write_report(tmp_path).path.read_text(encoding="utf-8")).text
+    for words in ("Limits against parameters", "Convergence", "at 20 tokens per parameter", "ppl-increase"):
+        assert words in text, words
 
 
 @pytest.mark.parametrize("place", ["linked", "data", "tensorboard", "wandb", "model"])

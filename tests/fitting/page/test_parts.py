@@ -1,19 +1,15 @@
-"""Figures made safe, cells as values, Markdown as blocks, text as LaTeX."""
+"""Cells as values, text as LaTeX."""
 
 import re
 import shutil
 import subprocess
-from xml.etree import ElementTree
 
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.page import export, prose, svg
+from sparsity_lab.fitting.page import export
 from sparsity_lab.fitting.page.blocks import (
     Column,
-    Figure,
-    Heading,
-    Prose,
     Report,
     Section,
     Table,
@@ -21,93 +17,6 @@ from sparsity_lab.fitting.page.blocks import (
 )
 from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.write import write_report
-from sparsity_lab.fitting.plots.canvas import style
-
-HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
-
-
-def inline(body, shapes=None, number=1):
-    shapes = svg.Shapes() if shapes is None else shapes
-    return svg.inline(f"{HEAD}{body}</svg>", name="a.svg", number=number, label="a <b>", shapes=shapes)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "<script>alert(1)</script>",
-        '<path d="M0 0" onclick="alert(1)"/>',
-        '<a href="javascript:alert(1)"><path d="M0 0"/></a>',
-        '<use xlink:href="http://example.org/a.svg#b"/>',
-        '<image xlink:href="http://example.org/a.png" width="1" height="1"/>',
-        '<image xlink:href="data:image/svg+xml;base64,AAAA" width="1" height="1"/>',
-        "<foreignObject><body xmlns='http://www.w3.org/1999/xhtml'><p>alert</p></body></foreignObject>",
-        '<path d="M0 0" style="fill: url(http://example.org/a)"/>',
-        '<path d="M0 0" style="background: url(javascript:alert(1))"/>',
-        '<path d="M0 0" fill="url(http://example.org)"/>',
-        "<style>* { background: url(http://example.org) }</style>",
-        '<animate attributeName="href" values="javascript:alert(1)"/>',
-        '<set attributeName="onmouseover" to="alert(1)"/>',
-        '<path d="M0 0&quot; onload=&quot;alert(1)"/>',
-    ],
-)
-def test_nothing_of_a_figure_runs_or_is_fetched(body):
-    made = inline(body)
-    assert not re.search(r"alert|example|script|foreign|onclick|onload|onmouseover", made)
-
-
-@pytest.mark.parametrize("text", ["<svg", "<p></p>", '<!DOCTYPE a [<!ENTITY b "c">]>' + HEAD + "&b;</svg>"])
-def test_what_is_no_figure_is_refused(text):
-    with pytest.raises(SparsityLabError):
-        svg.inline(text, name="a.svg", number=1, label="", shapes=svg.Shapes())
-
-
-def test_ids_of_two_figures_never_meet_and_shapes_are_shared():
-    body = (
-        '<defs><path id="letter" d="M 0 0 L 1.23456 2"/><clipPath id="c"><rect x="0" y="0" width="1" height="1"/>'
-        '</clipPath></defs><g clip-path="url(#c)"><use xlink:href="#letter"/></g>'
-    )
-    shapes = svg.Shapes()
-    pages = [inline(body, shapes, number) for number in (1, 2)]
-    ids = [set(re.findall(r'id="([^"]+)"', page)) for page in pages]
-    assert ids[0]
-    assert not ids[0] & ids[1]
-    assert len(shapes.known) == 1
-    (shape,) = shapes.known
-    for page, own in zip(pages, ids, strict=True):
-        assert f'href="#{shape}"' in page
-        assert set(re.findall(r"url\(#([^)]+)\)", page)) <= own
-    assert "1.23 2" in shapes.to_html()
-
-
-def test_a_real_figure_keeps_its_curves_and_follows_light_and_dark(tmp_path):
-    with style.styled():
-        drawn, (axes,) = style.figure()
-        axes.plot([1, 2, 3], [1, 4, 9], "o-", label="a < b")
-        axes.legend()
-        style.save(drawn, tmp_path / "curve")
-    text = (tmp_path / "curve.svg").read_text(encoding="utf-8")
-    shapes = svg.Shapes()
-    made = svg.inline(text, name="curve.svg", number=1, label="a curve", shapes=shapes)
-    ElementTree.fromstring(made)
-    ElementTree.fromstring(shapes.to_html())
-    assert "#0072b2" in made
-    assert not re.search(r"#000000|#ffffff", made)
-    assert "var(--figure-ink)" in made
-    used = set(re.findall(r'href="#([^"]+)"', made))
-    assert used <= set(shapes.known) | set(re.findall(r'id="([^"]+)"', made))
-    assert len(made) + len(shapes.to_html()) < 0.75 * len(text)
-
-
-def test_a_figure_of_coloured_cells_keeps_its_own_light_card(tmp_path):
-    with style.styled():
-        drawn, (axes,) = style.figure()
-        axes.pcolormesh([[1.0, 2.0], [3.0, 4.0]])
-        axes.text(0.5, 0.5, "on a cell")
-        style.save(drawn, tmp_path / "cells")
-    text = (tmp_path / "cells.svg").read_text(encoding="utf-8")
-    made = svg.inline(text, name="cells.svg", number=1, label="", shapes=svg.Shapes())
-    assert "light-card" in made
-    assert "var(--" not in made
 
 
 def test_cells_are_numbers_only_where_a_whole_column_is(tmp_path):
@@ -150,22 +59,6 @@ def test_columns_that_say_one_thing_become_a_note():
     assert (
         slim.note == "First. The same in every row: " + "; ".join(f"{name} 7" for name in "bcdefghij") + "."
     )
-
-
-def test_markdown_as_blocks(tmp_path):
-    (tmp_path / "plots").mkdir()
-    (tmp_path / "plots" / "a.svg").write_text("<svg/>")
-    text = (
-        "# T\n\nOne\nline, a [link](x.md).\n\n- a\n- b\n  goes on\n\n"
-        "| n | w |\n|--:|---|\n| 1,234 | x\\|y |\n\n"
-        "![cap](plots/a.png)\n![out](../x.png)\n"
-    )
-    heading, words, items, table, figure = prose.blocks(text, folder=tmp_path)
-    assert heading == Heading("T")
-    assert words == Prose(("One line, a `link`.",))
-    assert items == Prose(("a", "b goes on"), listed=True)
-    assert table.rows == ({"0": 1234, "1": "x|y"},)
-    assert figure == Figure(tmp_path / "plots" / "a.svg", "cap")
 
 
 def test_latex_is_booktabs_and_escapes():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsity_lab.fitting.page.parts.shared import measured, percent
+from sparsity_lab.fitting.page.layout import measured, percent
 from sparsity_lab.fitting.page.write import write_report
 
 RESULTS = Path(__file__).parents[3] / "results"

@@ -9,9 +9,16 @@ from typing import Any
 from sparsity_lab.fitting.page.blocks import Block, Fold, Prose, Section, table
 from sparsity_lab.fitting.page.cells import interval, whole
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import Row, groups, laid_out, measured, named, reader_table
+from sparsity_lab.fitting.page.layout import (
+    Row,
+    command_sections,
+    groups,
+    measured,
+    named,
+    reader_table,
+)
 
-TOLD = ("output-side", "oracle")  # conventions in words, at one token a pass
+IN_WORDS = ("output-side", "oracle")  # conventions in words, at one token a pass
 TRAFFIC = {
     "name": "checkpoint", "text": "text", "convention": "convention", "tokens": "L", "rank": "rank",
     "budget": "budget", "recall": "recall", "recall_se": "± se (recall)", "ffn_share": "of FFN bytes",
@@ -43,40 +50,27 @@ NOTE = "Ideal speed-ups are upper bounds under the assumptions below; L tokens a
 
 def sections(found: Found) -> list[Section]:
     """One for each run of the command."""
-    return [
-        Section(f"Decoding ({found.place(path.parent)})", _blocks(found, path.parent, value))
-        for path, value in found.named("affinity.json") if isinstance(value, Mapping)
-    ]  # fmt: skip
+    return command_sections(found, "Decoding", "affinity.json", _content, CAPTIONS)
 
 
-def _blocks(found: Found, folder: Path, value: Mapping[str, Any]) -> tuple[Block, ...]:
-    traffic, decode = _rows(value.get("affinity")), _rows(value.get("affinity_decode"))
-    timed = [
-        block
-        for key, (title, columns) in TIMED.items()
-        for block in reader_table(title, _rows(value.get(key)), columns)
-    ]
-    one = [row for row in traffic if row.get("tokens") == 1]
-    said = [*_estimated(one), *map(_decoded, decode)]
-    shown = [
-        *reader_table("Bytes read and ideal speed-ups, one token a pass", one, TRAFFIC, note=NOTE),
-        *timed,
-        *_assumed(value.get("assumptions")),
-        *_where(value.get("timed_on")),
-    ]
-    return laid_out(found, folder, said=said, tables=shown, value=value, captions=CAPTIONS)
-
-
-def _rows(value: object) -> list[Row]:
-    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+def _content(folder: Path, value: Mapping[str, Any]) -> tuple[list[str], list[Block]]:
+    single = [row for row in value.get("affinity", []) if row.get("tokens") == 1]
+    blocks = reader_table("Bytes read and ideal speed-ups, one token a pass", single, TRAFFIC, note=NOTE)
+    for key, (title, columns) in TIMED.items():
+        blocks += reader_table(title, value.get(key, []), columns)
+    if assumptions := value.get("assumptions"):
+        blocks.append(Fold("Assumptions", (Prose(tuple(assumptions), listed=True),)))
+    if machines := value.get("timed_on"):
+        blocks.append(Fold("Where it was timed", (table("Where it was timed", machines),)))
+    return [*_estimated(single), *map(_decoded, value.get("affinity_decode", []))], blocks
 
 
 def _estimated(rows: Sequence[Row]) -> list[str]:
-    said = []
-    for own in groups(rows, "name", "text").values():
-        told = [row for name in TOLD for row in own if row.get("convention") == name]
-        said += [f"{named(own[0])}: {'; '.join(map(_read, told))}."] if told else []
-    return said
+    sentences = []
+    for group in groups(rows, "name", "text").values():
+        chosen = [row for name in IN_WORDS for row in group if row.get("convention") == name]
+        sentences += [f"{named(group[0])}: {'; '.join(map(_read, chosen))}."] if chosen else []
+    return sentences
 
 
 def _read(row: Row) -> str:
@@ -88,13 +82,3 @@ def _read(row: Row) -> str:
 def _decoded(row: Row) -> str:
     timed = interval(row.get("ratio"), row.get("ratio_low"), row.get("ratio_high"))
     return f"{named(row)}: decoding as timed ran at {timed} times the dense speed; ideal is {whole(row.get('ideal'))}."
-
-
-def _assumed(value: object) -> list[Block]:
-    said = tuple(str(one) for one in value) if isinstance(value, list) else ()
-    return [Fold("Assumptions", (Prose(said, listed=True),))] if said else []
-
-
-def _where(value: object) -> list[Block]:
-    rows = _rows(value)
-    return [Fold("Where it was timed", (table("Where it was timed", rows),))] if rows else []

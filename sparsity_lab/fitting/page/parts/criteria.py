@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab.fitting.page.blocks import Block, Figure, Fold, Section, table
+from sparsity_lab.fitting.page.blocks import Block, Section, table
 from sparsity_lab.fitting.page.cells import is_number
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import Row, groups, measured, reader_table, rows_of, sentences
+from sparsity_lab.fitting.page.layout import (
+    Row,
+    figure,
+    fold,
+    groups,
+    listed,
+    measured,
+    reader_table,
+    rows_of,
+)
 
 NEEDED = {"series", "criterion", "rule", "activation_ratio", "ppl_ratio"}
 COLUMNS = {
@@ -49,20 +58,16 @@ def _blocks(found: Found, path: Path) -> list[Block]:
     # At one ratio it is the perplexity that is compared, else the ratio at equal perplexity.
     answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
     rows.sort(key=lambda row: (str(row["series"]), row[answer] if is_number(row[answer]) else float("inf")))
-    blocks = sentences([_best(group, answer) for group in groups(rows, "series").values()])
+    blocks = listed([_best(group, answer) for group in groups(rows, "series").values()])
     blocks += reader_table(
         "Criteria side by side", rows, COLUMNS, source=found.relative(path), ratios=("ppl_ratio",)
     )
     if path.parent / "records" not in found.record_folders:  # else they stand with the records
-        blocks += [
-            Figure(one, f"{one.stem.replace('_', ' ')} ({found.relative(one)})")
-            for one in found.figures if one.parent == path.parent
-        ]  # fmt: skip
+        blocks += [figure(found, drawn) for drawn in found.figures if drawn.parent == path.parent]
     sweep = rows_of(path.parent / SWEEP)
     if sweep:
         title = "Along each criterion's range"
-        inside = table(title, sweep, source=found.relative(path.parent / SWEEP))
-        blocks.append(Fold(title, (inside,), badge=f"{len(sweep)} rows"))
+        blocks.append(fold(table(title, sweep, source=found.relative(path.parent / SWEEP))))
     return blocks
 
 

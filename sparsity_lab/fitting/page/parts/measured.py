@@ -13,7 +13,6 @@ from sparsity_lab.fitting.page.blocks import (
     Block,
     Column,
     Facts,
-    Figure,
     Fold,
     Heading,
     Section,
@@ -23,6 +22,7 @@ from sparsity_lab.fitting.page.blocks import (
 )
 from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.layout import figure
 from sparsity_lab.reading.csv_file import MEASURED, has_failed
 
 COLUMNS = (
@@ -124,7 +124,7 @@ def _row(record: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any
 def _figures(found: Found) -> list[Block]:
     folders = {folder.parent for folder in found.record_folders}
     return [
-        Figure(path, f"{path.stem.replace('_', ' ')} ({found.relative(path)})")
+        figure(found, path)
         for path in found.figures
         if path.parent in folders and path.parent != found.root / "plots"
     ]

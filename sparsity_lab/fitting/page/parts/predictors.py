@@ -9,10 +9,10 @@ from typing import Any
 from sparsity_lab.fitting.page.blocks import Block, Section
 from sparsity_lab.fitting.page.cells import is_number, shown
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import (
+from sparsity_lab.fitting.page.layout import (
     Row,
+    command_sections,
     groups,
-    laid_out,
     measured,
     named,
     percent,
@@ -34,17 +34,14 @@ NOTE = (
 
 def sections(found: Found) -> list[Section]:
     """One for each run of the command."""
-    return [
-        Section(f"Predictors ({found.place(path.parent)})", _blocks(found, path.parent, value))
-        for path, value in found.named("predictors.json")
-    ]
+    return command_sections(found, "Predictors", "predictors.json", _content, CAPTIONS)
 
 
-def _blocks(found: Found, folder: Path, value: Any) -> tuple[Block, ...]:
+def _content(folder: Path, value: Any) -> tuple[list[str], list[Block]]:
     rows = [row for row in rows_of(folder / "predictors.csv") if row.get("layer") == "all"]
     usable = [row for row in rows if is_number(row.get("recall")) and is_number(row.get("budget"))]
-    said = [one for group in groups(usable, "name", "text").values() if (one := _best(group))]
-    return laid_out(found, folder, said=said, tables=_recalls(usable), value=value, captions=CAPTIONS)
+    sentences = map(_best, groups(usable, "name", "text").values())
+    return list(filter(None, sentences)), _recalls(usable)
 
 
 def _recalls(rows: Sequence[Row]) -> list[Block]:

@@ -8,10 +8,10 @@ from typing import Any
 from sparsity_lab.fitting.page.blocks import Block, Section
 from sparsity_lab.fitting.page.cells import is_number, whole
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import (
+from sparsity_lab.fitting.page.layout import (
     Row,
+    command_sections,
     groups,
-    laid_out,
     measured,
     percent,
     reader_table,
@@ -41,6 +41,12 @@ DRIFT = {
     "name": "checkpoint", "other": "against", "text": "text", "measure": "measure", "alike": "correlation",
     "alike_se": "± se", "between_halves": "with itself",
 }  # fmt: skip
+TABLES = {
+    "clusters": ("Activity inside the best clusters", CLUSTERS),
+    "routing": ("Routing to clusters", ROUTING),
+    "specialised": ("Preference for a text", SPECIALISED),
+    "drift": ("Checkpoints compared", DRIFT),
+}
 CAPTIONS = {
     "clusters": "Share of a token's active neurons inside its best m clusters, beside clusters made by frequency "
     "alone, random ones matched in frequency, and random ones",
@@ -63,30 +69,24 @@ NOTES = {
 
 def sections(found: Found) -> list[Section]:
     """One for each run of the command."""
-    return [
-        Section(f"Structure ({found.place(path.parent)})", _blocks(found, path.parent, value))
-        for path, value in found.named("structure.json")
-    ]
+    return command_sections(found, "Structure", "structure.json", _content, CAPTIONS)
 
 
-def _blocks(found: Found, folder: Path, value: Any) -> tuple[Block, ...]:
-    own = {
-        name: rows_of(folder / f"{name}.csv")
-        for name in ("clusters", "routing", "specialised", "drift", "settled")
+def _content(folder: Path, value: Any) -> tuple[list[str], list[Block]]:
+    rows = {
+        name: [row for row in rows_of(folder / f"{name}.csv") if row.get("layer", "all") == "all"]
+        for name in (*TABLES, "settled")
     }
-    clusters, routing = (_all_layers(own[name]) for name in ("clusters", "routing"))
-    said = [*_clusters(clusters), *_specialised(own["specialised"]), *_settled(own["settled"])]
-    shown = [
-        *reader_table("Activity inside the best clusters", clusters, CLUSTERS, note=NOTES["clusters"]),
-        *reader_table("Routing to clusters", routing, ROUTING, note=NOTES["routing"]),
-        *reader_table("Preference for a text", own["specialised"], SPECIALISED, note=NOTES["specialised"]),
-        *reader_table("Checkpoints compared", own["drift"], DRIFT, note=NOTES["drift"]),
+    blocks = [
+        block
+        for name, (title, columns) in TABLES.items()
+        for block in reader_table(title, rows[name], columns, note=NOTES[name])
     ]
-    return laid_out(found, folder, said=said, tables=shown, value=value, captions=CAPTIONS)
-
-
-def _all_layers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row.get("layer") == "all"]
+    return [
+        *_clusters(rows["clusters"]),
+        *_specialised(rows["specialised"]),
+        *_settled(rows["settled"]),
+    ], blocks
 
 
 def _clusters(rows: list[dict[str, Any]]) -> list[str]:

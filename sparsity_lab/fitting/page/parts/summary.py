@@ -94,14 +94,14 @@ def _fitted(found: Found) -> list[tuple[str, str]]:
 
 
 def _density(found: Found) -> list[tuple[str, str]]:
-    return [("Density", trend(value)) for _, value in found.named("density.json") if isinstance(value, dict)]
+    return [("Density", trend(value)) for _, value in found.named("density.json")]
 
 
 def _scored(found: Found) -> list[tuple[str, str]]:
     return [
         ("Evaluated", f"{len(value['rows'])} settings ({found.place(path.parent)})")
         for path, value in found.named("eval.json")
-        if isinstance(value, dict) and value.get("rows")
+        if value.get("rows")
     ]
 
 
@@ -111,8 +111,7 @@ def _watched(found: Found) -> list[tuple[str, str]]:
     for title, name in WATCHED.items():
         parts = []
         for path, value in found.named(name):
-            own = value.get("rows") or value.get("affinity") if isinstance(value, dict) else None
-            rows = [row for row in own if isinstance(row, Mapping)] if isinstance(own, list) else []
+            rows = value.get("rows") or value.get("affinity") or []
             models, texts = ({str(row.get(key)) for row in rows} for key in ("name", "text"))
             if rows:
                 count = f"{_count(models, 'checkpoint')} on {_count(texts, 'text')}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab.fitting.page.blocks import Block, Fold, Section, table
+from sparsity_lab.fitting.page.blocks import Block, Section, table
 from sparsity_lab.fitting.page.cells import is_number, whole
 from sparsity_lab.fitting.page.collect import Found
-from sparsity_lab.fitting.page.parts.shared import Row, groups, measured, rows_of, sentences
+from sparsity_lab.fitting.page.layout import Row, fold, groups, listed, measured, rows_of
 
 NAME = "transfer.csv"
 NEEDED = {"calibrated_on", "measured_on", "activation_ratio", "ppl_ratio"}
@@ -36,7 +36,7 @@ def _blocks(found: Found, path: Path) -> list[Block]:
     rows, blocks = rows_of(path), list[Block]()
     for own in groups(rows, "model", "revision", "criterion", "rule").values():
         name = f"{own[0].get('series')}, {own[0].get('criterion')}, {own[0].get('rule')}"
-        blocks += sentences(_worst(own, name))
+        blocks += listed(_worst(own, name))
         texts = list(dict.fromkeys(str(row["measured_on"]) for row in own))
         for title, key, error in MATRICES:
             lines = [
@@ -46,8 +46,7 @@ def _blocks(found: Found, path: Path) -> list[Block]:
             ]  # fmt: skip
             columns = {"on": "calibrated on", **{text: f"measured on {text}" for text in texts}}
             blocks.append(table(f"{title}: {name}", lines, columns, note=NOTE))
-    whole_table = table("Every cell", rows, source=found.relative(path))
-    return [*blocks, Fold("Every cell", (whole_table,), badge=f"{len(rows)} rows")]
+    return [*blocks, fold(table("Every cell", rows, source=found.relative(path)))]
 
 
 def _worst(rows: Sequence[Row], name: str) -> list[str]:

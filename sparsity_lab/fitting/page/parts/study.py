@@ -1,0 +1,117 @@
+"""The parts of a report about studies, what several runs say together, and reports that commands wrote as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.fitting.page.blocks import Block, Fold, Section, Verbatim, table
+from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.layout import figure, fold, rows_of
+
+TABLES = {  # of a study's compare/: its title, and how to read it
+    "summary": ("In short", "Counts of runs or comparisons whose 95 % interval decides."),
+    "directions": ("Which way with data", "Slopes per factor e of tokens, with 95 % intervals."),
+    "segments": ("Both rules, stretch by stretch", "Stretches are in tokens per parameter."),
+    "equal_loss": ("All activations at equal loss", "At the lowest loss that all runs of one shape reached."),
+    "versus": ("Pairs of activations at equal loss", "The second activation less the first, 95 % intervals."),
+    "shapes": ("Against the width-depth ratio", "At the tokens that all shapes have seen."),
+    "sizes": ("Values and limits, size by size", "Values at the tokens per parameter that all sizes have."),
+    "against_size": ("Slopes against ln N", "Of values, and of limits that the data bound."),
+}
+FEW_COLUMNS = 12  # a table of more is behind a line
+CAPTIONS = {
+    "all_runs": "All runs under every rule",
+    "two_rules": "The two rules along training",
+    "width_depth": "Activation ratio against the width-depth ratio",
+}
+SCALE = ("activation", "runs", "a", "s", "low", "high", "p_value", "finding")
+PAIR = ("parameters", "first", "second", "difference", "low", "high", "ratio")
+
+
+def sections(found: Found) -> list[Section]:
+    """Each study with its figures and tables, and each report that a command wrote, as it was written."""
+    studies = {path.parent: value for path, value in found.named("study.json")}
+    folders = dict.fromkeys([*studies, *(path.parent for path in found.texts)])
+    return [
+        Section(_title(found, folder, studies.get(folder)), inside)
+        for folder in folders if (inside := tuple(_blocks(found, folder, is_study=folder in studies)))
+    ]  # fmt: skip
+
+
+def tables(found: Found) -> list[Path]:
+    """The tables that the sections of studies show."""
+    paths = (
+        path.parent / "compare" / f"{name}.csv" for path, _ in found.named("study.json") for name in TABLES
+    )
+    return [path for path in paths if path in found.csvs]
+
+
+def name_of(study: Mapping[str, Any] | None) -> str | None:
+    """A study's name by its study.json, or None."""
+    ladder = study.get("ladder") if study else None
+    return f"Study {ladder['name']}" if isinstance(ladder, dict) and "name" in ladder else None
+
+
+def _title(found: Found, folder: Path, study: Mapping[str, Any] | None) -> str:
+    return name_of(study) or f"{'Report' if study is None else 'Study'} ({found.place(folder)})"
+
+
+def _blocks(found: Found, folder: Path, *, is_study: bool) -> Iterator[Block]:
+    if is_study:
+        for path in found.figures:
+            if path.parent == folder / "plots" and path.stem in CAPTIONS:
+                yield figure(found, path, CAPTIONS[path.stem])
+        for name, (title, note) in TABLES.items():
+            path = folder / "compare" / f"{name}.csv"
+            if rows := rows_of(path) if path in found.csvs else []:
+                whole = table(title, rows, note=note, source=found.relative(path))
+                yield whole if len(whole.columns) <= FEW_COLUMNS else fold(whole)
+    for path in found.texts:
+        if path.parent == folder and (text := _text(found, path)):
+            yield Fold(f"{path.name}, as it was written", (Verbatim(text),), open=not is_study)
+
+
+def _text(found: Found, path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found.unread.append((path, str(error)))
+        return None
+
+
+def families(found: Found) -> list[Section]:
+    """What the runs of a table say together, quantity by quantity."""
+    parts = []
+    for path, value in found.named("families.json"):
+        for family in value.get("quantities", [value]):
+            if inside := tuple(_family(family)):
+                words = " ".join(family.get("quantity", []))
+                title = f"What the runs say together{': ' if words else ''}{words}"
+                parts.append(Section(f"{title} ({found.place(path.parent)})", inside))
+    return parts
+
+
+def _family(family: Mapping[str, Any]) -> Iterator[Block]:
+    if family["against_scale"]:
+        note = "A0 = a + s ln N over limits bounded on both sides; N in parameters/1e9."
+        yield table("Limits against parameters", family["against_scale"], SCALE, note=note)
+    if family["width_depth"]:
+        yield table("Limits against the width-depth ratio", [family["width_depth"]])
+    if family["convergence"]:
+        note = (
+            "Change of the activation ratio per doubling of data, by the law; empty where there are no data."
+        )
+        yield table("Convergence", list(map(_speed, family["convergence"])), note=note)
+    if family["activations"]:
+        yield table("Activations at equal parameters", family["activations"], PAIR, note="Second less first.")
+
+
+def _speed(speed: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "series": speed["series"],
+        **{f"at {mark:g} tokens per parameter": change for mark, change in speed["per_doubling"]},
+        "tokens per parameter at the end": speed["end_tokens_per_parameter"],
+        "left to the limit": speed["remaining"],
+    }
