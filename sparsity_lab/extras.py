@@ -23,7 +23,7 @@ EXTRAS = {
         "accelerate", "datasets", "gguf", "huggingface_hub", "lm_eval", "safetensors", "tokenizers", "torch",
         "transformers", "triton",
     ),
-    "cluster": ("fsspec", "ray", "submitit"),
+    "cluster": ("ray", "submitit"),
     "loggers": ("tensorboard", "wandb"),
 }  # fmt: skip
 MODEL = ("torch", "transformers", "tokenizers", "safetensors")  # what running any model takes

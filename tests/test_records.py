@@ -150,12 +150,18 @@ def test_an_output_folder_is_made_and_left_empty(tmp_path):
     assert not list((tmp_path / "a" / "b").iterdir())
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/runs", "memory://runs", "file:///tmp/runs", "gs://bucket"])
+@pytest.mark.parametrize("url", ["s3://bucket/runs", "memory://runs", "file:///tmp/runs", "s3:runs"])
 def test_a_url_is_no_output_folder(tmp_path, monkeypatch, url):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SparsityLabError, match="is a URL, not a folder"):
+    with pytest.raises(SparsityLabError, match="is a URL"):
         records.prepare_output(Path(url))
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lr:0.1", "C:", "run:a/b", "a/s3:b"])
+def test_a_folder_with_a_colon_in_its_name_is_one(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert records.prepare_output(Path(name)).is_dir()
 
 
 def test_a_file_is_no_output_folder(tmp_path):

@@ -33,9 +33,8 @@ from sparsity_lab.cli import (
     study,
     train,
 )
-from sparsity_lab.cli.console.outputs import check_outputs
 from sparsity_lab.cli.console.progress import redraws
-from sparsity_lab.cli.console.ranges import hold
+from sparsity_lab.cli.console.ranges import hold, refuse_empty_output
 from sparsity_lab.cli.console.streams import NoteStream, lost_output, settle
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.machine import signals
@@ -125,7 +124,7 @@ def _run(words: list[str]) -> int:
     """Run the command and give its exit code; a flag it does not take is told like any other mistake."""
     for word in words:
         refuse_undecodable(word)
-    check_outputs(words)
+    refuse_empty_output(words)
     whole_number("SOURCE_DATE_EPOCH", least=0)  # libraries read it, and fail where it is no number
     try:
         return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
     from sparsity_lab.measure.transfer import TransferPlan
     from sparsity_lab.measure.work.launchers import Options
-    from sparsity_lab.store.mirrors import Mirror
 
 
 def command(
@@ -110,15 +109,10 @@ def command(
         with _loggers(spec, log or [], output=output, offline=offline) as loggers:
             failed = _compare(spec, checkpoints, output=output, sweep=sweep, loggers=loggers)
     else:
-        from sparsity_lab.store.mirrors import mirrored
-
-        with (
-            mirrored(output) as (folder, mirror),
-            _loggers(spec, log or [], output=folder, offline=offline) as loggers,
-        ):
+        with _loggers(spec, log or [], output=output, offline=offline) as loggers:
             failed = _measure(
-                spec, checkpoints, output=folder, mirror=mirror, per_checkpoint=per_checkpoint, launcher=launcher,
-                crew=crew, loggers=loggers,
+                spec, checkpoints, output=output, per_checkpoint=per_checkpoint, launcher=launcher, crew=crew,
+                loggers=loggers,
             )  # fmt: skip
     if failed:
         raise typer.Exit(1)
@@ -129,7 +123,6 @@ def _measure(
     checkpoints: list[Checkpoint],
     *,
     output: Path,
-    mirror: Mirror | None,
     per_checkpoint: bool,
     launcher: str,
     crew: Options,
@@ -140,7 +133,7 @@ def _measure(
 
     rows = measure_checkpoints(
         spec, checkpoints, output=output, per_checkpoint=per_checkpoint, progress=progress(),
-        launcher=launcher, options=crew, loggers=loggers, mirror=mirror,
+        launcher=launcher, options=crew, loggers=loggers,
     )  # fmt: skip
     from sparsity_lab.fitting.figures import attempted
 
@@ -149,7 +142,7 @@ def _measure(
 
         draw_table(output / "table.csv", output=output)
     typer.echo((output / "table.md").read_text(encoding="utf-8"))
-    typer.echo(f"Written to {output if mirror is None else mirror.url}")
+    typer.echo(f"Written to {output}")
     return any(row.get("failed") for row in rows)
 
 
@@ -202,14 +195,8 @@ def _transfer(
 
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], *, output: Path) -> bool:
     from sparsity_lab.measure.checkpoints import plan
-    from sparsity_lab.store.mirrors import Mirror, url_of
 
-    url = url_of(output)
-    mirror = None if url is None else Mirror(url)
-    if mirror is not None:
-        mirror.forget_deleted()
-    folder = output if mirror is None else mirror.folder
-    return _print_plan(spec, plan(spec, checkpoints, output=folder, mirror=mirror))
+    return _print_plan(spec, plan(spec, checkpoints, output=output))
 
 
 def _print_plan(spec: MeasureSpec, found: MeasurePlan | TransferPlan) -> bool:

@@ -28,7 +28,6 @@ from sparsity_lab.measure.work.run_cells import Cell, Tell, gather
 from sparsity_lab.measure.work.text_length import grown
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
-from sparsity_lab.store.mirrors import Mirror
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +49,11 @@ class MeasurePlan:
     lost: tuple[Lost, ...] = ()
 
 
-def plan(
-    spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path, mirror: Mirror | None = None
-) -> MeasurePlan:
+def plan(spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path) -> MeasurePlan:
     """What there is to do; loads no weights and writes nothing."""
     check_spec(spec)
     spec, checkpoints = together(spec, checkpoints)
-    bench = Bench(spec, folder=output / "records", mirror=mirror)
+    bench = Bench(spec, folder=output / "records")
     found = bench.prepare_all(checkpoints)
     prepared = tuple(one for one in found if isinstance(one, Prepared))
     done = [bench.done(one, setting) is not None for one in prepared for setting in settings_of(spec)]
@@ -73,7 +70,6 @@ def measure_checkpoints(
     launcher: str = "inline",
     options: Options = ALONE,
     loggers: Loggers = NO_LOGGERS,
-    mirror: Mirror | None = None,
 ) -> list[dict[str, Any]]:
     """Measure every checkpoint; cells with a record are not measured again.
 
@@ -90,7 +86,6 @@ def measure_checkpoints(
         options: what it is told; the numbers do not depend on it.
         loggers: get a point of each record as it is there; under `error_share`, which measures on growing text, at
             the end.
-        mirror: of `output`, where that stands for a URL.
 
     Returns:
         The records of the table, in its order, and `failures.failed_row`s among them.
@@ -103,10 +98,6 @@ def measure_checkpoints(
     asked = spec
     spec, checkpoints = together(spec, checkpoints)
     found = [pinned(one, fail_fast=spec.fail_fast) for one in checkpoints]
-    if mirror is not None and spec.text_shards > 1:
-        raise SparsityLabError(
-            "--text-shards needs an output that all workers see as a folder", fix="Give a folder as --output"
-        )
     records.refuse_model_folder(output)
     with records.no_empty_folders(output / "records"):
         records.prepare_output(output)
@@ -117,7 +108,7 @@ def measure_checkpoints(
         with registry.load("launchers", launcher).crew(options) as crew:
 
             def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-                bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device, mirror=mirror)
+                bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device)
                 bench.measured = measured
                 prepared = bench.prepare_all(found)
                 loggers.start()

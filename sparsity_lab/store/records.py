@@ -12,18 +12,21 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.reading.unreadable import why_unread
-from sparsity_lab.store.mirrors import url_of
 from sparsity_lab.store.record_keys import RECORD_KEYS as RECORD_KEYS
 from sparsity_lab.store.whole_files import disk_fix, encoded, probe
 from sparsity_lab.store.whole_files import write_bytes as write_bytes
 from sparsity_lab.store.whole_files import write_text as write_text
 
+URL = re.compile(
+    r"[a-z][a-z0-9+.-]+:(/|:|$)|(s3|gs|gcs|az|abfs|adl|hdfs|sftp|ssh|hf|file|local):", re.IGNORECASE
+)  # no drive letter
 WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
@@ -44,13 +47,7 @@ def prepare_output(folder: Path) -> Path:
     Raises:
         SparsityLabError: it is a URL, or cannot be made or written.
     """
-    url = url_of(folder)
-    if url is not None:
-        raise SparsityLabError(
-            f"The output {url} is a URL, not a folder",
-            why="Only `sparsity-lab measure` of checkpoints, one criterion at a time, writes to URLs",
-            fix="Write to a folder, and copy it when it is done",
-        )
+    refuse_url(folder)
     try:
         probe(folder)
     except OSError as error:
@@ -60,6 +57,20 @@ def prepare_output(folder: Path) -> Path:
             fix=disk_fix(error, "Name another one with --output, or free space and check its permissions"),
         ) from error
     return folder
+
+
+def refuse_url(output: Path) -> None:
+    """Refuse an output that is meant for an object store or another machine.
+
+    Raises:
+        SparsityLabError: a URL, half of one (`s3:bucket/run`), or several chained with `::`.
+    """
+    if URL.match(output.as_posix()):
+        url = output.as_posix().replace(":/", "://", 1)  # a path has lost a slash
+        raise SparsityLabError(
+            f"The output {url} is a URL, and results are written to folders of this machine alone",
+            fix="Write to a folder, and copy it when the command has ended: `aws s3 sync`, `rclone copy` or `rsync`",
+        )
 
 
 def refuse_model_folder(folder: Path) -> None:

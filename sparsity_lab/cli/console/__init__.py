@@ -1,8 +1,7 @@
 """What all commands share: options from a file, checks before work, progress, streams.
 
-    outputs.py    refuses an `--output` that would silently mean another place
     config.py     `--config FILE`: options from YAML, weaker than flags; writes what a command ran with
-    ranges.py     wraps every command: packages installed, numbers in range
+    ranges.py     wraps every command: packages installed, numbers in range, output a folder
     needs.py      which optional packages each command needs
     progress.py   progress bars on stderr, on a terminal that can redraw
     streams.py    stdout and stderr that survive a reader who leaves, and a full disk

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sparsity_lab.cli.console.outputs import check_outputs
+from sparsity_lab.cli.console.ranges import refuse_empty_output
 from sparsity_lab.errors import SparsityLabError
 
 
@@ -51,7 +51,7 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
                 fix="Write one value; several revisions or tasks are one text with commas between: step1,step2",
             )
         if parameter.name == "output":
-            check_outputs(["--output", "" if value is None else str(value)])
+            refuse_empty_output(["--output", "" if value is None else str(value)])
         defaults[parameter.name] = _several(parameter, value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path

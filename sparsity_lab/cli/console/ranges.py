@@ -1,14 +1,17 @@
-"""Before a command begins: its packages are installed, and every number on the command line is in its range."""
+"""Before a command begins: its packages are installed, its numbers in their ranges, and its output is a folder."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import extras, ranges
 from sparsity_lab.cli.console import needs
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.store.records import refuse_url
 
 if TYPE_CHECKING:
     import typer
@@ -27,17 +30,36 @@ def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
 
 
 def _checked(command: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A command that refuses what it cannot work with: missing or broken packages, numbers out of their range."""
+    """A command that refuses what it cannot work with: missing or broken packages, bad numbers, a URL to write to."""
 
     @functools.wraps(command)
     def checked(*words: Any, **options: Any) -> Any:
         needs.check(name, options)
         for option, value in options.items():
             ranges.check(option, value, command=name, flag=flag_of(command, option))
+        if options.get("output") is not None:
+            refuse_url(options["output"])
         with extras.explained():
             return command(*words, **options)
 
     return checked
+
+
+def refuse_empty_output(words: list[str]) -> None:
+    """Refuse an empty --output, which as a path is the working directory.
+
+    Raises:
+        SparsityLabError: the words of a command line hold one.
+    """
+    flags = ("--output", "-o")
+    following = [word for flag, word in itertools.pairwise(words) if flag in flags]
+    following += [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
+    if any(not word.strip() for word in following):
+        raise SparsityLabError(
+            "--output is empty",
+            why="A variable of the shell's may not be set",
+            fix="Name a folder, or . for this one",
+        )
 
 
 def flag_of(command: Callable[..., Any], option: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ from sparsity_lab.measure.work.shards import has_part, measure_part, read_parts,
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store import records
-from sparsity_lab.store.mirrors import Mirror
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5  # between looks at a cell that somebody else measures
@@ -59,10 +57,8 @@ class Bench:
         progress: Progress = SILENT,
         shelf: Shelf | None = None,
         elsewhere: str | None = None,
-        mirror: Mirror | None = None,
     ) -> None:
         self.spec, self.folder, self.progress = spec, folder, progress
-        self.mirror = mirror  # of the records' folder, where the output is a URL
         self.elsewhere = elsewhere  # the device of `auto` where the work is done on other machines
         self.shelf = shelf or Shelf(spec.architecture_file)
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
@@ -160,10 +156,7 @@ class Bench:
         key = self.key(prepared, setting)
         if self.spec.again and key not in self.measured:
             return None
-        found = records.find_record(self.folder, key)
-        if found is None and self.mirror is not None and self.mirror.bring(key):
-            return records.find_record(self.folder, key)
-        return found
+        return records.find_record(self.folder, key)
 
     def record(self, prepared: Prepared, setting: Setting) -> dict[str, Any]:
         """The record of a cell: read where it exists, measured and written where not, awaited where others do.
@@ -206,15 +199,11 @@ class Bench:
             expired: claims on it that have run out.
         """
         key = self.key(prepared, setting)
-        with claimed(self.folder, key, expired=expired) as here, self._claimed_there(key, here) as ours:
+        with claimed(self.folder, key, expired=expired) as ours:
             if not ours:
                 return None
             found = self.done(prepared, setting)  # its last holder may have written it before letting go
             return self._measured(prepared, setting) if found is None else found
-
-    def _claimed_there(self, key: str, here: bool) -> AbstractContextManager[bool]:
-        """The claim behind the mirror as well, where there is one and the cell is ours here."""
-        return self.mirror.claimed(key) if here and self.mirror is not None else nullcontext(here)
 
     def spans(self, prepared: Prepared) -> list[WindowSpan]:
         """The parts a cell's text is measured in; none where it is measured as a whole."""
@@ -244,16 +233,13 @@ class Bench:
         key = self.key(prepared, setting)
         weights = measured.score_weights
         self.measured.add(key)
-        found = records.write_and_read(
+        return records.write_and_read(
             self.folder,
             {
                 **self._body(prepared, setting, measured, loaded=loaded, key=key),
                 "score_weights_sha256": weights and write_weights(self.folder, key, weights),
             },
         )
-        if self.mirror is not None:
-            self.mirror.send(key)
-        return found
 
     def _encode(self, source: Source) -> TokenizedText:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""

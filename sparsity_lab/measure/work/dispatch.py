@@ -23,8 +23,6 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.cells import Bench
 from sparsity_lab.measure.work.claims import Sign
 from sparsity_lab.measure.work.failures import failure
-from sparsity_lab.store import records
-from sparsity_lab.store.mirrors import RECORDS, Mirror
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,6 @@ class Task:
         cells: what to measure of it.
         place: the driver's working directory, which relative paths are seen from.
         command: words of the driver's command line, for the records' provenance.
-        url: of the output where that is one; each machine then has a mirror of its own.
     """
 
     spec: MeasureSpec
@@ -110,7 +107,6 @@ class Task:
     cells: tuple[Open, ...]
     place: Path
     command: tuple[str, ...]
-    url: str | None = None
 
     @classmethod
     def of(cls, bench: Bench, group: Group) -> Task:
@@ -118,8 +114,7 @@ class Task:
         prepared = group.prepared
         spec = replace(bench.spec, device=prepared.device)
         words = tuple(sys.argv[1:])
-        url = None if bench.mirror is None else bench.mirror.url
-        return cls(spec, bench.folder, prepared.checkpoint, group.cells, Path.cwd(), words, url)
+        return cls(spec, bench.folder, prepared.checkpoint, group.cells, Path.cwd(), words)
 
 
 def perform_here(bench: Bench, group: Group) -> WorkOutcome:
@@ -196,11 +191,9 @@ _held: list[Bench] = []
 def _bench(task: Task) -> Bench:
     """This process's bench, a new one where the settings are others; the loaded model is kept."""
     held, spec = _held[0] if _held else None, task.spec
-    mirror = None if task.url is None else Mirror(task.url)
-    folder = task.folder if mirror is None else records.prepare_output(mirror.folder / RECORDS)
-    if held is None or (held.spec, held.folder) != (spec, folder):
+    if held is None or (held.spec, held.folder) != (spec, task.folder):
         shelf = held.shelf if held is not None and _loads_alike(held.spec, spec) else None
-        _held[:] = [Bench(spec, folder=folder, shelf=shelf, mirror=mirror)]
+        _held[:] = [Bench(spec, folder=task.folder, shelf=shelf)]
     return _held[0]
 
 
