@@ -176,22 +176,22 @@ def _several_inputs(
     """Fit a law of several inputs, whether it is not identified; the bundled Chinchilla points know their columns."""
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.fitting.judge.verdict import NOT
-    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+    from sparsity_lab.fitting.ladders.runs import LadderColumns
+    from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 
     known = source == "chinchilla"
     result = fit_ladder_table(
         source,
+        LadderColumns(
+            x=tuple((x or "params,tokens").split(",")),
+            y=y or "loss",
+            group=group,
+            exclude=exclude or ("epoch_excluded" if known else None),
+            unit=tuple(unit),
+        ),
+        LadderSpec(law="loss-power" if law == AUTO else law, huber=robust or known, draws=draws, seed=seed),
         output=folder,
-        law="loss-power" if law == AUTO else law,
-        x=(x or "params,tokens").split(","),
-        y=y or "loss",
-        group=group,
-        exclude=exclude or ("epoch_excluded" if known else None),
-        huber=robust or known,
-        draws=draws,
-        seed=seed,
         lock=lock,
-        unit=unit,
         progress=progress(),
     )
     if not result.verdict.describes:

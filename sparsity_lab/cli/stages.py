@@ -104,7 +104,8 @@ def width_depth(study: Study) -> None:
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
     from sparsity_lab.fitting import stage
-    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+    from sparsity_lab.fitting.ladders.runs import LadderColumns
+    from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
     from sparsity_lab.ladder.study.plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT, LOSS_UNITS
 
     draws, seed = study.config.fit.bootstrap, study.config.ladder.seed
@@ -113,9 +114,13 @@ def loss(study: Study) -> None:
         with stage.once(folder, table, {"draws": draws, "seed": seed, "law": "loss-power"}) as needed:
             if needed:
                 fit_ladder_table(
-                    table, output=folder, law="loss-power", x=LOSS_INPUTS, y=LOSS_OUTPUT, group="series",
-                    draws=draws, seed=seed, lock=LOCK_REASON, unit=LOSS_UNITS, progress=progress(),
-                )  # fmt: skip
+                    table,
+                    LadderColumns(x=LOSS_INPUTS, y=LOSS_OUTPUT, group="series", unit=LOSS_UNITS),
+                    LadderSpec(law="loss-power", draws=draws, seed=seed),
+                    output=folder,
+                    lock=LOCK_REASON,
+                    progress=progress(),
+                )
 
 
 def report(study: Study) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sparsity_lab.cli.main import main
 from sparsity_lab.fitting.data.series import read_series
-from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.store.records import read_record
 
 PART = ("--tokens", 512, "--window", 64)
@@ -290,7 +290,10 @@ def test_tables_are_read_without_the_row_which_is_counted(output_with_one, caplo
     assert len(found.x) == 6
     assert caplog.text.count("table.csv: 1 row(s) of checkpoints that failed are left out (line 3).") == 1
     assert "1 of 6 row(s) have flags, and their numbers are used: 1 untrained." in caplog.text
-    runs = read_runs(output_with_one / "table.csv", x=["trained_tokens", "params_total"], y="loss_dense_nats")
+    runs = read_runs(
+        output_with_one / "table.csv",
+        LadderColumns(x=("trained_tokens", "params_total"), y="loss_dense_nats"),
+    )
     assert len(runs.y) == 6
     assert run("report", output_with_one) == 0
     page = (output_with_one / "report.html").read_text(encoding="utf-8")

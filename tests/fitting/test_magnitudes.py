@@ -15,7 +15,7 @@ from sparsity_lab.fitting.data.columns import Columns
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.judge import warmup
-from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.fitting.locks import lock_file
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
@@ -45,10 +45,10 @@ def test_sizes_beyond_those_of_a_fit_are_refused_by_row(tmp_path, column, size):
 def test_a_ladder_refuses_them_as_well(tmp_path):
     (tmp_path / "t.csv").write_text("a,b,y\n1,2,3\n1,1e40,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="row 3, column 'b': '1e40'"):
-        read_runs(tmp_path / "t.csv", x=["a", "b"], y="y")
+        read_runs(tmp_path / "t.csv", LadderColumns(x=("a", "b"), y="y"))
     (tmp_path / "t.csv").write_text("a,b,y\n1,1e-20,3\n1,1e20,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match=r"rows 2 and 3, column 'b'.*too far apart"):
-        read_runs(tmp_path / "t.csv", x=["a", "b"], y="y")
+        read_runs(tmp_path / "t.csv", LadderColumns(x=("a", "b"), y="y"))
 
 
 def test_values_of_x_that_are_too_far_apart_are_refused_by_row(tmp_path):

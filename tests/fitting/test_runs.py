@@ -8,19 +8,20 @@ import pytest
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.ladders import runs
-from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.ladders.runs import LadderColumns
+from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 from sparsity_lab.fitting.solve import robust
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.laws.average_parameters import average_parameters
 from sparsity_lab.store import bundled
 
 LAW = registry.load("laws", "loss-power").LAW
-COLUMNS = {"x": ["params", "tokens"], "y": "loss", "exclude": "epoch_excluded"}
+COLUMNS = LadderColumns(("params", "tokens"), "loss", exclude="epoch_excluded")
 
 
 @pytest.fixture(scope="module")
 def chinchilla():
-    return runs.read_runs(bundled.path("chinchilla"), **COLUMNS)
+    return runs.read_runs(bundled.path("chinchilla"), COLUMNS)
 
 
 def huber_sum(problem, values, delta=1e-3):
@@ -78,8 +79,11 @@ def test_the_interval_of_a_known_ladder_holds_its_truth(tmp_path):
     rows = [f"{float(a)!r},{float(b)!r},{float(c)!r}" for (a, b), c in zip(x, y, strict=True)]
     (tmp_path / "t.csv").write_text("n,d,l\n" + "\n".join(rows) + "\n", encoding="utf-8")
     fit = fit_ladder_table(
-        tmp_path / "t.csv", output=tmp_path / "out", law="loss-power", x=["n", "d"], y="l", draws=60
-    )  # fmt: skip
+        tmp_path / "t.csv",
+        LadderColumns(x=("n", "d"), y="l"),
+        LadderSpec(law="loss-power", draws=60),
+        output=tmp_path / "out",
+    )
     for name, (value, low, high) in fit.coefficients.items():
         assert low < value < high
         assert low - 0.5 * (high - low) < truth[name] < high + 0.5 * (high - low)
@@ -99,7 +103,7 @@ def test_the_interval_of_a_known_ladder_holds_its_truth(tmp_path):
 def test_faulty_tables(tmp_path, text, told):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     with pytest.raises(SparsityLabError, match=told):
-        runs.read_runs(tmp_path / "t.csv", x=["n", "d"], y="l")
+        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("n", "d"), y="l"))
 
 
 def test_a_law_of_another_number_of_inputs(chinchilla):
@@ -127,7 +131,7 @@ def test_columns_in_the_place_of_another_input_are_refused(tmp_path, order):
     header = [*order, "y"]
     (tmp_path / "t.csv").write_text(",".join(header) + "\n1e9,2e9,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="is in the place of"):
-        runs.read_runs(tmp_path / "t.csv", x=order, y="y", law=LAW)
+        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=order, y="y"), law=LAW)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +140,10 @@ def test_columns_in_the_place_of_another_input_are_refused(tmp_path, order):
 def test_what_is_no_loss_per_token_is_read_only_where_that_is_said(tmp_path, y):
     (tmp_path / "t.csv").write_text(f"N,D,{y}\n1e8,2e9,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="in the place of loss, in nats per token"):
-        runs.read_runs(tmp_path / "t.csv", x=["N", "D"], y=y, law=LAW)
-    read = runs.read_runs(tmp_path / "t.csv", x=["N", "D"], y=y, law=LAW, unit=[f"{y}=nats"])
+        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("N", "D"), y=y), law=LAW)
+    read = runs.read_runs(
+        tmp_path / "t.csv", runs.LadderColumns(x=("N", "D"), y=y, unit=(f"{y}=nats",)), law=LAW
+    )
     assert read.y.tolist() == [3.0]
 
 
@@ -145,7 +151,7 @@ def test_what_is_no_loss_per_token_is_read_only_where_that_is_said(tmp_path, y):
 def test_rows_to_leave_out_are_known_by_any_word_for_true(tmp_path, word):
     text = f"n,d,l,bad\n1,2,3,false\n1,3,3,{word}\n1,4,3,\n1,5,3,0\n"
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
-    read = runs.read_runs(tmp_path / "t.csv", x=["n", "d"], y="l", exclude="bad")
+    read = runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("n", "d"), y="l", exclude="bad"))
     assert (len(read.y), read.left_out) == (3, 1)
 
 
@@ -153,4 +159,4 @@ def test_rows_to_leave_out_are_known_by_any_word_for_true(tmp_path, word):
 def test_a_word_that_is_neither_true_nor_false_is_refused(tmp_path, word):
     (tmp_path / "t.csv").write_text(f"n,d,l,bad\n1,2,3,\n1,3,3,{word}\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="row 3, column 'bad'"):
-        runs.read_runs(tmp_path / "t.csv", x=["n", "d"], y="l", exclude="bad")
+        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("n", "d"), y="l", exclude="bad"))

@@ -10,7 +10,8 @@ from sparsity_lab import registry
 from sparsity_lab.cli.main import app
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.ladders import runs, runs_locks
-from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.ladders.runs import LadderColumns
+from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 from sparsity_lab.fitting.locks import check
 
 LAW = registry.load("laws", "loss-power").LAW
@@ -33,9 +34,12 @@ def table(path, rows):
 def study(tmp_path, rows):
     table(tmp_path / "t.csv", rows)
     fit_ladder_table(
-        tmp_path / "t.csv", output=tmp_path / "out", law="loss-power", x=["n", "d"], y="l", huber=True,
-        draws=0, lock="planted",
-    )  # fmt: skip
+        tmp_path / "t.csv",
+        LadderColumns(x=("n", "d"), y="l"),
+        LadderSpec(law="loss-power", huber=True, draws=0),
+        output=tmp_path / "out",
+        lock="planted",
+    )
     return tmp_path
 
 
@@ -49,7 +53,7 @@ def test_a_lock_reads_back_and_passes(study):
     lock = runs_locks.read(path)
     assert runs_locks.to_toml(lock) == path.read_text(encoding="utf-8")
     assert lock.table == "../t.csv"
-    assert lock.columns == runs_locks.LadderColumns(("n", "d"), "l")
+    assert lock.columns == LadderColumns(("n", "d"), "l")
     assert len(lock.probes) == 10
     assert only(study).status == check.PASS
 
@@ -93,7 +97,7 @@ def test_a_ladder_that_lost_its_limit_is_unidentified(study):
     limitless = {"alpha": 0.06, "beta": 0.07, "a": 3.0, "b": 4.0, "E": 0.0}
     y = LAW.predict(limitless, x) * np.exp(generator.normal(0, 4e-3, 40))
     table(study / "t.csv", [(*map(float, at), float(loss)) for at, loss in zip(x, y, strict=True)])
-    digest = runs.read_runs(study / "t.csv", x=["n", "d"], y="l").sha256
+    digest = runs.read_runs(study / "t.csv", runs.LadderColumns(x=("n", "d"), y="l")).sha256
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(runs_locks.read(path).points_sha256, digest), encoding="utf-8")
     finding = only(study)
@@ -122,7 +126,11 @@ def test_an_update_keeps_tolerances_and_says_what_changed(study, rows):
 def test_a_reason_and_a_whole_lock_are_needed(study, rows):
     with pytest.raises(SparsityLabError, match="needs a reason"):
         fit_ladder_table(
-            study / "t.csv", output=study / "again", law="loss-power", x=["n", "d"], y="l", draws=0, lock=" "
+            study / "t.csv",
+            LadderColumns(x=("n", "d"), y="l"),
+            LadderSpec(law="loss-power", draws=0),
+            output=study / "again",
+            lock=" ",
         )
     path = study / "out" / "locks" / "t-loss-power.toml"
     text = path.read_text(encoding="utf-8")
@@ -140,13 +148,11 @@ def test_a_lock_of_another_fit_is_not_replaced(study, other):
     (study / "moved").mkdir()
     (study / "moved" / "t.csv").write_bytes((study / "t.csv").read_bytes())
     before = {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()}
-    asked = {"source": study / "t.csv", "law": "loss-power", "y": "l"}
-    changed = {"y": {"y": "m"}, "group": {"group": "g"}, "table": {"source": study / "moved" / "t.csv"}}[
-        other
-    ]
+    source = study / "moved" / "t.csv" if other == "table" else study / "t.csv"
+    columns = LadderColumns(("n", "d"), "m" if other == "y" else "l", "g" if other == "group" else None)
     with pytest.raises(SparsityLabError, match="locks another fit"):
         fit_ladder_table(
-            **{**asked, **changed}, x=["n", "d"], output=study / "out", draws=0, lock="a second one"
+            source, columns, LadderSpec("loss-power", draws=0), output=study / "out", lock="a second one"
         )
     assert {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()} == before
 

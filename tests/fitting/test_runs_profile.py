@@ -27,7 +27,8 @@ def huber_sum(values, x, y, delta=1e-3):
 
 def test_the_ends_of_the_chinchilla_profile_are_on_the_level():
     found = runs.read_runs(
-        bundled.path("chinchilla"), x=["params", "tokens"], y="loss", exclude="epoch_excluded"
+        bundled.path("chinchilla"),
+        runs.LadderColumns(x=("params", "tokens"), y="loss", exclude="epoch_excluded"),
     )
     fit = runs.fit_runs(found, LAW, huber=True, draws=0)
     limit = fit.profiles["E"]

@@ -11,7 +11,8 @@ from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_all, fit_table
 from sparsity_lab.fitting.judge import shape
 from sparsity_lab.fitting.judge.verdict import NOT
-from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.ladders.runs import LadderColumns
+from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 from sparsity_lab.fitting.locks import check
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import FitSpec, load_law
@@ -180,8 +181,13 @@ def ladder(folder, loss):
 )
 def test_a_loss_that_rises_with_an_input_is_no_loss_law(tmp_path, name, loss, huber):
     out = tmp_path / "out"
-    result = fit_ladder_table(ladder(tmp_path, loss), output=out, law="loss-power", x=("params", "tokens"), y="loss",
-                              huber=huber, draws=20, lock="so")  # fmt: skip
+    result = fit_ladder_table(
+        ladder(tmp_path, loss),
+        LadderColumns(x=("params", "tokens"), y="loss"),
+        LadderSpec(law="loss-power", huber=huber, draws=20),
+        output=out,
+        lock="so",
+    )
     assert result.verdict.word == NOT
     assert f"can only fall with {name}" in result.verdict.reason
     assert result.coefficients == {}

@@ -9,8 +9,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.columns import Columns
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_table
-from sparsity_lab.fitting.ladders.runs import read_runs
-from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
+from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 from sparsity_lab.fitting.locks import check
 from sparsity_lab.fitting.spec import FitSpec, load_law
 
@@ -155,7 +155,7 @@ def ladder(folder, *, head="params,tokens,loss", by=(1.0, 1.0, 1.0)):
 def test_two_inputs_in_any_named_unit_give_the_same_law(tmp_path, head, by, unit):
     law, names = load_law("loss-power"), head.split(",")
     path = ladder(tmp_path, head=head, by=by)
-    runs = read_runs(path, x=names[:2], y=names[2], law=law, unit=unit)
+    runs = read_runs(path, LadderColumns(x=tuple(names[:2]), y=names[2], unit=unit), law=law)
     np.testing.assert_allclose(runs.x, np.stack([N.ravel(), D.ravel()], axis=1), rtol=1e-9)
     np.testing.assert_allclose(runs.y, LOSS.ravel(), rtol=1e-9)
 
@@ -165,14 +165,23 @@ def test_two_inputs_in_any_named_unit_give_the_same_law(tmp_path, head, by, unit
 def test_two_inputs_in_an_unnamed_unit_are_refused(tmp_path, head, by):
     names = head.split(",")
     with pytest.raises(SparsityLabError, match="--unit"):
-        read_runs(ladder(tmp_path, head=head, by=by), x=names[:2], y=names[2], law=load_law("loss-power"))
+        read_runs(
+            ladder(tmp_path, head=head, by=by),
+            LadderColumns(x=tuple(names[:2]), y=names[2]),
+            law=load_law("loss-power"),
+        )
 
 
 def test_units_of_two_inputs_stand_in_fits_and_lock(tmp_path):
     out = tmp_path / "out"
     path = ladder(tmp_path, by=(1.0, 1e9, 1.0))
-    fit_ladder_table(path, output=out, law="loss-power", x=("params", "tokens"), y="loss", draws=0, lock="so",
-                     unit=("tokens=1e9",))  # fmt: skip
+    fit_ladder_table(
+        path,
+        LadderColumns(x=("params", "tokens"), y="loss", unit=("tokens=1e9",)),
+        LadderSpec(law="loss-power", draws=0),
+        output=out,
+        lock="so",
+    )
     (entry,) = json.loads((out / "fits.json").read_text(encoding="utf-8"))
     assert entry["units"]["tokens"] == "1e9 tokens (as asked for)"
     assert [one.status for one in check.check([out])] == [check.PASS]

@@ -12,7 +12,7 @@ from sparsity_lab.fitting.density.rulers.files import read_ruler
 from sparsity_lab.fitting.density.rulers.ladder import read_ladder
 from sparsity_lab.fitting.density.scores.targets import read_targets
 from sparsity_lab.fitting.ladders import runs_locks
-from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.fitting.locks import lock_file
 from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.measure.checkpoint.trained_tokens import read_table
@@ -34,7 +34,7 @@ PARSERS = {
     "yaml": read_yaml,
     "csv": read_csv,
     "series": read_series,
-    "runs": lambda path: read_runs(path, x=["a", "b"], y="c"),
+    "runs": lambda path: read_runs(path, LadderColumns(x=("a", "b"), y="c")),
     "targets": read_targets,
     "ladder": read_ladder,
     "samples": answer_loss,

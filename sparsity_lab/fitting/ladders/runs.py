@@ -114,24 +114,38 @@ class RunsFit:
         )
 
 
-def read_runs(
-    path: Path, *, x: Sequence[str], y: str, group: str | None = None, exclude: str | None = None,
-    law: Law | None = None, unit: Sequence[str] = (),
-) -> Runs:  # fmt: skip
+@dataclass(frozen=True)
+class LadderColumns:
+    """How the table of a ladder is read.
+
+    Attributes:
+        x: columns of the inputs. y: column of y.
+        group: column that names the run of a row; each row is its own run where None.
+        exclude: column that is `true` in rows to leave out.
+        unit: units that were asked for, each as `COLUMN=UNIT` or `QUANTITY=UNIT`.
+    """
+
+    x: tuple[str, ...]
+    y: str
+    group: str | None = None
+    exclude: str | None = None
+    unit: tuple[str, ...] = ()
+
+
+def read_runs(path: Path, columns: LadderColumns, *, law: Law | None = None) -> Runs:
     """Read a ladder's points.
 
     Args:
-        path: a CSV. x: columns of the inputs. y: column of y.
-        group: column that names the run of a row; each row is its own run where None.
-        exclude: column that is `true` in rows to leave out.
+        path: a CSV.
+        columns: what its columns are.
         law: says what its inputs and its output are, where the columns' names do not.
-        unit: units that were asked for, each as `COLUMN=UNIT` or `QUANTITY=UNIT`.
 
     Raises:
         SparsityLabError: a column is missing, a value is no positive number (row and column are named), or values
             cannot be in the unit that their column is read in.
     """
     header, rows = read_csv(path)
+    x, y, group, exclude = columns.x, columns.y, columns.group, columns.exclude
     for name in (*x, y, group, exclude):
         if name is not None and name not in header:
             raise SparsityLabError(
@@ -147,7 +161,7 @@ def read_runs(
     if not kept:
         raise SparsityLabError(f"The table {path} has no rows with points", fix="Give it a row for each run")
     values = np.array([[_positive(raw[name], path, line, name) for name in (*x, y)] for line, raw in kept])
-    read = _units(x, y, law, Asked.of(unit), path)
+    read = _units(x, y, law, Asked.of(columns.unit), path)
     for i, name in enumerate((*x, y)):
         if name in read:
             values[:, i] *= read[name].factor

@@ -88,11 +88,7 @@ def update(path: Path, *, reason: str) -> tuple[RunsLock, RunsLock]:
 
 
 def _input(lock: RunsLock, path: Path) -> Runs:
-    columns = lock.columns
-    return read_runs(
-        toml.source_of(lock.table, path), x=columns.x, y=columns.y, group=columns.group,
-        exclude=columns.exclude, law=load_law(lock.law), unit=columns.unit,
-    )  # fmt: skip
+    return read_runs(toml.source_of(lock.table, path), lock.columns, law=load_law(lock.law))
 
 
 def _refit(lock: RunsLock, runs: Runs) -> RunsFit:

@@ -18,7 +18,7 @@ import numpy as np
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.ladders import runs_profile
-from sparsity_lab.fitting.ladders.runs import Runs, RunsFit
+from sparsity_lab.fitting.ladders.runs import LadderColumns, Runs, RunsFit
 from sparsity_lab.fitting.locks.toml import (
     BUNDLED,
     INCOMPLETE,
@@ -44,17 +44,6 @@ FORMAT = 1
 KIND = "runs"
 PROBES_PER_INPUT = 3
 AHEAD = 10.0  # times the largest of every input at once
-
-
-@dataclass(frozen=True)
-class LadderColumns:
-    """How the table was read: `runs.read_runs` says what each is."""
-
-    x: tuple[str, ...]
-    y: str
-    group: str | None = None
-    exclude: str | None = None
-    unit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -169,11 +169,8 @@ def _by_huber(problem: Problem, solution: RobustSolution, name: str, scale: Prof
         return objective, packed
 
     levels = [solution.objective + scale.rise(sides=sides) for sides in (2, 1)]
-    traced = profile.trace(
-        name, float(best[coordinate]), least, theta=best, edges=edges, step=FIRST_STEP,
-        levels=(levels[0], levels[1]),
-    )  # fmt: skip
-    return profile.in_own_unit(traced)
+    walk = profile.Walk(least, edges, FIRST_STEP, (levels[0], levels[1]))
+    return profile.in_own_unit(walk.profile(name, float(best[coordinate]), theta=best))
 
 
 def _packed(solution: RobustSolution) -> Array:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sparsity_lab.fitting.data.columns import say_units
 from sparsity_lab.fitting.ladders import runs_locks
-from sparsity_lab.fitting.ladders.runs import RunsFit, fit_runs, read_runs
+from sparsity_lab.fitting.ladders.runs import LadderColumns, RunsFit, fit_runs, read_runs
 from sparsity_lab.fitting.locks import toml
 from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.machine.sole_writer import sole_writer
@@ -24,32 +24,47 @@ logger = logging.getLogger(__name__)
 ROW_KEYS = ["coefficient", "value", "low", "high", "profile low", "profile high", "unit"]
 
 
+@dataclass(frozen=True)
+class LadderSpec:
+    """What to fit to a ladder of runs, and how.
+
+    Attributes:
+        law: id of a law of several inputs.
+        huber: the sum of Huber losses of ln y rather than least squares on y.
+        draws: bootstrap refits over runs; 0 for none.
+        seed: of the starts and the bootstrap.
+    """
+
+    law: str
+    huber: bool = False
+    draws: int = 200
+    seed: int = 0
+
+
 def fit_ladder_table(
-    source: Path | str, *, output: Path | str, law: str, x: Sequence[str], y: str, group: str | None = None,
-    exclude: str | None = None, huber: bool = False, draws: int = 200, seed: int = 0,
-    lock: str | None = None, unit: Sequence[str] = (), progress: Progress = SILENT,
+    source: Path | str, columns: LadderColumns, spec: LadderSpec, *, output: Path | str, lock: str | None = None,
+    progress: Progress = SILENT,
 ) -> RunsFit:  # fmt: skip
     """Fit a law of several inputs to a table and write fits.json, fits.csv, fits.md and provenance.json.
 
     With a reason as `lock`, `locks/TABLE-LAW.toml` is written too, for `sparsity-lab check`.
     """
     path = bundled.path(source) if isinstance(source, str) and source in bundled.names() else Path(source)
-    runs = read_runs(path, x=x, y=y, group=group, exclude=exclude, law=load_law(law), unit=unit)
+    law, folder = load_law(spec.law), Path(output)
+    runs = read_runs(path, columns, law=law)
     say_units(runs.units, path)
-    chosen, folder = load_law(law), Path(output)
     records.refuse_over_input(path, folder / "fits.csv")
     if lock is not None:
         table = toml.table_entry(source, folder)
-        asked = runs_locks.LadderColumns(tuple(x), y, group, exclude, tuple(unit))
-        name = runs_locks.name_of(table, chosen)
-        toml.refuse_others(folder, [name], subject={"table": table, **vars(asked)}, law=chosen.name)
+        name = runs_locks.name_of(table, law)
+        toml.refuse_others(folder, [name], subject={"table": table, **vars(columns)}, law=law.name)
     with sole_writer(folder):
-        result = fit_runs(runs, chosen, huber=huber, draws=draws, seed=seed, progress=progress)
+        result = fit_runs(runs, law, huber=spec.huber, draws=spec.draws, seed=spec.seed, progress=progress)
         _write(result, folder, source=path)
         if lock is not None and not result.verdict.describes:
             logger.warning("%s is not locked: %s.", path.name, result.verdict.reason)
         elif lock is not None:
-            made = runs_locks.lock_of(runs, result, table=table, columns=asked, reason=lock)
+            made = runs_locks.lock_of(runs, result, table=table, columns=columns, reason=lock)
             runs_locks.write(made, toml.path_of(folder, made.series))
     return result
 

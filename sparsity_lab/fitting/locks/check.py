@@ -24,7 +24,7 @@ from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.ladders import runs_check, runs_locks
 from sparsity_lab.fitting.ladders.runs_locks import RunsLock
 from sparsity_lab.fitting.locks import lock_file, toml
-from sparsity_lab.fitting.locks.lock_file import Lock
+from sparsity_lab.fitting.locks.lock_file import Agreed, Lock
 from sparsity_lab.fitting.spec import law_of_one
 from sparsity_lab.progress import SILENT, Progress
 
@@ -155,8 +155,8 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock] | tuple[RunsLock, Ru
     if not now.verdict.describes:
         raise SparsityLabError(f"Cannot update {path}", why=now.verdict.reason, fix="Lock another law")
     new = lock_file.lock_from(
-        series, now.problem, now.solution, verdict=now.verdict.word, table=old.table, reason=reason,
-        pinned=old.pinned, columns=old.columns, seed=old.seed, weighted=old.weighted, rivals=old.rivals,
+        series, now.problem, now.solution, verdict=now.verdict.word,
+        agreed=Agreed(old.table, reason, old.pinned, old.columns, old.seed, old.weighted, old.rivals),
     )  # fmt: skip
     new = replace(
         new, prediction_tolerance=old.prediction_tolerance, coefficient_tolerance=old.coefficient_tolerance

@@ -100,54 +100,53 @@ def lock_of(
     """
     problem = Problem.of(result.law, result.series.x, result.series.y)
     solution = Solution(problem.law.locate(result.values, problem.span), result.sse, 1, 1, ())
-    return lock_from(
-        result.series,
-        problem,
-        solution,
-        verdict=result.verdict.word,
-        table=table,
-        reason=reason,
-        pinned=pinned,
-        columns=columns or Columns(),
-        seed=result.seed,
-        weighted=result.weighted,
-        rivals=_rivals(result),
+    agreed = Agreed(
+        table, reason, pinned, columns or Columns(), result.seed, result.weighted, _rivals(result)
     )
+    return lock_from(result.series, problem, solution, verdict=result.verdict.word, agreed=agreed)
 
 
-def lock_from(
-    series: Series,
-    problem: Problem,
-    solution: Solution,
-    *,
-    verdict: str,
-    table: str,
-    reason: str,
-    pinned: bool,
-    columns: Columns,
-    seed: int,
-    weighted: bool,
-    rivals: tuple[str, ...] = RIVALS,
-) -> Lock:
+@dataclass(frozen=True)
+class Agreed:
+    """What a lock says beside its numbers: who agreed to what, and how it is fitted again.
+
+    Attributes:
+        table: the input, as `toml.table_entry` writes it.
+        reason: why these numbers hold.
+        pinned: whether the points may not change, or are followed as they grow.
+        columns: how the table is read.
+        seed, weighted, rivals: of the fit.
+    """
+
+    table: str
+    reason: str
+    pinned: bool
+    columns: Columns
+    seed: int
+    weighted: bool
+    rivals: tuple[str, ...] = RIVALS
+
+
+def lock_from(series: Series, problem: Problem, solution: Solution, *, verdict: str, agreed: Agreed) -> Lock:
     """A lock of a solved problem; `lock_of` makes one of a finished fit."""
-    if not reason.strip():
+    if not agreed.reason.strip():
         raise SparsityLabError("A lock needs a reason", fix='Say why these numbers hold: --reason "..."')
     law, values = problem.law, problem.coefficients(solution.theta)
     residuals = series.y - law.predict(values, series.x)
     freedom = max(len(series.y) - len(law.parameters), 1)
     variance = float(residuals @ residuals) / freedom
     spread = diagnostics.covariance(law, values, series.x, variance=variance)
-    prediction, coefficient = PINNED if pinned else FOLLOWED
+    prediction, coefficient = PINNED if agreed.pinned else FOLLOWED
     xs = probe_points(series.x, ahead=verdict != NOT)
     errors = np.sqrt(np.einsum("ij,jk,ik->i", *_sandwich(law, values, xs, spread)))
     return Lock(
         series=series.name,
         law=law.name,
         verdict=verdict,
-        reason=reason.strip(),
-        table=table,
+        reason=agreed.reason.strip(),
+        table=agreed.table,
         points_sha256=series.sha256,
-        pinned=pinned,
+        pinned=agreed.pinned,
         points=len(series.y),
         dropped_points=series.dropped,
         last_x=float(series.x.max()),
@@ -157,10 +156,10 @@ def lock_from(
         coefficients={n: (v, float(math.sqrt(spread[i, i]))) for i, (n, v) in enumerate(values.items())},
         prediction_tolerance=prediction,
         coefficient_tolerance=coefficient,
-        columns=columns,
-        weighted=weighted,
-        seed=seed,
-        rivals=rivals,
+        columns=agreed.columns,
+        weighted=agreed.weighted,
+        seed=agreed.seed,
+        rivals=agreed.rivals,
     )
 
 

@@ -57,6 +57,74 @@ class Profile:
         return not (self.open_low or self.open_high or self.excluded)
 
 
+Least = Callable[[float, Array], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk from the best value of a coefficient to both ends of its interval.
+
+    Attributes:
+        least: the least objective with the coefficient held, and coordinates of the next start from there.
+        edges: of the physical box.
+        step: the first one outwards.
+        levels: of an interval and of a one-sided bound.
+    """
+
+    least: Least
+    edges: tuple[float, float]
+    step: float
+    levels: tuple[float, float]
+
+    def profile(self, name: str, best: float, *, theta: Array) -> Profile:
+        """Walk from the best value of the coefficient, at the coordinates of the best fit."""
+        seen: dict[float, float] = {}
+        level, level_one = self.levels
+        start = float(min(max(best, self.edges[0]), self.edges[1]))
+        seen[start], theta = self.least(start, theta)
+        if seen[start] > level:
+            return Profile(name, best, start, start, False, False, True, level, tuple(seen.items()))
+        low, open_low = self._end(theta, start, upwards=False, level=level, seen=seen)
+        high, open_high = self._end(theta, start, upwards=True, level=level, seen=seen)
+        one_sided = math.nan
+        if open_low != open_high and seen[start] <= level_one:
+            one_sided, _ = self._end(theta, start, upwards=open_low, level=level_one, seen=seen)
+        for value in np.linspace(low, high, CURVE_POINTS):
+            seen.setdefault(float(value), self.least(float(value), theta)[0])
+        curve = tuple(sorted(seen.items()))
+        return Profile(name, best, low, high, open_low, open_high, False, level, curve, one_sided)
+
+    def _end(
+        self, theta: Array, start: float, *, upwards: bool, level: float, seen: dict[float, float]
+    ) -> tuple[float, bool]:
+        """Walk outwards in growing steps until the level is crossed, then find the crossing."""
+        edge, step = (self.edges[1], self.step) if upwards else (self.edges[0], -self.step)
+        inside, near = start, theta
+        while True:
+            outside = max(inside + step, edge) if step < 0 else min(inside + step, edge)
+            objective, there = self.least(outside, near)
+            seen[outside] = objective
+            if objective > level:
+                break
+            if outside == edge:
+                return edge, True
+            inside, near, step = outside, there, 1.6 * step
+
+        def above(value: float) -> float:
+            # The ends are taken as found: a second search from another start need not meet the same valley.
+            return (seen[value] if value in (inside, outside) else self.least(value, near)[0]) - level
+
+        return float(brentq(above, inside, outside, xtol=1e-4 * abs(outside - inside))), False
+
+
+def _levels(problem: Problem, solution: Solution, inflation: float) -> tuple[float, float]:
+    """The level of an interval and that of a one-sided bound."""
+    return (
+        level_of(problem, solution, inflation),
+        level_of(problem, solution, inflation, sides=1),
+    )
+
+
 def level_of(problem: Problem, solution: Solution, inflation: float, *, sides: int = 2) -> float:
     """The sum of squares at the ends of an interval, or at a one-sided bound, for one coefficient."""
     freedom = max(problem.freedom, 1)
@@ -90,10 +158,8 @@ def of_asymptote(
         theta, sse = min(found, key=lambda pair: pair[1])
         return sse, theta
 
-    return trace(
-        problem.law.asymptote, best, least, theta=solution.theta, edges=(edges[0], edges[1]),
-        step=FIRST_STEP * reach, levels=_levels(problem, solution, inflation),
-    )  # fmt: skip
+    walk = Walk(least, (edges[0], edges[1]), FIRST_STEP * reach, _levels(problem, solution, inflation))
+    return walk.profile(problem.law.asymptote, best, theta=solution.theta)
 
 
 def of_exponent(problem: Problem, solution: Solution, name: str, *, inflation: float = 1.0) -> Profile:
@@ -107,11 +173,8 @@ def of_exponent(problem: Problem, solution: Solution, name: str, *, inflation: f
         theta, sse = polish(problem, start, held=coordinate)
         return sse, theta
 
-    traced = trace(
-        name, float(solution.theta[coordinate]), least, theta=solution.theta, edges=(low, high),
-        step=0.05, levels=_levels(problem, solution, inflation),
-    )  # fmt: skip
-    return in_own_unit(traced)
+    walk = Walk(least, (low, high), 0.05, _levels(problem, solution, inflation))
+    return in_own_unit(walk.profile(name, float(solution.theta[coordinate]), theta=solution.theta))
 
 
 def in_own_unit(traced: Profile) -> Profile:
@@ -124,76 +187,6 @@ def in_own_unit(traced: Profile) -> Profile:
         curve=tuple((math.exp(value), sse) for value, sse in traced.curve),
         one_sided=math.exp(traced.one_sided),
     )
-
-
-Least = Callable[[float, Array], tuple[float, Array]]
-
-
-def _levels(problem: Problem, solution: Solution, inflation: float) -> tuple[float, float]:
-    """The level of an interval and that of a one-sided bound."""
-    return (
-        level_of(problem, solution, inflation),
-        level_of(problem, solution, inflation, sides=1),
-    )
-
-
-def trace(
-    name: str,
-    best: float,
-    least: Least,
-    *,
-    theta: Array,
-    edges: tuple[float, float],
-    step: float,
-    levels: tuple[float, float],
-) -> Profile:
-    """Walk from the best value to both ends of the interval.
-
-    Args:
-        name: the coefficient. best: its best value.
-        least: the least objective with the coefficient held, and coordinates of the next start from there.
-        theta: coordinates of the best fit. edges: of the physical box. step: the first one outwards.
-        levels: of an interval and of a one-sided bound.
-    """
-    seen: dict[float, float] = {}
-    level, level_one = levels
-    start = float(min(max(best, edges[0]), edges[1]))
-    seen[start], theta = least(start, theta)
-    if seen[start] > level:
-        return Profile(name, best, start, start, False, False, True, level, tuple(seen.items()))
-    low, open_low = _end(least, theta, start=start, edge=edges[0], step=-step, level=level, seen=seen)
-    high, open_high = _end(least, theta, start=start, edge=edges[1], step=step, level=level, seen=seen)
-    one_sided = math.nan
-    if open_low != open_high and seen[start] <= level_one:
-        edge, outwards = (edges[1], step) if open_low else (edges[0], -step)
-        one_sided, _ = _end(least, theta, start=start, edge=edge, step=outwards, level=level_one, seen=seen)
-    for value in np.linspace(low, high, CURVE_POINTS):
-        seen.setdefault(float(value), least(float(value), theta)[0])
-    curve = tuple(sorted(seen.items()))
-    return Profile(name, best, low, high, open_low, open_high, False, level, curve, one_sided)
-
-
-def _end(
-    least: Least, theta: Array, *, start: float, edge: float, step: float, level: float,
-    seen: dict[float, float],
-) -> tuple[float, bool]:  # fmt: skip
-    """Walk outwards in growing steps until the level is crossed, then find the crossing."""
-    inside, near = start, theta
-    while True:
-        outside = max(inside + step, edge) if step < 0 else min(inside + step, edge)
-        sse, found = least(outside, near)
-        seen[outside] = sse
-        if sse > level:
-            break
-        if outside == edge:
-            return edge, True
-        inside, near, step = outside, found, 1.6 * step
-
-    def above(value: float) -> float:
-        # The ends are taken as found: a second search from another start need not meet the same valley.
-        return (seen[value] if value in (inside, outside) else least(value, near)[0]) - level
-
-    return float(brentq(above, inside, outside, xtol=1e-4 * abs(outside - inside))), False
 
 
 def _coarse_grid(problem: Problem) -> list[Array]:
