@@ -7,14 +7,16 @@ wherever it is used, but where a command has one of its own, as `heat.tokens`. A
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+import types
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from sparsity_lab.errors import SparsityLabError
 
 MOST_SEED = 2**32 - 1  # what numpy's and transformers' generators take
+MOST_DIGITS = 30
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ TOKENS = Range(1, 10**13)
 RANGES: dict[str, Range] = {
     "seed": Range(0, MOST_SEED),
     "jobs": Range(1, 4096), "fit.jobs": Range(0, 4096),
-    "task_cpus": Range(1, 4096), "task_gpus": Range(0, 1024), "task_memory": Range(0, 10**6, above=True),
-    "task_memory_gb": Range(0, 10**6, above=True), "retries": Range(0, 1000),
+    "task_cpus": Range(1, 4096), "task_gpus": Range(0, 1024), "task_memory_gb": Range(0, 10**6, above=True),
+    "retries": Range(0, 1000),
     "limit": COUNT, "line": COUNT, "text_shards": Range(1, 10**6),
     "tokens": TOKENS, "heat.tokens": Range(2, 10**6), "bench.measure.tokens": Range(2, 10**9),
     "tokens_per_step": TOKENS, "written_tokens": Range(0, 10**6), "d0": Range(1e4, 1e16),
@@ -69,7 +71,7 @@ RANGES: dict[str, Range] = {
     "pairs": Range(1, 10**6), "affinity.pairs": Range(6, 10**6), "bench.train.pairs": Range(2, 10**6),
     "clusters": Range(2, 10**6), "routed": COUNT, "cache_ratio": Range(1, 10**6), "most_neurons": Range(4, 10**8),
     "ranks": Range(1, 10**6), "budgets": Range(0, 10**12, above=True), "epochs": Range(1, 10**6),
-    "predictor_cost": Range(0, 1), "bytes_per_weight": Range(1 / 16, 16), "context": Range(0, 10**9),
+    "predictor_cost": Range(0, 1), "bytes_per_weight": Range(1 / 16, 16), "context_tokens": Range(0, 10**9),
     "bytes_per_kv": Range(1 / 16, 16), "ratios": Range(0, 1, above=True),
 }  # fmt: skip
 
@@ -80,11 +82,29 @@ CALLED = {
     "task_memory_gb": "--task-memory",
 }  # fmt: skip
 
-PLAIN: dict[str, tuple[type, str]] = {
-    "str": (str, "a str"),
-    "bool": (bool, "True or False"),
-    "Path": (Path, "a pathlib.Path"),
-}
+PLAIN = {str: "a str", bool: "True or False", Path: "a pathlib.Path"}
+
+
+def bare(hint: Any) -> Any:
+    """An annotation without its notes and without `| None`."""
+    if get_origin(hint) is Annotated:
+        return bare(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [part for part in get_args(hint) if part is not type(None)]
+        return bare(parts[0]) if len(parts) == 1 else hint
+    return hint
+
+
+def takes_none(hint: Any) -> bool:
+    """Whether None is a value of an annotation."""
+    if get_origin(hint) is Annotated:
+        return takes_none(get_args(hint)[0])
+    return type(None) in get_args(hint)
+
+
+def hints(kind: Any) -> dict[str, Any]:
+    """The annotations of a dataclass by field, notes among them."""
+    return get_type_hints(kind, include_extras=True)
 
 
 def range_of(name: str, *, command: str = "") -> Range | None:
@@ -126,29 +146,29 @@ def check_fields(spec: Any, *, command: str = "") -> None:
     Raises:
         SparsityLabError: it has one.
     """
-    for one in fields(spec):
-        value, kind = getattr(spec, one.name), str(one.type).removesuffix(" | None")
-        check(one.name, value, command=command, whole=kind == "int")
-        if value is not None or kind == str(one.type):
-            check_kind(one.name, value, kind)
+    for name, hint in hints(type(spec)).items():
+        value, kind = getattr(spec, name), bare(hint)
+        check(name, value, command=command, whole=kind is int)
+        if value is not None or not takes_none(hint):
+            check_kind(name, value, kind)
 
 
-def check_kind(name: str, value: object, kind: str) -> None:
-    """Refuse a value that is not of the kind an annotation names; kinds that are not plain pass.
+def check_kind(name: str, value: object, kind: Any) -> None:
+    """Refuse a value that is not of a kind; kinds that are not plain pass.
 
     Raises:
         SparsityLabError: it is not.
     """
-    if kind.startswith("tuple[") and kind.endswith(", ...]"):
+    if get_origin(kind) is tuple:
         if not isinstance(value, (tuple, list)):
             raise SparsityLabError(f"{name} is {str(value)[:80]!r}", fix="Give several values as a tuple")
-        for one in value:
-            check_kind(name, one, kind.removeprefix("tuple[").removesuffix(", ...]"))
-    elif kind == "float":
+        for item in value:
+            check_kind(name, item, get_args(kind)[0])
+    elif kind is float:
         check_real(name, value)
-    elif kind in PLAIN and not isinstance(value, PLAIN[kind][0]):
+    elif kind in PLAIN and not isinstance(value, kind):
         raise SparsityLabError(
-            f"{name} is {str(value)[:80]!r}", why=f"It must be {PLAIN[kind][1]}", fix="Correct it"
+            f"{name} is {str(value)[:80]!r}", why=f"It must be {PLAIN[kind]}", fix="Correct it"
         )
 
 
@@ -162,6 +182,19 @@ def check_real(name: str, value: object) -> None:
         raise SparsityLabError(
             f"{name} is {str(value)[:80]!r}, not a number", fix="Give a number, such as 0.1"
         )
+
+
+def whole(name: str, digits: str) -> int:
+    """Digits as a whole number in the range of its name.
+
+    Raises:
+        SparsityLabError: it is out of its range.
+    """
+    if len(digits) > MOST_DIGITS:
+        called = CALLED.get(name, f"--{name.replace('_', '-')}")
+        raise SparsityLabError(f"{called} has {len(digits)} digits", fix="Write a smaller number")
+    check(name, int(digits))
+    return int(digits)
 
 
 def _digits(value: float) -> str:

@@ -27,6 +27,7 @@ from sparsity_lab.fitting.density.trend.trend import fit_trend, trend_points
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
+from sparsity_lab.settings import WORLD_KINDS, WORLDS
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.tables import write_table
 
@@ -86,7 +87,7 @@ KINDS = {
 
 
 def run_planted(
-    *, output: Path, worlds: int = 200, kinds: Sequence[str] = ("standard",), seed: int = 0,
+    *, output: Path, worlds: int = WORLDS, kinds: Sequence[str] = WORLD_KINDS, seed: int = 0,
     progress: Progress = SILENT,
 ) -> PlantedReport:  # fmt: skip
     """Count how often stated intervals hold planted truths; writes `planted.{csv,md,json}`.

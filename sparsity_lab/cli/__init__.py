@@ -1,11 +1,12 @@
 """The command line: parsing, printing, exit codes; no arithmetic. One file per command.
 
 A call goes through `__main__.py` (streams, signals, the end of the process) to `main.py`, which gathers the commands,
-lets `console/` check packages and ranges, and turns our errors into one paragraph. A command file declares the
-options, calls one function of a room, and prints what it wrote.
+lets `console/` check packages and ranges, and turns our errors into one paragraph. A command file declares its
+options as the fields of a dataclass, calls one function of a room, and prints what it wrote. What several commands
+take is in `shared_options.py`; what specifications in Python take as well is in `sparsity_lab/settings.py`.
 
     train.py, demo.py, study.py               train a ladder; a small study; a whole one (stages.py: its stages)
-    measure.py                                measure_options.py: its options; measure_words.py: what they mean
+    measure.py                                measure_options.py: its options, and which do nothing together
     neurons.py, structure.py, predict.py      what neurons do under thresholds
     affinity.py, heat.py, evaluate.py         `affinity`, `heat`, `eval`
     fit.py, check.py                          fit laws, lock them, check the locks

@@ -2,72 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sparsity_lab.cli import measure_options as options
+from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.errors import SparsityLabError
-
-Found = Annotated[
-    list[Path], typer.Argument(help="Records of `neurons`, folders of them, or what `neurons` wrote.")
-]
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model", help="Where a model lies, where not as recorded. May be repeated: last names match."
-    ),
-]
-Predictors = Annotated[
-    list[Path] | None, typer.Option("--predictors", help="Records of `predict`, or what it wrote.")
-]
-Cost = Annotated[
-    float | None,
-    typer.Option(
-        "--predictor-cost", help="Weights of an assumed perfect predictor, as a share of the FFN's."
-    ),
-]
-Texts = Annotated[
-    list[str] | None,
-    typer.Option("--text", metavar="[NAME=]FILE", help="A text of the records, where not as recorded."),
-]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--shape", metavar="FxD", help="A further shape to time.", show_default="1536x576, 8192x2048"
-    ),
-]
-Ratios = Annotated[
-    list[float] | None,
-    typer.Option(
-        "--ratio", help="A planted activation ratio.", show_default="0.02, 0.05, 0.1, 0.2, 0.4, 0.8"
-    ),
-]
+from sparsity_lab.cli.shared_options import OfflineOptions, Output
+from sparsity_lab.settings import (
+    HOW,
+    SHAPES,
+    TEXT,
+    WHAT,
+    CostSettings,
+    Flag,
+    ModelSettings,
+    TimingSettings,
+)
 
 
-def command(
-    found: Found,
-    models: Models = None,
-    predictors: Predictors = None,
-    predictor_cost: Cost = None,
-    bytes_per_weight: Annotated[float, typer.Option(help="2: bfloat16; 0.5: 4 bits.")] = 2.0,
-    bytes_per_kv: Annotated[float, typer.Option(help="Of an entry of the KV cache.")] = 2.0,
-    context: Annotated[int, typer.Option(help="Tokens in the KV cache.")] = 0,
-    measure: Annotated[bool, typer.Option("--measure", help="Also time it, on this machine.")] = False,
-    texts: Texts = None,
-    pairs: Annotated[int, typer.Option(help="Timed pairs, dense and sparse in turn.")] = 21,
-    shapes: Shapes = None,
-    ratios: Ratios = None,
-    device: options.Device = "auto",
-    dtype: options.DtypeOption = options.Dtype.auto,
-    architecture_file: options.ArchitectureFile = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the tokens timed and of what is planted.")] = 0,
-    output: options.Output = Path("runs/affinity"),
-    offline: options.Offline = False,
-    config: options.Config = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AffinityOptions(CostSettings, TimingSettings, ModelSettings, OfflineOptions):
+    """The options of `sparsity-lab affinity`."""
+
+    found: Annotated[
+        list[Path], typer.Argument(help="Records of `neurons`, folders of them, or what `neurons` wrote.")
+    ]
+    models: Annotated[
+        tuple[str, ...],
+        Flag(
+            "Location of a model that has moved since its record; last names must match. Repeatable.",
+            WHAT,
+            flags=("--model",),
+        ),
+    ] = ()
+    predictors: Annotated[
+        tuple[Path, ...], Flag("Records of `predict`, or the folder that it wrote. Repeatable.", WHAT)
+    ] = ()
+    measure: Annotated[bool, Flag("Also time sparse against dense products on this machine.", WHAT)] = False
+    texts: Annotated[
+        tuple[str, ...],
+        Flag(
+            "Location of a text that has moved since its record. Repeatable.",
+            TEXT,
+            flags=("--text",),
+            metavar="[NAME=]FILE",
+        ),
+    ] = ()
+    shapes: Annotated[
+        tuple[str, ...],
+        Flag(
+            "A further shape to time. Repeatable.",
+            HOW,
+            flags=("--shape",),
+            metavar="FxD",
+            shown=", ".join(f"{F}x{d}" for F, d in SHAPES),
+        ),
+    ] = ()
+    output: Output = Path("runs/affinity")
+
+
+@of_fields
+def command(options: AffinityOptions) -> None:
     """Estimate what sparsity is worth when decoding: bytes read and ideal speed-ups, and with --measure real ones.
 
     Decoding one sequence waits for memory, so time goes with the bytes read. Each number says what it assumes.
@@ -75,25 +73,19 @@ def command(
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.affinity.run import AffinitySpec, estimate_affinity
     from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan, shape_of_words
-    from sparsity_lab.measure.neurons.affinity.timed import Machine
     from sparsity_lab.measure.neurons.spec import texts_of
 
-    usual = TimingPlan()
-    if not measure:
-        _refuse_idle(
-            pairs=pairs != usual.pairs, shape=shapes, ratio=ratios, text=texts, device=device != "auto"
-        )
-    plan = TimingPlan(
-        pairs=pairs,
-        shapes=usual.shapes if shapes is None else tuple(shape_of_words(words) for words in shapes),
-        ratios=tuple(ratios) if ratios else usual.ratios,
-        seed=seed,
-    )
+    if not options.measure:
+        refuse_idle(
+            options, "pairs", "shapes", "ratios", "texts", "device",
+            because="without --measure", fix="Add --measure, or leave it out",
+        )  # fmt: skip
+    shapes, output = tuple(map(shape_of_words, options.shapes)) or SHAPES, options.output
     spec = AffinitySpec(
-        found=tuple(found), predictors=tuple(predictors or ()), models=tuple(models or ()),
-        texts=texts_of(texts or []), plan=plan if measure else None,
-        costs=Costs(bytes_per_weight, bytes_per_kv, context, predictor_cost),
-        machine=Machine(device, dtype.value, architecture_file),
+        found=tuple(options.found), predictors=options.predictors, models=options.models,
+        texts=texts_of(options.texts),
+        plan=fill(TimingPlan, options, shapes=shapes) if options.measure else None,
+        costs=fill(Costs, options), machine=fill(ModelSettings, options),
     )  # fmt: skip
     written = estimate_affinity(spec, output=output, progress=progress())
     with attempted(output / "affinity"):
@@ -103,12 +95,3 @@ def command(
     for name in written:
         typer.echo((output / f"{name}.md").read_text(encoding="utf-8"))
     typer.echo(f"Written to {output}")
-
-
-def _refuse_idle(**given: object) -> None:
-    """Options of what is timed are refused where nothing is, rather than ignored."""
-    for name, value in given.items():
-        if value:
-            raise SparsityLabError(
-                f"--{name} does nothing without --measure", fix="Add --measure, or leave it out"
-            )

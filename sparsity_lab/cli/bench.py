@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sparsity_lab.cli.console.options import PanelCommand, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.shared_options import Output
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import AUTO, PPL_INCREASE, TEXT, TOKENS, WHAT, Flag, Seed
 
 app = typer.Typer(help="Time the parts on the machine at hand.", no_args_is_help=True)
+WINDOW, PAIRS, DTYPE = 1024, 5, "bfloat16"
+AGAINST_TOKENS, AGAINST_WINDOW, AGAINST_DTYPE = 2048, 256, "float32"
 
 
-@app.command("kernels")
-def kernels(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
-        "runs/bench-kernels"
-    ),
+@dataclass(frozen=True, kw_only=True)
+class KernelsOptions:
+    """The options of `sparsity-lab bench kernels`."""
+
     device: Annotated[
-        str, typer.Option(help="auto: the CUDA device. cpu: the torch references on this processor.")
-    ] = "auto",
+        str, Flag("auto for the CUDA device, or cpu for the torch references on this processor.")
+    ] = AUTO
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Also time the eager code under torch.compile.")
-    ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
-) -> None:
+        bool, Flag("Also time the eager code under torch.compile.", flags=("--compile/--no-compile",))
+    ] = True
+    output: Output = Path("runs/bench-kernels")
+    seed: Seed = 0
+
+
+@app.command("kernels", cls=PanelCommand)
+@of_fields
+def kernels(options: KernelsOptions) -> None:
     """Check the kernels on this device, then time them against its own ceilings.
 
     Nothing is timed where a check fails: the command then says which and exits 1.
@@ -36,125 +46,117 @@ def kernels(
     from sparsity_lab.fitting.figures import attempted
 
     try:
-        found = bench_kernels(output, device=device, compiled=compiled, seed=seed, progress=progress())
+        timed = bench_kernels(
+            options.output,
+            device=options.device,
+            compiled=options.compiled,
+            seed=options.seed,
+            progress=progress(),
+        )
     except KernelsWrong as wrong:
         typer.echo(str(wrong), err=True)
         raise typer.Exit(1) from wrong
-    stem = Path(str(found["stem"]))
+    stem = Path(str(timed["stem"]))
     with attempted(stem):
         from sparsity_lab.fitting.plots.roofline import roofline
 
-        roofline(found, stem)
+        roofline(timed, stem)
     typer.echo(stem.with_suffix(".md").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"Written: {stem}.json, .csv, .md, .png, .svg", err=True)
 
 
-@app.command("measure")
-def measure(
+@dataclass(frozen=True, kw_only=True)
+class CostBenchOptions:
+    """The options of `sparsity-lab bench measure`; what is None has another default with `--against`."""
+
     model: Annotated[
         str,
         typer.Argument(
             help="A model directory, Hub id or ID@REVISION (with --against also a GGUF file), or random:1b for random "
             "weights of that size."
         ),
-    ] = "random:1b",
+    ] = "random:1b"
     against: Annotated[
         str | None,
-        typer.Option(
-            help="Compare with a released algorithm reproduced here instead: sparsinglaw. Takes --text."
-        ),
-    ] = None,
-    text: Annotated[Path | None, typer.Option(help="With --against: the text, UTF-8.")] = None,
+        Flag("Compare with a released algorithm reproduced here instead: sparsinglaw. Needs --text.", WHAT),
+    ] = None
+    text: Annotated[Path | None, Flag("With --against: the text, in UTF-8.", TEXT)] = None
     tokenizer: Annotated[
         str | None,
-        typer.Option(
-            help="With --against: folder or Hub id of the tokenizer to read the text with.",
-            show_default="the checkpoint's, else its parent folder's",
+        Flag(
+            "With --against: folder or Hub id of the tokenizer that reads the text.",
+            TEXT,
+            shown="the checkpoint's, else its parent folder's",
         ),
-    ] = None,
+    ] = None
     ppl_increase: Annotated[
         str | None,
-        typer.Option("--ppl-increase", help="With --against: p of PPL-p%, 1% or 0.01.", show_default="1%"),
-    ] = None,
+        Flag("With --against: p of PPL-p%, as 1% or 0.01.", WHAT, shown=f"{PPL_INCREASE:.0%}"),
+    ] = None
     knob: Annotated[
-        float | None,
-        typer.Option(
-            "--knob", help="With --against: the fixed c to compare at.", show_default="the PPL-p% answer"
-        ),
-    ] = None,
+        float | None, Flag("With --against: fixed knob to compare at.", WHAT, shown="the PPL-p% answer")
+    ] = None
     tokens: Annotated[
         int | None,
-        typer.Option(
-            "--tokens", min=2, help="Tokens of one pass.", show_default="65536, with --against 2048"
-        ),
-    ] = None,
+        Flag("Tokens per pass.", TEXT, shown=f"{TOKENS}, with --against {AGAINST_TOKENS}"),
+    ] = None
     window: Annotated[
         int | None,
-        typer.Option("--window", min=2, help="Tokens of a window.", show_default="1024, with --against 256"),
-    ] = None,
-    pairs: Annotated[
-        int | None, typer.Option("--pairs", min=1, help="Timed pairs of passes.", show_default="5")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="A torch device, or auto.")] = "auto",
+        Flag("Tokens per window.", TEXT, shown=f"{WINDOW}, with --against {AGAINST_WINDOW}"),
+    ] = None
+    pairs: Annotated[int | None, Flag("Timed pairs of passes.", shown=str(PAIRS))] = None
+    device: Annotated[str, Flag("Torch device, or auto.")] = AUTO
     dtype: Annotated[
         str | None,
-        typer.Option(
-            "--dtype",
-            help="float32, bfloat16 or float16.",
-            show_default="bfloat16, with --against float32",
+        Flag(
+            "Dtype of weights and activations: float32, bfloat16 or float16.",
+            shown=f"{DTYPE}, with --against {AGAINST_DTYPE}",
         ),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path(
-        "runs/bench-measure"
-    ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of weights, tokens and bootstraps.")] = 0,
-) -> None:
+    ] = None
+    output: Output = Path("runs/bench-measure")
+    seed: Seed = 0
+
+
+@app.command("measure", cls=PanelCommand)
+@of_fields
+def measure(options: CostBenchOptions) -> None:
     """Time what counting and masking add to the forward passes of a model, or this engine against another.
 
     With --against both run in this process on the same text: the engine, the reference, the engine again.
     The reference takes minutes where the engine takes seconds.
     """
-    if against is None:
-        _refuse_without_against(text=text, tokenizer=tokenizer, ppl_increase=ppl_increase, knob=knob)
-        _overhead(
-            model, tokens or 65_536, window or 1024, pairs or 5, device, dtype or "bfloat16", output, seed
-        )
+    if options.against is None:
+        refuse_idle(
+            options, "text", "tokenizer", "ppl_increase", "knob",
+            because="without --against", fix="Leave it out, or add --against sparsinglaw",
+        )  # fmt: skip
+        _overhead(options)
         return
-    if text is None or pairs is not None:
-        raise SparsityLabError(
-            "--against takes a text" if text is None else "--pairs does nothing with --against",
-            fix="Name a UTF-8 file with --text" if text is None else "Leave it out",
-        )
+    if options.text is None:
+        raise SparsityLabError("--against takes a text", fix="Name a UTF-8 file with --text")
+    refuse_idle(options, "pairs", because="with --against", fix="Leave it out")
     from sparsity_lab.bench.measure.reference import run_against
     from sparsity_lab.measure.spec import percent
 
     run_against(
-        against, model, text=text, tokens=tokens or 2048, window=window or 256, device=device,
-        dtype=dtype or "float32", ppl_increase=percent(ppl_increase or "1%"), knob=knob, output=output,
-        seed=seed, progress=progress(), tokenizer=tokenizer,
+        options.against, options.model, text=options.text, tokens=options.tokens or AGAINST_TOKENS,
+        window=options.window or AGAINST_WINDOW, device=options.device, dtype=options.dtype or AGAINST_DTYPE,
+        ppl_increase=PPL_INCREASE if options.ppl_increase is None else percent(options.ppl_increase),
+        knob=options.knob, output=options.output, seed=options.seed, progress=progress(),
+        tokenizer=options.tokenizer,
     )  # fmt: skip
-    typer.echo((output / f"{against}.md").read_text(encoding="utf-8"), nl=False)
-    typer.echo(f"Written to {output}")
+    typer.echo((options.output / f"{options.against}.md").read_text(encoding="utf-8"), nl=False)
+    typer.echo(f"Written to {options.output}")
 
 
-def _refuse_without_against(**options: object) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise SparsityLabError(
-                f"--{name.replace('_', '-')} does nothing without --against",
-                fix="Leave it out, or add --against sparsinglaw",
-            )
-
-
-def _overhead(
-    model: str, tokens: int, window: int, pairs: int, device: str, dtype: str, output: Path, seed: int
-) -> None:
+def _overhead(options: CostBenchOptions) -> None:
     from sparsity_lab.bench.measure.overhead import run_overhead
     from sparsity_lab.store.tables import to_markdown
 
     row = run_overhead(
-        model, tokens=tokens, window=window, pairs=pairs, device=device, dtype=dtype, output=output, seed=seed,
+        options.model, tokens=options.tokens or TOKENS, window=options.window or WINDOW, pairs=options.pairs or PAIRS,
+        device=options.device, dtype=options.dtype or DTYPE, output=options.output, seed=options.seed,
         progress=progress(),
     )  # fmt: skip
     typer.echo(to_markdown([row], list(row)))
-    typer.echo(f"Written to {output}")
+    typer.echo(f"Written to {options.output}")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sparsity_lab.cli.console.options import of_fields, refuse_idle
+from sparsity_lab.cli.shared_options import FOLDER_HELP
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import OUTPUT, TABLE, WHAT, Flag
 
 
-class CheckForm(str, Enum):
-    """How findings are printed."""
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """The options of `sparsity-lab check`."""
 
-    table = "table"
-    json = "json"
-    markdown = "markdown"
-    github = "github"
-
-
-def command(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -29,23 +26,38 @@ def command(
             help="Locks, or folders with locks/*.toml below them.",
             show_default="results",
         ),
-    ] = None,
+    ] = None
     since: Annotated[
-        Path | None, typer.Option(help="Ask whether this table's newer points lie in the locked laws' bands.")
-    ] = None,
-    update: Annotated[
-        bool, typer.Option("--update", help="Refit and write the locks anew; refused under CI=true.")
-    ] = False,
-    reason: Annotated[str | None, typer.Option(help="Why the locks change; needed by --update.")] = None,
-    form: Annotated[CheckForm, typer.Option("--format", help="How to print the findings.")] = CheckForm.table,
+        Path | None, Flag("Ask whether this table's newer points lie in the bands of the locked laws.", WHAT)
+    ] = None
+    update: Annotated[bool, Flag("Refit and rewrite the locks; refused under CI=true.", WHAT)] = False
+    reason: Annotated[
+        str | None, Flag("Why the locks change; required by --update.", WHAT, metavar="REASON")
+    ] = None
     unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Unit of a column of the table of --since: tokens=1e9. Repeatable.", show_default=False
+        tuple[str, ...],
+        Flag(
+            "Unit of a column of the table of --since, such as tokens=1e9. Repeatable.",
+            TABLE,
+            metavar="COLUMN=UNIT",
         ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write check.json, .csv and .md here too.")] = None,
-) -> None:
+    ] = ()
+    form: Annotated[
+        str,
+        Flag(
+            "How to print the findings.",
+            OUTPUT,
+            flags=("--format",),
+            choices=("table", "json", "markdown", "github"),
+        ),
+    ] = "table"
+    output: Annotated[
+        Path | None, Flag(f"{FOLDER_HELP} Left out, they are only printed.", OUTPUT, flags=("--output", "-o"))
+    ] = None
+
+
+@of_fields
+def command(options: CheckOptions) -> None:
     """Refit every locked input and compare: pass, drift, stale, missing or unidentified.
 
     Exits 0 when all pass, 1 on any finding, 2 on a mistake such as a lock that cannot be read.
@@ -53,35 +65,24 @@ def command(
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.fitting.locks import check, check_report
 
-    chosen = paths or [Path("results")]
-    if unit and since is None:
-        raise SparsityLabError(
-            "--unit does nothing without --since", fix="Leave it out, or name the newer table"
-        )
-    _refuse_idle(update=update, since=since, output=output, reason=reason)
-    if update:
-        _update(chosen, reason)
+    paths, since = options.paths or [Path("results")], options.since
+    if since is None:
+        refuse_idle(options, "unit", because="without --since", fix="Leave it out, or name the newer table")
+    if options.update:
+        refuse_idle(options, "since", "output", because="with --update", fix="Leave it out")
+        _update(paths, options.reason)
         return
+    refuse_idle(options, "reason", because="without --update", fix="Leave it out")
     findings = (
-        check.check(chosen, progress=progress())
+        check.check(paths, progress=progress())
         if since is None
-        else check.since(chosen, since, unit=unit or ())
+        else check.since(paths, since, unit=options.unit)
     )
-    typer.echo(check_report.render(findings, form.value))
-    if output is not None:
-        check_report.write(findings, output)
+    typer.echo(check_report.render(findings, options.form))
+    if options.output is not None:
+        check_report.write(findings, options.output)
     if any(finding.status != check.PASS for finding in findings):
         raise typer.Exit(1)
-
-
-def _refuse_idle(*, update: bool, since: Path | None, output: Path | None, reason: str | None) -> None:
-    """Options that would do nothing are refused."""
-    idle = {"--since": since, "--output": output} if update else {"--reason": reason}
-    for flag, value in idle.items():
-        if value is not None:
-            raise SparsityLabError(
-                f"{flag} does nothing {'with' if update else 'without'} --update", fix=f"Leave {flag} out"
-            )
 
 
 def _update(paths: list[Path], reason: str | None) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from sparsity_lab.cli.console.options import of_fields
 from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.shared_options import Output
+from sparsity_lab.settings import Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.ladder.study.plan import Study
@@ -15,10 +19,16 @@ if TYPE_CHECKING:
 STEPS = 5
 
 
-def command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of training, measuring and fitting.")] = 0,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """The options of `sparsity-lab demo`."""
+
+    output: Output = Path("runs/demo")
+    seed: Seed = 0
+
+
+@of_fields
+def command(options: DemoOptions) -> None:
     """Train two small models, measure and fit them, fit the published series, and report.
 
     Minutes on two cores, no network. A run that was stopped goes on where it was. It is `sparsity-lab study
@@ -28,6 +38,7 @@ def command(
     from sparsity_lab.ladder.study.study_config import load_study
     from sparsity_lab.machine.sole_writer import sole_writer
 
+    output, seed = options.output, options.seed
     with sole_writer(output):
         _study(Study(load_study("demo").with_seed(seed), "demo", output))
         _published(output, seed)

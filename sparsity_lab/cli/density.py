@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsity_lab.cli.console.config import Config, save_resolved
+from sparsity_lab.cli.console.config import save_resolved
+from sparsity_lab.cli.console.options import PanelCommand, PanelGroup, of_fields
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.density_corollaries import Output, Seed, cost, day_of, needed, pairs, planted, words_of
+from sparsity_lab.cli.density_corollaries import cost, day_of, needed, pairs, planted, words_of
+from sparsity_lab.cli.shared_options import Config, Output
+from sparsity_lab.settings import AUTO, D0_TOKENS, HARNESS, PREDICTED_RUN, TABLE, WHAT, Flag, Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.density.options import DensityReport
@@ -18,219 +21,195 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Density of models against a ruler, its frontier by release date, and how fast it grows.",
     context_settings={"help_option_names": ["-h", "--help"]},
+    cls=PanelGroup,
 )
 
-
-class Params(str, Enum):
-    """Which parameters of a mixture of experts count."""
-
-    total = "total"
-    active = "active"
-
-
-class Embeddings(str, Enum):
-    """Whether embeddings count."""
-
-    included = "in"
-    excluded = "out"
-
-
-class DensityForm(str, Enum):
-    """Forms of a ruler."""
-
-    auto = "auto"
-    one_step = "one-step"
-    two_step = "two-step"
-
-
-class Against(str, Enum):
-    """What a one-step ruler's score is fitted against."""
-
-    params = "params"
-    flops = "flops"
-
-
-Tasks = Annotated[str, typer.Option("--tasks", help="Tasks whose mean score is used, with commas between.")]
-ParamsChoice = Annotated[
-    Params, typer.Option("--params", help="Parameters of a mixture of experts that count.")
+Chance = Annotated[
+    tuple[str, ...],
+    Flag("Score of guessing on a task. Repeatable.", TABLE, metavar="TASK=SCORE"),
 ]
-EmbeddingsChoice = Annotated[Embeddings, typer.Option("--embeddings", help="Whether embeddings count.")]
-AgainstChoice = Annotated[Against, typer.Option("--against", help="Size axis: N, or training FLOPs 6ND.")]
-RulerChoice = Annotated[
-    str,
-    typer.Option("--ruler", help="auto, a ruler file, a shipped ruler, or a family with four sizes or more."),
-]
-TargetsChoice = Annotated[
-    str | None,
-    typer.Option("--targets", help="Table of models (CSV), folder of lm-eval results, or a bundled table."),
-]
-ModelsChoice = Annotated[
-    Path | None,
-    typer.Option(
-        "--models",
-        help="CSV for lm-eval results: model (name, path or ID@REVISION), family, release_date, params_b (1e9) or "
-        "params, tokens (a count), tokens_b (1e9) or train_tokens_t (1e12).",
-    ),
-]
-MetricChoice = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metric",
-        help="Metric of lm-eval results: acc_norm, or of one task, piqa=acc_norm; may be repeated.",
-    ),
-]
-ChanceChoice = Annotated[
-    list[str] | None,
-    typer.Option("--chance", help="Score of guessing on a task, as mine=0.25; may be repeated."),
-]
-D0Choice = Annotated[
-    float | None, typer.Option("--d0", help="Training tokens at which a two-step ruler is read.")
-]
+D0 = "Number of training tokens at which a two-step ruler is read."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Options of the commands that read models and their scores."""
+
+    tasks: Annotated[str, Flag("Tasks whose mean score is used, separated by commas.", WHAT)] = ""
+    models: Annotated[
+        Path | None,
+        Flag(
+            "CSV about the models of lm-eval results: model (name, path or ID@REVISION), family, release_date, "
+            "params_b (1e9) or params, and tokens (a count), tokens_b (1e9) or train_tokens_t (1e12).",
+            TABLE,
+        ),
+    ] = None
+    metric: Annotated[
+        tuple[str, ...],
+        Flag("Metric of lm-eval results: acc_norm, or for one task piqa=acc_norm. Repeatable.", TABLE),
+    ] = ()
+    chance: Chance = ()
+    params: Annotated[
+        str,
+        Flag("Parameters of a mixture of experts that count.", WHAT, choices=("total", "active")),
+    ] = "total"
+    embeddings: Annotated[str, Flag("Whether embeddings count.", WHAT, choices=("in", "out"))] = "in"
+    against: Annotated[
+        str, Flag("Size axis: parameters N, or training FLOPs 6ND.", WHAT, choices=("params", "flops"))
+    ] = "params"
+    seed: Seed = 0
+
+    def shared(self) -> dict[str, Any]:
+        """What `DensityOptions` and `RulerOptions` both take."""
+        from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+
+        convention = SizeConvention(self.params == "active", self.embeddings == "in", self.against)
+        return {
+            "tasks": words_of(self.tasks), "models": self.models, "metrics": self.metric, "chances": self.chance,
+            "convention": convention,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityCommandOptions(ScoreOptions):
+    """The options of `sparsity-lab density`."""
+
+    targets: Annotated[
+        str | None,
+        Flag("Table of models (CSV), folder of lm-eval results, or a bundled table.", TABLE),
+    ] = None
+    ruler: Annotated[
+        str, Flag("A ruler file, a shipped ruler, a family with four sizes or more, or auto.", WHAT)
+    ] = AUTO
+    d0: Annotated[float | None, Flag(D0, WHAT, shown="the ruler's")] = None
+    partial: Annotated[bool, Flag("Let models without all tasks join the trend.", WHAT)] = False
+    mixtures: Annotated[bool, Flag("Let mixtures of experts join the trend.", WHAT)] = False
+    break_at: Annotated[
+        str,
+        Flag(
+            "Test for a different growth from this date on.", WHAT, flags=("--break",), metavar="YYYY-MM-DD"
+        ),
+    ] = ""
+    project: Annotated[str, Flag("Dates to project rho_max to, separated by commas.", WHAT)] = ""
+    sensitivity: Annotated[
+        bool,
+        Flag(
+            "Tabulate how the growth depends on ruler, tasks, models and parameters.",
+            WHAT,
+            flags=("--sensitivity/--no-sensitivity",),
+        ),
+    ] = True
+    output: Output = Path("runs/density")
+    config: Config = None
 
 
 @app.callback(invoke_without_command=True)
-def density(
-    context: typer.Context,
-    targets: TargetsChoice = None,
-    models: ModelsChoice = None,
-    metric: MetricChoice = None,
-    chance: ChanceChoice = None,
-    ruler: RulerChoice = "auto",
-    tasks: Tasks = "",
-    params: ParamsChoice = Params.total,
-    embeddings: EmbeddingsChoice = Embeddings.included,
-    against: AgainstChoice = Against.params,
-    d0: D0Choice = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Let models without all tasks join the trend.")
-    ] = False,
-    mixtures: Annotated[
-        bool, typer.Option("--mixtures", help="Let mixtures of experts join the trend.")
-    ] = False,
-    break_at: Annotated[
-        str, typer.Option("--break", help="Test for another growth from this date on, as 2022-11-30.")
-    ] = "",
-    project: Annotated[
-        str, typer.Option("--project", help="Dates to project rho_max to, with commas between.")
-    ] = "",
-    sensitivity: Annotated[
-        bool, typer.Option(help="Tabulate how the growth moves with ruler, tasks, models and parameters.")
-    ] = True,
-    output: Output = Path("runs/density"),
-    seed: Seed = 0,
-    config: Config = None,
-) -> None:
+@of_fields
+def density(context: typer.Context, options: DensityCommandOptions) -> None:
     """Density rho = N^/N of every model: N^ is the size at which the ruler's family reaches its score."""
     from sparsity_lab.fitting.density.options import DensityOptions
     from sparsity_lab.fitting.density.run import run_density
-    from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 
-    options = DensityOptions(
-        targets=targets,
-        models=models,
-        metrics=tuple(metric or ()),
-        chances=tuple(chance or ()),
-        ruler=ruler,
-        tasks=words_of(tasks),
-        convention=SizeConvention(params is Params.active, embeddings is Embeddings.included, against.value),
-        d0_tokens=d0,
-        partial=partial,
-        mixtures=mixtures,
-        break_at=day_of(break_at, "--break") if break_at else None,
-        project_to=tuple(day_of(word, "--project") for word in words_of(project) or ()),
-        sensitivity=sensitivity,
-    )
-    context.obj = options, seed
+    settings = DensityOptions(
+        **options.shared(), targets=options.targets, ruler=options.ruler, d0_tokens=options.d0,
+        partial=options.partial, mixtures=options.mixtures, sensitivity=options.sensitivity,
+        break_at=day_of(options.break_at, "--break") if options.break_at else None,
+        project_to=tuple(day_of(word, "--project") for word in words_of(options.project) or ()),
+    )  # fmt: skip
+    context.obj = settings, options.seed
     if context.invoked_subcommand is None:
-        report = run_density(output=output, seed=seed, options=options, progress=progress())
-        save_resolved(context, output)
+        report = run_density(output=options.output, seed=options.seed, options=settings, progress=progress())
+        save_resolved(options, options.output)
         _print_report(report)
 
 
-@app.command("ruler")
-def build(
+@dataclass(frozen=True, kw_only=True)
+class RulerCommandOptions(ScoreOptions):
+    """The options of `sparsity-lab density ruler`."""
+
     inputs: Annotated[
         str,
         typer.Argument(
             help="Ladder or table of models (CSV), folder of lm-eval results, or a bundled table."
         ),
-    ],
-    name: Annotated[str, typer.Option("--name", help="Name of the ruler and of its file.")],
+    ]
+    name: Annotated[str, Flag("Name of the ruler and of its file.", WHAT)]
     form: Annotated[
-        DensityForm, typer.Option("--form", help="Two steps need losses and training tokens.")
-    ] = DensityForm.auto,
-    family: Annotated[str | None, typer.Option("--family", help="Family of the reference models.")] = None,
-    tasks: Tasks = "",
-    models: ModelsChoice = None,
-    metric: MetricChoice = None,
-    chance: ChanceChoice = None,
-    params: ParamsChoice = Params.total,
-    embeddings: EmbeddingsChoice = Embeddings.included,
-    against: AgainstChoice = Against.params,
-    d0: Annotated[
-        float, typer.Option("--d0", help="Training tokens at which a two-step ruler is read.")
-    ] = 1e12,
-    harness: Annotated[str, typer.Option("--harness", help="How the scores were made.")] = "not stated",
-    source: Annotated[str, typer.Option("--source", help="Where the figures come from.")] = "",
-    output: Output = Path("runs/rulers"),
-    seed: Seed = 0,
-) -> None:
+        str,
+        Flag(
+            "One step, or two, which need losses and training tokens.",
+            WHAT,
+            choices=(AUTO, "one-step", "two-step"),
+        ),
+    ] = AUTO
+    family: Annotated[str | None, Flag("Family of the reference models.", WHAT)] = None
+    d0: Annotated[float, Flag(D0, WHAT)] = D0_TOKENS
+    harness: Annotated[str, Flag("How the scores were made.", TABLE)] = HARNESS
+    source: Annotated[str, Flag("Where the figures come from.", TABLE)] = ""
+    output: Output = Path("runs/rulers")
+
+
+@app.command("ruler", cls=PanelCommand)
+@of_fields
+def build(options: RulerCommandOptions) -> None:
     """Build a ruler file from reference models."""
     from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
-    from sparsity_lab.fitting.density.scores.sizes import SizeConvention
     from sparsity_lab.store import bundled
 
+    inputs = options.inputs
     path = bundled.path(inputs) if not Path(inputs).exists() and inputs in bundled.names() else Path(inputs)
-    options = RulerOptions(
-        name=name,
-        form=form.value,
-        family=family,
-        tasks=words_of(tasks),
-        models=models,
-        metrics=tuple(metric or ()),
-        chances=tuple(chance or ()),
-        convention=SizeConvention(params is Params.active, embeddings is Embeddings.included, against.value),
-        d0_tokens=d0,
-        harness=harness,
-        source=source or inputs,
-    )
-    built = build_ruler(path, output=output, options=options, seed=seed, progress=progress())
-    found = built.ruler
-    typer.echo(f"{found.form} ruler {found.name}: {', '.join(found.tasks)}; {found.params}")
-    typer.echo(f"Written to {output}: {', '.join(file.name for file in built.files)}")
+    settings = RulerOptions(
+        **options.shared(), name=options.name, form=options.form, family=options.family, d0_tokens=options.d0,
+        harness=options.harness, source=options.source or inputs,
+    )  # fmt: skip
+    built = build_ruler(path, output=options.output, options=settings, seed=options.seed, progress=progress())
+    ruler = built.ruler
+    typer.echo(f"{ruler.form} ruler {ruler.name}: {', '.join(ruler.tasks)}; {ruler.params}")
+    typer.echo(f"Written to {options.output}: {', '.join(file.name for file in built.files)}")
 
 
-@app.command()
-def predict(
-    ladder: Annotated[
-        Path | None, typer.Option("--ladder", help="Ladder (CSV); by default the OLMo ladder.")
-    ] = None,
-    target: Annotated[str, typer.Option("--target", help="Run to predict from the others.")] = "13B-5T",
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """The options of `sparsity-lab density predict`."""
+
+    ladder: Annotated[Path | None, Flag("Ladder (CSV).", TABLE, shown="the OLMo ladder")] = None
+    target: Annotated[str, Flag("Run to predict from the others.", WHAT)] = PREDICTED_RUN
     artificial_point: Annotated[
-        bool, typer.Option(help="The recipe's artificial point: a perfect score at zero loss.")
-    ] = True,
-    chance: ChanceChoice = None,
-    output: Output = Path("runs/predictions"),
-    seed: Seed = 0,
-) -> None:
+        bool,
+        Flag(
+            "Include the recipe's artificial point: a perfect score at zero loss.",
+            WHAT,
+            flags=("--artificial-point/--no-artificial-point",),
+        ),
+    ] = True
+    chance: Chance = ()
+    output: Output = Path("runs/predictions")
+    seed: Seed = 0
+
+
+@app.command(cls=PanelCommand)
+@of_fields
+def predict(options: PredictionOptions) -> None:
     """Predict a large run from small ones: the published recipe, and our own choice with intervals."""
     from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, run_predictions
     from sparsity_lab.store.tables import to_markdown
 
-    found = run_predictions(
-        output=output, ladder=ladder, target=target, artificial_point=artificial_point,
-        chances=tuple(chance or ()), seed=seed, progress=progress(),
+    predictions = run_predictions(
+        output=options.output, ladder=options.ladder, target=options.target,
+        artificial_point=options.artificial_point, chances=options.chance, seed=options.seed, progress=progress(),
     )  # fmt: skip
-    typer.echo(to_markdown(found.rows, COLUMNS))
-    if found.largest_gap is not None:
-        typer.echo(f"Largest gap between the recipe and the published predictions: {found.largest_gap:.6f}")
+    typer.echo(to_markdown(predictions.rows, COLUMNS))
+    if predictions.largest_gap is not None:
+        typer.echo(
+            f"Largest gap between the recipe and the published predictions: {predictions.largest_gap:.6f}"
+        )
     typer.echo(
-        f"{found.held} of {len(found.rows)} actual scores lie in the 95 % intervals of our own choice."
+        f"{predictions.held} of {len(predictions.rows)} actual scores lie in the 95 % intervals of our own choice."
     )
 
 
 for _command in (pairs, needed, cost, planted):
-    app.command()(_command)
+    app.command(cls=PanelCommand)(_command)
 
 
 def _print_report(report: DensityReport) -> None:

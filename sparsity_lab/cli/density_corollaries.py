@@ -2,86 +2,104 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparsity_lab.cli.console.options import of_fields
 from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.shared_options import Output
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import TABLE, WHAT, WORLD_KINDS, WORLDS, Flag, Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.density.options import DensityOptions
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write; made if it is not there.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all resampling.")]
 
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """The options of `sparsity-lab density pairs`."""
 
-def pairs(
-    context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Option("--pairs", help="CSV with model, source, method; by default the bundled one."),
-    ] = None,
-    output: Output = Path("runs/density_pairs"),
-) -> None:
-    """Compressed models against their sources; options of `density` go before the word pairs."""
+        Flag("CSV with model, source and method.", TABLE, flags=("--pairs",), shown="the bundled one"),
+    ] = None
+    output: Output = Path("runs/density_pairs")
+
+
+@of_fields
+def pairs(context: typer.Context, options: PairOptions) -> None:
+    """Compare compressed models with their sources; options of `density` go before the word pairs."""
     from sparsity_lab.fitting.density.trend.corollaries import COMPARED_COLUMNS, run_pairs
 
-    _print_rows(
-        run_pairs(file, output=output, options=_options(context)[0], seed=_options(context)[1]),
-        COMPARED_COLUMNS,
-    )
+    settings, seed = _settings(context)
+    _print_rows(run_pairs(options.file, output=options.output, options=settings, seed=seed), COMPARED_COLUMNS)
 
 
-def needed(
-    context: typer.Context,
-    score: Annotated[float, typer.Option("--score", min=0, max=1, help="Mean score, 0 to 1.")],
-    dates: Annotated[
-        str, typer.Option("--dates", help="Dates with commas between; by default half-yearly.")
-    ] = "",
-    output: Output = Path("runs/density_needed"),
-) -> None:
-    """Parameters a frontier model needs for one score over time."""
+@dataclass(frozen=True, kw_only=True)
+class NeededOptions:
+    """The options of `sparsity-lab density needed`."""
+
+    score: Annotated[float, Flag("Mean score, from 0 to 1.", WHAT)]
+    dates: Annotated[str, Flag("Dates, separated by commas.", WHAT, shown="half-yearly")] = ""
+    output: Output = Path("runs/density_needed")
+
+
+@of_fields
+def needed(context: typer.Context, options: NeededOptions) -> None:
+    """Tabulate over time how many parameters a frontier model needs for one score."""
     from sparsity_lab.fitting.density.trend.corollaries import NEEDED_COLUMNS, run_needed
 
-    days = [day_of(word, "--dates") for word in words_of(dates) or ()]
-    options, seed = _options(context)
-    _print_rows(run_needed(score, dates=days, output=output, options=options, seed=seed), NEEDED_COLUMNS)
+    days = [day_of(word, "--dates") for word in words_of(options.dates) or ()]
+    settings, seed = _settings(context)
+    rows = run_needed(options.score, dates=days, output=options.output, options=settings, seed=seed)
+    _print_rows(rows, NEEDED_COLUMNS)
 
 
-def cost(
-    prices: Annotated[Path, typer.Argument(help="CSV with model, release_date, price, score (0 to 1).")],
-    score: Annotated[float, typer.Option("--score", min=0, max=1, help="Score a model must reach, 0 to 1.")],
-    output: Output = Path("runs/density_cost"),
-    seed: Seed = 0,
-) -> None:
-    """How fast the cheapest price of a given score falls."""
+@dataclass(frozen=True, kw_only=True)
+class CostOptions:
+    """The options of `sparsity-lab density cost`."""
+
+    prices: Annotated[Path, typer.Argument(help="CSV with model, release_date, price and score (0 to 1).")]
+    score: Annotated[float, Flag("Score that a model must reach, from 0 to 1.", WHAT)]
+    output: Output = Path("runs/density_cost")
+    seed: Seed = 0
+
+
+@of_fields
+def cost(options: CostOptions) -> None:
+    """Estimate how fast the lowest price of a given score falls."""
     from sparsity_lab.fitting.density.trend.corollaries import PRICE_COLUMNS, price_sentence, run_prices
 
-    found = run_prices(prices, score=score, output=output, seed=seed)
-    _print_rows(found.rows, PRICE_COLUMNS)
-    typer.echo(price_sentence(found))
+    trend = run_prices(options.prices, score=options.score, output=options.output, seed=options.seed)
+    _print_rows(trend.rows, PRICE_COLUMNS)
+    typer.echo(price_sentence(trend))
 
 
-def planted(
-    worlds: Annotated[int, typer.Option("--worlds", min=20, help="How many planted worlds.")] = 200,
+@dataclass(frozen=True, kw_only=True)
+class PlantedOptions:
+    """The options of `sparsity-lab density planted`."""
+
+    worlds: Annotated[int, Flag("Number of planted worlds.", WHAT)] = WORLDS
     kinds: Annotated[
-        str,
-        typer.Option(
-            "--kinds", help="Kinds of worlds with commas between: standard, coarse ruler, few models."
-        ),
-    ] = "standard",
-    output: Output = Path("runs/density_planted"),
-    seed: Seed = 0,
-) -> None:
+        str, Flag("Kinds of worlds, separated by commas: standard, coarse ruler, few models.", WHAT)
+    ] = ",".join(WORLD_KINDS)
+    output: Output = Path("runs/density_planted")
+    seed: Seed = 0
+
+
+@of_fields
+def planted(options: PlantedOptions) -> None:
     """Count how often the stated intervals hold planted truths."""
     from sparsity_lab.bench.planted import COLUMNS, run_planted
 
     report = run_planted(
-        output=output, worlds=worlds, kinds=words_of(kinds) or (), seed=seed, progress=progress()
-    )
+        output=options.output, worlds=options.worlds, kinds=words_of(options.kinds) or (), seed=options.seed,
+        progress=progress(),
+    )  # fmt: skip
     _print_rows(report.rows, COLUMNS)
 
 
@@ -91,7 +109,7 @@ def _print_rows(rows: object, columns: dict[str, str]) -> None:
     typer.echo(to_markdown(rows, columns))  # type: ignore[arg-type]
 
 
-def _options(context: typer.Context) -> tuple[DensityOptions, int]:
+def _settings(context: typer.Context) -> tuple[DensityOptions, int]:
     """What was given to `density` itself, before the subcommand."""
     return context.obj
 

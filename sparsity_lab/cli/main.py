@@ -33,6 +33,7 @@ from sparsity_lab.cli import (
     study,
     train,
 )
+from sparsity_lab.cli.console.options import PanelCommand
 from sparsity_lab.cli.console.progress import redraws
 from sparsity_lab.cli.console.ranges import hold, refuse_empty_output
 from sparsity_lab.cli.console.streams import NoteStream, lost_output, settle
@@ -57,21 +58,14 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.command)
-app.command("train")(train.command)
-app.command("measure")(measure.command)
-app.command("neurons")(neurons.command)
-app.command("structure")(structure.command)
-app.command("predict")(predict.command)
-app.command("affinity")(affinity.command)
-app.command("fit")(fit.command)
-app.command("study")(study.command)
-app.command("check")(check.command)
-app.command("eval")(evaluate.command)
-app.command("heat")(heat.command)
-app.command("report")(report.command)
-app.command("ls")(ls.command)
-bench.app.command("train")(bench_train.command)
+COMMANDS = {
+    "demo": demo, "train": train, "measure": measure, "neurons": neurons, "structure": structure, "predict": predict,
+    "affinity": affinity, "fit": fit, "study": study, "check": check, "eval": evaluate, "heat": heat, "report": report,
+    "ls": ls,
+}  # fmt: skip
+for name, module in COMMANDS.items():
+    app.command(name, cls=PanelCommand)(module.command)
+bench.app.command("train", cls=PanelCommand)(bench_train.command)
 app.add_typer(bench.app, name="bench")
 app.add_typer(density.app, name="density")
 hold(app)

@@ -1,173 +1,154 @@
-"""The options of `sparsity-lab measure`."""
+"""The options of `sparsity-lab measure`: what their words mean, and which of them do nothing together."""
 
 from __future__ import annotations
 
-import os
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from sparsity_lab import ranges
+from sparsity_lab.cli.console.options import fill, given
+from sparsity_lab.cli.shared_options import CheckpointOptions, LaunchOptions, Log, Output
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import CRITERION, PPL_INCREASE, TEXT, TOKENS, WHAT, Flag, MeasureSettings
 
-from sparsity_lab.cli.console.config import Config as Config
+if TYPE_CHECKING:
+    from sparsity_lab.measure.spec import MeasureSpec
 
 ALL = "all"
+NOTHING_BESIDE = (
+    ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
+    ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
+    ("jobs", "transfer"), ("jobs", "criterion_all"), ("launcher", "transfer"), ("launcher", "criterion_all"),
+    ("text_shards", "transfer"), ("text_shards", "criterion_all"),
+    ("log", "transfer"),
+)  # fmt: skip
+NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 
 
-def stay_offline(wanted: bool) -> bool:
-    """Tell Hugging Face's libraries, which are imported later, to stay on this machine."""
-    if wanted:
-        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    return wanted
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions):
+    """The options of `sparsity-lab measure`."""
+
+    text: Annotated[Path, Flag("Validation text, in UTF-8.", TEXT)]
+    criterion: Annotated[
+        str | None,
+        Flag("Rule for which neurons count as weak (see `ls criteria`), or all.", WHAT, shown=CRITERION),
+    ] = None
+    knob: Annotated[
+        tuple[float, ...],
+        Flag("Fix the criterion's parameter, such as the CETT, at this value. Repeatable.", WHAT),
+    ] = ()
+    ppl_increase: Annotated[
+        tuple[str, ...],
+        Flag(
+            "Find the knob at this rise of perplexity, p of PPL-p%: 1% or 0.01. Repeatable.",
+            WHAT,
+            shown=f"{PPL_INCREASE:.0%}",
+        ),
+    ] = ()
+    activation_ratio: Annotated[
+        tuple[str, ...], Flag("Keep this share of the neurons: 30% or 0.3. Repeatable.", WHAT)
+    ] = ()
+    transfer: Annotated[
+        tuple[str, ...],
+        Flag(
+            "A further text; thresholds are calibrated on each text and applied to all. Repeatable.",
+            TEXT,
+            metavar="[NAME=]FILE",
+        ),
+    ] = ()
+    stabilise: Annotated[
+        str | None,
+        Flag("Find one knob on the last N checkpoints of each series.", WHAT, metavar="last:N"),
+    ] = None
+    per_checkpoint: Annotated[
+        bool, Flag("With --stabilise, also measure each checkpoint at its own knob.", WHAT)
+    ] = False
+    sweep: Annotated[
+        bool, Flag("With --criterion all, also measure perplexity along each criterion's range.", WHAT)
+    ] = False
+    tokens: Annotated[
+        str,
+        Flag(
+            "Tokens to measure on; auto:10% adds text until the standard error of the loss rise is 10 % of it.",
+            TEXT,
+            metavar="INTEGER|auto[:SHARE]",
+        ),
+    ] = str(TOKENS)
+    log: Log = ()
+    output: Output = Path("runs/measure")
+
+    def spec(self) -> MeasureSpec:
+        """What to measure.
+
+        Raises:
+            SparsityLabError: an option that is not understood.
+        """
+        from sparsity_lab.measure.spec import MeasureSpec, percent
+
+        ratios = tuple(map(percent, self.activation_ratio))
+        increases = tuple(map(percent, self.ppl_increase)) or (PPL_INCREASE,)
+        tokens, error_share = tokens_of(self.tokens)
+        return fill(
+            MeasureSpec, self, criterion=self._criterion(), knob=next(iter(self.knob), None),
+            activation_ratio=next(iter(ratios), None), ppl_increase=increases[0],
+            further=(self.knob or ratios or increases)[1:], stabilise_last=last_of(self.stabilise), tokens=tokens,
+            error_share=error_share,
+        )  # fmt: skip
+
+    def refuse_idle(self) -> None:
+        """Refuse options that would do nothing together with the others, rather than ignore them.
+
+        Raises:
+            SparsityLabError: there is one.
+        """
+        names = given(self) | ({"criterion_all"} if self.criterion == ALL else set())
+        idle = [(name, "beside", other) for name, other in NOTHING_BESIDE if {name, other} <= names]
+        idle += [
+            (name, "without", other)
+            for name, other in NOTHING_WITHOUT
+            if name in names and other not in names
+        ]
+        for name, word, other in idle:
+            raise SparsityLabError(
+                f"{_option(name)} does nothing {word} {_option(other)}",
+                fix="Leave one of them out, or give what it needs",
+            )
+
+    def _criterion(self) -> str:
+        """The criterion named, or that of the thresholds, or the usual one."""
+        if self.criterion == ALL or (self.criterion is None and self.thresholds is None):
+            return CRITERION
+        if self.criterion is not None or self.thresholds is None:
+            return str(self.criterion)
+        from sparsity_lab.measure.thresholds.stored import read_calibration
+
+        return read_calibration(self.thresholds).criterion
 
 
-class Dtype(str, Enum):
-    """Dtypes of a forward pass."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
+def _option(name: str) -> str:
+    return "--criterion all" if name == "criterion_all" else f"--{name.replace('_', '-')}"
 
 
-Models = Annotated[
-    list[str],
-    typer.Argument(
-        help="Checkpoint directories, directories of checkpoints, globs, GGUF files, Hub ids or ID@REVISION."
-    ),
-]
-Tokenizer = Annotated[
-    str | None,
-    typer.Option(
-        "--tokenizer",
-        help="Folder or Hub id of the tokenizer to read texts with.",
-        show_default="the checkpoint's, else its parent folder's",
-    ),
-]
-Text = Annotated[Path, typer.Option("--text", help="Validation text, UTF-8.")]
-Criterion = Annotated[
-    str | None,
-    typer.Option(help="Which neurons are weak: see `ls criteria`; or all.", show_default="cett"),
-]
-KnobValue = Annotated[
-    list[float] | None,
-    typer.Option("--knob", help="Fix the criterion's number, e.g. the CETT. May be repeated."),
-]
-Increase = Annotated[
-    list[str] | None,
-    typer.Option("--ppl-increase", help="p of PPL-p%: 1% or 0.01. May be repeated.", show_default="1%"),
-]
-TargetRatio = Annotated[
-    list[str] | None,
-    typer.Option("--activation-ratio", help="Keep this share of neurons: 30% or 0.3. May be repeated."),
-]
-Thresholds = Annotated[
-    Path | None,
-    typer.Option("--thresholds", help="Apply the thresholds of this record, found on another text."),
-]
-Transfer = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--transfer",
-        metavar="[NAME=]FILE",
-        help="A further text; each text calibrates and its thresholds are applied to all. May be repeated.",
-    ),
-]
-Stabilise = Annotated[
-    str | None, typer.Option(help="last:5 finds one knob on the last five checkpoints of each series.")
-]
-PerCheckpoint = Annotated[
-    bool, typer.Option("--per-checkpoint", help="With --stabilise, also measure each at its own knob.")
-]
-Revisions = Annotated[str | None, typer.Option(help="Revisions of a Hub id, with commas.")]
-TokensPerStep = Annotated[
-    int | None,
-    typer.Option(min=1, help="Tokens of a training step, where names or trainer_state.json say the steps."),
-]
-TrainedTokens = Annotated[
-    Path | None, typer.Option(help="CSV with columns checkpoint, trained_tokens; it wins over all else.")
-]
-Tokens = Annotated[
-    str,
-    typer.Option(
-        help="Tokens of text to measure on; auto:10% takes more until the loss rise's error is 10 % of it."
-    ),
-]
-Window = Annotated[int | None, typer.Option(min=1, help="Tokens of a window.", show_default="up to 1024")]
-Bos = Annotated[bool, typer.Option("--bos/--no-bos", help="A BOS in front of windows, where one is used.")]
-Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
-DtypeOption = Annotated[Dtype, typer.Option(help="Of the weights and the forward pass.")]
-BatchSize = Annotated[str, typer.Option(help="Windows at once, or auto; speed only.")]
-TextShards = Annotated[
-    int,
-    typer.Option(
-        "--text-shards",
-        min=1,
-        help="Measure each text in so many parts, one a worker; at --thresholds or a knob that needs no calibration.",
-    ),
-]
-Sweep = Annotated[
-    bool, typer.Option("--sweep", help="With --criterion all: perplexity along each one's range.")
-]
-ArchitectureFile = Annotated[
-    Path | None,
-    typer.Option(help="A Python file of your own that says where the model's FFN parts are. It is EXECUTED."),
-]
-Compat = Annotated[
-    str | None, typer.Option(help="Run a released algorithm reproduced here, slowly, instead: sparsinglaw.")
-]
-Launcher = Annotated[
-    str, typer.Option(help="Who hands checkpoints to processes: inline (this machine), ray or slurm.")
-]
-Jobs = Annotated[
-    int,
-    typer.Option(
-        "--jobs", "-j", min=1, help="Checkpoints at a time, the cores shared; slurm: jobs of the array."
-    ),
-]
-Address = Annotated[
-    str | None, typer.Option(help="ray: a running cluster, or auto.", show_default="one on this machine")
-]
-TaskCpus = Annotated[int, typer.Option("--task-cpus", min=1, help="ray, slurm: cores of a worker.")]
-TaskGpus = Annotated[int, typer.Option("--task-gpus", min=0, help="ray, slurm: GPUs of a worker.")]
-TaskMemory = Annotated[
-    float | None, typer.Option("--task-memory", help="ray, slurm: memory of a worker, GB.")
-]
-Retries = Annotated[
-    int, typer.Option(min=0, help="ray, slurm: how often work is begun again whose worker died.")
-]
-Slurm = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slurm", metavar="KEY=VALUE", help="Parameters of the jobs, such as partition=gpu. Repeatable."
-    ),
-]
-Log = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--log",
-        metavar="LOGGER",
-        help="Also show points in tensorboard or wandb; it cannot fail a run. Repeatable.",
-    ),
-]
-AllowUntrained = Annotated[
-    bool,
-    typer.Option(
-        "--allow-untrained",
-        help="Measure a model whose perplexity is above half its vocabulary, and flag it untrained.",
-    ),
-]
-FailFast = Annotated[
-    bool, typer.Option("--fail-fast", help="Stop at the first checkpoint that fails, with exit code 2.")
-]
-Again = Annotated[
-    bool,
-    typer.Option(
-        "--again", help="Measure anew what has a record; the new record replaces it when it is complete."
-    ),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many checkpoints.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the pilot.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
-Offline = Annotated[bool, typer.Option("--offline", callback=stay_offline, help="Never touch the network.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+def last_of(stabilise: str | None) -> int | None:
+    """Checkpoints at the end of a series that one knob is found on: last:5."""
+    if stabilise is None:
+        return None
+    word, _, count = stabilise.partition(":")
+    if word != "last" or not count.isdecimal() or not count.strip("0"):
+        raise SparsityLabError(f"--stabilise {stabilise} is not understood", fix="Write last:5")
+    return ranges.whole("stabilise_last", count)
+
+
+def tokens_of(text: str) -> tuple[int, float | None]:
+    """Tokens, and the share of the rise its error may have where the text is to grow."""
+    from sparsity_lab.measure.spec import percent
+    from sparsity_lab.measure.work.text_length import ERROR_SHARE, START_TOKENS
+
+    word, colon, share = text.partition(":")
+    if word == "auto":
+        return START_TOKENS, percent(share) if colon else ERROR_SHARE
+    if not text.isdecimal():
+        raise SparsityLabError(f"--tokens {text} is neither a positive number nor auto", fix="Write auto:10%")
+    return ranges.whole("tokens", text), None

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class ReportForm(str, Enum):
-    """What to write."""
-
-    html = "html"
-    md = "md"
-    tex = "tex"
+from sparsity_lab.cli.console.options import of_fields
+from sparsity_lab.settings import OUTPUT, Flag
 
 
-def command(
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """The options of `sparsity-lab report`."""
+
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="What measure, fit, study, density, eval or heat wrote.")
-    ],
+        Path,
+        typer.Argument(metavar="DIR", help="Folder written by measure, fit, study, density, eval or heat."),
+    ]
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File or folder to write to.",
-            show_default="DIR/report.html, tables.md or .tex",
+        Flag(
+            "File for the report, or a folder for it; created if missing.",
+            OUTPUT,
+            flags=("--output", "-o"),
+            shown="DIR/report.html, tables.md or .tex",
         ),
-    ] = None,
+    ] = None
     form: Annotated[
-        ReportForm,
-        typer.Option("--format", help="html: one page. md, tex: its tables, in LaTeX with booktabs."),
-    ] = ReportForm.html,
-) -> None:
+        str,
+        Flag(
+            "html for one page; md or tex for its tables, in LaTeX with booktabs.",
+            OUTPUT,
+            flags=("--format",),
+            choices=("html", "md", "tex"),
+        ),
+    ] = "html"
+
+
+@of_fields
+def command(options: ReportOptions) -> None:
     """Report everything under DIR on one self-contained page that opens without a network.
 
     Records with their provenance, fits with their honesty sheets, every table sortable, every figure inside.
@@ -42,7 +49,7 @@ def command(
     """
     from sparsity_lab.fitting.page.write import write_report
 
-    written = write_report(folder, output=output, form=form.value)
+    written = write_report(options.folder, output=options.output, form=options.form)
     typer.echo(f"Written to {written.path} ({written.bytes:,} bytes, {written.records} records)")
     if written.unread:
         typer.echo(f"{len(written.unread)} file(s) could not be read; the report names them")

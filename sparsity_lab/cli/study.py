@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.measure_options import Log
+from sparsity_lab.cli.console.options import of_fields
+from sparsity_lab.cli.shared_options import LadderOptions
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import OUTPUT, WHAT, Flag
 
 if TYPE_CHECKING:
     from sparsity_lab.ladder.study.plan import Study
 
 
-def command(
-    config: Annotated[str, typer.Argument(help="YAML file, or a bundled config by name: laptop.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where everything goes; left out, runs/<name>.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=2**32 - 1, help="Seed of training, measuring and fitting, over the config's."
-        ),
-    ] = None,
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(LadderOptions):
+    """The options of `sparsity-lab study`."""
+
     only: Annotated[
-        list[str] | None,
-        typer.Option("--only", metavar="STAGE", help="Run this stage alone; repeatable.", show_default="all"),
-    ] = None,
+        tuple[str, ...],
+        Flag("Run this stage alone. Repeatable.", WHAT, metavar="STAGE", shown="all stages"),
+    ] = ()
     publish: Annotated[
         Path | None,
-        typer.Option(
-            help="Copy the report, tables, locks and main figures here, as results to commit, in place of an "
-            "earlier study's."
+        Flag(
+            "Copy the report, tables, locks and main figures to this folder, replacing those of an earlier study.",
+            OUTPUT,
         ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Runs trained and checkpoints measured at a time.")
-    ] = 1,
-    log: Log = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print stages, cells, what is done and the time left.")
-    ] = False,
-) -> None:
+    ] = None
+
+
+@of_fields
+def command(options: StudyOptions) -> None:
     """Train a ladder, measure every checkpoint by both rules, fit laws, compare, and report.
 
     Each stage is a command of its own, printed before it starts. Killed at any moment, the same command goes
@@ -55,21 +47,20 @@ def command(
     from sparsity_lab.loggers import check_names
     from sparsity_lab.registry import unknown
 
-    if odd := [stage for stage in only or [] if stage not in STAGES]:
+    if odd := [stage for stage in options.only if stage not in STAGES]:
         raise unknown(odd[0], kind="stage", known=list(STAGES))
-    made = load_study(config)
-    if seed is not None:
-        made = made.with_seed(seed)
-    study = Study(
-        made, config, output or Path("runs", made.ladder.name), jobs=jobs, log=check_names(log or ())
-    )
-    stages = [stage for stage in STAGES if not only or stage in only]
-    if dry_run:
+    config = load_study(options.config)
+    if options.seed is not None:
+        config = config.with_seed(options.seed)
+    folder = options.output or Path("runs", config.ladder.name)
+    study = Study(config, options.config, folder, jobs=options.jobs, log=check_names(options.log))
+    stages = [stage for stage in STAGES if not options.only or stage in options.only]
+    if options.dry_run:
         _print_plan(study, stages)
         return
     run(study, stages)
-    if publish is not None:
-        _publish(study, publish)
+    if options.publish is not None:
+        _publish(study, options.publish)
     typer.echo(
         f"Report: {study.folder / 'report.md'}" if "report" in stages else f"Written to {study.folder}"
     )

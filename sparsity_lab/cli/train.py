@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.measure_options import Log
+from sparsity_lab.cli.console.options import of_fields
+from sparsity_lab.cli.shared_options import LadderOptions
+from sparsity_lab.settings import TEXT, Flag
 
 if TYPE_CHECKING:
     from sparsity_lab.ladder.config.spec import LadderConfig
 
 
-def command(
-    config: Annotated[str, typer.Argument(help="YAML file, or a bundled config by name: demo.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where everything goes; left out, runs/<name>.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=2**32 - 1, help="Seed of split, initial weights and order, over the config's."
-        ),
-    ] = None,
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(LadderOptions):
+    """The options of `sparsity-lab train`."""
+
     corpus: Annotated[
-        str | None, typer.Option(help="Train on this corpus instead of the config's text: python.")
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Runs trained at a time, the cores shared among them.")
-    ] = 1,
-    log: Log = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print sizes, FLOPs, time and disk; train nothing.")
-    ] = False,
-) -> None:
+        str | None, Flag("Train on this corpus instead of the config's text: python.", TEXT)
+    ] = None
+
+
+@of_fields
+def command(options: TrainOptions) -> None:
     """Train a family of small models, with checkpoints at log-spaced token counts.
 
     Killed at any moment, the same command takes up where it was; finished runs are kept.
@@ -47,22 +39,21 @@ def command(
     from sparsity_lab.progress import SILENT
     from sparsity_lab.store.records import prepare_output
 
-    check_names(log or [])
-    ladder = load_config(config)
-    if seed is not None:
-        ladder = ladder.with_seed(seed)
-    if corpus is not None:
-        ladder = ladder.with_corpus(corpus)
-    folder = output or Path("runs", ladder.name)
-    if not dry_run:
+    check_names(options.log)
+    ladder = load_config(options.config)
+    if options.seed is not None:
+        ladder = ladder.with_seed(options.seed)
+    if options.corpus is not None:
+        ladder = ladder.with_corpus(options.corpus)
+    folder = options.output or Path("runs", ladder.name)
+    if not options.dry_run:
         prepare_output(folder)
     if ranks.is_main():
-        _print_sizes(ladder, folder if dry_run else None)
-    if dry_run:
+        _print_sizes(ladder, folder if options.dry_run else None)
+    if options.dry_run:
         return
-    trained = train_ladder(
-        ladder, output=folder, jobs=jobs, progress=progress() if ranks.is_main() else SILENT, log=log or ()
-    )
+    shown = progress() if ranks.is_main() else SILENT
+    trained = train_ladder(ladder, output=folder, jobs=options.jobs, progress=shown, log=options.log)
     if not ranks.is_main():
         return
     for run in trained.runs:

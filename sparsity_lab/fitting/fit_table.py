@@ -16,11 +16,12 @@ from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.spec import AUTO, FitSpec, law_of_one, load_law
+from sparsity_lab.fitting.spec import FitSpec, law_of_one, load_law
 from sparsity_lab.machine.cores import available_cores
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.machine.workers import side_by_side
 from sparsity_lab.progress import SILENT, Advance, Progress
+from sparsity_lab.settings import AUTO
 from sparsity_lab.store import bundled, records
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.laws._expression import Expression
 from sparsity_lab.laws._law import Law
+from sparsity_lab.settings import AUTO, BOOTSTRAP
 
-AUTO = "auto"
 FARTHEST = 1e30  # edge of the search range of a formula's coefficient
 RIVALS = ("power", "logspace-power", "sigmoid", "logarithmic", "constant")
 # The activations whose runs the paper fits with one law or the other (arXiv 2411.02335, table 2).
@@ -39,7 +39,7 @@ class FitSpec:
     drop: int | str | Mapping[str, int] = 0
     drop_rule: str = "none asked for"
     weighted: bool = False
-    draws: int = 400
+    draws: int = BOOTSTRAP
     reach: tuple[float, ...] = ()
     seed: int = 0
 

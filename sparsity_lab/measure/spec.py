@@ -15,6 +15,7 @@ from sparsity_lab.labels import called, shortest
 from sparsity_lab.measure.checkpoint.source import Source, pinned, tokenizer_of
 from sparsity_lab.measure.checkpoint.trained_tokens import steps_in, tokens_in
 from sparsity_lab.reading.walking import matching
+from sparsity_lab.settings import CRITERION, PPL_INCREASE, TOKENS, MeasureSettings
 from sparsity_lab.store.file_names import refuse_undecodable
 
 GLOB_SIGNS = frozenset("*?[")
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MeasureSpec:
+class MeasureSpec(MeasureSettings):
     """Everything the numbers of a run depend on besides the checkpoints.
 
     Attributes:
@@ -39,47 +40,18 @@ class MeasureSpec:
         tokens: valid tokens to measure on; with `error_share`, to begin with.
         error_share: the text grows until the standard error of the loss rise is below this share of ln(1 + p);
             None for exactly `tokens`.
-        window: tokens of a window, None for up to 1,024.
-        bos: put a BOS in front of each window where the tokenizer uses one.
-        device, dtype: as for torch, or `auto`.
-        batch_size: windows per forward pass, None for auto; changes speed and memory only.
-        text_shards: parts of each text that are measured by themselves; changes who measures what only.
-        seed: of the bootstrap and the pilot's projection.
-        architecture_file: a file of the user's own that is executed and used instead of ours, or None.
-        compat: a released algorithm reproduced in `compat/` to run instead of the engine, or None.
-        thresholds: a record whose thresholds are applied, of criterion `criterion`; no knob is looked for then.
-        trained_tokens: a CSV of the checkpoints' trained tokens, or None.
-        tokens_per_step: tokens of one training step, for checkpoints whose names or files say their steps.
-        allow_untrained: measure models whose perplexity is above half their vocabulary, and flag them; several
-            checkpoints of one series may be such without it.
-        fail_fast: the first checkpoint that fails ends the run; else it is marked and the others are measured.
-        again: measure what has a record anew; the new record replaces it when it is complete.
+    The others are those of `MeasureSettings` and the classes that it inherits.
     """
 
     text: Path
-    criterion: str = "cett"
+    criterion: str = CRITERION
     knob: float | None = None
-    ppl_increase: float = 0.01
+    ppl_increase: float = PPL_INCREASE
     activation_ratio: float | None = None
     further: tuple[float, ...] = ()
     stabilise_last: int | None = None
-    tokens: int = 65_536
+    tokens: int = TOKENS
     error_share: float | None = None
-    window: int | None = None
-    bos: bool = True
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: int | None = None
-    text_shards: int = 1
-    seed: int = 0
-    architecture_file: Path | None = None
-    compat: str | None = None
-    thresholds: Path | None = None
-    trained_tokens: Path | None = None
-    tokens_per_step: int | None = None
-    allow_untrained: bool = False
-    fail_fast: bool = False
-    again: bool = False
 
 
 def singly(spec: MeasureSpec) -> list[MeasureSpec]:

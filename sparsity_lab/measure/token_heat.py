@@ -32,6 +32,7 @@ from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokeniz
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.provenance import provenance
 from sparsity_lab.reading.text_file import FileText
+from sparsity_lab.settings import HeatSettings
 from sparsity_lab.store import records, tables
 
 logger = logging.getLogger(__name__)
@@ -39,34 +40,27 @@ MOST_TOKENS = 2048
 
 
 @dataclass(frozen=True)
-class HeatSpec:
+class HeatSpec(HeatSettings):
     """What to show.
 
     Attributes:
         model: directory, GGUF file, Hub id or ID@REVISION; `revision` of an id.
         thresholds: a record of `measure`.
-        text: UTF-8 file; read from its line `line` on (1-based), `tokens` tokens at most.
-        bos: put a BOS before the text where the tokenizer uses one.
-        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        text: UTF-8 file.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+    The others are those of `HeatSettings` and the classes that it inherits.
     """
 
     model: str
     thresholds: Path
     text: Path
     revision: str | None = None
-    line: int = 1
-    tokens: int = 200
-    bos: bool = True
-    device: str = "auto"
-    dtype: str = "auto"
-    architecture_file: Path | None = None
     tokenizer: str | None = None
 
 
 def token_heat(
     model: Any, tokenizer: Any, paragraph: str, thresholds: Applicable, *,
-    tokens: int = 200, bos: bool = True, architecture_file: Path | None = None,
+    tokens: int = HeatSettings.tokens, bos: bool = True, architecture_file: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Kept neurons of each token of a paragraph in each layer, and the loss of each token, in the sparse run.
 
@@ -88,7 +82,7 @@ def token_heat(
         SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
     """
     ranges.check("tokens", tokens, command="heat", flag="tokens", whole=True)
-    ranges.check_kind("paragraph", paragraph, "str")
+    ranges.check_kind("paragraph", paragraph, str)
     with undisturbed(model) as itself:
         _, sites = find_sites(itself, architecture_file=architecture_file)
         if any(site.routed for site in sites):

@@ -16,7 +16,7 @@ ANY_FINITE = {"knob", "reach"}
 JUDGED_LATER = {("measure", "knob")}
 FROM_NOUGHT = {
     "seed", "fit.jobs", "task_gpus", "retries", "written_tokens", "num_fewshot", "score", "bootstrap",
-    "predictor_cost", "context",
+    "predictor_cost", "context_tokens",
 }  # fmt: skip
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsity_lab.cli.console.options import whole_or_auto
 from sparsity_lab.cli.fit import _drops
-from sparsity_lab.cli.measure_words import last_of, tokens_of, windows_at_once
+from sparsity_lab.cli.measure_options import last_of, tokens_of
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.density.lm_eval.answer_loss import answer_loss
 from sparsity_lab.fitting.density.rulers.files import read_ruler
@@ -60,8 +61,8 @@ def test_words_of_flags(text):
     tokens = attempt(tokens_of, text)
     assert tokens is None or tokens[0] >= 1
     assert (attempt(last_of, text) or 1) >= 1
-    assert (attempt(windows_at_once, text) or 1) >= 1
-    attempt(_drops, [text], None)
+    assert (attempt(whole_or_auto, "batch_size", text) or 1) >= 1
+    attempt(_drops, (text,), None)
     attempt(named_text, text, option="--text")
     attempt(load_law, text)
     attempt(load_law, f"A0 - c*x^-alpha; alpha={text}")

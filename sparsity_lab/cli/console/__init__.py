@@ -1,11 +1,12 @@
 """What all commands share: options from a file, checks before work, progress, streams.
 
+    options.py    a command out of a dataclass of options; which of them are given
     config.py     `--config FILE`: options from YAML, weaker than flags; writes what a command ran with
     ranges.py     wraps every command: packages installed, numbers in range, output a folder
     needs.py      which optional packages each command needs
     progress.py   progress bars on stderr, on a terminal that can redraw
     streams.py    stdout and stderr that survive a reader who leaves, and a full disk
-    watching.py   options and dry run of the commands that watch neurons
+    watching.py   the dry run of the commands that watch neurons
 
 Packages, ranges and outputs are checked before a command does anything. Bars and streams know nothing of what a
 command computes: rooms report through `progress.Progress` and the logging module.

@@ -6,9 +6,8 @@ What came of file, flags and defaults together is saved as `config.json` beside 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -74,23 +73,16 @@ def _several(parameter: Any, value: object) -> object:
     return [value] if several and value is not None and not isinstance(value, list) else value
 
 
-def save_resolved(context: typer.Context, output: Path) -> None:
+def save_resolved(options: Any, output: Path) -> None:
     """Write the options that a command has run with as `config.json`; read again by `--config`, they give the same."""
     from sparsity_lab.store.records import refuse_model_folder, write_json
 
     refuse_model_folder(output)
-    options = {name: value for name, value in context.params.items() if name not in ("config", "output")}
-    write_json(output / "config.json", {name: _plain(value) for name, value in options.items()})
+    kept = {name: value for name, value in vars(options).items() if name not in ("config", "output")}
+    write_json(output / "config.json", {name: _plain(value) for name, value in kept.items()})
 
 
 def _plain(value: object) -> object:
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, Enum):
-        return value.value
+        return None if not value else [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-Config = Annotated[
-    Path | None, typer.Option(is_eager=True, callback=read_defaults, help="YAML of options; flags win.")
-]

@@ -1,10 +1,10 @@
-"""What the commands that watch neurons under thresholds share: options, and what a dry run says of them."""
+"""What the commands that watch neurons under thresholds say of a dry run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,18 +12,6 @@ if TYPE_CHECKING:
     from sparsity_lab.measure.work.cellwise import Keyed
     from sparsity_lab.measure.work.places import Place
     from sparsity_lab.store.arrays import Kind
-
-Thresholds = Annotated[
-    list[Path],
-    typer.Option(
-        "--thresholds",
-        help="A record of `measure`, for all models; one each, in their order; or the folder that `measure` wrote.",
-    ),
-]
-Texts = Annotated[
-    list[str],
-    typer.Option("--text", metavar="[NAME=]FILE", help="A text, UTF-8, each a domain. May be repeated."),
-]
 
 
 def echo_plan(kind: Kind, cells: Sequence[Keyed], *, output: Path) -> None:

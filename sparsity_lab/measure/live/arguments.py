@@ -32,9 +32,9 @@ def check_names(*, criterion: str = "cett", architecture_file: Path | None = Non
     Raises:
         SparsityLabError: one is.
     """
-    ranges.check_kind("criterion", criterion, "str")
+    ranges.check_kind("criterion", criterion, str)
     if architecture_file is not None:
-        ranges.check_kind("architecture_file", architecture_file, "Path")
+        ranges.check_kind("architecture_file", architecture_file, Path)
 
 
 def stream_of(ids: Any, *, vocabulary: int, bos_id: int | None) -> torch.Tensor:

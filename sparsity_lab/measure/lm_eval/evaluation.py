@@ -25,6 +25,7 @@ from sparsity_lab.measure.lm_eval.model import lm_eval_model
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.settings import EvalSettings
 from sparsity_lab.store.records import no_empty_folders, prepare_output, read_record, write_json
 from sparsity_lab.store.tables import write_table
 
@@ -38,33 +39,21 @@ METRIC_ORDER = ("acc", "exact_match", "pass@1", "acc_norm", "f1")
 
 
 @dataclass(frozen=True)
-class EvalSpec:
+class EvalSpec(EvalSettings):
     """What to evaluate.
 
     Attributes:
         model: directory, Hub id or ID@REVISION; `revision` of an id.
         tasks: names of lm-eval tasks.
         thresholds: records of `measure` whose thresholds are applied, one run each.
-        dense: also run without thresholds.
-        include_path: a folder of further task files.
-        batch_size: windows at once, or `auto`.
-        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+    The others are those of `EvalSettings`.
     """
 
     model: str
     tasks: tuple[str, ...]
     revision: str | None = None
     thresholds: tuple[Path, ...] = ()
-    dense: bool = True
-    include_path: Path | None = None
-    num_fewshot: int | None = None
-    limit: int | None = None
-    batch_size: str = "auto"
-    device: str = "auto"
-    dtype: str = "auto"
-    seed: int = 0
-    architecture_file: Path | None = None
     tokenizer: str | None = None
 
 

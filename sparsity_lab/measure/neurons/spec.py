@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
+from sparsity_lab.settings import TOKENS, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
 
@@ -27,29 +28,17 @@ def refuse_seed(seed: int) -> None:
 
 
 @dataclass(frozen=True)
-class NeuronSpec:
+class NeuronSpec(WritingSettings, WindowSettings):
     """Everything the numbers depend on besides checkpoints and thresholds.
 
     Attributes:
         texts: one or more, each a domain.
         tokens: valid tokens of each text.
-        window, bos, device, dtype, batch_size, architecture_file: as in `MeasureSpec`.
-        written_tokens: tokens to write after each prompt; 0 for no writing.
-        prompts: how many prompts.
-        seed: of the bootstrap and of what is written.
+    The others are those of the classes that it inherits.
     """
 
     texts: tuple[NamedText, ...]
-    tokens: int = 65_536
-    window: int | None = None
-    bos: bool = True
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: int | None = None
-    written_tokens: int = 64
-    prompts: int = 32
-    seed: int = 0
-    architecture_file: Path | None = None
+    tokens: int = TOKENS
 
     def check(self) -> None:
         """Refuse numbers that nothing could be counted with.
@@ -61,10 +50,8 @@ class NeuronSpec:
 
     def measure_spec(self, text: Path) -> MeasureSpec:
         """The spec under which `measure` would read one text."""
-        return MeasureSpec(
-            text=text, tokens=self.tokens, window=self.window, bos=self.bos, device=self.device, dtype=self.dtype,
-            batch_size=self.batch_size, seed=self.seed, architecture_file=self.architecture_file,
-        )  # fmt: skip
+        shared = {field.name: getattr(self, field.name) for field in fields(WindowSettings)}
+        return MeasureSpec(text=text, tokens=self.tokens, **shared)
 
 
 def texts_of(words: Sequence[str]) -> tuple[NamedText, ...]:

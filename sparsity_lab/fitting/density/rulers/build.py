@@ -39,6 +39,7 @@ from sparsity_lab.fitting.density.scores.task_names import counted_once, note_ov
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.registry import unknown
+from sparsity_lab.settings import D0_TOKENS, HARNESS
 from sparsity_lab.store.file_names import is_portable
 from sparsity_lab.store.records import prepare_output
 
@@ -70,8 +71,8 @@ class RulerOptions:
     metrics: tuple[str, ...] = ()
     chances: tuple[str, ...] = ()
     convention: SizeConvention = field(default_factory=SizeConvention)
-    d0_tokens: float = two_step.D0_TOKENS
-    harness: str = "not stated"
+    d0_tokens: float = D0_TOKENS
+    harness: str = HARNESS
     source: str = ""
     draws: int = two_step.DRAWS
 

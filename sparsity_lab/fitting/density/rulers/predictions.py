@@ -18,12 +18,12 @@ from sparsity_lab.fitting.density.scores.metrics import given_chances, refuse_un
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
+from sparsity_lab.settings import PREDICTED_RUN
 from sparsity_lab.store import bundled
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.tables import write_table
 
 BUNDLED = "olmo-ladder"
-DEFAULT_TARGET = "13B-5T"
 
 COLUMNS = {
     "task": "task",
@@ -51,7 +51,7 @@ class Predictions:
 
 
 def run_predictions(
-    *, output: Path, ladder: Path | None = None, target: str = DEFAULT_TARGET, artificial_point: bool = True,
+    *, output: Path, ladder: Path | None = None, target: str = PREDICTED_RUN, artificial_point: bool = True,
     chances: Sequence[str] = (), seed: int = 0, draws: int = DRAWS, progress: Progress = SILENT,
 ) -> Predictions:  # fmt: skip
     """Predict one run of a ladder from the others and write `predictions.{csv,md,json}`.
@@ -76,7 +76,7 @@ def run_predictions(
     recipe = predict_published(table, goal, runs=runs, artificial_point=artificial_point)
     own = _own(table, bundled_ladder=ladder is None and goal.role == "target", seed=seed, draws=draws,
                progress=progress)  # fmt: skip
-    published = _published() if ladder is None and target == DEFAULT_TARGET and artificial_point else {}
+    published = _published() if ladder is None and target == PREDICTED_RUN and artificial_point else {}
     rows = [_row(step, goal, own, published) for step in recipe]
     held = sum(bool(row["held"]) for row in rows)
     gaps = [gap for row in rows if isinstance(gap := row["published_gap"], float)]

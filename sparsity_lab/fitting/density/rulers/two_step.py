@@ -27,10 +27,10 @@ from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fi
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.scores.benchmarks import chance_of
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.settings import D0_TOKENS
 
 Floats = NDArray[np.float64]
 
-D0_TOKENS = 1e12
 DRAWS = 200
 FEWEST_SIZES = 3
 FEWEST_RUNS = 6

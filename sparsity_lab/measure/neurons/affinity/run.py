@@ -22,13 +22,14 @@ from sparsity_lab.measure.neurons.affinity.columns import (
 )
 from sparsity_lab.measure.neurons.affinity.found import Body, predictions_of, read_bodies, source_of
 from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
-from sparsity_lab.measure.neurons.affinity.timed import Machine, Timed, TimedCase, time_case
+from sparsity_lab.measure.neurons.affinity.timed import Timed, TimedCase, time_case
 from sparsity_lab.measure.neurons.affinity.traffic import ASSUMPTIONS, SHARED_ASSUMPTIONS, traffic_rows
 from sparsity_lab.measure.neurons.affinity.weights import weights_at
 from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
 from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.settings import ModelSettings
 from sparsity_lab.store import records, tables
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class AffinitySpec:
     texts: tuple[NamedText, ...] = ()
     costs: Costs = field(default_factory=Costs)
     plan: TimingPlan | None = None
-    machine: Machine = field(default_factory=Machine)
+    machine: ModelSettings = field(default_factory=ModelSettings)
 
 
 def estimate_affinity(

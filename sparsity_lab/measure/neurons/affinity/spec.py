@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.spec import refuse_seed
+from sparsity_lab.settings import SHAPES, CostSettings, TimingSettings
 
 LEAST_BYTES, LARGEST_BYTES = 1 / 16, 16.0
 MOST_CONTEXT = 10**9
@@ -15,20 +16,8 @@ LEAST_PAIRS = 6  # with fewer no 95 % interval of a median exists
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What reading costs.
-
-    Attributes:
-        bytes_per_weight: stored bytes of a weight; 2 for bf16, 0.5 for 4-bit.
-        bytes_per_kv: stored bytes of an entry of the KV cache.
-        context_tokens: tokens in the KV cache, read for every token.
-        predictor_cost: weights of an assumed predictor over those of the FFN, or None.
-    """
-
-    bytes_per_weight: float = 2.0
-    bytes_per_kv: float = 2.0
-    context_tokens: int = 0
-    predictor_cost: float | None = None
+class Costs(CostSettings):
+    """What reading costs; see `CostSettings`."""
 
     def check(self) -> None:
         """Refuse costs that nothing has.
@@ -55,26 +44,21 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class TimingPlan:
+class TimingPlan(TimingSettings):
     """What is timed.
 
     Attributes:
-        pairs: timed pairs, dense and sparse in turn.
         tokens: tokens of the text whose activations are multiplied.
         written_tokens: tokens of one timed run of decoding.
         prompt_tokens: tokens in the KV cache before them.
         shapes: further (F, d), with planted masks.
-        ratios: planted activation ratios.
-        seed: of the tokens chosen and of what is planted.
+    The others are those of `TimingSettings`.
     """
 
-    pairs: int = 21
     tokens: int = 32
     written_tokens: int = 16
     prompt_tokens: int = 32
-    shapes: tuple[tuple[int, int], ...] = ((1536, 576), (8192, 2048))
-    ratios: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-    seed: int = 0
+    shapes: tuple[tuple[int, int], ...] = SHAPES
 
     def check(self) -> None:
         """Refuse plans that give no number.

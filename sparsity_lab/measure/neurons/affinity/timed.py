@@ -35,23 +35,10 @@ from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.measure.work.places import load, places
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.settings import ModelSettings
 
 Row = dict[str, Any]
 WINDOWS = 4  # at most, that the timed tokens are drawn from
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and in what a model is timed.
-
-    Attributes:
-        device, dtype: as `measure` takes them.
-        architecture_file: a file of the user's own, or None.
-    """
-
-    device: str = "auto"
-    dtype: str = "auto"
-    architecture_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ class TimedCase:
 
 
 def time_case(
-    case: TimedCase, plan: TimingPlan, *, machine: Machine, shelf: Shelf, progress: Progress = SILENT
+    case: TimedCase, plan: TimingPlan, *, machine: ModelSettings, shelf: Shelf, progress: Progress = SILENT
 ) -> Timed:
     """Time products and decoding of one record.
 
@@ -159,7 +146,7 @@ def _shapes(case: TimedCase, plan: TimingPlan) -> list[tuple[int, int]]:
 
 
 def _subject(
-    case: TimedCase, *, machine: Machine, shelf: Shelf, progress: Progress
+    case: TimedCase, *, machine: ModelSettings, shelf: Shelf, progress: Progress
 ) -> tuple[Subject, Calibration, str]:
     """The record's model and text under its thresholds."""
     body = case.body

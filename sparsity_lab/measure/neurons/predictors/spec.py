@@ -8,23 +8,19 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.settings import TrainSettings
 
 
 @dataclass(frozen=True)
-class PredictorSettings:
+class PredictorSettings(TrainSettings):
     """Everything the numbers depend on besides model, text and thresholds.
 
     Attributes:
-        ranks: r of the predictors, each trained for every layer.
-        budgets: neurons that may be named for a token, over the mean number of active ones.
-        epochs: passes over the training tokens; the one that does best on their last eighth is taken.
         batch_tokens: tokens of one step.
         learning_rate: of Adam, falling to zero along half a cosine.
+    The others are those of `TrainSettings`.
     """
 
-    ranks: tuple[int, ...] = (4, 16, 64)
-    budgets: tuple[float, ...] = (1.0, 1.5, 2.0)
-    epochs: int = 20
     batch_tokens: int = 256
     learning_rate: float = 2e-2
 

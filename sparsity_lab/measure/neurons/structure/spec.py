@@ -8,35 +8,23 @@ from typing import Any
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.neurons.structure.clustering.clusters import BASES, capacities
+from sparsity_lab.measure.neurons.structure.clustering.clusters import capacities
 from sparsity_lab.measure.neurons.structure.clustering.quality import Questions
+from sparsity_lab.settings import BASES, GroupSettings
 
 
 @dataclass(frozen=True)
-class StructureSettings:
+class StructureSettings(GroupSettings):
     """Everything the numbers depend on besides model, text and thresholds.
 
     Attributes:
-        clusters: experts of equal size in each layer.
-        by: what neurons are grouped by, one of `clusters.BASES`.
         best: numbers of best clusters to look into; those beyond the clusters are left out.
-        routed: best clusters a token goes to, for the cache.
         segments: tokens the cache looks ahead.
-        cache_ratio: clusters the cache holds, over `routed`.
-        draws: random partitions to compare with; the smallest p is 1 / (1 + draws).
-        most_neurons: of a layer with more, a seeded sample of so many stands for it.
-        permutations: of domain labels; the smallest p is 1 / (1 + permutations).
+    The others are those of `GroupSettings`.
     """
 
-    clusters: int = 16
-    by: str = BASES[0]
     best: tuple[int, ...] = (1, 2, 4, 8)
-    routed: int = 4
     segments: tuple[int, ...] = (4, 16, 64)
-    cache_ratio: float = 2.0
-    draws: int = 199
-    most_neurons: int = 2048
-    permutations: int = 4999
 
     def check(self) -> None:
         """Refuse settings that nothing can be asked with.

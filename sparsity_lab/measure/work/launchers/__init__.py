@@ -19,28 +19,18 @@ from dataclasses import dataclass, field, fields
 
 from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import LaunchSettings
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(LaunchSettings):
     """What a launcher may be told; each heeds its own part and refuses the rest.
 
     Attributes:
-        jobs: processes at a time on this machine, 1 for this process alone; for slurm, jobs of the array.
-        address: of a running Ray cluster, `auto` for the one that this machine belongs to; None starts one here.
-        task_cpus: cores of one worker.
-        task_gpus: GPUs of one worker; with more than one a model is spread over them.
-        task_memory_gb: memory of one worker in gigabytes (1e9 bytes), None for no demand.
-        retries: how often work is begun again whose worker died.
         slurm: further parameters of the jobs, as submitit names them; `cluster` is slurm, local or debug.
+    The others are those of `LaunchSettings`.
     """
 
-    jobs: int = 1
-    address: str | None = None
-    task_cpus: int = 1
-    task_gpus: int = 0
-    task_memory_gb: float | None = None
-    retries: int = 3
     slurm: Mapping[str, str] = field(default_factory=dict)
 
     def device(self) -> str:

@@ -21,7 +21,6 @@ from scipy.optimize import linear_sum_assignment
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.search.counts import Floats, Ints
 
-BASES = ("coactivation", "input-weights")
 RESTARTS, ROUNDS = 3, 30
 EIGENVECTORS_PER_CLUSTER = 4
 STRATUM = 8  # neurons of about one frequency, in the frequency-matched partitions

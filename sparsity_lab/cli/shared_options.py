@@ -1,0 +1,196 @@
+"""Options that several commands share, each declared once; a command's own class inherits them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sparsity_lab.cli.console.config import read_defaults
+from sparsity_lab.cli.console.options import fill
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.settings import OUTPUT, TEXT, TOKENS, WHAT, WHERE, Flag, LaunchSettings, WindowSettings
+
+if TYPE_CHECKING:
+    from sparsity_lab.measure.neurons.spec import NeuronSpec
+    from sparsity_lab.measure.spec import Checkpoint
+    from sparsity_lab.measure.work.launchers import Options
+
+FOLDER_HELP = "Folder for the results; created if missing."
+
+
+def stay_offline(wanted: bool) -> bool:
+    """Tell Hugging Face's libraries, which are imported later, to stay on this machine."""
+    if wanted:
+        os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    return wanted
+
+
+Output = Annotated[Path, Flag(FOLDER_HELP, OUTPUT, flags=("--output", "-o"))]
+OutputOfName = Annotated[Path | None, Flag(FOLDER_HELP, OUTPUT, flags=("--output", "-o"), shown="runs/NAME")]
+Log = Annotated[
+    tuple[str, ...],
+    Flag(
+        "Also log to tensorboard or wandb; a failing logger never fails the run. Repeatable.",
+        OUTPUT,
+        metavar="LOGGER",
+    ),
+]
+DryRun = Annotated[bool, Flag("Print what would be done, and write nothing.", OUTPUT)]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        is_eager=True,
+        callback=read_defaults,
+        rich_help_panel=OUTPUT,
+        help="YAML file of options; flags override it.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineOptions:
+    """Options of the commands that may look at the Hub."""
+
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", callback=stay_offline, rich_help_panel=WHERE, help="Never touch the network."
+        ),
+    ] = False
+    config: Config = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubOptions(OfflineOptions):
+    """Options of the commands that load models and read texts."""
+
+    tokenizer: Annotated[
+        str | None,
+        Flag(
+            "Folder or Hub id of the tokenizer that reads the text.",
+            TEXT,
+            shown="the checkpoint's, else its parent folder's",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(HubOptions):
+    """Options of the commands that load one model."""
+
+    model: Annotated[
+        str, typer.Argument(help="Directory, GGUF file, Hub id or ID@REVISION of a causal language model.")
+    ]
+    revision: Annotated[str | None, Flag("Revision of a Hub id.", WHAT)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(HubOptions):
+    """Options of the commands that go through many checkpoints."""
+
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Checkpoint directories, directories of checkpoints, globs, GGUF files, Hub ids or ID@REVISION."
+        ),
+    ]
+    revisions: Annotated[str | None, Flag("Revisions of a Hub id, separated by commas.", WHAT)] = None
+    limit: Annotated[int | None, Flag("At most N checkpoints.", WHAT, metavar="N")] = None
+    dry_run: DryRun = False
+
+    def checkpoints(self, *, gathered: bool = False) -> list[Checkpoint]:
+        """The checkpoints named, `--limit` of them; `gathered` as in `expand`.
+
+        Raises:
+            SparsityLabError: as `expand`, or an empty name among the revisions.
+        """
+        from sparsity_lab.measure.spec import expand
+
+        revisions = [] if self.revisions is None else [name.strip() for name in self.revisions.split(",")]
+        if not all(revisions):
+            raise SparsityLabError(
+                f"--revisions {self.revisions!r} holds an empty name",
+                fix="Write names with commas between: step1000,step2000",
+            )
+        expanded = expand(self.models, revisions=revisions, gathered=gathered, tokenizer=self.tokenizer)
+        return expanded[: self.limit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions(LaunchSettings):
+    """Options of the commands whose cells may be measured by several processes."""
+
+    launcher: Annotated[
+        str,
+        Flag("How work is handed to processes: inline (this machine), ray or slurm.", WHERE),
+    ] = "inline"
+    slurm: Annotated[
+        tuple[str, ...],
+        Flag("Parameters of the jobs, such as partition=gpu. Repeatable.", WHERE, metavar="KEY=VALUE"),
+    ] = ()
+
+    def crew(self) -> Options:
+        """What the launcher is asked for.
+
+        Raises:
+            SparsityLabError: a parameter that is no pair, no such launcher, or an option that it does not take.
+        """
+        from sparsity_lab.measure.work.launchers import Options, check_options
+
+        for word in self.slurm:
+            if "=" not in word.strip("="):
+                raise SparsityLabError(
+                    f"--slurm {word} is not understood", fix="Write KEY=VALUE: partition=gpu"
+                )
+        options = fill(Options, self, slurm=dict(word.split("=", 1) for word in self.slurm))
+        check_options(self.launcher, options)
+        return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions(CheckpointOptions, WindowSettings):
+    """Options of the commands that watch neurons under the thresholds of records."""
+
+    thresholds: Annotated[
+        list[Path],
+        typer.Option(
+            "--thresholds",
+            rich_help_panel=WHAT,
+            help="A record of `measure` for all models, one for each in their order, or the folder that `measure` "
+            "wrote.",
+        ),
+    ]
+    texts: Annotated[
+        list[str],
+        typer.Option(
+            "--text",
+            metavar="[NAME=]FILE",
+            rich_help_panel=TEXT,
+            help="A text in UTF-8; each is a domain. Repeatable.",
+        ),
+    ]
+    tokens: Annotated[int, Flag("Tokens to read of each text.", TEXT)] = TOKENS
+
+    def watch(self, **others: Any) -> NeuronSpec:
+        """Texts, and how models read them."""
+        from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+
+        return fill(NeuronSpec, self, texts=texts_of(self.texts), **others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderOptions:
+    """Options of the commands that train a ladder."""
+
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of a bundled config: demo, laptop.")]
+    seed: Annotated[int | None, Flag("Seed of all random choices.", shown="the config's")] = None
+    jobs: Annotated[
+        int, Flag("Runs trained, or checkpoints measured, at a time.", WHERE, flags=("--jobs", "-j"))
+    ] = LaunchSettings.jobs
+    log: Log = ()
+    output: OutputOfName = None
+    dry_run: DryRun = False
