@@ -169,7 +169,7 @@ def _by_huber(problem: Problem, solution: RobustSolution, name: str, scale: Prof
         return objective, packed
 
     levels = [solution.objective + scale.rise(sides=sides) for sides in (2, 1)]
-    walk = profile.Walk(least, edges, FIRST_STEP, (levels[0], levels[1]))
+    walk = profile.ProfileWalk(least, edges, FIRST_STEP, (levels[0], levels[1]))
     return profile.in_own_unit(walk.profile(name, float(best[coordinate]), theta=best))
 
 

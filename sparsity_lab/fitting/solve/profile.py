@@ -61,7 +61,7 @@ Least = Callable[[float, Array], tuple[float, Array]]
 
 
 @dataclass(frozen=True)
-class Walk:
+class ProfileWalk:
     """A walk from the best value of a coefficient to both ends of its interval.
 
     Attributes:
@@ -77,7 +77,7 @@ class Walk:
     levels: tuple[float, float]
 
     def profile(self, name: str, best: float, *, theta: Array) -> Profile:
-        """Walk from the best value of the coefficient, at the coordinates of the best fit."""
+        """ProfileWalk from the best value of the coefficient, at the coordinates of the best fit."""
         seen: dict[float, float] = {}
         level, level_one = self.levels
         start = float(min(max(best, self.edges[0]), self.edges[1]))
@@ -97,7 +97,7 @@ class Walk:
     def _end(
         self, theta: Array, start: float, *, upwards: bool, level: float, seen: dict[float, float]
     ) -> tuple[float, bool]:
-        """Walk outwards in growing steps until the level is crossed, then find the crossing."""
+        """ProfileWalk outwards in growing steps until the level is crossed, then find the crossing."""
         edge, step = (self.edges[1], self.step) if upwards else (self.edges[0], -self.step)
         inside, near = start, theta
         while True:
@@ -158,7 +158,7 @@ def of_asymptote(
         theta, sse = min(found, key=lambda pair: pair[1])
         return sse, theta
 
-    walk = Walk(least, (edges[0], edges[1]), FIRST_STEP * reach, _levels(problem, solution, inflation))
+    walk = ProfileWalk(least, (edges[0], edges[1]), FIRST_STEP * reach, _levels(problem, solution, inflation))
     return walk.profile(problem.law.asymptote, best, theta=solution.theta)
 
 
@@ -173,7 +173,7 @@ def of_exponent(problem: Problem, solution: Solution, name: str, *, inflation: f
         theta, sse = polish(problem, start, held=coordinate)
         return sse, theta
 
-    walk = Walk(least, (low, high), 0.05, _levels(problem, solution, inflation))
+    walk = ProfileWalk(least, (low, high), 0.05, _levels(problem, solution, inflation))
     return in_own_unit(walk.profile(name, float(solution.theta[coordinate]), theta=solution.theta))
 
 
