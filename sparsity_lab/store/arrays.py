@@ -1,4 +1,4 @@
-"""Records with arrays beside them: a JSON file named by its content key, and a `.safetensors` of the same name."""
+"""Arrays that go with a record, in a `.safetensors` of its name; and the records that have them, by command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,47 @@ import numpy as np
 
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.store import records
+
+
+def packed(arrays: Mapping[str, np.ndarray], **metadata: str) -> bytes:
+    """Arrays by name as the bytes of a `.safetensors` file."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    return save(contiguous, metadata=metadata or None)
+
+
+def unpacked(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of the bytes of a `.safetensors` file."""
+    from safetensors.numpy import load
+
+    return load(data)
+
+
+def read_arrays(record: Path, sha256: str, *, what: str, fix: str) -> dict[str, np.ndarray]:
+    """The arrays in the `.safetensors` of a record's name.
+
+    Args:
+        record: path of the record.
+        sha256: of the file, as the record says.
+        what: they are, for an error: the arrays, the weights of the score.
+        fix: how to come by arrays that are lost.
+
+    Raises:
+        SparsityLabError: the file cannot be read, or is another one.
+    """
+    path = record.with_suffix(".safetensors")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SparsityLabError(
+            f"Cannot read {path}, {what} of {record}", why=error.strerror or str(error), fix=fix
+        ) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise SparsityLabError(
+            f"{path} is not the file its record speaks of", why="It was changed or damaged", fix=fix
+        )
+    return unpacked(data)
 
 
 @dataclass(frozen=True)
@@ -52,13 +93,8 @@ class Kind:
         Raises:
             SparsityLabError: a documented key is missing or an undocumented one is there, or the disk fails.
         """
-        from safetensors.numpy import save
-
         key = body["content_key"]
-        data = save(
-            {name: np.ascontiguousarray(values) for name, values in arrays.items()},
-            metadata={"content_key": key},
-        )
+        data = packed(arrays, content_key=key)
         sealed = records.seal({**body, "arrays_sha256": hashlib.sha256(data).hexdigest()})
         if odd := (set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays)):
             raise SparsityLabError(
@@ -75,30 +111,13 @@ class Kind:
         Raises:
             SparsityLabError: unreadable, not a record of this command, or changed since it was written.
         """
-        from safetensors.numpy import load
-
         body = records.read_record(path)
         if self.mark not in body or "arrays_sha256" not in body:
             raise SparsityLabError(
                 f"{path} is not a record of `sparsity-lab {self.command}`",
                 fix=f"Name a file under {self.folder}/ of one of its outputs",
             )
-        beside = path.with_suffix(".safetensors")
-        try:
-            data = beside.read_bytes()
-        except OSError as error:
-            raise SparsityLabError(
-                f"Cannot read {beside}, the arrays of {path}",
-                why=error.strerror or str(error),
-                fix=self.again,
-            ) from error
-        if hashlib.sha256(data).hexdigest() != body["arrays_sha256"]:
-            raise SparsityLabError(
-                f"{beside} is not the file its record speaks of",
-                why="It was changed or damaged",
-                fix=self.again,
-            )
-        return Sealed(body, load(data))
+        return Sealed(body, read_arrays(path, body["arrays_sha256"], what="the arrays", fix=self.again))
 
     def find(self, folder: Path, key: str) -> Sealed | None:
         """The record of a content key, or None where it is not there; a damaged one is set aside."""

@@ -19,6 +19,7 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.search.measurement import Measurement
 from sparsity_lab.store import records
+from sparsity_lab.store.arrays import packed, read_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -215,30 +216,15 @@ def refuse_other_models(
 
 def write_weights(folder: Path, key: str, weights: Sequence[Tensor]) -> str:
     """Write score weights beside the record of a content key; the file's hash."""
-    from safetensors.torch import save
-
-    named = {f"score_weights.{layer}": weight.cpu().contiguous() for layer, weight in enumerate(weights)}
-    data = save(named, metadata={"content_key": key, "layers": json.dumps(len(weights))})
+    named = {f"score_weights.{layer}": weight.cpu().numpy() for layer, weight in enumerate(weights)}
+    data = packed(named, content_key=key, layers=json.dumps(len(weights)))
     return records.write_weights(folder, key, data)
 
 
 def _read_weights(path: Path, sha256: str) -> tuple[Tensor, ...]:
-    from safetensors.torch import load
+    import torch
 
-    beside = path.with_suffix(".safetensors")
-    try:
-        data = beside.read_bytes()
-    except OSError as error:
-        raise SparsityLabError(
-            f"Cannot read {beside}, the weights of the score of {path}",
-            why=error.strerror or str(error),
-            fix="Keep the .safetensors file beside its record",
-        ) from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise SparsityLabError(
-            f"{beside} is not the file its record speaks of",
-            why="It was changed or damaged",
-            fix="Take it from a copy, or measure again",
-        )
-    found = load(data)
-    return tuple(found[f"score_weights.{layer}"] for layer in range(len(found)))
+    named = read_arrays(
+        path, sha256, what="the weights of the score", fix="Take it from a copy, or measure again"
+    )
+    return tuple(torch.from_numpy(named[f"score_weights.{layer}"]) for layer in range(len(named)))

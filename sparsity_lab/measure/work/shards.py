@@ -18,7 +18,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load, save
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
@@ -31,6 +30,7 @@ from sparsity_lab.measure.search.part import Part, WindowSpan
 from sparsity_lab.measure.search.settings import Setting
 from sparsity_lab.measure.thresholds.masks import sparse_pass
 from sparsity_lab.store import records
+from sparsity_lab.store.arrays import packed, unpacked
 
 SUFFIX = ".arrays"
 
@@ -98,7 +98,7 @@ def write_part(folder: Path, name: str, part: Part, *, span: WindowSpan) -> None
         counted = getattr(part, kind)
         for one in fields(counted):
             arrays[f"{kind}.{one.name}"] = getattr(counted, one.name)[span.start : span.stop]
-    data = save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
+    data = packed(arrays)
     records.write_bytes(folder / f"{name}{SUFFIX}", hashlib.sha256(data).digest() + data)
 
 
@@ -136,7 +136,7 @@ def _read(path: Path, span: WindowSpan, *, windows: int) -> Part:
     digest, data = found[: hashlib.sha256().digest_size], found[hashlib.sha256().digest_size :]
     if hashlib.sha256(data).digest() != digest:
         raise ValueError(f"{path} is not what was written")
-    arrays = load(data)
+    arrays = unpacked(data)
 
     def whole(name: str) -> np.ndarray:
         own = arrays[name]
