@@ -63,6 +63,91 @@ def test_far_from_the_references():
     assert invert(curve(), too_high, errors=errors(1e-6), sizes=SIZES).flag == BEYOND
 
 
+def score_at(size):
+    return float(curve().score(np.log(size))[0])
+
+
+def size_at(score):
+    """The size of a score on `curve`, by hand."""
+    share = (score - 0.1) / 0.7
+    return 8e9 * (share / (1 - share)) ** (1 / 0.7)
+
+
+def test_bounds_are_order_statistics_of_the_sizes():
+    """402 errors in steps: 95 % leave 10 out at either end, one-sided bounds 20; rounding is outwards."""
+    steps = np.linspace(-0.02, 0.02, 402)
+    within = invert(curve(402), 0.45, errors=steps, sizes=SIZES)
+    np.testing.assert_allclose([within.low, within.high], [size_at(0.45 + steps[i]) for i in (10, 391)])
+    assert within.score_error == pytest.approx(0.6827 * 0.02, abs=1e-4)
+    assert within.extrapolation_ratio == pytest.approx(8e9 / 100e9)
+    narrower = invert(curve(402), 0.45, errors=steps, sizes=SIZES, level=0.5)
+    np.testing.assert_allclose([narrower.low, narrower.high], [size_at(0.45 + steps[i]) for i in (100, 301)])
+    above = invert(curve(402), 0.79, errors=steps, sizes=SIZES)
+    assert above.flag == BEYOND
+    assert above.low == pytest.approx(size_at(0.79 + steps[20]))
+    below = invert(curve(402), 0.113, errors=steps, sizes=SIZES)
+    assert below.flag == CHANCE
+    assert below.high == pytest.approx(size_at(0.113 + steps[381]))
+
+
+def test_bounds_where_the_quantile_is_out_of_reach():
+    """On the model's side the bound is the end of the reach, on the other side it is open."""
+    far = {"errors": np.full(400, 1e-7), "sizes": SIZES}
+    below, above = invert(curve(), score_at(0.04e9), **far), invert(curve(), score_at(1.1e12), **far)
+    assert (below.flag, below.low, below.high) == (BELOW, None, pytest.approx(SIZES[0] / 10))
+    assert (above.flag, above.low, above.high) == (BEYOND, pytest.approx(SIZES[1] * 10), None)
+    rarely = np.where(np.arange(400) < 30, 0.9, 0.0)  # 7.5 % of the draws
+    above, below = (invert(curve(), s, errors=e, sizes=SIZES) for s, e in ((0.8, -rarely), (0.1, rarely)))
+    assert (above.flag, above.low, above.high) == (BEYOND, None, None)
+    assert (below.flag, below.low, below.high) == (CHANCE, None, None)
+    assert above.extrapolation_ratio is None
+
+
+@pytest.mark.parametrize(
+    ("size", "flag"),
+    [(0.049e9, BELOW), (0.051e9, EXTRAPOLATED), (0.49e9, EXTRAPOLATED), (0.51e9, ""),
+     (99e9, ""), (101e9, EXTRAPOLATED), (0.99e12, EXTRAPOLATED), (1.01e12, BEYOND)],
+)  # fmt: skip
+def test_the_reach_is_ten_times_beyond_the_references(size, flag):
+    found = invert(curve(), score_at(size), errors=np.full(400, 1e-9), sizes=SIZES)
+    assert found.flag == flag
+    assert found.measured == (flag not in (BELOW, BEYOND))
+    infinite = {BELOW: -np.inf, BEYOND: np.inf}
+    np.testing.assert_allclose(found.ln_size_draws, infinite.get(flag, np.log(size)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("score", "flag"), [(0.19, CHANCE), (0.21, ""), (0.69, ""), (0.71, BEYOND)])
+def test_a_score_within_its_error_of_an_end(score, flag):
+    assert invert(curve(), score, errors=np.full(400, 0.1), sizes=(1e6, 1e13)).flag == flag
+
+
+class MovingFloor(OneStepCurve):
+    """A curve whose draws have a higher floor than its point estimate."""
+
+    @property
+    def floor(self):
+        return np.array([0.1, 0.3, 0.3])
+
+
+def test_flags_are_those_of_the_point_estimate():
+    middles = np.full(3, np.log(8e9))
+    lower_draws = OneStepCurve(0.1, np.array([0.7, 0.4, 0.4]), np.full(3, 0.7), middles)
+    higher_draws = MovingFloor(0.1, np.full(3, 0.7), np.full(3, 0.7), middles)
+    for moved, score in ((lower_draws, 0.6), (higher_draws, 0.2)):
+        found = invert(moved, score, errors=np.full(2, 1e-9), sizes=SIZES)
+        assert (found.flag, found.size) == ("", pytest.approx(size_at(score)))
+
+
+def test_draws_of_the_ruler_alone_keep_the_score():
+    middles = np.log([8e9, 4e9, 16e9])
+    moved = OneStepCurve(0.1, np.full(3, 0.7), np.full(3, 0.7), middles)
+    found = invert(moved, 0.45, errors=np.array([0.01, -0.01]), sizes=SIZES)
+    assert found.size == pytest.approx(8e9)
+    np.testing.assert_allclose(found.ln_size_ruler_draws, middles[1:])
+    by_error = np.log([size_at(0.46) / 8e9, size_at(0.44) / 8e9])
+    np.testing.assert_allclose(found.ln_size_draws, middles[1:] + by_error)
+
+
 def test_a_mean_of_one_curve_is_that_curve():
     scores = np.linspace(0.12, 0.78, 401)
     np.testing.assert_allclose(MeanCurve([curve()]).ln_size(scores), curve().ln_size(scores), atol=1e-6)

@@ -48,6 +48,23 @@ def test_a_batch_equals_its_rows_fitted_alone():
     np.testing.assert_allclose(together.sse, alone, rtol=1e-8)
 
 
+@pytest.mark.parametrize("ceiling", [None, 1.0])
+def test_coordinates_that_the_data_cannot_tell_apart(ceiling):
+    """Only the largest size is above chance: any steep curve through it fits, and each step is accepted.
+
+    After a few dozen the columns of the Jacobian are multiples of one another. Whether the last pivot of a row is
+    then exactly 0 is luck of rounding, so there are many rows; without a least damping a third of them met it.
+    """
+    ys = np.full((200, len(X)), 0.25)
+    ys[:, -1] += np.random.default_rng(0).uniform(0.05, 0.5, 200)
+    ys[0] = QWEN15_MEAN + 0.1
+    fit = sigmoid.fit(X, ys, floor=0.25, ceiling=ceiling)
+    alone = sigmoid.fit(X, ys[:1], floor=0.25, ceiling=ceiling)
+    assert fit.sse[0] == pytest.approx(alone.sse[0], rel=1e-8)
+    if ceiling is None:
+        assert np.all(fit.sse[1:] < 1e-6)
+
+
 def test_the_inverse_undoes_the_curve_and_knows_its_ends():
     curve = {"floor": 0.1, "span": np.array([0.6]), "gamma": np.array([0.7]), "middle": np.array([2.0])}
     x = np.array([-3.0, 0.0, 2.0, 6.0])

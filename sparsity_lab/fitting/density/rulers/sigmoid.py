@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 SMALLEST_SPAN = 0.02
 ITERATIONS = 80
 FIRST_DAMPING, LAST_DAMPING = 1e-2, 1e6
+# Per point, of the diagonal: a few times the rounding of a sum of squares. With less, two coordinates that
+# the data cannot tell apart would make the normal equations singular.
+LEAST_DAMPING = 1e-15
 CONVERGED = 1e-10
 FREE_PARAMETERS = 3
 # Of (ln gamma, middle, logit of c in its interval, floor); the floor's are set at each fit.
@@ -119,7 +122,7 @@ def _levenberg_marquardt(
     """Descend from `theta`, shape (B, 4); coordinates that are not free stay. Returns theta and SSE."""
     theta = np.clip(theta, *limits)
     sse = np.sum(_residuals(theta, x, ys) ** 2, axis=1)
-    damping = np.full(len(ys), FIRST_DAMPING)
+    damping, least = np.full(len(ys), FIRST_DAMPING), LEAST_DAMPING * len(x)
     going = np.arange(len(ys))
     for _ in range(ITERATIONS):
         tried = _step(theta[going], x, ys[going], damping[going], free=free, limits=limits)
@@ -129,7 +132,7 @@ def _levenberg_marquardt(
         settled = (better & (gain < CONVERGED * sse[going])) | (damping[going] >= LAST_DAMPING)
         moved = going[better]
         theta[moved], sse[moved] = tried[better], tried_sse[better]
-        damping[going] = np.where(better, damping[going] * 0.3, damping[going] * 8)
+        damping[going] = np.maximum(np.where(better, damping[going] * 0.3, damping[going] * 8), least)
         going = going[~settled]
         if not len(going):
             break
@@ -139,12 +142,13 @@ def _levenberg_marquardt(
 def _step(
     theta: Floats, x: Floats, ys: Floats, damping: Floats, *, free: NDArray[np.bool_], limits: Floats
 ) -> Floats:
-    """One damped Gauss-Newton step of each row, kept within the limits."""
+    """One damped Gauss-Newton step of each row in its free coordinates, kept within the limits."""
     residuals = _residuals(theta, x, ys)
     jacobian = _jacobian(theta, x) * free
     transposed = jacobian.transpose(0, 2, 1)
     normal = transposed @ jacobian
-    ridge = damping[:, None] * (np.einsum("bii->bi", normal) + 1e-9)
+    # A coordinate that is not free has a row of zeros; with 1 on its diagonal its step is exactly 0.
+    ridge = np.where(free, damping[:, None] * (np.einsum("bii->bi", normal) + 1e-9), 1.0)
     gradient = transposed @ residuals[:, :, None]
     step = np.linalg.solve(normal + ridge[:, :, None] * np.eye(len(free)), gradient)[:, :, 0]
     return np.clip(theta - np.clip(step, -2, 2), *limits)
