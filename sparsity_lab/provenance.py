@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +15,10 @@ from pathlib import Path
 PACKAGES = ("sparsity-lab", "numpy", "scipy", "pandas", "torch", "transformers", "triton", "lm-eval")
 
 
-def provenance(**extra: object) -> dict[str, object]:
+def provenance(command: Sequence[str] | None = None, **extra: object) -> dict[str, object]:
     """Versions, platform, command, git revision and time; `extra` adds device, dtype and the like.
 
+    `command` holds the words of the command line, where another process was given them.
     `time` is the only entry that differs between two runs of one command on one machine.
     """
     return {
@@ -24,7 +26,7 @@ def provenance(**extra: object) -> dict[str, object]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         **extra,
-        "command": shlex.join(["sparsity-lab", *sys.argv[1:]]),
+        "command": shlex.join(["sparsity-lab", *(sys.argv[1:] if command is None else command)]),
         "git": _git_revision(),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -192,6 +192,7 @@ class LaunchSettings:
     """How many processes work, and where.
 
     Attributes:
+        launcher: id of the launcher, which heeds its part of the others.
         jobs: processes at a time on this machine, 1 for this process alone; for slurm, jobs of the array.
         address: of a running Ray cluster, `auto` for the one that this machine belongs to; None starts one here.
         task_cpus: cores of one worker.
@@ -200,6 +201,9 @@ class LaunchSettings:
         retries: how often the work of a lost worker is given to another.
     """
 
+    launcher: Annotated[
+        str, Flag("How work is handed to processes: inline (this machine), ray or slurm.", WHERE)
+    ] = "inline"
     jobs: Annotated[
         int,
         Flag(

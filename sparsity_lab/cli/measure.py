@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,10 +13,8 @@ from sparsity_lab.cli.measure_options import ALL, MeasureOptions
 
 if TYPE_CHECKING:
     from sparsity_lab.loggers import Loggers
-    from sparsity_lab.measure.checkpoints import MeasurePlan
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-    from sparsity_lab.measure.transfer import TransferPlan
-    from sparsity_lab.measure.work.launchers import Options
+    from sparsity_lab.measure.work.measuring import MeasurePlan
 
 
 @of_fields
@@ -32,43 +31,41 @@ def command(options: MeasureOptions) -> None:
     crew = options.crew()
     check_names(options.log)
     spec, checkpoints = options.spec(), options.checkpoints(gathered=True)
-    if options.transfer:
-        failed = _transfer(spec, checkpoints, options)
-    elif options.dry_run:
-        from sparsity_lab.measure.checkpoints import plan
-
-        failed = _print_plan(spec, plan(spec, checkpoints, output=options.output))
-    elif options.criterion == ALL:
-        failed = _compare(spec, checkpoints, options)
+    if options.dry_run:
+        failed = _plan(spec, checkpoints, options)
     else:
-        failed = _measure(spec, checkpoints, options, crew=crew)
+        with _loggers(spec, options) as loggers:
+            run = {"output": options.output, "options": crew, "loggers": loggers, "progress": progress()}
+            if options.transfer:
+                failed = _transfer(spec, checkpoints, options, run)
+            elif options.criterion == ALL:
+                failed = _compare(spec, checkpoints, options, run)
+            else:
+                failed = _measure(spec, checkpoints, options, run)
     if failed:
         raise typer.Exit(1)
 
 
 def _measure(
-    spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions, *, crew: Options
+    spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions, run: dict[str, Any]
 ) -> bool:
     """Measure, and whether a checkpoint failed."""
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.checkpoints import measure_checkpoints
 
     output = options.output
-    with _loggers(spec, options) as loggers:
-        rows = measure_checkpoints(
-            spec, checkpoints, output=output, per_checkpoint=options.per_checkpoint, progress=progress(),
-            launcher=options.launcher, options=crew, loggers=loggers,
-        )  # fmt: skip
-        with attempted(output / "activation_ratio"):
-            from sparsity_lab.fitting.plots.measured import draw_table
+    rows = measure_checkpoints(spec, checkpoints, per_checkpoint=options.per_checkpoint, **run)
+    with attempted(output / "activation_ratio"):
+        from sparsity_lab.fitting.plots.measured import draw_table
 
-            draw_table(output / "table.csv", output=output)
-        typer.echo((output / "table.md").read_text(encoding="utf-8"))
-        typer.echo(f"Written to {output}")
-    return _any_failed(rows)
+        draw_table(output / "table.csv", output=output)
+    return _echo(rows, output / "table.md")
 
 
-def _any_failed(rows: list[dict[str, Any]]) -> bool:
+def _echo(rows: list[dict[str, Any]], table: Path) -> bool:
+    """Print a table, and whether a checkpoint failed."""
+    typer.echo(table.read_text(encoding="utf-8"))
+    typer.echo(f"Written to {table.parent}")
     return any(row.get("failed") for row in rows)
 
 
@@ -79,45 +76,53 @@ def _loggers(spec: MeasureSpec, options: MeasureOptions) -> Loggers:
     return open_loggers(options.log, job=Job("measure", options.output, as_json(spec), options.offline))
 
 
-def _compare(spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions) -> bool:
+def _compare(
+    spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions, run: dict[str, Any]
+) -> bool:
     """Compare, and whether a checkpoint failed."""
+    from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.compare_criteria import compare_criteria
 
-    output, sweep = options.output, options.sweep
-    with _loggers(spec, options) as loggers:
-        rows = compare_criteria(
-            spec, checkpoints, output=output, sweep=sweep, progress=progress(), loggers=loggers
-        )
-    from sparsity_lab.fitting.figures import attempted
-
+    output = options.output
+    rows = compare_criteria(spec, checkpoints, sweep=options.sweep, **run)
     with attempted(output / "criteria"):
         from sparsity_lab.fitting.plots.criteria import draw_criteria
 
         draw_criteria(output / "table.csv", output=output)
-    if sweep:
+    if options.sweep:
         with attempted(output / "pareto"):
             from sparsity_lab.fitting.plots.pareto import draw_sweep
 
             draw_sweep(output / "sweep.csv", output=output)
-    typer.echo((output / "criteria.md").read_text(encoding="utf-8"))
-    typer.echo(f"Written to {output}")
-    return _any_failed(rows)
+    return _echo(rows, output / "criteria.md")
 
 
-def _transfer(spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions) -> bool:
-    """Measure a transfer or say what it would do, and whether a checkpoint failed."""
-    from sparsity_lab.measure.transfer import measure_transfer, named_texts, plan_transfer
+def _transfer(
+    spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions, run: dict[str, Any]
+) -> bool:
+    """Measure a transfer, and whether a checkpoint failed."""
+    from sparsity_lab.measure.transfer import measure_transfer, named_texts
 
-    texts, output = named_texts(spec.text, options.transfer), options.output
-    if options.dry_run:
+    rows = measure_transfer(spec, checkpoints, texts=named_texts(spec.text, options.transfer), **run)
+    return _echo(rows, options.output / "transfer.md")
+
+
+def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions) -> bool:
+    """Say what would be done, and whether a checkpoint cannot be measured."""
+    from sparsity_lab.measure.checkpoints import plan
+    from sparsity_lab.measure.compare_criteria import plan_compared
+    from sparsity_lab.measure.transfer import named_texts, plan_transfer
+
+    output = options.output
+    if options.transfer:
+        texts = named_texts(spec.text, options.transfer)
         return _print_plan(spec, plan_transfer(spec, checkpoints, texts=texts, output=output))
-    rows = measure_transfer(spec, checkpoints, texts=texts, output=output, progress=progress())
-    typer.echo((output / "transfer.md").read_text(encoding="utf-8"))
-    typer.echo(f"Written to {output}")
-    return _any_failed(rows)
+    if options.criterion == ALL:
+        return _print_plan(spec, plan_compared(spec, checkpoints, output=output, sweep=options.sweep))
+    return _print_plan(spec, plan(spec, checkpoints, output=output))
 
 
-def _print_plan(spec: MeasureSpec, plan: MeasurePlan | TransferPlan) -> bool:
+def _print_plan(spec: MeasureSpec, plan: MeasurePlan) -> bool:
     """Print what would be done, and whether a checkpoint cannot be measured."""
     from sparsity_lab.measure.model.memory_estimate import estimates
     from sparsity_lab.store.tables import to_markdown

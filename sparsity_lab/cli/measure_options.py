@@ -19,9 +19,6 @@ ALL = "all"
 NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
-    ("jobs", "transfer"), ("jobs", "criterion_all"), ("launcher", "transfer"), ("launcher", "criterion_all"),
-    ("text_shards", "transfer"), ("text_shards", "criterion_all"),
-    ("log", "transfer"),
 )  # fmt: skip
 NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 

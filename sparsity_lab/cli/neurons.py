@@ -28,16 +28,19 @@ def command(options: NeuronsOptions) -> None:
     One sparse pass a text under the thresholds of a record; what was counted before is not counted again.
     """
     spec, checkpoints, output = options.watch(), options.checkpoints(), options.output
+    crew = options.crew()
     if options.dry_run:
         from sparsity_lab.measure.neurons.frequency.record import KIND
         from sparsity_lab.measure.neurons.frequency.run import plan_cells
 
-        echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=options.thresholds), output=output)
+        echo_plan(KIND, plan_cells(spec, checkpoints, options.thresholds), output=output)
         return
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
 
-    watch_checkpoints(spec, checkpoints, thresholds=options.thresholds, output=output, progress=progress())
+    watch_checkpoints(
+        spec, checkpoints, thresholds=options.thresholds, output=output, options=crew, progress=progress()
+    )
     with attempted(output / "frequency"):
         from sparsity_lab.fitting.plots.neurons import draw_neurons
 

@@ -32,16 +32,19 @@ def command(options: PredictOptions) -> None:
 
     spec = PredictSpec(options.watch(written_tokens=0), fill(PredictorSettings, options))
     checkpoints, output = options.checkpoints(), options.output
+    crew = options.crew()
     if options.dry_run:
         from sparsity_lab.measure.neurons.predictors.record import KIND
         from sparsity_lab.measure.neurons.predictors.run import plan_cells
 
-        echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=options.thresholds), output=output)
+        echo_plan(KIND, plan_cells(spec, checkpoints, options.thresholds), output=output)
         return
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.predictors.run import predict_checkpoints
 
-    predict_checkpoints(spec, checkpoints, thresholds=options.thresholds, output=output, progress=progress())
+    predict_checkpoints(
+        spec, checkpoints, thresholds=options.thresholds, output=output, options=crew, progress=progress()
+    )
     with attempted(output / "recall"):
         from sparsity_lab.fitting.plots.predictors import draw_predictors
 

@@ -124,10 +124,6 @@ class CheckpointOptions(HubOptions):
 class LaunchOptions(LaunchSettings):
     """Options of the commands whose cells may be measured by several processes."""
 
-    launcher: Annotated[
-        str,
-        Flag("How work is handed to processes: inline (this machine), ray or slurm.", WHERE),
-    ] = "inline"
     slurm: Annotated[
         tuple[str, ...],
         Flag("Parameters of the jobs, such as partition=gpu. Repeatable.", WHERE, metavar="KEY=VALUE"),
@@ -147,12 +143,12 @@ class LaunchOptions(LaunchSettings):
                     f"--slurm {word} is not understood", fix="Write KEY=VALUE: partition=gpu"
                 )
         options = fill(Options, self, slurm=dict(word.split("=", 1) for word in self.slurm))
-        check_options(self.launcher, options)
+        check_options(options)
         return options
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchOptions(CheckpointOptions, WindowSettings):
+class WatchOptions(LaunchOptions, CheckpointOptions, WindowSettings):
     """Options of the commands that watch neurons under the thresholds of records."""
 
     thresholds: Annotated[

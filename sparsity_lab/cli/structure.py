@@ -32,16 +32,19 @@ def command(options: StructureOptions) -> None:
 
     spec = StructureSpec(options.watch(written_tokens=0), fill(StructureSettings, options))
     checkpoints, output = options.checkpoints(), options.output
+    crew = options.crew()
     if options.dry_run:
         from sparsity_lab.measure.neurons.structure.record import KIND
         from sparsity_lab.measure.neurons.structure.run import plan_cells
 
-        echo_plan(KIND, plan_cells(spec, checkpoints, thresholds=options.thresholds), output=output)
+        echo_plan(KIND, plan_cells(spec, checkpoints, options.thresholds), output=output)
         return
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.structure.run import examine_checkpoints
 
-    examine_checkpoints(spec, checkpoints, thresholds=options.thresholds, output=output, progress=progress())
+    examine_checkpoints(
+        spec, checkpoints, thresholds=options.thresholds, output=output, options=crew, progress=progress()
+    )
     with attempted(output / "clusters"):
         from sparsity_lab.fitting.plots.structure import draw_structure
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import Prepared
@@ -20,11 +18,19 @@ from sparsity_lab.measure.series_rule import series_knobs
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.work import failures
-from sparsity_lab.measure.work.cells import Bench
-from sparsity_lab.measure.work.dispatch import Crew
 from sparsity_lab.measure.work.failures import Lost, pinned, together
-from sparsity_lab.measure.work.launchers import ALONE, Options, check_options
-from sparsity_lab.measure.work.run_cells import Cell, Tell, gather
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.measuring import (
+    RECORDS,
+    MeasurePlan,
+    MeasureRecipe,
+    Wanted,
+    measure_run,
+    measured_rows,
+    planned,
+)
+from sparsity_lab.measure.work.preparing import Preparer
+from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.measure.work.text_length import grown
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
@@ -32,32 +38,13 @@ from sparsity_lab.store import records
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class MeasurePlan:
-    """What a run would do.
-
-    Attributes:
-        prepared: checkpoints, ready but for their weights.
-        cells: of them all, the series rule's own search aside.
-        done: how many of these have records already.
-        lost: checkpoints that cannot be measured.
-    """
-
-    prepared: tuple[Prepared, ...]
-    cells: int
-    done: int
-    lost: tuple[Lost, ...] = ()
-
-
 def plan(spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path) -> MeasurePlan:
     """What there is to do; loads no weights and writes nothing."""
     check_spec(spec)
     spec, checkpoints = together(spec, checkpoints)
-    bench = Bench(spec, folder=output / "records")
-    found = bench.prepare_all(checkpoints)
-    prepared = tuple(one for one in found if isinstance(one, Prepared))
-    done = [bench.done(one, setting) is not None for one in prepared for setting in settings_of(spec)]
-    return MeasurePlan(prepared, len(done), sum(done), tuple(one for one in found if isinstance(one, Lost)))
+    prepared = Preparer(spec).prepare_all(checkpoints)
+    recipes = [MeasureRecipe(spec, setting) for setting in settings_of(spec)]
+    return planned(prepared, recipes, folder=output / RECORDS)
 
 
 def measure_checkpoints(
@@ -67,7 +54,6 @@ def measure_checkpoints(
     output: Path,
     per_checkpoint: bool = False,
     progress: Progress = SILENT,
-    launcher: str = "inline",
     options: Options = ALONE,
     loggers: Loggers = NO_LOGGERS,
 ) -> list[dict[str, Any]]:
@@ -82,8 +68,7 @@ def measure_checkpoints(
         output: gets `records/`, `config.json`, `table.csv` and `table.md`.
         per_checkpoint: with the series rule, also measure each checkpoint at its own knob.
         progress: where to report.
-        launcher: id of the launcher that hands cells to processes.
-        options: what it is told; the numbers do not depend on it.
+        options: the launcher that hands cells to processes and what it is told; the numbers do not depend on it.
         loggers: get a point of each record as it is there; under `error_share`, which measures on growing text, at
             the end.
 
@@ -94,66 +79,66 @@ def measure_checkpoints(
         SparsityLabError: bad settings, or a failure that is to end the run; records already written stay.
     """
     check_spec(spec)
-    check_options(launcher, options)
     asked = spec
     spec, checkpoints = together(spec, checkpoints)
-    found = [pinned(one, fail_fast=spec.fail_fast) for one in checkpoints]
+    at_commits = [pinned(checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
     records.refuse_model_folder(output)
-    with records.no_empty_folders(output / "records"):
-        records.prepare_output(output)
-        folder = records.prepare_output(output / "records")
-        measured: set[str] = set()
-        tell = loggers.record if loggers.guards and spec.error_share is None else None
+    tell = loggers.record if loggers.guards and spec.error_share is None else None
+    with measure_run(spec, output=output, options=options, progress=progress) as run:
 
-        with registry.load("launchers", launcher).crew(options) as crew:
+        def measure(grown_spec: MeasureSpec) -> list[dict[str, Any]]:
+            prepared = Preparer(grown_spec, elsewhere=run.crew.device).prepare_all(at_commits)
+            loggers.start()
+            wanted = _wanted(run, grown_spec, prepared, per_checkpoint=per_checkpoint)
+            label = "all checkpoints" if spec.stabilise_last else settings_of(spec)[0].rule
+            return measured_rows(run, wanted, label=label, tell=tell)
 
-            def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-                bench = Bench(one, folder=folder, progress=progress, elsewhere=crew.device)
-                bench.measured = measured
-                prepared = bench.prepare_all(found)
-                loggers.start()
-                return _measure_all(bench, prepared, per_checkpoint=per_checkpoint, crew=crew, tell=tell)
-
-            rows = grown(spec, measure)
+        rows = grown(spec, measure)
     records.write_json(output / "config.json", _config(asked, checkpoints))
     write_table(output, rows)
     for row in failures.measured(rows) if tell is None else ():
         loggers.record(row)
-    logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(measured), len(rows))
+    logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(run.made), len(rows))
     _tell_untrained(rows)
     failures.tell(rows, total=len(checkpoints), table="table.csv")
     return rows
 
 
-def _measure_all(
-    bench: Bench, prepared: Sequence[Prepared | Lost], *, per_checkpoint: bool, crew: Crew, tell: Tell | None
-) -> list[dict[str, Any]]:
-    settings, last = settings_of(bench.spec), bench.spec.stabilise_last
-    setting = settings[0]
+def _wanted(
+    run: CellRun[dict[str, Any]],
+    spec: MeasureSpec,
+    prepared: Sequence[Prepared | Lost],
+    *,
+    per_checkpoint: bool,
+) -> list[Wanted]:
+    """The rows of the table; under the series rule, at the knob that is searched for now."""
+    settings, last = settings_of(spec), spec.stabilise_last
     if last is None:
-        wanted = [(one, each) for one in prepared for each in settings]
-        return gather(bench, wanted, crew=crew, label=setting.rule, tell=tell)
-    series = [list(group) for _, group in itertools.groupby(prepared, key=lambda one: one.checkpoint.series)]
+        return [(each, MeasureRecipe(spec, setting)) for each in prepared for setting in settings]
+    search = MeasureRecipe(spec, settings[0])
+    series = [
+        list(group) for _, group in itertools.groupby(prepared, key=lambda each: each.checkpoint.series)
+    ]
     for group in series:
-        if len(group) < last and any(isinstance(one, Prepared) for one in group):
+        if len(group) < last and any(isinstance(each, Prepared) for each in group):
             raise SparsityLabError(
                 f"The series {group[0].checkpoint.series} has {len(group)} checkpoint(s), "
                 f"the rule asks for the last {last}",
                 fix=f"Give more checkpoints, or --stabilise last:{len(group)}",
             )
-    knobs = series_knobs(bench, [group[-last:] for group in series], setting, crew=crew)
-    cells: list[Cell] = []
+    knobs = series_knobs(run, [group[-last:] for group in series], search)
+    wanted: list[Wanted] = []
     for group, knob in zip(series, knobs, strict=True):
-        cells += [knob.cell(one, setting) for one in group]
-        cells += [(knob.left(one), setting) for one in group if per_checkpoint]
-    return gather(bench, cells, crew=crew, label="all checkpoints", tell=tell)
+        wanted += [knob.wanted(each, search) for each in group]
+        wanted += [(knob.left(each), search) for each in group if per_checkpoint]
+    return wanted
 
 
 def _tell_untrained(rows: Sequence[dict[str, Any]]) -> None:
     """Warn where a series holds no trained checkpoint: the text or the tokenizer may not be its own."""
     for series in dict.fromkeys(row["series"] for row in rows):
-        own = [row for row in failures.measured(rows) if row["series"] == series]
-        if len(own) > 1 and all(UNTRAINED in row["flags"] for row in own):
+        of_series = [row for row in failures.measured(rows) if row["series"] == series]
+        if len(of_series) > 1 and all(UNTRAINED in row["flags"] for row in of_series):
             logger.warning(
                 "Every checkpoint of the series %s has a perplexity above half its vocabulary, as untrained models do: "
                 "check the text and the tokenizer", series,

@@ -17,14 +17,25 @@ from typing import Any
 from sparsity_lab import registry
 from sparsity_lab.errors import InapplicableError, SparsityLabError
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
+from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.search.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.table import names_of, place_of, write_table
 from sparsity_lab.measure.work import failures
-from sparsity_lab.measure.work.cells import Bench
-from sparsity_lab.measure.work.failures import FAILED, Lost, together
+from sparsity_lab.measure.work.failures import FAILED, together
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.measuring import (
+    RECORDS,
+    MeasurePlan,
+    MeasureRecipe,
+    Wanted,
+    measure_run,
+    measured_rows,
+    planned,
+)
+from sparsity_lab.measure.work.preparing import Preparer
+from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.measure.work.text_length import grown
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
@@ -51,6 +62,7 @@ def compare_criteria(
     output: Path,
     sweep: bool = False,
     progress: Progress = SILENT,
+    options: Options = ALONE,
     loggers: Loggers = NO_LOGGERS,
 ) -> list[dict[str, Any]]:
     """Measure every criterion on every checkpoint; one that a model cannot have is left out, and that is said.
@@ -63,6 +75,7 @@ def compare_criteria(
         output: gets `records/`, `table.csv`, `table.md`, `criteria.md` and, with `sweep`, `sweep.csv`.
         sweep: measure at a range of perplexity increases as well.
         progress: where to report.
+        options: the launcher that hands cells to processes and what it is told.
         loggers: get a point of each record of the comparison at the end.
 
     Returns:
@@ -71,34 +84,18 @@ def compare_criteria(
     Raises:
         SparsityLabError: as for `measure_checkpoints`.
     """
-    if spec.knob is not None or spec.stabilise_last is not None or spec.further:
-        raise SparsityLabError(
-            "All criteria are compared at one perplexity increase or at one activation ratio",
-            fix="Leave --knob and --stabilise out, and give one value of p or of the ratio",
-        )
-    if spec.compat is not None:
-        raise SparsityLabError(
-            "A reproduced algorithm has one criterion", fix="Leave --compat or --criterion all out"
-        )
-    check_spec(spec)
+    check_compared(spec)
     spec, checkpoints = together(spec, checkpoints)
-    found = [failures.pinned(one, fail_fast=spec.fail_fast) for one in checkpoints]
-    settings = [setting_of(spec)]
-    if sweep:
-        settings += [Setting("ppl-increase", ppl_increase=p) for p in INCREASES]
-    with records.no_empty_folders(output / "records"):
-        folder = records.prepare_output(records.prepare_output(output) / "records")
+    at_commits = [failures.pinned(checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
+    settings = _settings(spec, sweep=sweep)
+    with measure_run(spec, output=output, options=options, progress=progress, leave_out=True) as run:
 
-        def measure(one: MeasureSpec) -> list[dict[str, Any]]:
-            rows, shelf = [], Shelf(one.architecture_file)
-            benches = [
-                Bench(replace(one, criterion=name), folder=folder, progress=progress, shelf=shelf)
-                for name in registry.names("criteria")
-            ]
-            for checkpoint in found:
-                for bench in benches:
-                    rows += _one(bench, checkpoint, list(dict.fromkeys(settings)))
-            return rows
+        def measure(grown_spec: MeasureSpec) -> list[dict[str, Any]]:
+            preparer = Preparer(grown_spec, elsewhere=run.crew.device)
+            prepared = [preparer.prepared(checkpoint) for checkpoint in at_commits]
+            recipes = _recipes(grown_spec, settings)
+            wanted = [(each, recipe) for each in prepared for recipe in recipes]
+            return _without_inapplicable(run, wanted, measured_rows(run, wanted, label="all criteria"))
 
         rows = grown(spec, measure)
     compared = [row for row in rows if row["rule"] in (settings[0].rule, "fixed") and _at(row, settings[0])]
@@ -111,6 +108,65 @@ def compare_criteria(
         records.write_text(output / "sweep.csv", tables.to_csv(swept, [*keys, "loss_delta_se_nats"]))
     failures.tell(rows, total=len(checkpoints), table="table.csv")
     return compared
+
+
+def plan_compared(
+    spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path, sweep: bool = False
+) -> MeasurePlan:
+    """What there is to do; loads no weights and writes nothing. A criterion that a model cannot have is counted."""
+    check_compared(spec)
+    spec, checkpoints = together(spec, checkpoints)
+    prepared = Preparer(spec).prepare_all(checkpoints)
+    return planned(prepared, _recipes(spec, _settings(spec, sweep=sweep)), folder=output / RECORDS)
+
+
+def check_compared(spec: MeasureSpec) -> None:
+    """Refuse settings that criteria are not compared in.
+
+    Raises:
+        SparsityLabError: a fixed knob, a series, several values or a reproduced algorithm; or as `check_spec`.
+    """
+    if spec.knob is not None or spec.stabilise_last is not None or spec.further:
+        raise SparsityLabError(
+            "All criteria are compared at one perplexity increase or at one activation ratio",
+            fix="Leave --knob and --stabilise out, and give one value of p or of the ratio",
+        )
+    if spec.compat is not None:
+        raise SparsityLabError(
+            "A reproduced algorithm has one criterion", fix="Leave --compat or --criterion all out"
+        )
+    check_spec(spec)
+
+
+def _settings(spec: MeasureSpec, *, sweep: bool) -> list[Setting]:
+    """The setting of the comparison, then those of the sweep, each once."""
+    swept = [Setting("ppl-increase", ppl_increase=p) for p in INCREASES] if sweep else []
+    return list(dict.fromkeys([setting_of(spec), *swept]))
+
+
+def _recipes(spec: MeasureSpec, settings: Sequence[Setting]) -> list[MeasureRecipe]:
+    """Every criterion in every setting; one without a knob as it is."""
+    recipes = []
+    for name in registry.names("criteria"):
+        searchable = registry.load("criteria", name).KNOB.scale != "none"
+        for setting in settings if searchable else [Setting("fixed", knob=0.0)]:
+            recipes.append(MeasureRecipe(replace(spec, criterion=name), setting))
+    return recipes
+
+
+def _without_inapplicable(
+    run: CellRun[dict[str, Any]], wanted: Sequence[Wanted], rows: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows, less those of criteria that a model cannot have; of these it is said."""
+    kept = []
+    for (prepared, recipe), row in zip(wanted, rows, strict=True):
+        error = run.failed.get(recipe.key(prepared)) if isinstance(prepared, Prepared) else None
+        if row.get(FAILED) and isinstance(error, InapplicableError):
+            source = prepared.checkpoint.source
+            logger.warning("%s left out for %s: %s", recipe.spec.criterion, source, error.what)
+        else:
+            kept.append(row)
+    return kept
 
 
 def _at(row: dict[str, Any], setting: Setting) -> bool:
@@ -134,19 +190,3 @@ def _write(output: Path, rows: Sequence[dict[str, Any]]) -> None:
     shown.sort(key=lambda row: (str(row["name"]), float(row[answer] or math.inf)))
     columns = COLUMNS | ({FAILED: "failed"} if any(row.get(FAILED) for row in shown) else {})
     records.write_text(output / "criteria.md", tables.to_markdown(shown, columns))
-
-
-def _one(bench: Bench, checkpoint: Checkpoint | Lost, settings: Sequence[Setting]) -> list[dict[str, Any]]:
-    prepared = bench.prepared(checkpoint)
-    searchable = registry.load("criteria", bench.spec.criterion).KNOB.scale != "none"
-    rows = []
-    for setting in settings if searchable else [Setting("fixed", knob=0.0)]:
-        try:
-            rows.append(bench.row(prepared, setting))
-        except InapplicableError as error:
-            name = prepared.checkpoint.source
-            logger.warning("%s left out for %s: %s", bench.spec.criterion, name, error.what)
-        except Exception as error:
-            why = failures.failure(error, prepared.checkpoint, fail_fast=bench.spec.fail_fast)
-            rows.append(bench.row(Lost(prepared.checkpoint, why), setting))
-    return rows

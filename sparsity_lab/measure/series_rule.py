@@ -22,10 +22,10 @@ from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.criteria import Knob
 from sparsity_lab.measure.search.settings import Setting, at
-from sparsity_lab.measure.work.cells import Bench
-from sparsity_lab.measure.work.dispatch import Crew
-from sparsity_lab.measure.work.failures import FAILED, Lost
-from sparsity_lab.measure.work.run_cells import gather
+from sparsity_lab.measure.work.cells import Cell
+from sparsity_lab.measure.work.failures import Lost
+from sparsity_lab.measure.work.measuring import MeasureRecipe, Wanted
+from sparsity_lab.measure.work.run_cells import CellRun
 
 logger = logging.getLogger(__name__)
 
@@ -52,28 +52,28 @@ class SeriesKnob:
     flags: tuple[str, ...]
     failed: Mapping[Source, SparsityLabError]
 
-    def left(self, one: Prepared | Lost) -> Prepared | Lost:
+    def left(self, each: Prepared | Lost) -> Prepared | Lost:
         """A checkpoint of the series, or why it takes no part in it."""
-        error = self.failed.get(one.checkpoint.source)
-        return one if error is None or isinstance(one, Lost) else Lost(one.checkpoint, error)
+        error = self.failed.get(each.checkpoint.source)
+        return each if error is None or isinstance(each, Lost) else Lost(each.checkpoint, error)
 
-    def cell(self, one: Prepared | Lost, setting: Setting) -> tuple[Prepared | Lost, Setting]:
-        """The cell of a checkpoint of the series at the knob, `setting` being that of the search."""
+    def wanted(self, each: Prepared | Lost, search: MeasureRecipe) -> Wanted:
+        """What to measure of a checkpoint of the series at the knob, `search` being how it was searched for."""
         if self.knob is not None:
-            return self.left(one), at(setting, self.knob, flags=self.flags)
+            setting = at(search.setting, self.knob, flags=self.flags)
+            return self.left(each), replace(search, setting=setting)
         error = SparsityLabError(
-            f"The series {one.checkpoint.series} has no knob",
+            f"The series {each.checkpoint.series} has no knob",
             why="Each of the last checkpoints, which it is found on, failed",
             fix="Mend them, or measure each checkpoint at its own knob, without --stabilise",
         )
-        there = self.left(one)
-        return there if isinstance(there, Lost) else Lost(one.checkpoint, error), replace(
-            setting, rule="series"
-        )
+        there = self.left(each)
+        lost = there if isinstance(there, Lost) else Lost(each.checkpoint, error)
+        return lost, replace(search, setting=replace(search.setting, rule="series"))
 
 
 def series_knobs(
-    bench: Bench, series: Sequence[Sequence[Prepared | Lost]], setting: Setting, *, crew: Crew
+    run: CellRun[dict[str, Any]], series: Sequence[Sequence[Prepared | Lost]], search: MeasureRecipe
 ) -> list[SeriesKnob]:
     """For each series, the one knob at which the mean perplexity ratio of its checkpoints is 1 + p.
 
@@ -81,23 +81,22 @@ def series_knobs(
     checkpoint that fails in a search leaves its series, and the search begins again without it, from the records.
 
     Args:
-        bench: knows the records of cells.
+        run: measures cells.
         series: of each run, the last checkpoints, already prepared.
-        setting: `ppl-increase` with p.
-        crew: measures cells without a record.
+        search: measures each at its own knob, by `ppl-increase` with p.
     """
     failed: dict[Source, SparsityLabError] = {}
     while True:
         there = [
-            [one for one in group if isinstance(one, Prepared) and one.checkpoint.source not in failed]
+            [each for each in group if isinstance(each, Prepared) and each.checkpoint.source not in failed]
             for group in series
         ]
-        search = _Searches(bench, there, setting, crew)
-        answers = search.answers()
-        failed |= search.failed
-        if not search.failed:
+        searches = _Searches(run, there, search)
+        answers = searches.answers()
+        failed |= searches.failed
+        if not searches.failed:
             break
-    found = []
+    knobs = []
     for group, kept, answer in zip(series, there, answers, strict=True):
         if fewer := len(kept) < len(group):
             logger.warning(
@@ -105,29 +104,29 @@ def series_knobs(
                 len(group) - len(kept), len(group), group[0].checkpoint.series,
             )  # fmt: skip
         knob, flags = (None, ()) if answer is None else answer
-        found.append(SeriesKnob(knob, (*flags, *((FEWER,) if fewer else ())), failed))
-    return found
+        knobs.append(SeriesKnob(knob, (*flags, *((FEWER,) if fewer else ())), failed))
+    return knobs
 
 
 class _Searches:
     """The searches of all series side by side, up to the first round in which a checkpoint fails.
 
     Args:
-        bench, setting, crew: as in `series_knobs`.
+        run, search: as in `series_knobs`.
         series: of each run, the last checkpoints that have not failed.
     """
 
     def __init__(
-        self, bench: Bench, series: Sequence[Sequence[Prepared]], setting: Setting, crew: Crew
+        self, run: CellRun[dict[str, Any]], series: Sequence[Sequence[Prepared]], search: MeasureRecipe
     ) -> None:
-        self.bench, self.series, self.setting, self.crew = bench, series, setting, crew
+        self.run, self.series, self.search, self.setting = run, series, search, search.setting
         self.failed: dict[Source, SparsityLabError] = {}
 
     def answers(self) -> list[tuple[float, tuple[str, ...]] | None]:
         """The knob and flags of each series, None of one without checkpoints; nothing where a checkpoint failed."""
         p = self.setting.ppl_increase
         assert p is not None
-        knob = registry.load("criteria", self.bench.spec.criterion).KNOB
+        knob = registry.load("criteria", self.search.spec.criterion).KNOB
         groups = [group for group in self.series if group]
         rows = iter(
             self._rows([(one, self.setting) for group in groups for one in group], "last checkpoints")
@@ -148,11 +147,14 @@ class _Searches:
         return [None if self.failed or not group else next(found).answer() for group in self.series]
 
     def _rows(self, cells: Sequence[tuple[Prepared, Setting]], label: str) -> list[dict[str, Any]]:
-        """The records of cells; of those that failed it is noted why."""
-        rows = gather(self.bench, cells, crew=self.crew, label=label)
-        for cell, row in zip(cells, rows, strict=True):
-            if row.get(FAILED):
-                self.failed[cell[0].checkpoint.source] = self.bench.failed[self.bench.key(*cell)]
+        """The records of cells, where none failed; of those that did it is noted why."""
+        asked = [Cell(replace(self.search, setting=setting), prepared) for prepared, setting in cells]
+        rows = []
+        for cell, answer in zip(asked, self.run.answers(asked, label=label), strict=True):
+            if isinstance(answer, SparsityLabError):
+                self.failed[cell.checkpoint.source] = answer
+            else:
+                rows.append(answer)
         return rows
 
 

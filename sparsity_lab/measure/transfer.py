@@ -8,24 +8,29 @@ more, so that all errors of the matrix mean the same: at those thresholds, over 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import called
+from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import Prepared, name_of
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.model.windows import refuse_same_tokens
-from sparsity_lab.measure.search.settings import Setting, given, setting_of
+from sparsity_lab.measure.search.settings import given, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
 from sparsity_lab.measure.work import failures
-from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.cells import Cell
 from sparsity_lab.measure.work.failures import FAILED, Lost, failed_row, together
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.measuring import RECORDS, MeasurePlan, MeasureRecipe, Record, measure_run
+from sparsity_lab.measure.work.preparing import Preparer
+from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
 
@@ -52,21 +57,7 @@ class NamedText:
     path: Path
 
 
-@dataclass(frozen=True)
-class TransferPlan:
-    """What a transfer would do.
-
-    Attributes:
-        prepared: every checkpoint on every text, in the texts' order.
-        cells: how many there are, calibrations and applications.
-        done: how many of them have records already.
-        lost: checkpoints that cannot be measured.
-    """
-
-    prepared: tuple[Prepared, ...]
-    cells: int
-    done: int
-    lost: tuple[Lost, ...] = ()
+OnTexts = dict[str, Prepared]  # a checkpoint on each text, by the text's name
 
 
 def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
@@ -118,6 +109,8 @@ def measure_transfer(
     texts: Sequence[NamedText],
     output: Path,
     progress: Progress = SILENT,
+    options: Options = ALONE,
+    loggers: Loggers = NO_LOGGERS,
 ) -> list[dict[str, Any]]:
     """Calibrate on every text and apply each one's thresholds to all; cells with a record are not measured again.
 
@@ -129,6 +122,8 @@ def measure_transfer(
         texts: two or more, from `named_texts`.
         output: gets `records/`, `config.json`, `transfer.csv` and `transfer.md`.
         progress: where to report.
+        options: the launcher that hands cells to processes and what it is told.
+        loggers: get a point of each application, in a series for each text.
 
     Returns:
         One row for each checkpoint, text calibrated on and text measured on; `failures.failed_row`s among them.
@@ -140,44 +135,46 @@ def measure_transfer(
     asked = spec
     spec, checkpoints = together(spec, checkpoints)
     records.refuse_model_folder(output)
-    with records.no_empty_folders(output / "records"):
-        folder = records.prepare_output(records.prepare_output(output) / "records")
-        benches = _benches(spec, texts, folder=folder, progress=progress)
-        found = [_prepare(benches, checkpoint, spec) for checkpoint in checkpoints]
-        ready = [one for one in found if not isinstance(one, Lost)]
+    with measure_run(spec, output=output, options=options, progress=progress) as run:
+        on_texts = _prepare_all(spec, checkpoints, texts, elsewhere=run.crew.device)
+        loggers.start()
+        # A process that works alone keeps one model: it has done with each checkpoint before it loads the next.
+        batches = [[each] for each in on_texts] if run.crew.alone else [on_texts]
         rows = []
-        with progress.track("transfer", _cells(ready, benches)) as advance:
-            for one in found:
-                rows += _rows(benches, one, spec, advance=advance)
+        for batch in batches:
+            batch_rows = _matrices(run, spec, batch)
+            for row in failures.measured(batch_rows):  # a curve for each text measured on
+                loggers.record({**row, "series": f"{row['series']} on {row['measured_on']}"})
+            rows += batch_rows
     records.write_json(output / "config.json", _config(asked, checkpoints, texts))
     records.write_text(output / "transfer.csv", tables.to_csv(rows, COLUMNS))
     records.write_text(output / "transfer.md", to_markdown(rows, [text.name for text in texts]))
-    count = sum(len(bench.measured) for bench in benches.values())
-    logger.info("%d cell(s) measured in this run, calibrations among them; %d in the table", count, len(rows))
+    logger.info(
+        "%d cell(s) measured in this run, calibrations among them; %d in the table", len(run.made), len(rows)
+    )
     failures.tell(rows, total=len(checkpoints), table="transfer.csv")
     return rows
 
 
 def plan_transfer(
     spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, texts: Sequence[NamedText], output: Path
-) -> TransferPlan:
+) -> MeasurePlan:
     """What there is to do; loads no weights and writes nothing."""
     check_transfer(spec, texts)
     spec, checkpoints = together(spec, checkpoints)
-    folder = output / "records"
-    benches = _benches(spec, texts, folder=folder, progress=SILENT)
-    tried = [_prepare(benches, checkpoint, spec) for checkpoint in checkpoints]
-    ready = [one for one in tried if not isinstance(one, Lost)]
+    folder = output / RECORDS
+    on_texts = _prepare_all(spec, checkpoints, texts)
+    ready = [each for each in on_texts if not isinstance(each, Lost)]
     done = 0
     for prepared in ready:
-        for name, bench in benches.items():
-            found = bench.done(prepared[name], setting_of(spec))
-            if found is not None:
-                setting = given(_calibration(folder, found))
-                done += 1 + sum(benches[on].done(prepared[on], setting) is not None for on in benches)
-    shown = tuple(one for prepared in ready for one in prepared.values())
-    lost = tuple(one for one in tried if isinstance(one, Lost))
-    return TransferPlan(shown, _cells(ready, benches), done, lost)
+        for each in prepared.values():
+            calibrated = Cell(MeasureRecipe(spec, setting_of(spec)), each).find(folder)
+            if calibrated is not None and not spec.again:
+                applied = MeasureRecipe(spec, given(_calibration(folder, calibrated)))
+                done += 1 + sum(Cell(applied, on).find(folder) is not None for on in prepared.values())
+    shown = tuple(each for prepared in ready for each in prepared.values())
+    lost = tuple(each for each in on_texts if isinstance(each, Lost))
+    return MeasurePlan(shown, len(ready) * len(texts) * (1 + len(texts)), done, lost)
 
 
 def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
@@ -239,78 +236,109 @@ def _findings(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _benches(
-    spec: MeasureSpec, texts: Sequence[NamedText], *, folder: Path, progress: Progress
-) -> dict[str, Bench]:
-    """A bench for each text; they share one loaded model."""
-    shelf = Shelf(spec.architecture_file)
-    return {
-        text.name: Bench(replace(spec, text=text.path), folder=folder, progress=progress, shelf=shelf)
-        for text in texts
-    }
-
-
-def _prepare(
-    benches: dict[str, Bench], checkpoint: Checkpoint, spec: MeasureSpec
-) -> dict[str, Prepared] | Lost:
-    """The checkpoint on every text, or why it cannot be measured."""
-    try:
-        checkpoint = checkpoint.pinned()
-        prepared = {name: bench.prepare(checkpoint) for name, bench in benches.items()}
-    except Exception as error:
-        return Lost(checkpoint, failures.failure(error, checkpoint, fail_fast=spec.fail_fast))
-    refuse_same_tokens({name: one.windows for name, one in prepared.items()})
-    return prepared
-
-
-def _rows(
-    benches: dict[str, Bench],
-    found: dict[str, Prepared] | Lost,
+def _prepare_all(
     spec: MeasureSpec,
+    checkpoints: Sequence[Checkpoint],
+    texts: Sequence[NamedText],
     *,
-    advance: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    """The rows of one checkpoint, or the one that says why there are none."""
-    rows: list[dict[str, Any]] = []
-    if not isinstance(found, Lost):
-        checkpoint = next(iter(found.values())).checkpoint
+    elsewhere: str | None = None,
+) -> list[OnTexts | Lost]:
+    """Every checkpoint on every text, or why it cannot be measured."""
+    preparers = {text.name: Preparer(replace(spec, text=text.path), elsewhere=elsewhere) for text in texts}
+    on_texts: list[OnTexts | Lost] = []
+    for checkpoint in checkpoints:
         try:
-            for row in _matrix(benches, found, setting_of(spec)):
-                rows += [] if row is None else [row]
-                advance(1)
-            return rows
+            at_commit = checkpoint.pinned()
+            prepared = {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
         except Exception as error:
-            found = Lost(checkpoint, failures.failure(error, checkpoint, fail_fast=spec.fail_fast))
-    row = failed_row(name_of(found.checkpoint), found.error, setting=setting_of(spec), spec=spec)
-    return [{**row, "flags": ""}]
+            on_texts.append(Lost(checkpoint, failures.failure(error, checkpoint, fail_fast=spec.fail_fast)))
+            continue
+        refuse_same_tokens({name: each.windows for name, each in prepared.items()})
+        on_texts.append(prepared)
+    return on_texts
 
 
-def _matrix(
-    benches: dict[str, Bench], prepared: dict[str, Prepared], setting: Setting
-) -> Iterator[dict[str, Any] | None]:
-    """The rows of one checkpoint; None after each calibration."""
-    for name, bench in benches.items():
-        found = bench.record(prepared[name], setting)
-        yield None
-        calibration = _calibration(bench.folder, found)
-        for on, other in benches.items():
-            applied = other.record(prepared[on], given(calibration))
-            yield {
-                **applied,
-                "rule": found["rule"],
-                "activation_ratio_target": found["activation_ratio_target"],
-                "calibrated_on": name,
-                "measured_on": on,
-                "ppl_ratio_se": applied["ppl_ratio"] * applied["loss_delta_se_nats"],
-                "flags": " ".join(applied["flags"]),
-                "calibration_flags": " ".join(found["flags"]),
-                "calibration_key": found["content_key"],
-            }
+def _matrices(run: CellRun[Record], spec: MeasureSpec, on_texts: Sequence[OnTexts | Lost]) -> list[Record]:
+    """The rows of some checkpoints: all calibrations are measured, then all that they are applied to."""
+    search = MeasureRecipe(spec, setting_of(spec))
+    texts = [each for prepared in on_texts if not isinstance(prepared, Lost) for each in prepared.values()]
+    answers = iter(run.answers([Cell(search, each) for each in texts], label="transfer, calibrations"))
+    matrices: list[list[_Pair] | Lost] = []
+    for prepared in on_texts:
+        if isinstance(prepared, Lost):
+            matrices.append(prepared)
+            continue
+        calibrated = _all_measured(
+            next(iter(prepared.values())).checkpoint, list(islice(answers, len(prepared)))
+        )
+        if isinstance(calibrated, Lost):
+            matrices.append(calibrated)
+        else:
+            matrices.append(_pairs(run.terms.folder, spec, prepared, calibrated))
+    cells = [pair.cell for matrix in matrices if not isinstance(matrix, Lost) for pair in matrix]
+    answers = iter(run.answers(cells, label="transfer"))
+    rows = []
+    for matrix in matrices:
+        applied: list[Record] | Lost
+        if isinstance(matrix, Lost):
+            applied = matrix
+        else:
+            applied = _all_measured(matrix[0].cell.checkpoint, list(islice(answers, len(matrix))))
+        if isinstance(applied, Lost):
+            row = failed_row(name_of(applied.checkpoint), applied.error, setting=search.setting, spec=spec)
+            rows.append({**row, "flags": ""})
+        elif not isinstance(matrix, Lost):
+            rows += [pair.row(record) for pair, record in zip(matrix, applied, strict=True)]
+    return rows
 
 
-def _cells(ready: Sequence[object], benches: dict[str, Bench]) -> int:
-    """Calibrations and applications of all checkpoints."""
-    return len(ready) * len(benches) * (1 + len(benches))
+def _all_measured(
+    checkpoint: Checkpoint, answers: Sequence[Record | SparsityLabError]
+) -> list[Record] | Lost:
+    """The records of a checkpoint's cells, or why the first one that failed has none."""
+    for answer in answers:
+        if isinstance(answer, SparsityLabError):
+            return Lost(checkpoint, answer)
+    return [answer for answer in answers if not isinstance(answer, SparsityLabError)]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A calibration and a text that its thresholds are applied to.
+
+    Attributes:
+        calibrated_on, measured_on: names of the texts.
+        calibrated: the record that the thresholds are of.
+        cell: their application.
+    """
+
+    calibrated_on: str
+    measured_on: str
+    calibrated: Record
+    cell: Cell[Record]
+
+    def row(self, applied: Record) -> Record:
+        """The row of the table, of the application's record."""
+        return {
+            **applied,
+            "rule": self.calibrated["rule"],
+            "activation_ratio_target": self.calibrated["activation_ratio_target"],
+            "calibrated_on": self.calibrated_on,
+            "measured_on": self.measured_on,
+            "ppl_ratio_se": applied["ppl_ratio"] * applied["loss_delta_se_nats"],
+            "flags": " ".join(applied["flags"]),
+            "calibration_flags": " ".join(self.calibrated["flags"]),
+            "calibration_key": self.calibrated["content_key"],
+        }
+
+
+def _pairs(folder: Path, spec: MeasureSpec, prepared: OnTexts, calibrated: Sequence[Record]) -> list[_Pair]:
+    """Each text's thresholds on every text."""
+    pairs = []
+    for calibrated_on, record in zip(prepared, calibrated, strict=True):
+        recipe = MeasureRecipe(spec, given(_calibration(folder, record)))
+        pairs += [_Pair(calibrated_on, on, record, Cell(recipe, each)) for on, each in prepared.items()]
+    return pairs
 
 
 def _calibration(folder: Path, record: dict[str, Any]) -> Calibration:

@@ -216,7 +216,6 @@ def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
         ),
         (("--launcher", "ray", "--slurm", "partition=gpu"), "--slurm does nothing with --launcher ray"),
         (("--slurm", "partition"), "Write KEY=VALUE: partition=gpu"),
-        (("--launcher", "slurm", "--transfer", "other.txt"), "--launcher does nothing beside --transfer"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )

@@ -269,9 +269,9 @@ def test_unknown_loggers_and_idle_options_are_refused_before_anything_is_written
     code, said = run("--log", "tensorbord")
     assert code == 2
     assert "Did you mean 'tensorboard'?" in said
-    code, said = run("--log", "tensorboard", "--transfer", f"b={source_text}")
+    code, said = run("--log", "tensorboard", "--sweep")
     assert code == 2
-    assert "--log does nothing beside --transfer" in said
+    assert "--sweep does nothing without --criterion all" in said
     code, said = run("--log", "tensorboard", "--tokens", "512", "--window", "64", "--knob", "-1")
     assert code == 2
     assert run("--log", "tensorboard", "--tokens", "512", "--window", "64", "--dry-run")[0] in (0, None)

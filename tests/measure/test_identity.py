@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -21,7 +22,9 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.search.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.table import names_of
-from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.cells import Cell
+from sparsity_lab.measure.work.measuring import MeasureRecipe, measure_run
+from sparsity_lab.measure.work.preparing import Preparer
 
 SIZE = 8 << 20
 
@@ -147,14 +150,15 @@ def test_weights_replaced_by_others_of_the_same_size_are_measured(trained, sourc
 def test_weights_replaced_while_they_are_measured_are_refused(trained, source_text, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "tiny")
     spec = MeasureSpec(text=source_text, knob=0.1, tokens=512, window=64)
-    bench = Bench(spec, folder=tmp_path)
-    prepared = bench.prepare(expand([str(folder)])[0])
+    prepared = Preparer(spec).prepare(expand([str(folder)])[0])
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"] = weights["model.norm.weight"] * 1.01
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(SparsityLabError, match="changed while they were being measured"):
-        bench.record(prepared, setting_of(spec))
-    assert not list(tmp_path.glob("*.json"))
+    cell = Cell(MeasureRecipe(spec, setting_of(spec)), prepared)
+    changed = pytest.raises(SparsityLabError, match="changed while they were being measured")
+    with changed, measure_run(replace(spec, fail_fast=True), output=tmp_path / "out") as run:
+        run.answers([cell], label="changed")
+    assert not list(tmp_path.rglob("out/**/*.json"))
 
 
 def run_of(folder, *names):

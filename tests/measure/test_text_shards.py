@@ -101,7 +101,7 @@ def timeless(row):
     return {key: value for key, value in row.items() if key not in ("provenance", "record_sha256")}
 
 
-LOCAL_JOBS = Options(jobs=2, slurm={"cluster": "local", "timeout_min": "10"})
+LOCAL_JOBS = Options(launcher="slurm", jobs=2, slurm={"cluster": "local", "timeout_min": "10"})
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -110,7 +110,7 @@ LOCAL_JOBS = Options(jobs=2, slurm={"cluster": "local", "timeout_min": "10"})
     [
         ("inline", Options()),
         pytest.param("inline", Options(jobs=2), marks=pytest.mark.slow),
-        pytest.param("ray", Options(jobs=2), marks=pytest.mark.slow),
+        pytest.param("ray", Options(launcher="ray", jobs=2), marks=pytest.mark.slow),
         pytest.param("slurm", LOCAL_JOBS, marks=pytest.mark.slow),
     ],
 )
@@ -123,7 +123,7 @@ def test_the_record_is_that_of_the_whole_and_no_part_is_left(
     one = replace(spec, thresholds=calibrated)
     whole = measured(one, trained, tmp_path / "whole")
     split = replace(one, text_shards=4)
-    parts = measured(split, trained, tmp_path / "parts", launcher=launcher, options=options)
+    parts = measured(split, trained, tmp_path / "parts", options=options)
     assert timeless(parts) == timeless(whole)
     assert parts["forward_passes"] == 2
     assert os.listdir(tmp_path / "parts" / "records") == [f"{whole['content_key']}.json"]

@@ -9,33 +9,27 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from sparsity_lab.measure.work.cellwise import Keyed
-    from sparsity_lab.measure.work.places import Place
-    from sparsity_lab.store.arrays import Kind
+    from sparsity_lab.measure.work.cells import Cell
+    from sparsity_lab.store.arrays import Kind, Sealed
 
 
-def echo_plan(kind: Kind, cells: Sequence[Keyed], *, output: Path) -> None:
-    """Print a dry run: every place, how many cells there are, and how many of them have records."""
-    from sparsity_lab.measure.work.cellwise import done
-
-    typer.echo(plan_table([cell.place for cell in cells]))
-    typer.echo(f"{len(cells)} cell(s), {done(kind, cells, output=output)} of them done already")
-
-
-def plan_table(places: Sequence[Place]) -> str:
-    """What a dry run says of checkpoints, texts and thresholds."""
+def echo_plan(kind: Kind, cells: Sequence[Cell[Sealed]], *, output: Path) -> None:
+    """Print a dry run: every cell, how many there are, and how many of them have records."""
+    from sparsity_lab.measure.work.places import calibration_of
     from sparsity_lab.store.tables import to_markdown
 
     rows = [
         {
-            "checkpoint": str(place.prepared.checkpoint.source),
-            "text": place.text,
-            "thresholds of": place.calibration.name,
-            "tokens": place.prepared.windows.tokens,
-            "windows": place.prepared.windows.count,
-            "device": place.prepared.device,
-            "dtype": str(place.prepared.dtype).removeprefix("torch."),
+            "checkpoint": str(cell.checkpoint.source),
+            "text": cell.recipe.label,
+            "thresholds of": calibration_of(cell).name,
+            "tokens": cell.prepared.windows.tokens,
+            "windows": cell.prepared.windows.count,
+            "device": cell.prepared.device,
+            "dtype": str(cell.prepared.dtype).removeprefix("torch."),
         }
-        for place in places
+        for cell in cells
     ]
-    return to_markdown(rows, list(rows[0]))
+    typer.echo(to_markdown(rows, list(rows[0])))
+    done = sum(cell.find(output / kind.folder) is not None for cell in cells)
+    typer.echo(f"{len(cells)} cell(s), {done} of them done already")

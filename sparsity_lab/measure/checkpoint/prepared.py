@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,21 @@ import torch
 
 from sparsity_lab.measure.checkpoint.trained_tokens import Origin
 from sparsity_lab.measure.model.windows import Windows
-from sparsity_lab.measure.spec import Checkpoint
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.record import Named
+from sparsity_lab.provenance import provenance
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checkpoint with its text, before its weights are loaded."""
+    """A checkpoint with its text, before its weights are loaded.
+
+    `reading` is how both were read, the device resolved: with the checkpoint, all that another process needs to
+    prepare it again.
+    """
 
     checkpoint: Checkpoint
+    reading: MeasureSpec
     config: Any
     windows: Windows
     device: str
@@ -26,6 +33,16 @@ class Prepared:
     identity: str
     trained_tokens: int | None
     tokens_origin: Origin
+
+    def provenance(self, command: Sequence[str]) -> dict[str, object]:
+        """Where a record's numbers come from, `command` being the words of the command line."""
+        return provenance(
+            command,
+            device=self.device,
+            dtype=str(self.dtype).removeprefix("torch."),
+            dtype_reason=self.dtype_reason,
+            tokenizer=list(self.windows.notes),
+        )
 
 
 def named_of(prepared: Prepared) -> Named:

@@ -7,79 +7,73 @@ where its content keys are not those of the driver: then the two see different f
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.checkpoint.prepared import Prepared
-from sparsity_lab.measure.search.part import WindowSpan
-from sparsity_lab.measure.search.settings import Setting
+from sparsity_lab.errors import InapplicableError, SparsityLabError
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-from sparsity_lab.measure.work.cells import Bench
-from sparsity_lab.measure.work.claims import Sign
+from sparsity_lab.measure.work.cells import Cell, Desk, Kept, Recipe, RunTerms
+from sparsity_lab.measure.work.claims import Sign, claimed
 from sparsity_lab.measure.work.failures import failure
 
 
 @dataclass(frozen=True)
-class Open:
-    """A cell without a record, free to be measured.
+class OpenCell:
+    """A cell without a record, free to be made.
 
     Attributes:
-        setting: how its knob is chosen.
-        key: its content key.
+        cell: which one; it may be a part of another.
+        whole: content key of the cell that fails where this one does.
         expired: claims on it that have run out.
-        span: the part of it to measure, None for all of it, merged of its parts where there are any.
     """
 
-    setting: Setting
-    key: str
+    cell: Cell[Any]
+    whole: str
     expired: frozenset[Sign] = frozenset()
-    span: WindowSpan | None = None
 
 
-@dataclass(frozen=True)
-class Group:
-    """Open cells of one checkpoint.
-
-    Attributes:
-        prepared: the checkpoint.
-        cells: what to measure of it.
-    """
-
-    prepared: Prepared
-    cells: tuple[Open, ...]
+Group = tuple[OpenCell, ...]  # of one checkpoint
 
 
 @dataclass(frozen=True)
 class WorkOutcome:
-    """What became of a group.
+    """What became of a group; everything by content keys.
 
     Attributes:
-        measured: content keys measured now.
-        done: cells that have a record.
-        failed: why, of each content key that cannot be measured.
+        made: those that have records now.
+        found: those that had got records before.
+        failed: why, of each that cannot be made.
     """
 
-    measured: frozenset[str]
-    done: int
+    made: frozenset[str] = frozenset()
+    found: frozenset[str] = frozenset()
     failed: Mapping[str, SparsityLabError] = field(default_factory=dict)
+
+    def __or__(self, other: WorkOutcome) -> WorkOutcome:
+        """Both together."""
+        return WorkOutcome(self.made | other.made, self.found | other.found, {**self.failed, **other.failed})
 
 
 class Crew(Protocol):
-    """Whoever measures groups; see `launchers`."""
+    """Whoever makes cells; see `launchers`."""
 
     @property
     def device(self) -> str | None:
         """What the device `auto` means where the work is done; None where that is this machine."""
         ...
 
-    def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
-        """Measure groups and write their records; their outcomes as they complete, in any order.
+    @property
+    def alone(self) -> bool:
+        """Whether the work is done in this process, which keeps one model at a time."""
+        ...
+
+    def perform(self, desk: Desk, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
+        """Make the cells of groups and write their records; outcomes as they come, in any order.
 
         Raises:
             SparsityLabError: of the first cell that failed, where that is to end the run; or no worker is left.
@@ -89,115 +83,122 @@ class Crew(Protocol):
 
 
 @dataclass(frozen=True)
+class Parcel:
+    """An open cell on its way: its recipe, and how its checkpoint and text were prepared."""
+
+    recipe: Recipe[Any]
+    reading: MeasureSpec
+    key: str
+    whole: str
+    expired: frozenset[Sign]
+
+
+@dataclass(frozen=True)
 class Task:
     """A group on its way to another process.
 
     Attributes:
-        spec: the settings, its device resolved.
-        folder: of the records.
+        terms: of the run.
         checkpoint: which one.
-        cells: what to measure of it.
+        parcels: what to make of it.
         place: the driver's working directory, which relative paths are seen from.
-        command: words of the driver's command line, for the records' provenance.
     """
 
-    spec: MeasureSpec
-    folder: Path
+    terms: RunTerms
     checkpoint: Checkpoint
-    cells: tuple[Open, ...]
+    parcels: tuple[Parcel, ...]
     place: Path
-    command: tuple[str, ...]
 
     @classmethod
-    def of(cls, bench: Bench, group: Group) -> Task:
+    def of(cls, desk: Desk, group: Group) -> Task:
         """The task of a group."""
-        prepared = group.prepared
-        spec = replace(bench.spec, device=prepared.device)
-        words = tuple(sys.argv[1:])
-        return cls(spec, bench.folder, prepared.checkpoint, group.cells, Path.cwd(), words)
+        parcels = (
+            Parcel(o.cell.recipe, o.cell.prepared.reading, o.cell.key, o.whole, o.expired) for o in group
+        )
+        return cls(desk.terms, group[0].cell.checkpoint, tuple(parcels), Path.cwd())
 
 
-def perform_here(bench: Bench, group: Group) -> WorkOutcome:
-    """Measure the cells of a group that nobody else measures, in this process.
+def perform_here(desk: Desk, group: Group) -> WorkOutcome:
+    """Make the cells of a group that nobody else is at, in this process.
 
     Raises:
         Exception: of the first cell that failed, where that is to end the run; see `failures.failure`.
     """
-    before, done = set(bench.measured), 0
-    failed: dict[str, SparsityLabError] = {}
-    for one in group.cells:
-        try:
-            done += _attempt(bench, group.prepared, one) is not None
-        except Exception as error:
-            failed[one.key] = failure(error, group.prepared.checkpoint, fail_fast=bench.spec.fail_fast)
-    return WorkOutcome(frozenset(bench.measured - before), done, failed)
+    outcome = WorkOutcome()
+    for open_cell in group:
+        outcome |= _attempt(desk, open_cell)
+    return outcome
 
 
-def _attempt(bench: Bench, prepared: Prepared, one: Open) -> dict[str, Any] | None:
-    if one.span is None:
-        return bench.attempt(prepared, one.setting, expired=one.expired)
-    bench.attempt_part(prepared, one.setting, one.span, expired=one.expired)
-    return None
+def _attempt(desk: Desk, open_cell: OpenCell) -> WorkOutcome:
+    """What becomes of one cell; nothing while somebody else is at it."""
+    cell, terms = open_cell.cell, desk.terms
+    try:
+        with claimed(terms.folder, cell.key, expired=open_cell.expired) as ours:
+            if not ours:
+                return WorkOutcome()
+            # Its last holder may have written it before letting go.
+            if not terms.again and cell.find(terms.folder) is not None:
+                return WorkOutcome(found=frozenset({cell.key}))
+            cell.make(desk)
+            return WorkOutcome(made=frozenset({cell.key}))
+    except Exception as error:
+        if terms.leave_out and isinstance(error, InapplicableError):
+            return WorkOutcome(failed={open_cell.whole: error.copy()})
+        return WorkOutcome(
+            failed={open_cell.whole: failure(error, cell.checkpoint, fail_fast=terms.fail_fast)}
+        )
 
 
 def perform_task(task: Task) -> WorkOutcome:
-    """Measure a task in a worker process, which keeps texts and its last model for the next one."""
-    sys.argv[1:] = task.command
+    """Make a task's cells in a worker process, which keeps texts and its last model for the next one."""
+    desk = Desk(task.terms, kept=_kept())
     try:
-        os.chdir(task.place)
-    except OSError as error:
-        raise SparsityLabError(
-            f"A worker does not see the directory {task.place}", why=error.strerror or str(error),
-            fix="Work in a directory that all machines share",
-        ) from error  # fmt: skip
-    bench = _bench(task)
-    try:
-        prepared = _prepared(bench, task)
+        group = _unpacked(desk.kept, task)
     except Exception as error:
-        why = failure(error, task.checkpoint, fail_fast=bench.spec.fail_fast)
-        return WorkOutcome(frozenset(), 0, {one.key: why for one in task.cells})
-    return perform_here(bench, Group(prepared, task.cells))
+        why = failure(error, task.checkpoint, fail_fast=task.terms.fail_fast)
+        return WorkOutcome(failed={parcel.whole: why for parcel in task.parcels})
+    return perform_here(desk, group)
 
 
-def _prepared(bench: Bench, task: Task) -> Prepared:
-    """A task's checkpoint as this process sees it, which must be as the driver does."""
-    prepared = bench.prepare(task.checkpoint)
-    for one in task.cells:
-        if bench.key(prepared, one.setting) != one.key:
+def _unpacked(kept: Kept, task: Task) -> Group:
+    """A task's cells as this process sees them, which must be as the driver does."""
+    readings = dict.fromkeys(parcel.reading for parcel in task.parcels)
+    prepared = {reading: kept.prepare(reading, task.checkpoint) for reading in readings}
+    group = []
+    for parcel in task.parcels:
+        cell = Cell(parcel.recipe, prepared[parcel.reading])
+        if cell.key != parcel.key:
             raise SparsityLabError(
                 f"A worker finds another checkpoint, text or dtype than the driver at {task.checkpoint.source}",
                 fix="Leave checkpoints alone while they are measured, and give all machines the same files",
             )
-    return prepared
+        group.append(OpenCell(cell, parcel.whole, parcel.expired))
+    return tuple(group)
 
 
 def perform_with(task: Task, *, threads: int) -> WorkOutcome | SparsityLabError:
-    """Measure a task in a process of another machine; an error of ours comes back as a value, whole.
+    """Make a task's cells in a process of another machine; an error of ours comes back as a value, whole.
 
     Args:
-        task: what to measure.
+        task: what to make.
         threads: of the forward pass.
     """
     torch.set_num_threads(threads)
+    try:
+        os.chdir(task.place)
+    except OSError as error:
+        return SparsityLabError(
+            f"A worker does not see the directory {task.place}", why=error.strerror or str(error),
+            fix="Work in a directory that all machines share",
+        )  # fmt: skip
     try:
         return perform_task(task)
     except SparsityLabError as error:
         return error
 
 
-_held: list[Bench] = []
-
-
-def _bench(task: Task) -> Bench:
-    """This process's bench, a new one where the settings are others; the loaded model is kept."""
-    held, spec = _held[0] if _held else None, task.spec
-    if held is None or (held.spec, held.folder) != (spec, task.folder):
-        shelf = held.shelf if held is not None and _loads_alike(held.spec, spec) else None
-        _held[:] = [Bench(spec, folder=task.folder, shelf=shelf)]
-    return _held[0]
-
-
-def _loads_alike(one: MeasureSpec, other: MeasureSpec) -> bool:
-    return all(
-        getattr(one, name) == getattr(other, name) for name in ("architecture_file", "dtype", "device")
-    )
+@cache
+def _kept() -> Kept:
+    """What this worker process keeps."""
+    return Kept()

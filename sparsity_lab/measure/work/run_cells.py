@@ -1,141 +1,175 @@
 """Brings the records of many cells together: those that exist are read, the others handed to a crew.
 
-Cells that another driver measures are left to it and looked at again, so that drivers on one output share the work
-and each ends with all of it. Once every cell has its record, all are read in the order asked for; so a table does
-not depend on who measured what, or when.
+Cells that another driver makes are left to it and looked at again, so that drivers on one output share the work and
+each ends with all of it. Records are given in the order asked for; so a table does not depend on who made what, or
+when.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
-from sparsity_lab.measure.checkpoint.prepared import Prepared, named_of
-from sparsity_lab.measure.search.part import WindowSpan
-from sparsity_lab.measure.search.settings import Setting
-from sparsity_lab.measure.work.cells import POLL_S, Bench
+from sparsity_lab import registry
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.spec import Checkpoint
+from sparsity_lab.measure.work.cells import Cell, Desk, RunTerms
 from sparsity_lab.measure.work.claims import ClaimWatch, sweep
-from sparsity_lab.measure.work.dispatch import Crew, Group, Open
-from sparsity_lab.measure.work.failures import Lost
-from sparsity_lab.measure.work.shards import has_part, remove_parts
+from sparsity_lab.measure.work.dispatch import Crew, Group, OpenCell
+from sparsity_lab.measure.work.launchers import ALONE, Options, check_options
+from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.store import records
 
-Cell = tuple[Prepared | Lost, Setting]
-_Ready = tuple[Prepared, Setting]
+logger = logging.getLogger(__name__)
+POLL_S = 0.5  # between looks at a cell that somebody else makes
+
+R = TypeVar("R")
+Tell = Callable[[R], None]
 
 
-Tell = Callable[[dict[str, Any]], None]
-
-
-def gather(
-    bench: Bench, cells: Sequence[Cell], *, crew: Crew, label: str, tell: Tell | None = None
-) -> list[dict[str, Any]]:
-    """The records of cells, in their order; those that do not exist yet are measured.
-
-    A cell that fails has a row that says why in the place of its record; see `failures`.
+class CellRun(Generic[R]):
+    """One command's work on its cells, which may come in several rounds.
 
     Args:
-        bench: knows the records.
-        cells: checkpoints, each in a setting; those that are lost already stay so.
-        crew: measures.
-        label: names the work where progress is shown.
-        tell: given each cell's record once, in the cells' order, as soon as it and all before it are there.
+        terms: hold for all of them.
+        crew: makes those that are open.
+        progress: where to report.
+    """
+
+    def __init__(self, terms: RunTerms, crew: Crew, *, progress: Progress = SILENT) -> None:
+        self.terms, self.crew = terms, crew
+        self.desk = Desk(terms, progress)
+        self.made: set[str] = set()  # content keys
+        self.failed: dict[str, SparsityLabError] = {}
+
+    def answers(
+        self, cells: Sequence[Cell[R]], *, label: str, tell: Tell[R] | None = None
+    ) -> list[R | SparsityLabError]:
+        """The record of each cell, in their order, or why it has none; what has no record yet is made.
+
+        Args:
+            cells: which.
+            label: names the work where progress is shown.
+            tell: given each cell's record once, in the cells' order, as soon as it and all before it are there.
+
+        Raises:
+            SparsityLabError: a cell cannot be made and that is to end the run, or its record not be written.
+        """
+        gathering = _Gathering(self, cells, tell)
+        with self.desk.progress.track(label, len(cells)) as advance:
+            gathering.begin(advance)
+            while gathering.left:
+                gathering.round()
+        folder = self.terms.folder
+        for cell in cells:
+            sweep(folder, cell.key)
+            if cell.key not in self.failed:
+                cell.recipe.clear(folder, cell.key)
+        return [gathering.answer(cell) for cell in cells]
+
+    def find(self, cell: Cell[R]) -> R | None:
+        """The record of a cell, where there is one; under `again`, one of this run."""
+        if self.terms.again and cell.key not in self.made:
+            return None
+        return cell.find(self.terms.folder)
+
+
+@contextmanager
+def cell_run(
+    terms: RunTerms, *, options: Options = ALONE, progress: Progress = SILENT
+) -> Iterator[CellRun[Any]]:
+    """A run whose cells are made by the launcher that the options name.
 
     Raises:
-        SparsityLabError: a cell cannot be measured and that is to end the run, or its record not be written.
+        SparsityLabError: options that the launcher does not heed, a folder that cannot be written, or the launcher
+            cannot begin.
     """
-    ready = [(prepared, setting) for prepared, setting in cells if isinstance(prepared, Prepared)]
-    with bench.progress.track(label, len(ready)) as advance:
-        distinct = {bench.key(*cell): cell for cell in ready}.values()
-        left = [cell for cell in distinct if not _settled(bench, cell)]
-        telling = _Telling(bench, ready, tell)
-
-        def done(count: int) -> None:
-            advance(count)
-            telling.go_on()
-
-        done(len(ready) - len(left))
-        if bench.spec.again and bench.spec.text_shards > 1:  # parts of a run that was killed
-            for cell in left:
-                remove_parts(bench.folder, bench.key(*cell))
-        _measure(bench, left, crew=crew, advance=done)
-        telling.go_on()  # cells that somebody else measured
-    for cell in ready:
-        sweep(bench.folder, bench.key(*cell))
-        if bench.spec.text_shards > 1 and bench.key(*cell) not in bench.failed:
-            remove_parts(bench.folder, bench.key(*cell))
-    return [bench.row(*cell) for cell in cells]
+    check_options(options)
+    with records.no_empty_folders(terms.folder):
+        records.prepare_output(records.prepare_output(terms.folder.parent) / terms.folder.name)
+        with registry.load("launchers", options.launcher).crew(options) as crew:
+            yield CellRun(terms, crew, progress=progress)
 
 
-def _settled(bench: Bench, cell: _Ready) -> bool:
-    """Whether a cell has its record or has failed."""
-    return bench.key(*cell) in bench.failed or bench.done(*cell) is not None
+def command_words() -> tuple[str, ...]:
+    """The words of this process's command line, which its records' provenance repeats."""
+    return tuple(sys.argv[1:])
 
 
-class _Telling:
-    """Tells records in their cells' order.
+class _Gathering(Generic[R]):
+    """The rounds in which the records of some cells come together."""
 
-    Args:
-        bench: knows the records.
-        cells: in the order to tell them in.
-        tell: whom; None for nobody.
-    """
+    def __init__(self, run: CellRun[R], cells: Sequence[Cell[R]], tell: Tell[R] | None) -> None:
+        self.run, self.cells, self.tell = run, cells, tell
+        self.untold = list(reversed(cells)) if tell is not None else []
+        self.records: dict[str, R] = {}
+        self.left: list[Cell[R]] = []
+        self.watch = ClaimWatch()
+        self.advance: Callable[[int], None] = lambda count: None
 
-    def __init__(self, bench: Bench, cells: Sequence[_Ready], tell: Tell | None) -> None:
-        self.bench, self.tell = bench, tell
-        self.left = list(reversed(cells)) if tell is not None else []
+    def begin(self, advance: Callable[[int], None]) -> None:
+        """Read the records that are there."""
+        self.advance = advance
+        distinct = list({cell.key: cell for cell in self.cells}.values())
+        self.left = [cell for cell in distinct if not self._settled(cell)]
+        for cell in distinct:
+            if cell.key in self.records and cell.key not in self.run.made:
+                logger.info("%s: measured before", cell)
+        advance(len(self.cells) - len(self.left))
+        if self.run.terms.again:
+            for cell in self.left:  # parts of a run that was killed
+                cell.recipe.clear(self.run.terms.folder, cell.key)
+        self._tell_on()
 
-    def go_on(self) -> None:
-        """Tell those that have their records by now, up to the first that may still get one."""
-        while self.left and _settled(self.bench, self.left[-1]):
-            prepared, setting = self.left.pop()
-            found = self.bench.done(prepared, setting)
-            if found is None:  # it failed
-                continue
-            trained = (
-                found.get("trained_tokens") if prepared.trained_tokens is None else prepared.trained_tokens
-            )
-            assert self.tell is not None, "else there is nothing to tell"
-            self.tell({**found, **named_of(prepared).words(), "trained_tokens": trained})
-
-
-def _measure(bench: Bench, left: list[_Ready], *, crew: Crew, advance: Callable[[int], None]) -> None:
-    watch = ClaimWatch()
-    while left:
-        groups = _groups(bench, left, watch)
-        parts = any(one.span is not None for group in groups for one in group.cells)
-        for outcome in crew.perform(bench, groups) if groups else ():
-            failed = outcome.failed.keys() - bench.failed.keys()
-            bench.measured |= outcome.measured
-            bench.failed.update(outcome.failed)
-            advance(outcome.done + len(failed))
-        left = [cell for cell in left if not _settled(bench, cell)]
-        if left and not parts:  # somebody else is at them
+    def round(self) -> None:
+        """Hand the open cells to the crew, and take in what became of them and of those that others make."""
+        groups = self._groups()
+        parts = any(open_cell.whole != open_cell.cell.key for group in groups for open_cell in group)
+        keys = {cell.key for cell in self.left}
+        for outcome in self.run.crew.perform(self.run.desk, groups) if groups else ():
+            self.run.made |= outcome.made & keys
+            self.run.failed.update(outcome.failed)
+            settled = keys & (outcome.made | outcome.found | outcome.failed.keys())
+            keys -= settled
+            self.advance(len(settled))
+            self._tell_on()
+        self.left = [cell for cell in self.left if not self._settled(cell)]
+        self._tell_on()
+        if self.left and not parts:  # somebody else is at them
             time.sleep(POLL_S)
 
+    def answer(self, cell: Cell[R]) -> R | SparsityLabError:
+        """What a cell came to; others may meanwhile have made one that failed here."""
+        record = self.records.get(cell.key)
+        record = self.run.find(cell) if record is None else record
+        return self.run.failed[cell.key] if record is None else cell.named(record, self.run.terms.folder)
 
-def _groups(bench: Bench, cells: Sequence[_Ready], watch: ClaimWatch) -> list[Group]:
-    """The cells that nobody measures, by checkpoint, in order."""
-    found: dict[int, tuple[Prepared, list[Open]]] = {}
-    parts: list[Group] = []
-    for prepared, setting in cells:
-        key = bench.key(prepared, setting)
-        missing = [span for span in bench.spans(prepared) if not has_part(bench.folder, span.name(key))]
-        if missing:
-            parts += _parts(bench, prepared, setting, missing, watch)
-            continue
-        expired = watch.expired(bench.folder, key)
-        if expired is not None:
-            found.setdefault(id(prepared), (prepared, []))[1].append(Open(setting, key, expired))
-    return parts + [Group(prepared, tuple(free)) for prepared, free in found.values()]
+    def _settled(self, cell: Cell[R]) -> bool:
+        """Whether a cell has its record or has failed."""
+        if cell.key not in self.records and (record := self.run.find(cell)) is not None:
+            self.records[cell.key] = record
+        return cell.key in self.records or cell.key in self.run.failed
 
+    def _tell_on(self) -> None:
+        """Tell the records that are there by now, up to the first that may still come."""
+        while self.untold and self._settled(self.untold[-1]):
+            cell = self.untold.pop()
+            if self.tell is not None and cell.key in self.records:
+                self.tell(cell.named(self.records[cell.key], self.run.terms.folder))
 
-def _parts(
-    bench: Bench, prepared: Prepared, setting: Setting, missing: Sequence[WindowSpan], watch: ClaimWatch
-) -> list[Group]:
-    """The parts of a cell that nobody measures, each for itself."""
-    key = bench.key(prepared, setting)
-    free = [(span, watch.expired(bench.folder, span.name(key))) for span in missing]
-    return [
-        Group(prepared, (Open(setting, key, expired, span),)) for span, expired in free if expired is not None
-    ]
+    def _groups(self) -> list[Group]:
+        """The cells that nobody is at: parts each for itself, then the others by checkpoint, in order."""
+        folder = self.run.terms.folder
+        parts: list[Group] = []
+        by_checkpoint: dict[Checkpoint, list[OpenCell]] = {}
+        for cell in self.left:
+            if missing := cell.missing_parts(folder):
+                claims = [(part, self.watch.expired(folder, part.key)) for part in missing]
+                parts += [(OpenCell(part, cell.key, e),) for part, e in claims if e is not None]
+            elif (expired := self.watch.expired(folder, cell.key)) is not None:
+                by_checkpoint.setdefault(cell.checkpoint, []).append(OpenCell(cell, cell.key, expired))
+        return parts + [tuple(open_cells) for open_cells in by_checkpoint.values()]

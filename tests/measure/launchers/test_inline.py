@@ -12,7 +12,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.measure.work import cells
+from sparsity_lab.measure.work import preparing
 from sparsity_lab.measure.work.launchers import Options
 
 
@@ -68,7 +68,7 @@ def test_a_checkpoint_that_changes_under_the_workers_is_refused(
     checkpoints, source_text, tmp_path, monkeypatch
 ):
     """The driver's key, a worker's key: the cell is not measured under a name that is not its own."""
-    monkeypatch.setattr(cells, "fingerprint", lambda source: "as it was before")
+    monkeypatch.setattr(preparing, "fingerprint", lambda source: "as it was before")
     with pytest.raises(SparsityLabError, match="another checkpoint, text or dtype than the driver"):
         measured(spec_of(source_text, knob=0.1, fail_fast=True), checkpoints, tmp_path, jobs=2)
     assert not list(tmp_path.rglob("*.json"))

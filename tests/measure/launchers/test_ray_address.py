@@ -35,7 +35,7 @@ def test_the_command_says_so_in_seconds(small, tmp_path, no_ray, scheme):
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     since, address = time.monotonic(), scheme + no_ray
     with pytest.raises(SparsityLabError, match=f"There is no Ray cluster at the address {address}"):
-        measure_checkpoints(*small, output=tmp_path, launcher="ray", options=Options(address=address))
+        measure_checkpoints(*small, output=tmp_path, options=Options(launcher="ray", address=address))
     assert time.monotonic() - since < 60
 
 

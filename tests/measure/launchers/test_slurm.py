@@ -29,8 +29,8 @@ def test_jobs_find_what_one_process_does_and_a_killed_one_is_submitted_again(
 
     saboteur = threading.Thread(target=kill)
     saboteur.start()
-    options = Options(jobs=2, slurm=LOCAL)
-    measure_checkpoints(*small, output=tmp_path, launcher="slurm", options=options)
+    options = Options(launcher="slurm", jobs=2, slurm=LOCAL)
+    measure_checkpoints(*small, output=tmp_path, options=options)
     saboteur.join()
     assert killed
     assert timeless(tmp_path) == timeless(alone)
@@ -72,7 +72,7 @@ def test_a_job_that_is_lost_too_often_is_told(small, tmp_path):
     try:
         with pytest.raises(SparsityLabError, match="was lost, and 1 before it"):
             measure_checkpoints(
-                *small, output=tmp_path, launcher="slurm", options=Options(retries=1, slurm=LOCAL)
+                *small, output=tmp_path, options=Options(launcher="slurm", retries=1, slurm=LOCAL)
             )
     finally:
         stop.set()
@@ -85,7 +85,7 @@ def test_a_job_that_is_lost_too_often_is_told(small, tmp_path):
 )
 def test_jobs_that_cannot_be_submitted(small, tmp_path, slurm, told):
     with pytest.raises(SparsityLabError, match=f"cannot be submitted.*{told}"):
-        measure_checkpoints(*small, output=tmp_path, launcher="slurm", options=Options(slurm=slurm))
+        measure_checkpoints(*small, output=tmp_path, options=Options(launcher="slurm", slurm=slurm))
 
 
 def test_options_reach_submitit_under_its_own_names(tmp_path):
@@ -108,18 +108,16 @@ def test_options_reach_submitit_under_its_own_names(tmp_path):
 def test_checkpoints_that_fail_do_not_stop_the_others(with_broken, tmp_path):
     """And all can be measured anew."""
     spec, checkpoints = with_broken
-    output, options = tmp_path / "out", Options(jobs=2, slurm=LOCAL)
-    rows = measure_checkpoints(spec, checkpoints, output=output, launcher="slurm", options=options)
+    output, options = tmp_path / "out", Options(launcher="slurm", jobs=2, slurm=LOCAL)
+    rows = measure_checkpoints(spec, checkpoints, output=output, options=options)
     assert [bool(row.get("failed")) for row in rows] == [False, True, True, False]
     assert "cut short" in rows[1]["failed"]
     assert "Cannot load the config" in rows[2]["failed"]
     paths = {path: path.stat().st_ino for path in (output / "records").iterdir()}
     assert len(paths) == 2
     again = replace(spec, again=True)
-    anew = measure_checkpoints(again, checkpoints, output=output, launcher="slurm", options=options)
+    anew = measure_checkpoints(again, checkpoints, output=output, options=options)
     assert [row["activation_ratio"] for row in anew] == [row["activation_ratio"] for row in rows]
     assert all(path.stat().st_ino != inode for path, inode in paths.items())
     with pytest.raises(SparsityLabError, match="Cannot load the config"):
-        measure_checkpoints(
-            replace(spec, fail_fast=True), checkpoints, output=output, launcher="slurm", options=options
-        )
+        measure_checkpoints(replace(spec, fail_fast=True), checkpoints, output=output, options=options)

@@ -155,14 +155,14 @@ def _subject(
         device=machine.device, dtype=machine.dtype, architecture_file=machine.architecture_file,
     )  # fmt: skip
     checkpoint = Checkpoint(case.source, body["series"])
-    (place,) = places(spec, [checkpoint], thresholds=[case.path], progress=progress, shelf=shelf)
+    (place,) = places(spec, [checkpoint], thresholds=[case.path])
     if place.prepared.windows.sha256 != body["text_sha256"]:
         raise SparsityLabError(
             f"{case.text} is not the text of the record {case.path}",
             why=f"Its first {body['tokens']:,} tokens are others",
             fix=f"Name the text called {body['text']} with --text",
         )
-    _, _, subject = load(spec, place, shelf=shelf, progress=progress)
+    _, subject = load(spec, place, shelf=shelf, progress=progress)
     return subject, place.calibration, place.prepared.dtype_reason
 
 

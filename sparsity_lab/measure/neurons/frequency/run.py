@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 from sparsity_lab.measure.checkpoint.loading import load_tokenizer
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.model.halving import halving
-from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.neurons.api import NeuronReport, report_of
 from sparsity_lab.measure.neurons.estimates import position_ratios, token_ratios
 from sparsity_lab.measure.neurons.frequency import tables
@@ -27,8 +27,16 @@ from sparsity_lab.measure.neurons.rows import (
 )
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.work.cellwise import CellWork, Made, summary
-from sparsity_lab.measure.work.places import Place, load, places
+from sparsity_lab.measure.work.cells import Cell, Desk
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.places import (
+    Made,
+    Place,
+    PlaceRecipe,
+    places,
+    sealed_records,
+    summary,
+)
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
 from sparsity_lab.store.arrays import Sealed
@@ -40,18 +48,39 @@ FEW_TOKENS = 10_000  # below, a neuron is called dead on the evidence of fewer t
 
 
 @dataclass(frozen=True)
-class FrequencyCell:
-    """One checkpoint on one text under one record's thresholds, and what to let it write.
+class FrequencyRecipe(PlaceRecipe):
+    """What the neurons do on a text, and where the model writes.
 
     Attributes:
-        place: checkpoint, text and thresholds.
         plan: what to let the model write, or None.
-        key: content key.
     """
 
-    place: Place
+    KIND = KIND
+
     plan: DecodePlan | None
-    key: str
+
+    def determinants(self, measured: str) -> dict[str, Any]:
+        """See `PlaceRecipe`."""
+        plan = None if self.plan is None else asdict(self.plan)
+        return {"neurons": ALGORITHM, "measured": measured, "plan": plan}
+
+    def made(self, place: Place, desk: Desk) -> Made:
+        """What the neurons do, the model's shape with it."""
+        tokens = place.prepared.windows.tokens
+        if tokens < FEW_TOKENS:
+            logger.info("%s: on %d tokens a neuron that fires rarely may look dead", place.text, tokens)
+        seed = self.watch.seed
+        shape, subject = self.loaded(place, desk)
+
+        def counted() -> NeuronReport:
+            return report_of(
+                subject, place.calibration, decode=self.plan, params_total=shape["params_total"], seed=seed
+            )
+
+        report = halving(subject, counted)
+        arrays = arrays_of(report)
+        words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
+        return {**_body(report, place, seed=seed), **shape, "token_text": words}, arrays
 
 
 def watch_checkpoints(
@@ -60,6 +89,7 @@ def watch_checkpoints(
     *,
     thresholds: Sequence[Path],
     output: Path,
+    options: Options = ALONE,
     progress: Progress = SILENT,
 ) -> list[Sealed]:
     """Watch every checkpoint on every text; cells with a record are not run again.
@@ -69,6 +99,7 @@ def watch_checkpoints(
         checkpoints: which models.
         thresholds: records of `measure`, as `thresholds_of` takes them.
         output: gets `neuron_records/`, the tables and `neurons.json`.
+        options: the launcher that hands checkpoints to processes and what it is told.
         progress: where to report.
 
     Returns:
@@ -77,67 +108,43 @@ def watch_checkpoints(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
     """
-
-    def cells(shelf: Shelf) -> list[FrequencyCell]:
-        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-
-    def made(cell: FrequencyCell, shelf: Shelf) -> Made:
-        return _made(spec, cell, shelf=shelf, progress=progress)
-
-    found = CellWork(KIND, cells, made).run(output, watch=spec, progress=progress)
-    tables.write_tables(output, found, seed=spec.seed)
+    cells = partial(plan_cells, spec, checkpoints, thresholds)
+    sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
+    tables.write_tables(output, sealed, seed=spec.seed)
     keys = ("activation_ratio", "activation_ratio_se", "loss_sparse_nats")
-    records.write_json(output / "neurons.json", summary(spec, found, keys=keys))
-    return found
+    records.write_json(output / "neurons.json", summary(spec, sealed, keys=keys))
+    return sealed
 
 
 def plan_cells(
     spec: NeuronSpec,
     checkpoints: Sequence[Checkpoint],
-    *,
     thresholds: Sequence[Path],
-    progress: Progress = SILENT,
-    shelf: Shelf | None = None,
-) -> list[FrequencyCell]:
+    elsewhere: str | None = None,
+) -> list[Cell[Sealed]]:
     """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
 
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds.
     """
-    found = places(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-    return [_cell(spec, place) for place in found]
+    cells: list[Cell[Sealed]] = []
+    for place in places(spec, checkpoints, thresholds=thresholds, elsewhere=elsewhere):
+        plan = _plan(spec, window=place.prepared.windows.window)
+        cells.append(Cell(FrequencyRecipe(spec, place.calibration, place.text, plan), place.prepared))
+    return cells
 
 
-def _cell(spec: NeuronSpec, place: Place) -> FrequencyCell:
-    window = place.prepared.windows.window
-    plan = None
-    if spec.written_tokens:
-        plan = auto_plan(window=window, prompts=spec.prompts, written_tokens=spec.written_tokens)
-        plan.check(window=window)
-    key = {"neurons": ALGORITHM, "measured": place.measured, "plan": None if plan is None else asdict(plan)}
-    return FrequencyCell(place, plan, records.content_key(key))
+def _plan(spec: NeuronSpec, *, window: int) -> DecodePlan | None:
+    """What to let a model write."""
+    if not spec.written_tokens:
+        return None
+    plan = auto_plan(window=window, prompts=spec.prompts, written_tokens=spec.written_tokens)
+    plan.check(window=window)
+    return plan
 
 
-def _made(spec: NeuronSpec, cell: FrequencyCell, *, shelf: Shelf, progress: Progress) -> Made:
-    """What the neurons do on the text, the model's shape with it."""
-    place = cell.place
-    if place.prepared.windows.tokens < FEW_TOKENS:
-        tokens = place.prepared.windows.tokens
-        logger.info("%s: on %d tokens a neuron that fires rarely may look dead", place.text, tokens)
-    _, shape, subject = load(spec, place, shelf=shelf, progress=progress)
-    total = shape["params_total"]
-
-    def counted() -> NeuronReport:
-        return report_of(subject, place.calibration, decode=cell.plan, params_total=total, seed=spec.seed)
-
-    report = halving(subject, counted)
-    arrays = arrays_of(report)
-    words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
-    return {**_body(report, cell, seed=spec.seed), **shape, "token_text": words}, arrays
-
-
-def _body(report: NeuronReport, cell: FrequencyCell, *, seed: int) -> dict[str, Any]:
-    windows = cell.place.prepared.windows
+def _body(report: NeuronReport, place: Place, *, seed: int) -> dict[str, Any]:
+    windows = place.prepared.windows
     ratio = report.estimator.activation_ratio()
     counts = report.estimator.counts
     predictions = int(counts.windows.sum()) * windows.predictions_per_window

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.measure.model.halving import halving
-from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.neurons.predictors import record
 from sparsity_lab.measure.neurons.predictors.api import PredictReport, report_of
 from sparsity_lab.measure.neurons.predictors.record import KIND
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
-from sparsity_lab.measure.neurons.predictors.spec import PredictSpec
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
 from sparsity_lab.measure.neurons.rows import ALL
 from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.work.cellwise import CellWork, Made, summary
-from sparsity_lab.measure.work.places import Place, load, places, refuse_unhalved
+from sparsity_lab.measure.work.cells import Cell, Desk
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.places import (
+    Made,
+    Place,
+    PlaceRecipe,
+    places,
+    refuse_unhalved,
+    sealed_records,
+    summary,
+)
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.arrays import Sealed
@@ -26,11 +35,38 @@ ALGORITHM = 1  # raised when a change to this room changes numbers; part of ever
 
 
 @dataclass(frozen=True)
-class PredictorCell:
-    """One checkpoint on one text: where it is, and its content key."""
+class PredictorRecipe(PlaceRecipe):
+    """What predictors know of a text's neurons; `settings` say which predictors."""
 
-    place: Place
-    key: str
+    KIND = KIND
+
+    settings: PredictorSettings
+
+    def determinants(self, measured: str) -> dict[str, Any]:
+        """See `PlaceRecipe`."""
+        return {"predictors": ALGORITHM, "measured": measured, "settings": self.settings.identity()}
+
+    def made(self, place: Place, desk: Desk) -> Made:
+        """See `PlaceRecipe`."""
+        shape, subject = self.loaded(place, desk)
+
+        def judged() -> PredictReport:
+            return report_of(
+                subject,
+                place.calibration,
+                settings=self.settings,
+                params_total=shape["params_total"],
+                seed=self.watch.seed,
+            )
+
+        report = halving(subject, judged)
+        body = {
+            "settings": asdict(self.settings),
+            "training_tokens": report.training_tokens,
+            "predictor_rows": predictor_rows(report),
+            "training_rows": training_rows(report),
+        }
+        return body, record.arrays_of(report)
 
 
 def predict_checkpoints(
@@ -39,6 +75,7 @@ def predict_checkpoints(
     *,
     thresholds: Sequence[Path],
     output: Path,
+    options: Options = ALONE,
     progress: Progress = SILENT,
 ) -> list[Sealed]:
     """Train and judge for every checkpoint on every text; cells with a record are not run again.
@@ -48,6 +85,7 @@ def predict_checkpoints(
         checkpoints: which models.
         thresholds: records of `measure`, as `thresholds_of` takes them.
         output: gets `predictor_records/`, `predictors.csv`, `.md`, `training.csv` and `predictors.json`.
+        options: the launcher that hands checkpoints to processes and what it is told.
         progress: where to report.
 
     Returns:
@@ -56,64 +94,33 @@ def predict_checkpoints(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
     """
-
-    def cells(shelf: Shelf) -> list[PredictorCell]:
-        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-
-    def made(cell: PredictorCell, shelf: Shelf) -> Made:
-        return _made(spec, cell, shelf=shelf, progress=progress)
-
-    found = CellWork(KIND, cells, made).run(output, watch=spec.watch, progress=progress)
-    _write_tables(output, found)
-    told = summary(spec.watch, found, keys=("training_tokens",), settings=asdict(spec.settings))
-    records.write_json(output / "predictors.json", told)
-    return found
+    cells = partial(plan_cells, spec, checkpoints, thresholds)
+    sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
+    _write_tables(output, sealed)
+    words = summary(spec.watch, sealed, keys=("training_tokens",), settings=asdict(spec.settings))
+    records.write_json(output / "predictors.json", words)
+    return sealed
 
 
 def plan_cells(
     spec: PredictSpec,
     checkpoints: Sequence[Checkpoint],
-    *,
     thresholds: Sequence[Path],
-    progress: Progress = SILENT,
-    shelf: Shelf | None = None,
-) -> list[PredictorCell]:
+    elsewhere: str | None = None,
+) -> list[Cell[Sealed]]:
     """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
 
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds.
     """
     spec.settings.check()
-    found = places(spec.watch, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-    for place in found:
+    every = places(spec.watch, checkpoints, thresholds=thresholds, elsewhere=elsewhere)
+    for place in every:
         refuse_unhalved(place.prepared.windows, text=place.text)
-    keys = [
-        {"predictors": ALGORITHM, "measured": place.measured, "settings": spec.settings.identity()}
-        for place in found
+    return [
+        Cell(PredictorRecipe(spec.watch, place.calibration, place.text, spec.settings), place.prepared)
+        for place in every
     ]
-    return [PredictorCell(place, records.content_key(key)) for place, key in zip(found, keys, strict=True)]
-
-
-def _made(spec: PredictSpec, cell: PredictorCell, *, shelf: Shelf, progress: Progress) -> Made:
-    _, shape, subject = load(spec.watch, cell.place, shelf=shelf, progress=progress)
-
-    def judged() -> PredictReport:
-        return report_of(
-            subject,
-            cell.place.calibration,
-            settings=spec.settings,
-            params_total=shape["params_total"],
-            seed=spec.watch.seed,
-        )
-
-    report = halving(subject, judged)
-    body = {
-        "settings": asdict(spec.settings),
-        "training_tokens": report.training_tokens,
-        "predictor_rows": predictor_rows(report),
-        "training_rows": training_rows(report),
-    }
-    return body, record.arrays_of(report)
 
 
 def _write_tables(output: Path, found: Sequence[Sealed]) -> None:

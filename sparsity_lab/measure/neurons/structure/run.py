@@ -5,20 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.measure.model.halving import halving
-from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.neurons.structure import rows
 from sparsity_lab.measure.neurons.structure.api import StructureReport, report_of
 from sparsity_lab.measure.neurons.structure.counts import MOST_UNITS
 from sparsity_lab.measure.neurons.structure.record import KIND, arrays_of
-from sparsity_lab.measure.neurons.structure.spec import StructureSpec
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
 from sparsity_lab.measure.neurons.structure.tables import write_tables
 from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.work.cellwise import CellWork, Made, summary
-from sparsity_lab.measure.work.places import Place, load, places, refuse_unhalved
+from sparsity_lab.measure.work.cells import Cell, Desk
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.places import (
+    Made,
+    Place,
+    PlaceRecipe,
+    places,
+    refuse_unhalved,
+    sealed_records,
+    summary,
+)
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
 from sparsity_lab.store.arrays import Sealed
@@ -29,18 +38,43 @@ ALGORITHM = 1  # raised when a change to this room changes numbers; part of ever
 
 
 @dataclass(frozen=True)
-class StructureCell:
-    """One checkpoint on one text.
+class StructureRecipe(PlaceRecipe):
+    """How neurons hang together on a text.
 
     Attributes:
-        place: checkpoint, text and thresholds.
+        settings: of what is examined.
         unit_windows: windows of one unit of text, the same for all texts of a checkpoint.
-        key: content key.
     """
 
-    place: Place
+    KIND = KIND
+
+    settings: StructureSettings
     unit_windows: int
-    key: str
+
+    def determinants(self, measured: str) -> dict[str, Any]:
+        """See `PlaceRecipe`."""
+        return {
+            "structure": ALGORITHM,
+            "measured": measured,
+            "settings": self.settings.identity(),
+            "unit_windows": self.unit_windows,
+        }
+
+    def made(self, place: Place, desk: Desk) -> Made:
+        """See `PlaceRecipe`."""
+        _, subject = self.loaded(place, desk)
+
+        def examined() -> StructureReport:
+            return report_of(
+                subject,
+                place.calibration,
+                settings=self.settings,
+                unit_windows=self.unit_windows,
+                seed=self.watch.seed,
+            )
+
+        report = halving(subject, examined)
+        return _body(report), arrays_of(report, subject.sizes)
 
 
 def examine_checkpoints(
@@ -49,6 +83,7 @@ def examine_checkpoints(
     *,
     thresholds: Sequence[Path],
     output: Path,
+    options: Options = ALONE,
     progress: Progress = SILENT,
 ) -> list[Sealed]:
     """Examine every checkpoint on every text; cells with a record are not run again.
@@ -58,6 +93,7 @@ def examine_checkpoints(
         checkpoints: which models; those of one series are compared with each other.
         thresholds: records of `measure`, as `thresholds_of` takes them.
         output: gets `structure_records/`, the tables and `structure.json`.
+        options: the launcher that hands checkpoints to processes and what it is told.
         progress: where to report.
 
     Returns:
@@ -66,72 +102,44 @@ def examine_checkpoints(
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
     """
-
-    def cells(shelf: Shelf) -> list[StructureCell]:
-        return plan_cells(spec, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-
-    def made(cell: StructureCell, shelf: Shelf) -> Made:
-        _, _, subject = load(spec.watch, cell.place, shelf=shelf, progress=progress)
-
-        def examined() -> StructureReport:
-            return report_of(
-                subject,
-                cell.place.calibration,
-                settings=spec.settings,
-                unit_windows=cell.unit_windows,
-                seed=spec.watch.seed,
-            )
-
-        report = halving(subject, examined)
-        return _body(report), arrays_of(report, subject.sizes)
-
-    found = CellWork(KIND, cells, made).run(output, watch=spec.watch, progress=progress)
+    cells = partial(plan_cells, spec, checkpoints, thresholds)
+    sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
     settings = spec.settings
     across = write_tables(
-        output, found, permutations=settings.permutations, draws=settings.draws, seed=spec.watch.seed
+        output, sealed, permutations=settings.permutations, draws=settings.draws, seed=spec.watch.seed
     )
-    told = summary(spec.watch, found, settings=asdict(settings))
-    records.write_json(output / "structure.json", {**told, **across})
-    return found
+    words = summary(spec.watch, sealed, settings=asdict(settings))
+    records.write_json(output / "structure.json", {**words, **across})
+    return sealed
 
 
 def plan_cells(
     spec: StructureSpec,
     checkpoints: Sequence[Checkpoint],
-    *,
     thresholds: Sequence[Path],
-    progress: Progress = SILENT,
-    shelf: Shelf | None = None,
-) -> list[StructureCell]:
+    elsewhere: str | None = None,
+) -> list[Cell[Sealed]]:
     """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
 
     Raises:
         SparsityLabError: bad settings, checkpoints, texts or thresholds.
     """
     spec.settings.check()
-    found = places(spec.watch, checkpoints, thresholds=thresholds, progress=progress, shelf=shelf)
-    for place in found:
+    every = places(spec.watch, checkpoints, thresholds=thresholds, elsewhere=elsewhere)
+    for place in every:
         refuse_unhalved(place.prepared.windows, text=place.text)
     texts = len(spec.watch.texts)
-    cells = []
-    for start in range(0, len(found), texts):
-        of_one = found[start : start + texts]
-        windows = [place.prepared.windows.count for place in of_one]
+    cells: list[Cell[Sealed]] = []
+    for start in range(0, len(every), texts):
+        of_checkpoint = every[start : start + texts]
+        windows = [place.prepared.windows.count for place in of_checkpoint]
         unit = max(
             1, min(-(-max(windows) // MOST_UNITS), min(windows) // 3)
         )  # two of the second part, at least
-        cells += [_cell(spec, place, unit_windows=unit) for place in of_one]
+        for place in of_checkpoint:
+            recipe = StructureRecipe(spec.watch, place.calibration, place.text, spec.settings, unit)
+            cells.append(Cell(recipe, place.prepared))
     return cells
-
-
-def _cell(spec: StructureSpec, place: Place, *, unit_windows: int) -> StructureCell:
-    key = {
-        "structure": ALGORITHM,
-        "measured": place.measured,
-        "settings": spec.settings.identity(),
-        "unit_windows": unit_windows,
-    }
-    return StructureCell(place, unit_windows, records.content_key(key))
 
 
 def _body(report: StructureReport) -> dict[str, Any]:

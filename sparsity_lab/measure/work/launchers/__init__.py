@@ -41,19 +41,19 @@ class Options(LaunchSettings):
 ALONE = Options()
 
 
-def check_options(launcher: str, options: Options) -> None:
+def check_options(options: Options) -> None:
     """Refuse a launcher that there is not, and options that it does not heed.
 
     Raises:
         SparsityLabError: an unknown launcher, an option that would do nothing, or a number out of its range.
     """
     ranges.check_fields(options)
-    heeded = registry.load("launchers", launcher).OPTIONS
-    for one in fields(Options):
-        if one.name not in heeded and getattr(options, one.name) != getattr(ALONE, one.name):
+    heeded = registry.load("launchers", options.launcher).OPTIONS
+    for name in [option.name for option in fields(Options) if option.name not in ("launcher", *heeded)]:
+        if getattr(options, name) != getattr(ALONE, name):
             raise SparsityLabError(
-                f"{_flag(one.name)} does nothing with --launcher {launcher}",
-                fix=f"Leave it out; {launcher} heeds {', '.join(map(_flag, sorted(heeded)))}",
+                f"{_flag(name)} does nothing with --launcher {options.launcher}",
+                fix=f"Leave it out; {options.launcher} heeds {', '.join(map(_flag, sorted(heeded)))}",
             )
 
 

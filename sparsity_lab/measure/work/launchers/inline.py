@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from sparsity_lab.machine.workers import Workers, side_by_side
-from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.dispatch import Crew, Group, Task, WorkOutcome, perform_here, perform_task
 from sparsity_lab.measure.work.launchers import Options
 
@@ -27,12 +27,12 @@ def crew(options: Options) -> Iterator[Crew]:
 class Here:
     """This process, group by group."""
 
-    device = None
+    device, alone = None, True
 
-    def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
+    def perform(self, desk: Desk, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
         """See `dispatch.Crew`."""
         for group in groups:
-            yield perform_here(bench, group)
+            yield perform_here(desk, group)
 
 
 class Pool:
@@ -42,13 +42,13 @@ class Pool:
         workers: these processes.
     """
 
-    device = None
+    device, alone = None, False
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
 
-    def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
+    def perform(self, desk: Desk, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
         """See `dispatch.Crew`."""
-        calls = [partial(perform_task, Task.of(bench, group)) for group in groups]
+        calls = [partial(perform_task, Task.of(desk, group)) for group in groups]
         for _, outcome in self.workers.perform(calls):
             yield outcome

@@ -16,7 +16,7 @@ from typing import Any
 
 from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.dispatch import Crew, Group, Task, WorkOutcome
 from sparsity_lab.measure.work.launchers import Options
 from sparsity_lab.measure.work.launchers._actors import ActorWorkers
@@ -97,12 +97,12 @@ class Cluster:
             "num_gpus": options.task_gpus,
             "memory": None if memory is None else int(memory * 1e9),
         }
-        self.device = options.device()
+        self.device, self.alone = options.device(), False
         self.workers = ActorWorkers(ray, needs, threads=options.task_cpus, retries=options.retries)
 
-    def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
+    def perform(self, desk: Desk, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
         """See `dispatch.Crew`."""
-        yield from self.workers.perform([Task.of(bench, group) for group in groups])
+        yield from self.workers.perform([Task.of(desk, group) for group in groups])
 
     def close(self) -> None:
         """End the workers."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.work.cells import Bench
+from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.dispatch import Crew, Group, Task, WorkOutcome, perform_with
 from sparsity_lab.measure.work.launchers import Options
 
@@ -61,15 +61,13 @@ class Share:
 
     def __call__(self) -> WorkOutcome | SparsityLabError:
         """Measure them one after the other; an error that is to end the run."""
-        measured: frozenset[str] = frozenset()
-        failed: dict[str, SparsityLabError] = {}
+        share = WorkOutcome()
         for task in self.tasks:
-            found = perform_with(task, threads=self.threads)
-            if isinstance(found, SparsityLabError):
-                return found
-            measured |= found.measured
-            failed.update(found.failed)
-        return WorkOutcome(measured, len(measured), failed)
+            outcome = perform_with(task, threads=self.threads)
+            if isinstance(outcome, SparsityLabError):
+                return outcome
+            share |= outcome
+        return share
 
     def checkpoint(self) -> Any:
         """What submitit queues when the job is preempted: the same again, for records are kept."""
@@ -87,31 +85,29 @@ class Array:
     """
 
     def __init__(self, submitit: Any, options: Options) -> None:
-        self.submitit, self.options, self.device = submitit, options, options.device()
+        self.submitit, self.options = submitit, options
+        self.device, self.alone = options.device(), False
         self.cluster = options.slurm.get("cluster", "slurm")
         self.failures = 0
 
-    def perform(self, bench: Bench, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
+    def perform(self, desk: Desk, groups: Sequence[Group]) -> Iterator[WorkOutcome]:
         """See `dispatch.Crew`."""
-        tasks = [Task.of(bench, group) for group in groups]
+        tasks = [Task.of(desk, group) for group in groups]
         count = min(self.options.jobs, len(tasks))
         shares = [Share(tuple(tasks[start::count]), self.options.task_cpus) for start in range(count)]
-        jobs = self._submit(shares, folder=bench.folder.parent / "slurm")
-        left = {cell.key for group in groups for cell in group.cells}
+        jobs = self._submit(shares, folder=desk.terms.folder.parent / "slurm")
+        left = {open_cell.whole for group in groups for open_cell in group}
 
         def written(key: str) -> bool:
-            return (bench.folder / f"{key}.json").exists()
+            return (desk.terms.folder / f"{key}.json").exists()
 
         while jobs:
             ended = [job for job in jobs if job.done()]
-            found = frozenset() if bench.spec.again else frozenset(filter(written, left))
-            left -= found
-            yield WorkOutcome(found, len(found))
+            made = frozenset() if desk.terms.again else frozenset(filter(written, left))
+            left -= made
+            yield WorkOutcome(made)
             for job in ended:
-                outcome = self._look(job)
-                fresh = outcome.measured & left
-                left -= fresh
-                yield WorkOutcome(outcome.measured, len(fresh), outcome.failed)
+                yield self._look(job)
             jobs = [job for job in jobs if job not in ended]
             if jobs:
                 time.sleep(LOOK_S.get(self.cluster, LOOK_S["slurm"]))
@@ -141,7 +137,7 @@ class Array:
                     fix=f"Records written stay: see {job.paths.folder}, then run the same command again",
                 ) from error
             logger.warning("the job %s was lost: its cells are submitted again", job.job_id)
-            return WorkOutcome(frozenset(), 0)
+            return WorkOutcome()
         if isinstance(found, SparsityLabError):
             raise found
         return found

@@ -1,0 +1,127 @@
+"""Prepares checkpoints to be measured on a text: config, tokens, device, dtype and hash, but no weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sparsity_lab.measure import architectures
+from sparsity_lab.measure.checkpoint.devices import choose_device, choose_dtype
+from sparsity_lab.measure.checkpoint.fingerprints import fingerprint, tokenizer_identity
+from sparsity_lab.measure.checkpoint.loading import load_config, load_text_tokenizer
+from sparsity_lab.measure.checkpoint.prepared import Prepared
+from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.checkpoint.trained_tokens import (
+    TokenCounts,
+    read_table,
+    refuse_strangers,
+    tell_origins,
+    tell_small,
+    tell_unknown,
+)
+from sparsity_lab.measure.model.tokenizers import refuse_ids_beyond
+from sparsity_lab.measure.model.windows import TokenizedText, Windows, choose_window, read_text, tokenize
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.measure.work.failures import Lost, failure
+
+logger = logging.getLogger(__name__)
+
+
+class Preparer:
+    """Prepares checkpoints for one text, which it reads once for each tokenizer.
+
+    Args:
+        spec: how text and checkpoints are read; its criterion and knob do not matter.
+        elsewhere: the device of `auto` where the work is done on other machines.
+    """
+
+    def __init__(self, spec: MeasureSpec, *, elsewhere: str | None = None) -> None:
+        self.spec, self.elsewhere = spec, elsewhere
+        table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
+        self.token_counts = TokenCounts(table, spec.tokens_per_step)
+        self.text = read_text(spec.text, tokens=spec.tokens)
+        self._device()  # what no checkpoint can mend is told before any is looked at
+        if spec.architecture_file is not None:
+            architectures.load_file(spec.architecture_file)
+        self.encoded: dict[str, TokenizedText] = {}
+        self.left_out: set[tuple[int, int, int]] = set()
+
+    def prepare_all(self, checkpoints: Sequence[Checkpoint | Lost]) -> list[Prepared | Lost]:
+        """Prepare every checkpoint of a run, and say where their trained tokens come from.
+
+        Returns:
+            Each one prepared, or why it cannot be; never the latter under `fail_fast`.
+
+        Raises:
+            SparsityLabError: as `prepare`, where it is to end the run; or a table of trained tokens that is about
+                none of them.
+        """
+        if self.spec.trained_tokens is not None:
+            sources = [(c.checkpoint if isinstance(c, Lost) else c).source for c in checkpoints]
+            refuse_strangers(self.token_counts, sources, path=self.spec.trained_tokens)
+        prepared = [self.prepared(checkpoint) for checkpoint in checkpoints]
+        ready = [checkpoint for checkpoint in prepared if isinstance(checkpoint, Prepared)]
+        tell_unknown((checkpoint.checkpoint.series, checkpoint.tokens_origin) for checkpoint in ready)
+        tell_small(checkpoint.trained_tokens for checkpoint in ready)
+        tell_origins(
+            (checkpoint.tokens_origin for checkpoint in ready), tokens_per_step=self.spec.tokens_per_step
+        )
+        return prepared
+
+    def prepared(self, checkpoint: Checkpoint | Lost) -> Prepared | Lost:
+        """A checkpoint prepared, or why it cannot be; the latter never under `fail_fast`."""
+        if isinstance(checkpoint, Lost):
+            return checkpoint
+        try:
+            return self.prepare(checkpoint)
+        except Exception as error:
+            return Lost(checkpoint, failure(error, checkpoint, fail_fast=self.spec.fail_fast))
+
+    def prepare(self, checkpoint: Checkpoint) -> Prepared:
+        """Read a checkpoint's config and tokenise the text for it.
+
+        Raises:
+            SparsityLabError: a checkpoint, text or window that cannot be measured.
+        """
+        checkpoint = checkpoint.pinned()
+        spec, source = self.spec, checkpoint.source
+        config = load_config(source, architecture_file=spec.architecture_file)
+        text = self._encode(source)
+        positions = getattr(config, "max_position_embeddings", None)
+        window = choose_window(spec.window, positions=positions, bos=text.bos_id is not None)
+        device = self._device()
+        dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
+        windows = text.windows(window, source=self.spec.text)
+        self._say_left_out(windows, text.ids.numel())
+        refuse_ids_beyond(getattr(config, "vocab_size", None), largest=windows.largest_id, source=source)
+        trained, origin = self.token_counts.of(source)
+        return Prepared(
+            checkpoint, replace(spec, device=device), config, windows, device, dtype, reason,
+            fingerprint(source), trained, origin,
+        )  # fmt: skip
+
+    def _say_left_out(self, windows: Windows, tokens: int) -> None:
+        """Say once how many of the tokens asked for are measured, where they are not whole windows."""
+        counts = windows.tokens, tokens, windows.window
+        if windows.tokens < tokens and counts not in self.left_out:
+            self.left_out.add(counts)
+            logger.info("tokens %d of %d: whole windows of %d", *counts)
+
+    def _device(self) -> str:
+        if self.elsewhere is None:
+            return choose_device(self.spec.device)
+        return self.elsewhere if self.spec.device == "auto" else self.spec.device
+
+    def _encode(self, source: Source) -> TokenizedText:
+        """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""
+        identity = tokenizer_identity(source)
+        if identity not in self.encoded:
+            reader = load_text_tokenizer(source)
+            text = tokenize(reader, self.text, tokens=self.spec.tokens, bos=self.spec.bos)
+            if text.ids.numel() < self.spec.tokens:
+                logger.info(
+                    "tokens %d: the text has no more for the %d wanted", text.ids.numel(), self.spec.tokens
+                )
+            self.encoded[identity] = text
+        return self.encoded[identity]
