@@ -15,7 +15,7 @@ locks on request. `fit_table.py` runs the chain over every series of a table; `f
 
     ladders/      the same for laws of several inputs, such as loss against parameters and tokens
     reproduce/    published coefficients, and what the runs of a table say together about size and shape
-    study/        the questions of a whole study, as tables and sentences
+    study/        the questions of a whole study, as tables with verdicts
     density/      how much capability each parameter carries
     plots/        one file per kind of figure
     page/         one HTML page, or the tables, of everything a folder holds

@@ -15,7 +15,7 @@ from sparsity_lab.fitting.reproduce import families_report, published
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.records import write_json, write_text
-from sparsity_lab.store.tables import number, to_csv, to_markdown
+from sparsity_lab.store.tables import interval, number, to_csv, to_markdown
 
 
 def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:
@@ -66,12 +66,6 @@ def markdown(results: Sequence[FitResult], *, drawn: Collection[str] = ()) -> st
     for result in results:
         lines += ["", *_section(result, is_drawn=result.series.name in drawn)]
     return "\n".join(lines) + "\n"
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """A value with its interval; an open side says so."""
-    ends = (number(end, 3) if math.isfinite(end) else "open" for end in (low, high))
-    return f"{number(value, 3)} [{', '.join(ends)}]" if math.isfinite(value) else "none"
 
 
 def _summary(results: Sequence[FitResult]) -> str:

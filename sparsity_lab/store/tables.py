@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from sparsity_lab.store.records import write_text
 
@@ -45,6 +47,20 @@ def number(value: float, digits: int = 4) -> str:
     """A float at so many significant digits, without exponents where a reader needs none."""
     text = f"{value:.{digits}g}"
     return f"{value:,.0f}" if "e" in text and 1e4 <= abs(value) < 1e7 else text
+
+
+def interval(value: object, low: object, high: object, *, unknown: str = "none") -> str:
+    """A value with its interval as readers see it, three digits each; `unknown` where the value is not finite."""
+    return f"{number(value, 3)} {bounds(low, high)}" if _is_finite(value) else unknown
+
+
+def bounds(low: object, high: object) -> str:
+    """An interval as readers see it; an end that is missing, or not finite, is called open."""
+    return f"[{', '.join(number(end, 3) if _is_finite(end) else 'open' for end in (low, high))}]"
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.study import equal_loss, findings, scale, selection, sentences, shapes, trends
+from sparsity_lab.fitting.study import conclusions, equal_loss, scale, selection, shapes, trends
 from sparsity_lab.fitting.study.curves import RunCurve, read_curves
 from sparsity_lab.fitting.study.outcome import losses, outcome, write_tables
 from sparsity_lab.fitting.study.trends import FALLS, LEVEL, RISES, SHORT
@@ -90,27 +90,52 @@ def test_opposite_rules_are_found_where_they_are_and_said_with_their_numbers():
     assert {one.verdict for one in relu} == {"disagree"}
     assert all(one.difference.way == RISES for one in relu)
     assert {one.verdict for one in found.segments if one.activation == "silu"} == {"agree"}
-    said = " ".join(sentences.two_rules(found, "relu"))
-    for one in relu:
-        assert f"{one.run} at {one.low:g} to {one.high:g}" in said
-        assert sentences.slope_words(one.trends["series"]) in said
-    meant = sentences.meaning(found, "relu")
-    assert "disagree 3" in meant
-    assert "fixed relative error" in meant
-    assert "falls along 3 of 3" in meant
-    assert "equal quality as well" in sentences.meaning(found, "silu")
+    stretches = conclusions.deciding_stretches(found, ["relu"])
+    assert [(row["run"], row["tokens/parameter"], row["series"], row["verdict"]) for row in stretches] == [
+        (one.run, f"{one.low:g} to {one.high:g}", conclusions.slope_words(one.trends["series"]), "disagree")
+        for one in relu
+    ]
+    of_relu, of_silu = conclusions.two_rules(found, ["relu", "silu"])
+    assert (of_relu["runs that disagree"], of_relu["runs that agree"], of_relu["runs undecided"]) == (3, 0, 0)
+    assert of_relu["CETT of equal quality"] == "falls 3/3"
+    assert of_relu["the published direction is one"] == conclusions.STANDARD
+    assert of_silu["the published direction is one"] == conclusions.QUALITY
+    assert of_silu["agreed way"] == RISES
+    assert {
+        row["slopes of the two rules"].split(" (")[0] for row in conclusions.standards(found, ["relu"])
+    } == {"apart at the end"}
 
 
 def test_the_words_follow_the_numbers_the_other_way_too():
     found = of_curves(study(relu_own=-0.012, relu_knob=0.0))
     assert {one.verdict for one in found.segments if one.activation == "relu"} == {"agree"}
-    assert "fixed relative error" not in sentences.meaning(found, "relu")
-    assert "the ratio falls under either" in sentences.meaning(found, "relu")
-    (series, own, _) = sentences.direction(found, "relu", ppl_increase=0.01)
-    assert "Same direction in 3 of 3" in series
-    assert "Same direction in 3 of 3" in own
-    opposite = sentences.direction(of_curves(study()), "relu", ppl_increase=0.01)[1]
-    assert "Here the opposite" in opposite
+    (row,) = conclusions.two_rules(found, ["relu"])
+    assert (row["the published direction is one"], row["agreed way"]) == (conclusions.QUALITY, FALLS)
+    series, own, _ = conclusions.directions(found, "relu", ppl_increase=0.01)
+    assert (series["paper"], own["paper"]) == (conclusions.AGREES, conclusions.AGREES)
+    opposite = conclusions.directions(of_curves(study()), "relu", ppl_increase=0.01)[1]
+    assert (opposite["with tokens"], opposite["paper"]) == ("rises 3/3", conclusions.DISAGREES)
+    in_short = {
+        row["question"]: row["verdict"]
+        for row in conclusions.summary(of_curves(study()), {}, ppl_increase=0.01)
+    }
+    assert in_short["relu with data"] == conclusions.IN_PART
+    assert in_short["silu with data"] == in_short["ReLU beside SiLU at equal loss"] == conclusions.AGREES
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ([FALLS, FALLS], conclusions.AGREES),
+        ([FALLS, LEVEL], conclusions.WHERE_DECIDED),
+        ([FALLS, RISES], conclusions.IN_PART),
+        ([RISES, LEVEL], conclusions.DISAGREES),
+        ([LEVEL, SHORT], conclusions.NOT_DECIDED),
+        ([], conclusions.NOT_DECIDED),
+    ],
+)
+def test_a_verdict_on_the_paper_counts_what_is_with_it_and_against_it(words, verdict):
+    assert conclusions.against_paper(words, FALLS) == verdict
 
 
 def test_ratios_at_equal_loss_are_interpolated_by_hand():
@@ -131,7 +156,7 @@ def test_ratios_at_equal_loss_are_interpolated_by_hand():
 def test_losses_that_never_meet_are_not_compared():
     far = curve("silu-a", "silu", loss_shift=9.0)
     assert equal_loss.versus([curve(), far], reference="relu") == []
-    assert "No two activations" in findings.equal_loss(of_curves([curve(), far]), ppl_increase=0.01)[0]
+    assert conclusions.equal_loss(of_curves([curve(), far]), ppl_increase=0.01) == []
 
 
 def bent(rule="series"):
@@ -162,23 +187,29 @@ def test_shapes_that_rise_and_then_stay_are_linear_then_flat():
     shape = found.bottleneck("series")
     assert shape.finding == "linear then flat"
     assert shape.low <= 16 <= shape.high
-    assert any("**linear then flat**" in line for line in findings.width_depth(found, [], ppl_increase=0.01))
+    (row,) = conclusions.width_depth(found, [], ppl_increase=0.01)
+    assert row["finding"] == "linear then flat"
+    in_short = {one["question"]: one["verdict"] for one in conclusions.summary(found, {}, ppl_increase=0.01)}
+    assert in_short["width-depth ratio"] == conclusions.AGREES
 
 
 def test_a_bend_that_a_law_without_a_plateau_explains_better_does_not_end_flat():
     found = of_curves(bent())
     rivals = [{"law": "logarithmic", "aicc_gap": 0.0}, {"law": "width-depth", "aicc_gap": 5.0}]
     entry = {"series": "series", "verdict": "weakly identified", "reason": "", "rivals": {"rivals": rivals}}
-    lines = findings.width_depth(found, [entry], ppl_increase=0.01)
-    assert any("**less steep further on**" in line for line in lines)
-    assert "is not shown" in lines[-1]
+    (row,) = conclusions.width_depth(found, [entry], ppl_increase=0.01)
+    assert row["finding"] == shapes.BENDS
+    assert row["AICc above the best"] == "logarithmic 0, width-depth 5"
+    assert (
+        conclusions.summary(found, {"series": entry}, ppl_increase=0.01)[-1]["verdict"] == conclusions.IN_PART
+    )
     rivals[1]["aicc_gap"] = 1.0
-    assert findings.width_depth(found, [entry], ppl_increase=0.01)[-1].endswith("Agrees.")
+    assert conclusions.width_depth(found, [entry], ppl_increase=0.01)[0]["finding"] == shapes.FLAT_IN_THE_END
 
 
 def test_few_shapes_say_nothing():
     assert shapes.bottleneck(of_curves(bent()[:4]).shapes_of("series")) is None
-    assert "nothing can be said" in findings.width_depth(of_curves(bent()[:4]), [], ppl_increase=0.01)[0]
+    assert conclusions.width_depth(of_curves(bent()[:4]), [], ppl_increase=0.01) == []
 
 
 def test_sizes_are_told_from_shapes():
@@ -198,7 +229,8 @@ def test_size_is_compared_at_tokens_per_parameter_that_all_have():
     assert own[0].ratio == pytest.approx(
         float(np.interp(math.log(2e6), np.log(smallest.tokens), smallest.ratio))
     )
-    assert "**not identified** in enough sizes" in " ".join(findings.size(found, ppl_increase=0.01))
+    row = conclusions.size(found, ppl_increase=0.01)[0]
+    assert (row["limits bounded"], row["slope of limits per factor e of N"]) == ("0/3", "not identified")
 
 
 def entry(name, verdict, value, low, high):

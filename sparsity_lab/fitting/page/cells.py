@@ -70,12 +70,6 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def interval(value: object, low: object, high: object) -> str:
-    """A value with its 95 % interval; a side that is not there is open."""
-    ends = (tables.number(float(end), 3) if is_number(end) else "open" for end in (low, high))  # type: ignore[arg-type]
-    return f"{tables.number(float(value), 3)} [{', '.join(ends)}]" if is_number(value) else "none"  # type: ignore[arg-type]
-
-
 def whole(value: object, digits: int = 3) -> str:
     """A number at so many digits, or `unknown`."""
     return tables.number(float(value), digits) if is_number(value) else "unknown"  # type: ignore[arg-type]

@@ -141,11 +141,8 @@ def _rivals(rivals: dict[str, Any] | None) -> str:
 
 def _interval(coefficient: dict[str, float | None]) -> str:
     """A value with its interval; none where the best curve is the law's limit for an endless coefficient."""
-    ends = (
-        "open" if (end := coefficient[side]) is None else tables.number(end, 3) for side in ("low", "high")
-    )
-    value = coefficient["value"]
-    return f"{'beyond all bounds' if value is None else tables.number(value, 3)} [{', '.join(ends)}]"
+    ends = coefficient["low"], coefficient["high"]
+    return tables.interval(coefficient["value"], *ends, unknown=f"beyond all bounds {tables.bounds(*ends)}")
 
 
 def _density(folder: Path, *, at: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a study's measured runs say, question by question, as tables and as sentences with their numbers.
+"""What a study's measured runs say, question by question, as tables with numbers and verdicts.
 
 In: the tables of `measure` and the fits of a study's folder. Out: `compare/` (tables of all questions) and `report.md`
 with its figures. `cli/stages.py` calls these files stage by stage:
@@ -10,8 +10,7 @@ with its figures. `cli/stages.py` calls these files stage by stage:
     shapes.py       activation ratio against the width-depth ratio, at equal tokens
     scale.py        against parameters: limits, and values at equal tokens per parameter
     outcome.py      all of these together, and the tables they leave
-    sentences.py    what is concluded, and how it compares with the Sparsing Law's findings
-    findings.py     sentences on the comparisons between runs: equal loss, shapes, size, loss law
+    conclusions.py  what is concluded, with verdicts, and how it compares with the Sparsing Law's findings
     report.py       report.md
     publish.py      copies what is worth committing, without checkpoints and records
 

@@ -10,12 +10,29 @@ from typing import Any
 from sparsity_lab.fitting.figures import attempted, link
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.stage import entries
-from sparsity_lab.fitting.study import findings, selection, sentences
-from sparsity_lab.fitting.study.curves import rule_words
+from sparsity_lab.fitting.study import conclusions, selection
+from sparsity_lab.fitting.study.conclusions import EXPECTED, NOT_DECIDED, QUALITY, STANDARD
+from sparsity_lab.fitting.study.curves import OWN, SERIES, rule_words
 from sparsity_lab.fitting.study.outcome import StudyOutcome, direction
-from sparsity_lab.store import tables
+from sparsity_lab.fitting.study.shapes import BENDS, FEWEST
 from sparsity_lab.store.records import write_text
+from sparsity_lab.store.tables import interval, number, to_markdown, write_table
 
+MEANING = f"""\
+What the verdict says of the published law, whose curve is the series rule's:
+
+- *{STANDARD}*: the rules disagree in more runs than they agree in. One CETT for the series then holds early and late
+  checkpoints to different standards, because the CETT that costs the same perplexity moves along the runs; its curve
+  shows the change of the model together with the change of the standard.
+- *{QUALITY}*: where both rules decide alike, the ratio goes the same way under either.
+- *{NOT_DECIDED}*: these runs do not decide it.
+"""
+BENDS_MEAN = f"""\
+*{BENDS}*: a law without a plateau explains the bend better by AICc, so that the ratio ends flat is not shown.
+"""
+SIZE_MEANS = """\
+An interval that holds zero shows no dependence; it excludes only what lies outside it.
+"""
 CAVEATS = """\
 ## What these numbers hold, and what they do not
 
@@ -23,11 +40,20 @@ CAVEATS = """\
   errors along a run are correlated and the intervals of slopes are on the wide side.
 - **One run a cell**: another seed of weights and order would move a whole curve. No interval here holds that, and
   differences between runs are to be read with it in mind.
-- Limits are extrapolations; *not identified* stands where the data do not bound them. Small models on about one or two
+- Limits are extrapolations; *not identified* means that the data do not bound them. Small models on about one or two
   decades of tokens say nothing about coefficients of models ten thousand times larger.
 - A slope is that of a straight line in ln tokens; curvature counts as scatter and widens its interval.
 - Under the series rule the one CETT is found on the last checkpoints and shared by all of a run: its own error moves
   a curve up or down as a whole.
+"""
+
+
+FILES = """\
+## Files
+
+- `compare/`: tables of every question, CSV and Markdown; `compare.json` has all of them but `summary`.
+- `measure/`: one table a rule or fixed CETT. `fit/`: laws, rivals, profiles, locks of each table.
+- `width-depth/`, `loss/`: the laws across runs. `sparsity-lab check` refits every lock.
 """
 
 
@@ -40,57 +66,58 @@ class StudySettings:
     stabilise: int
 
 
-def write_report(found: StudyOutcome, folder: Path, *, settings: StudySettings) -> Path:
-    """Write report.md and its figures into a study's folder, from its tables and fits.
+def write_report(outcome: StudyOutcome, folder: Path, *, settings: StudySettings) -> Path:
+    """Write report.md, its figures and compare/summary into a study's folder, from its tables and fits.
 
     Args:
-        found: what the study's curves say.
+        outcome: what the study's curves say.
         folder: of the study; holds `width-depth/` and `loss/` where those laws could be fitted.
         settings: of the study.
     """
     p, path = settings.ppl_increase, folder / "report.md"
-    _draw(found, folder / "plots", ppl_increase=p)
-    losses = {path.name: entries(path)[0] for path in sorted((folder / "loss").glob("*")) if entries(path)}
+    _draw(outcome, folder / "plots", ppl_increase=p)
+    losses = {
+        place.name: fits[0] for place in sorted((folder / "loss").glob("*")) if (fits := entries(place))
+    }
     shape_fits = entries(folder / "width-depth")
-    sections = [
-        _head(found, settings, shape_fits, page=path),
-        *[_direction(found, kind, p) for kind in selection.activations(found.curves)],
-        _rules(found, page=path),
-        _section(
-            "Which activation is sparser at equal loss?",
-            findings.equal_loss(found, ppl_increase=p),
-            _at_loss(found),
+    summary = conclusions.summary(outcome, {fit["series"]: fit for fit in shape_fits}, ppl_increase=p)
+    if summary:
+        write_table(folder / "compare" / "summary", summary, list(summary[0]))
+    parts = [
+        *_head(outcome, settings, page=path),
+        "In short (counts of runs or comparisons whose 95 % interval decides; the numbers are below):\n",
+        _table(summary, ""),
+        *[part for kind in selection.activations(outcome.curves) for part in _direction(outcome, kind, p)],
+        *_rules(outcome, page=path),
+        *_at_equal_loss(outcome, p),
+        *_shapes(outcome, conclusions.width_depth(outcome, shape_fits, ppl_increase=p), page=path),
+        "## Against size\n",
+        _table(
+            conclusions.size(outcome, ppl_increase=p),
+            "Fewer than three sizes of one activation: nothing can be said.",
         ),
-        _section(
-            "Against the width-depth ratio: linear, then flat?",
-            findings.width_depth(found, shape_fits, ppl_increase=p),
-            _picture("Activation ratio against the width-depth ratio", "width_depth", page=path)
-            if found.shapes
-            else "",
-        ),
-        _section("Against size", findings.size(found, ppl_increase=p)),
-        _section("Loss: L = E + a N^-alpha + b D^-beta", _loss(losses)),
+        *([SIZE_MEANS] if outcome.against_size else []),
+        "## Loss: L = E + a N^-alpha + b D^-beta\n",
+        _table(conclusions.loss_laws(losses), "No activation has two sizes: no loss law."),
         CAVEATS,
-        _files(),
+        FILES,
     ]
-    write_text(path, "\n".join(sections))
+    write_text(path, "\n".join(parts))
     return path
 
 
-def _draw(found: StudyOutcome, figures: Path, *, ppl_increase: float) -> None:
-    with attempted(stem := figures / "two_rules"):
-        from sparsity_lab.fitting.plots import study as plots
+def _table(rows: Sequence[Mapping[str, object]], otherwise: str) -> str:
+    """Rows as a table, or a sentence where there are none."""
+    return to_markdown(rows, list(rows[0])) if rows else f"{otherwise}\n"
 
-        plots.two_rules(found.curves, stem, ppl_increase=ppl_increase)
-    with attempted(stem := figures / "all_runs"):
-        from sparsity_lab.fitting.plots import study as plots
 
-        plots.all_runs(found.curves, stem, ppl_increase=ppl_increase)
-    if found.shapes:
-        with attempted(stem := figures / "width_depth"):
+def _draw(outcome: StudyOutcome, figures: Path, *, ppl_increase: float) -> None:
+    for name in ("two_rules", "all_runs", *(["width_depth"] if outcome.shapes else [])):
+        with attempted(stem := figures / name):
             from sparsity_lab.fitting.plots import study as plots
 
-            plots.width_depth(found.shapes, stem, ppl_increase=ppl_increase)
+            shown = outcome.shapes if name == "width_depth" else outcome.curves
+            getattr(plots, name)(shown, stem, ppl_increase=ppl_increase)
 
 
 def _picture(words: str, name: str, *, page: Path) -> str:
@@ -98,132 +125,111 @@ def _picture(words: str, name: str, *, page: Path) -> str:
     return "".join(f"{line}\n" for line in link(words, page.parent / "plots" / name, page=page))
 
 
-def _head(
-    found: StudyOutcome, settings: StudySettings, shape_fits: Sequence[Mapping[str, Any]], *, page: Path
-) -> str:
-    first = selection.of(found.curves, rule=selection.rules(found.curves)[0])
+def _head(outcome: StudyOutcome, settings: StudySettings, *, page: Path) -> list[str]:
+    curves = selection.of(outcome.curves, rule=selection.rules(outcome.curves)[0])
     rows = [
-        {
-            "run": curve.run,
-            "activation": curve.activation,
-            "d": curve.hidden_size,
-            "layers": curve.layers,
-            "parameters": int(curve.parameters),
-            "checkpoints": len(curve.tokens),
-            "tokens": int(curve.tokens[-1]),
-            "tokens / parameter": float(curve.tokens_per_parameter[-1]),
-            "last loss (nats)": float(curve.loss_nats[-1]),
-        }
-        for curve in first
-    ]
-    by_rule = {fit["series"]: fit for fit in shape_fits}
-    short = sentences.summary(found, by_rule, ppl_increase=settings.ppl_increase)
+        {"run": curve.run, "activation": curve.activation, "d": curve.hidden_size, "layers": curve.layers,
+         "parameters": int(curve.parameters), "checkpoints": len(curve.tokens), "tokens": int(curve.tokens[-1]),
+         "tokens / parameter": float(curve.tokens_per_parameter[-1]), "last loss (nats)": float(curve.loss_nats[-1])}
+        for curve in curves
+    ]  # fmt: skip
     rules = "; ".join(
-        rule_words(rule, ppl_increase=settings.ppl_increase) for rule in selection.rules(found.curves)
+        rule_words(rule, ppl_increase=settings.ppl_increase) for rule in selection.rules(outcome.curves)
     )
-    return "\n".join(
-        [
-            f"# Study {settings.name}\n",
-            f"{len(first)} runs, {sum(len(curve.tokens) for curve in first)} checkpoints, each measured by every rule: "
-            f"{rules}. The series rule finds its CETT on the last {settings.stabilise} checkpoints of a run (mean "
-            f"perplexity ratio {1 + settings.ppl_increase:g}). Parameters are without embeddings. The paper is "
-            "*Sparsing Law* (arXiv 2411.02335).\n",
-            tables.to_markdown(rows, list(rows[0])),
-            _picture("All runs under every rule", "all_runs", page=page),
-            "In short (counts of runs or comparisons whose 95 % interval decides; the numbers are below):\n",
-            tables.to_markdown(short, list(short[0])) if short else "",
-        ]
-    )
-
-
-def _direction(found: StudyOutcome, activation: str, ppl_increase: float) -> str:
-    lines = sentences.direction(found, activation, ppl_increase=ppl_increase)
-    order = list(dict.fromkeys(curve.run for curve in found.curves))
-    rows = [
-        _direction_row(direction(found, curve), ppl_increase)
-        for curve in sorted(
-            selection.of(found.curves, activation=activation), key=lambda curve: order.index(curve.run)
-        )
+    return [
+        f"# Study {settings.name}\n",
+        f"{len(curves)} runs, {sum(len(curve.tokens) for curve in curves)} checkpoints, each measured by every rule: "
+        f"{rules}. The series rule finds its CETT on the last {settings.stabilise} checkpoints of a run (mean "
+        f"perplexity ratio {1 + settings.ppl_increase:g}). Parameters are without embeddings. The paper is "
+        "*Sparsing Law* (arXiv 2411.02335).\n",
+        _table(rows, ""),
+        _picture("All runs under every rule", "all_runs", page=page),
     ]
-    return _section(
-        f"{activation}: which way with data?",
-        [f"- {line}" for line in lines],
-        tables.to_markdown(rows, list(rows[0])),
+
+
+def _direction(outcome: StudyOutcome, activation: str, ppl_increase: float) -> list[str]:
+    order = list(dict.fromkeys(curve.run for curve in outcome.curves))
+    curves = sorted(
+        selection.of(outcome.curves, activation=activation), key=lambda curve: order.index(curve.run)
     )
+    rows = [_direction_row(direction(outcome, curve), ppl_increase) for curve in curves]
+    way, law = EXPECTED.get(activation, ("", ""))
+    return [
+        f"## {activation}: which way with data?\n",
+        f"Slopes are per factor e of tokens.{f' The paper: it {way}, as a {law} law.' if way else ''}\n",
+        _table(conclusions.directions(outcome, activation, ppl_increase=ppl_increase), ""),
+        _table(rows, ""),
+    ]
 
 
 def _direction_row(row: Mapping[str, Any], ppl_increase: float) -> dict[str, object]:
-    known = (float("nan") if row[key] is None else row[key] for key in ("limit", "limit_low", "limit_high"))
-    limit = row["limit_bound"] if row["verdict"] == NOT else sentences.interval(*known)
+    limit = interval(row["limit"], row["limit_low"], row["limit_high"], unknown="not known")
     return {
         "run": row["run"],
         "rule": rule_words(row["rule"], ppl_increase=ppl_increase),
         "first ratio": row["first_ratio"],
         "last ratio": row["last_ratio"],
-        "slope per factor e": sentences.interval(row["slope"], row["slope_low"], row["slope_high"]),
-        "": row["way"],
+        "slope per factor e": interval(
+            row["slope"], row["slope_low"], row["slope_high"], unknown="not known"
+        ),
+        "way": row["way"],
         "law": row["law"] or "none",
         "verdict": row["verdict"] or "",
-        "limit": limit or "",
+        "limit": (row["limit_bound"] if row["verdict"] == NOT else limit) or "",
         "best by AICc": row["best_by_aicc"] or "",
     }
 
 
-def _rules(found: StudyOutcome, *, page: Path) -> str:
-    kinds = [kind for kind in ("relu", "silu") if kind in selection.activations(found.curves)]
-    lines = [
-        line
-        for kind in kinds or selection.activations(found.curves)
-        for line in sentences.two_rules(found, kind)
+def _rules(outcome: StudyOutcome, *, page: Path) -> list[str]:
+    known = selection.activations(outcome.curves)
+    kinds = [kind for kind in EXPECTED if kind in known] or known
+    both = conclusions.two_rules(outcome, kinds)
+    stretches = conclusions.deciding_stretches(outcome, kinds)
+    return [
+        "## The two rules side by side\n",
+        _picture("The two rules along training", "two_rules", page=page),
+        _table(both, f"No run was measured under both rules, {rule_words(SERIES)} and {rule_words(OWN)}."),
+        *([MEANING] if both else []),
+        "Stretches in which both rules have a direction; every stretch with both slopes is in "
+        "[compare/segments.md](compare/segments.md):\n",
+        _table(stretches, "None."),
+        "What sets them apart, run by run:\n",
+        _table(conclusions.standards(outcome, kinds), "No run has a CETT of its own."),
     ]
-    meant = [sentences.meaning(found, kind) for kind in kinds or selection.activations(found.curves)]
-    return _section(
-        "The two rules beside each other",
-        [
-            *link("The two rules along training", page.parent / "plots" / "two_rules", page=page),
-            *lines,
-            "**What that means for the published law.** " + " ".join(meant),
-        ],
-        "Every stretch with both slopes: [compare/segments.md](compare/segments.md).\n",
-    )
 
 
-def _at_loss(found: StudyOutcome) -> str:
-    if not found.at_loss:
-        return ""
+def _at_equal_loss(outcome: StudyOutcome, ppl_increase: float) -> list[str]:
     rows = [
-        {
-            "rule": rule_words(one.rule),
-            "parameters": int(one.parameters),
-            "loss (nats)": one.loss_nats,
-            "activation": one.activation,
-            "activation ratio": one.ratio,
-            "± se": one.se,
-            "tokens needed": int(one.tokens),
-        }
-        for one in sorted(found.at_loss, key=lambda one: (one.rule, one.parameters, one.ratio))
+        {"rule": rule_words(point.rule), "parameters": int(point.parameters), "loss (nats)": point.loss_nats,
+         "activation": point.activation, "activation ratio": point.ratio, "± se": point.se,
+         "tokens needed": int(point.tokens)}
+        for point in sorted(outcome.at_loss, key=lambda point: (point.rule, point.parameters, point.ratio))
+    ]  # fmt: skip
+    pairs = conclusions.equal_loss(outcome, ppl_increase=ppl_increase)
+    return [
+        "## Which activation is sparser at equal loss?\n",
+        _table(pairs, "No two activations of one shape reached a common loss."),
+        *(
+            ["All activations at the lowest loss their group has in common:\n", _table(rows, "")]
+            if rows
+            else []
+        ),
     ]
-    return "All activations at the lowest loss their group has in common:\n\n" + tables.to_markdown(
-        rows, list(rows[0])
-    )
 
 
-def _loss(losses: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return findings.loss_laws(losses)
-
-
-def _section(title: str, lines: list[str], after: str = "") -> str:
-    listed = [line.startswith("- ") for line in lines]
-    # A paragraph is set off by empty lines, also from a list before it.
-    gaps = ["" if one and before else "\n" for one, before in zip(listed, [True, *listed], strict=False)]
-    body = "\n".join(gap + line for gap, line in zip(gaps, lines, strict=True)).strip("\n")
-    return f"## {title}\n\n{body}\n\n{after}".rstrip() + "\n"
-
-
-def _files() -> str:
-    return (
-        "## Files\n\n"
-        "- `compare/`: tables of every question, CSV and Markdown; `compare.json` has all of them.\n"
-        "- `measure/`: one table a rule or fixed CETT. `fit/`: laws, rivals, profiles, locks of each table.\n"
-        "- `width-depth/`, `loss/`: the laws across runs. `sparsity-lab check` refits every lock.\n"
-    )
+def _shapes(outcome: StudyOutcome, rows: Sequence[Mapping[str, object]], *, page: Path) -> list[str]:
+    parts = ["## Against the width-depth ratio: linear, then flat?\n"]
+    if rows:
+        shaped = outcome.shapes_of(selection.rules(outcome.curves)[0])
+        ratios = ", ".join(number(shape.width_depth_ratio, 3) for shape in shaped)
+        smallest, *_, largest = sorted(shape.parameters / 1e6 for shape in shaped)
+        parts.append(
+            f"{len(shaped)} {shaped[0].activation} runs of {number(smallest, 3)}M to {number(largest, 3)}M parameters, "
+            f"d/L {ratios}, at {number(shaped[0].tokens / 1e6, 3)}M tokens.\n"
+        )
+    parts.append(_table(rows, f"Fewer than {FEWEST} shapes of one size and activation: nothing can be said."))
+    if any(row["finding"] == BENDS for row in rows):
+        parts.append(BENDS_MEAN)
+    if outcome.shapes:
+        parts.append(_picture("Activation ratio against the width-depth ratio", "width_depth", page=page))
+    return parts

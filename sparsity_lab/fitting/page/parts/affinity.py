@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Fold, Prose, Section, table
-from sparsity_lab.fitting.page.cells import interval, whole
+from sparsity_lab.fitting.page.cells import whole
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.fitting.page.layout import (
     Row,
@@ -17,6 +17,7 @@ from sparsity_lab.fitting.page.layout import (
     named,
     reader_table,
 )
+from sparsity_lab.store.tables import interval
 
 IN_WORDS = ("output-side", "oracle")  # conventions in words, at one token a pass
 TRAFFIC = {

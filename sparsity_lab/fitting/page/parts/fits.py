@@ -14,8 +14,9 @@ from typing import Any
 
 from sparsity_lab.fitting.data.names import figure_name
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Prose, Section, table
-from sparsity_lab.fitting.page.cells import interval, shown, whole
+from sparsity_lab.fitting.page.cells import shown, whole
 from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.store.tables import bounds, interval
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -161,7 +162,7 @@ def _coefficients(entry: Entry) -> Block:
             "coefficient": name, "value": one.get("value"), "low": one.get("low"), "high": one.get("high"),
             "by": one.get("method", "bootstrap over runs"),
             "profile": None if profile is None else _profile(profile),
-            "bootstrap": None if ends is None else f"[{whole(ends[0])}, {whole(ends[1])}]",
+            "bootstrap": None if ends is None else bounds(*ends),
         })  # fmt: skip
     headings = {"coefficient": "coefficient", "value": "value", "low": "low", "high": "high", "by": "interval by",
                 "profile": "profile interval", "bootstrap": "bootstrap interval"}  # fmt: skip
@@ -171,8 +172,7 @@ def _coefficients(entry: Entry) -> Block:
 
 
 def _profile(one: Mapping[str, Any]) -> str:
-    low = "open" if one.get("open_low") else whole(one.get("low"))
-    return f"[{low}, {'open' if one.get('open_high') else whole(one.get('high'))}]"
+    return bounds(*(None if one.get(f"open_{end}") else one.get(end) for end in ("low", "high")))
 
 
 def _rivals(entry: Entry) -> list[Block]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Section, table
-from sparsity_lab.fitting.page.cells import interval, shown, whole
+from sparsity_lab.fitting.page.cells import shown, whole
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.fitting.page.layout import HEAT, command_sections, figure, provenance_of, tables_of
 from sparsity_lab.fitting.page.parts.measured import holds
+from sparsity_lab.store.tables import interval
 
 WHOLE_FOLDERS = ("density.json", "neurons.json", "structure.json", "predictors.json", "affinity.json")
 WHOLE_TABLES = (*WHOLE_FOLDERS, "fits.json", "eval.json")

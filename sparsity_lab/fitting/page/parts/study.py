@@ -20,7 +20,7 @@ TABLES = {  # of a study's compare/: its title, and how to read it
     "sizes": ("Values and limits, size by size", "Values at the tokens per parameter that all sizes have."),
     "against_size": ("Slopes against ln N", "Of values, and of limits that the data bound."),
 }
-FEW_COLUMNS = 12  # a table of more is behind a line
+FEW = 12  # rows and columns of a table that is shown without being opened
 CAPTIONS = {
     "all_runs": "All runs under every rule",
     "two_rules": "The two rules along training",
@@ -67,7 +67,7 @@ def _blocks(found: Found, folder: Path, *, is_study: bool) -> Iterator[Block]:
             path = folder / "compare" / f"{name}.csv"
             if rows := rows_of(path) if path in found.csvs else []:
                 whole = table(title, rows, note=note, source=found.relative(path))
-                yield whole if len(whole.columns) <= FEW_COLUMNS else fold(whole)
+                yield whole if max(len(rows), len(whole.columns)) <= FEW else fold(whole)
     for path in found.texts:
         if path.parent == folder and (text := _text(found, path)):
             yield Fold(f"{path.name}, as it was written", (Verbatim(text),), open=not is_study)
