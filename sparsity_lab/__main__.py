@@ -4,13 +4,13 @@ Worker processes import this module again, so the commands are imported where th
 """
 
 from sparsity_lab.cli.console import streams
-from sparsity_lab.machine import leaving
+from sparsity_lab.machine import signals
 
 
 def program() -> None:
     """The command line, and then the end of the process."""
     streams.settle()
-    leaving.run(_run)
+    signals.run(_run)
 
 
 def _run() -> None:

@@ -31,7 +31,7 @@ from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import PAPER_LAWS, RIVALS, load_law
 from sparsity_lab.laws._law import DATA, RATIO, Array
-from sparsity_lab.machine import leaving
+from sparsity_lab.machine import signals
 from sparsity_lab.machine.workers import Workers, side_by_side
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store import bundled, records
@@ -192,4 +192,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    leaving.run(partial(main, sys.argv[1:]))
+    signals.run(partial(main, sys.argv[1:]))

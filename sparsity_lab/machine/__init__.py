@@ -4,12 +4,10 @@
     cores.py         cores this process may use, a container's quota included
     memory.py        memory of this process
     signals.py       Ctrl-C, SIGTERM and a closed terminal end the program within two seconds
-    leaving.py       the program from start to exit code; ends without taking modules apart
-    collecting.py    spares modules the search for cyclic garbage
     workers.py       worker processes, each with a share of the cores, none outliving its parent
     sole_writer.py   one process at a time in a folder of results
 
-`__main__.py` calls `leaving.run`, which sets up the signals. Work that uses several processes takes `workers.py`;
+`__main__.py` calls `signals.run`. Work that uses several processes takes `workers.py`;
 commands whose outputs would replace each other's take `sole_writer.py`. Cells of `measure` have claims instead
 (`measure/work/claims.py`), so that several commands can share one output.
 """

@@ -4,16 +4,21 @@ The first signal is a KeyboardInterrupt in the main thread: claims are released,
 ended. Where that takes longer than `GRACE_S`, in a long call of a library or because a library swallowed the
 interrupt, a thread ends the process and its workers; a second signal does so at once, and so does the first while a
 module is imported. All files are written so that a process may be killed at any moment.
+
+An interrupted process ends without the teardown of its modules: with torch it takes about a second, which is not part
+of the grace, and no thread of Python's could cut it short.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -23,6 +28,26 @@ AT_ONCE_S = 0.25  # `timeout` and some terminals send a signal twice
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _received: list[int] = []
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
+
+
+def run(work: Callable[[], object]) -> None:
+    """Be a program that does this work, and that signals end; call it before anything is registered with `atexit`.
+
+    Args:
+        work: may end with `sys.exit`; imports what takes long.
+
+    Raises:
+        SystemExit: as `work` does, or with a signal's exit code.
+    """
+    atexit.register(_end_interrupted)  # the first to be registered runs last
+    try:
+        heed()
+        work()
+    except BaseException:  # an interrupt, and what libraries make of it
+        if not _received:
+            raise
+    if _received:
+        sys.exit(exit_code(_received[0]))
 
 
 def heed() -> None:
@@ -81,6 +106,16 @@ def _watch(reading: int) -> None:
         if os.read(reading, 1)[0] in STOPPING and time.monotonic() - since > AT_ONCE_S:
             break
     _end_now(number)
+
+
+def _end_interrupted() -> None:
+    """End the process once everything registered to run at its end has run, where a signal is what ends it."""
+    if not _received:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
+            stream.flush()
+    _end_now(_received[0])
 
 
 def _end_now(number: int) -> None:

@@ -21,7 +21,6 @@ from traceback import format_exc, print_exc
 from typing import Any, NoReturn, TypeVar
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.machine.collecting import spare_imports
 from sparsity_lab.machine.cores import available_cores
 from sparsity_lab.machine.environment import threads_asked
 
@@ -210,7 +209,6 @@ def _begin(threads: int, level: int, torch_too: bool) -> None:
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     for number in _TO_THE_PARENT:
         signal.signal(number, signal.SIG_IGN)
-    spare_imports()
     if threads_asked() is None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     logging.getLogger("sparsity_lab").setLevel(level)

@@ -183,7 +183,7 @@ def test_an_import_is_not_broken_off_inside_a_library(tmp_path):
         "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    for _ in range(10**9): pass\n"
         "except BaseException:\n    os.abort()\n"
     )
-    script = "from sparsity_lab.machine import leaving\nleaving.run(lambda: __import__('slow'))"
+    script = "from sparsity_lab.machine import signals\nsignals.run(lambda: __import__('slow'))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )

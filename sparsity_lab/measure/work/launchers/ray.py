@@ -7,7 +7,6 @@ a lost machine left behind are handed out anew when the claim has run out.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -42,11 +41,9 @@ def crew(options: Options) -> Iterator[Crew]:
     if ours:
         _join(ray, options)
     cluster = Cluster(ray, options)
-    gc.freeze()  # while actors wait for room Ray searches here, too, each ten seconds, a third of a second each time
     try:
         yield cluster
     finally:
-        gc.unfreeze()
         cluster.close()
         if ours:
             ray.shutdown()
