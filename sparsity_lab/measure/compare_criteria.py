@@ -21,7 +21,7 @@ from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-from sparsity_lab.measure.table import names_of, place_of, write_table
+from sparsity_lab.measure.table import names_of, readable, write_table
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.failures import FAILED, together
 from sparsity_lab.measure.work.launchers import ALONE, Options
@@ -39,20 +39,16 @@ from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.measure.work.text_length import grown
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
+from sparsity_lab.store.columns import headings
+from sparsity_lab.store.table_columns.measured import SWEEP, TABLE
 
 logger = logging.getLogger(__name__)
 
 INCREASES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-COLUMNS = {
-    "name": "model",
-    "criterion": "criterion",
-    "activation_ratio": "activation ratio",
-    "activation_ratio_se": "± se",
-    "knob": "knob",
-    "ppl_ratio": "PPL ratio",
-    "loss_delta_se_nats": "se of loss rise (nats)",
-    "flags": "flags",
-}
+COLUMNS = TABLE.pick(
+    "criterion activation_ratio activation_ratio_se knob ppl_ratio loss_delta_se_nats flags failed",
+    criterion="criterion",
+)
 
 
 def compare_criteria(
@@ -103,9 +99,7 @@ def compare_criteria(
     for row in failures.measured(compared):
         loggers.record(row)
     if sweep:
-        keys = ("series", "criterion", "knob", "activation_ratio", "activation_ratio_se", "ppl_ratio")
-        swept = failures.measured(rows)
-        records.write_text(output / "sweep.csv", tables.to_csv(swept, [*keys, "loss_delta_se_nats"]))
+        records.write_text(output / "sweep.csv", SWEEP.csv(failures.measured(rows)))
     failures.tell(rows, total=len(checkpoints), table="table.csv")
     return compared
 
@@ -175,18 +169,10 @@ def _at(row: dict[str, Any], setting: Setting) -> bool:
 
 def _write(output: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_table(output, rows)
-    names = names_of(rows)
-    shown = [
-        {
-            **row,
-            "name": names[place_of(row)],
-            FAILED: failures.shortened(row.get(FAILED)),
-            "flags": " ".join(row["flags"]),
-            "ppl_ratio": row["ppl_ratio"] and f"{row['ppl_ratio']:.5f}",
-        }
-        for row in rows
-    ]
+    shown = readable([{**row, "flags": " ".join(row["flags"])} for row in rows], names_of(rows))
     answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
     shown.sort(key=lambda row: (str(row["name"]), float(row[answer] or math.inf)))
-    columns = COLUMNS | ({FAILED: "failed"} if any(row.get(FAILED) for row in shown) else {})
+    columns = {"name": "model", **headings(COLUMNS)}
+    if not any(row.get(FAILED) for row in shown):
+        del columns[FAILED]
     records.write_text(output / "criteria.md", tables.to_markdown(shown, columns))

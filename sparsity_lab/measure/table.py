@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from collections.abc import Sequence
@@ -12,32 +11,15 @@ from typing import Any
 from sparsity_lab.labels import called, shortest
 from sparsity_lab.measure.work.failures import FAILED, shortened
 from sparsity_lab.store import records, tables
+from sparsity_lab.store.columns import Column, headings
+from sparsity_lab.store.table_columns.measured import TABLE, TARGETS
 
 logger = logging.getLogger(__name__)
 
-CSV_COLUMNS = (
-    "series", "model", "revision", "architecture", "activation_function", "gated", "criterion", "rule", "knob",
-    "compat", "ppl_increase_target", "activation_ratio_target", "activation_ratio", "activation_ratio_se",
-    "activated_share", "ppl_dense", "ppl_sparse",
-    "ppl_ratio", "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "nonzero_ratio", "flags", "tokens",
-    "window", "bos", "trained_tokens", "params_total", "params_nonembedding", "hidden_size", "intermediate_size",
-    "layers", "width_depth_ratio", "text_sha256", "seed", "calibrated_on", "content_key", "commit",
-    "weights_sha256", "equal_to", FAILED,
-)  # fmt: skip
-ASKED_FOR = {"ppl_increase_target": "p asked for", "activation_ratio_target": "ratio asked for"}
-READER_COLUMNS = {
-    "name": "checkpoint",
-    "trained_tokens": "trained tokens",
-    "rule": "rule",
-    "knob": "knob",
-    "activation_ratio": "activation ratio",
-    "activation_ratio_se": "± se",
-    "ppl_dense": "PPL dense",
-    "ppl_ratio": "PPL ratio",
-    "loss_delta_se_nats": "se of loss rise (nats)",
-    "tokens": "tokens",
-    "flags": "flags",
-}
+Place = tuple[str, str | None, str | None]
+CHECKPOINT = Column("name", "the shortest name that tells the checkpoints of a table apart", "checkpoint")
+ASKED_FOR = {column.key for column in TARGETS}
+RARE = {"equal_to", FAILED}
 
 
 def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -56,23 +38,30 @@ def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
         }
         for row in rows
     ]
-    records.write_text(output / "table.csv", tables.to_csv(flat, CSV_COLUMNS))
-    for row in flat:
-        row["ppl_ratio"] = row["ppl_ratio"] and f"{row['ppl_ratio']:.5f}"
-        row["name"] = names[place_of(row)]
-        row[FAILED] = shortened(row.get(FAILED))
-    several = {name: title for name, title in ASKED_FOR.items() if len({row[name] for row in flat}) > 1}
-    said = {"equal_to": "equal to"} if any(equal.values()) else {}
-    said |= {FAILED: "failed"} if any(row.get(FAILED) for row in flat) else {}
-    columns = dict(
-        itertools.chain(
-            list(READER_COLUMNS.items())[:3], several.items(), READER_COLUMNS.items(), said.items()
-        )
-    )
-    records.write_text(output / "table.md", tables.to_markdown(flat, columns))
+    records.write_text(output / "table.csv", TABLE.csv(flat))
+    columns = [column for column in (CHECKPOINT, *TABLE.for_readers()) if _is_shown(column.key, flat)]
+    shown = readable(flat, names)
+    records.write_text(output / "table.md", tables.to_markdown(shown, headings(columns)))
 
 
-Place = tuple[str, str | None, str | None]
+def _is_shown(key: str, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether readers see a column: what was asked for where it differs, what is rare where it is there."""
+    if key in ASKED_FOR:
+        return len({row[key] for row in rows}) > 1
+    return key not in RARE or any(row.get(key) for row in rows)
+
+
+def readable(rows: Sequence[dict[str, Any]], names: dict[Place, str]) -> list[dict[str, Any]]:
+    """Rows with the checkpoints' names, for readers: reasons shortened, ratios near one with five decimals."""
+    return [
+        {
+            **row,
+            "name": names[place_of(row)],
+            "ppl_ratio": row["ppl_ratio"] and f"{row['ppl_ratio']:.5f}",
+            FAILED: shortened(row.get(FAILED)),
+        }
+        for row in rows
+    ]
 
 
 def place_of(row: dict[str, Any]) -> Place:

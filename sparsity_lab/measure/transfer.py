@@ -26,22 +26,17 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell
-from sparsity_lab.measure.work.failures import FAILED, Lost, failed_row, together
+from sparsity_lab.measure.work.failures import Lost, failed_row, together
 from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import RECORDS, MeasurePlan, MeasureRecipe, Record, measure_run
 from sparsity_lab.measure.work.preparing import Preparer
 from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
+from sparsity_lab.store.table_columns.measured import TRANSFER
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = (
-    "series", "model", "revision", "criterion", "rule", "knob", "ppl_increase_target", "activation_ratio_target",
-    "calibrated_on", "measured_on", "activation_ratio", "activation_ratio_se", "ppl_ratio", "ppl_ratio_se",
-    "loss_dense_nats", "loss_sparse_nats", "loss_delta_se_nats", "flags", "calibration_flags", "tokens", "window",
-    "calibration_key", "content_key", FAILED,
-)  # fmt: skip
 MATRICES = {
     "activation ratio ± standard error": ("activation_ratio", "activation_ratio_se", 4),
     "perplexity ratio ± standard error": ("ppl_ratio", "ppl_ratio_se", 5),
@@ -147,7 +142,7 @@ def measure_transfer(
                 loggers.record({**row, "series": f"{row['series']} on {row['measured_on']}"})
             rows += batch_rows
     records.write_json(output / "config.json", _config(asked, checkpoints, texts))
-    records.write_text(output / "transfer.csv", tables.to_csv(rows, COLUMNS))
+    records.write_text(output / "transfer.csv", TRANSFER.csv(rows))
     records.write_text(output / "transfer.md", to_markdown(rows, [text.name for text in texts]))
     logger.info(
         "%d cell(s) measured in this run, calibrations among them; %d in the table", len(run.made), len(rows)

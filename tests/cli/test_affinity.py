@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from sparsity_lab.cli.main import main
-from sparsity_lab.measure.neurons.affinity.columns import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC, columns
+from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
 
 PART = ("--tokens", 1024, "--window", 64)
 FAST = ("--pairs", 6, "--shape", "40x16", "--ratio", 0.1, "--ratio", 0.5)
@@ -60,7 +60,7 @@ def estimated(watched):
 def test_estimates_are_those_of_the_records_tables(estimated, watched):
     """Shares of `parameters.csv` and `chunks.csv`, and speed-ups as quotients of the bytes beside them."""
     rows = rows_of(estimated / "affinity.csv")
-    assert tuple(rows[0]) == columns(TRAFFIC)
+    assert list(rows[0]) == TRAFFIC.header
     by_name = {(row["convention"], int(row["tokens"])): row for row in rows}
     for theirs in rows_of(watched / "neurons" / "parameters.csv"):
         ours = by_name[theirs["convention"], 1]
@@ -84,15 +84,15 @@ def test_estimates_are_those_of_the_records_tables(estimated, watched):
 
 def test_timed_tables(estimated):
     products = rows_of(estimated / "affinity_products.csv")
-    assert tuple(products[0]) == columns(PRODUCTS)
+    assert list(products[0]) == PRODUCTS.header
     assert [(row["what"], row["F"], row["d"]) for row in products] == [
         ("model", "48", "32"), ("calls", "8", "8"), *[("planted", "48", "32")] * 3, *[("planted", "40", "16")] * 3
     ]  # fmt: skip
     points = rows_of(estimated / "affinity_break_even.csv")
-    assert tuple(points[0]) == columns(BREAK_EVEN)
+    assert list(points[0]) == BREAK_EVEN.header
     assert len(points) == 2
     (decode,) = rows_of(estimated / "affinity_decode.csv")
-    assert tuple(decode) == columns(DECODE)
+    assert list(decode) == DECODE.header
     for row in (*products, decode):
         assert 0 < float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
         assert float(row["efficiency"]) == pytest.approx(float(row["ratio"]) / float(row["ideal"]))

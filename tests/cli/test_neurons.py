@@ -9,10 +9,10 @@ import pytest
 
 from sparsity_lab.cli.main import main
 from sparsity_lab.measure.neurons.frequency import record
-from sparsity_lab.measure.neurons.frequency.columns import CHUNK_COLUMNS, LAYER_COLUMNS, columns
 from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.spec import expand
+from sparsity_lab.store.table_columns.frequency import CHUNKS, NEURONS
 
 PART = ("--tokens", 1024, "--window", 64)
 QUICK = (*PART, "--written-tokens", 4, "--prompts", 8)
@@ -69,13 +69,13 @@ def test_a_config_names_options_as_their_flags_do(checkpoints, measured, source_
 
 def test_tables_hold_every_model_text_and_layer(watched):
     neurons = rows_of(watched / "neurons.csv")
-    assert tuple(neurons[0]) == columns(LAYER_COLUMNS)
+    assert list(neurons[0]) == NEURONS.header
     assert [(row["name"], row["text"], row["layer"]) for row in neurons] == [
         (name, text, layer)
         for name in ("run/step-1", "run/step-2") for text in ("source", "other") for layer in ("all", "0", "1")
     ]  # fmt: skip
     chunks = rows_of(watched / "chunks.csv")
-    assert tuple(chunks[0]) == columns(CHUNK_COLUMNS)
+    assert list(chunks[0]) == CHUNKS.header
     assert len(chunks) == len(neurons) * 7
     assert len(rows_of(watched / "positions.csv")) == 4 * 64
     assert {row["convention"] for row in rows_of(watched / "parameters.csv")} == {

@@ -10,10 +10,11 @@ from sparsity_lab.cli.main import main
 from sparsity_lab.measure.neurons.predictors import record as predictions
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.neurons.structure import record as structure
-from sparsity_lab.measure.neurons.structure.columns import CLUSTERS, DRIFT, ROUTING, columns
 from sparsity_lab.measure.neurons.structure.run import examine_checkpoints
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
 from sparsity_lab.measure.spec import expand
+from sparsity_lab.store.table_columns.predictors import PREDICTORS
+from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING
 
 PART = ("--tokens", 1024, "--window", 64)
 FEW = (*PART, "--clusters", 4, "--routed", 1, "--draws", 39, "--permutations", 99)
@@ -63,14 +64,14 @@ def examined(checkpoints, measured, texts, tmp_path_factory):
 
 def test_structure_writes_every_table_and_figure(examined):
     clusters = rows_of(examined / "clusters.csv")
-    assert tuple(clusters[0]) == columns(CLUSTERS)
+    assert list(clusters[0]) == CLUSTERS.header
     assert len(clusters) == 3 * 2 * 3 * 2  # models, texts, layers and all, m = 1 and 2
-    assert tuple(rows_of(examined / "routing.csv")[0]) == columns(ROUTING)
+    assert list(rows_of(examined / "routing.csv")[0]) == ROUTING.header
     for row in clusters:
         assert 0 < float(row["random"]) < 1
         assert 1 / 40 <= float(row["p_random"]) <= 1
     drift = rows_of(examined / "drift.csv")
-    assert tuple(drift[0]) == columns(DRIFT)
+    assert list(drift[0]) == DRIFT.header
     assert len(drift) == 2 * 3 * 4  # texts, measures, comparisons of three checkpoints
     assert {row["measure"] for row in rows_of(examined / "settled.csv")} == {
         "frequency", "importance", "coactivation"
@@ -128,7 +129,7 @@ def test_predict_writes_tables_and_figures_and_resumes(checkpoints, measured, te
              "--epochs", 2, "--output", output)  # fmt: skip
     assert run("predict", *words) == 0
     rows = rows_of(output / "predictors.csv")
-    assert tuple(rows[0]) == predictions.columns()
+    assert list(rows[0]) == PREDICTORS.header
     assert len(rows) == 2 * 3 * (5 * 3 + 1)
     assert {row["rank"] for row in rows} == {"2", "4", ""}
     assert len(rows_of(output / "training.csv")) == 2 * 2 * 2

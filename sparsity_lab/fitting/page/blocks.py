@@ -8,24 +8,9 @@ from pathlib import Path
 from typing import Any, Union
 
 from sparsity_lab.fitting.page.cells import shown
+from sparsity_lab.store.columns import Column
 
 MANY_COLUMNS = 9  # from here on, columns that say the same in every row go into a note
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    Attributes:
-        key: of the rows' values.
-        heading: what readers see; the unit in it.
-        kind: `value`; `ratio`, near one and shown with five decimals; `strip`, a list of numbers from 0 to 1 drawn
-            layer by layer; `record`, a name that opens the record of the row's `content_key`.
-    """
-
-    key: str
-    heading: str
-    kind: str = "value"
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ def table(
     """A table of plain values; `columns` maps keys to headings, and is every key of the rows where left out."""
     keys = list(dict.fromkeys(key for row in rows for key in row)) if columns is None else columns
     named = dict(keys) if isinstance(keys, Mapping) else {key: key.replace("_", " ") for key in keys}
-    made = tuple(Column(key, heading) for key, heading in named.items())
+    made = tuple(Column(key, heading=heading) for key, heading in named.items())
     return Table(title, made, tuple(rows), note=note, source=source)
 
 
@@ -136,7 +121,7 @@ def without_constants(wide: Table) -> Table:
     same = [
         c
         for c in wide.columns
-        if c.kind in ("value", "ratio") and len({str(r.get(c.key)) for r in wide.rows}) == 1
+        if c.format in ("value", "ratio") and len({str(r.get(c.key)) for r in wide.rows}) == 1
     ]
     said = [
         f"{c.heading} {shown(wide.rows[0].get(c.key))}" for c in same if wide.rows[0].get(c.key) is not None

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sparsity_lab.fitting.page.blocks import Column, Report, Section, Table, tables_of
+from sparsity_lab.fitting.page.blocks import Report, Section, Table, tables_of
 from sparsity_lab.fitting.page.cells import is_number, shown
 from sparsity_lab.store import tables
+from sparsity_lab.store.columns import Column
 
 LINE_LETTERS, COLUMN_GAP, TEXT_LETTERS = (
     90,
@@ -45,12 +46,12 @@ def _tables(section: Section) -> Iterator[Table]:
     """Tables with rows, less what only a page can draw."""
     for one in tables_of(section.blocks):
         if one.rows:
-            yield replace(one, columns=tuple(c for c in one.columns if c.kind != "strip"))
+            yield replace(one, columns=tuple(c for c in one.columns if c.format != "strip"))
 
 
 def _markdown_table(one: Table) -> str:
     headings = {column.key: _plain(column.heading) for column in one.columns}
-    rows = [{c.key: _clean(row.get(c.key), c.kind) for c in one.columns} for row in one.rows]
+    rows = [{c.key: _clean(row.get(c.key), c.format) for c in one.columns} for row in one.rows]
     title = f"**{_plain(one.title)}**\n\n" if one.title else ""
     note = f"\n{_plain(_note(one))}\n" if _note(one) else ""
     return f"{title}{tables.to_markdown(rows, headings)}{note}"
@@ -124,7 +125,7 @@ def _kinds(one: Table) -> str:
 
 def _letters(one: Table, column: Column) -> int:
     """Letters a column needs in one line; long texts and headings may be broken."""
-    values = max(len(shown(row.get(column.key), column.kind)) for row in one.rows)
+    values = max(len(shown(row.get(column.key), column.format)) for row in one.rows)
     return max(min(values, TEXT_LETTERS), *map(len, column.heading.split() or [""]), 2)
 
 
@@ -144,7 +145,7 @@ def _numeric(one: Table, column: Column) -> bool:
 
 def _tex_cell(row: Mapping[str, object], column: Column) -> str:
     value = row.get(column.key)
-    plain = shown(value, column.kind).replace("`", "")
+    plain = shown(value, column.format).replace("`", "")
     text = tex(plain)
     if len(plain) > TEXT_LETTERS:
         text = re.sub(r"(;|/|,|\\_)", r"\1\\allowbreak{}", text)

@@ -22,7 +22,6 @@ from sparsity_lab.fitting.page import heat_html
 from sparsity_lab.fitting.page.blocks import (
     MANY_COLUMNS,
     Block,
-    Column,
     Facts,
     Figure,
     Fold,
@@ -34,6 +33,7 @@ from sparsity_lab.fitting.page.blocks import (
     Verbatim,
 )
 from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.store.columns import Column
 from sparsity_lab.store.records import RECORD_KEYS
 from sparsity_lab.store.whole_files import encoded
 
@@ -183,7 +183,7 @@ def table(made: Table) -> str:
     wide = " wide" if len(made.columns) >= MANY_COLUMNS else ""
     columns = list(zip(made.columns, numeric, strict=True))
     head = "".join(f'<th scope="col"{_n(n)}>{escape(c.heading)}</th>' for c, n in columns)
-    top = {c.key: _largest(made, c) for c in made.columns if c.kind == "strip"}
+    top = {c.key: _largest(made, c) for c in made.columns if c.format == "strip"}
     rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in made.rows)
     caption = f"<figcaption>{_marked(made.title)}</figcaption>"
     notes = " ".join(part for part in (made.note, f"Source: {made.source}." if made.source else "") if part)
@@ -200,7 +200,7 @@ def _n(numeric: bool) -> str:
 def _is_numeric(made: Table, column: Column) -> bool:
     values = [row.get(column.key) for row in made.rows]
     known = [value for value in values if value is not None]
-    return column.kind in ("value", "ratio") and bool(known) and all(is_number(value) for value in known)
+    return column.format in ("value", "ratio") and bool(known) and all(is_number(value) for value in known)
 
 
 def _largest(made: Table, column: Column) -> float:
@@ -209,12 +209,12 @@ def _largest(made: Table, column: Column) -> float:
 
 def _cell(row: Mapping[str, Any], column: Column, numeric: bool, top: Mapping[str, float]) -> str:
     value = row.get(column.key)
-    if column.kind == "strip":
+    if column.format == "strip":
         mean = f' data-v="{sum(value) / len(value)!r}"' if value else ""
         return f"<td{mean}>{heat_html.strip(value or [], top[column.key])}</td>"
-    text = shown(value, column.kind)
+    text = shown(value, column.format)
     exact = f' data-v="{value!r}"' if is_number(value) and repr(value) != text else ""
     whole = f' title="{escape(value)}"' if isinstance(value, str) and text != value else ""
-    record = f' data-record="{escape(str(row.get("content_key")))}"' if column.kind == "record" else ""
+    record = f' data-record="{escape(str(row.get("content_key")))}"' if column.format == "record" else ""
     kind = _n(numeric) or (' class="w"' if len(text) > ONE_LINE else "")
     return f"<td{kind}{exact}{whole}{record}>{_marked(text)}</td>"

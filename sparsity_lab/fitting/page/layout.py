@@ -10,7 +10,6 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import (
     Block,
-    Column,
     Facts,
     Figure,
     Fold,
@@ -23,6 +22,7 @@ from sparsity_lab.fitting.page.blocks import (
 from sparsity_lab.fitting.page.cells import is_number, read_csv, shown
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.reading.csv_file import FAILED, MEASURED, has_failed
+from sparsity_lab.store.columns import Column
 from sparsity_lab.store.tables import number
 
 Row = Mapping[str, Any]
@@ -138,17 +138,13 @@ def groups(rows: Iterable[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:
 def reader_table(
     title: str,
     rows: Sequence[Row],
-    columns: Mapping[str, str],
+    columns: Sequence[Column],
     *,
     note: str = "",
     source: str = "",
-    ratios: Sequence[str] = (),
 ) -> list[Block]:
-    """A table of the columns that any row has something in, `ratios` near one; none where there are no rows."""
-    used = tuple(
-        Column(key, name, "ratio" if key in ratios else "value")
-        for key, name in columns.items() if any(row.get(key) not in (None, "") for row in rows)
-    )  # fmt: skip
+    """A table of the columns that any row has something in; none where there are no rows."""
+    used = tuple(c for c in columns if any(row.get(c.key) not in (None, "") for row in rows))
     return [without_constants(Table(title, used, tuple(rows), note=note, source=source))] if used else []
 
 

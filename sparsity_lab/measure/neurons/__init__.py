@@ -18,8 +18,14 @@ as tables. Out: a JSON record with an array file, tables as CSV and Markdown, an
     estimates.py   ratios of sums with errors (`ratio_of`, for all), and the statistics of `neurons`
     parameters.py  activated parameters per token under three named conventions, from the widths of a neuron
     rows.py        a number and its error as a row (`pair`, for all), and the rows of `neurons`
+    tables.py      rows of records as CSV and Markdown, for all four
     pairs.py       the same token in two models: does it need many neurons in both?
     api.py         `watch_neurons` on a live model, and the refusal of mixtures of experts
+
+To add a statistic to `neurons`: its estimate in `estimates.py`, its value in `rows.py`, and its `Column` in
+`store/table_columns/frequency.py`; if the counts do not hold what it needs, a field of `counts.py` that `visitor.py`
+adds to. A column that an existing row can hold takes the last two. For the other commands the same: their folder's
+`rows.py`, and their file in `store/table_columns/`. Raise the folder's ALGORITHM if old records lack the value.
 
 What to know: S_t is the set of neurons active on token t, in the sparse run. Counts are whole numbers, merged by `+`.
 Windows are put into at most 32 contiguous groups (64 units in `structure`), which are also what the bootstrap

@@ -9,7 +9,6 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page import export
 from sparsity_lab.fitting.page.blocks import (
-    Column,
     Report,
     Section,
     Table,
@@ -17,6 +16,7 @@ from sparsity_lab.fitting.page.blocks import (
 )
 from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.write import write_report
+from sparsity_lab.store.columns import Column
 
 
 def test_cells_are_numbers_only_where_a_whole_column_is(tmp_path):
@@ -52,7 +52,7 @@ def test_values_for_readers(value, text):
 
 
 def test_columns_that_say_one_thing_become_a_note():
-    columns = tuple(Column(name, name) for name in "abcdefghij")
+    columns = tuple(Column(name, heading=name) for name in "abcdefghij")
     rows = tuple({**dict.fromkeys("bcdefghij", 7), "a": i} for i in range(3))
     slim = without_constants(Table("t", columns, rows, note="First."))
     assert [one.key for one in slim.columns] == ["a"]
@@ -63,7 +63,7 @@ def test_columns_that_say_one_thing_become_a_note():
 
 def test_latex_is_booktabs_and_escapes():
     rows = tuple({"a": "50% & \\x_{1}", "b": -0.5, "c": "[1, 2]"} for _ in range(2))
-    columns = tuple(Column(name, name) for name in "abc")
+    columns = tuple(Column(name, heading=name) for name in "abc")
     made = export.latex(Report("r", "", (Section("s", (Table("T_1", columns, rows, note="A note ±."),)),)))
     assert r"\begin{tabular}{lrl}" in made
     for word in (
@@ -80,7 +80,7 @@ def test_latex_is_booktabs_and_escapes():
 
 def test_a_long_latex_table_may_break():
     rows = tuple({"a": i} for i in range(60))
-    made = export.latex(Report("r", "", (Section("s", (Table("T", (Column("a", "a"),), rows),)),)))
+    made = export.latex(Report("r", "", (Section("s", (Table("T", (Column("a", heading="a"),), rows),)),)))
     assert r"\begin{longtable}{r}" in made
     assert r"\endfirsthead" in made
 

@@ -17,31 +17,28 @@ from sparsity_lab.fitting.page.layout import (
     named,
     reader_table,
 )
+from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
 from sparsity_lab.store.tables import interval
 
 IN_WORDS = ("output-side", "oracle")  # conventions in words, at one token a pass
-TRAFFIC = {
-    "name": "checkpoint", "text": "text", "convention": "convention", "tokens": "L", "rank": "rank",
-    "budget": "budget", "recall": "recall", "recall_se": "± se (recall)", "ffn_share": "of FFN bytes",
-    "ffn_share_se": "± se (share)", "ffn_speedup": "FFN speed-up", "ffn_speedup_se": "± se (FFN)",
-    "model_share": "of model bytes", "model_speedup": "model speed-up", "model_speedup_se": "± se (model)",
-}  # fmt: skip
+READ = TRAFFIC.for_readers(
+    recall_se="± se (recall)",
+    ffn_share_se="± se (share)",
+    ffn_speedup_se="± se (FFN)",
+    model_speedup_se="± se (model)",
+)
+OF_PRODUCTS = PRODUCTS.pick(
+    "name text what F d activation_ratio dense_seconds sparse_seconds ratio ratio_low ratio_high ideal "
+    "efficiency",
+    dense_seconds="dense (s)",
+    sparse_seconds="sparse (s)",
+)
+OF_DECODE = DECODE.for_readers(dense_seconds="dense (s a token)", sparse_seconds="sparse (s a token)")
 TIMED = {
-    "affinity_products": ("Products timed", {
-        "name": "checkpoint", "text": "text", "what": "weights", "F": "F", "d": "d",
-        "activation_ratio": "activation ratio", "dense_seconds": "dense (s)", "sparse_seconds": "sparse (s)",
-        "ratio": "speed-up", "ratio_low": "from", "ratio_high": "to", "ideal": "ideal", "efficiency": "of the ideal",
-    }),
-    "affinity_break_even": ("Where a sparse product begins to pay", {
-        "name": "checkpoint", "text": "text", "F": "F", "d": "d", "break_even": "break-even activation ratio",
-        "break_even_low": "from", "break_even_high": "to", "verdict": "in words",
-    }),
-    "affinity_decode": ("Decoding timed", {
-        "name": "checkpoint", "text": "text", "prompt_tokens": "prompt", "timed_tokens": "tokens",
-        "dense_seconds": "dense (s a token)", "sparse_seconds": "sparse (s a token)", "ratio": "speed-up",
-        "ratio_low": "from", "ratio_high": "to", "ideal": "ideal", "ideal_se": "± se", "efficiency": "of the ideal",
-    }),
-}  # fmt: skip
+    PRODUCTS.name: ("Products timed", OF_PRODUCTS),
+    BREAK_EVEN.name: ("Where a sparse product begins to pay", BREAK_EVEN.for_readers()),
+    DECODE.name: ("Decoding timed", OF_DECODE),
+}
 CAPTIONS = {
     "affinity": "Decoding speed-up at batch 1: ideal by the bytes read under each convention, and timed",
     "affinity_products": "Speed-up of the down projection by sparse_down as timed, by activation ratio",
@@ -56,7 +53,7 @@ def sections(found: Found) -> list[Section]:
 
 def _content(folder: Path, value: Mapping[str, Any]) -> tuple[list[str], list[Block]]:
     single = [row for row in value.get("affinity", []) if row.get("tokens") == 1]
-    blocks = reader_table("Bytes read and ideal speed-ups, one token a pass", single, TRAFFIC, note=NOTE)
+    blocks = reader_table("Bytes read and ideal speed-ups, one token a pass", single, READ, note=NOTE)
     for key, (title, columns) in TIMED.items():
         blocks += reader_table(title, value.get(key, []), columns)
     if assumptions := value.get("assumptions"):

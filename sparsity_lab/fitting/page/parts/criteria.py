@@ -18,13 +18,15 @@ from sparsity_lab.fitting.page.layout import (
     reader_table,
     rows_of,
 )
+from sparsity_lab.store.table_columns.measured import TABLE
 
 NEEDED = {"series", "criterion", "rule", "activation_ratio", "ppl_ratio"}
-COLUMNS = {
-    "series": "model", "criterion": "criterion", "rule": "rule", "activation_ratio": "activation ratio",
-    "activation_ratio_se": "± se", "knob": "knob", "ppl_ratio": "PPL ratio",
-    "loss_delta_se_nats": "± se of loss rise (nats)", "flags": "flags",
-}  # fmt: skip
+COLUMNS = TABLE.pick(
+    "series criterion rule activation_ratio activation_ratio_se knob ppl_ratio loss_delta_se_nats flags",
+    series="model",
+    criterion="criterion",
+    loss_delta_se_nats="± se of loss rise (nats)",
+)
 SWEEP = "sweep.csv"
 
 
@@ -59,9 +61,7 @@ def _blocks(found: Found, path: Path) -> list[Block]:
     answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
     rows.sort(key=lambda row: (str(row["series"]), row[answer] if is_number(row[answer]) else float("inf")))
     blocks = listed([_best(group, answer) for group in groups(rows, "series").values()])
-    blocks += reader_table(
-        "Criteria side by side", rows, COLUMNS, source=found.relative(path), ratios=("ppl_ratio",)
-    )
+    blocks += reader_table("Criteria side by side", rows, COLUMNS, source=found.relative(path))
     if path.parent / "records" not in found.record_folders:  # else they stand with the records
         blocks += [figure(found, drawn) for drawn in found.figures if drawn.parent == path.parent]
     sweep = rows_of(path.parent / SWEEP)

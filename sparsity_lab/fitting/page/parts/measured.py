@@ -11,7 +11,6 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import (
     Block,
-    Column,
     Facts,
     Fold,
     Heading,
@@ -24,17 +23,28 @@ from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.fitting.page.layout import figure
 from sparsity_lab.reading.csv_file import MEASURED, has_failed
+from sparsity_lab.store.columns import Column
+from sparsity_lab.store.table_columns.measured import TABLE
 
 COLUMNS = (
-    Column("checkpoint", "checkpoint", "record"), Column("series", "series"), Column("criterion", "criterion"),
-    Column("compat", "algorithm reproduced"), Column("rule", "rule"), Column("knob", "knob"),
-    Column("target", "PPL rise asked"), Column("activation_ratio", "activation ratio"),
-    Column("activation_ratio_se", "± se"), Column("activation_ratio_per_layer", "by layer", "strip"),
-    Column("ppl_dense", "PPL dense"), Column("ppl_ratio", "PPL ratio", "ratio"),
-    Column("loss_delta_se_nats", "± se of loss rise (nats)"), Column("flags", "flags"),
-    Column("trained_tokens", "trained tokens"), Column("params_nonembedding", "parameters less embeddings"),
-    Column("tokens", "text tokens"), Column("origin", "origin"),
-)  # fmt: skip
+    Column("checkpoint", heading="checkpoint", format="record"),
+    *TABLE.pick(
+        "series criterion compat rule knob",
+        series="series",
+        criterion="criterion",
+        compat="algorithm reproduced",
+    ),
+    Column("target", heading="PPL rise asked"),
+    *TABLE.pick("activation_ratio activation_ratio_se"),
+    Column("activation_ratio_per_layer", heading="by layer", format="strip"),
+    *TABLE.pick(
+        "ppl_dense ppl_ratio loss_delta_se_nats flags trained_tokens params_nonembedding tokens",
+        loss_delta_se_nats="± se of loss rise (nats)",
+        params_nonembedding="parameters less embeddings",
+        tokens="text tokens",
+    ),
+    Column("origin", heading="origin"),
+)
 FAILED_IN = ("table.csv", "transfer.csv")
 FAILED_COLUMNS = {
     "checkpoint": "checkpoint", "series": "series", "criterion": "criterion", "rule": "rule", "failed": "reason",

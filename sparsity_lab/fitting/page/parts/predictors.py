@@ -19,6 +19,8 @@ from sparsity_lab.fitting.page.layout import (
     reader_table,
     rows_of,
 )
+from sparsity_lab.store.columns import Column
+from sparsity_lab.store.table_columns.predictors import PREDICTORS
 
 RIVALS = {"frequent": "the most frequent", "last-token": "the last token's", "oracle": "an oracle"}
 CAPTIONS = {
@@ -52,8 +54,8 @@ def _recalls(rows: Sequence[Row]) -> list[Block]:
          **{f"at {float(row['budget']):g}": measured(row["recall"], row.get("recall_se"), space=" ") for row in group}}
         for group in groups(rows, "name", "text", "method", "rank").values()
     ]  # fmt: skip
-    columns = {"name": "checkpoint", "text": "text", "method": "method", "ffn_share": "weights, of the FFN's"}
-    columns |= {f"at {budget:g}": f"recall at budget {budget:g}" for budget in budgets}
+    columns = PREDICTORS.pick("name text method ffn_share", ffn_share="weights, of the FFN's")
+    columns += tuple(Column(f"at {b:g}", heading=f"recall at budget {b:g}") for b in budgets)
     return reader_table("Recall, all layers together", lines, columns, note=NOTE)
 
 

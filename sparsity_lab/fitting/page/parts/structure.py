@@ -17,35 +17,31 @@ from sparsity_lab.fitting.page.layout import (
     reader_table,
     rows_of,
 )
+from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING, SPECIALISED
 
 MOST_CHECKPOINTS = 3  # that have a sentence each
 P_VALUES, LEVEL = ("p_random", "p_matched"), 0.05
 QUARTER = 0.25  # of the neurons: the case that is told in words
-CLUSTERS = {
-    "name": "checkpoint", "text": "text", "clusters": "clusters", "best": "best m", "neurons_share": "of neurons",
-    "inside": "inside", "inside_se": "± se", "random": "random", "p_random": "p", "matched": "frequency-matched",
-    "p_matched": "p (matched)", "by_frequency": "by frequency",
-}  # fmt: skip
-ROUTING = {
-    "name": "checkpoint", "text": "text", "of": "of", "experts": "experts", "routed": "routed", "cache": "cache",
-    "segment": "segment", "hit_rate": "hit rate", "hit_rate_se": "± se", "random": "random", "p_random": "p",
-    "by_frequency": "by frequency",
-}  # fmt: skip
-SPECIALISED = {
-    "name": "checkpoint", "what": "what", "features": "how many", "share": "prefer a text",
-    "share_if_permuted": "with permuted labels", "most_if_permuted": "at most", "p_share": "p",
-    "twice_share": "twice as often", "contrast": "contrast", "contrast_random": "of random clusters",
-    "p_contrast": "p (random)", "contrast_matched": "of frequency-matched", "p_contrast_matched": "p (matched)",
-}  # fmt: skip
-DRIFT = {
-    "name": "checkpoint", "other": "against", "text": "text", "measure": "measure", "alike": "correlation",
-    "alike_se": "± se", "between_halves": "with itself",
-}  # fmt: skip
+OF_CLUSTERS = CLUSTERS.pick(
+    "name text clusters best neurons_share inside inside_se random p_random matched p_matched by_frequency",
+    clusters="clusters",
+    p_matched="p (matched)",
+)
+OF_SPECIALISED = SPECIALISED.pick(
+    "name what features share share_if_permuted most_if_permuted p_share twice_share contrast contrast_random "
+    "p_contrast contrast_matched p_contrast_matched",
+    share="prefer a text",
+    most_if_permuted="at most",
+    contrast_random="of random clusters",
+    p_contrast="p (random)",
+    contrast_matched="of frequency-matched",
+    p_contrast_matched="p (matched)",
+)
 TABLES = {
-    "clusters": ("Activity inside the best clusters", CLUSTERS),
-    "routing": ("Routing to clusters", ROUTING),
-    "specialised": ("Preference for a text", SPECIALISED),
-    "drift": ("Checkpoints compared", DRIFT),
+    CLUSTERS.name: ("Activity inside the best clusters", OF_CLUSTERS),
+    ROUTING.name: ("Routing to clusters", ROUTING.for_readers(hit_rate="hit rate")),
+    SPECIALISED.name: ("Preference for a text", OF_SPECIALISED),
+    DRIFT.name: ("Checkpoints compared", DRIFT.for_readers()),
 }
 CAPTIONS = {
     "clusters": "Share of a token's active neurons inside its best m clusters, beside clusters made by frequency "

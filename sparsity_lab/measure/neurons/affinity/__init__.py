@@ -12,7 +12,6 @@ ideal speed-ups, tables of timings if these were asked for, and `affinity.json`.
     products.py   y = W_d a, dense against the sparse kernel, and the ratio at which they break even
     decode.py     whole tokens from the KV cache, dense against sparse
     pairs.py      two ways of doing one thing, timed in alternating pairs
-    columns.py    every column of the tables, with its meaning
     run.py        all of it, from records to files
 
 What to know: ideal speed-ups are upper bounds. They take time as proportional to the bytes read from one memory and

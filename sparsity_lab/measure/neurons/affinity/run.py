@@ -11,32 +11,25 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.loaded import Shelf
-from sparsity_lab.measure.neurons.affinity.columns import (
-    BREAK_EVEN,
-    DECODE,
-    IDENTITY,
-    PRODUCTS,
-    READER,
-    TRAFFIC,
-    columns,
-)
 from sparsity_lab.measure.neurons.affinity.found import Body, predictions_of, read_bodies, source_of
 from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
 from sparsity_lab.measure.neurons.affinity.timed import Timed, TimedCase, time_case
 from sparsity_lab.measure.neurons.affinity.traffic import ASSUMPTIONS, SHARED_ASSUMPTIONS, traffic_rows
 from sparsity_lab.measure.neurons.affinity.weights import weights_at
 from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
+from sparsity_lab.measure.neurons.tables import identity
 from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.settings import ModelSettings
-from sparsity_lab.store import records, tables
+from sparsity_lab.store import records
+from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 Known = tuple[Path, Body]
 READER_TOKENS = (1, 8, 64)
-MEASURED = {"affinity_products": PRODUCTS, "affinity_break_even": BREAK_EVEN, "affinity_decode": DECODE}
+MEASURED = (PRODUCTS, BREAK_EVEN, DECODE)
 
 INTERVAL = "From, to: 95 % interval of the median over alternating pairs, from order statistics."
 NOTES = {
@@ -161,7 +154,7 @@ def _estimated(spec: AffinitySpec, cases: Sequence[TimedCase], known: Sequence[K
         predictions = predictions_of(case.body, known)
         matched += predictions is not None
         found = traffic_rows(case.body, case.weights, costs=spec.costs, predictions=predictions)
-        rows += [{**_identity(case), **row} for row in found]
+        rows += [{**identity(case.body), **row} for row in found]
     if known and not matched:
         raise SparsityLabError(
             "None of the records of `predict` is of the thresholds and text of a record of `neurons`",
@@ -174,34 +167,31 @@ def _timed(
     spec: AffinitySpec, cases: Sequence[TimedCase], *, progress: Progress
 ) -> tuple[dict[str, list[Row]], list[Row]]:
     assert spec.plan is not None
-    found: dict[str, list[Row]] = {name: [] for name in MEASURED}
+    found: dict[str, list[Row]] = {table.name: [] for table in MEASURED}
     places = []
     shelf = Shelf(spec.machine.architecture_file)
     for case in cases:
         timed = time_case(case, spec.plan, machine=spec.machine, shelf=shelf, progress=progress)
         for name, rows in _by_table(timed).items():
-            found[name] += [{**_identity(case), **row} for row in rows]
-        places.append({**_identity(case), **timed.where})
+            found[name] += [{**identity(case.body), **row} for row in rows]
+        places.append({**identity(case.body), **timed.where})
     return found, places
 
 
 def _by_table(timed: Timed) -> dict[str, list[Row]]:
-    return dict(zip(MEASURED, (timed.products, timed.break_even, timed.decode), strict=True))
-
-
-def _identity(case: TimedCase) -> Row:
-    return {key: case.body[key] for key in IDENTITY}
+    return dict(
+        zip((table.name for table in MEASURED), (timed.products, timed.break_even, timed.decode), strict=True)
+    )
 
 
 def _write(
     output: Path, found: Mapping[str, list[Row]], *, spec: AffinitySpec, places: Sequence[Row]
 ) -> None:
-    documented = {"affinity": TRAFFIC, **MEASURED}
-    for name, rows in found.items():
+    for table in (TRAFFIC, *MEASURED):
+        rows = found.get(table.name, [])
         shown = [row for row in rows if row.get("tokens", 1) in READER_TOKENS]
-        records.write_text(output / f"{name}.csv", tables.to_csv(rows, columns(documented[name])))
-        said = _listed(_assumptions(spec, rows) if name == "affinity" else NOTES[name])
-        records.write_text(output / f"{name}.md", tables.to_markdown(shown, READER[name]) + said)
+        sentences = _assumptions(spec, rows) if table is TRAFFIC else NOTES[table.name]
+        table.write(output, rows, shown=shown, notes=_listed(sentences))
     records.write_json(
         output / "affinity.json",
         {

@@ -67,7 +67,7 @@ class Read:
 def traffic_rows(
     body: Mapping[str, Any], weights: Weights, *, costs: Costs, predictions: Mapping[str, Any] | None = None
 ) -> list[Row]:
-    """One row for each convention; see `columns.TRAFFIC`.
+    """One row for each convention; see `table_columns.affinity`.
 
     Args:
         body: a record of `neurons`.

@@ -7,8 +7,7 @@ tables, and `neurons.json`.
     run.py        the cells, what one cell does, and its arrays
     decoding.py   activation ratios over a prompt, over the text that follows it, and over the model's own words
     record.py     every key and array of a record, with its meaning
-    columns.py    every column of the tables, with its meaning
-    tables.py     records -> CSV with every number, Markdown for readers
+    tables.py     the tables of a run, and the rows that are made of the arrays
 
 The statistics themselves are in `neurons/estimates.py`, their rows in `neurons/rows.py`. A neuron fires on a token
 when it is kept under the thresholds and not exactly zero. Mixtures of experts are refused: reuse and chunks follow

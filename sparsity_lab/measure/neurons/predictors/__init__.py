@@ -9,7 +9,7 @@ the first half of the text and judged on the second. Out: `predictor_records/`, 
     judge.py      second half: hits at every budget, of the predictors and of methods that need no training
     api.py        training and judging on a live model
     rows.py       recall and precision with errors, and what a predictor costs
-    record.py     every key, array and column, with its meaning
+    record.py     every key and array, with its meaning
     run.py        the cells, what one cell does, and the tables
 
 What to know: a budget is the number of neurons named for a token, as a multiple of the mean number of active neurons

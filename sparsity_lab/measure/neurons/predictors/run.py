@@ -14,7 +14,7 @@ from sparsity_lab.measure.neurons.predictors.api import PredictReport, report_of
 from sparsity_lab.measure.neurons.predictors.record import KIND
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
-from sparsity_lab.measure.neurons.rows import ALL
+from sparsity_lab.measure.neurons.tables import write_records
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.work.cells import Cell, Desk
 from sparsity_lab.measure.work.launchers import ALONE, Options
@@ -28,8 +28,9 @@ from sparsity_lab.measure.work.places import (
     summary,
 )
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.store import records, tables
+from sparsity_lab.store import records
 from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.store.table_columns.predictors import PREDICTORS, TRAINING
 
 ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
 
@@ -96,7 +97,7 @@ def predict_checkpoints(
     """
     cells = partial(plan_cells, spec, checkpoints, thresholds)
     sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
-    _write_tables(output, sealed)
+    write_records(output, sealed, {"predictor_rows": PREDICTORS, "training_rows": TRAINING})
     words = summary(spec.watch, sealed, keys=("training_tokens",), settings=asdict(spec.settings))
     records.write_json(output / "predictors.json", words)
     return sealed
@@ -121,17 +122,3 @@ def plan_cells(
         Cell(PredictorRecipe(spec.watch, place.calibration, place.text, spec.settings), place.prepared)
         for place in every
     ]
-
-
-def _write_tables(output: Path, found: Sequence[Sealed]) -> None:
-    def rows_of(key: str) -> list[dict[str, Any]]:
-        return [
-            {**{k: one.body[k] for k in record.IDENTITY}, **row} for one in found for row in one.body[key]
-        ]
-
-    rows = rows_of("predictor_rows")
-    records.write_text(output / "predictors.csv", tables.to_csv(rows, record.columns()))
-    whole = [row for row in rows if row["layer"] == ALL]
-    records.write_text(output / "predictors.md", tables.to_markdown(whole, record.READER))
-    names = (*record.IDENTITY, *record.TRAINING)
-    records.write_text(output / "training.csv", tables.to_csv(rows_of("training_rows"), names))

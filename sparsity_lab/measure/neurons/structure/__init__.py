@@ -11,8 +11,7 @@ finds, the second half judges; what several records say together (domains, check
     rows.py        the numbers of one record as rows: errors, and p-values against random clusters
     record.py      every key and array of a record; reads back what the comparisons need
     roles/         comparisons across records: domains of text, checkpoints of one run
-    columns.py     every column of the tables, with its meaning
-    tables.py      CSV and Markdown of a run, the comparisons among them
+    tables.py      the tables of a run, the comparisons among them
     run.py         the cells and what one cell does
 
 What to know: pairs are counted among all neurons of a layer, or a seeded sample if there are more than `most_neurons`.

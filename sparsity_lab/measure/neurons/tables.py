@@ -1,0 +1,39 @@
+"""The tables of the four commands: rows of records, as CSV with every number and as Markdown for readers.
+
+Which columns there are and what they mean: `store/table_columns/`. Readers see the rows of all layers together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.measure.neurons.rows import ALL, Row
+from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.store.columns import TableColumns
+
+
+def identity(body: Mapping[str, Any]) -> Row:
+    """What the rows of a record begin with."""
+    return {"name": body["name"], "text": body["text"]}
+
+
+def write_rows(output: Path, columns: TableColumns, rows: Iterable[Row]) -> None:
+    """Write one table; readers see all rows where none are of all layers."""
+    rows = list(rows)
+    whole = [row for row in rows if row.get("layer", ALL) == ALL]
+    columns.write(output, rows, shown=whole or rows)
+
+
+def write_records(output: Path, sealed: Sequence[Sealed], plan: Mapping[str, TableColumns]) -> None:
+    """Write the tables whose rows are in the records.
+
+    Args:
+        output: the folder.
+        sealed: records, model by model and text by text.
+        plan: columns of each table, by the key of its rows.
+    """
+    for key, columns in plan.items():
+        rows = ({**identity(record.body), **row} for record in sealed for row in record.body[key])
+        write_rows(output, columns, rows)

@@ -1,0 +1,109 @@
+"""One `Column` for each column of a table: what it is called and what it means, for CSV, Markdown, page and tests.
+
+`table_columns/` lists them, a file for each command. The command writes its files from that list; the report, which
+meets the command on disk alone, takes its headings from there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sparsity_lab.store.records import write_text
+from sparsity_lab.store.tables import Row, to_csv, to_markdown
+
+ERROR = "_se"  # behind the name of a measured number: the column of its standard error
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: of the rows' values, and the header in CSV.
+        meaning: what the values are, with their unit, and when a cell is empty.
+        heading: what readers see; empty where a column is for machines alone.
+        format: `value`; `ratio`, near one and shown with five decimals; `strip`, a list of numbers from 0 to 1 drawn
+            layer by layer; `record`, a name that opens the record of the row's `content_key`.
+        has_error: whether the column of its standard error follows.
+    """
+
+    key: str
+    meaning: str = ""
+    heading: str = ""
+    format: str = "value"
+    has_error: bool = False
+
+    @property
+    def for_readers(self) -> bool:
+        """Whether tables for readers show it."""
+        return bool(self.heading)
+
+
+def measured(key: str, meaning: str, heading: str = "", *, error: str = "± se") -> tuple[Column, Column]:
+    """A measured number and its standard error, which readers see under `error` where they see the number."""
+    number = Column(key, meaning, heading, has_error=True)
+    return number, Column(key + ERROR, f"standard error of {key}", error if heading else "")
+
+
+class TableColumns:
+    """The columns of one table.
+
+    Attributes:
+        name: of its files, less the suffix.
+        columns: in the order of the CSV.
+        readers: keys in the order of the Markdown, where that is another.
+        markdown: whether there is a table for readers.
+    """
+
+    def __init__(self, name: str, *columns: Column, readers: str = "", markdown: bool = True) -> None:
+        self.name, self.columns, self.readers, self.markdown = name, columns, readers, markdown
+
+    @property
+    def header(self) -> list[str]:
+        """The header of the CSV."""
+        return [column.key for column in self.columns]
+
+    def csv(self, rows: Sequence[Row]) -> str:
+        """The CSV of some rows."""
+        return to_csv(rows, self.header)
+
+    def for_readers(self, **headings: str) -> tuple[Column, ...]:
+        """What readers see, in their order, under the columns' own headings or those given here."""
+        keys = self.readers or " ".join(column.key for column in self.columns if column.for_readers)
+        return self.pick(keys, **headings)
+
+    def pick(self, keys: str, **headings: str) -> tuple[Column, ...]:
+        """Some of the columns, by their keys with spaces between; headings as in `for_readers`."""
+        by_key = {column.key: column for column in self.columns}
+        return tuple(
+            replace(by_key[key], heading=headings.get(key, by_key[key].heading)) for key in keys.split()
+        )
+
+    def write(
+        self, folder: Path, rows: Sequence[Row], *, shown: Sequence[Row] | None = None, notes: str = ""
+    ) -> None:
+        """Write the CSV and, where there is one for readers, the Markdown; no files where there are no rows.
+
+        Args:
+            folder: where.
+            rows: all of them.
+            shown: those that readers see, where not all.
+            notes: Markdown below the table.
+        """
+        if not rows:
+            return
+        write_text(folder / f"{self.name}.csv", self.csv(rows))
+        if self.markdown:
+            table = to_markdown(rows if shown is None else shown, headings(self.for_readers()))
+            write_text(folder / f"{self.name}.md", table + notes)
+
+
+def headings(columns: Sequence[Column]) -> Mapping[str, str]:
+    """What readers see, by key."""
+    return {column.key: column.heading for column in columns}
+
+
+NAME = Column("name", "checkpoint: its series, and its own name where that differs", "checkpoint")
+TEXT = Column("text", "name of the text", "text")

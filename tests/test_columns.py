@@ -1,0 +1,47 @@
+"""Every table of `measure` and of the commands about neurons is one list of columns, each with a meaning."""
+
+import ast
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+from sparsity_lab.store import table_columns
+from sparsity_lab.store.columns import ERROR, TableColumns
+
+MEASURE = Path(__file__).parents[1] / "sparsity_lab" / "measure"
+MODULES = [
+    importlib.import_module(f"{table_columns.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(table_columns.__path__)
+]
+TABLES = {
+    table.name: table
+    for module in MODULES
+    for table in vars(module).values()
+    if isinstance(table, TableColumns)
+}
+# Their columns depend on what they read: one for each task, one for each layer.
+WIDE = {"lm_eval/evaluation.py", "token_heat.py"}
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_column_has_a_meaning_and_every_number_its_error_behind_it(name):
+    table = TABLES[name]
+    assert all(column.meaning for column in table.columns)
+    assert len(set(table.header)) == len(table.header)
+    for place, column in enumerate(table.columns):
+        assert not column.has_error or table.header[place + 1] == column.key + ERROR
+    shown = [column.key for column in table.for_readers()]
+    assert not table.markdown or sorted(shown) == sorted(c.key for c in table.columns if c.for_readers)
+
+
+def test_nothing_in_measure_writes_a_table_in_another_way():
+    others = {
+        path.relative_to(MEASURE).as_posix()
+        for path in MEASURE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.ImportFrom) and node.module == "sparsity_lab.store.tables")
+        or (isinstance(node, ast.Attribute) and node.attr in ("to_csv", "write_table"))
+    }
+    assert others == WIDE
