@@ -14,6 +14,12 @@ import numpy as np
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.store import records
 
+SEAL_KEYS: dict[str, str] = {  # what every record with arrays ends with
+    "arrays_sha256": "hash of the .safetensors of this name",
+    "content_key": "hash of all that determines the numbers; names the file",
+    "record_sha256": "hash of this record without this key",
+}
+
 
 def packed(arrays: Mapping[str, np.ndarray], **metadata: str) -> bytes:
     """Arrays by name as the bytes of a `.safetensors` file."""

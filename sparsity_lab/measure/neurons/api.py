@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, live_under
-from sparsity_lab.measure.live.arguments import check_numbers
+from sparsity_lab.measure.live.arguments import Reading, check_numbers
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.estimates import Estimator
@@ -19,7 +18,9 @@ from sparsity_lab.measure.neurons.frequency.decoding import DecodeCounts, Decode
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.thresholds.stored import Calibration
-from sparsity_lab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,9 @@ def watch_neurons(
     ids: torch.Tensor,
     *,
     thresholds: Applicable,
-    window: int | None = None,
-    bos_id: int | None = None,
-    batch_size: int | None = None,
     decode: DecodePlan | None = None,
     seed: int = 0,
-    architecture_file: Path | None = None,
-    progress: Progress = SILENT,
+    **reading: Unpack[Reading],
 ) -> NeuronReport:
     """Count what the neurons of a live model do, in one sparse pass over a text.
 
@@ -56,22 +53,15 @@ def watch_neurons(
         model: as in `measure`, without experts.
         ids: the text's token ids, int64 [tokens], one stream without padding.
         thresholds: as `sparsified` takes them: one per FFN layer on |a_i| w_i, or a record of `measure`.
-        window: tokens of a window; up to 1,024 by default.
-        bos_id: token put in front of each window and not counted.
-        batch_size: windows per forward pass; changes speed only.
         decode: also let the model write, so much.
         seed: of the bootstrap and of what is written.
-        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
-        progress: where to report.
+        reading: window, bos_id, batch_size, architecture_file and progress, as `Reading` explains them.
 
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
     check_numbers(seed=seed)
-    with live_under(
-        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
-        architecture_file=architecture_file, progress=progress,
-    ) as live:  # fmt: skip
+    with live_under(model, ids, thresholds, **reading) as live:
         total = live.shape["params_total"]
         return report_of(live.subject, live.calibration, decode=decode, params_total=total, seed=seed)
 

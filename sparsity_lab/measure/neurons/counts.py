@@ -7,20 +7,20 @@ order (squares are whole numbers too, exact in float64 up to 2^53).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.measure.search.counts import Floats, Ints
+from sparsity_lab.measure.search.counts import Additive, Floats, Ints
 
 GROUPS = 32
 Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
-class NeuronCounts:
+class NeuronCounts(Additive):
     """What one pass over some windows counted, over valid tokens.
 
     N is the number of neurons of all layers side by side, V the vocabulary, T the window; level n stands for
@@ -56,9 +56,6 @@ class NeuronCounts:
     token_squares: Floats
     position_active: Ints
     position_square: Floats
-
-    def __add__(self, other: NeuronCounts) -> NeuronCounts:
-        return NeuronCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(NeuronCounts)))
 
     @property
     def window(self) -> int:

@@ -11,8 +11,9 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
-from sparsity_lab.measure.search.counts import Floats, Ints
+from sparsity_lab.measure.search.counts import Floats
 from sparsity_lab.store.arrays import Sealed
 
 LEAST_COUNT, LEAST_IDS = 10, 10
@@ -40,7 +41,7 @@ def _row(one: Sealed, other: Sealed, *, seed: int) -> dict[str, Any]:
     row = {"model": one.body["name"], "other": other.body["name"], "text": one.body["text"],
            "token_ids": int(often.sum())}  # fmt: skip
     enough = len(x) >= LEAST_IDS
-    for name, values in (("correlation", (x, y)), ("rank_correlation", (_ranks(x), _ranks(y)))):
+    for name, values in (("correlation", (x, y)), ("rank_correlation", (rankdata(x), rankdata(y)))):
         row[name], row[f"{name}_se"] = _correlated(*values, seed=seed) if enough else (None, None)
     return row
 
@@ -51,10 +52,3 @@ def _correlated(x: Floats, y: Floats, *, seed: int) -> tuple[float | None, float
     drawn = np.random.default_rng(seed).integers(0, len(x), size=(DRAWS, len(x)))
     found = [np.corrcoef(x[ids], y[ids])[0, 1] for ids in drawn if np.ptp(x[ids]) and np.ptp(y[ids])]
     return float(np.corrcoef(x, y)[0, 1]), float(np.std(found, ddof=1))
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks, ties at their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends: Ints = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[inverse]

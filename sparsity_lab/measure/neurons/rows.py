@@ -18,6 +18,11 @@ def pair(name: str, found: Estimate) -> Row:
     return {name: found.value, f"{name}_se": found.se}
 
 
+def each_layer(count: int) -> list[tuple[int | str, slice]]:
+    """All layers together, then each: what rows call them, and their places among the layers."""
+    return [(ALL, slice(None)), *((layer, slice(layer, layer + 1)) for layer in range(count))]
+
+
 def layers_of(estimator: Estimator) -> list[int | None]:
     """All layers together, then each."""
     return [None, *range(len(estimator.sizes))]

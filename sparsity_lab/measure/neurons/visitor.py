@@ -6,7 +6,7 @@ sums. What is counted is the sparse run itself, by the same mask, bit for bit, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,7 +27,7 @@ from sparsity_lab.measure.thresholds.stored import Calibration
 Keep = Callable[[FfnSite, Tensor, Tensor | None], Tensor]
 
 
-def keep_rule(sites: list[FfnSite], calibration: Calibration) -> Keep:
+def keep_rule(sites: Sequence[FfnSite], calibration: Calibration) -> Keep:
     """Which activations stay under a calibration's thresholds, by the mask of `measure`."""
     if calibration.score.weight == "column-norm":
         bounds = limits(sites, calibration.thresholds)
@@ -42,12 +42,28 @@ def _keep_scores(
     return kept(scores, calibration.thresholds[site.layer], a)
 
 
-class NeuronVisitor(BatchVisitor):
+class SparseVisitor(BatchVisitor):
+    """Masks weak neurons as `measure` does, and shows to `seen` which are kept."""
+
+    def __init__(self, sites: Sequence[FfnSite], calibration: Calibration) -> None:
+        self.keep = keep_rule(sites, calibration)
+
+    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
+        """Mask one site's activations."""
+        keep = self.keep(site, a, s)
+        self.seen(site, a, keep)
+        return a * keep
+
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
+        """Take one site's activations, not yet masked, and which are kept, bool as these; here, nothing does."""
+
+
+class NeuronVisitor(SparseVisitor):
     """Masks activations and counts the kept ones by neuron, token id, position, pair and chunk of tokens."""
 
     def __init__(self, subject: Subject, calibration: Calibration) -> None:
+        super().__init__(subject.sites, calibration)
         self.subject = subject
-        self.keep = keep_rule(list(subject.sites), calibration)
         windows, layers = subject.windows, len(subject.sites)
         self.groups = int(groups_of(subject.all_rows, windows=windows.count)[-1]) + 1
         self.levels = levels_of(windows.window)
@@ -67,12 +83,10 @@ class NeuronVisitor(BatchVisitor):
         np.add.at(self.windows, of, 1)
         self.group, self.ids = torch.from_numpy(of), self.subject.windows.ids[torch.from_numpy(rows)]
 
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations and count the kept ones."""
-        keep = self.keep(site, a, s)
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
+        """Count the kept neurons of one site."""
         packed = lanes.words(self.subject.valid(keep))
         self.per_token[site.layer] = self.layers[site.layer].add(packed, self.group, self.ids)
-        return a * keep
 
     def end(self, rows: Ints) -> None:
         """Count what needs all layers of a token: the spread of its number of active neurons."""

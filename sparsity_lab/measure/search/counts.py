@@ -6,17 +6,35 @@ that shards, batches and devices merge exactly and in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from operator import add
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+A = TypeVar("A", bound="Additive")
 
 
 @dataclass(frozen=True)
-class Counts:
+class Additive:
+    """Counts that are merged by `+`, field by field; a tuple of arrays, array by array."""
+
+    def __add__(self: A, other: A) -> A:
+        merged = {f.name: _merged(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return replace(self, **merged)
+
+
+def _merged(ours: Any, theirs: Any) -> Any:
+    if isinstance(ours, tuple):
+        return tuple(map(add, ours, theirs))
+    return ours + theirs
+
+
+@dataclass(frozen=True)
+class Counts(Additive):
     """What one pass over some windows counted.
 
     Attributes:
@@ -45,9 +63,6 @@ class Counts:
             np.zeros((windows, layers), np.int64),
         )
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
-
     @property
     def rows(self) -> Ints:
         """Indices of the windows seen."""
@@ -71,7 +86,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class DenseSums:
+class DenseSums(Additive):
     """What a dense run summed: per-token CETT at several thresholds a layer, zeros of both kinds.
 
     Attributes:
@@ -89,6 +104,3 @@ class DenseSums:
         """Nothing summed yet."""
         shape = (windows, layers)
         return cls(np.zeros((*shape, edges)), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-
-    def __add__(self, other: DenseSums) -> DenseSums:
-        return DenseSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(DenseSums)))

@@ -20,27 +20,11 @@ from torch.nn.functional import linear
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.kernels.sparse_down import LARGEST_BATCH, neuron_major, sparse_down
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
-from sparsity_lab.measure.model.passes import BatchVisitor
 from sparsity_lab.measure.neurons.affinity.pairs import Paired, Run, paired
-from sparsity_lab.measure.neurons.visitor import Keep, keep_rule
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit
-
-
-class Masker(BatchVisitor):
-    """Sets inactive neurons to zero, and keeps what it let pass where that is asked for."""
-
-    def __init__(self, keep: Keep, *, layers: int, remember: bool = False) -> None:
-        self.keep, self.remember = keep, remember
-        self.passed: list[list[Tensor]] = [[] for _ in range(layers)]
-
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations."""
-        masked = a * self.keep(site, a, s)
-        if self.remember:
-            self.passed[site.layer].append(masked)
-        return masked
 
 
 class SparseDown(nn.Module):
@@ -66,7 +50,7 @@ class Swap:
         names = {id(module): name for name, module in model.named_modules()}
         self.sites, self.owners = list(sites), [names[id(site.down)].rpartition(".") for site in sites]
         self.swapped = [replace(site, down=SparseDown(site), transposed=False) for site in sites]
-        self.masker = Masker(keep_rule(self.sites, calibration), layers=len(sites))
+        self.masker = SparseVisitor(sites, calibration)
         self.model = model
 
     @contextmanager

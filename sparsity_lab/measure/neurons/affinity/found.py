@@ -11,11 +11,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.neurons.affinity.needed import refuse_unlike
 from sparsity_lab.measure.neurons.frequency.record import KIND as NEURONS
-from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
 from sparsity_lab.store import records
 from sparsity_lab.store.arrays import Kind
 
-FOLDERS = {NEURONS.command: "neuron_records", PREDICT.command: "predictor_records"}
 SAME_RUN = ("tokenizer", "criterion", "thresholds", "text_sha256")
 Body = dict[str, Any]
 
@@ -39,7 +37,7 @@ def read_bodies(paths: Sequence[Path], *, kind: Kind = NEURONS) -> list[tuple[Pa
 
 
 def _files(folder: Path, kind: Kind) -> list[Path]:
-    inner = folder / FOLDERS[kind.command]
+    inner = folder / kind.folder
     where = inner if inner.is_dir() else folder
     files = [path for path in sorted(where.glob("*.json")) if inner.is_dir() or _marked(path, kind)]
     if not files:

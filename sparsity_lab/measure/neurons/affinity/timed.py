@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from torch import Tensor
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.kernels import _dispatch, sparse_down
 from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.neurons.affinity.decode import Masker, time_decoding
+from sparsity_lab.measure.neurons.affinity.decode import time_decoding
 from sparsity_lab.measure.neurons.affinity.products import (
     break_even,
     calls_row,
@@ -29,7 +30,7 @@ from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
 from sparsity_lab.measure.neurons.affinity.traffic import traffic_rows
 from sparsity_lab.measure.neurons.affinity.weights import Weights
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.transfer import NamedText
@@ -105,6 +106,17 @@ def time_case(
     return Timed(products, points, decode, where)
 
 
+class _Remembering(SparseVisitor):
+    """Masks activations and keeps what is left of them."""
+
+    def __init__(self, sites: Sequence[FfnSite], calibration: Calibration) -> None:
+        super().__init__(sites, calibration)
+        self.passed: list[list[Tensor]] = [[] for _ in sites]
+
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
+        self.passed[site.layer].append(a * keep)
+
+
 def active_tokens(
     subject: Subject, calibration: Calibration, *, tokens: int, seed: int
 ) -> list[list[Tensor]]:
@@ -116,11 +128,11 @@ def active_tokens(
         tokens: how many, in the order of the text.
         seed: of the draw.
     """
-    masker = Masker(keep_rule(list(subject.sites), calibration), layers=len(subject.sites), remember=True)
+    remembered = _Remembering(subject.sites, calibration)
     count = subject.windows.count
     rows = np.unique(np.linspace(0, count - 1, min(WINDOWS, count)).round().astype(np.int64))
-    subject.losses(rows, visitor=masker, label="activations")
-    layers = [torch.cat([subject.valid(a).flatten(0, 1) for a in parts]) for parts in masker.passed]
+    subject.losses(rows, visitor=remembered, label="activations")
+    layers = [torch.cat([subject.valid(a).flatten(0, 1) for a in parts]) for parts in remembered.passed]
     at_hand = len(layers[0])
     taken = np.sort(np.random.default_rng(seed).choice(at_hand, min(tokens, at_hand), replace=False))
     return [[layer[token].clone() for layer in layers] for token in taken.tolist()]

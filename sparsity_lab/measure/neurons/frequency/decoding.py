@@ -17,18 +17,14 @@ from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.estimates import Estimate
-from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 
-PHASES = {
-    "prompt": "read, prefill",
-    "continuation": "read, what follows in the text",
-    "written": "written, decode",
-}
+PHASES = ("prompt", "continuation", "written")  # read; read on in the text; written by the model
 
 
 @dataclass(frozen=True)
@@ -143,17 +139,15 @@ def estimates(counts: DecodeCounts, sizes: Ints, *, layer: int | None, seed: int
     }
 
 
-class _Counter(BatchVisitor):
+class _Counter(SparseVisitor):
     """Masks activations and notes the number kept for every token that passes."""
 
     def __init__(self, sites: Sequence[FfnSite], calibration: Calibration) -> None:
-        self.keep = keep_rule(list(sites), calibration)
+        super().__init__(sites, calibration)
         self.active: list[list[Tensor]] = [[] for _ in sites]
 
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        keep = self.keep(site, a, s)
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
         self.active[site.layer].append(keep.sum(dim=-1))
-        return a * keep
 
     def per_token(self) -> Ints:
         """int64 [windows, tokens passed, layers]."""

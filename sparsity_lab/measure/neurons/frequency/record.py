@@ -8,48 +8,30 @@ from __future__ import annotations
 
 from sparsity_lab.measure.neurons.counts import by_layer
 from sparsity_lab.measure.search.counts import Floats
-from sparsity_lab.store.arrays import Kind, Sealed
+from sparsity_lab.measure.work.places import PLACE_KEYS
+from sparsity_lab.store.arrays import SEAL_KEYS, Kind, Sealed
+from sparsity_lab.store.record_keys import RECORD_KEYS
 
-NEURON_KEYS: dict[str, str] = {
-    "model": "directory or Hub id of the checkpoint, as given",
-    "revision": "Hub revision as given, or null",
-    "commit": "hash of the commit that the Hub id and revision meant at that time, or null for a local directory",
-    "series": "name of the run the checkpoint belongs to",
-    "name": "how tables call the checkpoint",
-    "text": "how tables call the text",
-    "tokenizer": "hash of the tokenizer's files; models of one hash share their token ids",
-    "criterion": "id of the rule whose thresholds were applied",
-    "knob": "where they were set, or null",
-    "ppl_increase_target": "p of PPL-p% where they were set so, or null",
-    "thresholds": "on the criterion's score, layer by layer",
-    "calibrated_on": "content_key of the record they are of and text_sha256 of its text",
+OWN_KEYS: dict[str, str] = {
     "activation_ratio": "active neurons over all, over valid tokens and layers, counted in the sparse run",
     "activation_ratio_se": "standard error, block bootstrap over groups of windows, as all errors here",
     "loss_sparse_nats": "mean loss per predicted token of the sparse run, nats",
-    "layer_rows": "rows of neurons.csv, all layers first; see `columns.LAYER_COLUMNS`",
-    "chunk_rows": "rows of chunks.csv: consecutive tokens, and first tokens of a window; see `columns.CHUNK_COLUMNS`",
-    "parameter_rows": "rows of parameters.csv; see `columns.PARAMETER_COLUMNS`",
-    "decode_rows": "rows of decode.csv; empty where nothing was written; see `columns.DECODE_COLUMNS`",
+    "layer_rows": "rows of neurons.csv, all layers first; for the columns see `table_columns.frequency`",
+    "chunk_rows": "rows of chunks.csv: consecutive tokens, and first tokens of a window",
+    "parameter_rows": "rows of parameters.csv",
+    "decode_rows": "rows of decode.csv; empty where nothing was written",
     "token_text": "text of each token id of the array token_ids",
-    "architecture": "id of the architecture file that found the FFN's parts",
-    "activation_function": "sigma, as the model's config names it",
-    "gated": "true where a = sigma(W_g x) * (W_u x)",
-    "params_total": "parameters, tied ones once",
-    "params_nonembedding": "parameters less the input and output embeddings",
-    "hidden_size": "d",
-    "intermediate_size": "F of the first layer",
-    "layers": "number of FFN layers",
-    "width_depth_ratio": "hidden_size / layers",
-    "tokens": "valid tokens counted (BOS not among them)",
-    "window": "tokens of one window, without the BOS",
-    "bos": "true where a BOS token stood in front of each window",
-    "text_sha256": "hash of the token ids (little-endian int64)",
     "seed": "seed of the bootstrap and of what was written",
-    "arrays_sha256": "hash of the .safetensors of this name",
-    "content_key": "hash of all that determines the numbers; names the file",
-    "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
-    "about), command, time, git revision",
-    "record_sha256": "hash of this record without this key",
+}
+ORDER = (
+    "model revision commit series name text tokenizer criterion knob ppl_increase_target thresholds calibrated_on "
+    "activation_ratio activation_ratio_se loss_sparse_nats layer_rows chunk_rows parameter_rows decode_rows "
+    "token_text architecture activation_function gated params_total params_nonembedding hidden_size "
+    "intermediate_size layers width_depth_ratio tokens window bos text_sha256 seed arrays_sha256 content_key "
+    "provenance record_sha256"
+)
+NEURON_KEYS: dict[str, str] = {
+    key: {**RECORD_KEYS, **PLACE_KEYS, **SEAL_KEYS, **OWN_KEYS}[key] for key in ORDER.split()
 }
 ARRAYS: dict[str, str] = {
     "sizes": "int64 [layers], F",
@@ -67,7 +49,7 @@ ARRAYS: dict[str, str] = {
 KIND = Kind("neurons", folder="neuron_records", mark="layer_rows", keys=NEURON_KEYS, arrays=ARRAYS)
 
 
-def frequencies(one: Sealed) -> list[Floats]:
+def frequencies(sealed: Sealed) -> list[Floats]:
     """Share of tokens each neuron of a record fires on, float64 [F] of each layer."""
-    found: Floats = one.arrays["fired"] / one.body["tokens"]
-    return by_layer(found, one.arrays["sizes"])
+    frequency: Floats = sealed.arrays["fired"] / sealed.body["tokens"]
+    return by_layer(frequency, sealed.arrays["sizes"])

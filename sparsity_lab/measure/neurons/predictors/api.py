@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from sparsity_lab.measure.api import Applicable, live_under
-from sparsity_lab.measure.live.arguments import check_numbers
+from sparsity_lab.measure.live.arguments import Reading, check_numbers
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.api import refuse_mixtures
 from sparsity_lab.measure.neurons.parameters import Widths
@@ -22,7 +21,9 @@ from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.places import refuse_unhalved
-from sparsity_lab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,8 @@ def predict_active(
     *,
     thresholds: Applicable,
     settings: PredictorSettings | None = None,
-    window: int | None = None,
-    bos_id: int | None = None,
-    batch_size: int | None = None,
     seed: int = 0,
-    architecture_file: Path | None = None,
-    progress: Progress = SILENT,
+    **reading: Unpack[Reading],
 ) -> PredictReport:
     """Train predictors of the active neurons on the first half of a text and judge them on the second.
 
@@ -70,17 +67,14 @@ def predict_active(
         ids: the text's token ids, int64 [tokens], one stream without padding.
         thresholds: as `sparsified` takes them; inputs and active neurons are those of the sparse run.
         settings: ranks, budgets and training.
-        window, bos_id, batch_size, architecture_file, progress: as in `watch_neurons`.
         seed: of training and bootstrap.
+        reading: window, bos_id, batch_size, architecture_file and progress, as `Reading` explains them.
 
     Raises:
         SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
     """
     check_numbers(seed=seed)
-    with live_under(
-        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
-        architecture_file=architecture_file, progress=progress,
-    ) as live:  # fmt: skip
+    with live_under(model, ids, thresholds, **reading) as live:
         total, asked = live.shape["params_total"], settings or PredictorSettings()
         return report_of(live.subject, live.calibration, settings=asked, params_total=total, seed=seed)
 

@@ -9,34 +9,32 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.measure.model.hooks import FfnSite
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.clustering.projections import inputs_tapped
-from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 BYTES_AT_ONCE = 1 << 30
 
 
-class InputVisitor(BatchVisitor):
-    """Masks activations and shows the inputs and the active neurons of each layer to `seen`."""
+class InputVisitor(SparseVisitor):
+    """Masks activations and shows the inputs and the active neurons of each layer to `learn`."""
 
     def __init__(self, subject: Subject, calibration: Calibration) -> None:
+        super().__init__(subject.sites, calibration)
         self.subject = subject
-        self.keep = keep_rule(list(subject.sites), calibration)
         self.inputs: dict[int, Tensor] = {}
 
     def note(self, site: FfnSite, x: Tensor) -> None:
         """Remember the input [batch, positions, d] until the neurons pass by."""
         self.inputs[site.layer] = self.subject.valid(x).float()
 
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations and show what is left."""
-        masked = a * self.keep(site, a, s)
-        self.seen(site, self.inputs.pop(site.layer), self.subject.valid(masked) != 0)
-        return masked
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
+        """Bring a layer's inputs and its active neurons together."""
+        self.learn(site.layer, self.inputs.pop(site.layer), self.subject.valid(keep))
 
-    def seen(self, site: FfnSite, x: Tensor, active: Tensor) -> None:
+    def learn(self, layer: int, x: Tensor, active: Tensor) -> None:
         """Take x float32 [windows, tokens, d] and the active neurons bool [windows, tokens, F]; here, nothing does."""
 
     def run(self, rows: Ints, *, label: str) -> None:
@@ -50,9 +48,9 @@ class _Gatherer(InputVisitor):
         super().__init__(subject, calibration)
         self.parts: dict[int, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers.tolist()}
 
-    def seen(self, site: FfnSite, x: Tensor, active: Tensor) -> None:
-        if site.layer in self.parts:
-            self.parts[site.layer].append((x.flatten(0, 1), active.flatten(0, 1)))
+    def learn(self, layer: int, x: Tensor, active: Tensor) -> None:
+        if layer in self.parts:
+            self.parts[layer].append((x.flatten(0, 1), active.flatten(0, 1)))
 
 
 def gathered(

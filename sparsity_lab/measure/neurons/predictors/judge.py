@@ -13,18 +13,17 @@ of active neurons on the training part). Over tokens that have a predecessor in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.counts import groups_of
 from sparsity_lab.measure.neurons.predictors.gather import InputVisitor
 from sparsity_lab.measure.neurons.predictors.lowrank import LowRank
-from sparsity_lab.measure.search.counts import Floats, Ints
+from sparsity_lab.measure.search.counts import Additive, Floats, Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 BASELINES = ("frequent", "last-token", "oracle")
@@ -51,7 +50,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class JudgeCounts:
+class JudgeCounts(Additive):
     """Counts by group of windows (32 at most); additive. Methods are ranks, then `BASELINES`.
 
     Attributes:
@@ -67,9 +66,6 @@ class JudgeCounts:
     hits: Ints
     before: Ints
     kept: Ints
-
-    def __add__(self, other: JudgeCounts) -> JudgeCounts:
-        return JudgeCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(JudgeCounts)))
 
 
 class JudgeVisitor(InputVisitor):
@@ -94,9 +90,8 @@ class JudgeVisitor(InputVisitor):
         self.group = groups_of(np.searchsorted(self.rows, rows), windows=len(self.rows))
         np.add.at(self.tokens, self.group, self.subject.windows.window - 1)
 
-    def seen(self, site: FfnSite, x: Tensor, active: Tensor) -> None:
+    def learn(self, layer: int, x: Tensor, active: Tensor) -> None:
         """Count one layer's hits."""
-        layer = site.layer
         now, before, x = active[:, 1:], active[:, :-1], x[:, 1:]
         np.add.at(self.active[:, layer], self.group, _per_window(now))
         np.add.at(self.before[:, layer], self.group, _per_window(before))

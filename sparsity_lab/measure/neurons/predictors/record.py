@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsity_lab.measure.neurons.predictors.api import PredictReport
 from sparsity_lab.measure.work.places import PLACE_KEYS
-from sparsity_lab.store.arrays import Kind
+from sparsity_lab.store.arrays import SEAL_KEYS, Kind
 
 KEYS: dict[str, str] = {
     **PLACE_KEYS,
@@ -15,9 +15,7 @@ KEYS: dict[str, str] = {
     "predictor_rows": "rows of predictors.csv; see `table_columns.predictors`",
     "training_rows": "rows of training.csv; see `table_columns.predictors`",
     "seed": "of training and bootstrap",
-    "arrays_sha256": "hash of the .safetensors of this name",
-    "content_key": "hash of all that determines the numbers; names the file",
-    "record_sha256": "hash of this record without this key",
+    **SEAL_KEYS,
 }
 ARRAYS: dict[str, str] = {
     "tokens": "int64 [groups], tokens judged by group of windows",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,49 +10,49 @@ from sparsity_lab.measure.neurons.estimates import ratio_of
 from sparsity_lab.measure.neurons.predictors.api import PredictReport
 from sparsity_lab.measure.neurons.predictors.judge import BASELINES
 from sparsity_lab.measure.neurons.predictors.lowrank import cost
-from sparsity_lab.measure.neurons.rows import ALL, pair
+from sparsity_lab.measure.neurons.rows import Row, each_layer, pair
 from sparsity_lab.measure.search.counts import Ints
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True)
+class _Case:
+    """What one row is about: some layers, named `layer`, a method by its place among all, and a budget's place."""
+
+    layer: int | str
+    chosen: slice
+    method: int
+    budget: int
 
 
 def predictor_rows(report: PredictReport) -> list[Row]:
     """All layers together, then each; methods and budgets within."""
-    each = range(len(report.trained))
-    layers: list[tuple[int | str, slice]] = [(ALL, slice(None)), *((i, slice(i, i + 1)) for i in each)]
-    return [row for layer, chosen in layers for row in _rows(report, layer, chosen)]
+    methods, budgets = len(report.settings.ranks) + len(BASELINES), len(report.settings.budgets)
+    rows = []
+    for layer, chosen in each_layer(len(report.trained)):
+        cases = [_Case(layer, chosen, m, b) for m in range(methods) for b in range(budgets)]
+        rows += [*(_row(report, case) for case in cases), _as_is(report, layer, chosen)]
+    return rows
 
 
-def _rows(report: PredictReport, layer: int | str, chosen: slice) -> list[Row]:
-    methods = [
-        *(("predictor", rank) for rank in report.settings.ranks),
-        *((name, None) for name in BASELINES),
-    ]
-    rows = [
-        _row(report, layer, chosen, method=index, name=name, rank=rank, budget=budget)
-        for index, (name, rank) in enumerate(methods)
-        for budget in range(len(report.settings.budgets))
-    ]
-    return [*rows, _as_is(report, layer, chosen)]
-
-
-def _row(
-    report: PredictReport, layer: int | str, chosen: slice, *,
-    method: int, name: str, rank: int | None, budget: int,
-) -> Row:  # fmt: skip
-    counts, draws = report.counts, report.draws
+def _row(report: PredictReport, case: _Case) -> Row:
+    counts, draws, chosen, budget = report.counts, report.draws, case.chosen, case.budget
+    ranks = report.settings.ranks
+    rank = ranks[case.method] if case.method < len(ranks) else None
     named = int(report.named[chosen, budget].sum())
-    hits, active = _summed(counts.hits[:, chosen, method, budget]), _summed(counts.active[:, chosen])
+    hits, active = _summed(counts.hits[:, chosen, case.method, budget]), _summed(counts.active[:, chosen])
     row: Row = {
-        "layer": layer, "method": name, "rank": rank, "budget": report.settings.budgets[budget], "named": named,
+        "layer": case.layer,
+        "method": "predictor" if rank is not None else BASELINES[case.method - len(ranks)],
+        "rank": rank,
+        "budget": report.settings.budgets[budget],
+        "named": named,
         "named_share": named / int(report.widths.sizes[chosen].sum()),
         **pair("recall", ratio_of(draws, hits, active)),
         **pair("precision", ratio_of(draws, hits, counts.tokens * named)),
-    }  # fmt: skip
+    }
     if rank is None:
         return row
-    first = len(report.settings.ranks)
-    for place, other in enumerate(("over_frequent", "over_last_token"), start=first):
+    for place, other in enumerate(("over_frequent", "over_last_token"), start=len(ranks)):
         theirs = _summed(counts.hits[:, chosen, place, budget])
         row |= pair(other, ratio_of(draws, hits - theirs, active))
     return {**row, **_cost(report, chosen, rank=rank)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from sparsity_lab.measure.api import Applicable, live_under
-from sparsity_lab.measure.live.arguments import check_numbers
+from sparsity_lab.measure.live.arguments import Reading, check_numbers
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.clustering import clusters as grouping
 from sparsity_lab.measure.neurons.structure.clustering.mixtures import ExpertVisitor, expert_pass
@@ -23,7 +22,9 @@ from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.places import refuse_unhalved
-from sparsity_lab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FOUND, BY_FREQUENCY, FIRST_DRAW = 0, 1, 2  # places among the partitions; then random ones, then matched ones
 
@@ -59,12 +60,8 @@ def examine_structure(
     *,
     thresholds: Applicable,
     settings: StructureSettings | None = None,
-    window: int | None = None,
-    bos_id: int | None = None,
-    batch_size: int | None = None,
     seed: int = 0,
-    architecture_file: Path | None = None,
-    progress: Progress = SILENT,
+    **reading: Unpack[Reading],
 ) -> StructureReport:
     """Group the neurons of a live model by the first half of a text and judge the groups on the second.
 
@@ -73,17 +70,14 @@ def examine_structure(
         ids: the text's token ids, int64 [tokens], one stream without padding.
         thresholds: as `sparsified` takes them.
         settings: what to ask; by default 16 clusters by co-activation.
-        window, bos_id, batch_size, architecture_file, progress: as in `watch_neurons`.
         seed: of clusters, random partitions, samples and bootstrap.
+        reading: window, bos_id, batch_size, architecture_file and progress, as `Reading` explains them.
 
     Raises:
         SparsityLabError: thresholds of another model, layers too small for the clusters, or a text that is too short.
     """
     check_numbers(seed=seed)
-    with live_under(
-        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
-        architecture_file=architecture_file, progress=progress,
-    ) as live:  # fmt: skip
+    with live_under(model, ids, thresholds, **reading) as live:
         windows = live.subject.windows
         each = min(unit_windows(windows.tokens, window=windows.window), max(1, windows.count // 3))
         asked = settings or StructureSettings()

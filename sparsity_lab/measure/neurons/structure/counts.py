@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.measure.search.counts import Floats, Ints
+from sparsity_lab.measure.search.counts import Additive, Floats, Ints
 
 MOST_UNITS = 64
 EIGHTHS = 8
@@ -70,13 +70,11 @@ class Layout:
 
     def eighth_of(self, rows: Ints) -> Ints:
         """Which eighth of the text each window lies in; four in each part where there are eight units."""
-        unit, first, half = self.unit_of(rows), self.first_units, EIGHTHS // 2
-        second = half + (unit - first) * half // max(self.units - first, 1)
-        return np.where(unit < first, unit * half // first, second)
+        return eighths(self.unit_of(rows), units=self.units, first_units=self.first_units)
 
 
 @dataclass(frozen=True)
-class SurveyCounts:
+class SurveyCounts(Additive):
     """What one sparse pass counted over valid tokens. N is the number of neurons of all layers side by side.
 
     Attributes:
@@ -94,14 +92,12 @@ class SurveyCounts:
     together: tuple[Ints, ...]
     sketch: tuple[Ints, ...]
 
-    def __add__(self, other: SurveyCounts) -> SurveyCounts:
-        return SurveyCounts(
-            self.windows + other.windows,
-            self.fired + other.fired,
-            self.size_sum + other.size_sum,
-            tuple(a + b for a, b in zip(self.together, other.together, strict=True)),
-            tuple(a + b for a, b in zip(self.sketch, other.sketch, strict=True)),
-        )
+
+def eighths(unit: Ints, *, units: int, first_units: int) -> Ints:
+    """The eighth of the text that each of some units lies in; four are of the first part."""
+    half = EIGHTHS // 2
+    second = half + (unit - first_units) * half // max(units - first_units, 1)
+    return np.where(unit < first_units, unit * half // first_units, second)
 
 
 def unit_windows(tokens: int, *, window: int) -> int:

@@ -9,11 +9,11 @@ import numpy as np
 
 from sparsity_lab.measure.neurons.structure.api import StructureReport
 from sparsity_lab.measure.neurons.structure.clustering.coactivation import PARTNERS, partners
-from sparsity_lab.measure.neurons.structure.counts import EIGHTHS
+from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, eighths
 from sparsity_lab.measure.neurons.structure.roles.drift import Habits
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.work.places import PLACE_KEYS
-from sparsity_lab.store.arrays import Kind, Sealed
+from sparsity_lab.store.arrays import SEAL_KEYS, Kind, Sealed
 
 KEYS: dict[str, str] = {
     **PLACE_KEYS,
@@ -26,9 +26,7 @@ KEYS: dict[str, str] = {
     "quality_rows": "rows of clusters.csv; see `table_columns.structure`",
     "routing_rows": "rows of routing.csv; see `table_columns.structure`",
     "seed": "of samples, clusters, random partitions and bootstrap",
-    "arrays_sha256": "hash of the .safetensors of this name",
-    "content_key": "hash of all that determines the numbers; names the file",
-    "record_sha256": "hash of this record without this key",
+    **SEAL_KEYS,
 }
 ARRAYS: dict[str, str] = {
     "sizes": "int64 [layers], F",
@@ -70,30 +68,25 @@ def arrays_of(report: StructureReport, sizes: Ints) -> dict[str, np.ndarray]:
     }
 
 
-def eighth_of_units(one: Sealed) -> Ints:
-    """The eighth of the text each unit lies in, as `Layout.eighth_of`."""
-    units, first, half = len(one.arrays["windows"]), int(one.body["first_units"]), EIGHTHS // 2
-    unit = np.arange(units)
-    return np.where(unit < first, unit * half // first, half + (unit - first) * half // max(units - first, 1))
-
-
-def habits_of(one: Sealed) -> Habits:
+def habits_of(sealed: Sealed) -> Habits:
     """What the neurons did, by eighths of the text."""
-    member = (eighth_of_units(one) == np.arange(EIGHTHS)[:, None]).astype(np.int64)
-    sizes = one.arrays["sketch_sizes"]
-    squares = np.split(one.arrays["sketch"], np.cumsum(sizes**2)[:-1], axis=1)
+    units = len(sealed.arrays["windows"])
+    eighth = eighths(np.arange(units), units=units, first_units=int(sealed.body["first_units"]))
+    member = (eighth == np.arange(EIGHTHS)[:, None]).astype(np.int64)
+    sizes = sealed.arrays["sketch_sizes"]
+    squares = np.split(sealed.arrays["sketch"], np.cumsum(sizes**2)[:-1], axis=1)
     return Habits(
-        tokens=member @ one.arrays["windows"] * int(one.body["window"]),
-        fired=member @ one.arrays["fired"],
-        size_sum=member @ one.arrays["size_sum"],
+        tokens=member @ sealed.arrays["windows"] * int(sealed.body["window"]),
+        fired=member @ sealed.arrays["fired"],
+        size_sum=member @ sealed.arrays["size_sum"],
         sketch=tuple(s.reshape(EIGHTHS, n, n) for s, n in zip(squares, sizes.tolist(), strict=True)),
     )
 
 
-def clusters_of(one: Sealed) -> list[tuple[Ints, Ints]]:
+def clusters_of(sealed: Sealed) -> list[tuple[Ints, Ints]]:
     """Of each layer, places of the chosen neurons among all neurons side by side, and their clusters."""
-    counted: Sequence[Any] = one.body["neurons_counted"]
+    counted: Sequence[Any] = sealed.body["neurons_counted"]
     ends = np.cumsum(counted)[:-1]
-    starts = np.concatenate([[0], np.cumsum(one.arrays["sizes"])[:-1]])
-    chosen, labels = np.split(one.arrays["chosen"], ends), np.split(one.arrays["labels"], ends)
+    starts = np.concatenate([[0], np.cumsum(sealed.arrays["sizes"])[:-1]])
+    chosen, labels = np.split(sealed.arrays["chosen"], ends), np.split(sealed.arrays["labels"], ends)
     return [(c + start, label) for c, label, start in zip(chosen, labels, starts, strict=True)]

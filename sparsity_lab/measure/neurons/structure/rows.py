@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from sparsity_lab.measure.neurons.estimates import ratio_of
-from sparsity_lab.measure.neurons.rows import ALL, pair
+from sparsity_lab.measure.neurons.rows import Row, each_layer, pair
 from sparsity_lab.measure.neurons.structure.api import BY_FREQUENCY, FIRST_DRAW, FOUND, StructureReport
 from sparsity_lab.measure.neurons.structure.clustering.coactivation import best_partner, strongest_pairs
-from sparsity_lab.measure.neurons.structure.counts import EIGHTHS
+from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, eighths
 from sparsity_lab.measure.search.counts import Floats, Ints
-
-Row = dict[str, Any]
 
 
 def chance_of(value: float, drawn: Floats) -> float:
@@ -58,7 +54,7 @@ def quality_rows(report: StructureReport) -> list[Row]:
     assert report.quality is not None
     ask, quality = report.settings.questions(), report.quality
     rows = []
-    for layer, chosen in _layers(quality.active.shape[1]):
+    for layer, chosen in each_layer(quality.active.shape[1]):
         active = quality.active[:, chosen].sum(axis=1)
         for index, m in enumerate(ask.best):
             inside = quality.inside[:, chosen, index].sum(axis=1)
@@ -74,7 +70,7 @@ def routing_rows(report: StructureReport) -> list[Row]:
     assert report.quality is not None
     ask, quality = report.settings.questions(), report.quality
     rows = []
-    for layer, chosen in _layers(quality.active.shape[1]):
+    for layer, chosen in each_layer(quality.active.shape[1]):
         needs = quality.needs[:, chosen].sum(axis=1)
         for index, segment in enumerate(ask.segments):
             hits = quality.hits[:, chosen, index].sum(axis=1)
@@ -136,13 +132,6 @@ def _compared(name: str, above: Ints, below: Ints, report: StructureReport, *, m
 def eighth_tokens(report: StructureReport) -> Ints:
     """Valid tokens of each eighth of the text, int64 [8]."""
     assert report.survey is not None
-    layout = report.layout
-    eighth = layout.eighth_of(np.arange(layout.units) * layout.unit_windows)
-    return np.bincount(eighth, weights=report.survey.windows * report.window, minlength=EIGHTHS).astype(
-        np.int64
-    )
-
-
-def _layers(count: int) -> list[tuple[int | str, slice]]:
-    """All layers together, then each."""
-    return [(ALL, slice(None)), *((layer, slice(layer, layer + 1)) for layer in range(count))]
+    units, windows = report.layout.units, report.survey.windows
+    eighth = eighths(np.arange(units), units=units, first_units=report.layout.first_units)
+    return np.bincount(eighth, weights=windows * report.window, minlength=EIGHTHS).astype(np.int64)

@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.measure.model.hooks import FfnSite
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, Layout, SurveyCounts
-from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 
-class SurveyVisitor(BatchVisitor):
+class SurveyVisitor(SparseVisitor):
     """Masks activations and counts who is left, by unit of windows, and who with whom, by part of the text."""
 
     def __init__(self, subject: Subject, calibration: Calibration, layout: Layout) -> None:
+        super().__init__(subject.sites, calibration)
         self.subject, self.layout = subject, layout
-        self.keep = keep_rule(list(subject.sites), calibration)
         self.layers = [_SurveyLayer(site, layout) for site in subject.sites]
         self.windows = np.zeros(layout.units, np.int64)
         self.rows: Ints = np.zeros(0, np.int64)
@@ -29,11 +29,9 @@ class SurveyVisitor(BatchVisitor):
         self.rows = rows
         np.add.at(self.windows, self.layout.unit_of(rows), 1)
 
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations and count the kept ones."""
-        masked = a * self.keep(site, a, s)
-        self.layers[site.layer].add(self.subject.valid(masked), self.rows)
-        return masked
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
+        """Count the kept neurons of one site."""
+        self.layers[site.layer].add(self.subject.valid(a * keep), self.rows)
 
     def counts(self) -> SurveyCounts:
         """What was counted, on the host."""

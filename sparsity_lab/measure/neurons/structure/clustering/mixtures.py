@@ -11,25 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.model.hooks import FfnSite
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
 from sparsity_lab.measure.neurons.structure.counts import Layout
-from sparsity_lab.measure.neurons.visitor import keep_rule
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 
-class ExpertVisitor(BatchVisitor):
+class ExpertVisitor(SparseVisitor):
     """Masks activations, and counts the cache of each layer's experts as routers choose them."""
 
     def __init__(
         self, subject: Subject, calibration: Calibration, layout: Layout, *,
         segments: tuple[int, ...], cache_ratio: float,
     ) -> None:  # fmt: skip
+        super().__init__(subject.sites, calibration)
         self.subject, self.layout = subject, layout
         self.segments, self.cache_ratio = segments, cache_ratio
-        self.keep = keep_rule(list(subject.sites), calibration)
         self.layers = layers_of(subject)
         self.needs = np.zeros((layout.units, len(self.layers)), np.int64)
         self.hits = np.zeros((layout.units, len(self.layers), len(segments)), np.int64)
@@ -39,10 +38,6 @@ class ExpertVisitor(BatchVisitor):
     def begin(self, rows: Ints) -> None:
         """Note which windows are about to pass."""
         self.rows = rows
-
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one expert's activations."""
-        return a * self.keep(site, a, s)
 
     def routed(self, layer: int, chosen: Tensor) -> None:
         """Count one layer's choices, int64 [windows * positions, k]."""

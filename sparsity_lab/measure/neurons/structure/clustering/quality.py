@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsity_lab.measure.model.hooks import FfnSite
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
 from sparsity_lab.measure.neurons.structure.counts import Layout
-from sparsity_lab.measure.neurons.visitor import keep_rule
-from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.neurons.visitor import SparseVisitor
+from sparsity_lab.measure.search.counts import Additive, Ints
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 PARTITIONS_AT_ONCE = 32
@@ -53,7 +53,7 @@ class Questions:
 
 
 @dataclass(frozen=True)
-class QualityCounts:
+class QualityCounts(Additive):
     """Counts over the windows of one part, by unit; additive. L layers, P partitions, p of them with a cache.
 
     Attributes:
@@ -70,25 +70,16 @@ class QualityCounts:
     needs: Ints
     hits: Ints
 
-    def __add__(self, other: QualityCounts) -> QualityCounts:
-        return QualityCounts(
-            self.windows + other.windows,
-            self.active + other.active,
-            self.inside + other.inside,
-            self.needs + other.needs,
-            self.hits + other.hits,
-        )
 
-
-class QualityVisitor(BatchVisitor):
+class QualityVisitor(SparseVisitor):
     """Masks activations and counts how the kept ones fall into clusters."""
 
     def __init__(
         self, subject: Subject, calibration: Calibration, layout: Layout, *,
         partitions: list[Ints], questions: Questions,
     ) -> None:  # fmt: skip
+        super().__init__(subject.sites, calibration)
         self.subject, self.layout, self.questions = subject, layout, questions
-        self.keep = keep_rule(list(subject.sites), calibration)
         self.partitions = [torch.from_numpy(one) for one in partitions]
         units, layers = layout.units, len(subject.sites)
         each, cached = len(partitions[0]), questions.cached_partitions
@@ -105,17 +96,15 @@ class QualityVisitor(BatchVisitor):
         np.add.at(self.windows, unit, 1)
         self.unit = torch.from_numpy(unit)
 
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations and count the kept ones by cluster."""
-        masked = a * self.keep(site, a, s)
+    def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
+        """Count the kept neurons of one site by cluster."""
         chosen = torch.from_numpy(self.layout.chosen[site.layer]).to(a.device)
-        keep = (self.subject.valid(masked) != 0)[..., chosen]
+        keep = self.subject.valid(keep)[..., chosen]
         layer = site.layer
         self.active[:, layer].index_add_(0, self.unit, keep.sum(dim=(1, 2)).cpu())
         for start in range(0, len(self.partitions[layer]), PARTITIONS_AT_ONCE):
             labels = self.partitions[layer][start : start + PARTITIONS_AT_ONCE].to(a.device)
             self._add(layer, keep, labels, first=start)
-        return masked
 
     def _add(self, layer: int, keep: Tensor, labels: Tensor, *, first: int) -> None:
         """Count a batch of masks [windows, tokens, C] under some partitions [P, C]."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.neurons.rows import pair
+from sparsity_lab.measure.neurons.estimates import Estimate
+from sparsity_lab.measure.neurons.rows import Row, pair
 from sparsity_lab.measure.neurons.structure.clustering.clusters import matched_partitions, random_partitions
 from sparsity_lab.measure.neurons.structure.record import clusters_of, habits_of
 from sparsity_lab.measure.neurons.structure.roles.drift import (
@@ -25,7 +28,6 @@ from sparsity_lab.measure.search.counts import Floats, Ints
 from sparsity_lab.store.arrays import Sealed
 
 logger = logging.getLogger(__name__)
-Row = dict[str, Any]
 TWICE = 2.0
 
 
@@ -51,17 +53,14 @@ def _specialised(ours: Sequence[Sealed], *, permutations: int, draws: int, seed:
     neurons = specialised(rates, domains, permutations=permutations, seed=seed)
     rows = [{**identity, "what": "neurons", **_said(neurons, domains, ours)}]
     rates, domains = _rates(ours, second=True)
-    parts = clusters_of(ours[0])
-    count = int(ours[0].body["settings"]["clusters"])
-    grouped = _grouped(rates, parts, count)
-    clusters = specialised(grouped, domains, permutations=permutations, seed=seed)
-    row = {**identity, "what": "clusters", **_said(clusters, domains, ours)}
     fired = ours[0].arrays["fired"][: ours[0].body["first_units"]].sum(axis=0)
-    for kind in ("random", "matched"):
-        drawn = _contrast_by_chance(
-            kind, rates, domains, parts, fired, clusters=count, draws=draws, seed=seed
-        )
-        suffix = "" if kind == "random" else "_matched"
+    grouping = _Grouping(
+        clusters_of(ours[0]), int(ours[0].body["settings"]["clusters"]), rates, domains, fired
+    )
+    clusters = specialised(grouping.grouped(grouping.parts), domains, permutations=permutations, seed=seed)
+    row = {**identity, "what": "clusters", **_said(clusters, domains, ours)}
+    for kind, suffix in (("random", ""), ("matched", "_matched")):
+        drawn = grouping.contrast_by_chance(kind, draws=draws, seed=seed)
         row |= {
             f"contrast_{kind}": float(drawn.mean()),
             f"p_contrast{suffix}": chance_of(row["contrast"], drawn),
@@ -101,33 +100,54 @@ def _rates(ours: Sequence[Sealed], *, second: bool) -> tuple[Floats, Ints]:
     return np.concatenate(rates), np.concatenate(domains)
 
 
-def _grouped(rates: Floats, parts: Sequence[tuple[Ints, Ints]], clusters: int) -> Floats:
-    """Mean rate of the neurons of each cluster of each layer, float64 [units, layers * clusters]."""
-    columns = []
-    for places, labels in parts:
-        member = (labels[:, None] == np.arange(clusters)).astype(np.float64)
-        columns.append(rates[:, places] @ (member / member.sum(axis=0)))
-    return np.concatenate(columns, axis=1)
+@dataclass(frozen=True)
+class _Grouping:
+    """Firing rates of second halves, and the clusters that the first half of the first text gave.
 
+    Attributes:
+        parts: of each layer, places of its neurons among all, int64 [C], and their clusters, int64 [C].
+        clusters: of each layer.
+        rates: float64 [units, N].
+        domains: text of each unit, int64 [units].
+        fired: firings in the first half of the first text, int64 [N].
+    """
 
-def _contrast_by_chance(
-    kind: str, rates: Floats, domains: Ints, parts: Sequence[tuple[Ints, Ints]], fired: Ints, *,
-    clusters: int, draws: int, seed: int,
-) -> Floats:  # fmt: skip
-    """Contrast between domains of clusters that chance made, float64 [draws]."""
-    drawn = []
-    for layer, (places, labels) in enumerate(parts):
-        own = seed * 1000 + layer
-        drawn.append(
-            random_partitions(labels, draws=draws, seed=own)
+    parts: Sequence[tuple[Ints, Ints]]
+    clusters: int
+    rates: Floats
+    domains: Ints
+    fired: Ints
+
+    def grouped(self, parts: Sequence[tuple[Ints, Ints]]) -> Floats:
+        """Mean rate of the neurons of each cluster of each layer, float64 [units, layers * clusters]."""
+        columns = []
+        for places, labels in parts:
+            member = (labels[:, None] == np.arange(self.clusters)).astype(np.float64)
+            columns.append(self.rates[:, places] @ (member / member.sum(axis=0)))
+        return np.concatenate(columns, axis=1)
+
+    def contrast_by_chance(self, kind: str, *, draws: int, seed: int) -> Floats:
+        """Contrast between domains of clusters that chance made, `random` or `matched`, float64 [draws]."""
+        drawn = [
+            random_partitions(labels, draws=draws, seed=seed * 1000 + layer)
             if kind == "random"
-            else matched_partitions(labels, fired[places], draws=draws, seed=own)
+            else matched_partitions(labels, self.fired[places], draws=draws, seed=seed * 1000 + layer)
+            for layer, (places, labels) in enumerate(self.parts)
+        ]
+        return np.array(
+            [
+                contrast(
+                    self.grouped(
+                        [
+                            (places, labels[draw])
+                            for (places, _), labels in zip(self.parts, drawn, strict=True)
+                        ]
+                    ),
+                    self.domains,
+                )
+                for draw in range(draws)
+            ]
         )
-    found = []
-    for draw in range(draws):
-        by_chance = [(places, one[draw]) for (places, _), one in zip(parts, drawn, strict=True)]
-        found.append(contrast(_grouped(rates, by_chance, clusters), domains))
-    return np.array(found)
 
 
 def drift_rows(found: Sequence[Sealed]) -> tuple[list[Row], list[Row]]:
@@ -137,33 +157,46 @@ def drift_rows(found: Sequence[Sealed]) -> tuple[list[Row], list[Row]]:
     for ours in _by(found, "series", "text").values():
         if len(ours) < 2 or not ours[0].arrays["fired"].size or _unlike(ours):
             continue
-        habits = [habits_of(one) for one in ours]
-        for index, one in enumerate(ours):
+        habits = [habits_of(sealed) for sealed in ours]
+        to_last = [likeness(each, habits[-1]) for each in habits[:-1]]
+        to_previous = [likeness(each, before) for before, each in pairwise(habits)]
+        for index, sealed in enumerate(ours):
             itself = between_halves(habits[index])
-            others = {"previous": index - 1 if index else None, "last": len(ours) - 1}
-            for against, place in others.items():
-                if place is None or place == index:
-                    continue
-                alike = likeness(habits[index], habits[place])
-                for measure in MEASURES:
-                    drift.append(
-                        {
-                            "name": one.body["name"], "text": one.body["text"], "other": ours[place].body["name"],
-                            "against": against, "measure": measure, **pair("alike", alike[measure]),
-                            "between_halves": itself[measure],
-                        }
-                    )  # fmt: skip
-        last = [likeness(one, habits[-1]) for one in habits[:-1]]
-        for measure in MEASURES:
-            place = settles([one[measure] for one in last])
-            settled.append(
+            compared = [("previous", ours[index - 1], to_previous[index - 1])] if index else []
+            compared += [("last", ours[-1], to_last[index])] if index < len(to_last) else []
+            drift += [
                 {
-                    "series": ours[0].body["series"], "text": ours[0].body["text"], "checkpoints": len(ours),
-                    "measure": measure, "level": SETTLED,
-                    "settled_at": None if place is None else ours[place].body["name"],
+                    "name": sealed.body["name"],
+                    "text": sealed.body["text"],
+                    "other": other.body["name"],
+                    "against": against,
+                    "measure": measure,
+                    **pair("alike", alike[measure]),
+                    "between_halves": itself[measure],
                 }
-            )  # fmt: skip
+                for against, other, alike in compared
+                for measure in MEASURES
+            ]
+        settled += _settled(ours, to_last)
     return drift, settled
+
+
+def _settled(ours: Sequence[Sealed], to_last: Sequence[dict[str, Estimate]]) -> list[Row]:
+    """From which checkpoint on each measure is as it is at the last."""
+    rows = []
+    for measure in MEASURES:
+        place = settles([alike[measure] for alike in to_last])
+        rows.append(
+            {
+                "series": ours[0].body["series"],
+                "text": ours[0].body["text"],
+                "checkpoints": len(ours),
+                "measure": measure,
+                "level": SETTLED,
+                "settled_at": None if place is None else ours[place].body["name"],
+            }
+        )
+    return rows
 
 
 def _unlike(ours: Sequence[Sealed]) -> bool:
