@@ -107,3 +107,4 @@ def headings(columns: Sequence[Column]) -> Mapping[str, str]:
 
 NAME = Column("name", "checkpoint: its series, and its own name where that differs", "checkpoint")
 TEXT = Column("text", "name of the text", "text")
+IDENTITY = (NAME, TEXT)

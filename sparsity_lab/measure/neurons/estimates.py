@@ -110,10 +110,10 @@ class Estimator:
 
     def frequencies(self, *, layer: int | None = None) -> Floats:
         """Share of tokens each neuron fires on, float64 [F] of one layer or [N] of all."""
-        found = self.counts.fired.sum(axis=0) / self.counts.tokens.sum()
+        frequency = self.counts.fired.sum(axis=0) / self.counts.tokens.sum()
         if layer is None:
-            return found
-        return by_layer(found, self.sizes)[layer]
+            return frequency
+        return by_layer(frequency, self.sizes)[layer]
 
     def frequency_scalars(self) -> list[dict[str, float]]:
         """Dead and hot share, share that never fires, quantiles of frequency; for all layers, then each layer."""

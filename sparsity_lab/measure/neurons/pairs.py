@@ -20,25 +20,25 @@ LEAST_COUNT, LEAST_IDS = 10, 10
 DRAWS = 200
 
 
-def pair_rows(found: Sequence[Sealed], *, seed: int) -> list[dict[str, Any]]:
+def pair_rows(sealed: Sequence[Sealed], *, seed: int) -> list[dict[str, Any]]:
     """One row for each text and each two models that read the same token ids by one tokenizer.
 
     Args:
-        found: records, in the order of models and texts.
+        sealed: records, in the order of models and texts.
         seed: of the bootstrap over token ids.
     """
     rows = []
-    for one, other in combinations(found, 2):
-        same = all(one.body[key] == other.body[key] for key in ("text", "tokenizer", "text_sha256"))
-        if same and one.body["content_key"] != other.body["content_key"]:
-            rows.append(_row(one, other, seed=seed))
+    for first, second in combinations(sealed, 2):
+        same = all(first.body[key] == second.body[key] for key in ("text", "tokenizer", "text_sha256"))
+        if same and first.body["content_key"] != second.body["content_key"]:
+            rows.append(_row(first, second, seed=seed))
     return rows
 
 
-def _row(one: Sealed, other: Sealed, *, seed: int) -> dict[str, Any]:
-    often = one.arrays["token_count"] >= LEAST_COUNT  # of one text, so the same in both
-    x, y = one.arrays["token_ratio"][often], other.arrays["token_ratio"][often]
-    row = {"model": one.body["name"], "other": other.body["name"], "text": one.body["text"],
+def _row(first: Sealed, second: Sealed, *, seed: int) -> dict[str, Any]:
+    often = first.arrays["token_count"] >= LEAST_COUNT  # of one text, so the same in both
+    x, y = first.arrays["token_ratio"][often], second.arrays["token_ratio"][often]
+    row = {"model": first.body["name"], "other": second.body["name"], "text": first.body["text"],
            "token_ids": int(often.sum())}  # fmt: skip
     enough = len(x) >= LEAST_IDS
     for name, values in (("correlation", (x, y)), ("rank_correlation", (rankdata(x), rankdata(y)))):
@@ -50,5 +50,5 @@ def _correlated(x: Floats, y: Floats, *, seed: int) -> tuple[float | None, float
     if x.std() == 0 or y.std() == 0:
         return None, None
     drawn = np.random.default_rng(seed).integers(0, len(x), size=(DRAWS, len(x)))
-    found = [np.corrcoef(x[ids], y[ids])[0, 1] for ids in drawn if np.ptp(x[ids]) and np.ptp(y[ids])]
-    return float(np.corrcoef(x, y)[0, 1]), float(np.std(found, ddof=1))
+    correlations = [np.corrcoef(x[ids], y[ids])[0, 1] for ids in drawn if np.ptp(x[ids]) and np.ptp(y[ids])]
+    return float(np.corrcoef(x, y)[0, 1]), float(np.std(correlations, ddof=1))

@@ -13,9 +13,9 @@ ALL = "all"
 Row = dict[str, Any]
 
 
-def pair(name: str, found: Estimate) -> Row:
+def pair(name: str, estimate: Estimate) -> Row:
     """A number and its error under their names."""
-    return {name: found.value, f"{name}_se": found.se}
+    return {name: estimate.value, f"{name}_se": estimate.se}
 
 
 def each_layer(count: int) -> list[tuple[int | str, slice]]:
@@ -92,10 +92,10 @@ def decode_rows(report: NeuronReport, *, seed: int) -> list[Row]:
         return []
     rows = []
     for layer in layers_of(e):
-        found = estimates(counts, e.sizes, layer=layer, seed=seed)
+        by_phase = estimates(counts, e.sizes, layer=layer, seed=seed)
         row: Row = {"layer": ALL if layer is None else layer, "prompts": len(counts.ids),
                     "prompt_tokens": counts.prompt_tokens, "written_tokens": counts.written_tokens}  # fmt: skip
         for phase in (*PHASES, "written_less_prompt", "written_less_continuation"):
-            row |= pair(phase, found[phase])
+            row |= pair(phase, by_phase[phase])
         rows.append(row)
     return rows

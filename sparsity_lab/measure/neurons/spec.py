@@ -18,15 +18,6 @@ from sparsity_lab.settings import TOKENS, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
 
-def refuse_seed(seed: int) -> None:
-    """Refuse a seed that some generator would not take.
-
-    Raises:
-        SparsityLabError: it is negative or of more than 32 bits.
-    """
-    ranges.check("seed", seed)
-
-
 @dataclass(frozen=True)
 class NeuronSpec(WritingSettings, WindowSettings):
     """Everything the numbers depend on besides checkpoints and thresholds.
@@ -76,8 +67,8 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
         SparsityLabError: another number of records, or a folder with none or several of a checkpoint.
     """
     if len(paths) == 1 and paths[0].is_dir():
-        known = _records_in(paths[0])
-        return [_one_of(known, checkpoint.source, folder=paths[0]) for checkpoint in checkpoints]
+        by_path = _records_in(paths[0])
+        return [_one_of(by_path, checkpoint.source, folder=paths[0]) for checkpoint in checkpoints]
     if any(path.is_dir() for path in paths):
         raise SparsityLabError("A folder of records goes alone", fix="Give --thresholds FOLDER once")
     if len(paths) == 1:
@@ -93,7 +84,7 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
 def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     inner = folder / "records"
     where = inner if inner.is_dir() else folder
-    found: dict[Path, dict[str, Any]] = {}
+    by_path: dict[Path, dict[str, Any]] = {}
     for path in sorted(where.glob("*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
@@ -101,32 +92,32 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
             continue
         if isinstance(raw, dict) and raw.get("thresholds") and "content_key" in raw:
             record = records.read_record(path)
-            if record not in found.values():  # a copy under another name is the same record
-                found[path] = record
-    if not found:
+            if record not in by_path.values():  # a copy under another name is the same record
+                by_path[path] = record
+    if not by_path:
         raise SparsityLabError(
             f"There is no record with thresholds in {where}",
             fix="Name the folder given to `measure` as --output",
         )
-    return found
+    return by_path
 
 
-def _one_of(known: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path:
-    own = [
+def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path:
+    paths = [
         path
-        for path, record in known.items()
+        for path, record in by_path.items()
         if _same_place(str(record.get("model")), source.model) and record.get("revision") == source.revision
     ]
-    if len(own) == 1:
-        return own[0]
-    if not own:
+    if len(paths) == 1:
+        return paths[0]
+    if not paths:
         raise SparsityLabError(
             f"{folder} holds no record of {source} with thresholds",
             fix="Measure it first, or name its record",
         )
-    rules = [f"{path.name} ({_rule(known[path])})" for path in own]
+    rules = [f"{path.name} ({_rule(by_path[path])})" for path in paths]
     raise SparsityLabError(
-        f"{folder} holds {len(own)} records of {source}: {', '.join(rules)}",
+        f"{folder} holds {len(paths)} records of {source}: {', '.join(rules)}",
         fix="Name one of these files with --thresholds for each checkpoint",
     )
 
@@ -134,9 +125,9 @@ def _one_of(known: dict[Path, dict[str, Any]], source: Source, *, folder: Path) 
 def _rule(record: dict[str, Any]) -> str:
     """How a record's thresholds were set; there need not be a knob."""
     knob = record.get("knob")
-    said = f"{knob:.4g}" if isinstance(knob, (int, float)) else "none"
-    return f"{record.get('criterion')}, {record.get('rule')}, knob {said}"
+    words = f"{knob:.4g}" if isinstance(knob, (int, float)) else "none"
+    return f"{record.get('criterion')}, {record.get('rule')}, knob {words}"
 
 
-def _same_place(one: str, other: str) -> bool:
-    return one == other or (Path(one).exists() and os.path.realpath(one) == os.path.realpath(other))
+def _same_place(place: str, other: str) -> bool:
+    return place == other or (Path(place).exists() and os.path.realpath(place) == os.path.realpath(other))

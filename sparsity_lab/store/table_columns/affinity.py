@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsity_lab.store.columns import NAME, TEXT, Column, TableColumns, measured
+from sparsity_lab.store.columns import IDENTITY, Column, TableColumns, measured
 
 F, D = Column("F", "neurons", "F"), Column("d", "hidden size", "d")
 EFFICIENCY = (
@@ -16,8 +16,7 @@ ENDS = (
 )
 TRAFFIC = TableColumns(
     "affinity",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("convention", "which weights are not read; see `assumption`", "convention"),
     Column("tokens", "L, decoded by one pass; bytes are those of the pass", "L"),
     Column("rank", "of a trained predictor", "rank"),
@@ -46,8 +45,7 @@ TRAFFIC = TableColumns(
 )
 PRODUCTS = TableColumns(
     "affinity_products",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column(
         "what",
         "model: activations and weights of the model; planted: random ones of a stated activation ratio; calls: "
@@ -75,8 +73,7 @@ PRODUCTS = TableColumns(
 )
 BREAK_EVEN = TableColumns(
     "affinity_break_even",
-    NAME,
-    TEXT,
+    *IDENTITY,
     F,
     D,
     Column(
@@ -90,8 +87,7 @@ BREAK_EVEN = TableColumns(
 )
 DECODE = TableColumns(
     "affinity_decode",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("prompt_tokens", "in the KV cache before the timed tokens", "prompt"),
     Column("timed_tokens", "decoded one at a time, in each run", "tokens"),
     Column("dense_seconds", "a token, the model as it is, median over pairs", "dense, s a token"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sparsity_lab.store.columns import NAME, TEXT, Column, TableColumns, measured
+from sparsity_lab.store.columns import IDENTITY, Column, TableColumns, measured
 
 LAYER = Column("layer", "0-based, or all")
 NEURONS = TableColumns(
     "neurons",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER,
     Column("neurons", "F of the layer, or of all"),
     *measured("activation_ratio", "active neurons over all, over valid tokens", "activation ratio"),
@@ -27,8 +26,7 @@ NEURONS = TableColumns(
 )
 CHUNKS = TableColumns(
     "chunks",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER,
     Column("tokens", "L, consecutive tokens; or t, first tokens of a window", "L"),
     *measured(
@@ -55,8 +53,7 @@ CHUNKS = TableColumns(
 )
 PARAMETERS = TableColumns(
     "parameters",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column(
         "convention",
         "output-side (W_d columns of inactive neurons skipped), input-side (W_g and W_u rows), oracle (both)",
@@ -76,8 +73,7 @@ PARAMETERS = TableColumns(
 )
 DECODE = TableColumns(
     "decode",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER,
     Column("prompts", "beginnings of windows"),
     Column("prompt_tokens", "tokens of each"),
@@ -96,8 +92,7 @@ DECODE = TableColumns(
 )
 TOKENS = TableColumns(
     "tokens",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("token_id", "id of the token"),
     Column("token", "what it reads as, on one line; a part of a character by the tokenizer's name of it"),
     Column("count", "how often it occurs"),
@@ -106,16 +101,14 @@ TOKENS = TableColumns(
 )
 POSITIONS = TableColumns(
     "positions",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("position", "in the window, 0-based"),
     *measured("activation_ratio", "active neurons over all, over windows"),
     markdown=False,
 )
 FREQUENCY = TableColumns(
     "frequency",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER,
     Column("low", "share of tokens above which the neurons of this row fire; 0 with high 0: never"),
     Column("high", "share of tokens on which they fire at most"),

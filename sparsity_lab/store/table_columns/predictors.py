@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sparsity_lab.store.columns import NAME, TEXT, Column, TableColumns, measured
+from sparsity_lab.store.columns import IDENTITY, Column, TableColumns, measured
 
 PREDICTORS = TableColumns(
     "predictors",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("layer", "0-based, or all"),
     Column(
         "method",
@@ -27,8 +26,7 @@ PREDICTORS = TableColumns(
 )
 TRAINING = TableColumns(
     "training",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("layer", "0-based"),
     Column("rank", "r"),
     Column(

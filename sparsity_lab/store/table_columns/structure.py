@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sparsity_lab.store.columns import NAME, TEXT, Column, TableColumns, measured
+from sparsity_lab.store.columns import IDENTITY, NAME, TEXT, Column, TableColumns, measured
 
 LAYER, LAYER_OR_ALL = Column("layer", "0-based", "layer"), Column("layer", "0-based, or all")
 COACTIVATION = TableColumns(
     "coactivation",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER,
     Column("neurons", "among which pairs were counted"),
     Column("sketched", "of these, the seeded sample this row is about"),
@@ -27,8 +26,7 @@ COACTIVATION = TableColumns(
 )
 PAIRS = TableColumns(
     "pairs",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER,
     Column("neuron", "index in its layer"),
     Column("partner", "index in its layer"),
@@ -41,8 +39,7 @@ PAIRS = TableColumns(
 )
 CLUSTERS = TableColumns(
     "clusters",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER_OR_ALL,
     Column("clusters", "of equal size"),
     Column("best", "m", "best m"),
@@ -55,11 +52,7 @@ CLUSTERS = TableColumns(
     Column("random", "mean of the same over random partitions into clusters of these sizes", "random"),
     *measured("over_random", "inside less random, paired"),
     Column("p_random", "(1 + # random partitions at least as good) / (1 + R)", "p"),
-    Column(
-        "by_frequency",
-        "the same share for clusters of neurons that fire equally often",
-        "by frequency",
-    ),
+    Column("by_frequency", "the same share for clusters of neurons that fire equally often", "by frequency"),
     Column(
         "matched",
         "mean of the same over partitions in which neurons changed places with others of about their frequency",
@@ -70,8 +63,7 @@ CLUSTERS = TableColumns(
 )
 ROUTING = TableColumns(
     "routing",
-    NAME,
-    TEXT,
+    *IDENTITY,
     LAYER_OR_ALL,
     Column("of", "clusters, or a mixture's own experts", "of"),
     Column("experts", "how many there are", "experts"),
@@ -86,11 +78,7 @@ ROUTING = TableColumns(
     Column("random", "mean of the same over random partitions", "random"),
     *measured("over_random", "hit_rate less random, paired"),
     Column("p_random", "p among random partitions", "p"),
-    Column(
-        "by_frequency",
-        "the same for clusters of neurons that fire equally often",
-        "by frequency",
-    ),
+    Column("by_frequency", "the same for clusters of neurons that fire equally often", "by frequency"),
 )
 SPECIALISED = TableColumns(
     "specialised",
@@ -121,8 +109,7 @@ SPECIALISED = TableColumns(
 )
 DRIFT = TableColumns(
     "drift",
-    NAME,
-    TEXT,
+    *IDENTITY,
     Column("other", "the checkpoint it is compared with", "against"),
     Column("against", "previous or last"),
     Column(

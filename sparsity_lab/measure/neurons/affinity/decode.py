@@ -64,8 +64,8 @@ class Swap:
             self._put(self.sites)
 
     def _put(self, sites: Sequence[FfnSite]) -> None:
-        for (parent, _, own), site in zip(self.owners, sites, strict=True):
-            setattr(self.model.get_submodule(parent), own, site.down)
+        for (parent, _, name), site in zip(self.owners, sites, strict=True):
+            setattr(self.model.get_submodule(parent), name, site.down)
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ class Steps:
         yield lambda: self._read(cache)
 
     def _read(self, cache: Any) -> Tensor:
-        found = torch.empty(0)
+        logits = torch.empty(0)
         for token in self.ids.split(1, dim=1):
             output = self.model(input_ids=token, past_key_values=cache, use_cache=True)
-            cache, found = output.past_key_values, output.logits[:, -1]
-        return found
+            cache, logits = output.past_key_values, output.logits[:, -1]
+        return logits
 
 
 @torch.no_grad()
@@ -142,8 +142,8 @@ def time_decoding(
     return paired(dense.ready, sparsely, pairs=pairs, device=device)
 
 
-def _refuse_different(wanted: Tensor, found: Tensor) -> None:
-    apart = float((found.float() - wanted.float()).abs().max() / wanted.float().abs().max())
+def _refuse_different(wanted: Tensor, logits: Tensor) -> None:
+    apart = float((logits.float() - wanted.float()).abs().max() / wanted.float().abs().max())
     if not apart <= TOLERANCES[wanted.dtype]:
         raise SparsityLabError(
             f"Decoding with sparse_down is wrong on {wanted.device}: logits off by {apart:.2g} of the largest",

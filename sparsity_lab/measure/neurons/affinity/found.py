@@ -28,12 +28,12 @@ def read_bodies(paths: Sequence[Path], *, kind: Kind = NEURONS) -> list[tuple[Pa
     Raises:
         SparsityLabError: a file that is none, was changed or is of another version, or a folder without any.
     """
-    found: dict[str, tuple[Path, Body]] = {}
+    bodies: dict[str, tuple[Path, Body]] = {}
     for path in paths:
-        for one in _files(path, kind) if path.is_dir() else [path]:
-            body = _read(one, kind)
-            found.setdefault(body["content_key"], (one, body))
-    return list(found.values())
+        for file in _files(path, kind) if path.is_dir() else [path]:
+            body = _read(file, kind)
+            bodies.setdefault(body["content_key"], (file, body))
+    return list(bodies.values())
 
 
 def _files(folder: Path, kind: Kind) -> list[Path]:
@@ -72,9 +72,11 @@ def _read(path: Path, kind: Kind) -> Body:
     return body
 
 
-def predictions_of(body: Mapping[str, Any], known: Sequence[tuple[Path, Body]]) -> Body | None:
+def predictions_of(body: Mapping[str, Any], predictions: Sequence[tuple[Path, Body]]) -> Body | None:
     """The record of `predict` of the same thresholds on the same text, or None."""
-    same = [one for _, one in known if all(one[key] == body[key] for key in SAME_RUN)]
+    same = [
+        prediction for _, prediction in predictions if all(prediction[key] == body[key] for key in SAME_RUN)
+    ]
     return same[-1] if same else None
 
 
@@ -87,10 +89,10 @@ def source_of(body: Mapping[str, Any], given: Sequence[str], *, models: int) -> 
         models: how many models the records are of.
     """
     name, places = Path(body["model"]).name, [Source.of(word) for word in given]
-    own = [place for place in places if Path(place.model).name == name]
-    if not own and models == len(places) == 1:
-        own = places
-    if not own:
+    matching = [place for place in places if Path(place.model).name == name]
+    if not matching and models == len(places) == 1:
+        matching = places
+    if not matching:
         return Source(body["model"], body["revision"], body.get("commit"))
-    revision = own[0].revision or (None if own[0].is_local else body["revision"])
-    return Source(own[0].model, revision)
+    revision = matching[0].revision or (None if matching[0].is_local else body["revision"])
+    return Source(matching[0].model, revision)

@@ -44,41 +44,31 @@ def _of_neurons(body: Row) -> Iterator[str]:
     yield from _of_both(body)
     yield from _odd(body, ("hidden_size", "intermediate_size"), _is_count)
     yield from _odd(body, ("activation_ratio",), _is_share)
-    conventions = [
-        row.get("convention") for row in _rows(body["parameter_rows"], told_apart_by=("convention",))
-    ]
-    if sorted(map(str, conventions)) != sorted(CONVENTIONS):
+    parameters = _rows(body, "parameter_rows", "convention")
+    if sorted(str(row["convention"]) for row in parameters) != sorted(CONVENTIONS):
         yield "parameter_rows"
-    for row in _rows(body["parameter_rows"], told_apart_by=("convention",)):
+    for row in parameters:
         yield from _within("parameter_rows", row, shares=("ffn_share",), counts=("ffn_dense", "model_dense"))
-    whole = [row for row in _rows(body["layer_rows"], told_apart_by=("layer",)) if row.get("layer") == ALL]
+    whole = _rows(body, "layer_rows", "layer")
     if len(whole) != 1:
         yield "layer_rows"
     for row in whole:
         yield from _within("layer_rows", row, shares=("activation_ratio", "reuse"))
     touched = tuple(f"touched_{name.replace('-', '_')}" for name in CONVENTIONS)
-    chunks = [
-        row
-        for row in _rows(body["chunk_rows"], told_apart_by=("layer", "tokens", "cls"))
-        if row.get("layer") == ALL
-    ]
+    chunks = _rows(body, "chunk_rows", "layer", "tokens", "cls")
     if not chunks:
         yield "chunk_rows"
     for row in chunks:
-        shares = () if row.get("cls") is None else touched
+        shares = () if row["cls"] is None else touched
         yield from _within("chunk_rows", row, shares=shares, counts=("tokens",))
 
 
 def _of_predict(body: Row) -> Iterator[str]:
     yield from _of_both(body)
-    chosen = [
-        row
-        for row in _rows(body["predictor_rows"], told_apart_by=("layer", "method"))
-        if row.get("layer") == ALL and row.get("method") == "predictor"
-    ]
-    if not chosen:
+    rows = [r for r in _rows(body, "predictor_rows", "layer", "method") if r["method"] == "predictor"]
+    if not rows:
         yield "predictor_rows"
-    for row in chosen:
+    for row in rows:
         yield from _within(
             "predictor_rows", row, shares=("recall", "precision"), counts=("rank", "parameters")
         )
@@ -107,12 +97,12 @@ def _within(key: str, row: Row, *, shares: Sequence[str] = (), counts: Sequence[
     return (key for _ in wrong)
 
 
-def _rows(value: object, *, told_apart_by: Sequence[str]) -> list[Row]:
-    """Rows of a table that all have these columns; of what is no such table, none."""
-    if not isinstance(value, list):
+def _rows(body: Row, key: str, *columns: str) -> list[Row]:
+    """Rows of a table that all have these columns, those of all layers together; of what is no such table, none."""
+    rows = body[key] if isinstance(body[key], list) else []
+    if not all(isinstance(row, dict) and row.keys() >= set(columns) for row in rows):
         return []
-    whole = all(isinstance(row, dict) and row.keys() >= set(told_apart_by) for row in value)
-    return value if whole else []
+    return [row for row in rows if "layer" not in columns or row["layer"] == ALL]
 
 
 def _is_number(value: object) -> bool:

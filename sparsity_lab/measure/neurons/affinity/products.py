@@ -116,8 +116,8 @@ def planted_weights(F: int, d: int, *, dtype: torch.dtype, device: str, seed: in
     size = F * d * torch.empty(0, dtype=dtype).element_size()
     copies = min(MOST_COPIES, max(1, -(-WORKING_SET_BYTES // size)))
     generator = torch.Generator().manual_seed(seed)
-    one = (torch.randn(d, F, generator=generator) / F**0.5).to(device=device, dtype=dtype)
-    dense = tuple(one.clone() for _ in range(copies))
+    weight = (torch.randn(d, F, generator=generator) / F**0.5).to(device=device, dtype=dtype)
+    dense = tuple(weight.clone() for _ in range(copies))
     return Layouts(dense, tuple(neuron_major(W_d) for W_d in dense))
 
 
@@ -142,11 +142,11 @@ def timed_row(work: ProductWork, *, what: str, pairs: int, device: str) -> Row:
             why="Their product is zero and needs no time",
             fix="Name a record with more active neurons, or leave --measure out",
         )
-    found = paired(
+    seconds = paired(
         lambda: nullcontext(work.run_dense), lambda: nullcontext(work.run_sparse), pairs=pairs, device=device
     )
     d, F = work.dense[0].shape
-    timed = found.as_row(units=len(work.activations), ideal=1 / ratio)
+    timed = seconds.as_row(units=len(work.activations), ideal=1 / ratio)
     return {
         "what": what,
         "F": int(F),
@@ -168,11 +168,11 @@ def check(work: ProductWork) -> None:
     for index, (a, dense, sparse) in enumerate(zip(work.activations, work.dense, work.sparse, strict=True)):
         exact = dense.double() @ a.double()
         bound = rounding_bound(a, dense, exact)
-        for name, found in (("linear", linear(a, dense)), ("sparse_down", sparse_down(a, sparse))):
-            if not bool(((found.double() - exact).abs() <= bound).all()):
+        for name, product in (("linear", linear(a, dense)), ("sparse_down", sparse_down(a, sparse))):
+            if not bool(((product.double() - exact).abs() <= bound).all()):
                 raise SparsityLabError(
                     f"Product {index} by {name} is wrong on {a.device}: off by "
-                    f"{float((found.double() - exact).abs().max()):.3g}",
+                    f"{float((product.double() - exact).abs().max()):.3g}",
                     why="Nothing is timed that does not compute the right thing",
                     fix="See `sparsity-lab bench kernels`, which checks every kernel on this device",
                 )
@@ -193,19 +193,19 @@ def break_even(rows: Sequence[Row]) -> Row:
     """
     ordered = sorted(rows, key=lambda row: row["activation_ratio"])
     ratios = [row["activation_ratio"] for row in ordered]
-    found = {
+    crossings = {
         name: crossing(ratios, [row[column] for row in ordered])
         for name, column in (
             ("break_even", "ratio"), ("break_even_low", "ratio_low"), ("break_even_high", "ratio_high"),
         )
     }  # fmt: skip
-    if found["break_even"] is not None:
-        verdict = f"sparse_down is faster below {found['break_even']:.3g}"
+    if crossings["break_even"] is not None:
+        verdict = f"sparse_down is faster below {crossings['break_even']:.3g}"
     elif ordered[0]["ratio"] < 1:
         verdict = f"sparse_down is slower at every ratio tried, down to {ratios[0]:.3g}"
     else:
         verdict = f"sparse_down is faster at every ratio tried, up to {ratios[-1]:.3g}"
-    return {"F": ordered[0]["F"], "d": ordered[0]["d"], **found, "verdict": verdict}
+    return {"F": ordered[0]["F"], "d": ordered[0]["d"], **crossings, "verdict": verdict}
 
 
 def crossing(ratios: Sequence[float], speedups: Sequence[float]) -> float | None:

@@ -13,7 +13,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.neurons.affinity.found import Body, predictions_of, read_bodies, source_of
 from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
-from sparsity_lab.measure.neurons.affinity.timed import Timed, TimedCase, time_case
+from sparsity_lab.measure.neurons.affinity.timed import TimedCase, time_case
 from sparsity_lab.measure.neurons.affinity.traffic import ASSUMPTIONS, SHARED_ASSUMPTIONS, traffic_rows
 from sparsity_lab.measure.neurons.affinity.weights import weights_at
 from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
@@ -92,7 +92,7 @@ def estimate_affinity(
         found = {"affinity": _estimated(spec, cases, predictions)}
         places: list[Row] = []
         if spec.plan is not None:
-            timed, places = _timed(spec, cases, progress=progress)
+            timed, places = _timed(spec, spec.plan, cases, progress=progress)
             found |= timed
     _write(output, found, spec=spec, places=places)
     return found
@@ -164,24 +164,18 @@ def _estimated(spec: AffinitySpec, cases: Sequence[TimedCase], known: Sequence[K
 
 
 def _timed(
-    spec: AffinitySpec, cases: Sequence[TimedCase], *, progress: Progress
+    spec: AffinitySpec, plan: TimingPlan, cases: Sequence[TimedCase], *, progress: Progress
 ) -> tuple[dict[str, list[Row]], list[Row]]:
-    assert spec.plan is not None
-    found: dict[str, list[Row]] = {table.name: [] for table in MEASURED}
+    """Rows of every timed table, by its name, and where each record was timed."""
+    by_table: dict[str, list[Row]] = {table.name: [] for table in MEASURED}
     places = []
     shelf = Shelf(spec.machine.architecture_file)
     for case in cases:
-        timed = time_case(case, spec.plan, machine=spec.machine, shelf=shelf, progress=progress)
-        for name, rows in _by_table(timed).items():
-            found[name] += [{**identity(case.body), **row} for row in rows]
-        places.append({**identity(case.body), **timed.where})
-    return found, places
-
-
-def _by_table(timed: Timed) -> dict[str, list[Row]]:
-    return dict(
-        zip((table.name for table in MEASURED), (timed.products, timed.break_even, timed.decode), strict=True)
-    )
+        timed, where = time_case(case, plan, machine=spec.machine, shelf=shelf, progress=progress)
+        for name, rows in timed.items():
+            by_table[name] += [{**identity(case.body), **row} for row in rows]
+        places.append({**identity(case.body), **where})
+    return by_table, places
 
 
 def _write(

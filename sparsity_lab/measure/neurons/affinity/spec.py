@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.neurons.spec import refuse_seed
 from sparsity_lab.settings import SHAPES, CostSettings, TimingSettings
 
 LEAST_BYTES, LARGEST_BYTES = 1 / 16, 16.0
@@ -86,7 +86,7 @@ class TimingPlan(TimingSettings):
                     f"--shape {F}x{d} has {F * d:.3g} weights, more than {MOST_WEIGHTS:.3g}",
                     fix="Write that of a model's own W_d, as 8192x2048",
                 )
-        refuse_seed(self.seed)
+        ranges.check("seed", self.seed)
         for ratio in self.ratios:
             if not 0 < ratio <= 1:
                 raise SparsityLabError(

@@ -37,19 +37,10 @@ from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.measure.work.places import load, places
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.settings import ModelSettings
+from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS
 
 Row = dict[str, Any]
 WINDOWS = 4  # at most, that the timed tokens are drawn from
-
-
-@dataclass(frozen=True)
-class Timed:
-    """Rows of the three tables of one record, without identity, and where they were timed."""
-
-    products: list[Row]
-    break_even: list[Row]
-    decode: list[Row]
-    where: Row
 
 
 @dataclass(frozen=True)
@@ -73,8 +64,11 @@ class TimedCase:
 
 def time_case(
     case: TimedCase, plan: TimingPlan, *, machine: ModelSettings, shelf: Shelf, progress: Progress = SILENT
-) -> Timed:
+) -> tuple[dict[str, list[Row]], Row]:
     """Time products and decoding of one record.
+
+    Returns:
+        Rows without identity, by the names of their tables, and where they were timed.
 
     Raises:
         SparsityLabError: model or text are not the record's, or a product is wrong on this device.
@@ -103,7 +97,7 @@ def time_case(
         "sparse_down": _dispatch.resolve(sparse_down.NAME, "auto", weights[0]),
         "threads": torch.get_num_threads(), "clock": "wall clock, launches included",
     }  # fmt: skip
-    return Timed(products, points, decode, where)
+    return {PRODUCTS.name: products, BREAK_EVEN.name: points, DECODE.name: decode}, where
 
 
 class _Remembering(SparseVisitor):
@@ -143,7 +137,9 @@ def planted_rows(
 ) -> list[Row]:
     """Products of one shape at the planted ratios and at the record's own."""
     weights = planted_weights(F, d, dtype=dtype, device=device, seed=plan.seed)
-    ratios = sorted({*plan.ratios, *([own] if (own := case.body["activation_ratio"]) else [])})
+    ratios = sorted(
+        {*plan.ratios, *([measured_ratio] if (measured_ratio := case.body["activation_ratio"]) else [])}
+    )
     return [
         timed_row(
             planted(weights, ratio=ratio, seed=plan.seed), what="planted", pairs=plan.pairs, device=device
@@ -153,8 +149,8 @@ def planted_rows(
 
 
 def _shapes(case: TimedCase, plan: TimingPlan) -> list[tuple[int, int]]:
-    own = (int(case.body["intermediate_size"]), int(case.body["hidden_size"]))
-    return list(dict.fromkeys([own, *plan.shapes]))
+    of_model = (int(case.body["intermediate_size"]), int(case.body["hidden_size"]))
+    return list(dict.fromkeys([of_model, *plan.shapes]))
 
 
 def _subject(
@@ -185,7 +181,7 @@ def _decoded(case: TimedCase, subject: Subject, calibration: Calibration, plan: 
     bos = int(windows.bos_id is not None)
     written = min(plan.written_tokens, windows.window - 1)
     prompt = min(plan.prompt_tokens, windows.window - written)
-    found = time_decoding(
+    seconds = time_decoding(
         subject.model, subject.sites, calibration, ids=ids[:, : bos + prompt + written],
         prompt_tokens=bos + prompt, pairs=plan.pairs,
     )  # fmt: skip
@@ -197,6 +193,6 @@ def _decoded(case: TimedCase, subject: Subject, calibration: Calibration, plan: 
     return {
         "prompt_tokens": prompt,
         "timed_tokens": written,
-        **found.as_row(units=written, ideal=ideal["model_speedup"]),
+        **seconds.as_row(units=written, ideal=ideal["model_speedup"]),
         "ideal_se": ideal["model_speedup_se"],
     }

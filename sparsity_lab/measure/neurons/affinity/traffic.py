@@ -156,5 +156,5 @@ def _pair_of(row: Mapping[str, Any], name: str) -> Estimate:
     return Estimate(float(row[name]), float(row[f"{name}_se"]))
 
 
-def _pair_or_none(name: str, found: Estimate | None) -> Row:
-    return {name: None, f"{name}_se": None} if found is None else pair(name, found)
+def _pair_or_none(name: str, estimate: Estimate | None) -> Row:
+    return {name: None, f"{name}_se": None} if estimate is None else pair(name, estimate)

@@ -100,18 +100,18 @@ def weights_at(source: Source, *, body: Mapping[str, Any], architecture_file: Pa
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
     _, architecture = architectures.find(config, file=architecture_file)
-    found = weights_of(model, list(architecture.sites(model)))
-    told = body["parameter_rows"][0]
-    for said, ours, theirs in (
-        ("parameters", found.total, told["model_dense"]), ("FFN weights", found.ffn, told["ffn_dense"]),
+    weights = weights_of(model, list(architecture.sites(model)))
+    recorded = body["parameter_rows"][0]
+    for what, ours, theirs in (
+        ("parameters", weights.total, recorded["model_dense"]), ("FFN weights", weights.ffn, recorded["ffn_dense"]),
     ):  # fmt: skip
         if ours != theirs:
             raise SparsityLabError(
-                f"{source} has {ours:,} {said}, the record of {body['name']} speaks of {theirs:,}",
+                f"{source} has {ours:,} {what}, the record of {body['name']} speaks of {theirs:,}",
                 why="The record is of another model",
                 fix="Name the record's own model with --model",
             )
-    return found
+    return weights
 
 
 @torch.no_grad()

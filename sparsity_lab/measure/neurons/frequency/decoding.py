@@ -100,13 +100,13 @@ def compare_decoding(
     plan.check(window=windows.window)
     prompts = min(plan.prompts, windows.count)
     rows = np.unique(np.linspace(0, windows.count - 1, prompts).round().astype(np.int64))
-    found = []
+    batches = []
     with subject.progress.track("decoding", len(rows)) as advance:
         for start in range(0, len(rows), subject.batch_size):
             batch = rows[start : start + subject.batch_size]
-            found.append(_batch(subject, calibration, batch, plan=plan, seed=seed))
+            batches.append(_batch(subject, calibration, batch, plan=plan, seed=seed))
             advance(len(batch))
-    joined = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    joined = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     prompt, continuation, written, ids = joined
     return DecodeCounts(prompt, continuation, written, plan.prompt_tokens, plan.written_tokens, ids)
 

@@ -32,22 +32,22 @@ DECADES, PER_DECADE = 5, 8
 EDGES = (0.0, *(float(edge) for edge in 10 ** (np.arange(-DECADES * PER_DECADE, 1) / PER_DECADE)))
 
 
-def write_tables(output: Path, found: Sequence[Sealed], *, seed: int) -> None:
+def write_tables(output: Path, sealed: Sequence[Sealed], *, seed: int) -> None:
     """Write every table of a run.
 
     Args:
         output: the folder.
-        found: records, model by model and text by text.
+        sealed: records, model by model and text by text.
         seed: of the bootstrap over token ids.
     """
-    write_records(output, found, OF_RECORDS)
+    write_records(output, sealed, OF_RECORDS)
     for table, rows_of in (
         (columns.TOKENS, token_rows),
         (columns.POSITIONS, position_rows),
         (columns.FREQUENCY, frequency_rows),
     ):
-        write_rows(output, table, (row for record in found for row in rows_of(record)))
-    write_rows(output, columns.TOKEN_PAIRS, pair_rows(found, seed=seed))
+        write_rows(output, table, (row for record in sealed for row in rows_of(record)))
+    write_rows(output, columns.TOKEN_PAIRS, pair_rows(sealed, seed=seed))
 
 
 def token_rows(record: Sealed) -> Iterator[Row]:

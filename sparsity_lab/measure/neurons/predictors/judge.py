@@ -77,7 +77,7 @@ class JudgeVisitor(InputVisitor):
     ) -> None:  # fmt: skip
         super().__init__(subject, calibration)
         self.trained, self.rows = trained, rows
-        self.k = np.stack([one.named(budgets) for one in trained])
+        self.k = np.stack([layer.named(budgets) for layer in trained])
         self.groups = int(groups_of(np.arange(len(rows)), windows=len(rows))[-1]) + 1
         layers, methods = len(trained), len(trained[0].predictors) + len(BASELINES)
         self.tokens = np.zeros(self.groups, np.int64)
@@ -98,8 +98,8 @@ class JudgeVisitor(InputVisitor):
         np.add.at(self.kept[:, layer], self.group, _per_window(now & before))
         for method, scores in enumerate(self._scores(self.trained[layer], x, now=now, before=before)):
             best = scores.topk(int(self.k[layer].max()), dim=-1).indices
-            found = now.gather(-1, best).cumsum(dim=-1)
-            at_budgets = found[..., torch.from_numpy(self.k[layer] - 1).to(found.device)]
+            hits = now.gather(-1, best).cumsum(dim=-1)
+            at_budgets = hits[..., torch.from_numpy(self.k[layer] - 1).to(hits.device)]
             np.add.at(self.hits[:, layer, method], self.group, at_budgets.sum(dim=1).cpu().numpy())
 
     def _scores(self, trained: Trained, x: Tensor, *, now: Tensor, before: Tensor) -> list[Tensor]:
@@ -124,8 +124,8 @@ def learned(active: Tensor, predictors: tuple[LowRank, ...]) -> Trained:
 
 
 def _per_window(mask: Tensor) -> Ints:
-    found: Ints = mask.sum(dim=(1, 2)).cpu().numpy()
-    return found
+    counts: Ints = mask.sum(dim=(1, 2)).cpu().numpy()
+    return counts
 
 
 def shares(hits: Ints, below: Ints) -> Floats:

@@ -62,9 +62,9 @@ def train(x: Tensor, active: Tensor, *, rank: int, settings: PredictorSettings, 
     mean, scale = x[:-held].mean(dim=0), x[:-held].std().clamp_min(1e-12)
     z, wanted = (x - mean) / scale, active.float()
     with torch.enable_grad():
-        found, bias, epoch, loss = _descend(z, wanted, held=held, rank=rank, settings=settings, seed=seed)
-    down = found[0] / scale
-    return LowRank(down, found[1], bias - mean @ down @ found[1], epoch, loss)
+        factors, bias, epoch, loss = _descend(z, wanted, held=held, rank=rank, settings=settings, seed=seed)
+    down = factors[0] / scale
+    return LowRank(down, factors[1], bias - mean @ down @ factors[1], epoch, loss)
 
 
 def _descend(
@@ -79,8 +79,8 @@ def _descend(
         torch.zeros(rank, wanted.shape[1], device=z.device),
         odds.logit(),
     ]
-    for one in parameters:
-        one.requires_grad_()
+    for parameter in parameters:
+        parameter.requires_grad_()
     optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
     steps = settings.epochs * -(-tokens // settings.batch_tokens)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
@@ -99,7 +99,7 @@ def _descend(
         with torch.no_grad():
             now = float(_loss(z[-held:], wanted[-held:], parameters))
         if now < least:
-            least, which, best = now, epoch, [one.detach().clone() for one in parameters]
+            least, which, best = now, epoch, [parameter.detach().clone() for parameter in parameters]
     return best[:2], best[2], which, least
 
 

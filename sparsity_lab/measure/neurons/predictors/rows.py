@@ -83,10 +83,10 @@ def training_rows(report: PredictReport) -> list[Row]:
     return [
         {
             "layer": layer, "rank": rank, "epoch": predictor.epoch, "loss_nats": predictor.loss_nats,
-            "mean_active": one.mean_active,
+            "mean_active": trained.mean_active,
         }
-        for layer, one in enumerate(report.trained)
-        for rank, predictor in zip(report.settings.ranks, one.predictors, strict=True)
+        for layer, trained in enumerate(report.trained)
+        for rank, predictor in zip(report.settings.ranks, trained.predictors, strict=True)
     ]  # fmt: skip
 
 

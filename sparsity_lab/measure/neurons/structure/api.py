@@ -144,12 +144,12 @@ def _partitions(
 ) -> Ints:
     """The partition found, that by frequency, random and frequency-matched ones, int64 [2 + 2 draws, C]."""
     fired = np.diagonal(counts.together[layer][0])
-    own = seed * 1000 + layer
+    layer_seed = seed * 1000 + layer
     return np.concatenate(
         [
             labels[layer][None],
             grouping.by_frequency(fired, clusters=settings.clusters)[None],
-            grouping.random_partitions(labels[layer], draws=settings.draws, seed=own),
-            grouping.matched_partitions(labels[layer], fired, draws=settings.draws, seed=own),
+            grouping.random_partitions(labels[layer], draws=settings.draws, seed=layer_seed),
+            grouping.matched_partitions(labels[layer], fired, draws=settings.draws, seed=layer_seed),
         ]
     )

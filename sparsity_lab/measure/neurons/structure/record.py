@@ -49,10 +49,10 @@ def arrays_of(report: StructureReport, sizes: Ints) -> dict[str, np.ndarray]:
         none = np.zeros(0, np.int64)
         return {**dict.fromkeys(ARRAYS, none), "sizes": sizes}
     counts, layout = report.survey, report.layout
-    found = [partners(together[0]) for together in counts.together]
+    similar = [partners(together[0]) for together in counts.together]
     theirs = [
         np.where(places >= 0, chosen[places], -1)
-        for (places, _), chosen in zip(found, layout.chosen, strict=True)
+        for (places, _), chosen in zip(similar, layout.chosen, strict=True)
     ]
     return {
         "sizes": sizes,
@@ -62,9 +62,9 @@ def arrays_of(report: StructureReport, sizes: Ints) -> dict[str, np.ndarray]:
         "chosen": np.concatenate(layout.chosen),
         "labels": np.concatenate(report.labels),
         "partners": np.concatenate(theirs),
-        "partner_cosines": np.concatenate([cosine for _, cosine in found]),
-        "sketch_sizes": np.array([len(one[0]) for one in counts.sketch]),
-        "sketch": np.concatenate([one.reshape(EIGHTHS, -1) for one in counts.sketch], axis=1),
+        "partner_cosines": np.concatenate([cosine for _, cosine in similar]),
+        "sketch_sizes": np.array([len(square[0]) for square in counts.sketch]),
+        "sketch": np.concatenate([square.reshape(EIGHTHS, -1) for square in counts.sketch], axis=1),
     }
 
 

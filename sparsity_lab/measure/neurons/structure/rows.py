@@ -113,11 +113,11 @@ def _compared(name: str, above: Ints, below: Ints, report: StructureReport, *, m
     shares: Floats = np.divide(above.sum(axis=0), total, out=np.zeros(len(total)), where=total > 0)
     end = FIRST_DRAW + report.settings.draws if matched else len(shares)
     drawn = shares[FIRST_DRAW:end]
-    found = ratio_of(report.draws, above[:, FOUND], under[:, FOUND])
+    share = ratio_of(report.draws, above[:, FOUND], under[:, FOUND])
     usual = above[:, FIRST_DRAW:end].mean(axis=1) / np.maximum(under[:, FIRST_DRAW:end].mean(axis=1), 1e-300)
     more = ratio_of(report.draws, above[:, FOUND] - usual * under[:, FOUND], under[:, FOUND])
     row = {
-        **pair(name, found),
+        **pair(name, share),
         "random": float(drawn.mean()),
         **pair("over_random", more),
         "p_random": chance_of(float(shares[FOUND]), drawn),

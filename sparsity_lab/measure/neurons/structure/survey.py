@@ -79,9 +79,9 @@ def _add_pairs(sums: Tensor, keep: Tensor, group: Ints) -> None:
 
     A batch holds far fewer than 2^24 tokens, so the float32 product is a whole number, exactly.
     """
-    for one in np.unique(group):
-        part = keep[torch.from_numpy(group == one).to(keep.device)].flatten(0, 1).float()
-        sums[int(one)] += (part.T @ part).to(torch.int64)
+    for part_index in np.unique(group):
+        part = keep[torch.from_numpy(group == part_index).to(keep.device)].flatten(0, 1).float()
+        sums[int(part_index)] += (part.T @ part).to(torch.int64)
 
 
 def survey(

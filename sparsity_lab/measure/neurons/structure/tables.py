@@ -24,22 +24,22 @@ OF_RECORDS = {
 
 
 def write_tables(
-    output: Path, found: Sequence[Sealed], *, permutations: int, draws: int, seed: int
+    output: Path, sealed: Sequence[Sealed], *, permutations: int, draws: int, seed: int
 ) -> dict[str, list[Row]]:
     """Write every table of a run that has rows.
 
     Args:
         output: the folder.
-        found: records, model by model and text by text.
+        sealed: records, model by model and text by text.
         permutations, draws, seed: of the comparisons made across records.
 
     Returns:
         Rows of the comparisons across records: specialised, drift, settled.
     """
-    write_records(output, found, OF_RECORDS)
-    drift, settled = drift_rows(found)
+    write_records(output, sealed, OF_RECORDS)
+    drift, settled = drift_rows(sealed)
     across = {
-        "specialised": specialised_rows(found, permutations=permutations, draws=draws, seed=seed),
+        "specialised": specialised_rows(sealed, permutations=permutations, draws=draws, seed=seed),
         "drift": drift,
         "settled": settled,
     }

@@ -43,8 +43,8 @@ def capacities(neurons: int, clusters: int) -> Ints:
 
 def cosines(together: Ints) -> Floats:
     """c_ij / sqrt(f_i f_j) of co-firing counts [..., C, C], own firings on the diagonal; 0 where one never fires."""
-    own = np.sqrt(np.diagonal(together, axis1=-2, axis2=-1).astype(np.float64))
-    below = own[..., :, None] * own[..., None, :]
+    norms = np.sqrt(np.diagonal(together, axis1=-2, axis2=-1).astype(np.float64))
+    below = norms[..., :, None] * norms[..., None, :]
     return np.divide(together, below, out=np.zeros(together.shape), where=below > 0)
 
 
@@ -88,11 +88,11 @@ def _k_means(places: Floats, clusters: int, generator: np.random.Generator) -> t
     squares = (places**2).sum(axis=1)
     for _ in range(ROUNDS):
         distance = squares[:, None] - 2 * places @ centres.T + (centres**2).sum(axis=1)
-        found = _assigned(distance)
-        if np.array_equal(found, labels):
+        assigned = _assigned(distance)
+        if np.array_equal(assigned, labels):
             break
-        labels = found
-        centres = np.stack([places[labels == one].mean(axis=0) for one in range(clusters)])
+        labels = assigned
+        centres = np.stack([places[labels == cluster].mean(axis=0) for cluster in range(clusters)])
     return labels, float(((places - centres[labels]) ** 2).sum())
 
 
@@ -112,9 +112,9 @@ def _assigned(distance: Floats) -> Ints:
         cost = np.block([[cost, distance], [stand_ins, spare]])
     place = np.concatenate([np.repeat(np.arange(clusters), least), np.arange(clusters)])
     row, column = linear_sum_assignment(cost)
-    found = np.empty(len(row), np.int64)
-    found[row] = place[column]
-    return found[:neurons]
+    labels = np.empty(len(row), np.int64)
+    labels[row] = place[column]
+    return labels[:neurons]
 
 
 def _spread(places: Floats, clusters: int, generator: np.random.Generator) -> Floats:
@@ -152,8 +152,8 @@ def matched_partitions(labels: Ints, fired: Ints, *, draws: int, seed: int) -> I
     generator = np.random.default_rng((seed, 2))
     ranked = np.argsort(-fired, kind="stable")
     strata: Sequence[NDArray[np.int64]] = np.split(ranked, range(STRATUM, len(ranked), STRATUM))
-    found = np.tile(labels, (draws, 1))
-    for draw in found:
+    partitions = np.tile(labels, (draws, 1))
+    for draw in partitions:
         for stratum in strata:
             draw[stratum] = labels[generator.permutation(stratum)]
-    return found
+    return partitions

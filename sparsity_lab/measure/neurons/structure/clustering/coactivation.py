@@ -50,12 +50,12 @@ def strongest_pairs(together: Ints, chosen: Ints, *, tokens: Ints) -> list[dict[
         tokens: of the two parts, int64 [2].
     """
     first, second = together
-    own = np.diagonal(first)
-    similar = np.where((own[:, None] >= LEAST_FIRINGS) & (own >= LEAST_FIRINGS), cosines(first), 0.0)
+    fired = np.diagonal(first)
+    similar = np.where((fired[:, None] >= LEAST_FIRINGS) & (fired >= LEAST_FIRINGS), cosines(first), 0.0)
     i, j = np.triu_indices(len(first), 1)
     order = np.argsort(-similar[i, j], kind="stable")[:STRONGEST_PAIRS]
     order = order[similar[i, j][order] > 0]
-    f = np.diagonal(second)
+    f, judged = np.diagonal(second), cosines(second)
     rows = []
     for a, b in zip(i[order].tolist(), j[order].tolist(), strict=True):
         both, either = int(second[a, b]), int(f[a] + f[b] - second[a, b])
@@ -64,7 +64,7 @@ def strongest_pairs(together: Ints, chosen: Ints, *, tokens: Ints) -> list[dict[
                 "neuron": int(chosen[a]),
                 "partner": int(chosen[b]),
                 "cosine_found": float(similar[a, b]),
-                "cosine": float(cosines(second)[a, b]),
+                "cosine": float(judged[a, b]),
                 "by_chance": float(np.sqrt(f[a] * f[b]) / tokens[1]),
                 "jaccard": both / either if either else 0.0,
                 "together_tokens": both,
@@ -81,10 +81,10 @@ def best_partner(sketch: Ints, tokens: Ints) -> tuple[Estimate, Estimate]:
         tokens: of each eighth, int64 [8].
     """
     half = EIGHTHS // 2
-    found = cosines(sketch[:half].sum(axis=0))
+    similar = cosines(sketch[:half].sum(axis=0))
     often = np.diagonal(sketch[:half].sum(axis=0)) >= LEAST_FIRINGS
-    np.fill_diagonal(found, -1.0)
-    best = found.argmax(axis=1)[often]
+    np.fill_diagonal(similar, -1.0)
+    best = similar.argmax(axis=1)[often]
     mine = np.flatnonzero(often)
 
     def judged(keep: Ints) -> Floats:

@@ -55,8 +55,8 @@ class ExpertVisitor(SparseVisitor):
 
 def layers_of(subject: Subject) -> list[Any]:
     """The modules that hold a layer's experts, in order."""
-    found: dict[int, nn.Module] = {id(site.down): site.down for site in subject.sites if site.routed}
-    return list(found.values())
+    modules: dict[int, nn.Module] = {id(site.down): site.down for site in subject.sites if site.routed}
+    return list(modules.values())
 
 
 def expert_pass(

@@ -20,18 +20,18 @@ def input_projections(model: Any, site: FfnSite) -> list[nn.Module]:
         SparsityLabError: there is none of that shape.
     """
     inside = model.get_submodule(site.name.rstrip("."))
-    found = [
+    readers = [
         module
         for module in inside.modules()
         if module is not site.down and _oriented(module, site) is not None
     ]
-    if not found:
+    if not readers:
         raise SparsityLabError(
             f"What leads into the neurons of {site.name} was not found",
             why="None of its modules has a weight of neurons by inputs",
             fix="Let the architecture file name the module that holds the up projection too",
         )
-    return found
+    return readers
 
 
 def input_weights(model: Any, site: FfnSite) -> Tensor:

@@ -80,7 +80,7 @@ class QualityVisitor(SparseVisitor):
     ) -> None:  # fmt: skip
         super().__init__(subject.sites, calibration)
         self.subject, self.layout, self.questions = subject, layout, questions
-        self.partitions = [torch.from_numpy(one) for one in partitions]
+        self.partitions = [torch.from_numpy(labels) for labels in partitions]
         units, layers = layout.units, len(subject.sites)
         each, cached = len(partitions[0]), questions.cached_partitions
         self.windows = np.zeros(units, np.int64)
@@ -135,7 +135,7 @@ class QualityVisitor(SparseVisitor):
     def counts(self) -> QualityCounts:
         """What was counted."""
         sums = (self.active, self.inside, self.needs, self.hits)
-        return QualityCounts(self.windows, *(one.numpy() for one in sums))
+        return QualityCounts(self.windows, *(counted.numpy() for counted in sums))
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def best_clusters(counted: Tensor, *, most: int) -> Best:
     """The best `most` clusters of each token."""
     clusters = counted.shape[-1]
     order = torch.arange(clusters - 1, -1, -1, device=counted.device)
-    found = (counted * clusters + order).topk(most, dim=-1)
-    return Best((found.values / clusters).floor(), found.indices)
+    top = (counted * clusters + order).topk(most, dim=-1)
+    return Best((top.values / clusters).floor(), top.indices)
 
 
 def routes(best: Best, *, clusters: int, routed: int) -> Tensor:

@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 TWICE = 2.0
 
 
-def specialised_rows(found: Sequence[Sealed], *, permutations: int, draws: int, seed: int) -> list[Row]:
+def specialised_rows(sealed: Sequence[Sealed], *, permutations: int, draws: int, seed: int) -> list[Row]:
     """Neurons and clusters that prefer a text, checkpoint by checkpoint; no rows where there is one text.
 
     Clusters are those found on the first half of the first text; they are tested on second halves alone.
     """
     rows = []
-    for ours in _by(found, "name").values():
+    for ours in _by(sealed, "name").values():
         if len(ours) < 2 or not ours[0].arrays["fired"].size:
             continue
         try:
@@ -48,7 +48,7 @@ def specialised_rows(found: Sequence[Sealed], *, permutations: int, draws: int, 
 
 
 def _specialised(ours: Sequence[Sealed], *, permutations: int, draws: int, seed: int) -> list[Row]:
-    identity = {"name": ours[0].body["name"], "texts": " ".join(one.body["text"] for one in ours)}
+    identity = {"name": ours[0].body["name"], "texts": " ".join(record.body["text"] for record in ours)}
     rates, domains = _rates(ours, second=False)
     neurons = specialised(rates, domains, permutations=permutations, seed=seed)
     rows = [{**identity, "what": "neurons", **_said(neurons, domains, ours)}]
@@ -81,7 +81,7 @@ def _said(test: Specialised, domains: Ints, ours: Sequence[Sealed]) -> Row:
         "p_share": test.p_of_share,
         "twice_share": float(twice.mean()),
         "preferred": " ".join(
-            f"{one.body['text']}:{count}" for one, count in zip(ours, preferred.tolist(), strict=True)
+            f"{record.body['text']}:{count}" for record, count in zip(ours, preferred.tolist(), strict=True)
         ),
         "contrast": test.contrast,
     }
@@ -90,12 +90,12 @@ def _said(test: Specialised, domains: Ints, ours: Sequence[Sealed]) -> Row:
 def _rates(ours: Sequence[Sealed], *, second: bool) -> tuple[Floats, Ints]:
     """Firing rates of whole units, float64 [units, N], and the text of each."""
     rates, domains = [], []
-    for domain, one in enumerate(ours):
-        whole = one.arrays["windows"] == one.body["unit_windows"]
+    for domain, record in enumerate(ours):
+        whole = record.arrays["windows"] == record.body["unit_windows"]
         if second:
-            whole &= np.arange(len(whole)) >= one.body["first_units"]
-        tokens = one.body["unit_windows"] * one.body["window"]
-        rates.append(one.arrays["fired"][whole] / tokens)
+            whole &= np.arange(len(whole)) >= record.body["first_units"]
+        tokens = record.body["unit_windows"] * record.body["window"]
+        rates.append(record.arrays["fired"][whole] / tokens)
         domains.append(np.full(int(whole.sum()), domain))
     return np.concatenate(rates), np.concatenate(domains)
 
@@ -150,24 +150,24 @@ class _Grouping:
         )
 
 
-def drift_rows(found: Sequence[Sealed]) -> tuple[list[Row], list[Row]]:
+def drift_rows(records: Sequence[Sealed]) -> tuple[list[Row], list[Row]]:
     """Checkpoints of one run against the one before and the last; and where each measure settles."""
     drift: list[Row] = []
     settled: list[Row] = []
-    for ours in _by(found, "series", "text").values():
+    for ours in _by(records, "series", "text").values():
         if len(ours) < 2 or not ours[0].arrays["fired"].size or _unlike(ours):
             continue
-        habits = [habits_of(sealed) for sealed in ours]
+        habits = [habits_of(record) for record in ours]
         to_last = [likeness(each, habits[-1]) for each in habits[:-1]]
         to_previous = [likeness(each, before) for before, each in pairwise(habits)]
-        for index, sealed in enumerate(ours):
+        for index, record in enumerate(ours):
             itself = between_halves(habits[index])
             compared = [("previous", ours[index - 1], to_previous[index - 1])] if index else []
             compared += [("last", ours[-1], to_last[index])] if index < len(to_last) else []
             drift += [
                 {
-                    "name": sealed.body["name"],
-                    "text": sealed.body["text"],
+                    "name": record.body["name"],
+                    "text": record.body["text"],
                     "other": other.body["name"],
                     "against": against,
                     "measure": measure,
@@ -201,12 +201,15 @@ def _settled(ours: Sequence[Sealed], to_last: Sequence[dict[str, Estimate]]) -> 
 
 def _unlike(ours: Sequence[Sealed]) -> bool:
     """Whether these cannot be compared: not the same text and neurons."""
-    keys = {(one.body["text_sha256"], one.arrays["sketch"].shape, tuple(one.arrays["sizes"])) for one in ours}
+    keys = {
+        (record.body["text_sha256"], record.arrays["sketch"].shape, tuple(record.arrays["sizes"]))
+        for record in ours
+    }
     return len(keys) > 1
 
 
-def _by(found: Sequence[Sealed], *keys: str) -> dict[tuple[Any, ...], list[Sealed]]:
+def _by(sealed: Sequence[Sealed], *keys: str) -> dict[tuple[Any, ...], list[Sealed]]:
     groups: dict[tuple[Any, ...], list[Sealed]] = {}
-    for one in found:
-        groups.setdefault(tuple(one.body[key] for key in keys), []).append(one)
+    for record in sealed:
+        groups.setdefault(tuple(record.body[key] for key in keys), []).append(record)
     return groups

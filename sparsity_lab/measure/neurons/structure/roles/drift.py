@@ -59,20 +59,20 @@ class Habits:
         )
 
 
-def likeness(one: Habits, other: Habits) -> dict[str, Estimate]:
+def likeness(ours: Habits, theirs: Habits) -> dict[str, Estimate]:
     """How alike two checkpoints are on the same text, by each of `MEASURES`."""
 
     def value(eighths: Ints) -> Floats:
-        return _alike(one.over(eighths), other.over(eighths))
+        return _alike(ours.over(eighths), theirs.over(eighths))
 
-    values, errors = jackknife(value, np.flatnonzero(one.tokens))
+    values, errors = jackknife(value, np.flatnonzero(ours.tokens))
     return {name: Estimate(float(values[i]), float(errors[i])) for i, name in enumerate(MEASURES)}
 
 
-def between_halves(one: Habits) -> dict[str, float]:
+def between_halves(habits: Habits) -> dict[str, float]:
     """How alike a checkpoint is to itself, first half of the text against second."""
     half, all_eighths = EIGHTHS // 2, np.arange(EIGHTHS)
-    values = _alike(one.over(all_eighths[:half]), one.over(all_eighths[half:]))
+    values = _alike(habits.over(all_eighths[:half]), habits.over(all_eighths[half:]))
     return dict(zip(MEASURES, values.tolist(), strict=True))
 
 
@@ -86,27 +86,27 @@ def settles(to_last: Sequence[Estimate], *, level: float = SETTLED) -> int | Non
     Returns:
         Its index, or None where even the last but one is not.
     """
-    found = None
+    settled = None
     for index in range(len(to_last) - 1, -1, -1):
         if not to_last[index].value - 1.96 * to_last[index].se >= level:
             break
-        found = index
-    return found
+        settled = index
+    return settled
 
 
-def _alike(one: tuple[Floats, Floats, list[Floats]], other: tuple[Floats, Floats, list[Floats]]) -> Floats:
-    pairs = [correlation(a, b) for a, b in zip(one[2], other[2], strict=True)]
+def _alike(ours: tuple[Floats, Floats, list[Floats]], theirs: tuple[Floats, Floats, list[Floats]]) -> Floats:
+    pairs = [correlation(a, b) for a, b in zip(ours[2], theirs[2], strict=True)]
     return np.array(
         [
-            correlation(rankdata(one[0]), rankdata(other[0])),
-            correlation(rankdata(one[1]), rankdata(other[1])),
+            correlation(rankdata(ours[0]), rankdata(theirs[0])),
+            correlation(rankdata(ours[1]), rankdata(theirs[1])),
             float(np.mean(pairs)),
         ]
     )
 
 
-def correlation(one: Floats, other: Floats) -> float:
+def correlation(x: Floats, y: Floats) -> float:
     """Pearson's correlation; 0 where one of the two does not vary."""
-    a, b = one - one.mean(), other - other.mean()
+    a, b = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 0 else 0.0

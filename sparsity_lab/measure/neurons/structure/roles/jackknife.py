@@ -23,6 +23,6 @@ def jackknife(value: Callable[[Ints], Floats], stretches: Ints) -> tuple[Floats,
     n = len(stretches)
     if n < 2:
         return whole, np.full(len(whole), np.nan)
-    without = np.stack([value(np.delete(stretches, one)) for one in range(n)])
+    without = np.stack([value(np.delete(stretches, stretch)) for stretch in range(n)])
     squares = ((without - without.mean(axis=0)) ** 2).sum(axis=0)
     return whole, np.sqrt((n - 1) / n * squares)
