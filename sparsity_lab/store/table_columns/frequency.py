@@ -17,12 +17,8 @@ NEURONS = TableColumns(
     *measured("frequency_p10", "10th percentile over neurons of the share of tokens they fire on"),
     *measured("frequency_median", "the median of the same", "median frequency"),
     *measured("frequency_p90", "90th percentile of the same"),
-    *measured(
-        "reuse", "sum |S_t and S_{t+1}| / sum |S_t| over tokens with a successor in their window", "reuse"
-    ),
-    Column(
-        "reuse_by_chance", "reuse of neurons that fire at their own frequencies, independently", "by chance"
-    ),
+    *measured("reuse", "sum |S_t and S_{t+1}| / sum |S_t|, within windows", "reuse"),
+    Column("reuse_by_chance", "the same if each fired independently at its own frequency", "by chance"),
 )
 CHUNKS = TableColumns(
     "chunks",
@@ -35,11 +31,7 @@ CHUNKS = TableColumns(
         "CLS_L",
     ),
     *measured("aggregated_sparsity", "1 - |union over the first t tokens of a window| / F", "aggregated"),
-    Column(
-        "sparsity_by_chance",
-        "the same for neurons that fire at their own frequencies, independently",
-        "by chance",
-    ),
+    Column("sparsity_by_chance", "the same if each fired independently at its own frequency", "by chance"),
     *measured(
         "touched_output_side",
         "share of FFN weights read for L tokens where W_d columns of neurons not in the union are skipped",
@@ -63,12 +55,7 @@ PARAMETERS = TableColumns(
     Column("model_dense", "parameters of the model, tied ones once"),
     *measured("ffn_params", "FFN weights read per token", "FFN parameters", error=""),
     *measured("ffn_share", "the same over ffn_dense", "of FFN"),
-    *measured(
-        "model_params",
-        "parameters read per token, embeddings, attention and biases counted whole",
-        "model parameters",
-        error="",
-    ),
+    *measured("model_params", "the same, and all other parameters", "model parameters", error=""),
     *measured("model_share", "the same over model_dense", "of model"),
 )
 DECODE = TableColumns(
@@ -86,9 +73,7 @@ DECODE = TableColumns(
         "written",
     ),
     *measured("written_less_prompt", "difference, paired over prompts"),
-    *measured(
-        "written_less_continuation", "difference, paired over prompts: the same positions", "written - text"
-    ),
+    *measured("written_less_continuation", "paired, at the same positions", "written - text"),
 )
 TOKENS = TableColumns(
     "tokens",

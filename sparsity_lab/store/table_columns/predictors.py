@@ -29,10 +29,7 @@ TRAINING = TableColumns(
     *IDENTITY,
     Column("layer", "0-based"),
     Column("rank", "r"),
-    Column(
-        "epoch",
-        "pass over the training tokens the predictor is taken from; 0: none was better than the frequencies",
-    ),
+    Column("epoch", "which pass over the training tokens; 0: none was better than the frequencies"),
     Column("loss_nats", "cross-entropy per neuron on the last eighth of the training tokens, not trained on"),
     Column("mean_active", "mean number of active neurons on the training part"),
     markdown=False,

@@ -19,7 +19,7 @@ COACTIVATION = TableColumns(
     ),
     *measured(
         "best_partner_by_chance",
-        "the same for neurons that fire at their own frequencies, independently",
+        "the same if each fired independently at its own frequency",
         "by chance",
         error="± se ",
     ),
@@ -70,11 +70,7 @@ ROUTING = TableColumns(
     Column("routed", "how many a token goes to, at most", "routed"),
     Column("cache", "how many the cache holds", "cache"),
     Column("segment", "m, tokens the cache looks ahead", "segment"),
-    *measured(
-        "hit_rate",
-        "segment cache best hit rate: needed experts found in the cache over needed experts",
-        "SCH",
-    ),
+    *measured("hit_rate", "needed experts found in the cache over all needed", "SCH"),
     Column("random", "mean of the same over random partitions", "random"),
     *measured("over_random", "hit_rate less random, paired"),
     Column("p_random", "p among random partitions", "p"),
@@ -91,17 +87,9 @@ SPECIALISED = TableColumns(
     Column("share_if_permuted", "mean share found with permuted labels", "with permuted labels"),
     Column("most_if_permuted", "largest share found with permuted labels"),
     Column("p_share", "(1 + # permuted labellings with as large a share) / (1 + R)", "p"),
-    Column(
-        "twice_share",
-        "share that is specialised and fires twice as often in its domain as in any other",
-        "twice as often",
-    ),
+    Column("twice_share", "specialised, and twice as often in its domain as elsewhere", "twice as often"),
     Column("preferred", "specialised ones by the domain they prefer"),
-    Column(
-        "contrast",
-        "sum of the standard deviations over domains of their rates / sum of the mean rates",
-        "contrast",
-    ),
+    Column("contrast", "sum over them of sd of rates between domains / sum of means", "contrast"),
     Column("contrast_random", "the same, mean over random partitions", "random clusters"),
     Column("p_contrast", "p among random partitions", "p "),
     Column("contrast_matched", "the same, mean over frequency-matched partitions", "frequency-matched"),
@@ -118,11 +106,7 @@ DRIFT = TableColumns(
         "measure",
     ),
     *measured("alike", "the correlation", "correlation"),
-    Column(
-        "between_halves",
-        "the checkpoint with itself, first half of the text against the second",
-        "with itself",
-    ),
+    Column("between_halves", "with itself: one half of the text against the other", "with itself"),
     readers="name other text measure alike alike_se between_halves",
 )
 SETTLED = TableColumns(
