@@ -11,16 +11,15 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.criteria._by_threshold import ScoreMask
 from sparsity_lab.measure.live.arguments import check_names, check_numbers, stream_of
 from sparsity_lab.measure.live.live_model import evaluating, undisturbed
-from sparsity_lab.measure.model.hooks import FfnSite, tapped
+from sparsity_lab.measure.model.hooks import tapped
 from sparsity_lab.measure.model.loaded import find_sites
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject, auto_batch_size
+from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.model.windows import Windows, choose_window, cut
 from sparsity_lab.measure.search import engine
 from sparsity_lab.measure.search.measurement import Measurement
-from sparsity_lab.measure.thresholds.masks import MaskVisitor
+from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import (
     Calibration,
     checked,
@@ -209,7 +208,7 @@ def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | 
         name, sites = find_sites(itself, architecture_file=architecture_file)
         shape = shape_of(itself, sites, architecture=name, architecture_file=architecture_file)
         refuse_other_models(calibration, sites, shape=shape)
-        with tapped(sites, _mask(sites, calibration)):
+        with tapped(sites, SparseVisitor(sites, calibration)):
             yield model
 
 
@@ -228,9 +227,3 @@ def calibration_of(thresholds: Applicable) -> Calibration:
     if isinstance(thresholds, Mapping):
         return of_record(thresholds, name=f"The record of {thresholds.get('model')}")
     return Calibration(criterion="cett", thresholds=checked(thresholds))
-
-
-def _mask(sites: Sequence[FfnSite], calibration: Calibration) -> BatchVisitor:
-    if calibration.score.weight == "column-norm":
-        return MaskVisitor(sites, calibration.thresholds)
-    return ScoreMask(sites, calibration)

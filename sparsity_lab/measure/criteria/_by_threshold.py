@@ -13,7 +13,7 @@ from sparsity_lab.kernels.score_histogram import LogGrid, score_histogram
 from sparsity_lab.measure.criteria._scores import Score, kept, mean_size
 from sparsity_lab.measure.criteria._tally import Tally, dense_run
 from sparsity_lab.measure.model.hooks import FfnSite, up_tapped
-from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Floats, Ints
 from sparsity_lab.measure.thresholds.masks import CountingVisitor, ThresholdVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
@@ -152,19 +152,6 @@ class Given(ByThreshold):
         if self.score.weight == "column-norm":
             return ThresholdVisitor(self.subject, self.given)
         return super().visitor(knob)
-
-
-class ScoreMask(BatchVisitor):
-    """Zeroes activations whose scores lie at or below given thresholds and counts nothing."""
-
-    def __init__(self, sites: Sequence[FfnSite], calibration: Calibration) -> None:
-        self.score, self.limits = calibration.score, calibration.thresholds
-        self.weights = given_weights(sites, calibration)
-
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations."""
-        scores = self.score.values(a, s, self.weights[site.layer])
-        return a * kept(scores, self.limits[site.layer], a)
 
 
 def given_weights(sites: Sequence[FfnSite], calibration: Calibration) -> list[Tensor | None]:

@@ -12,7 +12,7 @@ it, and the folder's own `run.py` says how: a sparse pass that counts (`api.repo
 as tables. Out: a JSON record with an array file, tables as CSV and Markdown, and one JSON summary.
 
     spec.py        models, texts, settings, and which record's thresholds go with which checkpoint
-    visitor.py     `keep_rule`: the mask of `measure`, bit for bit, for all four commands; and the pass behind `neurons`
+    visitor.py     the pass behind `neurons`; masks are those of `thresholds/applied.py`, for all four commands
     lanes.py       masks packed eight neurons to a word, so that this pass is fast
     counts.py      its additive counts, by groups of windows
     estimates.py   ratios of sums with errors (`ratio_of`, for all), and the statistics of `neurons`

@@ -10,6 +10,7 @@ over the norm of the whole, averaged over tokens.
     cett_fine.py     passes that resolve the curves around one c, activation by activation
     tau.py           a threshold on the score |a_i| w_i as one on |a_i|: the same mask, bit for bit
     masks.py         the sparse run: sets dropped activations to zero and counts the rest
+    applied.py       the mask of stored thresholds, for runs whose neurons are watched or that are applied only
     stored.py        thresholds of a record, checked and ready for another text of a model of the same shape
 
 What to know: w_i is the norm of neuron i's column of W_d. The comparison is `<=` in float32, when calibrating and when

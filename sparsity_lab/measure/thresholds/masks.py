@@ -91,17 +91,6 @@ class ThresholdVisitor(CountingVisitor):
         return found.masked
 
 
-class MaskVisitor(BatchVisitor):
-    """Zeroes what lies at or below the thresholds and counts nothing."""
-
-    def __init__(self, sites: Sequence[FfnSite], thresholds: Sequence[float]) -> None:
-        self.limits = limits(sites, thresholds)
-
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> Tensor:
-        """Mask one site's activations."""
-        return a.abs().gt_(self.limits[site.layer]).mul_(a)
-
-
 def summed(ones: Tensor) -> Tensor:
     """How many ones each window of [batch, positions, F] has, int64 [batch]; F below 2^24, so that sums are exact."""
     if not ones.is_floating_point():

@@ -21,7 +21,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.kernels.sparse_down import LARGEST_BATCH, neuron_major, sparse_down
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
 from sparsity_lab.measure.neurons.affinity.pairs import Paired, Run, paired
-from sparsity_lab.measure.neurons.visitor import SparseVisitor
+from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit

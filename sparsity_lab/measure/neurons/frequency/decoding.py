@@ -19,9 +19,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.estimates import Estimate
-from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 PHASES = ("prompt", "continuation", "written")  # read; read on in the text; written by the model

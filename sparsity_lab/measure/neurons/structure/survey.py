@@ -9,8 +9,8 @@ from torch import Tensor
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, Layout, SurveyCounts
-from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 

@@ -19,8 +19,8 @@ from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
 from sparsity_lab.measure.neurons.structure.counts import Layout
-from sparsity_lab.measure.neurons.visitor import SparseVisitor
 from sparsity_lab.measure.search.counts import Additive, Ints
+from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
 PARTITIONS_AT_ONCE = 32
