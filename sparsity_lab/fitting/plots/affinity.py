@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
-from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.canvas.axes import (
+    BARS,
+    CHANCE,
+    GREY,
+    HALF,
+    draw_each,
+    look,
+    named_rows,
+    plain_ticks,
+)
 from sparsity_lab.fitting.plots.canvas.frames import read_frame
 from sparsity_lab.fitting.plots.canvas.panels import by_model_and_text, names_in
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, styled
 
-HALF = 1.96
-GREY = "#777777"
 CHUNK_TOKENS = 8
 SHOWN = ("output-side", "input-side", "oracle", "assumed-predictor", "cached")
 PARTS: dict[str, dict[str, Any]] = {
@@ -37,20 +45,18 @@ def draw_affinity(folder: Path) -> list[Path]:
     affinity             ideal speed-ups by convention, and the timed one of decoding
     affinity_products    timed speed-up of W_d a against the activation ratio, beside the ideal
     """
-    frame = _read(folder / "affinity.csv")
+    frame = read_frame(folder / "affinity.csv")
     timed, products = folder / "affinity_decode.csv", folder / "affinity_products.csv"
-    written: list[Path] = []
+    decode = read_frame(timed) if timed.exists() else None
+    figures: dict[str, Callable[[Path], list[Path]]] = {
+        "affinity": lambda stem: _conventions(frame, decode, stem)
+    }
+    if products.exists():
+        figures["affinity_products"] = lambda stem: _products(
+            read_frame(products).query("what != 'calls'"), stem
+        )
     with styled(names_in(frame)):
-        with attempted(folder / "affinity"):
-            written += _conventions(frame, _read(timed) if timed.exists() else None, folder / "affinity")
-        if products.exists():
-            with attempted(folder / "affinity_products"):
-                written += _products(_read(products).query("what != 'calls'"), folder / "affinity_products")
-    return written
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return read_frame(path)
+        return draw_each(folder, figures)
 
 
 def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -> list[Path]:
@@ -62,10 +68,8 @@ def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -
                 axes.errorbar(x, place + lift, xerr=min(error, 0.99 * x), **_look(part), capsize=1.5)
         if decode is not None:
             _decoded(axes, decode, rows.iloc[0])
-        axes.axvline(1, color=GREY, linewidth=0.6, linestyle=":")
-        axes.set_yticks(range(len(chosen)), [said for said, _ in chosen])
-        axes.set_ylim(len(chosen) - 0.5, -0.5)
-        axes.grid(axis="y", visible=False)
+        axes.axvline(1, **CHANCE)
+        named_rows(axes, [words for words, _ in chosen])
         axes.set_xlabel("decoding speed-up at batch 1, 95 % bars")
         _log_ticks(axes, "x")
 
@@ -100,10 +104,7 @@ def _decoded(axes: Axes, decode: pd.DataFrame, of: pd.Series) -> None:
 
 def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
     shapes = list(dict.fromkeys(zip(frame["F"], frame["d"], strict=True)))
-    looks: dict[Any, dict[str, Any]] = {
-        shape: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        for i, shape in enumerate(shapes)
-    }
+    looks: dict[Any, dict[str, Any]] = {shape: look(i) for i, shape in enumerate(shapes)}
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         for (F, d), own in rows.groupby(["F", "d"], sort=False):
@@ -111,18 +112,18 @@ def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
                 part = own[own["what"] == what].sort_values("activation_ratio")
                 reach = [part["ratio"] - part["ratio_low"], part["ratio_high"] - part["ratio"]]
                 face = OWN_FACE if what == "model" else {}
-                axes.errorbar(part["activation_ratio"], part["ratio"], yerr=reach, linestyle=line, capsize=1.5,
-                              elinewidth=0.7, **looks[(F, d)], **face)  # fmt: skip
+                axes.errorbar(part["activation_ratio"], part["ratio"], yerr=reach, linestyle=line, **BARS,
+                              **looks[(F, d)], **face)  # fmt: skip
         across = np.array([rows["activation_ratio"].min(), 1.0])
         axes.plot(across, 1 / across, color=GREY, linestyle="--", linewidth=0.8)
-        axes.axhline(1, color=GREY, linewidth=0.6, linestyle=":")
+        axes.axhline(1, **CHANCE)
         axes.set_xscale("log")
         axes.set_xlabel("activation ratio")
         axes.set_ylabel("speed-up of W$_d$ a")
         _log_ticks(axes, "x")
         _log_ticks(axes, "y")
 
-    handles = [Line2D([], [], **look, label=f"F {F:,}, d {d:,}") for (F, d), look in looks.items()]
+    handles = [Line2D([], [], **drawn, label=f"F {F:,}, d {d:,}") for (F, d), drawn in looks.items()]
     handles.append(Line2D([], [], color=GREY, linestyle="--", label="ideal, 1/ratio"))
     if (frame["what"] == "model").any():
         handles.append(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="",
@@ -131,8 +132,7 @@ def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
 
 
 def _look(part: str) -> dict[str, Any]:
-    look = PARTS[part]
-    return {"color": look["color"], "marker": look["marker"], "linestyle": "", "elinewidth": 0.8}
+    return {key: PARTS[part][key] for key in ("color", "marker")} | {"linestyle": "", "elinewidth": 0.8}
 
 
 def _log_ticks(axes: Axes, which: str) -> None:
@@ -141,6 +141,5 @@ def _log_ticks(axes: Axes, which: str) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()
     steps = STEPS if high / low > FEW_TICKS else FINER_STEPS
-    axis.set_major_locator(FixedLocator([step for step in steps if low <= step <= high]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axis, [step for step in steps if low <= step <= high])
     axis.set_minor_locator(NullLocator())

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.axes import BARS, HALF, look
 from sparsity_lab.fitting.plots.canvas.frames import measured_rows
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled, undrawn
+from sparsity_lab.fitting.plots.canvas.style import figure, label, save, styled, undrawn
 
 SPREAD = 0.16  # of a row: how far apart the models' points stand
-INTERVAL = 1.96
 
 
 def draw_criteria(table: Path, *, output: Path) -> list[Path]:
@@ -58,25 +58,12 @@ def _short(series: object) -> str:
 
 def _points(axes: Axes, frame: pd.DataFrame, order: list[str], *, index: int, of: int) -> None:
     offset = SPREAD * (index - (of - 1) / 2)
-    colour = COLOURS[index % len(COLOURS)]
     places = [order.index(str(criterion)) + offset for criterion in frame["criterion"]]
-    axes.errorbar(
-        frame["value"],
-        places,
-        xerr=INTERVAL * frame["error"],
-        fmt=MARKERS[index % len(MARKERS)],
-        color=colour,
-        capsize=1.5,
-        elinewidth=0.7,
-        label=label(_short(frame["series"].iloc[0])),
-    )
+    axes.errorbar(frame["value"], places, xerr=HALF * frame["error"], linestyle="", **look(index), **BARS,
+                  label=label(_short(frame["series"].iloc[0])))  # fmt: skip
     # Open markers: the number is flagged, see the table.
     flagged = frame["flags"].notna()
+    open_places = [place for place, is_flagged in zip(places, flagged, strict=True) if is_flagged]
     axes.plot(
-        frame["value"][flagged],
-        [place for place, is_flagged in zip(places, flagged, strict=True) if is_flagged],
-        MARKERS[index % len(MARKERS)],
-        color=colour,
-        markerfacecolor="white",
-        zorder=3,
+        frame["value"][flagged], open_places, linestyle="", **look(index), markerfacecolor="white", zorder=3
     )

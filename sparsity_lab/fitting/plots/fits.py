@@ -16,6 +16,7 @@ from sparsity_lab.fitting.judge.bands import band
 from sparsity_lab.fitting.judge.rivals import HELD_OUT
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.axes import look
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
@@ -133,19 +134,10 @@ def _possible(result: FitResult, y: Array) -> Array:
 
 
 def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
-    colour = style.COLOURS[i % len(style.COLOURS)]
     # After a round of colours the markers move on by one, so that no two series look alike.
-    marker = style.MARKERS[(i + i // len(style.COLOURS)) % len(style.MARKERS)]
-    axes.plot(
-        result.series.x,
-        result.series.y,
-        marker,
-        color=colour,
-        markersize=2.5,
-        alpha=0.6,
-        label=style.label(result.series.name),
-        rasterized=_many(result),
-    )
+    colour, marker = look(i)["color"], look(i + i // len(style.COLOURS))["marker"]
+    name = style.label(result.series.name)
+    _points(axes, result, result.series.y, marker=marker, color=colour, markersize=2.5, alpha=0.6, label=name)
     law, values = result.drawn
     inside = _grid(result.series.x, 1.0)
     axes.plot(inside, law.predict(values, inside), color=colour)
@@ -153,9 +145,9 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
     axes.plot(ahead, _possible(result, law.predict(values, ahead)), color=colour, linestyle=":")
 
 
-def _many(result: FitResult) -> bool:
-    """Whether a series has more points than a vector file should hold one by one."""
-    return len(result.series.x) > MOST_MARKS
+def _points(axes: Axes, result: FitResult, y: Array, **how: Any) -> None:
+    """The points of a series; as pixels where they are more than a vector file should hold one by one."""
+    axes.plot(result.series.x, y, **{"linestyle": "", "marker": "o", **how}, rasterized=len(y) > MOST_MARKS)
 
 
 def _curve(axes: Axes, result: FitResult) -> None:
@@ -164,19 +156,10 @@ def _curve(axes: Axes, result: FitResult) -> None:
         shade = band(result.law, result.values, result.draws, x)
         low, high = (np.clip(edge, *result.series.y_box) for edge in (shade.low, shade.high))
         axes.fill_between(x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
-    axes.plot(
-        result.series.x,
-        result.series.y,
-        "o",
-        color=BLACK,
-        markersize=2,
-        label="data",
-        rasterized=_many(result),
-    )
+    _points(axes, result, result.series.y, color=BLACK, markersize=2, label="data")
     law, values = result.drawn
-    curve = np.where(
-        x > result.series.x[-1], _possible(result, law.predict(values, x)), law.predict(values, x)
-    )
+    curve = law.predict(values, x)
+    curve = np.where(x > result.series.x[-1], _possible(result, curve), curve)
     axes.plot(x, curve, color=BLUE, label=law.name if result.describes else f"{law.name} (rival)")
     limit = result.limit
     if result.verdict.word != NOT and math.isfinite(limit):
@@ -190,9 +173,7 @@ def _residuals(axes: Axes, result: FitResult) -> None:
     axes.axhline(0, color=BLACK, linewidth=0.6)
     law, values = result.drawn
     left = result.residuals if result.describes else result.series.y - law.predict(values, result.series.x)
-    axes.plot(
-        result.series.x, 1e3 * left, "o-", color=BLUE, markersize=2.5, linewidth=0.5, rasterized=_many(result)
-    )
+    _points(axes, result, 1e3 * left, color=BLUE, markersize=2.5, linestyle="-", linewidth=0.5)
     correlation = f" (lag-1 correlation {result.lag1:.2f})" if result.describes else f" of {law.name}"
     axes.set_title(f"Residuals{correlation}")
     _log_x(axes, result)
@@ -246,16 +227,8 @@ def _extrapolation(axes: Axes, result: FitResult) -> None:
     series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
     axes.axhline(0, color=BLACK, linewidth=0.6)
     for colour, (name, curve) in zip((BLUE, RED, GREEN), _extrapolated(result).items(), strict=False):
-        axes.plot(
-            series.x,
-            1e3 * (curve - series.y),
-            "o-",
-            color=colour,
-            markersize=2,
-            linewidth=0.6,
-            label=name,
-            rasterized=_many(result),
-        )
+        how = {"color": colour, "markersize": 2, "linestyle": "-", "linewidth": 0.6, "label": name}
+        _points(axes, result, 1e3 * (curve - series.y), **how)
     axes.axvspan(series.x[first - 1], series.x[-1], color=BLACK, alpha=0.07, linewidth=0, label="held out")
     axes.set_title("Fitted to the first 70 %")
     _log_x(axes, result)
@@ -288,14 +261,11 @@ def _words(axes: Axes, result: FitResult) -> None:
     lines += textwrap.wrap(result.verdict.reason, 34)
     if result.verdict.bound:
         lines.append(result.verdict.bound)
-    lines += [""] + [
-        f"{name} = {one.value:.3g}  [{_end(one.low)}, {_end(one.high)}]"
-        for name, one in result.coefficients.items()
+    values = [
+        f"{name} = {c.value:.3g}  [{_end(c.low)}, {_end(c.high)}]" for name, c in result.coefficients.items()
     ]
-    lines += [
-        "",
-        f"{len(result.series.y)} points, {result.series.dropped} dropped, {result.decades:.2f} decades",
-    ]
+    points = f"{len(result.series.y)} points, {result.series.dropped} dropped, {result.decades:.2f} decades"
+    lines += ["", *values, "", points]
     condition = f", condition {result.condition:.2g}" if math.isfinite(result.condition) else ""
     if result.describes:
         lines += [f"mean |residual| {result.mae:.2g}{condition}"]

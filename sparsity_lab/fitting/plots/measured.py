@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter
 
 from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.axes import BARS, look, plain_ticks
 from sparsity_lab.fitting.plots.canvas.frames import measured_rows
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled, undrawn
+from sparsity_lab.fitting.plots.canvas.style import figure, label, save, styled, undrawn
 
 RULES = {
     "fixed": "fixed knob",
@@ -51,9 +52,8 @@ def draw_table(table: Path, *, output: Path) -> list[Path]:
 def _along_training(axes: Axes, frame: pd.DataFrame) -> None:
     _curves(axes, frame, x="trained_tokens")
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    plain_ticks(axes.xaxis)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("trained tokens")
 
 
@@ -84,18 +84,11 @@ def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> 
     many = len(groups) > MOST_CURVES
     said = _series_said(frame) if many else frame["series"]
     for index, ((_, rule, asked), rows) in enumerate(groups):
-        look = kinds.index((rule, asked)) if many else index
         axes.errorbar(
-            rows[x],
-            rows["activation_ratio"],
-            yerr=rows["activation_ratio_se"],
-            color=COLOURS[look % len(COLOURS)],
-            marker=MARKERS[look % len(MARKERS)],
-            linestyle="-" if joined else "none",
-            capsize=1.5,
-            elinewidth=0.7,
+            rows[x], rows["activation_ratio"], yerr=rows["activation_ratio_se"], linestyle="-" if joined else "none",
+            **look(kinds.index((rule, asked)) if many else index), **BARS,
             label=f"{label(said[rows.index[0]])}, {RULES.get(str(rule), str(rule))}{asked}",
-        )
+        )  # fmt: skip
     axes.set_ylabel("activation ratio")
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
 
-from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.axes import (
+    BARS,
+    CHANCE,
+    HALF,
+    draw_each,
+    look,
+    named_rows,
+    plain_ticks,
+)
 from sparsity_lab.fitting.plots.canvas.frames import read_frame
 from sparsity_lab.fitting.plots.canvas.panels import PANEL_TITLE_INCHES, names_in, panel_title
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, figure, label, save, styled
 
-HALF = 1.96
 MOST_PANELS = 6
 PANEL_INCHES = 1.75
 LEAST_COUNT = 10  # token ids seen less often are mostly noise
@@ -51,12 +57,8 @@ def draw_neurons(folder: Path) -> list[Path]:
         figures["decode"] = lambda stem: _decode(read["decode"].query("layer == 'all'"), stem)
     if "token_pairs" in read:
         figures["token_pairs"] = lambda stem: _pairs(read["token_pairs"], read["tokens"], stem)
-    written = []
     with styled(names_in(*read.values())):
-        for name, draw in figures.items():
-            with attempted(folder / name):
-                written += draw(folder / name)
-    return written
+        return draw_each(folder, figures)
 
 
 def _by_model(
@@ -78,17 +80,11 @@ def _by_model(
 def _frequency(axes: Axes, rows: pd.DataFrame, index: int) -> None:
     fires = rows[rows["high"] > 0]
     middle = np.sqrt(fires["low"].clip(lower=1e-6) * fires["high"])
-    axes.plot(middle, 100 * fires["share"], **_look(index), markersize=2)
+    axes.plot(middle, 100 * fires["share"], **look(index), markersize=2)
     never = 100 * rows[rows["high"] == 0]["share"].sum()
-    axes.plot(
-        NEVER * 1.25**index,
-        never,
-        **{**_look(index), "linestyle": ""},
-        markerfacecolor="white",
-        clip_on=False,
-    )
+    axes.plot(NEVER * 1.25**index, never, **look(index), linestyle="", markerfacecolor="white", clip_on=False)
     if index == 0:
-        axes.axvline(DEAD_FREQUENCY, color="#777777", linewidth=0.6, linestyle=":")
+        axes.axvline(DEAD_FREQUENCY, **CHANCE)
         axes.text(DEAD_FREQUENCY, 0.97, "dead ", ha="right", va="top", fontsize=6, color="#555555",
                   transform=axes.get_xaxis_transform())  # fmt: skip
     axes.set_xscale("log")
@@ -105,8 +101,9 @@ def _frequency(axes: Axes, rows: pd.DataFrame, index: int) -> None:
 
 def _layers(axes: Axes, rows: pd.DataFrame, index: int) -> None:
     layer = rows["layer"].astype(int)
-    axes.errorbar(layer, rows["activation_ratio"], yerr=HALF * rows["activation_ratio_se"], **_look(index),
-                  capsize=1.5, elinewidth=0.7)  # fmt: skip
+    axes.errorbar(
+        layer, rows["activation_ratio"], yerr=HALF * rows["activation_ratio_se"], **look(index), **BARS
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.15 * rows["activation_ratio"].max()))
     axes.set_xlabel("layer")
@@ -120,26 +117,22 @@ def _positions(axes: Axes, rows: pd.DataFrame, index: int) -> None:
     grouped = rows.assign(place=place, squared=rows["activation_ratio_se"] ** 2).groupby(run)
     mean = grouped[["place", "activation_ratio"]].mean()
     error = HALF * np.sqrt(grouped["squared"].sum()) / grouped.size()
-    axes.plot(mean["place"], mean["activation_ratio"], **_look(index), markersize=2)
+    axes.plot(mean["place"], mean["activation_ratio"], **look(index), markersize=2)
     low, high = mean["activation_ratio"] - error, mean["activation_ratio"] + error
-    axes.fill_between(mean["place"], low, high, color=COLOURS[index % len(COLOURS)], alpha=0.2, linewidth=0)
+    axes.fill_between(mean["place"], low, high, color=look(index)["color"], alpha=0.2, linewidth=0)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(LogLocator(base=4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis, LogLocator(base=4))
     axes.set_xlabel("position in the window (tokens)")
     axes.set_ylabel("activation ratio")
 
 
 def _chunks(axes: Axes, rows: pd.DataFrame, index: int) -> None:
-    look = _look(index)
-    axes.errorbar(
-        rows["tokens"], rows["cls"], yerr=HALF * rows["cls_se"], **look, capsize=1.5, elinewidth=0.7
+    axes.errorbar(rows["tokens"], rows["cls"], yerr=HALF * rows["cls_se"], **look(index), **BARS)
+    axes.plot(
+        rows["tokens"], rows["sparsity_by_chance"], color=look(index)["color"], linestyle="--", linewidth=0.8
     )
-    axes.plot(rows["tokens"], rows["sparsity_by_chance"], color=look["color"], linestyle="--", linewidth=0.8)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(rows["tokens"].unique())))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axes.xaxis, sorted(rows["tokens"].unique()))
     axes.set_ylim(0, 1)
     axes.set_xlabel("consecutive tokens L")
     axes.set_ylabel("chunk sparsity CLS$_L$")
@@ -156,12 +149,10 @@ def _decode(frame: pd.DataFrame, stem: Path) -> list[Path]:
     for index, (phase, said) in enumerate(AGAINST.items()):
         places = np.arange(len(frame)) + 0.24 * (index - 0.5)
         more, error = frame[f"written_less_{phase}"], HALF * frame[f"written_less_{phase}_se"]
-        axes.errorbar(100 * more / frame[phase], places, xerr=100 * error / frame[phase], fmt=MARKERS[index],
-                      color=COLOURS[index], capsize=1.5, elinewidth=0.7, label=said)  # fmt: skip
-    axes.axvline(0, color="#777777", linewidth=0.6, linestyle=":")
-    axes.set_yticks(range(len(frame)), labels)
-    axes.set_ylim(len(frame) - 0.5, -0.5)
-    axes.grid(axis="y", visible=False)
+        axes.errorbar(100 * more / frame[phase], places, xerr=100 * error / frame[phase], linestyle="",
+                      **look(index), **BARS, label=said)  # fmt: skip
+    axes.axvline(0, **CHANCE)
+    named_rows(axes, labels)
     axes.set_xlabel("activation ratio of written tokens,\nchange against ... (%, 95 % bars)")
     drawn.legend(loc="outside upper center", ncols=2, handletextpad=0.3, columnspacing=1.0)
     return save(drawn, stem)
@@ -186,7 +177,7 @@ def _pairs(pairs: pd.DataFrame, tokens: pd.DataFrame, stem: Path) -> list[Path]:
         )
         across, up = _around(x["activation_ratio"]), _around(y["activation_ratio"])
         if min(across[1], up[1]) - max(across[0], up[0]) > (across[1] - across[0]) / 2:
-            axes.axline((up[0], up[0]), slope=1, color="#777777", linewidth=0.6, linestyle=":")
+            axes.axline((up[0], up[0]), slope=1, **CHANCE)
         axes.set(xlim=across, ylim=up)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -213,12 +204,8 @@ def _shown(names: Sequence[str]) -> list[str]:
     return [names[i] for i in np.linspace(0, len(names) - 1, MOST_PANELS).round().astype(int)]
 
 
-def _look(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "linestyle": "-"}
-
-
 def _legend(drawn: Figure, texts: Sequence[str], *, extra: Sequence[tuple[str, str]]) -> None:
-    handles = [Line2D([], [], **_look(index), label=label(text)) for index, text in enumerate(texts)]
+    handles = [Line2D([], [], **look(index), label=label(text)) for index, text in enumerate(texts)]
     handles += [Line2D([], [], color="#555555", linestyle=style, label=said) for said, style in extra]
     names = [str(handle.get_label()) for handle in handles]
     columns = style.columns_for(names, most=min(len(handles), 3), inches=drawn.get_figwidth())

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from sparsity_lab.fitting.plots.canvas.axes import look
 from sparsity_lab.fitting.plots.canvas.frames import read_frame
 from sparsity_lab.fitting.plots.canvas.style import (
     COLOURS,
     COLUMN_WIDTH_INCHES,
-    MARKERS,
     figure,
     label,
     save,
@@ -46,8 +46,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, *, title: str) -> None:
             rows["activation_ratio"],
             100 * (rows["ppl_ratio"] - 1),
             xerr=rows["activation_ratio_se"],
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
+            **look(index),
             linestyle="--" if again else "-",
             markerfacecolor="white" if again else None,
             elinewidth=0.5,

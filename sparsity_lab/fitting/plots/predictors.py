@@ -10,13 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.canvas.axes import BARS, GREY, HALF, draw_each, look
 from sparsity_lab.fitting.plots.canvas.frames import read_frame
 from sparsity_lab.fitting.plots.canvas.panels import by_model_and_text, names_in
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, styled
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, styled
 
-HALF = 1.96
-GREY = "#777777"
 BASELINES: dict[str, dict[str, Any]] = {
     "frequent": {"color": COLOURS[2], "linestyle": "--"},
     "last-token": {"color": COLOURS[1], "linestyle": "-."},
@@ -35,16 +33,14 @@ def draw_predictors(folder: Path) -> list[Path]:
     frame["layer"] = frame["layer"].astype(str)
     budgets = sorted(frame["budget"].dropna().unique())
     middle = budgets[len(budgets) // 2]
-    written: list[Path] = []
+    by_layer = frame[(frame["layer"] != "all") & (frame["budget"] == middle)]
+    by_layer = by_layer.assign(layer=by_layer["layer"].astype(int))
+    note = f", {middle:g} times the active neurons"
     with styled(names_in(frame)):
-        with attempted(folder / "recall"):
-            written += _panels(frame[frame["layer"] == "all"], "named_share", folder / "recall")
-        with attempted(folder / "layers"):
-            by_layer = frame[(frame["layer"] != "all") & (frame["budget"] == middle)]
-            by_layer = by_layer.assign(layer=by_layer["layer"].astype(int))
-            note = f", {middle:g} times the active neurons"
-            written += _panels(by_layer, "layer", folder / "layers", note=note)
-    return written
+        return draw_each(folder, {
+            "recall": lambda stem: _panels(frame[frame["layer"] == "all"], "named_share", stem),
+            "layers": lambda stem: _panels(by_layer, "layer", stem, note=note),
+        })  # fmt: skip
 
 
 def _panels(frame: pd.DataFrame, x: str, stem: Path, *, note: str = "") -> list[Path]:
@@ -59,26 +55,21 @@ def _panels(frame: pd.DataFrame, x: str, stem: Path, *, note: str = "") -> list[
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     handles = [Line2D([], [], **_look(i), label=f"predictor, rank {rank}") for i, rank in enumerate(ranks)]
-    handles += [Line2D([], [], **look, label=name) for name, look in BASELINES.items()]
+    handles += [Line2D([], [], **line, label=name) for name, line in BASELINES.items()]
     return by_model_and_text(frame, panel, stem, handles=handles, note=note)
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, x: str, ranks: list[int]) -> None:
-    for name, look in BASELINES.items():
-        _line(axes, rows[rows["method"] == name], x, look)
+    for name, baseline in BASELINES.items():
+        _line(axes, rows[rows["method"] == name], x, baseline)
     for index, rank in enumerate(ranks):
         _line(axes, rows[(rows["method"] == "predictor") & (rows["rank"] == rank)], x, _look(index))
 
 
-def _line(axes: Axes, rows: pd.DataFrame, x: str, look: dict[str, Any]) -> None:
+def _line(axes: Axes, rows: pd.DataFrame, x: str, style: dict[str, Any]) -> None:
     across = rows[x] if x == "layer" else 100 * rows[x]
-    axes.errorbar(across, 100 * rows["recall"], yerr=100 * HALF * rows["recall_se"], capsize=1.5, elinewidth=0.7,
-                  **look)  # fmt: skip
+    axes.errorbar(across, 100 * rows["recall"], yerr=100 * HALF * rows["recall_se"], **BARS, **style)
 
 
 def _look(index: int) -> dict[str, Any]:
-    return {
-        "color": RANK_COLOURS[index % len(RANK_COLOURS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": "-",
-    }
+    return {**look(index), "color": RANK_COLOURS[index % len(RANK_COLOURS)]}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.plots.canvas.axes import BARS, GREY, HALF, draw_each, look, named_rows, plain_ticks
 from sparsity_lab.fitting.plots.canvas.frames import read_frame
 from sparsity_lab.fitting.plots.canvas.panels import (
     MOST_PANELS,
@@ -20,10 +21,8 @@ from sparsity_lab.fitting.plots.canvas.panels import (
     names_in,
     panel_title,
 )
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled, width_for
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, figure, label, save, styled, width_for
 
-HALF = 1.96
-GREY = "#777777"
 # Column of a table, what to call it, colour, line.
 PARTITIONS = (
     ("found", "clusters found", COLOURS[0], "-"),
@@ -44,12 +43,10 @@ def draw_structure(folder: Path) -> list[Path]:
     drift        checkpoints of a run against the last and the one before
     """
     read = {path.stem: read_frame(path) for path in sorted(folder.glob("*.csv"))}
-    written: list[Path] = []
     with styled(names_in(*read.values())):
-        for name in [name for name in FIGURES if name in read]:
-            with attempted(folder / name):
-                written += FIGURES[name](read[name], folder / name)
-    return written
+        return draw_each(
+            folder, {name: partial(FIGURES[name], read[name]) for name in FIGURES if name in read}
+        )
 
 
 def _clusters(frame: pd.DataFrame, stem: Path) -> list[Path]:
@@ -75,8 +72,7 @@ def _inside(axes: Axes, rows: pd.DataFrame) -> None:
     x = 100 * rows["neurons_share"]
     for kind, _, colour, line in PARTITIONS[1:]:
         axes.plot(x, 100 * rows[kind], color=colour, linestyle=line)
-    axes.errorbar(x, 100 * rows["inside"], yerr=100 * HALF * rows["inside_se"], color=COLOURS[0], marker="o",
-                  capsize=1.5, elinewidth=0.7)  # fmt: skip
+    axes.errorbar(x, 100 * rows["inside"], yerr=100 * HALF * rows["inside_se"], **look(0), **BARS)
     axes.set_xlim(0, None)
     axes.set_ylim(0, 102)
     axes.set_xlabel("neurons in a token's best m clusters (% of a layer)")
@@ -100,11 +96,9 @@ def _hit_rate(axes: Axes, rows: pd.DataFrame) -> None:
     for kind, _, colour, line in PARTITIONS[1:]:
         if kind in rows and kind != "matched" and rows[kind].notna().any():
             axes.plot(x, 100 * rows[kind], color=colour, linestyle=line)
-    axes.errorbar(x, 100 * rows["hit_rate"], yerr=100 * HALF * rows["hit_rate_se"], color=COLOURS[0], marker="o",
-                  capsize=1.5, elinewidth=0.7)  # fmt: skip
+    axes.errorbar(x, 100 * rows["hit_rate"], yerr=100 * HALF * rows["hit_rate_se"], **look(0), **BARS)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(x.unique())))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_ticks(axes.xaxis, sorted(x.unique()))
     axes.set_xlabel("segment: tokens the cache looks ahead")
     axes.set_ylabel("cache hits (%)")
 
@@ -114,7 +108,7 @@ def _partners(axes: Axes, rows: pd.DataFrame) -> None:
         ("best_partner_by_chance", GREY, ":", None), ("best_partner_cosine", COLOURS[0], "-", "o"),
     ):  # fmt: skip
         axes.errorbar(rows["layer"].astype(int), rows[name], yerr=HALF * rows[f"{name}_se"], color=colour,
-                      linestyle=line, marker=marker, capsize=1.5, elinewidth=0.7)  # fmt: skip
+                      linestyle=line, marker=marker, **BARS)  # fmt: skip
     axes.set_ylim(0, 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer")
@@ -130,12 +124,11 @@ def _specialised(frame: pd.DataFrame, stem: Path) -> list[Path]:
         places = np.arange(len(names)) + 0.3 * (index - 0.5)
         axes.barh(places, 100 * rows["most_if_permuted"], height=0.22, color="#cccccc",
                   label="most with permuted labels" if index == 0 else None)  # fmt: skip
-        axes.plot(100 * rows["share"], places, linestyle="", marker=MARKERS[index], color=COLOURS[index],
-                  label=what, clip_on=False, zorder=3)  # fmt: skip
-    axes.set_yticks(range(len(names)), list(map(label, names)))
-    axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.plot(
+            100 * rows["share"], places, linestyle="", **look(index), label=what, clip_on=False, zorder=3
+        )
+    named_rows(axes, list(map(label, names)))
     axes.set_xlim(0, 100)
-    axes.grid(axis="y", visible=False)
     axes.set_xlabel("fire more in one text than in the others\n(%, false discovery rate 5 %)")
     drawn.legend(loc="outside upper center", ncols=2, handletextpad=0.3, columnspacing=1.0)
     return save(drawn, stem)
@@ -152,10 +145,7 @@ def _drift(frame: pd.DataFrame, stem: Path) -> list[Path]:
             axes = panels[2 * row + column]
             _alike(axes, rows[rows["against"] == against], names)
             axes.set_title(panel_title(series, text, note=f": against the {against}"), loc="left")
-    handles = [
-        Line2D([], [], color=COLOURS[i], marker=MARKERS[i], label=measure)
-        for i, measure in enumerate(MEASURES)
-    ]
+    handles = [Line2D([], [], **look(i), label=measure) for i, measure in enumerate(MEASURES)]
     handles.append(Line2D([], [], color=GREY, linestyle=":", label="with itself, half against half"))
     drawn.legend(handles=handles, loc="outside upper center", ncols=4)
     return save(drawn, stem)
@@ -165,8 +155,7 @@ def _alike(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     for index, measure in enumerate(MEASURES):
         own = rows[rows["measure"] == measure]
         x = [names.index(name) for name in own["name"]]
-        axes.errorbar(x, own["alike"], yerr=HALF * own["alike_se"], color=COLOURS[index], marker=MARKERS[index],
-                      capsize=1.5, elinewidth=0.7)  # fmt: skip
+        axes.errorbar(x, own["alike"], yerr=HALF * own["alike_se"], **look(index), **BARS)
         axes.plot(x, own["between_halves"], color=COLOURS[index], linestyle=":", linewidth=0.8)
     axes.set_xticks(
         range(len(names)), [label(name.rpartition("/")[2]) for name in names], rotation=45, ha="right"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter
 
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, MARKERS, figure, label, save, styled
+from sparsity_lab.fitting.plots.canvas.axes import BARS, HALF, look, plain_ticks
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, figure, label, save, styled
 from sparsity_lab.fitting.study import selection
 from sparsity_lab.fitting.study.curves import OWN, SERIES, RunCurve, rule_words
 from sparsity_lab.fitting.study.shapes import Shaped
 
-HALF = 1.96
 SIDESTEP = 1.04  # so that the bars of two rules do not cover each other
 ALL_WIDTH_INCHES = 7.0
 
@@ -33,9 +33,7 @@ def two_rules(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) ->
                     _one_rule(axes, curve, names.index(curve.run))
             _tokens_axis(axes, label=kind is kinds[-1])
             axes.set_ylabel(f"activation ratio, {label(kind)}")
-            sizes = [
-                Line2D([], [], color=COLOURS[i % len(COLOURS)], label=_size(c)) for i, c in enumerate(family)
-            ]
+            sizes = [Line2D([], [], color=look(i)["color"], label=_size(c)) for i, c in enumerate(family)]
             axes.legend(handles=sizes, loc="best", handlelength=1.2, labelspacing=0.3, title="parameters",
                         title_fontsize=6, fontsize=6)  # fmt: skip
         drawn.legend(
@@ -51,21 +49,15 @@ def all_runs(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) -> 
         drawn, panels = figure(1, len(rules), width=ALL_WIDTH_INCHES, height=2.8)
         for axes, rule in zip(panels, rules, strict=True):
             for curve in selection.of(curves, rule=rule):
-                i = kinds.index(curve.activation)
-                axes.plot(curve.tokens_per_parameter, curve.ratio, color=COLOURS[i % len(COLOURS)], linewidth=0.8,
-                          marker=MARKERS[i % len(MARKERS)], markersize=2)  # fmt: skip
+                axes.plot(curve.tokens_per_parameter, curve.ratio, linewidth=0.8, markersize=2,
+                          **look(kinds.index(curve.activation)))  # fmt: skip
             _tokens_axis(axes)
             axes.set_title(rule_words(rule, ppl_increase=ppl_increase))
         top = max(axes.get_ylim()[1] for axes in panels)
         for axes in panels:
             axes.set_ylim(0, top)
         panels[0].set_ylabel("activation ratio")
-        handles = [
-            Line2D(
-                [], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=label(kind)
-            )
-            for i, kind in enumerate(kinds)
-        ]
+        handles = [Line2D([], [], **look(i), label=label(kind)) for i, kind in enumerate(kinds)]
         drawn.legend(handles=handles, loc="outside lower center", ncols=len(kinds))
         return save(drawn, stem)
 
@@ -79,13 +71,11 @@ def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) ->
             own = [one for one in shapes if one.rule == rule]
             axes.errorbar(
                 [one.width_depth_ratio * SIDESTEP ** (i - 1) for one in own], [one.activation_ratio for one in own],
-                yerr=[HALF * one.activation_ratio_se for one in own], color=COLOURS[i], marker=MARKERS[i],
-                capsize=1.5, elinewidth=0.7, linewidth=0.8, label=rule_words(rule, ppl_increase=ppl_increase),
+                yerr=[HALF * one.activation_ratio_se for one in own], **look(i), **BARS, linewidth=0.8,
+                label=rule_words(rule, ppl_increase=ppl_increase),
             )  # fmt: skip
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        plain_ticks(axes.xaxis)
         axes.set_xlabel("width-depth ratio, hidden size / layers")
         axes.set_ylabel(f"activation ratio, {label(shapes[0].activation)}")
         drawn.legend(loc="outside upper center", ncols=2, fontsize=6, handlelength=1.6)
@@ -122,9 +112,7 @@ def _rule_handles(ppl_increase: float) -> list[Line2D]:
 
 def _tokens_axis(axes: Axes, *, label: bool = True) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis)
     if label:
         axes.set_xlabel("tokens per parameter")
 

@@ -7,6 +7,7 @@ In: a table or results, from a file of `plots/`. Out: axes in the house style, s
     fonts.py     which fonts can draw a text
     labels.py    names next to points, without overlaps
     frames.py    our own CSV tables as pandas frames
+    axes.py      looks by number, bars, logarithms with plain numbers, named rows
     panels.py    figures with one panel for each model and text
 
 A figure is made and saved inside `styled(names)`, which picks fonts for these names. Sizes are in inches, a column
