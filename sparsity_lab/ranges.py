@@ -1,7 +1,8 @@
 """The range of every number that a command or a specification takes, infinity and nan included; checked before work.
 
-The command line checks its options by these names, and specifications their fields by the same. A name has one range
-wherever it is used, but where a command has one of its own, as `heat.tokens`. A knob's is its criterion's own.
+The command line checks its options by these names, and specifications and the sections of a YAML their fields by the
+same. A name has one range wherever it is used, unless a command has its own, as `heat.tokens`. The range of a knob is
+its criterion's. An upper end is far beyond what anybody uses: it stops slips of the pen, infinity among them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class Range:
 ANY = Range(-math.inf, math.inf)
 COUNT = Range(1, 10**9)
 TOKENS = Range(1, 10**13)
+SHARE = Range(0, 1, above=True, below=True)
+RATE = Range(0, 1_000, above=True)
+MULTIPLE = Range(0, 10**9, above=True)
 RANGES: dict[str, Range] = {
     "seed": Range(0, MOST_SEED),
     "jobs": Range(1, 4096), "fit.jobs": Range(0, 4096),
@@ -71,6 +75,20 @@ RANGES: dict[str, Range] = {
     "pairs": Range(1, 10**6), "affinity.pairs": Range(6, 10**6), "bench.train.pairs": Range(2, 10**6),
     "clusters": Range(2, 10**6), "routed": COUNT, "cache_ratio": Range(1, 10**6), "most_neurons": Range(4, 10**8),
     "ranks": Range(1, 10**6), "budgets": Range(0, 10**12, above=True), "epochs": Range(1, 10**6),
+    "ladder.tokens": Range(1, 10**15), "tokens_per_parameter": MULTIPLE, "first_checkpoint_tokens": Range(1, 10**15),
+    "max_bytes": Range(1, 10**15), "train_bytes": Range(1, 10**15), "max_epochs": Range(0, 10**6, above=True),
+    "validation_share": Range(0, 0.5, above=True, below=True),
+    "hidden_size": Range(1, 2**20), "base_hidden_size": Range(1, 2**20), "layers": Range(1, 10_000),
+    "intermediate_size": Range(1, 2**24), "intermediate_ratio": MULTIPLE, "heads": Range(1, 2**16),
+    "head_dim": Range(1, 2**16), "key_value_heads": Range(1, 2**16), "vocabulary": Range(1, 2**24),
+    "positions": Range(1, 2**24), "ladder.window": Range(2, 2**24), "ladder.batch_size": Range(1, 2**24),
+    "micro_batch_size": Range(1, 2**24), "learning_rate": RATE, "matrix_learning_rate": RATE,
+    "warmup_steps": Range(0, 10**12), "warmup_share": Range(0, 1, below=True), "decay_share": SHARE,
+    "final_learning_rate_ratio": Range(0, 1), "weight_decay": Range(0, 100), "beta1": Range(0, 1, below=True),
+    "beta2": Range(0, 1, below=True), "clip_norm": Range(0, 10**6, above=True), "checkpoints": Range(1, 10_000),
+    "log_every_steps": Range(1, 10**12), "stabilise": Range(1, 10_000), "fixed_cett": SHARE,
+    "ladder.ppl_increase": Range(0, 1, above=True, below=True, note="as a fraction: 0.01 stands for 1 %"),
+    "ladder.drop": Range(0, 10_000), "segments": Range(0, 10**12),
     "predictor_cost": Range(0, 1), "bytes_per_weight": Range(1 / 16, 16), "context_tokens": Range(0, 10**9),
     "bytes_per_kv": Range(1 / 16, 16), "ratios": Range(0, 1, above=True),
 }  # fmt: skip

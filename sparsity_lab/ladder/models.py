@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import config_ranges
+from sparsity_lab.ladder.config.sections import LADDER
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -46,13 +46,13 @@ class ModelShape:
         tied_embeddings: whether the output layer is the input embedding.
     """
 
-    hidden_size: config_ranges.Width
-    layers: config_ranges.Layers
-    intermediate_size: config_ranges.Neurons
-    heads: config_ranges.Heads
-    key_value_heads: config_ranges.Heads
-    vocabulary: config_ranges.Vocabulary
-    positions: config_ranges.Positions
+    hidden_size: int
+    layers: int
+    intermediate_size: int
+    heads: int
+    key_value_heads: int
+    vocabulary: int
+    positions: int
     activation: str = "silu"
     gated: bool = True
     tied_embeddings: bool = True
@@ -87,7 +87,7 @@ class ModelShape:
 def _refuse_impossible(shape: ModelShape) -> None:
     if shape.activation not in ACTIVATIONS:
         raise registry.unknown(shape.activation, kind="activation", known=sorted(ACTIVATIONS))
-    config_ranges.refuse_outside(shape)
+    ranges.check_fields(shape, command=LADDER)
     if shape.activation == "drelu" and not shape.gated:
         raise SparsityLabError(
             "dReLU without a gate does not exist", fix="Set gated: true, or activation: relu"

@@ -1,17 +1,20 @@
-"""Every number of a config has one range, declared at its field, and is held to it before anything is prepared."""
+"""Every number of a config has one range, which goes by its key, and is held to it before anything is prepared."""
 
 import copy
 from dataclasses import fields, replace
+from typing import get_args, get_origin
 
 import pytest
 
+from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config.config_ranges import Range, hints, outside, plain
 from sparsity_lab.ladder.config.model_section import ModelSection
+from sparsity_lab.ladder.config.sections import LADDER, outside
 from sparsity_lab.ladder.config.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
 from sparsity_lab.ladder.config.training_section import TrainingSection
 from sparsity_lab.ladder.models import ModelShape
 from sparsity_lab.ladder.study.study_config import FitSection, MeasureSection, parse_study
+from sparsity_lab.ranges import Range
 from sparsity_lab.reading.yaml_file import read_yaml
 
 SECTIONS = {
@@ -25,8 +28,12 @@ NEVER = [float("inf"), float("-inf"), float("nan"), ".inf", "nan", "-1e400", 10*
 
 def numeric(kind):
     """(name, type, range) of the fields of a dataclass that are numbers, or tuples of them."""
-    parts = [(name, *plain(hint)) for name, hint in hints(kind).items()]
-    return [(name, kind, allowed) for name, kind, allowed in parts if kind in (int, float)]
+    parts = []
+    for name, hint in ranges.hints(kind).items():
+        number = ranges.bare(hint)
+        number = get_args(number)[0] if get_origin(number) is tuple else number
+        parts.append((name, number, ranges.range_of(name, command=LADDER)))
+    return [part for part in parts if part[1] in (int, float)]
 
 
 def cases():
@@ -60,17 +67,17 @@ def test_a_number_out_of_range_is_refused_by_its_key_and_range(content, section,
         parse_study(with_value(content, section, name, value))
     paragraph = caught.value.paragraph()
     key = f"`{section}.{name}`" if section else f"`{name}`"
-    allowed = plain(hints(SECTIONS[section] if section else LadderConfig)[name])[1]
+    allowed = ranges.range_of(name, command=LADDER)
     assert paragraph.startswith(key)
     assert str(allowed) in paragraph
     assert len(paragraph) < 500
 
 
 @pytest.mark.parametrize("kind", SPECS, ids=lambda kind: kind.__name__)
-def test_every_number_declares_its_range(kind):
+def test_every_number_has_its_range(kind):
     assert all(isinstance(allowed, Range) for _, _, allowed in numeric(kind))
     for field in fields(kind):
-        allowed = plain(hints(kind)[field.name])[1]
+        allowed = ranges.range_of(field.name, command=LADDER)
         if allowed is not None and isinstance(field.default, (int, float)):
             assert field.default in allowed, field.name
 

@@ -4,7 +4,6 @@ In: a YAML file or the name of a bundled one. Out: a `LadderConfig`, one `RunSpe
 
     ladder_config.py      reads the file; a list in place of a value is an axis, and the runs are their product
     sections.py           a section -> a dataclass; unknown keys, wrong types and ranges are refused by name
-    config_ranges.py      the range of every number, declared at its field
     model_section.py      a model as a config writes it -> a full shape
     training_section.py   a budget and a learning-rate rule -> the training of one shape
     spec.py               the frozen values: data, tokenizer, training, run, ladder

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import config_ranges
 from sparsity_lab.ladder.config.model_section import ModelSection
 from sparsity_lab.ladder.config.sections import build, check_keys, coerce, mapping
 from sparsity_lab.ladder.config.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
@@ -26,7 +25,7 @@ from sparsity_lab.ladder.models import ModelShape
 from sparsity_lab.reading.yaml_file import read_yaml
 from sparsity_lab.store.file_names import is_portable
 
-Parsed = TypeVar("Parsed", covariant=True)
+Parsed = TypeVar("Parsed")
 MOST_RUNS = 10_000
 FOLDER = Path(__file__).parents[1] / "configs"
 # `measure` and `fit` are read by `study_config`: what a ladder is does not depend on them.
@@ -79,15 +78,7 @@ def load_config(name: str | Path) -> LadderConfig:
     return read_config(name, parse_config)
 
 
-class Parse(Protocol[Parsed]):
-    """Turns the plain values of a config into what they stand for."""
-
-    def __call__(self, content: Mapping[str, Any], *, default_name: str) -> Parsed:
-        """Parse; `default_name` is for a config that has none of its own."""
-        ...
-
-
-def read_config(name: str | Path, parse: Parse[Parsed]) -> Parsed:
+def read_config(name: str | Path, parse: Callable[..., Parsed]) -> Parsed:
     """Read a YAML file, or a bundled config by name, and parse it; mistakes are told with the file's name.
 
     Raises:
@@ -111,7 +102,7 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     """
     check_keys(content, _KEYS, where="the config")
     tokenizer = build(TokenizerSpec, content.get("tokenizer", {}), where="tokenizer")
-    seed = coerce(content.get("seed", 0), config_ranges.Seed, "seed")
+    seed = coerce(content.get("seed", 0), int, "seed")
     name = _name(content.get("name", default_name))
     pairs = [_resolve(model, training, vocabulary=tokenizer.vocabulary) for model, training in _grid(content)]
     names = _names(

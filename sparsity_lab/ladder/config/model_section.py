@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import config_ranges
 from sparsity_lab.ladder.models import ModelShape, nearest_divisor
 
 
@@ -27,17 +26,17 @@ class ModelSection:
         positions: longest window; left out, the training window.
     """
 
-    hidden_size: config_ranges.Width
-    layers: config_ranges.Layers
+    hidden_size: int
+    layers: int
     activation: str = "silu"
     gated: bool = True
-    intermediate_size: config_ranges.Neurons | None = None
-    intermediate_ratio: config_ranges.Multiple | None = None
-    heads: config_ranges.Heads | None = None
-    head_dim: config_ranges.Heads | None = None
-    key_value_heads: config_ranges.Heads | None = None
+    intermediate_size: int | None = None
+    intermediate_ratio: float | None = None
+    heads: int | None = None
+    head_dim: int | None = None
+    key_value_heads: int | None = None
     tied_embeddings: bool = True
-    positions: config_ranges.Positions | None = None
+    positions: int | None = None
 
     def shape(self, *, vocabulary: int, window: int) -> ModelShape:
         """The full shape.

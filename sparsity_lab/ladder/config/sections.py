@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config.config_ranges import hints, outside, plain
 
 Section = TypeVar("Section")
+LADDER = "ladder"  # whose ranges these are
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 _WRITTEN = {
     int: "Write digits alone, as 128 or 4e6",
     float: "Write digits with a decimal point, as 0.03 or 3e-3",
@@ -47,20 +47,19 @@ def check_keys(section: Mapping[str, Any], known: Sequence[str], *, where: str) 
 
 
 def build(kind: type[Section], section: object, *, where: str) -> Section:
-    """A dataclass out of a section.
+    """A dataclass out of a section; the range of a number goes by its key.
 
     Raises:
         SparsityLabError: an unknown or missing key, or a value of the wrong type or outside its range.
     """
-    values, annotated = mapping(section, where=where), hints(kind)
-    declared = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    check_keys(values, list(declared), where=f"`{where}`")
-    required = [n for n, f in declared.items() if f.default is MISSING and f.default_factory is MISSING]
+    values, hints = mapping(section, where=where), ranges.hints(kind)
+    check_keys(values, list(hints), where=f"`{where}`")
+    required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
     if missing := [name for name in required if name not in values]:
         raise SparsityLabError(
             f"`{where}` lacks {', '.join(missing)}", fix=f"Add the line `{missing[0]}: ...` under {where}"
         )
-    return kind(**{key: coerce(value, annotated[key], f"{where}.{key}") for key, value in values.items()})
+    return kind(**{key: coerce(value, hints[key], f"{where}.{key}") for key, value in values.items()})
 
 
 def coerce(value: object, hint: Any, where: str) -> Any:
@@ -69,21 +68,29 @@ def coerce(value: object, hint: Any, where: str) -> Any:
     Raises:
         SparsityLabError: it is of another type, or outside the range.
     """
-    if get_origin(hint) in (Union, types.UnionType) and value is None and type(None) in get_args(hint):
+    if value is None and ranges.takes_none(hint):
         return None
-    part = next(
-        (arg for arg in get_args(hint) if get_origin(arg) is tuple), hint
-    )  # of `tuple[X, ...] | None`
-    if get_origin(part) is tuple:
+    kind = ranges.bare(hint)
+    if get_origin(kind) is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(coerce(item, get_args(part)[0], where) for item in items)
-    kind, allowed = plain(hint)
-    fitting = _scalar(value, kind)
-    if fitting is None:
+        return tuple(coerce(item, get_args(kind)[0], where) for item in items)
+    allowed = ranges.range_of(where.rpartition(".")[2], command=LADDER)
+    read = _scalar(value, kind)
+    if read is None:
         raise outside(where, value, kind, allowed, fix=_WRITTEN[kind])
-    if allowed is not None and fitting not in allowed:
+    if allowed is not None and read not in allowed:
         raise outside(where, value, kind, allowed)
-    return fitting
+    return read
+
+
+def outside(
+    where: str, value: object, kind: type, allowed: ranges.Range | None, *, fix: str = ""
+) -> SparsityLabError:
+    """The refusal of a value that is not what its key takes."""
+    must = f"It must be {_WORDS[kind]}" + (f" {allowed}" if allowed is not None else "")
+    section, _, key = where.rpartition(".")
+    under = f" under {section}" if section else ""
+    return SparsityLabError(f"`{where}` is {value!r}"[:200], why=must, fix=fix or f"Correct `{key}`{under}")
 
 
 def _scalar(value: object, kind: type) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import config_ranges
+from sparsity_lab.ladder.config.sections import LADDER
 from sparsity_lab.ladder.corpus.tokenizer import refuse_small_vocabulary
 from sparsity_lab.ladder.models import ModelShape
 
@@ -39,9 +39,9 @@ class DataSpec:
     split: str = "train"
     text_column: str = "text"
     license_note: str = "not stated"
-    max_bytes: config_ranges.Bytes = 20_000_000
-    validation_share: config_ranges.HeldOutShare = 0.03
-    max_epochs: config_ranges.Epochs = 1.0
+    max_bytes: int = 20_000_000
+    validation_share: float = 0.03
+    max_epochs: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.corpus is not None) + bool(self.files) + (self.dataset is not None) != 1:
@@ -51,7 +51,7 @@ class DataSpec:
             )
         if self.corpus not in (None, "python"):
             raise registry.unknown(str(self.corpus), kind="corpus", known=["python"])
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +64,19 @@ class TokenizerSpec:
         train_bytes: text that merges are learnt from where it is trained here.
     """
 
-    vocabulary: config_ranges.Vocabulary = 512
+    vocabulary: int = 512
     path: str | None = None
-    train_bytes: config_ranges.Bytes = 2_000_000
+    train_bytes: int = 2_000_000
 
     def __post_init__(self) -> None:
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
         if self.path is None:
             refuse_small_vocabulary(self.vocabulary)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSpec:
-    """How one model is trained.
+class TrainingSettings:
+    """What a config and the training of one shape both say of it.
 
     Attributes:
         tokens: training tokens; rounded up to whole batches.
@@ -84,7 +84,6 @@ class TrainingSpec:
         window: tokens of one window.
         micro_batch_size: windows of one forward pass on one device; left out, all of its share at once.
         learning_rate: peak, AdamW, of embeddings and norms.
-        matrix_learning_rate: peak of the hidden matrices.
         schedule: `constant` after the warm-up, or `wsd` (warm-up, stable, decay).
         warmup_steps: steps of linear warm-up.
         decay_share: share of the steps that decay under `wsd`.
@@ -98,28 +97,40 @@ class TrainingSpec:
         log_every_steps: steps a row of the loss log averages over.
     """
 
-    tokens: config_ranges.Tokens
-    batch_size: config_ranges.Windows = 32
-    window: config_ranges.WindowTokens = 128
-    micro_batch_size: config_ranges.Windows | None = None
-    learning_rate: config_ranges.Rate = 3e-3
-    matrix_learning_rate: config_ranges.Rate = 3e-3
+    tokens: int | None = None
+    batch_size: int = 32
+    window: int = 128
+    micro_batch_size: int | None = None
+    learning_rate: float = 3e-3
     schedule: str = "constant"
-    warmup_steps: config_ranges.WarmupSteps = 50
-    decay_share: config_ranges.Share = 0.2
-    final_learning_rate_ratio: config_ranges.ShareOrAll = 0.1
-    weight_decay: config_ranges.Decay = 0.1
-    beta1: config_ranges.ShareOrNone = 0.9
-    beta2: config_ranges.ShareOrNone = 0.95
-    clip_norm: config_ranges.Norm = 1.0
-    checkpoints: config_ranges.Checkpoints = 10
-    first_checkpoint_tokens: config_ranges.Tokens = 500_000
-    log_every_steps: config_ranges.Steps = 20
+    warmup_steps: int = 50
+    decay_share: float = 0.2
+    final_learning_rate_ratio: float = 0.1
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 1.0
+    checkpoints: int = 10
+    first_checkpoint_tokens: int = 500_000
+    log_every_steps: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec(TrainingSettings):
+    """How one model is trained.
+
+    Attributes:
+        matrix_learning_rate: peak of the hidden matrices.
+    The others are those of `TrainingSettings`; `tokens` are required.
+    """
+
+    tokens: int = field()
+    matrix_learning_rate: float = TrainingSettings.learning_rate
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise registry.unknown(self.schedule, kind="schedule", known=list(SCHEDULES))
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
         if self.warmup_steps >= self.steps:
             raise SparsityLabError(
                 f"A warm-up of {self.warmup_steps:,} steps does not fit a run of {self.steps:,} steps",
@@ -149,10 +160,10 @@ class RunSpec:
     name: str
     shape: ModelShape
     training: TrainingSpec
-    seed: config_ranges.Seed = 0
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
         if self.training.window > self.shape.positions:
             raise SparsityLabError(
                 f"Run {self.name}: a window of {self.training.window} tokens is longer than the model's "
@@ -173,10 +184,10 @@ class LadderConfig:
     runs: tuple[RunSpec, ...]
     data: DataSpec = DataSpec(corpus="python")
     tokenizer: TokenizerSpec = TokenizerSpec()
-    seed: config_ranges.Seed = 0
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
         names = [run.name for run in self.runs]
         if not names:
             raise SparsityLabError(f"The ladder {self.name} has no runs", fix="Give it one RunSpec or more")

@@ -14,52 +14,32 @@ Learning rate at width d, from the rate eta_0 that was found good at width d_0:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import config_ranges
-from sparsity_lab.ladder.config.spec import TrainingSpec
+from sparsity_lab.ladder.config.spec import TrainingSettings, TrainingSpec
 from sparsity_lab.ladder.models import ModelShape
 
 RULES = ("constant", "inverse-width", "mup")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSection:
+class TrainingSection(TrainingSettings):
     """The keys of `training`.
 
     Attributes:
-        tokens: training tokens; or give tokens_per_parameter.
-        tokens_per_parameter: the same as a multiple of the non-embedding parameters.
-        learning_rate: peak at the base width, AdamW.
+        tokens_per_parameter: in place of `tokens`, the same as a multiple of the non-embedding parameters.
         learning_rate_rule: `constant`, `inverse-width` or `mup`.
-        base_hidden_size: d_0 of the rule.
-        warmup_steps: steps of linear warm-up.
-        warmup_share: the same as a share of the steps; over warmup_steps where given.
-    The others are those of `TrainingSpec`.
+        base_hidden_size: d_0 of the rule, where `learning_rate` is the peak.
+        warmup_share: warmup_steps as a share of the steps; over warmup_steps where given.
+    The others are those of `TrainingSettings`.
     """
 
-    tokens: config_ranges.Tokens | None = None
-    tokens_per_parameter: config_ranges.Multiple | None = None
-    batch_size: config_ranges.Windows = 32
-    micro_batch_size: config_ranges.Windows | None = None
-    window: config_ranges.WindowTokens = 128
-    learning_rate: config_ranges.Rate = 3e-3
+    tokens_per_parameter: float | None = None
     learning_rate_rule: str = "constant"
-    base_hidden_size: config_ranges.Width | None = None
-    schedule: str = "constant"
-    warmup_steps: config_ranges.WarmupSteps = 50
-    warmup_share: config_ranges.ShareOrNone | None = None
-    decay_share: config_ranges.Share = 0.2
-    final_learning_rate_ratio: config_ranges.ShareOrAll = 0.1
-    weight_decay: config_ranges.Decay = 0.1
-    beta1: config_ranges.ShareOrNone = 0.9
-    beta2: config_ranges.ShareOrNone = 0.95
-    clip_norm: config_ranges.Norm = 1.0
-    checkpoints: config_ranges.Checkpoints = 10
-    first_checkpoint_tokens: config_ranges.Tokens = 500_000
-    log_every_steps: config_ranges.Steps = 20
+    base_hidden_size: int | None = None
+    warmup_share: float | None = None
 
     def resolve(self, shape: ModelShape) -> TrainingSpec:
         """The training of one shape, every number settled.
@@ -70,26 +50,15 @@ class TrainingSection:
         tokens = self._tokens(shape)
         scaled = self.learning_rate * self._width_factor(shape)
         steps = -(-tokens // (self.batch_size * self.window))
-        warmup = self.warmup_steps if self.warmup_share is None else round(self.warmup_share * steps)
-        return TrainingSpec(
-            tokens=tokens,
-            batch_size=self.batch_size,
-            micro_batch_size=self.micro_batch_size,
-            window=self.window,
-            learning_rate=self.learning_rate if self.learning_rate_rule == "mup" else scaled,
-            matrix_learning_rate=scaled,
-            schedule=self.schedule,
-            warmup_steps=warmup,
-            decay_share=self.decay_share,
-            final_learning_rate_ratio=self.final_learning_rate_ratio,
-            weight_decay=self.weight_decay,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            clip_norm=self.clip_norm,
-            checkpoints=self.checkpoints,
-            first_checkpoint_tokens=self.first_checkpoint_tokens,
-            log_every_steps=self.log_every_steps,
-        )
+        settled = {
+            "tokens": tokens,
+            "learning_rate": self.learning_rate if self.learning_rate_rule == "mup" else scaled,
+            "warmup_steps": self.warmup_steps
+            if self.warmup_share is None
+            else round(self.warmup_share * steps),
+        }
+        shared = {field.name: getattr(self, field.name) for field in fields(TrainingSettings)}
+        return TrainingSpec(**{**shared, **settled}, matrix_learning_rate=scaled)
 
     def _tokens(self, shape: ModelShape) -> int:
         if (self.tokens is None) == (self.tokens_per_parameter is None):

@@ -14,13 +14,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sparsity_lab import registry
+from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config import config_ranges
 from sparsity_lab.ladder.config.ladder_config import parse_config, read_config
-from sparsity_lab.ladder.config.sections import build
+from sparsity_lab.ladder.config.sections import LADDER, build
 from sparsity_lab.ladder.config.spec import LadderConfig
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
+from sparsity_lab.settings import CRITERION, PPL_INCREASE, TOKENS, ModelSettings
 
 FIXED_CETT = (0.1,)
 FEWEST_POINTS = 6  # coefficients of the larger law, and two to spare
@@ -42,14 +42,14 @@ class MeasureSection:
     """
 
     text: str | None = None
-    tokens: config_ranges.Tokens = 65_536
-    window: config_ranges.WindowTokens | None = None
-    criterion: str = "cett"
-    ppl_increase: config_ranges.Increase = 0.01
-    stabilise: config_ranges.Checkpoints = 5
-    fixed_cett: tuple[config_ranges.Share, ...] | None = None
-    device: str = "auto"
-    dtype: str = "auto"
+    tokens: int = TOKENS
+    window: int | None = None
+    criterion: str = CRITERION
+    ppl_increase: float = PPL_INCREASE
+    stabilise: int = 5
+    fixed_cett: tuple[float, ...] | None = None
+    device: str = ModelSettings.device
+    dtype: str = ModelSettings.dtype
 
     def __post_init__(self) -> None:
         if self.criterion not in (known := registry.names("criteria")):
@@ -59,7 +59,7 @@ class MeasureSection:
                 f"fixed_cett means nothing under the criterion {self.criterion}",
                 fix="Leave it out, or set `criterion: cett` under measure",
             )
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
         if len(set(self.knobs)) < len(self.knobs):
             raise SparsityLabError("`measure.fixed_cett` names a value twice", fix="Keep one of the two")
         if self.text is not None and not Path(self.text).is_file():
@@ -83,12 +83,12 @@ class FitSection:
         segments: edges, in tokens per non-embedding parameter, between which slopes are compared.
     """
 
-    bootstrap: config_ranges.Draws = 200
-    drop: config_ranges.Points = 0
-    segments: tuple[config_ranges.Edge, ...] = (0.2, 1, 5, 25, 125, 625, 3125)
+    bootstrap: int = 200
+    drop: int = 0
+    segments: tuple[float, ...] = (0.2, 1, 5, 25, 125, 625, 3125)
 
     def __post_init__(self) -> None:
-        config_ranges.refuse_outside(self)
+        ranges.check_fields(self, command=LADDER)
         if len(self.segments) < 2 or any(low >= high for low, high in pairwise(self.segments)):
             raise SparsityLabError(
                 "`fit.segments` must be two or more ascending numbers",
