@@ -118,9 +118,12 @@ def density(context: typer.Context, options: DensityCommandOptions) -> None:
     )  # fmt: skip
     context.obj = settings, options.seed
     if context.invoked_subcommand is None:
-        report = run_density(output=options.output, seed=options.seed, options=settings, progress=progress())
+        report, files = run_density(
+            output=options.output, seed=options.seed, options=settings, progress=progress()
+        )
         save_resolved(options, options.output)
         _print_report(report)
+        typer.echo(f"Written to {options.output}: {', '.join(path.name for path in files)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,4 +223,3 @@ def _print_report(report: DensityReport) -> None:
     typer.echo(to_markdown(table_rows(report), columns))
     for sentence in closing_sentences(report):
         typer.echo(sentence)
-    typer.echo(f"Written to {report.output}: {', '.join(path.name for path in report.files)}")

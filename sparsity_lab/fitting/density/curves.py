@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density.rulers import sigmoid
+from sparsity_lab.fitting.density.rulers.sigmoid import Sigmoid
 
 Floats = NDArray[np.float64]
 
@@ -36,43 +36,30 @@ class RulerCurve(Protocol):
         """The score of an infinitely large reference model, shape (1 + B,)."""
         ...
 
-    def score(self, ln_size: Floats) -> Floats:
+    def score(self, ln_size: Floats, /) -> Floats:
         """Scores at `ln_size`, which broadcasts against (1 + B,)."""
         ...
 
-    def ln_size(self, score: Floats) -> Floats:
+    def ln_size(self, score: Floats, /) -> Floats:
         """The inverse; +inf at or above the ceiling, -inf at or below the floor."""
         ...
 
 
-@dataclass(frozen=True)
-class OneStepCurve:
-    """S = floor + span / (1 + exp(-gamma (ln N - middle)))."""
+@dataclass
+class OneStepCurve(Sigmoid):
+    """S = floor + span / (1 + exp(-gamma (ln N - middle))), coefficients of shape (1 + B,)."""
 
-    chance: float
-    span: Floats
-    gamma: Floats
-    middle: Floats
+    def __post_init__(self) -> None:
+        self.floor = np.broadcast_to(self.floor, self.span.shape)
 
     @property
-    def floor(self) -> Floats:
-        """The chance level, shape (1 + B,)."""
-        return np.full_like(self.span, self.chance)
-
-    @property
-    def ceiling(self) -> Floats:
-        """floor + span, shape (1 + B,)."""
-        return self.chance + self.span
-
-    def score(self, ln_size: Floats) -> Floats:
-        """Scores at `ln_size`."""
-        return sigmoid.predict(
-            ln_size, floor=self.chance, span=self.span, gamma=self.gamma, middle=self.middle
-        )
+    def chance(self) -> float:
+        """The chance level, at which every draw begins."""
+        return float(self.floor[0])
 
     def ln_size(self, score: Floats) -> Floats:
         """ln N of a score."""
-        return sigmoid.invert(score, floor=self.chance, span=self.span, gamma=self.gamma, middle=self.middle)
+        return self.inverse(score)
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,8 @@ class DensityOptions:
 
 @dataclass(frozen=True)
 class DensityReport:
-    """What a run found and where it lies. `trend` is None where there is none; `trend_note` says why."""
+    """What a run found. `trend` is None where there is none; `trend_note` says why."""
 
-    output: Path
     ruler: Ruler
     ruler_reason: str
     tasks: tuple[str, ...]
@@ -64,10 +63,9 @@ class DensityReport:
     trend: DensityTrend | None
     trend_note: str
     without: dict[str, DensityTrend | None] = field(default_factory=dict)
-    break_found: BreakTest | None = None
+    break_test: BreakTest | None = None
     projections: tuple[TrendProjection, ...] = ()
     sensitivity: tuple[dict[str, object], ...] = ()
     evaluations: tuple[LmEvalScores, ...] = ()
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()

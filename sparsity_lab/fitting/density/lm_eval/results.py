@@ -229,16 +229,10 @@ def groups_of(evaluations: Sequence[LmEvalScores]) -> Groups:
     return {name: parts for e in evaluations for name, parts in e.groups.items()}
 
 
-def ladder_of(
-    evaluations: Sequence[LmEvalScores], *, chances: Mapping[str, float] | None = None
-) -> Ladder | None:
-    """The models as runs with losses, or None where training tokens or losses are missing.
+def ladder_of(evaluations: Sequence[LmEvalScores]) -> Ladder | None:
+    """The dense models as runs with losses, or None where training tokens or losses are missing.
 
     The unit is nats per token where every task has them, and bits per byte otherwise.
-
-    Args:
-        evaluations: dense ones count.
-        chances: of tasks that the table of names does not know.
     """
     usable = [e for e in evaluations if e.target.params and e.target.tokens and not e.sparsity]
     if not usable:
@@ -258,7 +252,7 @@ def ladder_of(
         for e in usable
     ]  # fmt: skip
     units = dict.fromkeys(tasks, LOSS_UNITS["_nats" if in_nats else "_bpb"])
-    return Ladder(tuple(runs), tasks, units, chances=dict(chances or {}))
+    return Ladder(tuple(runs), tasks, units)
 
 
 def loss_rows(evaluations: Sequence[LmEvalScores]) -> list[dict[str, object]]:

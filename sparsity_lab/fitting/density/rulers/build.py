@@ -21,8 +21,8 @@ from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import two_step
 from sparsity_lab.fitting.density.rulers.files import write_ruler
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, is_ladder, read_ladder
-from sparsity_lab.fitting.density.rulers.one_step import DRAWS, OneStepRuler, family_ruler
-from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler, family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import DRAWS, Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import check_d0
 from sparsity_lab.fitting.density.scores.benchmarks import Groups, UnknownChanceError, chance_of, same
 from sparsity_lab.fitting.density.scores.csv_rows import read_rows
@@ -109,14 +109,22 @@ def build_ruler(
     material = _read(inputs, options, notes)
     refuse_unknown_words(given_chances(options.chances), material.tasks, flag="--chance")
     form, reason = _form(options.form, material.ladder)
+    recipe = RulerRecipe(
+        options.convention,
+        seed,
+        options.draws,
+        options.source or str(inputs),
+        options.harness,
+        material.chances,
+    )
     log.info("form: %s, because %s", form, reason[:1].lower() + reason[1:])
     if form == "two-step":
         if material.ladder is None:
             raise SparsityLabError(f"{inputs} has no losses", fix="A two-step ruler needs losses and tokens")
-        ruler: Ruler = _two_step(material.ladder, inputs, options, seed=seed, progress=progress)
+        ruler: Ruler = _two_step(material.ladder, inputs, options, recipe, progress)
         _note_left_out(material.targets, [run.name for run in material.ladder.references], notes)
     else:
-        ruler = _one_step(material, inputs, options, notes, seed=seed)
+        ruler = _one_step(material, inputs, options, replace(recipe, draws=DRAWS), notes)
         members = [t for t in material.targets if options.family in (None, t.family)]
         _note_left_out(members, ruler.references, notes)
     levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
@@ -159,7 +167,7 @@ def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
         return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
     if options.family is not None:
         raise SparsityLabError(f"The runs of the ladder {inputs} have no family", fix="Leave --family out")
-    return _Material(replace(read_ladder(inputs, notes=notes), chances=given), chances=given)
+    return _Material(read_ladder(inputs, notes=notes), chances=given)
 
 
 def _of_results(
@@ -175,8 +183,8 @@ def _of_results(
     members = [e for e in dense if family is None or e.target.family == family]
     chances = chances_of(members, given, notes)
     return _Material(
-        ladder_of(members, chances=chances), targets_of(members), chances, settings_of(members),
-        groups_of(members), lacking_parts(members),
+        ladder_of(members), targets_of(members), chances, settings_of(members), groups_of(members),
+        lacking_parts(members),
     )  # fmt: skip
 
 
@@ -218,20 +226,18 @@ def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
 
 
 def _two_step(
-    ladder: Ladder, inputs: Path, options: RulerOptions, *, seed: int, progress: Progress
+    ladder: Ladder, inputs: Path, options: RulerOptions, recipe: RulerRecipe, progress: Progress
 ) -> two_step.TwoStepRuler:
     asked = _named(options.tasks, ladder.tasks, inputs)
     _refuse_variants([(run.name, run.identity, run.tokens) for run in ladder.references], inputs)
+    ladder = replace(ladder, tasks=asked or ladder.tasks)
     return two_step.two_step_ruler(
-        options.name, replace(ladder, tasks=asked or ladder.tasks), source=options.source or str(inputs),
-        harness=options.harness,
-        params=options.convention.said, seed=seed, draws=options.draws, d0_tokens=options.d0_tokens,
-        progress=progress,
-    )  # fmt: skip
+        options.name, ladder, recipe=recipe, d0_tokens=options.d0_tokens, progress=progress
+    )
 
 
 def _one_step(
-    material: _Material, inputs: Path, options: RulerOptions, notes: Notes, *, seed: int
+    material: _Material, inputs: Path, options: RulerOptions, recipe: RulerRecipe, notes: Notes
 ) -> OneStepRuler:
     targets = material.targets
     families = sorted({target.family for target in targets})
@@ -256,10 +262,7 @@ def _one_step(
         )
     note_overlap(tasks, material.groups, notes)
     _refuse_variants([(target.model, target.identity, None) for target in members], inputs)
-    ruler = family_ruler(
-        family, members, tasks=tasks, convention=options.convention, seed=seed,
-        source=options.source or str(inputs), harness=options.harness, draws=DRAWS, chances=material.chances,
-    )  # fmt: skip
+    ruler = family_ruler(family, members, tasks=tasks, recipe=recipe)
     kept = asked or _that_rule(ruler, tasks, notes)
     return replace(ruler, name=options.name, tasks=kept)
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.loss_law import LossLaw
-from sparsity_lab.fitting.density.rulers.one_step import FEWEST_SIZES, OneStepRuler
+from sparsity_lab.fitting.density.rulers.one_step import COEFFICIENTS, FEWEST_SIZES, OneStepRuler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerPoint
+from sparsity_lab.fitting.density.rulers.sigmoid import Sigmoid
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepCurve, TwoStepRuler
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
 from sparsity_lab.reading.json_file import read_json
@@ -32,7 +33,6 @@ FORMAT = "sparsity-lab ruler 1"
 PREFIX = "ruler_"
 DIGITS = 6
 _SHARED = ("name", "size_unit", "params", "harness", "source", "seed", "draws")
-_SCORE = ("span", "gamma", "middle")
 _LOSS = ("ln_a", "ln_b", "alpha", "beta", "e")
 
 
@@ -116,11 +116,11 @@ def _two_step(found: dict[str, Any], shared: dict[str, Any]) -> TwoStepRuler:
 
 def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, object]:
     curve = ruler.curve(tasks)
-    coefficients = np.stack([curve.span, curve.gamma, curve.middle])
+    coefficients = np.stack([getattr(curve, name) for name in COEFFICIENTS[1:]])
     return {
         "formula": "S = floor + span / (1 + exp(-gamma (ln size - middle)))",
         "floor": curve.chance,
-        "coefficients": dict(zip(_SCORE, map(float, coefficients[:, 0]), strict=True)),
+        "coefficients": dict(zip(COEFFICIENTS[1:], map(float, coefficients[:, 0]), strict=True)),
         "covariance": [[float(v) for v in row] for row in np.cov(coefficients[:, 1:])],
         "residual_sd": ruler.residual_sd[tuple(sorted(tasks))],
         "points": len(ruler.points),
@@ -130,7 +130,7 @@ def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, objec
 def _two_step_json(ruler: TwoStepRuler, task: str) -> dict[str, object]:
     curve = ruler.curves[task]
     arrays: dict[str, Floats] = {key: getattr(curve.loss, key) for key in _LOSS}
-    arrays |= {key: getattr(curve, key) for key in ("floor", *_SCORE, "form_error")}
+    arrays |= {key: getattr(curve.scores, key) for key in COEFFICIENTS} | {"form_error": curve.form_error}
     return {
         "formula": "L = exp(ln_a) N^-alpha + exp(ln_b) D^-beta + e; "
         "S = floor + span / (1 + exp(-gamma (-L - middle))); "
@@ -149,7 +149,8 @@ def _two_step_curve(body: dict[str, Any], d0_tokens: float) -> TwoStepCurve:
 
     return TwoStepCurve(
         loss=LossLaw(*(array(key) for key in _LOSS)),
-        **{key: array(key) for key in ("floor", *_SCORE, "form_error")},
+        scores=Sigmoid(*map(array, COEFFICIENTS)),
+        form_error=array("form_error"),
         ln_largest=float(body["ln_largest"]),
         tokens=d0_tokens,
         ceiling_held=bool(body["ceiling_held_at_1"]),

@@ -8,7 +8,7 @@ a loss `TASK_bpb` (bits per byte of the gold answer) or `TASK_nats` (nats per to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +59,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Runs and tasks; `units` is the unit of each task's loss, `chances` the score of guessing where given."""
+    """Runs and tasks; `units` is the unit of each task's loss."""
 
     runs: tuple[Run, ...]
     tasks: tuple[str, ...]
     units: dict[str, str]
-    chances: dict[str, float] = field(default_factory=dict)
 
     @property
     def references(self) -> tuple[Run, ...]:
@@ -74,6 +73,12 @@ class Ladder:
     def run(self, name: str) -> Run:
         """The run of that name."""
         return next(run for run in self.runs if run.name == name)
+
+
+def smoothed_points(task: str, runs: Sequence[Run]) -> tuple[Floats, Floats]:
+    """Smoothed losses and scores of several runs, one run after the other."""
+    losses, scores = zip(*(run.smoothed(task) for run in runs), strict=True)
+    return np.concatenate(losses), np.concatenate(scores)
 
 
 def running_mean(values: Floats, width: int = SMOOTHED_CHECKPOINTS) -> Floats:

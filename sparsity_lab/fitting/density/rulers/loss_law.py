@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from sparsity_lab.fitting.density.rulers.ladder import Run
+from sparsity_lab.fitting.solve.robust import DELTA, huber
+
 Floats = NDArray[np.float64]
 
-HUBER_DELTA = 1e-3
 PUBLISHED_START = (3.0, 6.0, 0.1, 0.2, 1.0)
 OWN_STARTS = (
     PUBLISHED_START,
@@ -67,7 +69,7 @@ def fit_loss_law(
         size, data = np.exp(theta[0] - theta[2] * ln_n), np.exp(theta[1] - theta[3] * ln_d)
         predicted = size + data + theta[4]
         residual = np.log(predicted) - ln_l
-        pull = np.clip(residual, -HUBER_DELTA, HUBER_DELTA) / predicted
+        pull = np.clip(residual, -DELTA, DELTA) / predicted
         gradient = [
             pull @ size, pull @ data, -(pull * size) @ ln_n, -(pull * data) @ ln_d, pull.sum()
         ]  # fmt: skip
@@ -84,10 +86,12 @@ def fit_loss_law(
     return best.x, float(best.fun)
 
 
-def huber(residual: Floats) -> Floats:
-    """Half the square up to delta, then linear."""
-    size = np.abs(residual)
-    return np.where(size <= HUBER_DELTA, 0.5 * residual**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
+def fit_runs(
+    task: str, runs: Sequence[Run], *, starts: Sequence[Sequence[float] | Floats] = OWN_STARTS
+) -> Floats:
+    """Coefficients (ln A, ln B, alpha, beta, E) of one task's final losses."""
+    params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("params", "tokens"))
+    return fit_loss_law(params, tokens, np.array([run.final_loss(task) for run in runs]), starts=starts)[0]
 
 
 def stack(thetas: Sequence[Floats]) -> LossLaw:
