@@ -25,7 +25,6 @@ from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler, family_ru
 from sparsity_lab.fitting.density.rulers.ruler import DRAWS, Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import check_d0
 from sparsity_lab.fitting.density.scores.benchmarks import Groups, UnknownChanceError, chance_of, same
-from sparsity_lab.fitting.density.scores.csv_rows import read_rows
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
@@ -38,6 +37,7 @@ from sparsity_lab.fitting.density.scores.targets import Target, note_guessed_fam
 from sparsity_lab.fitting.density.scores.task_names import counted_once, note_overlap, tasks_of
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.reading.csv_rows import read_rows
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import D0_TOKENS, HARNESS
 from sparsity_lab.store.file_names import is_portable
@@ -77,15 +77,6 @@ class RulerOptions:
     draws: int = two_step.DRAWS
 
 
-def _check(options: RulerOptions) -> None:
-    if not is_portable(options.name):
-        raise SparsityLabError(
-            f"--name {options.name!r} is no name of a file",
-            fix="Use letters, digits, dashes, underscores, and dots between them",
-        )
-    check_d0(options.d0_tokens)
-
-
 @dataclass(frozen=True)
 class BuiltRuler:
     """A ruler, why it has its form, and its files."""
@@ -103,7 +94,12 @@ def build_ruler(
     Raises:
         SparsityLabError: the input cannot be read or holds too few sizes, or a name that is no file's.
     """
-    _check(options)
+    if not is_portable(options.name):
+        raise SparsityLabError(
+            f"--name {options.name!r} is no name of a file",
+            fix="Use letters, digits, dashes, underscores, and dots between them",
+        )
+    check_d0(options.d0_tokens)
     prepare_output(output)
     notes = Notes()
     material = _read(inputs, options, notes)
@@ -122,11 +118,15 @@ def build_ruler(
         if material.ladder is None:
             raise SparsityLabError(f"{inputs} has no losses", fix="A two-step ruler needs losses and tokens")
         ruler: Ruler = _two_step(material.ladder, inputs, options, recipe, progress)
-        _note_left_out(material.targets, [run.name for run in material.ladder.references], notes)
     else:
         ruler = _one_step(material, inputs, options, replace(recipe, draws=DRAWS), notes)
-        members = [t for t in material.targets if options.family in (None, t.family)]
-        _note_left_out(members, ruler.references, notes)
+    members = [t for t in material.targets if options.family in (None, t.family)]
+    left_out = [t.model for t in members if not is_reference(t, ruler.references)]
+    if left_out:
+        notes.add(
+            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
+            f"and are not part of the ruler: {listed(left_out)}"
+        )
     levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
     notes.add(f"chance levels of the ruler: {', '.join(levels)}")
     ruler = replace(
@@ -179,7 +179,7 @@ def _of_results(
     if len(dense) < len(evaluations):
         notes.add(f"{len(evaluations) - len(dense)} results under thresholds are not part of the ruler")
     note_guessed_families([e.target for e in dense], notes)
-    family = _family(options.family, [e.target for e in dense], inputs)
+    family = _family(options.family, [e.target for e in dense], inputs, or_all=True)
     members = [e for e in dense if family is None or e.target.family == family]
     chances = chances_of(members, given, notes)
     return _Material(
@@ -188,31 +188,25 @@ def _of_results(
     )  # fmt: skip
 
 
-def _family(wanted: str | None, targets: Sequence[Target], inputs: Path) -> str | None:
-    """The family of the reference models; None for all, where no model's family is stated.
+def _family(
+    wanted: str | None, targets: Sequence[Target], inputs: Path, *, or_all: bool = False
+) -> str | None:
+    """The family of the reference models; None for all, where `or_all` allows it and no model's family is stated.
 
     Raises:
         SparsityLabError: several families and none is named, or no such family.
     """
     families = sorted({target.family for target in targets})
-    if wanted is not None:
-        if wanted not in families:
-            raise unknown(wanted, kind="family", known=families)
-        return wanted
-    if len(families) > 1 and any(target.family_stated for target in targets):
-        raise SparsityLabError(
-            f"{inputs} holds {len(families)} families: {', '.join(families)}", fix="Name one with --family"
-        )
-    return None
-
-
-def _note_left_out(members: Sequence[Target], references: Sequence[str], notes: Notes) -> None:
-    left_out = [t.model for t in members if not is_reference(t, references)]
-    if left_out:
-        notes.add(
-            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
-            f"and are not part of the ruler: {listed(left_out)}"
-        )
+    if wanted is not None and wanted not in families:
+        raise unknown(wanted, kind="family", known=families)
+    if wanted is not None or len(families) == 1:
+        return wanted or families[0]
+    if or_all and not any(target.family_stated for target in targets):
+        return None
+    raise SparsityLabError(
+        f"{inputs} holds {len(families)} families" + (f": {', '.join(families)}" if families else ""),
+        fix="Name one with --family",
+    )
 
 
 def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
@@ -228,9 +222,8 @@ def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
 def _two_step(
     ladder: Ladder, inputs: Path, options: RulerOptions, recipe: RulerRecipe, progress: Progress
 ) -> two_step.TwoStepRuler:
-    asked = _named(options.tasks, ladder.tasks, inputs)
+    ladder = replace(ladder, tasks=_named(options.tasks, ladder.tasks, inputs) or ladder.tasks)
     _refuse_variants([(run.name, run.identity, run.tokens) for run in ladder.references], inputs)
-    ladder = replace(ladder, tasks=asked or ladder.tasks)
     return two_step.two_step_ruler(
         options.name, ladder, recipe=recipe, d0_tokens=options.d0_tokens, progress=progress
     )
@@ -239,17 +232,8 @@ def _two_step(
 def _one_step(
     material: _Material, inputs: Path, options: RulerOptions, recipe: RulerRecipe, notes: Notes
 ) -> OneStepRuler:
-    targets = material.targets
-    families = sorted({target.family for target in targets})
-    family = options.family or (families[0] if len(families) == 1 else None)
-    if family is None:
-        raise SparsityLabError(
-            f"{inputs} holds {len(families)} families" + (f": {', '.join(families)}" if families else ""),
-            fix="Name one with --family",
-        )
-    members = [target for target in targets if target.family == family]
-    if not members:
-        raise unknown(family, kind="family", known=families)
+    family = str(_family(options.family, material.targets, inputs))
+    members = [target for target in material.targets if target.family == family]
     shared = [t for t in tasks_of(members) if all(t in member.scores for member in members)]
     asked = _named(options.tasks, shared, inputs)
     tasks = asked or tuple(

@@ -18,8 +18,8 @@ from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
-from sparsity_lab.fitting.density.scores.csv_rows import CsvCell, read_rows
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, TrendPoint, fit_trend
+from sparsity_lab.reading.csv_rows import CsvRow, read_rows
 from sparsity_lab.store import bundled
 from sparsity_lab.store.records import prepare_output
 from sparsity_lab.store.tables import write_findings
@@ -113,7 +113,7 @@ def compare_pairs(pairs: Path, measured: Sequence[Density]) -> list[dict[str, ob
     return [_pair(row, by_name) for row in read_rows(pairs, needed=("model", "source"))]
 
 
-def _pair(row: dict[str, CsvCell], by_name: dict[str, Density]) -> dict[str, object]:
+def _pair(row: CsvRow, by_name: dict[str, Density]) -> dict[str, object]:
     for column in ("model", "source"):
         if row[column].required() not in by_name:
             raise row[column].error(f"The model {row[column].text} has no density in this run")
@@ -195,8 +195,6 @@ def price_trend(prices: Path, *, score: float, seed: int = 0, draws: int = 2000)
     points, rows = [], []
     for row in read_rows(prices, needed=("model", "release_date", "price", "score")):
         released, price = row["release_date"].day(), row["price"].number(low=1e-12)
-        if released is None:
-            raise row["release_date"].error("The cell is empty")
         if row["score"].number(low=0, high=1) < score:
             continue
         logs = -float(np.log(price))
