@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
-from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of, read_evaluations, targets_of
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
@@ -22,8 +22,6 @@ from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
     refuse_unknown_words,
-    refuse_without_results,
-    wanted_metrics,
 )
 from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
@@ -108,6 +106,7 @@ def _chosen(
     Raises:
         SparsityLabError: a table, ruler or task is not usable, or the ruler's sizes have another unit.
     """
+    given = given_chances(options.chances)
     named, reason = named_ruler(options.ruler)
     targets, evaluations = read_any(options, settings=named.settings if named else {}, notes=notes)
     base = options.targets is None
@@ -119,7 +118,6 @@ def _chosen(
     if named is not None and options.chances:
         raise SparsityLabError(f"The ruler {named.name} has its own chance levels", fix="Leave --chance out")
     if named is None:
-        given = given_chances(options.chances)
         refuse_unknown_words(given, tasks_of_targets, flag="--chance")
         chances = task_names.keys_in(words, chances_of(evaluations, given, notes))
         named, reason = family_of_choice(
@@ -146,21 +144,15 @@ def read_any(
     Raises:
         SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
     """
-    metrics = wanted_metrics(options.metrics)
-    given_chances(options.chances)
     path = None if options.targets is None else Path(options.targets)
-    if path is None or not path.is_dir():
-        refuse_without_results(options.models, options.metrics)
+    evaluations = options.results_in(path, settings=settings, notes=notes)
+    if evaluations is not None:
+        return targets_of(evaluations), evaluations
     if path is None:
         return bundled_targets(), []
     if not path.exists() and str(options.targets) in bundled.names():
         path = bundled.path(str(options.targets))
-    if not path.is_dir():
-        return read_targets(path, tasks=options.tasks, notes=notes), []
-    evaluations = read_evaluations(
-        path, models=options.models, metrics=metrics, settings=settings, notes=notes
-    )
-    return targets_of(evaluations), evaluations
+    return read_targets(path, tasks=options.tasks, notes=notes), []
 
 
 @dataclass(frozen=True)

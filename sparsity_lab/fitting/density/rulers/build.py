@@ -9,11 +9,10 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import is_reference
+from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import (
-    LmEvalScores,
     groups_of,
     ladder_of,
-    read_evaluations,
     targets_of,
 )
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts, settings_of
@@ -29,10 +28,7 @@ from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
     refuse_unknown_words,
-    refuse_without_results,
-    wanted_metrics,
 )
-from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import Target, note_guessed_families, read_targets
 from sparsity_lab.fitting.density.scores.task_names import counted_once, note_overlap, tasks_of
 from sparsity_lab.fitting.figures import attempted
@@ -47,17 +43,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RulerOptions:
-    """What `density ruler` may be told.
+class RulerOptions(InputOptions):
+    """What `density ruler` may be told, besides what `InputOptions` has.
 
     Attributes:
         name: of the ruler and of its file.
         form: `one-step`, `two-step`, or `auto`: two steps where there are losses and enough runs.
         family: of the reference models; None where the input has one family.
-        tasks: to keep; None for all.
-        models: a table with sizes, tokens and dates for lm-eval results.
-        metrics, chances: as in `DensityOptions`.
-        convention: which parameters count.
         d0_tokens: the amount of data at which a two-step ruler is read.
         harness, source: how the scores were made and where they come from, carried in the file.
         draws: of a two-step ruler; a one-step one is drawn at once.
@@ -66,11 +58,6 @@ class RulerOptions:
     name: str
     form: str = "auto"
     family: str | None = None
-    tasks: tuple[str, ...] | None = None
-    models: Path | None = None
-    metrics: tuple[str, ...] = ()
-    chances: tuple[str, ...] = ()
-    convention: SizeConvention = field(default_factory=SizeConvention)
     d0_tokens: float = D0_TOKENS
     harness: str = HARNESS
     source: str = ""
@@ -158,33 +145,25 @@ class _Material:
 
 
 def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
-    given, metrics = given_chances(options.chances), wanted_metrics(options.metrics)
-    if inputs.is_dir():
-        return _of_results(read_evaluations(inputs, models=options.models, metrics=metrics, notes=notes),
-                           inputs, options, given, notes)  # fmt: skip
-    refuse_without_results(options.models, options.metrics)
-    if not is_ladder(list(read_rows(inputs, needed=())[0])):
-        return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
-    if options.family is not None:
-        raise SparsityLabError(f"The runs of the ladder {inputs} have no family", fix="Leave --family out")
-    return _Material(read_ladder(inputs, notes=notes), chances=given)
-
-
-def _of_results(
-    evaluations: Sequence[LmEvalScores], inputs: Path, options: RulerOptions, given: Mapping[str, float],
-    notes: Notes,
-) -> _Material:  # fmt: skip
-    """Of lm-eval's results, the dense models of one family."""
+    given = given_chances(options.chances)
+    evaluations = options.results_in(inputs, settings={}, notes=notes)
+    if evaluations is None:
+        if not is_ladder(list(read_rows(inputs, needed=())[0])):
+            return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
+        if options.family is not None:
+            raise SparsityLabError(
+                f"The runs of the ladder {inputs} have no family", fix="Leave --family out"
+            )
+        return _Material(read_ladder(inputs, notes=notes), chances=given)
     dense = [e for e in evaluations if not e.sparsity]
     if len(dense) < len(evaluations):
         notes.add(f"{len(evaluations) - len(dense)} results under thresholds are not part of the ruler")
     note_guessed_families([e.target for e in dense], notes)
     family = _family(options.family, [e.target for e in dense], inputs, or_all=True)
     members = [e for e in dense if family is None or e.target.family == family]
-    chances = chances_of(members, given, notes)
     return _Material(
-        ladder_of(members), targets_of(members), chances, settings_of(members), groups_of(members),
-        lacking_parts(members),
+        ladder_of(members), targets_of(members), chances_of(members, given, notes), settings_of(members),
+        groups_of(members), lacking_parts(members),
     )  # fmt: skip
 
 
