@@ -194,13 +194,11 @@ class PredictionOptions:
 @of_fields
 def predict(options: PredictionOptions) -> None:
     """Predict a large run from small ones: the published recipe, and our own choice with intervals."""
-    from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, run_predictions
+    from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, PredictedRun, run_predictions
     from sparsity_lab.store.tables import to_markdown
 
-    predictions = run_predictions(
-        output=options.output, ladder=options.ladder, target=options.target,
-        artificial_point=options.artificial_point, chances=options.chance, seed=options.seed, progress=progress(),
-    )  # fmt: skip
+    run = PredictedRun(options.ladder, options.target, options.artificial_point, options.chance)
+    predictions = run_predictions(output=options.output, run=run, seed=options.seed, progress=progress())
     typer.echo(to_markdown(predictions.rows, COLUMNS))
     if predictions.largest_gap is not None:
         typer.echo(

@@ -66,7 +66,7 @@ def test_coordinates_that_the_data_cannot_tell_apart(ceiling):
 
 
 def test_the_inverse_undoes_the_curve_and_knows_its_ends():
-    curve = sigmoid.Sigmoid(*np.array([[0.1], [0.6], [0.7], [2.0]]))
+    curve = sigmoid.ScoreSigmoid(*np.array([[0.1], [0.6], [0.7], [2.0]]))
     x = np.array([-3.0, 0.0, 2.0, 6.0])
     np.testing.assert_allclose(curve.inverse(curve.score(x)), x, atol=1e-9)
     ends = curve.inverse(np.array([0.1, 0.05, 0.7, 0.9]))

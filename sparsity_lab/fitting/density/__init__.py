@@ -14,7 +14,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
     report.py       density.json, tables, figures
 
-How the interval of rho comes about. Entry 0 of every array is the point estimate, entries 1 to B are draws. Draw b of
+How the interval of rho comes about, and where to mend a wrong one. Entry 0 of every array is the point estimate, entries 1 to B are draws. Draw b of
 the ruler and draw b of the score's error are inverted together:
 
     file                      what it adds to the interval

@@ -1,4 +1,4 @@
-"""A ruler's curves: score against ln size, with bootstrap draws beside the point estimate.
+"""A ruler's curves: score against ln size, the point estimate followed by bootstrap draws.
 
 Every coefficient is an array of shape (1 + B,): entry 0 is the point estimate, the rest are draws, and draw
 b of one curve belongs to draw b of every other curve of the ruler.
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density.rulers.sigmoid import Sigmoid
+from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class RulerCurve(Protocol):
 
 
 @dataclass
-class OneStepCurve(Sigmoid):
+class OneStepCurve(ScoreSigmoid):
     """S = floor + span / (1 + exp(-gamma (ln N - middle))), coefficients of shape (1 + B,)."""
 
     def __post_init__(self) -> None:
@@ -93,8 +93,8 @@ class MeanCurve:
             middle = 0.5 * (low + high)
             reached = self.score(middle) >= score
             low, high = np.where(reached, low, middle), np.where(reached, middle, high)
-        found = np.where(above.any(axis=0), 0.5 * (low + high), np.inf)
-        return np.where(score >= self.ceiling, np.inf, np.where(score <= self.floor, -np.inf, found))
+        crossing = np.where(above.any(axis=0), 0.5 * (low + high), np.inf)
+        return np.where(score >= self.ceiling, np.inf, np.where(score <= self.floor, -np.inf, crossing))
 
     @cached_property
     def _on_grid(self) -> Floats:

@@ -80,14 +80,14 @@ def _extra_tables(
 
 def per_task_rows(report: DensityReport) -> list[dict[str, object]]:
     """One row a model: its density by the mean and by each task alone; a bound is text, as `> 2.4`."""
-    by_task = {task: {d.target.model: d for d in found} for task, found in report.per_task.items()}
+    by_task = {task: {d.target.model: d for d in densities} for task, densities in report.per_task.items()}
     ordered = sorted(report.densities, key=lambda d: (str(d.released or "9999"), d.target.model))
     return [
         {
             "model": d.target.model,
             "released": d.released.isoformat() if d.released else None,
             "mean": _rho_or_bound(d),
-            **{task: _rho_or_bound(found.get(d.target.model)) for task, found in by_task.items()},
+            **{task: _rho_or_bound(of_task.get(d.target.model)) for task, of_task in by_task.items()},
         }
         for d in ordered
     ]
@@ -132,7 +132,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
             "ceiling": float(curve.ceiling[0]),
         },
         "tasks": list(report.tasks),
-        "params": report.convention.said,
+        "params": report.convention.words,
         "interval_level": 0.95,
         "models": [{**row, "note": notes.get(str(row["model"]), "")} for row in rows],
         "trend": trend_json(report.trend) if report.trend else None,

@@ -88,11 +88,11 @@ def read_evaluations(
     files = _apart_by_size([read_result(path, notes) for path in result_files(folder)], notes)
     tasks_in_files = list(dict.fromkeys(task for file in files for task in file.tasks))
     refuse_unknown_words([name for name in metrics or {} if name], tasks_in_files, flag="--metric")
-    known = {} if models is None else read_models(models, notes=notes)
+    rows = {} if models is None else read_models(models, notes=notes)
     kept = _newest(_apart_by_shots(files, notes), notes)
     counted = {file.identity: file.params for tasks in kept.values() for file, _ in tasks.values()}
     named = labels(list(kept))
-    targets = describe(named, counted, known=known, table=models, notes=notes)
+    targets = describe(named, counted, table_rows=rows, table=models, notes=notes)
     groups = {name: parts for file in files for name, parts in file.groups.items()}
     evaluations = [
         LmEvalScores(targets[i], i, _chosen(tasks, metrics or {}, settings or {}, notes), groups)

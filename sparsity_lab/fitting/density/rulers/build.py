@@ -107,13 +107,7 @@ def build_ruler(
         ruler: Ruler = _two_step(material.ladder, inputs, options, recipe, progress)
     else:
         ruler = _one_step(material, inputs, options, replace(recipe, draws=DRAWS), notes)
-    members = [t for t in material.targets if options.family in (None, t.family)]
-    left_out = [t.model for t in members if not is_reference(t, ruler.references)]
-    if left_out:
-        notes.add(
-            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
-            f"and are not part of the ruler: {listed(left_out)}"
-        )
+    _note_left_out([t for t in material.targets if options.family in (None, t.family)], ruler, notes)
     levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
     notes.add(f"chance levels of the ruler: {', '.join(levels)}")
     ruler = replace(
@@ -126,6 +120,15 @@ def build_ruler(
 
         written += plot_ruler(ruler, stem, ladder=material.ladder)
     return BuiltRuler(ruler, reason, tuple(written))
+
+
+def _note_left_out(members: Sequence[Target], ruler: Ruler, notes: Notes) -> None:
+    left_out = [t.model for t in members if not is_reference(t, ruler.references)]
+    if left_out:
+        notes.add(
+            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
+            f"and are not part of the ruler: {listed(left_out)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,9 @@ def family_of_choice(
     recipe = replace(recipe, source=BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}")
     among_targets = any(t.family == name for t in targets)
     wanted = tuple(tasks or all_tasks)
-    known = sorted({task for target in pool for task in target.scores})
-    for task in wanted:
-        if task not in known:
-            raise unknown(task, kind="task", known=known)
+    tasks_of_pool = sorted({task for target in pool for task in target.scores})
+    if missing := [task for task in wanted if task not in tasks_of_pool]:
+        raise unknown(missing[0], kind="task", known=tasks_of_pool)
     if name == "auto":
         shared = wanted if tasks else tuple(t for t in wanted if any(t in other.scores for other in lent))
         candidates = rulers_of(lent, shared, replace(recipe, draws=TRIAL_DRAWS)) if shared else []

@@ -109,7 +109,7 @@ def family_ruler(
         )
     return OneStepRuler(
         name=family, tasks=tuple(sorted(set.intersection(*(set(point.scores) for point in points)))),
-        sizes=(sizes[0], sizes[-1]), size_unit=recipe.convention.unit, params=recipe.convention.said,
+        sizes=(sizes[0], sizes[-1]), size_unit=recipe.convention.unit, params=recipe.convention.words,
         harness=recipe.harness, source=recipe.source, seed=recipe.seed, draws=recipe.draws, points=points,
         chances=dict(recipe.chances),
     )  # fmt: skip

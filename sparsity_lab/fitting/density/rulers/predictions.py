@@ -1,4 +1,4 @@
-"""Predicts a large run from small ones: the published recipe, and beside it our own choice with intervals."""
+"""Predicts a large run from small ones: the published recipe, and our own choice with intervals."""
 
 from __future__ import annotations
 
@@ -50,23 +50,40 @@ class Predictions:
     largest_gap: float | None
 
 
+@dataclass(frozen=True)
+class PredictedRun:
+    """Which run is predicted from which others.
+
+    Attributes:
+        ladder: a table of runs; None for the bundled ladder.
+        target: the run's name.
+        artificial_point: whether the recipe has its perfect score at zero loss.
+        chances: of tasks that the table of names does not know, as `mine=0.25`.
+    """
+
+    ladder: Path | None = None
+    target: str = PREDICTED_RUN
+    artificial_point: bool = True
+    chances: Sequence[str] = ()
+
+
 def run_predictions(
-    *, output: Path, ladder: Path | None = None, target: str = PREDICTED_RUN, artificial_point: bool = True,
-    chances: Sequence[str] = (), seed: int = 0, progress: Progress = SILENT,
-) -> Predictions:  # fmt: skip
+    *, output: Path, run: PredictedRun | None = None, seed: int = 0, progress: Progress = SILENT
+) -> Predictions:
     """Predict one run of a ladder from the others and write `predictions.{csv,md,json}`.
 
-    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere. `chances`
-    are `TASK=NUMBER` of tasks that the table of names does not know.
+    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere.
 
     Raises:
         SparsityLabError: no such run, or too few references.
     """
+    run = run or PredictedRun()
+    ladder, target, artificial_point = run.ladder, run.target, run.artificial_point
     prepare_output(output)
-    given = given_chances(chances)
+    given = given_chances(run.chances)
     table = read_ladder(bundled.path(BUNDLED) if ladder is None else ladder)
     refuse_unknown_words(given, table.tasks, flag="--chance")
-    names = [run.name for run in table.runs]
+    names = [reference.name for reference in table.runs]
     if target not in names:
         raise unknown(target, kind="run", known=names)
     goal = table.run(target)
@@ -76,9 +93,9 @@ def run_predictions(
     steps = predict_published(table, goal, runs=runs, artificial_point=artificial_point)
     recipe = RulerRecipe(seed=seed, draws=DRAWS, chances=given)
     of_bundle = ladder is None and goal.role == "target"
-    own = _own(table, recipe, bundled_ladder=of_bundle, progress=progress)
+    ruler = _our_choice(table, recipe, bundled_ladder=of_bundle, progress=progress)
     published = _published() if ladder is None and target == PREDICTED_RUN and artificial_point else {}
-    rows = [_row(step, goal, own, published) for step in steps]
+    rows = [_row(step, goal, ruler, published) for step in steps]
     held = sum(bool(row["held"]) for row in rows)
     gaps = [gap for row in rows if isinstance(gap := row["published_gap"], float)]
     largest = max(gaps) if gaps else None
@@ -91,7 +108,9 @@ def run_predictions(
     return Predictions(tuple(rows), held, largest)
 
 
-def _own(ladder: Ladder, recipe: RulerRecipe, *, bundled_ladder: bool, progress: Progress) -> TwoStepRuler:
+def _our_choice(
+    ladder: Ladder, recipe: RulerRecipe, *, bundled_ladder: bool, progress: Progress
+) -> TwoStepRuler:
     if bundled_ladder and recipe.seed == 0:
         ruler = read_ruler(shipped()[BUNDLED])
         if isinstance(ruler, TwoStepRuler):
@@ -101,10 +120,10 @@ def _own(ladder: Ladder, recipe: RulerRecipe, *, bundled_ladder: bool, progress:
 
 
 def _row(
-    step: Prediction, goal: Run, own: TwoStepRuler, published: dict[tuple[str, str], float]
+    step: Prediction, goal: Run, ruler: TwoStepRuler, published: dict[tuple[str, str], float]
 ) -> dict[str, object]:
     task = step.task
-    curve = replace(own.curves[task], tokens=goal.tokens)
+    curve = replace(ruler.curves[task], tokens=goal.tokens)
     scores = curve.score(np.log(goal.params))
     low, high = (float(v) for v in np.quantile(scores[1:], [0.025, 0.975]))
     actual = goal.final_score(task)

@@ -59,14 +59,14 @@ def fit_score_curve(losses: Floats, scores: Floats) -> Floats:
     start = [max(scores.min() - 1, -1.0), 0.9, 3.0, 1.0]
     box = ([-1.0, -np.inf, -np.inf, 0.0], [0.0, np.inf, np.inf, 1.0])
     try:
-        found, _ = curve_fit(score_curve, losses, scores, p0=start, bounds=box, maxfev=100_000)
+        curve, _ = curve_fit(score_curve, losses, scores, p0=start, bounds=box, maxfev=100_000)
     except RuntimeError as error:
         raise SparsityLabError(
             "The sigmoid of score against loss has no minimum",
             why=str(error),
             fix="Give a --ladder whose runs span more losses, or switch --artificial-point",
         ) from error
-    return found
+    return curve
 
 
 def score_curve(loss: Floats | float, a: float, middle: float, k: float, b: float) -> Floats:

@@ -25,7 +25,7 @@ from sparsity_lab.fitting.density.rulers import sigmoid
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, smoothed_points
 from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fit_runs, stack
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
-from sparsity_lab.fitting.density.rulers.sigmoid import Sigmoid
+from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 from sparsity_lab.fitting.density.scores.benchmarks import chance_of
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.settings import D0_TOKENS
@@ -60,7 +60,7 @@ class TwoStepCurve:
     """
 
     loss: LossLaw
-    scores: Sigmoid
+    scores: ScoreSigmoid
     form_error: Floats
     ln_largest: float
     tokens: float
@@ -170,14 +170,14 @@ def two_step_ruler(
             noise = form_error * rng.standard_t(held_out_groups(runs), draws)
             losses, scores = zip(*fits, strict=True)
             curves[task] = TwoStepCurve(
-                stack(losses), Sigmoid(*np.array(scores).T), np.concatenate([[0.0], noise]),
+                stack(losses), ScoreSigmoid(*np.array(scores).T), np.concatenate([[0.0], noise]),
                 float(np.log(max(run.params for run in runs))), D0_TOKENS, ceiling is not None,
             )  # fmt: skip
     sizes = [run.params for run in runs]
     references = tuple(dict.fromkeys(name for run in runs for name in (run.name, run.identity) if name))
     return TwoStepRuler(
         name=name, tasks=ladder.tasks, sizes=(min(sizes), max(sizes)), size_unit="params",
-        params=recipe.convention.said, harness=recipe.harness, source=recipe.source, seed=recipe.seed,
+        params=recipe.convention.words, harness=recipe.harness, source=recipe.source, seed=recipe.seed,
         draws=draws, curves=curves, loss_units=ladder.units, d0_tokens=d0_tokens, runs=references,
     )  # fmt: skip
 
@@ -242,7 +242,7 @@ def held_out_groups(runs: Sequence[Run]) -> int:
 def predict_run(theta: Floats, score: Floats, run: Run) -> float:
     """The chained prediction of one run."""
     loss = stack([theta]).predict(run.params, run.tokens)
-    return float(Sigmoid(*score).score(-loss)[0])
+    return float(ScoreSigmoid(*score).score(-loss)[0])
 
 
 def _resampled_runs(runs: Sequence[Run], *, seed: int, draws: int) -> list[list[Run]]:

@@ -2,7 +2,7 @@
 
 A score above 1 must be a percentage. A table is in percent if any score is above 1; then a row, or a column
 of at least three scores, that never exceeds 1 can only be fractions that slipped in. A single low score
-(0.7 % on a hard task) beside larger ones of the same model is taken at its word.
+(0.7 % on a hard task) among larger ones of the same model is taken as it is.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def bundled_targets() -> list[Target]:
 
 
 def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
-    """Refuse a table in which a model stands twice, be it with other capitals.
+    """Refuse a table that names a model twice, be it with other capitals.
 
     Raises:
         SparsityLabError: it does; names both rows.

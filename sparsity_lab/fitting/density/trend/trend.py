@@ -5,7 +5,7 @@ the least-squares line through them. Records start late: the first model is a re
 this line is too steep, by 5 to 20 % in planted worlds of this size. The interval resamples the models'
 deficits to the line over the release dates, measures that bias, and reflects the bootstrap distribution
 about the estimate (a basic interval); the percentile interval of resampled models, which undercovers, is
-given beside it.
+given as well.
 """
 
 from __future__ import annotations
@@ -169,7 +169,10 @@ def frontier_mask(days: Floats, ln_rho: Floats) -> NDArray[np.bool_]:
 
 
 def line_through(days: Floats, ln_rho: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Slope and intercept of the least-squares line through the masked entries; NaN on a single date."""
+    """Slope and intercept of the least-squares line through the masked entries; NaN on a single date.
+
+    The law `densing` is the same line; here it is fitted to thousands of resampled frontiers at once.
+    """
     values = np.where(mask, ln_rho, 0.0)
     count = np.maximum(mask.sum(-1), 1)  # an empty frontier gives NaN below, by its square of 0
     mean_day, mean = (days * mask).sum(-1) / count, values.sum(-1) / count
