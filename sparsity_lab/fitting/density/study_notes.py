@@ -55,7 +55,8 @@ def note_sizes(densities: Sequence[Density], ruler: Ruler, notes: Notes) -> None
     if otherwise:
         notes.add(
             f"the ruler counts {ruler.params}, {len(otherwise)} of {len(densities)} targets are counted otherwise "
-            f"(flag {OTHER_SIZE!r}); --embeddings out with a column params_nonembedding_b counts as the OLMo ladder does"
+            f"(flag {OTHER_SIZE!r}); "
+            "--embeddings out with a column params_nonembedding_b counts as the OLMo ladder does"
         )
 
 

@@ -69,8 +69,8 @@ def family_of_choice(
         SparsityLabError: no such family, or it has too few sizes.
     """
     lent = lenders(targets, base=base)
-    pool = list(targets) if base else [*targets, *lent]
     bundled_family = [] if base or _are_enough(name, targets, recipe.convention) else _bundled_family(name)
+    pool = list(targets) if base else [*targets, *lent]
     if bundled_family:
         pool = [*(t for t in pool if t.family != name), *bundled_family]
     recipe = replace(recipe, source=BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}")
