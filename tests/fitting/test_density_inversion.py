@@ -122,18 +122,10 @@ def test_a_score_within_its_error_of_an_end(score, flag):
     assert invert(curve(), score, errors=np.full(400, 0.1), sizes=(1e6, 1e13)).flag == flag
 
 
-class MovingFloor(OneStepCurve):
-    """A curve whose draws have a higher floor than its point estimate."""
-
-    @property
-    def floor(self):
-        return np.array([0.1, 0.3, 0.3])
-
-
 def test_flags_are_those_of_the_point_estimate():
     middles = np.full(3, np.log(8e9))
     lower_draws = OneStepCurve(0.1, np.array([0.7, 0.4, 0.4]), np.full(3, 0.7), middles)
-    higher_draws = MovingFloor(0.1, np.full(3, 0.7), np.full(3, 0.7), middles)
+    higher_draws = OneStepCurve(np.array([0.1, 0.3, 0.3]), np.full(3, 0.7), np.full(3, 0.7), middles)
     for moved, score in ((lower_draws, 0.6), (higher_draws, 0.2)):
         found = invert(moved, score, errors=np.full(2, 1e-9), sizes=SIZES)
         assert (found.flag, found.size) == ("", pytest.approx(size_at(score)))
