@@ -17,19 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.densities import Density, densities
+from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.rulers.one_step import family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.sigmoid import expit
-from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
-from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
 from sparsity_lab.fitting.density.trend.trend import fit_trend, trend_points
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import WORLD_KINDS, WORLDS
-from sparsity_lab.store.records import prepare_output, write_json
-from sparsity_lab.store.tables import write_table
+from sparsity_lab.store.records import prepare_output
+from sparsity_lab.store.tables import write_findings
 
 Floats = NDArray[np.float64]
 
@@ -71,14 +70,6 @@ class PlantedOutcome:
     rho_held: tuple[bool, ...]
 
 
-@dataclass(frozen=True)
-class PlantedReport:
-    """Coverage over worlds."""
-
-    rows: tuple[dict[str, object], ...]
-    files: tuple[Path, ...]
-
-
 KINDS = {
     "standard": World(),
     "coarse ruler": World(scatter=0.02),
@@ -89,8 +80,8 @@ KINDS = {
 def run_planted(
     *, output: Path, worlds: int = WORLDS, kinds: Sequence[str] = WORLD_KINDS, seed: int = 0,
     progress: Progress = SILENT,
-) -> PlantedReport:  # fmt: skip
-    """Count how often stated intervals hold planted truths; writes `planted.{csv,md,json}`.
+) -> list[dict[str, object]]:  # fmt: skip
+    """Count how often stated intervals hold planted truths: rows, written to `planted.{csv,md,json}`.
 
     Raises:
         SparsityLabError: an unknown kind of world.
@@ -106,36 +97,25 @@ def run_planted(
                 outcomes.append(live_through(KINDS[kind], seed=seed + number))
                 advance(1)
         rows += [{"world": kind, **row} for row in coverage_rows(outcomes, KINDS[kind])]
-    write_table(output / "planted", rows, COLUMNS)
     planted = {kind: vars(KINDS[kind]) for kind in kinds}
     document = {"kinds": planted, "worlds": worlds, "seed": seed, "rows": rows, "provenance": provenance()}
-    write_json(output / "planted.json", document)
-    return PlantedReport(tuple(rows), tuple(output / f"planted.{kind}" for kind in ("csv", "md", "json")))
+    write_findings(output / "planted", rows, COLUMNS, document)
+    return rows
 
 
 def live_through(world: World, *, seed: int) -> PlantedOutcome:
     """Make one world and measure it."""
     rng = np.random.default_rng(seed)
-    convention = SizeConvention()
-    ruler = family_ruler(
-        FAMILY,
-        _references(world, rng),
-        tasks=(TASK,),
-        convention=convention,
-        seed=seed,
-        source="planted",
-        draws=500,
-    )
+    recipe = RulerRecipe(seed=seed, draws=500, source="planted")
+    ruler = family_ruler(FAMILY, _references(world, rng), tasks=(TASK,), recipe=recipe)
     targets, truths = _models(world, rng)
-    found = densities(
-        targets, ruler, tasks=(TASK,), convention=convention, spread=SourceSpread({}), seed=seed
-    )
+    measured = densities(targets, Yardstick(ruler, recipe.convention, seed=seed), (TASK,))
+    rho_held = tuple(_holds(density, truths[density.target.model]) for density in measured)
     try:
-        trend = fit_trend(trend_points(found, tasks=(TASK,)), seed=seed)
+        trend = fit_trend(trend_points(measured, tasks=(TASK,)), seed=seed)
     except SparsityLabError:
-        return PlantedOutcome(False, float("nan"), tuple(_holds(d, truths[d.target.model]) for d in found))
-    held = trend.interval[0] <= world.growth <= trend.interval[1]
-    return PlantedOutcome(held, trend.slope, tuple(_holds(d, truths[d.target.model]) for d in found))
+        return PlantedOutcome(False, float("nan"), rho_held)
+    return PlantedOutcome(trend.interval[0] <= world.growth <= trend.interval[1], trend.slope, rho_held)
 
 
 def coverage_rows(outcomes: list[PlantedOutcome], world: World) -> list[dict[str, object]]:

@@ -118,9 +118,12 @@ def density(context: typer.Context, options: DensityCommandOptions) -> None:
     )  # fmt: skip
     context.obj = settings, options.seed
     if context.invoked_subcommand is None:
-        report = run_density(output=options.output, seed=options.seed, options=settings, progress=progress())
+        report, files = run_density(
+            output=options.output, seed=options.seed, options=settings, progress=progress()
+        )
         save_resolved(options, options.output)
         _print_report(report)
+        typer.echo(f"Written to {options.output}: {', '.join(path.name for path in files)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +194,11 @@ class PredictionOptions:
 @of_fields
 def predict(options: PredictionOptions) -> None:
     """Predict a large run from small ones: the published recipe, and our own choice with intervals."""
-    from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, run_predictions
+    from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, PredictedRun, run_predictions
     from sparsity_lab.store.tables import to_markdown
 
-    predictions = run_predictions(
-        output=options.output, ladder=options.ladder, target=options.target,
-        artificial_point=options.artificial_point, chances=options.chance, seed=options.seed, progress=progress(),
-    )  # fmt: skip
+    run = PredictedRun(options.ladder, options.target, options.artificial_point, options.chance)
+    predictions = run_predictions(output=options.output, run=run, seed=options.seed, progress=progress())
     typer.echo(to_markdown(predictions.rows, COLUMNS))
     if predictions.largest_gap is not None:
         typer.echo(
@@ -220,4 +221,3 @@ def _print_report(report: DensityReport) -> None:
     typer.echo(to_markdown(table_rows(report), columns))
     for sentence in closing_sentences(report):
         typer.echo(sentence)
-    typer.echo(f"Written to {report.output}: {', '.join(path.name for path in report.files)}")

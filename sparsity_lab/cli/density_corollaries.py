@@ -96,11 +96,11 @@ def planted(options: PlantedOptions) -> None:
     """Count how often the stated intervals hold planted truths."""
     from sparsity_lab.bench.planted import COLUMNS, run_planted
 
-    report = run_planted(
+    rows = run_planted(
         output=options.output, worlds=options.worlds, kinds=words_of(options.kinds) or (), seed=options.seed,
         progress=progress(),
     )  # fmt: skip
-    _print_rows(report.rows, COLUMNS)
+    _print_rows(rows, COLUMNS)
 
 
 def _print_rows(rows: object, columns: dict[str, str]) -> None:

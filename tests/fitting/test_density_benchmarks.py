@@ -15,6 +15,7 @@ from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.choice import family_of_choice
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped, write_ruler
 from sparsity_lab.fitting.density.rulers.one_step import family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.scores.benchmarks import (
     UnknownChanceError,
     benchmark,
@@ -26,7 +27,6 @@ from sparsity_lab.fitting.density.scores.benchmarks import (
     same,
     without_parts,
 )
-from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
 
 ROWS = {row.name: row for row in known().values()}
@@ -131,9 +131,7 @@ def family(task, scores=(0.3, 0.35, 0.45, 0.6)):
 
 
 def ruler_of(task, **more):
-    return family_ruler(
-        "m", family(task), tasks=(task,), convention=SizeConvention(), seed=0, source="", draws=20, **more
-    )
+    return family_ruler("m", family(task), tasks=(task,), recipe=RulerRecipe(draws=20, **more))
 
 
 def test_a_ruler_is_the_same_under_every_name_of_its_task():
@@ -152,7 +150,7 @@ def test_an_unknown_chance_level_is_asked_for_and_never_zero():
         assert ruler_of("mine", chances={"mine": level}).curve(("mine",)).chance == level
     with pytest.raises(UnknownChanceError):
         family_of_choice("m", family("mine"), tasks=None, all_tasks=("mine",), base=False,
-                         convention=SizeConvention(), chances={}, seed=0)[0].curve(("mine",))  # fmt: skip
+                         recipe=RulerRecipe())[0].curve(("mine",))  # fmt: skip
 
 
 def test_a_rulers_file_keeps_its_chance_levels(tmp_path):
@@ -162,8 +160,7 @@ def test_a_rulers_file_keeps_its_chance_levels(tmp_path):
 
 def test_an_own_family_is_a_ruler_only_if_named():
     targets = family("MMLU")
-    shared = {"tasks": None, "all_tasks": ("MMLU",), "base": False, "convention": SizeConvention(), "chances": {},
-              "seed": 0}  # fmt: skip
+    shared = {"tasks": None, "all_tasks": ("MMLU",), "base": False, "recipe": RulerRecipe()}
     automatic, _ = family_of_choice("auto", targets, **shared)
     assert not {target.model for target in targets} & set(automatic.references)
     named, _ = family_of_choice("m", targets, **shared)
@@ -180,8 +177,8 @@ def test_a_target_of_a_bundled_family_leaves_that_family_a_ruler(model, family, 
     plain = tmp_path / "p.csv"
     plain.write_text("model,params_b,family,MMLU\nmine-7B,7,mine,60\n")
     options = DensityOptions(targets=table, ruler="Qwen2.5", sensitivity=False)
-    theirs, mine = measure_density(output=tmp_path, options=options).densities
-    (alone,) = measure_density(output=tmp_path, options=replace(options, targets=plain)).densities
+    theirs, mine = measure_density(options=options).densities
+    (alone,) = measure_density(options=replace(options, targets=plain)).densities
     assert mine.rho == alone.rho
     assert "reference" in theirs.flags
     assert "reference" not in mine.flags

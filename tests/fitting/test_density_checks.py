@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
-from sparsity_lab.fitting.density.trend.corollaries import (
-    chip_doubling_days,
-    price_trend,
-    run_needed,
-    run_pairs,
-)
-from sparsity_lab.fitting.density.trend.trend import TrendPoint, fit_trend
+from sparsity_lab.fitting.density.trend.corollaries import price_trend, run_needed, run_pairs
+from sparsity_lab.fitting.density.trend.trend import TrendPoint, chip_doubling_days, fit_trend
 from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
 
 START = date(2022, 1, 1)
@@ -104,9 +98,9 @@ def test_fewer_parameters_are_needed_later(tmp_path):
 
 
 def test_planted_worlds_are_held(tmp_path):
-    found = run_planted(output=tmp_path, worlds=30, seed=1000)
-    assert found.rows[0]["held"] >= 26
-    assert 0.91 <= found.rows[2]["share"] <= 0.99
+    rows = run_planted(output=tmp_path, worlds=30, seed=1000)
+    assert rows[0]["held"] >= 26
+    assert 0.91 <= rows[2]["share"] <= 0.99
 
 
 def test_a_noiseless_world_is_recovered():
@@ -116,10 +110,9 @@ def test_a_noiseless_world_is_recovered():
 
 
 def test_active_parameters_raise_the_density_of_mixtures():
-    total = measure_density(output=Path(), options=DensityOptions(ruler="Qwen2.5", sensitivity=False))
+    total = measure_density(options=DensityOptions(ruler="Qwen2.5", sensitivity=False))
     active = measure_density(
-        output=Path(),
-        options=DensityOptions(ruler="Qwen2.5", sensitivity=False, convention=SizeConvention(active=True)),
+        options=DensityOptions(ruler="Qwen2.5", sensitivity=False, convention=SizeConvention(active=True))
     )
     one, two = (
         next(d for d in report.densities if d.target.model == "Mixtral-8x22B") for report in (total, active)
@@ -131,7 +124,7 @@ def test_density_against_training_compute():
     options = DensityOptions(
         ruler="Qwen2.5", tasks=("MMLU",), sensitivity=False, convention=SizeConvention(unit="flops")
     )
-    report = measure_density(output=Path(), options=options)
+    report = measure_density(options=options)
     llama = next(d for d in report.densities if d.target.model == "Llama-3-8B")
     assert llama.size == pytest.approx(6 * 8e9 * 15e12)
 
@@ -140,10 +133,7 @@ def test_a_shipped_two_step_ruler_moves_with_d0(tmp_path):
     table = tmp_path / "models.csv"
     table.write_text("model,params,hellaswag,arc_easy\nmine-1B,1e9,62,68\n")
     shared = DensityOptions(targets=table, ruler="olmo-ladder", sensitivity=False)
-    lean, rich = (
-        measure_density(output=Path(), options=replace(shared, d0_tokens=d0)).densities[0]
-        for d0 in (2e11, 1e13)
-    )
+    lean, rich = (measure_density(options=replace(shared, d0_tokens=d0)).densities[0] for d0 in (2e11, 1e13))
     assert lean.rho > rich.rho  # with more data a smaller reference model has the same score
     with pytest.raises(SparsityLabError, match="no D0"):
-        measure_density(output=Path(), options=replace(shared, ruler="obs-qwen15", d0_tokens=1e12))
+        measure_density(options=replace(shared, ruler="obs-qwen15", d0_tokens=1e12))

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-from pathlib import Path
 
 import pytest
 
@@ -42,9 +41,7 @@ def ruler_from(folder, tmp_path, **options):
 
 
 def measured(folder, **options):
-    return measure_density(
-        output=Path(), options=DensityOptions(targets=folder, sensitivity=False, **options)
-    )
+    return measure_density(options=DensityOptions(targets=folder, sensitivity=False, **options))
 
 
 KNOWN_GROUP = ("arc_easy", "mmlu", "mmlu_humanities", "mmlu_formal_logic", "mmlu_world_religions")
@@ -383,7 +380,7 @@ def test_a_ruler_of_flops_is_not_compared_with_parameters(tmp_path):
 
 def test_notes_and_metrics_are_in_the_json(evaluated, tmp_path):
     options = DensityOptions(targets=evaluated, ruler="obs-llama", sensitivity=False)
-    report = run_density(output=tmp_path / "out", options=options)
+    report, _ = run_density(output=tmp_path / "out", options=options)
     document_written = json.loads((tmp_path / "out" / "density.json").read_text())
     assert document_written["notes"] == list(report.notes) != []
     assert {row["task"] for row in document_written["metrics"]} == set(report.tasks)

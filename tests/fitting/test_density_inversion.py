@@ -5,9 +5,10 @@ import pytest
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import MeanCurve, OneStepCurve
-from sparsity_lab.fitting.density.densities import densities
+from sparsity_lab.fitting.density.densities import Yardstick, densities
 from sparsity_lab.fitting.density.inversion import BELOW, BEYOND, CHANCE, EXTRAPOLATED, invert
 from sparsity_lab.fitting.density.rulers.one_step import family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore, bundled_targets
@@ -121,18 +122,10 @@ def test_a_score_within_its_error_of_an_end(score, flag):
     assert invert(curve(), score, errors=np.full(400, 0.1), sizes=(1e6, 1e13)).flag == flag
 
 
-class MovingFloor(OneStepCurve):
-    """A curve whose draws have a higher floor than its point estimate."""
-
-    @property
-    def floor(self):
-        return np.array([0.1, 0.3, 0.3])
-
-
 def test_flags_are_those_of_the_point_estimate():
     middles = np.full(3, np.log(8e9))
     lower_draws = OneStepCurve(0.1, np.array([0.7, 0.4, 0.4]), np.full(3, 0.7), middles)
-    higher_draws = MovingFloor(0.1, np.full(3, 0.7), np.full(3, 0.7), middles)
+    higher_draws = OneStepCurve(np.array([0.1, 0.3, 0.3]), np.full(3, 0.7), np.full(3, 0.7), middles)
     for moved, score in ((lower_draws, 0.6), (higher_draws, 0.2)):
         found = invert(moved, score, errors=np.full(2, 1e-9), sizes=SIZES)
         assert (found.flag, found.size) == ("", pytest.approx(size_at(score)))
@@ -155,13 +148,13 @@ def test_a_mean_of_one_curve_is_that_curve():
 
 def test_strong_targets_are_beyond_the_qwen15_ruler():
     targets = bundled_targets()
-    convention = SizeConvention()
-    ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, convention=convention, seed=0, source="")
+    ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, recipe=RulerRecipe())
+    yardstick = Yardstick(ruler, SizeConvention(), SourceSpread.of(targets))
     for tasks in [TASKS, *((task,) for task in TASKS)]:
-        found = densities(targets, ruler, tasks=tasks, convention=convention, spread=SourceSpread.of(targets))
+        found = densities(targets, yardstick, tasks)
         assert all(d.rho is None or d.rho < 100 for d in found)
         assert all(b is None or 0 < b < 2000 for d in found for b in (d.low, d.high))
-    found = densities(targets, ruler, tasks=TASKS, convention=convention, spread=SourceSpread.of(targets))
+    found = densities(targets, yardstick, TASKS)
     flags = {d.target.model: d.inversion.flag for d in found}
     for model in ("Qwen2.5-32B", "Qwen2.5-72B", "Qwen2-72B", "Llama-3.1-405B"):
         assert flags[model] == BEYOND
@@ -170,31 +163,31 @@ def test_strong_targets_are_beyond_the_qwen15_ruler():
 def test_reference_models_are_themselves():
     """A family against its own ruler has densities scattered around one."""
     targets = bundled_targets()
-    ruler = family_ruler("Qwen2.5", targets, tasks=TASKS, convention=SizeConvention(), seed=0, source="")
+    ruler = family_ruler("Qwen2.5", targets, tasks=TASKS, recipe=RulerRecipe())
     own = [t for t in targets if t.family == "Qwen2.5"]
-    found = densities(own, ruler, tasks=TASKS, convention=SizeConvention(), spread=SourceSpread({}))
+    found = densities(own, Yardstick(ruler, SizeConvention()), TASKS)
     assert all(0.7 < d.rho < 1.4 for d in found)
 
 
 def test_three_sizes_are_no_ruler():
     targets = bundled_targets()
     with pytest.raises(SparsityLabError, match=r"Gemma-2.*3 sizes"):
-        family_ruler("Gemma-2", targets, tasks=TASKS, convention=SizeConvention(), seed=0, source="")
+        family_ruler("Gemma-2", targets, tasks=TASKS, recipe=RulerRecipe())
 
 
 def test_a_task_the_ruler_does_not_have():
     targets = bundled_targets()
-    ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, convention=SizeConvention(), seed=0, source="")
+    ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, recipe=RulerRecipe())
     with pytest.raises(SparsityLabError, match="Did you mean 'MMLU'"):
-        densities(targets, ruler, tasks=("MMLO",), convention=SizeConvention(), spread=SourceSpread({}))
+        densities(targets, Yardstick(ruler, SizeConvention()), ("MMLO",))
 
 
 def test_a_model_does_not_depend_on_its_neighbours():
     targets = bundled_targets()
-    ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, convention=SizeConvention(), seed=0, source="")
-    shared = {"tasks": TASKS, "convention": SizeConvention(), "spread": SourceSpread.of(targets), "seed": 3}
-    everyone = {d.target.model: d for d in densities(targets, ruler, **shared)}
-    (alone,) = densities([t for t in targets if t.model == "Gemma-7B"], ruler, **shared)
+    ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, recipe=RulerRecipe())
+    yardstick = Yardstick(ruler, SizeConvention(), SourceSpread.of(targets), seed=3)
+    everyone = {d.target.model: d for d in densities(targets, yardstick, TASKS)}
+    (alone,) = densities([t for t in targets if t.model == "Gemma-7B"], yardstick, TASKS)
     assert (alone.rho, alone.low, alone.high) == (
         everyone["Gemma-7B"].rho, everyone["Gemma-7B"].low, everyone["Gemma-7B"].high,
     )  # fmt: skip
@@ -202,14 +195,6 @@ def test_a_model_does_not_depend_on_its_neighbours():
 
 def test_sizes_that_no_row_gives():
     target = Target("a-1B", "a", 1e9, {"MMLU": TaskScore(0.4)})
-    ruler = family_ruler(
-        "Qwen1.5", bundled_targets(), tasks=("MMLU",), convention=SizeConvention(), seed=0, source=""
-    )
+    ruler = family_ruler("Qwen1.5", bundled_targets(), tasks=("MMLU",), recipe=RulerRecipe())
     with pytest.raises(SparsityLabError, match="params_nonembedding_b"):
-        densities(
-            [target],
-            ruler,
-            tasks=("MMLU",),
-            convention=SizeConvention(embeddings=False),
-            spread=SourceSpread({}),
-        )
+        densities([target], Yardstick(ruler, SizeConvention(embeddings=False)), ("MMLU",))

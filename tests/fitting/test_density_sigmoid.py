@@ -23,9 +23,9 @@ def slow_fit(x, y, floor):
 
 
 def test_matches_scipy_on_a_family():
-    fit = sigmoid.fit(X, QWEN15_MEAN[None], floor=0.05)
+    fit, sse = sigmoid.fit(X, QWEN15_MEAN[None], floor=0.05)
     slow = slow_fit(X, QWEN15_MEAN, 0.05)
-    np.testing.assert_allclose(fit.sse[0], 2 * slow.cost, rtol=1e-6)
+    np.testing.assert_allclose(sse[0], 2 * slow.cost, rtol=1e-6)
     np.testing.assert_allclose([fit.span[0], fit.gamma[0], fit.middle[0]], slow.x, rtol=1e-3)
 
 
@@ -34,8 +34,8 @@ def test_matches_scipy_on_noisy_batches(seed):
     rng = np.random.default_rng(seed)
     truth = 0.1 + 0.7 / (1 + np.exp(-0.8 * (X - 1.5)))
     batch = truth + 0.02 * rng.standard_normal((5, len(X)))
-    fit = sigmoid.fit(X, batch, floor=0.1)
-    for row, sse in zip(batch, fit.sse, strict=True):
+    _, errors = sigmoid.fit(X, batch, floor=0.1)
+    for row, sse in zip(batch, errors, strict=True):
         # Ours may stop a hair short of a bound that scipy reaches.
         assert sse <= 2 * slow_fit(X, row, 0.1).cost * 1.001 + 1e-9
 
@@ -43,9 +43,9 @@ def test_matches_scipy_on_noisy_batches(seed):
 def test_a_batch_equals_its_rows_fitted_alone():
     rng = np.random.default_rng(0)
     batch = QWEN15_MEAN + 0.01 * rng.standard_normal((7, len(X)))
-    together = sigmoid.fit(X, batch, floor=0.05)
-    alone = np.array([sigmoid.fit(X, row[None], floor=0.05).sse[0] for row in batch])
-    np.testing.assert_allclose(together.sse, alone, rtol=1e-8)
+    _, together = sigmoid.fit(X, batch, floor=0.05)
+    alone = np.array([sigmoid.fit(X, row[None], floor=0.05)[1][0] for row in batch])
+    np.testing.assert_allclose(together, alone, rtol=1e-8)
 
 
 @pytest.mark.parametrize("ceiling", [None, 1.0])
@@ -58,16 +58,16 @@ def test_coordinates_that_the_data_cannot_tell_apart(ceiling):
     ys = np.full((200, len(X)), 0.25)
     ys[:, -1] += np.random.default_rng(0).uniform(0.05, 0.5, 200)
     ys[0] = QWEN15_MEAN + 0.1
-    fit = sigmoid.fit(X, ys, floor=0.25, ceiling=ceiling)
-    alone = sigmoid.fit(X, ys[:1], floor=0.25, ceiling=ceiling)
-    assert fit.sse[0] == pytest.approx(alone.sse[0], rel=1e-8)
+    _, together = sigmoid.fit(X, ys, floor=0.25, ceiling=ceiling)
+    _, alone = sigmoid.fit(X, ys[:1], floor=0.25, ceiling=ceiling)
+    assert together[0] == pytest.approx(alone[0], rel=1e-8)
     if ceiling is None:
-        assert np.all(fit.sse[1:] < 1e-6)
+        assert np.all(together[1:] < 1e-6)
 
 
 def test_the_inverse_undoes_the_curve_and_knows_its_ends():
-    curve = {"floor": 0.1, "span": np.array([0.6]), "gamma": np.array([0.7]), "middle": np.array([2.0])}
+    curve = sigmoid.ScoreSigmoid(*np.array([[0.1], [0.6], [0.7], [2.0]]))
     x = np.array([-3.0, 0.0, 2.0, 6.0])
-    np.testing.assert_allclose(sigmoid.invert(sigmoid.predict(x, **curve), **curve), x, atol=1e-9)
-    ends = sigmoid.invert(np.array([0.1, 0.05, 0.7, 0.9]), **curve)
+    np.testing.assert_allclose(curve.inverse(curve.score(x)), x, atol=1e-9)
+    ends = curve.inverse(np.array([0.1, 0.05, 0.7, 0.9]))
     assert list(ends) == [-np.inf, -np.inf, np.inf, np.inf]

@@ -12,10 +12,12 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped, write_ruler
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder, running_mean
-from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_loss_law, huber
+from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_loss_law
 from sparsity_lab.fitting.density.rulers.predictions import run_predictions
 from sparsity_lab.fitting.density.rulers.published_recipe import predict_published, published_runs
+from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import two_step_ruler
+from sparsity_lab.fitting.solve.robust import huber
 from sparsity_lab.store import bundled
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -103,9 +105,7 @@ def test_the_loss_law_is_at_a_minimum_no_start_improves(olmo):
 
 
 def test_a_planted_ladder_is_recovered():
-    ruler = two_step_ruler(
-        "planted", planted_ladder(), source="", harness="", params="", seed=0, draws=3, d0_tokens=1e12
-    )
+    ruler = two_step_ruler("planted", planted_ladder(), recipe=RulerRecipe(draws=3), d0_tokens=1e12)
     curve = ruler.curve((TASK,))
     for params in (3e8, 1e9, 3e9):
         loss = 30 * params**-0.2 + 400 * 1e12**-0.3 + 0.3
@@ -120,8 +120,13 @@ def test_the_chain_agrees_with_the_public_laws():
     curve = ruler.curve((TASK,))
     score_law, loss_law = (registry.load("laws", name).LAW for name in ("loss-to-score", "loss-power"))
     for draw in (0, 1, 50):
-        d, c = float(curve.floor[draw]), float(curve.span[draw])
-        coefficients = {"gamma": -float(curve.gamma[draw]), "l": -float(curve.middle[draw]), "c": c, "d": d}
+        d, c = float(curve.floor[draw]), float(curve.scores.span[draw])
+        coefficients = {
+            "gamma": -float(curve.scores.gamma[draw]),
+            "l": -float(curve.scores.middle[draw]),
+            "c": c,
+            "d": d,
+        }
         powers = {
             "alpha": float(curve.loss.alpha[draw]), "beta": float(curve.loss.beta[draw]),
             "a": float(np.exp(curve.loss.ln_a[draw])), "b": float(np.exp(curve.loss.ln_b[draw])),
@@ -139,7 +144,7 @@ def test_beyond_the_references_the_form_error_bends_draws_and_inverts_back():
     beyond = curve.ln_largest + 0.5
     for draw in range(1, 40):
         score = curve.score(beyond)[draw]
-        back = curve.ln_size(np.full(curve.span.shape, score))[draw]
+        back = curve.ln_size(np.full(curve.floor.shape, score))[draw]
         if np.isfinite(back) and back > curve.ln_largest:
             assert curve.score(back)[draw] == pytest.approx(score, abs=1e-3)
             assert back <= beyond + 1e-3
@@ -171,7 +176,7 @@ def test_a_damaged_ruler(tmp_path):
 def test_too_small_a_ladder():
     ladder = planted_ladder()
     with pytest.raises(SparsityLabError, match="8 runs of 2 sizes"):
-        two_step_ruler("x", replace(ladder, runs=ladder.runs[:8]), source="", harness="", params="", seed=0)
+        two_step_ruler("x", replace(ladder, runs=ladder.runs[:8]), recipe=RulerRecipe())
 
 
 def test_running_means():

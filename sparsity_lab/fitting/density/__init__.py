@@ -12,29 +12,31 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     densities.py    every model: its score, its errors, the inversion, flags
     trend/          the frontier, its growth, and what these rest on
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
-    report.py       density.json, tables, figures
+    options.py, run.py, report.py    what a run may be told; the run; density.json, tables, figures
 
-How the interval of rho comes about. Entry 0 of every array is the point estimate, entries 1 to B are draws. Draw b of
-the ruler and draw b of the score's error are inverted together:
+How the interval of rho comes about. Four files make it; entry 0 of every array is the point estimate, entries 1 to B
+are draws, and a wrong interval is mended in the one whose part of it is wrong:
 
-    file                      what it adds to the interval
-    rulers/one_step.py        B = 1,000 curves: scores redrawn around the fitted curve and refitted. The scatter is
-                              drawn too, from SSE / chi^2, so a family of few sizes gets a wide interval
-    rulers/two_step.py        B = 200 curves: whole runs resampled and both steps refitted; beyond the largest
-                              reference size a form error, as large as held-out sizes were missed by
-    rulers/files.py           nothing: a one-step file is refitted from its points and seed, a two-step file holds
-                              its draws
-    curves.py                 nothing: a two-step mean over tasks averages their curves draw by draw, so that runs
-                              which the tasks share stay shared; a one-step ruler fits the mean score itself
-    scores/score_errors.py    B errors of the model's mean score: the sampling of finitely many questions (or the
-                              stated error), and a difference between published sources, drawn from those seen
-    densities.py              nothing: takes the curve and the errors (seeded by the model's name), calls the
-                              inversion, and divides by N
-    inversion.py              joins them: score + error b, inverted on curve b, is draw b of ln N^. Takes the 2.5 and
-                              97.5 % quantiles. A draw more than a factor ten beyond the reference sizes counts as
-                              infinite, so a side may be open. Near the ceiling, near chance or that far out there is
-                              no number but a one-sided bound
-    trend/trend.py            for the growth A: the ruler's draws with the score held, and models' deficits resampled
+    rulers/one_step.py, or rulers/two_step.py    B curves
+        one step: `_fitted` redraws the scores around the fitted curve B = 1,000 times and refits. The scatter is drawn
+        too, from SSE / chi^2, so that a family of few sizes gets a wide interval. A mean over tasks is fitted itself.
+        two steps: `two_step_ruler` resamples whole runs B = 200 times and refits both steps; beyond the largest
+        reference size a form error is added, as large as held-out sizes were missed by. A mean over tasks averages
+        their curves draw by draw (`curves.MeanCurve`), so that runs which the tasks share stay shared.
+    scores/score_errors.py    B errors of the model's mean score
+        the sampling of finitely many questions (or the stated error), and a difference between published sources,
+        drawn from those seen.
+    densities.py    brings both together
+        `_density` seeds the errors by the model's name, so that a model does not depend on its neighbours, calls the
+        inversion and divides by N.
+    inversion.py    the interval
+        `invert`: score + error b, inverted on curve b, is draw b of ln N^; the interval is from its 2.5 to its 97.5 %
+        quantile. A draw more than a factor ten beyond the reference sizes counts as infinite, so a side may be open.
+        Near the ceiling, near chance or that far out there is no number but a one-sided bound.
+
+The interval of the growth A is made in `trend/trend.py`: the ruler's draws with the score held, and models' deficits
+resampled. A ruler's file (`rulers/files.py`) changes no interval: a one-step file is refitted from its points and seed,
+a two-step file holds its draws.
 
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
 which parameters count. `trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how

@@ -1,4 +1,4 @@
-"""A ruler's curves: score against ln size, with bootstrap draws beside the point estimate.
+"""A ruler's curves: score against ln size, the point estimate followed by bootstrap draws.
 
 Every coefficient is an array of shape (1 + B,): entry 0 is the point estimate, the rest are draws, and draw
 b of one curve belongs to draw b of every other curve of the ruler.
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsity_lab.fitting.density.rulers import sigmoid
+from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 
 Floats = NDArray[np.float64]
 
@@ -36,43 +36,30 @@ class RulerCurve(Protocol):
         """The score of an infinitely large reference model, shape (1 + B,)."""
         ...
 
-    def score(self, ln_size: Floats) -> Floats:
+    def score(self, ln_size: Floats, /) -> Floats:
         """Scores at `ln_size`, which broadcasts against (1 + B,)."""
         ...
 
-    def ln_size(self, score: Floats) -> Floats:
+    def ln_size(self, score: Floats, /) -> Floats:
         """The inverse; +inf at or above the ceiling, -inf at or below the floor."""
         ...
 
 
-@dataclass(frozen=True)
-class OneStepCurve:
-    """S = floor + span / (1 + exp(-gamma (ln N - middle)))."""
+@dataclass
+class OneStepCurve(ScoreSigmoid):
+    """S = floor + span / (1 + exp(-gamma (ln N - middle))), coefficients of shape (1 + B,)."""
 
-    chance: float
-    span: Floats
-    gamma: Floats
-    middle: Floats
+    def __post_init__(self) -> None:
+        self.floor = np.broadcast_to(self.floor, self.span.shape)
 
     @property
-    def floor(self) -> Floats:
-        """The chance level, shape (1 + B,)."""
-        return np.full_like(self.span, self.chance)
-
-    @property
-    def ceiling(self) -> Floats:
-        """floor + span, shape (1 + B,)."""
-        return self.chance + self.span
-
-    def score(self, ln_size: Floats) -> Floats:
-        """Scores at `ln_size`."""
-        return sigmoid.predict(
-            ln_size, floor=self.chance, span=self.span, gamma=self.gamma, middle=self.middle
-        )
+    def chance(self) -> float:
+        """The chance level, at which every draw begins."""
+        return float(self.floor[0])
 
     def ln_size(self, score: Floats) -> Floats:
         """ln N of a score."""
-        return sigmoid.invert(score, floor=self.chance, span=self.span, gamma=self.gamma, middle=self.middle)
+        return self.inverse(score)
 
 
 @dataclass(frozen=True)
@@ -106,8 +93,8 @@ class MeanCurve:
             middle = 0.5 * (low + high)
             reached = self.score(middle) >= score
             low, high = np.where(reached, low, middle), np.where(reached, middle, high)
-        found = np.where(above.any(axis=0), 0.5 * (low + high), np.inf)
-        return np.where(score >= self.ceiling, np.inf, np.where(score <= self.floor, -np.inf, found))
+        crossing = np.where(above.any(axis=0), 0.5 * (low + high), np.inf)
+        return np.where(score >= self.ceiling, np.inf, np.where(score <= self.floor, -np.inf, crossing))
 
     @cached_property
     def _on_grid(self) -> Floats:

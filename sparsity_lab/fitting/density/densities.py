@@ -68,70 +68,65 @@ class Density:
         return self.target.released
 
 
+@dataclass(frozen=True)
+class Yardstick:
+    """What all models of a run are measured by: ruler, size, how far published sources differ, and the draws' seed."""
+
+    ruler: Ruler
+    convention: SizeConvention
+    spread: SourceSpread = field(default_factory=SourceSpread)
+    seed: int = 0
+
+
 def densities(
-    targets: Sequence[Target],
-    ruler: Ruler,
-    *,
-    tasks: Sequence[str],
-    convention: SizeConvention,
-    spread: SourceSpread,
-    fewest_tasks: int = 1,
-    references: Sequence[str] = (),
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> list[Density]:
-    """The density of every target that has a size and at least `fewest_tasks` of `tasks`.
+    targets: Sequence[Target], yardstick: Yardstick, tasks: Sequence[str], *, progress: Progress = SILENT
+) -> tuple[Density, ...]:
+    """The density of every target that has a size and at least one of `tasks`.
 
     A model without all tasks is compared with the ruler's mean over the tasks it has, and flagged.
 
     Raises:
         SparsityLabError: a task is not in the ruler, or nothing is left to measure.
     """
+    ruler, convention = yardstick.ruler, yardstick.convention
     ruler.require(tasks)
-    refuse_unknown_sizes({t.model: size_of(t, convention) for t in targets}, convention)
-    found = []
+    refuse_unknown_sizes({target.model: size_of(target, convention) for target in targets}, convention)
+    measured = []
     with progress.track("densities", len(targets)) as advance:
         for target in targets:
-            own = tuple(task for task in tasks if task in target.scores)
+            scored = tuple(task for task in tasks if task in target.scores)
             size = size_of(target, convention)
-            if size and len(own) >= max(1, fewest_tasks):
-                complete = len(own) == len(tasks)
-                other_size = counted_otherwise(target, convention, ruler_params=ruler.params)
-                flags = _flags(
-                    target,
-                    complete=complete,
-                    reference=is_reference(target, references),
-                    other_size=other_size,
-                )
-                found.append(_density(target, ruler, own, size, spread=spread, flags=flags, seed=seed))
+            if size and scored:
+                holds = {
+                    PARTIAL: len(scored) < len(tasks),
+                    REFERENCE: is_reference(target, ruler.references),
+                    MIXTURE: target.moe,
+                    OTHER_SIZE: counted_otherwise(target, convention, ruler_params=ruler.params),
+                    NOTE: bool(target.note),
+                }
+                flags = tuple(flag for flag, is_so in holds.items() if is_so)
+                measured.append(_density(target, yardstick, scored, size, flags))
             advance(1)
-    if not found:
+    if not measured:
         raise SparsityLabError(
-            f"No model has a size and {fewest_tasks} or more of the tasks {', '.join(tasks)}",
+            f"No model has a size and 1 or more of the tasks {', '.join(tasks)}",
             fix="Add sizes (params_b) and scores of these tasks to the models, or choose other --tasks",
         )
-    return found
+    return tuple(measured)
 
 
 def _density(
-    target: Target,
-    ruler: Ruler,
-    tasks: tuple[str, ...],
-    size: float,
-    *,
-    spread: SourceSpread,
-    flags: tuple[str, ...],
-    seed: int,
+    target: Target, yardstick: Yardstick, tasks: tuple[str, ...], size: float, flags: tuple[str, ...]
 ) -> Density:
-    curve = ruler.curve(tasks)
+    curve = yardstick.ruler.curve(tasks)
     scores = {task: target.scores[task] for task in tasks}
     # A model's draws depend on its name, not on its place in the table.
-    rng = np.random.default_rng([seed, zlib.crc32(encoded(target.model))])
-    errors = mean_error_draws(scores, spread=spread, count=len(curve.floor) - 1, rng=rng)
+    rng = np.random.default_rng([yardstick.seed, zlib.crc32(encoded(target.model))])
+    errors = mean_error_draws(scores, spread=yardstick.spread, count=len(curve.floor) - 1, rng=rng)
     mean = float(np.mean([score.value for score in scores.values()]))
-    found = invert(curve, mean, errors=errors, sizes=ruler.sizes)
-    flags = (found.flag, *flags) if found.flag else flags
-    return Density(target, size, tasks, mean, found, flags, found.ln_size_draws - np.log(size))
+    inversion = invert(curve, mean, errors=errors, sizes=yardstick.ruler.sizes)
+    flags = (inversion.flag, *flags) if inversion.flag else flags
+    return Density(target, size, tasks, mean, inversion, flags, inversion.ln_size_draws - np.log(size))
 
 
 def is_reference(target: Target, references: Collection[str]) -> bool:
@@ -146,14 +141,3 @@ def is_reference(target: Target, references: Collection[str]) -> bool:
 
 def _same_name(name: str, other: str) -> bool:
     return name == other or name.endswith(f"/{other}") or other.endswith(f"/{name}")
-
-
-def _flags(target: Target, *, complete: bool, reference: bool, other_size: bool) -> tuple[str, ...]:
-    said = {
-        PARTIAL: not complete,
-        REFERENCE: reference,
-        MIXTURE: target.moe,
-        OTHER_SIZE: other_size,
-        NOTE: bool(target.note),
-    }
-    return tuple(flag for flag, holds in said.items() if holds)

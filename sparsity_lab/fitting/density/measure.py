@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.densities import Density, densities
-from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of, read_evaluations, targets_of
+from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
-from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.scores import task_names
 from sparsity_lab.fitting.density.scores.benchmarks import Groups, same, without_parts
 from sparsity_lab.fitting.density.scores.metric_rows import metric_rows
@@ -22,8 +22,6 @@ from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
     refuse_unknown_words,
-    refuse_without_results,
-    wanted_metrics,
 )
 from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
@@ -40,7 +38,7 @@ from sparsity_lab.fitting.density.study_notes import (
     note_sizes,
     say,
 )
-from sparsity_lab.fitting.density.trend.sensitivity import sensitivity_rows
+from sparsity_lab.fitting.density.trend.sensitivity import Variation, sensitivity_rows
 from sparsity_lab.fitting.density.trend.trend import trend_points, try_trend
 from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
 from sparsity_lab.progress import SILENT, Progress
@@ -52,7 +50,7 @@ PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 
 
 def measure_density(
-    *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
+    *, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
 ) -> DensityReport:
     """What `run.run_density` finds, without writing anything.
 
@@ -60,6 +58,55 @@ def measure_density(
         SparsityLabError: a table, ruler or task is not usable.
     """
     options, notes = options or DensityOptions(), Notes()
+    targets, evaluations, chosen = _chosen(options, seed=seed, notes=notes)
+    ruler, tasks, base = chosen.ruler, chosen.tasks, options.targets is None
+    metrics = metric_rows(evaluations, ruler, tasks, notes)
+    note_guessed_families([t for t in targets if evaluations and t.scores], notes)
+    note_references(targets, ruler, base=base, notes=notes)
+    spread = SourceSpread.of(targets if base else bundled_targets())
+    yardstick = Yardstick(ruler, options.convention, spread, seed)
+    measured = densities(targets, yardstick, tasks, progress=progress)
+    note_left_out(targets, measured, tasks, notes)
+    note_sizes(measured, ruler, notes)
+    points = trend_points(measured, tasks=tasks, partial=options.partial, mixtures=options.mixtures)
+    trend, trend_note = try_trend(measured, points, seed=seed)
+    report = DensityReport(
+        ruler, chosen.reason, tasks, options.convention, measured, _per_task(targets, yardstick, tasks), trend,
+        trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
+    )  # fmt: skip
+    if trend is None:
+        return report
+    rows: list[dict[str, object]] = []
+    if options.sensitivity:
+        variation = Variation("as chosen", ruler.name, ruler, tasks, options)
+        rows = sensitivity_rows(targets, variation, seed=seed, progress=progress)
+    return replace(
+        report,
+        without=leave_one_out(points, seed=seed),
+        break_test=break_test(points, options.break_at, seed=seed) if options.break_at else None,
+        projections=tuple(project(trend, day) for day in options.project_to),
+        sensitivity=tuple(rows),
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The ruler of a run, why this one, and the tasks whose mean score is used."""
+
+    ruler: Ruler
+    reason: str
+    tasks: tuple[str, ...]
+
+
+def _chosen(
+    options: DensityOptions, *, seed: int, notes: Notes
+) -> tuple[list[Target], list[LmEvalScores], _Choice]:
+    """The targets with their tasks under the ruler's names, the evaluations behind them, and the choice made.
+
+    Raises:
+        SparsityLabError: a table, ruler or task is not usable, or the ruler's sizes have another unit.
+    """
+    given = given_chances(options.chances)
     named, reason = named_ruler(options.ruler)
     targets, evaluations = read_any(options, settings=named.settings if named else {}, notes=notes)
     base = options.targets is None
@@ -71,13 +118,12 @@ def measure_density(
     if named is not None and options.chances:
         raise SparsityLabError(f"The ruler {named.name} has its own chance levels", fix="Leave --chance out")
     if named is None:
-        given = given_chances(options.chances)
         refuse_unknown_words(given, tasks_of_targets, flag="--chance")
-        chances = chances_of(evaluations, given, notes)
+        chances = task_names.keys_in(words, chances_of(evaluations, given, notes))
         named, reason = family_of_choice(
             options.ruler, targets, tasks=asked,
             all_tasks=tasks_of_targets if asked else parts.once(tasks_of_targets, notes), base=base,
-            convention=options.convention, chances=task_names.keys_in(words, chances), seed=seed,
+            recipe=RulerRecipe(options.convention, seed, chances=chances),
         )  # fmt: skip
     ruler = at_tokens(named, options.d0_tokens)
     _refuse_other_unit(ruler, options.convention)
@@ -87,34 +133,7 @@ def measure_density(
     elif not base:
         note_other_tasks(without_parts(tasks_of_targets, parts.groups)[0], tasks, ruler, notes)
     say(ruler, reason, tasks, options.convention, notes, bundled=base)
-    metrics = metric_rows(evaluations, ruler, tasks, notes)
-    note_guessed_families([t for t in targets if evaluations and t.scores], notes)
-    note_references(targets, ruler, base=base, notes=notes)
-    spread = SourceSpread.of(targets if base else bundled_targets())
-    found = _measure(targets, ruler, tasks, options, spread=spread, seed=seed, progress=progress)
-    note_left_out(targets, found, tasks, notes)
-    note_sizes(found, ruler, notes)
-    trend, note = try_trend(found, tasks=tasks, partial=options.partial, mixtures=options.mixtures, seed=seed)
-    report = DensityReport(
-        output, ruler, reason, tuple(tasks), options.convention, found,
-        _per_task(targets, ruler, tasks, options, spread=spread, seed=seed), trend, note,
-        evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
-    )  # fmt: skip
-    if trend is None:
-        return report
-    points = trend_points(found, tasks=tasks, partial=options.partial, mixtures=options.mixtures)
-    rows: list[dict[str, object]] = []
-    if options.sensitivity:
-        rows = sensitivity_rows(
-            targets, ruler, options=options, tasks=tuple(tasks), seed=seed, progress=progress
-        )
-    return replace(
-        report,
-        without=leave_one_out(points, seed=seed),
-        break_found=break_test(points, options.break_at, seed=seed) if options.break_at else None,
-        projections=tuple(project(trend, day) for day in options.project_to),
-        sensitivity=tuple(rows),
-    )
+    return targets, evaluations, _Choice(ruler, reason, tuple(tasks))
 
 
 def read_any(
@@ -125,21 +144,15 @@ def read_any(
     Raises:
         SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
     """
-    metrics = wanted_metrics(options.metrics)
-    given_chances(options.chances)
     path = None if options.targets is None else Path(options.targets)
-    if path is None or not path.is_dir():
-        refuse_without_results(options.models, options.metrics)
+    evaluations = options.results_in(path, settings=settings, notes=notes)
+    if evaluations is not None:
+        return targets_of(evaluations), evaluations
     if path is None:
         return bundled_targets(), []
     if not path.exists() and str(options.targets) in bundled.names():
         path = bundled.path(str(options.targets))
-    if not path.is_dir():
-        return read_targets(path, tasks=options.tasks, notes=notes), []
-    evaluations = read_evaluations(
-        path, models=options.models, metrics=metrics, settings=settings, notes=notes
-    )
-    return targets_of(evaluations), evaluations
+    return read_targets(path, tasks=options.tasks, notes=notes), []
 
 
 @dataclass(frozen=True)
@@ -174,32 +187,17 @@ def _refuse_other_unit(ruler: Ruler, convention: SizeConvention) -> None:
         )
 
 
-def _measure(
-    targets: Sequence[Target], ruler: Ruler, tasks: Sequence[str], options: DensityOptions, *,
-    spread: SourceSpread, seed: int, progress: Progress = SILENT,
-) -> tuple[Density, ...]:  # fmt: skip
-    return tuple(
-        densities(
-            targets, ruler, tasks=tasks, convention=options.convention, spread=spread,
-            references=ruler.references, seed=seed, progress=progress,
-        )
-    )  # fmt: skip
-
-
 def _per_task(
-    targets: Sequence[Target], ruler: Ruler, tasks: Sequence[str], options: DensityOptions, *,
-    spread: SourceSpread, seed: int,
-) -> dict[str, tuple[Density, ...]]:  # fmt: skip
+    targets: Sequence[Target], yardstick: Yardstick, tasks: Sequence[str]
+) -> dict[str, tuple[Density, ...]]:
     """Densities by single tasks; a task on which the ruler is none is left out with a note."""
-    if len(tasks) < 2:
-        return {}
-    found = {}
-    for task in tasks:
+    by_task = {}
+    for task in tasks if len(tasks) > 1 else ():
         try:
-            found[task] = _measure(targets, ruler, (task,), options, spread=spread, seed=seed)
+            by_task[task] = densities(targets, yardstick, (task,))
         except SparsityLabError as error:
             log.info("no densities on %s alone: %s", task, error.what)
-    return found
+    return by_task
 
 
 def _shared(ruler: Ruler, targets: Sequence[Target], *, paper_first: bool) -> tuple[str, ...]:

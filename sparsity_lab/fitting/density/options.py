@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
@@ -14,19 +15,15 @@ from sparsity_lab.fitting.density.trend.trend import DensityTrend
 from sparsity_lab.fitting.density.trend.trend_checks import BreakTest, TrendProjection
 
 
-@dataclass(frozen=True)
-class DensityOptions:
-    """What a run of `density` may be told.
+@dataclass(frozen=True, kw_only=True)
+class DensityOptions(InputOptions):
+    """What a run of `density` may be told, besides what `InputOptions` has.
 
     Attributes:
         targets: a table of models, a folder of lm-eval results, the name of a bundled table, or None for the
             bundled open base models.
-        models: a table with tokens and dates for lm-eval results.
-        metrics: of lm-eval results, as `acc_norm` for all tasks or `piqa=acc_norm`; by default the ruler's.
-        chances: of tasks that the table of names does not know, as `mine=0.25`.
         ruler: `auto`, a ruler file, the name of a shipped ruler, or a family with at least four sizes.
         tasks: whose mean score is used; None for the paper's five, or all that targets and ruler share.
-        convention: which parameters count.
         d0_tokens: for two-step rulers; None keeps the ruler's own.
         partial: models without all tasks join the trend.
         mixtures: mixtures of experts join the trend.
@@ -36,12 +33,7 @@ class DensityOptions:
     """
 
     targets: str | Path | None = None
-    models: Path | None = None
-    metrics: tuple[str, ...] = ()
-    chances: tuple[str, ...] = ()
     ruler: str = "auto"
-    tasks: tuple[str, ...] | None = None
-    convention: SizeConvention = field(default_factory=SizeConvention)
     d0_tokens: float | None = None
     partial: bool = False
     mixtures: bool = False
@@ -52,9 +44,8 @@ class DensityOptions:
 
 @dataclass(frozen=True)
 class DensityReport:
-    """What a run found and where it lies. `trend` is None where there is none; `trend_note` says why."""
+    """What a run found. `trend` is None where there is none; `trend_note` says why."""
 
-    output: Path
     ruler: Ruler
     ruler_reason: str
     tasks: tuple[str, ...]
@@ -64,10 +55,9 @@ class DensityReport:
     trend: DensityTrend | None
     trend_note: str
     without: dict[str, DensityTrend | None] = field(default_factory=dict)
-    break_found: BreakTest | None = None
+    break_test: BreakTest | None = None
     projections: tuple[TrendProjection, ...] = ()
     sensitivity: tuple[dict[str, object], ...] = ()
     evaluations: tuple[LmEvalScores, ...] = ()
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()

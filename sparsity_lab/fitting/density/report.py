@@ -9,9 +9,9 @@ from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
-from sparsity_lab.fitting.density.trend.corollaries import chip_doubling_days
 from sparsity_lab.fitting.density.trend.sensitivity import COLUMNS as SENSITIVITY_COLUMNS
-from sparsity_lab.fitting.density.trend.trend import DensityTrend
+from sparsity_lab.fitting.density.trend.sensitivity import without_rows
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.records import write_json
@@ -34,23 +34,23 @@ COLUMNS = {
 }
 
 
-def write_report(report: DensityReport, *, seed: int) -> list[Path]:
+def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path]:
     """Write all files of a run; returns their paths."""
     rows = table_rows(report)
-    write_table(report.output / "table", rows, COLUMNS)
-    write_json(report.output / "density.json", as_json(report, rows, seed=seed))
+    write_table(output / "table", rows, COLUMNS)
+    write_json(output / "density.json", as_json(report, rows, seed=seed))
     names = ["density.json", "table.csv", "table.md"]
     for name, extra, columns in _extra_tables(report):
-        write_table(report.output / name, extra, columns)
+        write_table(output / name, extra, columns)
         names += [f"{name}.csv", f"{name}.md"]
-    written = [report.output / name for name in names]
+    written = [output / name for name in names]
     if _dated(report):
-        with attempted(stem := report.output / "density_by_date"):
+        with attempted(stem := output / "density_by_date"):
             from sparsity_lab.fitting.plots.density import plot_trend
 
             written += plot_trend(report, stem)
     if report.per_task:
-        with attempted(stem := report.output / "density_per_task"):
+        with attempted(stem := output / "density_per_task"):
             from sparsity_lab.fitting.plots.density_heat import plot_heat
 
             written += plot_heat(report, stem)
@@ -69,7 +69,9 @@ def _extra_tables(
     if report.per_task:
         tables.append(("per_task", per_task_rows(report), ["model", "released", "mean", *report.per_task]))
     if report.sensitivity or report.without:
-        tables.append(("sensitivity", [*report.sensitivity, *without_rows(report)], SENSITIVITY_COLUMNS))
+        tables.append(
+            ("sensitivity", [*report.sensitivity, *without_rows(report.without)], SENSITIVITY_COLUMNS)
+        )
     if report.evaluations:
         rows = loss_rows(report.evaluations)
         tables.append(("losses", rows, list(rows[0])))
@@ -78,14 +80,14 @@ def _extra_tables(
 
 def per_task_rows(report: DensityReport) -> list[dict[str, object]]:
     """One row a model: its density by the mean and by each task alone; a bound is text, as `> 2.4`."""
-    by_task = {task: {d.target.model: d for d in found} for task, found in report.per_task.items()}
+    by_task = {task: {d.target.model: d for d in densities} for task, densities in report.per_task.items()}
     ordered = sorted(report.densities, key=lambda d: (str(d.released or "9999"), d.target.model))
     return [
         {
             "model": d.target.model,
             "released": d.released.isoformat() if d.released else None,
             "mean": _rho_or_bound(d),
-            **{task: _rho_or_bound(found.get(d.target.model)) for task, found in by_task.items()},
+            **{task: _rho_or_bound(of_task.get(d.target.model)) for task, of_task in by_task.items()},
         }
         for d in ordered
     ]
@@ -99,25 +101,6 @@ def _rho_or_bound(density: Density | None) -> object:
     if density.low is not None:
         return f"> {density.low:.3g}"
     return f"< {density.high:.3g}" if density.high is not None else "?"
-
-
-def without_rows(report: DensityReport) -> list[dict[str, object]]:
-    """The trend without each lineage, in the form of the sensitivity table."""
-    return [
-        {"choice": "models", "value": f"without {lineage}", "note": "no trend left"}
-        if trend is None
-        else {
-            "choice": "models",
-            "value": f"without {lineage}",
-            "models": trend.models,
-            "frontier": len(trend.frontier),
-            "A_per_day": trend.slope,
-            "A_low": trend.interval[0],
-            "A_high": trend.interval[1],
-            "doubling_days": trend.doubling_days,
-        }
-        for lineage, trend in report.without.items()
-    ]
 
 
 def table_rows(report: DensityReport) -> list[dict[str, object]]:
@@ -149,13 +132,13 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
             "ceiling": float(curve.ceiling[0]),
         },
         "tasks": list(report.tasks),
-        "params": report.convention.said,
+        "params": report.convention.words,
         "interval_level": 0.95,
         "models": [{**row, "note": notes.get(str(row["model"]), "")} for row in rows],
         "trend": trend_json(report.trend) if report.trend else None,
         "trend_note": report.trend_note,
         "per_task": per_task_rows(report),
-        "sensitivity": [*report.sensitivity, *without_rows(report)],
+        "sensitivity": [*report.sensitivity, *without_rows(report.without)],
         "break": _break_json(report),
         "projections": [
             {"on": p.on.isoformat(), "rho_max": p.middle, "low": p.low, "high": p.high}
@@ -171,19 +154,19 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
 
 
 def _break_json(report: DensityReport) -> dict[str, object] | None:
-    found = report.break_found
-    return None if found is None else {**vars(found), "at": found.at.isoformat()}
+    test = report.break_test
+    return None if test is None else {**vars(test), "at": test.at.isoformat()}
 
 
 def break_sentence(report: DensityReport) -> str:
     """The break test in one sentence, empty where none was asked for."""
-    found = report.break_found
-    if found is None:
+    test = report.break_test
+    if test is None:
         return ""
     return (
-        f"Before {found.at} the frontier grows by {number(found.before, 3)} per day "
-        f"({found.records_before} models), from then on by {number(found.after, 3)} ({found.records_after}); "
-        f"p = {found.p_value:.2g} for no difference"
+        f"Before {test.at} the frontier grows by {number(test.before, 3)} per day "
+        f"({test.records_before} models), from then on by {number(test.after, 3)} ({test.records_after}); "
+        f"p = {test.p_value:.2g} for no difference"
     )
 
 

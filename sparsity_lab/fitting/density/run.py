@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from sparsity_lab.fitting.density.measure import measure_density
@@ -14,12 +13,12 @@ from sparsity_lab.progress import SILENT, Progress
 
 def run_density(
     *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
-) -> DensityReport:
-    """Rulers, densities, frontier, trend, tables and figures, written to `output`.
+) -> tuple[DensityReport, list[Path]]:
+    """Rulers, densities, frontier, trend, tables and figures, written to `output`; and the paths of the files.
 
     Raises:
         SparsityLabError: a table, ruler, task or the output directory is not usable.
     """
     with sole_writer(output):
-        report = measure_density(output=output, seed=seed, options=options, progress=progress)
-        return replace(report, files=tuple(write_report(report, seed=seed)))
+        report = measure_density(seed=seed, options=options, progress=progress)
+        return report, write_report(report, output, seed=seed)

@@ -33,10 +33,10 @@ def note_other_tasks(of_targets: Sequence[str], tasks: Sequence[str], ruler: Rul
 
 
 def note_left_out(
-    targets: Sequence[Target], found: Sequence[Density], tasks: Sequence[str], notes: Notes
+    targets: Sequence[Target], densities: Sequence[Density], tasks: Sequence[str], notes: Notes
 ) -> None:
     """Say which targets got no density, for want of a score or of a size."""
-    measured = {density.target.model for density in found}
+    measured = {density.target.model for density in densities}
     left_out = [target for target in targets if target.model not in measured]
     kinds = {
         "without a score of these tasks": [
@@ -49,13 +49,14 @@ def note_left_out(
             notes.add(f"left out {kind}: {listed([target.model for target in models])}")
 
 
-def note_sizes(found: Sequence[Density], ruler: Ruler, notes: Notes) -> None:
+def note_sizes(densities: Sequence[Density], ruler: Ruler, notes: Notes) -> None:
     """Say how many targets are not counted as the ruler's models are."""
-    otherwise = [density.target.model for density in found if OTHER_SIZE in density.flags]
+    otherwise = [density.target.model for density in densities if OTHER_SIZE in density.flags]
     if otherwise:
         notes.add(
-            f"the ruler counts {ruler.params}, {len(otherwise)} of {len(found)} targets are counted otherwise (flag "
-            f"{OTHER_SIZE!r}); --embeddings out with a column params_nonembedding_b counts as the OLMo ladder does"
+            f"the ruler counts {ruler.params}, {len(otherwise)} of {len(densities)} targets are counted otherwise "
+            f"(flag {OTHER_SIZE!r}); "
+            "--embeddings out with a column params_nonembedding_b counts as the OLMo ladder does"
         )
 
 
@@ -71,7 +72,7 @@ def say(
     """Every choice that was made, with its reason."""
     log.info("ruler: %s (%s), because %s", ruler.name, ruler.form, reason)
     mean = "mean of " if len(tasks) > 1 else ""
-    log.info("size: %s; tasks: %s%s", convention.said, mean, ", ".join(tasks))
+    log.info("size: %s; tasks: %s%s", convention.words, mean, ", ".join(tasks))
     if hasattr(ruler, "d0_tokens"):
         log.info("D0: %.3g tokens", ruler.d0_tokens)
     if not bundled or ruler.source != BUNDLED_SOURCE:

@@ -125,7 +125,7 @@ def _score_panel(
         shown.append((losses.min(), losses.max()))
     low, high = (min(s[0] for s in shown), max(s[1] for s in shown)) if shown else (0.2, 3.0)
     grid = np.linspace(low * 0.9, high, 150)
-    all_draws = curve.score_of_loss(grid[:, None])
+    all_draws = curve.scores.score(-grid[:, None])
     below, above = np.quantile(all_draws[:, 1:], [0.025, 0.975], axis=1)
     axes.plot(grid, all_draws[:, 0], color="#333333", linewidth=1.0, zorder=3)
     axes.fill_between(grid, below, above, color="#333333", alpha=0.15, linewidth=0)

@@ -121,9 +121,14 @@ def polish(problem: Problem, start: Array, delta: float, *, held: int | None = N
 
 def _value_and_gradient(packed: Array, problem: Problem, delta: float) -> tuple[float, Array]:
     residuals, jacobian = log_residuals(packed, problem)
+    total = float(huber(residuals, delta).sum())
+    return total, np.asarray(np.clip(residuals, -delta, delta) @ jacobian)
+
+
+def huber(residuals: Array, delta: float = DELTA) -> Array:
+    """Half the square up to delta, then linear."""
     size = np.abs(residuals)
-    losses = np.where(size <= delta, 0.5 * residuals**2, delta * (size - 0.5 * delta))
-    return float(losses.sum()), np.asarray(np.clip(residuals, -delta, delta) @ jacobian)
+    return np.where(size <= delta, 0.5 * residuals**2, delta * (size - 0.5 * delta))
 
 
 def log_residuals(packed: Array, problem: Problem) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,18 @@ def answer_loss(
 
 def _mean_loss(samples: Path, count_tokens: CountTokens | None) -> AnswerLoss | None:
     per_byte, per_token, uncounted = [], [], 0
-    for line, sample in _lines(samples):
-        found = gold_answer(sample, where=f"{samples}, line {line}")
-        if found is None:
+    for where, sample in _lines(samples):
+        gold = gold_answer(sample, where=where)
+        if gold is None:
             return None
-        question, answer, log_likelihood = found
-        per_byte.append(-log_likelihood / (math.log(2) * _bytes(answer, where=f"{samples}, line {line}")))
+        question, answer, log_likelihood = gold
+        if not (length := len(answer.removeprefix(" ").encode())):
+            raise SparsityLabError(
+                f"The gold answer of {where} is empty",
+                why="It has no loss per byte",
+                fix="Leave this document out of the task, or move the file away",
+            )
+        per_byte.append(-log_likelihood / (math.log(2) * length))
         tokens = 0 if count_tokens is None else count_tokens(question, answer)
         if tokens > 0:
             per_token.append(-log_likelihood / tokens)
@@ -87,9 +94,7 @@ def _mean_loss(samples: Path, count_tokens: CountTokens | None) -> AnswerLoss | 
         )  # fmt: skip
     if not per_byte:
         raise SparsityLabError(f"{samples} holds no samples", fix=LOG_AGAIN)
-    bits, bits_se = _mean(per_byte)
-    nats, nats_se = _mean(per_token) if per_token else (None, None)
-    return AnswerLoss(len(per_byte), bits, bits_se, nats, nats_se)
+    return AnswerLoss(len(per_byte), *_mean(per_byte), *(_mean(per_token) if per_token else (None, None)))
 
 
 def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, float] | None:
@@ -99,24 +104,52 @@ def gold_answer(sample: Mapping[str, Any], *, where: str) -> tuple[str, str, flo
         NoGoldAnswerError: which answer is right, or how likely it is, is not recorded.
         SparsityLabError: the sample has another shape.
     """
-    try:
-        arguments, responses = sample["arguments"], sample["filtered_resps"]
-        pairs = list(arguments.values()) if isinstance(arguments, dict) else list(arguments)
-        if "arg_1" in pairs[0] and isinstance(pairs[0]["arg_1"], dict):
+    with _shaped(where):
+        pairs = _pairs(sample)
+        if isinstance(pairs[0][1], dict):
             return None  # generated answers come with a dict of generation settings
         gold = _gold_index(sample, pairs) if len(pairs) > 1 else 0
         if gold is None or not 0 <= gold < len(pairs):
             raise NoGoldAnswerError(f"which answer of {where} is right is not recorded")
-        log_likelihood = float(responses[gold][0])
+        log_likelihood = float(sample["filtered_resps"][gold][0])
         if not math.isfinite(log_likelihood):
             raise NoGoldAnswerError(f"the log-likelihood of {where} is {log_likelihood}")
-        return str(pairs[gold]["arg_0"]), str(pairs[gold]["arg_1"]), log_likelihood
+        return str(pairs[gold][0]), str(pairs[gold][1]), log_likelihood
+
+
+def choices_in(samples: Path) -> list[int]:
+    """How many answers each logged sample could choose among; empty where they were generated.
+
+    Raises:
+        SparsityLabError: unreadable.
+    """
+    counts = []
+    for where, sample in _lines(samples):
+        with _shaped(where):
+            # acc_mutual_info asks for every answer a second time, without the question.
+            asked = [question for question, answer in _pairs(sample) if isinstance(answer, str) and question]
+            counts += [len(asked)] if asked else []
+    return counts
+
+
+@contextmanager
+def _shaped(where: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the fault of a sample that has another shape than lm-eval's."""
+    try:
+        yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SparsityLabError(
             f"{where} is no logged sample of lm-eval with log-likelihoods",
             why=f"{type(error).__name__}: {error}"[:300],
             fix=LOG_AGAIN,
         ) from error
+
+
+def _pairs(sample: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """The arguments of each request: question and answer, or question and settings of the generation."""
+    arguments = sample["arguments"]
+    requests = list(arguments.values()) if isinstance(arguments, dict) else list(arguments)
+    return [(r["arg_0"], r["arg_1"]) if isinstance(r, dict) else (r[0], r[1]) for r in requests]
 
 
 def tokenizer_of(folder: Path) -> CountTokens | None:
@@ -150,26 +183,14 @@ def tokenizer_of(folder: Path) -> CountTokens | None:
     return count
 
 
-def _bytes(answer: str, *, where: str) -> int:
-    """Bytes of an answer without the blank that joins it to the question."""
-    count = len(answer.removeprefix(" ").encode())
-    if not count:
-        raise SparsityLabError(
-            f"The gold answer of {where} is empty",
-            why="It has no loss per byte",
-            fix="Leave this document out of the task, or move the file away",
-        )
-    return count
-
-
-def _gold_index(sample: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> int | None:
+def _gold_index(sample: Mapping[str, Any], pairs: Sequence[tuple[Any, Any]]) -> int | None:
     """Which answer is right: by its number, by its text, or by lm-eval's verdict on one of two."""
     text = _first(sample["target"]).strip()
     if text.lstrip("-").isdecimal():
         return int(text)
     listed = sample["doc"].get("choices")
     listed = listed["text"] if isinstance(listed, dict) else listed
-    for answers in (listed or [], [pair["arg_1"] for pair in pairs]):
+    for answers in (listed or [], [answer for _, answer in pairs]):
         places = [place for place, answer in enumerate(answers) if str(answer).strip() == text]
         if len(places) == 1:
             return places[0]
@@ -194,12 +215,13 @@ def _by_verdict(sample: Mapping[str, Any]) -> int | None:
     return int(second > first) if sample["acc"] == 1 else int(second <= first)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every sample of a file, with where it is."""
     try:
         with path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    yield number, json.loads(line)
+                    yield f"{path}, line {number}", json.loads(line)
     except (OSError, ValueError, RecursionError) as error:
         raise SparsityLabError(f"Cannot read the samples {path}", why=str(error), fix=LOG_AGAIN) from error
 

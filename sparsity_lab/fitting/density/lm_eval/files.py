@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.lm_eval.identity import Identity, identity_of, model_arguments
+from sparsity_lab.fitting.density.lm_eval.identity import Identity, identity_of, model_arguments, section
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.scores.metrics import TaskScores, is_score
 from sparsity_lab.fitting.density.scores.targets import LARGEST_PARAMS, TaskScore
@@ -86,7 +86,7 @@ def _task(
     task: str, values: Mapping[str, Any], document: Mapping[str, Any], groups: Mapping[str, tuple[str, ...]],
     path: Path, notes: Notes,
 ) -> TaskScores | None:  # fmt: skip
-    better = _mapping(_mapping(document.get("higher_is_better")).get(task))
+    better = section(document, "higher_is_better", task)
     scores = {}
     for metric, value in values.items():
         if not _is_number(value) or "_stderr" in metric:
@@ -101,32 +101,32 @@ def _task(
         ):
             notes.add(f"{task} is left out where none of {', '.join(others)} is a score of 0 to 1")
         return None
-    config = _mapping(_mapping(document.get("configs")).get(task))
+    config = section(document, "configs", task)
+    choices = config.get("doc_to_choice")
     return TaskScores(
         task, scores, shots=_shots(task, document, groups), samples=_samples(path, task),
-        output_type=str(config.get("output_type") or ""), choices=_listed_choices(config),
-        prompts=str(_mapping(document.get("task_hashes")).get(task) or ""),
-        version=str(_mapping(document.get("versions")).get(task, "")),
+        output_type=str(config.get("output_type") or ""),
+        choices=len(choices) if isinstance(choices, list) and len(choices) > 1 else None,
+        prompts=str(section(document, "task_hashes").get(task) or ""),
+        version=str(section(document, "versions").get(task, "")),
     )  # fmt: skip
 
 
 def _score(values: Mapping[str, Any], metric: str, document: Mapping[str, Any], task: str) -> TaskScore:
     name, comma, kind = metric.partition(",")
     se = values.get(f"{name}_stderr{comma}{kind}")
-    questions = _mapping(_mapping(document.get("n-samples")).get(task)).get("effective")
+    questions = section(document, "n-samples", task).get("effective")
     # An error of exactly zero says only that no answer differed; the count of questions then speaks.
     stated = float(se) if _is_number(se) and math.isfinite(se) and se > 0 else None
-    counted = isinstance(questions, int) and not isinstance(questions, bool) and questions > 0
-    return TaskScore(float(values[metric]), questions=questions if counted else None, se=stated)
+    return TaskScore(float(values[metric]), questions=_count(questions) or None, se=stated)
 
 
 def _shots(task: str, document: Mapping[str, Any], groups: Mapping[str, tuple[str, ...]]) -> int | None:
     """The examples in a task's prompt; of a group, those of its parts where they agree."""
-    stated = _mapping(document.get("n-shot"))
+    stated = section(document, "n-shot")
     parts = groups.get(task, ())
     counts = {stated.get(part) for part in parts if part in stated} if task not in stated else {stated[task]}
-    shots = counts.pop() if len(counts) == 1 else None
-    return shots if isinstance(shots, int) and not isinstance(shots, bool) and shots >= 0 else None
+    return _count(counts.pop()) if len(counts) == 1 else None
 
 
 def _samples(path: Path, task: str) -> Path | None:
@@ -136,15 +136,10 @@ def _samples(path: Path, task: str) -> Path | None:
     return samples if inside and samples.is_file() else None
 
 
-def _listed_choices(config: Mapping[str, Any]) -> int | None:
-    choices = config.get("doc_to_choice")
-    return len(choices) if isinstance(choices, list) and len(choices) > 1 else None
-
-
 def _groups(document: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     stated = document.get("group_subtasks")
     if not isinstance(stated, Mapping):
-        return _indented(_mapping(document.get("results")))
+        return _indented(section(document, "results"))
     return {
         name: tuple(str(part) for part in parts)
         for name, parts in stated.items()
@@ -157,7 +152,7 @@ def _indented(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
     above: list[tuple[int, str]] = []
     for task, values in results.items():
-        alias = str(_mapping(values).get("alias") or task)
+        alias = str(section(values).get("alias") or task)
         bare = alias.lstrip(" ")
         depth = len(alias) - len(bare) if bare.startswith("- ") else 0
         above = [(other, name) for other, name in above if other < depth]
@@ -190,9 +185,9 @@ def _date(path: Path) -> str:
     return dated.group() if dated else path.stem.removeprefix("results").removeprefix("_")
 
 
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

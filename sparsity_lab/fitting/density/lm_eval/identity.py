@@ -50,6 +50,10 @@ class Identity:
         """One part, or an empty text."""
         return dict(self.parts).get(key, "")
 
+    def also(self, key: str, text: str) -> Identity:
+        """This identity with one part more; the same without a text."""
+        return Identity(self.name, tuple(sorted((*self.parts, (key, text))))) if text else self
+
     @property
     def adapters(self) -> tuple[str, ...]:
         """Keys of adapters and weight deltas."""
@@ -73,7 +77,7 @@ def identity_of(document: Mapping[str, Any], *, fallback: str) -> Identity:
         document: the whole of a `results_*.json`.
         fallback: the name of a model that the document does not name.
     """
-    config = _mapping(document.get("config"))
+    config = section(document, "config")
     arguments = model_arguments(config)
     stated = next((arguments[key] for key in NAMES if arguments.get(key)), "")
     name = str(document.get("model_name") or stated or fallback)
@@ -87,9 +91,10 @@ def identity_of(document: Mapping[str, Any], *, fallback: str) -> Identity:
 
 def model_arguments(config: Mapping[str, Any]) -> dict[str, str]:
     """lm-eval's `model_args`, a mapping or `a=b,c=d`, as texts; what is none, empty or off by default is left out."""
-    given = config.get("model_args")
-    if not isinstance(given, Mapping):
-        given = dict(part.split("=", 1) for part in _split(str(given or "")) if "=" in part)
+    given: Mapping[str, Any] = section(config, "model_args")
+    if not given:
+        parts = _split(str(config.get("model_args") or ""))
+        given = dict(part.split("=", 1) for part in parts if "=" in part)
     texts = {str(key).strip(): _argument(value) for key, value in given.items()}
     return {
         key: text
@@ -100,13 +105,10 @@ def model_arguments(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _split(text: str) -> list[str]:
     """`a=b` each: parts between commas outside quotes and brackets; a part without `=` belongs to the one before."""
-    outside = _commas_outside(text)
-    pieces, start = [], 0
-    for comma in [*outside, len(text)]:
-        pieces.append(text[start:comma])
-        start = comma + 1
+    ends = [*_commas_outside(text), len(text)]
     parts: list[str] = []
-    for piece in pieces:
+    for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+        piece = text[start:end]
         if parts and "=" not in piece:
             parts[-1] += f",{piece}" if piece.strip() else ""
         else:
@@ -194,11 +196,11 @@ def _short_paths(names: set[str]) -> dict[str, str]:
 
 
 def _arguments(arguments: Mapping[str, str], *, name: str) -> dict[str, str]:
-    kept = {key: text for key, text in arguments.items() if key not in NOT_THE_MODEL | {"revision", "dtype"}}
     return {
         key: text
-        for key, text in kept.items()
-        if not (key in NAMES and normal_path(text) == normal_path(name))
+        for key, text in arguments.items()
+        if key not in NOT_THE_MODEL | {"revision", "dtype"}
+        and not (key in NAMES and normal_path(text) == normal_path(name))
     }
 
 
@@ -220,7 +222,7 @@ def _config(config: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str
 def _setting(document: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
     """The program that ran the model, the prompt's form, and the thresholds of our own `eval`."""
     backend = _text(document.get("model_source")) or _text(config.get("model"))
-    note = _mapping(document.get("sparsity_lab"))
+    note = section(document, "sparsity_lab")
     sha = {key: _text(document.get(f"{key}_sha")) for key in ("chat_template", "system_instruction")}
     given = {key: sha[key] or _text(document.get(key)) for key in sha}
     return {
@@ -244,5 +246,8 @@ def normal_path(name: str) -> str:
     return name if "://" in name else posixpath.normpath(name.strip() or ".")
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def section(document: object, *keys: str) -> Mapping[str, Any]:
+    """A mapping within a document, by the keys that lead to it; empty where the document has no such thing."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document if isinstance(document, Mapping) else {}

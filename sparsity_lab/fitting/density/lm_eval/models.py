@@ -21,14 +21,16 @@ _NOMINAL = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([bBmM])(?![A-Za-z0-9])"
 
 def describe(
     labels: Mapping[Identity, str], counted: Mapping[Identity, float | None], *,
-    known: Mapping[str, Target], table: Path | None, notes: Notes,
+    table_rows: Mapping[str, Target], table: Path | None, notes: Notes,
 ) -> dict[Identity, Target]:  # fmt: skip
     """A target for each identity: from its row of the table, its size from lm-eval's count otherwise.
 
     Raises:
         SparsityLabError: the table has no row for a model, several, or one for several models.
     """
-    rows = {} if table is None else {i: _row(i, labels[i], _by_path(known, table), table) for i in labels}
+    rows = (
+        {} if table is None else {i: _row(i, labels[i], _by_path(table_rows, table), table) for i in labels}
+    )
     _refuse_shared(rows, table)
     _note_rows(rows, labels, table, notes)
     targets = {}
@@ -41,14 +43,14 @@ def describe(
     return targets
 
 
-def _by_path(known: Mapping[str, Target], table: Path) -> dict[str, Target]:
+def _by_path(table_rows: Mapping[str, Target], table: Path) -> dict[str, Target]:
     """Rows by their names as identities have them: `./a/m/` is `a/m`.
 
     Raises:
         SparsityLabError: two rows have one name.
     """
     rows: dict[str, Target] = {}
-    for name, row in known.items():
+    for name, row in table_rows.items():
         other = rows.setdefault(normal_path(name), row)
         if other is not row:
             raise SparsityLabError(
@@ -72,7 +74,7 @@ def _note_rows(
             notes.add(f"the row {row.model!r} of {table} is taken for {listed(others)}")
 
 
-def _row(identity: Identity, label: str, known: Mapping[str, Target], table: Path) -> Target:
+def _row(identity: Identity, label: str, table_rows: Mapping[str, Target], table: Path) -> Target:
     """The row about a model: of the names that fit, the most specific kind decides."""
     paths = _endings(identity.name)
     revision = identity.get("revision") or MAIN
@@ -82,18 +84,18 @@ def _row(identity: Identity, label: str, known: Mapping[str, Target], table: Pat
         [identity.name],
         paths[:-1],
         paths[-1:],
-        [name for name in known if name.rsplit("/", 1)[-1] == _base(identity)],
+        [name for name in table_rows if name.rsplit("/", 1)[-1] == _base(identity)],
     )
     for names in kinds:
-        fitting = [name for name in dict.fromkeys(names) if name in known]
+        fitting = [name for name in dict.fromkeys(names) if name in table_rows]
         if len(fitting) > 1:
             raise SparsityLabError(
                 f"{table} has several rows for the model {identity.name}: {', '.join(map(repr, fitting))}",
                 fix=f"Keep one of them, or call it {identity.name}",
             )
         if fitting:
-            return known[fitting[0]]
-    error = unknown(label, kind="model", known=sorted(known))
+            return table_rows[fitting[0]]
+    error = unknown(label, kind="model", known=sorted(table_rows))
     raise SparsityLabError(f"{table} has no row for the model {label} ({identity.name})", fix=error.fix)
 
 

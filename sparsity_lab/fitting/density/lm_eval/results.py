@@ -35,6 +35,8 @@ from sparsity_lab.fitting.density.scores.metrics import (
 )
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore, read_models
 
+LOSS_COLUMNS = ("nats_per_token", "nats_per_token_se", "bits_per_byte", "bits_per_byte_se")
+
 
 @dataclass(frozen=True)
 class TaskResult:
@@ -84,12 +86,13 @@ def read_evaluations(
     """
     notes = Notes() if notes is None else notes
     files = _apart_by_size([read_result(path, notes) for path in result_files(folder)], notes)
-    refuse_unknown_words([name for name in metrics or {} if name], _tasks_in(files), flag="--metric")
-    known = {} if models is None else read_models(models, notes=notes)
+    tasks_in_files = list(dict.fromkeys(task for file in files for task in file.tasks))
+    refuse_unknown_words([name for name in metrics or {} if name], tasks_in_files, flag="--metric")
+    rows = {} if models is None else read_models(models, notes=notes)
     kept = _newest(_apart_by_shots(files, notes), notes)
     counted = {file.identity: file.params for tasks in kept.values() for file, _ in tasks.values()}
     named = labels(list(kept))
-    targets = describe(named, counted, known=known, table=models, notes=notes)
+    targets = describe(named, counted, table_rows=rows, table=models, notes=notes)
     groups = {name: parts for file in files for name, parts in file.groups.items()}
     evaluations = [
         LmEvalScores(targets[i], i, _chosen(tasks, metrics or {}, settings or {}, notes), groups)
@@ -125,10 +128,6 @@ def _note_bytes_only(evaluations: Sequence[LmEvalScores], notes: Notes) -> None:
         notes.add(f"losses in bits per byte only, without a tokenizer.json that fits: {listed(models)}")
 
 
-def _tasks_in(files: Sequence[ResultFile]) -> list[str]:
-    return list(dict.fromkeys(task for file in files for task in file.tasks))
-
-
 def _apart_by_shots(files: Sequence[ResultFile], notes: Notes) -> list[ResultFile]:
     """Files whose identities hold the shots, for models of which a task was run with several numbers of them."""
     seen: dict[Identity, dict[str, set[int | None]]] = {}
@@ -147,8 +146,7 @@ def _apart_by_shots(files: Sequence[ResultFile], notes: Notes) -> list[ResultFil
         )
         for shots in sorted({scores.shots for scores in file.tasks.values()}, key=str):
             tasks = {name: scores for name, scores in file.tasks.items() if scores.shots == shots}
-            stated = () if shots is None else (("shots", str(shots)),)
-            identity = replace(file.identity, parts=tuple(sorted((*file.identity.parts, *stated))))
+            identity = file.identity.also("shots", "" if shots is None else str(shots))
             apart.append(replace(file, identity=identity, tasks=tasks))
     return apart
 
@@ -163,8 +161,7 @@ def _apart_by_size(files: Sequence[ResultFile], notes: Notes) -> list[ResultFile
         if len(sizes[file.identity]) > 1:
             notes.add(f"{file.identity.name} had models of several sizes; each has a row of its own")
             size = "unknown" if file.params is None else f"{file.params:.0f}"
-            parts = tuple(sorted((*file.identity.parts, ("parameters", size))))
-            file = replace(file, identity=replace(file.identity, parts=parts))
+            file = replace(file, identity=file.identity.also("parameters", size))
         apart.append(file)
     return apart
 
@@ -178,22 +175,20 @@ def _newest(
         tasks = kept.setdefault(file.identity, {})
         for task, scores in file.tasks.items():
             if task in tasks:
-                notes.add(_replaced(task, tasks[task], (file, scores)))
+                old_file, old = tasks[task]
+                changed = [name for name in ("version", "prompts") if _differ(name, old, scores)]
+                differing = f", with other {' and '.join(changed)}" if changed else ""
+                notes.add(
+                    f"{task} of {file.identity.name}: {file.path} replaces the older {old_file.path}, whose model and "
+                    f"settings are the same{differing}"
+                )
             tasks[task] = file, scores
     return {identity: tasks for identity, tasks in kept.items() if tasks}
 
 
-def _replaced(task: str, old: tuple[ResultFile, TaskScores], new: tuple[ResultFile, TaskScores]) -> str:
-    changed = [name for name in ("version", "prompts") if _differ(*(getattr(s, name) for _, s in (old, new)))]
-    differing = f", with other {' and '.join(changed)}" if changed else ""
-    return (
-        f"{task} of {new[0].identity.name}: {new[0].path} replaces the older {old[0].path}, "
-        f"whose model and settings are the same{differing}"
-    )
-
-
-def _differ(old: str, new: str) -> bool:
-    return bool(old and new and old != new)
+def _differ(name: str, *scores: TaskScores) -> bool:
+    """Whether two results state a thing and do not state the same."""
+    return len({getattr(score, name) for score in scores} - {""}) > 1
 
 
 def _chosen(
@@ -229,16 +224,10 @@ def groups_of(evaluations: Sequence[LmEvalScores]) -> Groups:
     return {name: parts for e in evaluations for name, parts in e.groups.items()}
 
 
-def ladder_of(
-    evaluations: Sequence[LmEvalScores], *, chances: Mapping[str, float] | None = None
-) -> Ladder | None:
-    """The models as runs with losses, or None where training tokens or losses are missing.
+def ladder_of(evaluations: Sequence[LmEvalScores]) -> Ladder | None:
+    """The dense models as runs with losses, or None where training tokens or losses are missing.
 
     The unit is nats per token where every task has them, and bits per byte otherwise.
-
-    Args:
-        evaluations: dense ones count.
-        chances: of tasks that the table of names does not know.
     """
     usable = [e for e in evaluations if e.target.params and e.target.tokens and not e.sparsity]
     if not usable:
@@ -247,18 +236,20 @@ def ladder_of(
     tasks, _ = without_parts(shared, groups_of(usable))
     if not tasks:
         return None
-    in_nats = all(_loss(e, t).nats_per_token is not None for e in usable for t in tasks)
+    losses = {e.identity: {t: loss for t in tasks if (loss := e.tasks[t].loss)} for e in usable}
+    in_nats = all(loss.nats_per_token is not None for of in losses.values() for loss in of.values())
+    unit = "nats_per_token" if in_nats else "bits_per_byte"
     runs = [
         Run(
             e.target.model, "reference", float(e.target.params or 0), float(e.target.tokens or 0),
-            {t: np.array([_loss_value(e, t, in_nats=in_nats)]) for t in tasks},
+            {t: np.array([getattr(loss, unit)]) for t, loss in losses[e.identity].items()},
             {t: np.array([e.tasks[t].score.value]) for t in tasks},
             e.identity.text,
         )
         for e in usable
     ]  # fmt: skip
     units = dict.fromkeys(tasks, LOSS_UNITS["_nats" if in_nats else "_bpb"])
-    return Ladder(tuple(runs), tasks, units, chances=dict(chances or {}))
+    return Ladder(tuple(runs), tasks, units)
 
 
 def loss_rows(evaluations: Sequence[LmEvalScores]) -> list[dict[str, object]]:
@@ -272,10 +263,7 @@ def loss_rows(evaluations: Sequence[LmEvalScores]) -> list[dict[str, object]]:
             "score": result.score.value,
             "score_se": result.score.se,
             "documents": result.score.questions,
-            "nats_per_token": result.loss.nats_per_token if result.loss else None,
-            "nats_per_token_se": result.loss.nats_per_token_se if result.loss else None,
-            "bits_per_byte": result.loss.bits_per_byte if result.loss else None,
-            "bits_per_byte_se": result.loss.bits_per_byte_se if result.loss else None,
+            **{name: getattr(result.loss, name, None) for name in LOSS_COLUMNS},
             "shots": result.scores.shots,
             "why_metric": result.why,
             "identity": e.identity.text,
@@ -283,14 +271,3 @@ def loss_rows(evaluations: Sequence[LmEvalScores]) -> list[dict[str, object]]:
         for e in evaluations
         for task, result in e.tasks.items()
     ]
-
-
-def _loss(evaluation: LmEvalScores, task: str) -> AnswerLoss:
-    loss = evaluation.tasks[task].loss
-    assert loss is not None
-    return loss
-
-
-def _loss_value(evaluation: LmEvalScores, task: str, *, in_nats: bool) -> float:
-    loss = _loss(evaluation, task)
-    return float(loss.nats_per_token) if in_nats and loss.nats_per_token is not None else loss.bits_per_byte

@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sparsity_lab.fitting.density.lm_eval.answer_loss import choices_in
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
-from sparsity_lab.fitting.density.scores.metrics import CHANCE_GAP, TaskSetting, chance_in
+from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting
+
+CHOSEN_AMONG = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
+LIKELIHOODS = ("loglikelihood", "generate_until")
+CHANCE_GAP = 0.02
 
 
 def lacking_parts(evaluations: Sequence[LmEvalScores]) -> dict[str, str]:
@@ -51,7 +56,7 @@ def _stated_chance(task: str, e: LmEvalScores, seen: frozenset[str]) -> tuple[fl
     """What guessing scores by a task's own samples or configuration, or by those of its parts; and why."""
     parts = e.groups.get(task, ())
     if not parts:
-        return chance_in(e.tasks[task].scores, e.tasks[task].metric)
+        return _chance_in(e.tasks[task].scores, e.tasks[task].metric)
     if task in seen or not all(part in e.tasks for part in parts):
         return None
     stated = [_stated_chance(part, e, seen | {task}) for part in parts]
@@ -60,6 +65,27 @@ def _stated_chance(task: str, e: LmEvalScores, seen: frozenset[str]) -> tuple[fl
         return None
     questions = [e.tasks[part].score.questions or 1 for part in parts]
     return float(np.average(levels, weights=questions)), "it is the mean of its parts'"
+
+
+def _chance_in(task: TaskScores, metric: str) -> tuple[float, str] | None:
+    """The score of guessing as a result tells it, and by what; None where it does not tell.
+
+    Raises:
+        SparsityLabError: logged samples cannot be read.
+    """
+    if task.output_type in LIKELIHOODS:
+        return 0.0, f"its answers are not chosen among given ones ({task.output_type})"
+    if metric.split(",")[0] not in CHOSEN_AMONG:
+        return None
+    counts = choices_in(task.samples) if task.samples else []
+    if counts and max(counts) > 1:
+        most = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
+        return float(np.mean([1 / count for count in counts])), f"its logged samples have {most} choices"
+    if counts and task.output_type in ("", "loglikelihood"):
+        return 0.0, "its logged samples have one answer each, not several to choose from"
+    if task.choices:
+        return 1 / task.choices, f"its configuration lists {task.choices} choices"
+    return None
 
 
 def settings_of(evaluations: Sequence[LmEvalScores]) -> dict[str, TaskSetting]:

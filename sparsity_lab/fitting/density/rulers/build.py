@@ -9,11 +9,10 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import is_reference
+from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import (
-    LmEvalScores,
     groups_of,
     ladder_of,
-    read_evaluations,
     targets_of,
 )
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts, settings_of
@@ -21,23 +20,20 @@ from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import two_step
 from sparsity_lab.fitting.density.rulers.files import write_ruler
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, is_ladder, read_ladder
-from sparsity_lab.fitting.density.rulers.one_step import DRAWS, OneStepRuler, family_ruler
-from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler, family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import DRAWS, Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import check_d0
 from sparsity_lab.fitting.density.scores.benchmarks import Groups, UnknownChanceError, chance_of, same
-from sparsity_lab.fitting.density.scores.csv_rows import read_rows
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
     refuse_unknown_words,
-    refuse_without_results,
-    wanted_metrics,
 )
-from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import Target, note_guessed_families, read_targets
 from sparsity_lab.fitting.density.scores.task_names import counted_once, note_overlap, tasks_of
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.reading.csv_rows import read_rows
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import D0_TOKENS, HARNESS
 from sparsity_lab.store.file_names import is_portable
@@ -47,17 +43,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RulerOptions:
-    """What `density ruler` may be told.
+class RulerOptions(InputOptions):
+    """What `density ruler` may be told, besides what `InputOptions` has.
 
     Attributes:
         name: of the ruler and of its file.
         form: `one-step`, `two-step`, or `auto`: two steps where there are losses and enough runs.
         family: of the reference models; None where the input has one family.
-        tasks: to keep; None for all.
-        models: a table with sizes, tokens and dates for lm-eval results.
-        metrics, chances: as in `DensityOptions`.
-        convention: which parameters count.
         d0_tokens: the amount of data at which a two-step ruler is read.
         harness, source: how the scores were made and where they come from, carried in the file.
         draws: of a two-step ruler; a one-step one is drawn at once.
@@ -66,24 +58,10 @@ class RulerOptions:
     name: str
     form: str = "auto"
     family: str | None = None
-    tasks: tuple[str, ...] | None = None
-    models: Path | None = None
-    metrics: tuple[str, ...] = ()
-    chances: tuple[str, ...] = ()
-    convention: SizeConvention = field(default_factory=SizeConvention)
     d0_tokens: float = D0_TOKENS
     harness: str = HARNESS
     source: str = ""
     draws: int = two_step.DRAWS
-
-
-def _check(options: RulerOptions) -> None:
-    if not is_portable(options.name):
-        raise SparsityLabError(
-            f"--name {options.name!r} is no name of a file",
-            fix="Use letters, digits, dashes, underscores, and dots between them",
-        )
-    check_d0(options.d0_tokens)
 
 
 @dataclass(frozen=True)
@@ -103,22 +81,33 @@ def build_ruler(
     Raises:
         SparsityLabError: the input cannot be read or holds too few sizes, or a name that is no file's.
     """
-    _check(options)
+    if not is_portable(options.name):
+        raise SparsityLabError(
+            f"--name {options.name!r} is no name of a file",
+            fix="Use letters, digits, dashes, underscores, and dots between them",
+        )
+    check_d0(options.d0_tokens)
     prepare_output(output)
     notes = Notes()
     material = _read(inputs, options, notes)
     refuse_unknown_words(given_chances(options.chances), material.tasks, flag="--chance")
     form, reason = _form(options.form, material.ladder)
+    recipe = RulerRecipe(
+        options.convention,
+        seed,
+        options.draws,
+        options.source or str(inputs),
+        options.harness,
+        material.chances,
+    )
     log.info("form: %s, because %s", form, reason[:1].lower() + reason[1:])
     if form == "two-step":
         if material.ladder is None:
             raise SparsityLabError(f"{inputs} has no losses", fix="A two-step ruler needs losses and tokens")
-        ruler: Ruler = _two_step(material.ladder, inputs, options, seed=seed, progress=progress)
-        _note_left_out(material.targets, [run.name for run in material.ladder.references], notes)
+        ruler: Ruler = _two_step(material.ladder, inputs, options, recipe, progress)
     else:
-        ruler = _one_step(material, inputs, options, notes, seed=seed)
-        members = [t for t in material.targets if options.family in (None, t.family)]
-        _note_left_out(members, ruler.references, notes)
+        ruler = _one_step(material, inputs, options, replace(recipe, draws=DRAWS), notes)
+    _note_left_out([t for t in material.targets if options.family in (None, t.family)], ruler, notes)
     levels = (f"{task} {chance_of(task, material.chances):.4g}" for task in ruler.tasks)
     notes.add(f"chance levels of the ruler: {', '.join(levels)}")
     ruler = replace(
@@ -131,6 +120,15 @@ def build_ruler(
 
         written += plot_ruler(ruler, stem, ladder=material.ladder)
     return BuiltRuler(ruler, reason, tuple(written))
+
+
+def _note_left_out(members: Sequence[Target], ruler: Ruler, notes: Notes) -> None:
+    left_out = [t.model for t in members if not is_reference(t, ruler.references)]
+    if left_out:
+        notes.add(
+            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
+            f"and are not part of the ruler: {listed(left_out)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -150,61 +148,47 @@ class _Material:
 
 
 def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
-    given, metrics = given_chances(options.chances), wanted_metrics(options.metrics)
-    if inputs.is_dir():
-        return _of_results(read_evaluations(inputs, models=options.models, metrics=metrics, notes=notes),
-                           inputs, options, given, notes)  # fmt: skip
-    refuse_without_results(options.models, options.metrics)
-    if not is_ladder(list(read_rows(inputs, needed=())[0])):
-        return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
-    if options.family is not None:
-        raise SparsityLabError(f"The runs of the ladder {inputs} have no family", fix="Leave --family out")
-    return _Material(replace(read_ladder(inputs, notes=notes), chances=given), chances=given)
-
-
-def _of_results(
-    evaluations: Sequence[LmEvalScores], inputs: Path, options: RulerOptions, given: Mapping[str, float],
-    notes: Notes,
-) -> _Material:  # fmt: skip
-    """Of lm-eval's results, the dense models of one family."""
+    given = given_chances(options.chances)
+    evaluations = options.results_in(inputs, settings={}, notes=notes)
+    if evaluations is None:
+        if not is_ladder(list(read_rows(inputs, needed=())[0])):
+            return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
+        if options.family is not None:
+            raise SparsityLabError(
+                f"The runs of the ladder {inputs} have no family", fix="Leave --family out"
+            )
+        return _Material(read_ladder(inputs, notes=notes), chances=given)
     dense = [e for e in evaluations if not e.sparsity]
     if len(dense) < len(evaluations):
         notes.add(f"{len(evaluations) - len(dense)} results under thresholds are not part of the ruler")
     note_guessed_families([e.target for e in dense], notes)
-    family = _family(options.family, [e.target for e in dense], inputs)
+    family = _family(options.family, [e.target for e in dense], inputs, or_all=True)
     members = [e for e in dense if family is None or e.target.family == family]
-    chances = chances_of(members, given, notes)
     return _Material(
-        ladder_of(members, chances=chances), targets_of(members), chances, settings_of(members),
+        ladder_of(members), targets_of(members), chances_of(members, given, notes), settings_of(members),
         groups_of(members), lacking_parts(members),
     )  # fmt: skip
 
 
-def _family(wanted: str | None, targets: Sequence[Target], inputs: Path) -> str | None:
-    """The family of the reference models; None for all, where no model's family is stated.
+def _family(
+    wanted: str | None, targets: Sequence[Target], inputs: Path, *, or_all: bool = False
+) -> str | None:
+    """The family of the reference models; None for all, where `or_all` allows it and no model's family is stated.
 
     Raises:
         SparsityLabError: several families and none is named, or no such family.
     """
     families = sorted({target.family for target in targets})
-    if wanted is not None:
-        if wanted not in families:
-            raise unknown(wanted, kind="family", known=families)
-        return wanted
-    if len(families) > 1 and any(target.family_stated for target in targets):
-        raise SparsityLabError(
-            f"{inputs} holds {len(families)} families: {', '.join(families)}", fix="Name one with --family"
-        )
-    return None
-
-
-def _note_left_out(members: Sequence[Target], references: Sequence[str], notes: Notes) -> None:
-    left_out = [t.model for t in members if not is_reference(t, references)]
-    if left_out:
-        notes.add(
-            f"{len(left_out)} of {len(members)} models of the family lack a size, training tokens, a task or a loss "
-            f"and are not part of the ruler: {listed(left_out)}"
-        )
+    if wanted is not None and wanted not in families:
+        raise unknown(wanted, kind="family", known=families)
+    if wanted is not None or len(families) == 1:
+        return wanted or families[0]
+    if or_all and not any(target.family_stated for target in targets):
+        return None
+    raise SparsityLabError(
+        f"{inputs} holds {len(families)} families" + (f": {', '.join(families)}" if families else ""),
+        fix="Name one with --family",
+    )
 
 
 def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
@@ -218,32 +202,20 @@ def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:
 
 
 def _two_step(
-    ladder: Ladder, inputs: Path, options: RulerOptions, *, seed: int, progress: Progress
+    ladder: Ladder, inputs: Path, options: RulerOptions, recipe: RulerRecipe, progress: Progress
 ) -> two_step.TwoStepRuler:
-    asked = _named(options.tasks, ladder.tasks, inputs)
+    ladder = replace(ladder, tasks=_named(options.tasks, ladder.tasks, inputs) or ladder.tasks)
     _refuse_variants([(run.name, run.identity, run.tokens) for run in ladder.references], inputs)
     return two_step.two_step_ruler(
-        options.name, replace(ladder, tasks=asked or ladder.tasks), source=options.source or str(inputs),
-        harness=options.harness,
-        params=options.convention.said, seed=seed, draws=options.draws, d0_tokens=options.d0_tokens,
-        progress=progress,
-    )  # fmt: skip
+        options.name, ladder, recipe=recipe, d0_tokens=options.d0_tokens, progress=progress
+    )
 
 
 def _one_step(
-    material: _Material, inputs: Path, options: RulerOptions, notes: Notes, *, seed: int
+    material: _Material, inputs: Path, options: RulerOptions, recipe: RulerRecipe, notes: Notes
 ) -> OneStepRuler:
-    targets = material.targets
-    families = sorted({target.family for target in targets})
-    family = options.family or (families[0] if len(families) == 1 else None)
-    if family is None:
-        raise SparsityLabError(
-            f"{inputs} holds {len(families)} families" + (f": {', '.join(families)}" if families else ""),
-            fix="Name one with --family",
-        )
-    members = [target for target in targets if target.family == family]
-    if not members:
-        raise unknown(family, kind="family", known=families)
+    family = str(_family(options.family, material.targets, inputs))
+    members = [target for target in material.targets if target.family == family]
     shared = [t for t in tasks_of(members) if all(t in member.scores for member in members)]
     asked = _named(options.tasks, shared, inputs)
     tasks = asked or tuple(
@@ -256,10 +228,7 @@ def _one_step(
         )
     note_overlap(tasks, material.groups, notes)
     _refuse_variants([(target.model, target.identity, None) for target in members], inputs)
-    ruler = family_ruler(
-        family, members, tasks=tasks, convention=options.convention, seed=seed,
-        source=options.source or str(inputs), harness=options.harness, draws=DRAWS, chances=material.chances,
-    )  # fmt: skip
+    ruler = family_ruler(family, members, tasks=tasks, recipe=recipe)
     kept = asked or _that_rule(ruler, tasks, notes)
     return replace(ruler, name=options.name, tasks=kept)
 

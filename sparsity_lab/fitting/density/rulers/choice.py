@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.densities import densities
+from sparsity_lab.fitting.density.densities import Yardstick, densities
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped
-from sparsity_lab.fitting.density.rulers.one_step import DRAWS, FEWEST_SIZES, OneStepRuler, family_ruler
-from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.one_step import FEWEST_SIZES, OneStepRuler, family_ruler
+from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler, check_d0
 from sparsity_lab.fitting.density.scores.benchmarks import UnknownChanceError, benchmark, same
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
-from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention, size_of
 from sparsity_lab.fitting.density.scores.targets import Target, bundled_targets
 from sparsity_lab.registry import unknown
@@ -51,62 +50,56 @@ def at_tokens(ruler: Ruler, d0_tokens: float | None) -> Ruler:
 
 
 def family_of_choice(
-    name: str,
-    targets: Sequence[Target],
-    *,
-    tasks: Sequence[str] | None,
-    all_tasks: Sequence[str],
-    base: bool,
-    convention: SizeConvention,
-    chances: Mapping[str, float],
-    seed: int,
-) -> tuple[Ruler, str]:
+    name: str, targets: Sequence[Target], *, tasks: Sequence[str] | None, all_tasks: Sequence[str], base: bool,
+    recipe: RulerRecipe,
+) -> tuple[Ruler, str]:  # fmt: skip
     """A ruler of one family, and why this one.
 
     Args:
         name: of the family; `auto` for the one that reaches most targets. A family of the targets themselves has to
             be named: no target measures itself unless that is asked for. Where the targets have too few sizes of a
             bundled family, the bundled models alone are the ruler.
+        targets: what is measured.
         tasks: asked for; None for those of `all_tasks` that the family has.
+        all_tasks: of the targets.
         base: whether the targets are the bundled table itself.
-        chances: of tasks that the table of names does not know.
+        recipe: how rulers are made; its source is not heeded.
 
     Raises:
         SparsityLabError: no such family, or it has too few sizes.
     """
     lent = lenders(targets, base=base)
+    bundled_family = [] if base or _are_enough(name, targets, recipe.convention) else _bundled_family(name)
     pool = list(targets) if base else [*targets, *lent]
-    bundled_family = [] if base or _are_enough(name, targets, convention) else _bundled_family(name)
     if bundled_family:
         pool = [*(t for t in pool if t.family != name), *bundled_family]
-    source = BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}"
+    recipe = replace(recipe, source=BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}")
+    among_targets = any(t.family == name for t in targets)
     wanted = tuple(tasks or all_tasks)
-    _refuse_unknown_tasks(wanted, pool)
+    tasks_of_pool = sorted({task for target in pool for task in target.scores})
+    if missing := [task for task in wanted if task not in tasks_of_pool]:
+        raise unknown(missing[0], kind="task", known=tasks_of_pool)
     if name == "auto":
         shared = wanted if tasks else tuple(t for t in wanted if any(t in other.scores for other in lent))
-        candidates = rulers_of(
-            lent, tasks=shared, convention=convention, seed=seed, source=source, draws=TRIAL_DRAWS,
-            chances=chances,
-        ) if shared else []  # fmt: skip
-        _refuse_no_candidates(candidates, tasks=wanted)
-        name, reason = choose_ruler(targets, candidates, tasks=shared, convention=convention)
+        candidates = rulers_of(lent, shared, replace(recipe, draws=TRIAL_DRAWS)) if shared else []
+        if not candidates:
+            raise _no_candidates(wanted)
+        name, reason = choose_ruler(targets, candidates, shared, recipe.convention)
         wanted = shared
     else:
-        own = f"; the targets have fewer than {FEWEST_SIZES} sizes of it, the bundled table's are used"
-        mixed = bool(bundled_family) and any(t.family == name for t in targets)
-        reason = f"it was asked for{own if mixed else ''}"
-    if not any(t.family == name for t in pool):
-        known = sorted({t.family for t in pool} | set(shipped()))
-        raise unknown(name, kind="ruler", known=known)
+        few = f"; the targets have fewer than {FEWEST_SIZES} sizes of it, the bundled table's are used"
+        reason = f"it was asked for{few if bundled_family and among_targets else ''}"
+    members = [t for t in pool if t.family == name]
+    if not members:
+        raise unknown(name, kind="ruler", known=sorted({t.family for t in pool} | set(shipped())))
     if tasks is None:
-        members = [t for t in pool if t.family == name and not t.moe]
-        wanted = tuple(task for task in wanted if all(task in t.scores for t in members)) or wanted
-    ruler = family_ruler(
-        name, pool, tasks=wanted, convention=convention, seed=seed, source=source, chances=chances
-    )
+        wanted = tuple(t for t in wanted if all(t in m.scores for m in members if not m.moe)) or wanted
+    ruler = family_ruler(name, members, tasks=wanted, recipe=recipe)
     if not base and not bundled_family and any(t.family == name for t in targets):
         return replace(ruler, harness="the targets' own scores"), reason
-    return replace(ruler, settings={task: _usual(task) for task in ruler.tasks}), reason
+    # How published scores of a task are usually made; each source may differ.
+    settings = {task: TaskSetting(benchmark(task).metric, benchmark(task).shots) for task in ruler.tasks}
+    return replace(ruler, settings=settings), reason
 
 
 def _are_enough(family: str, targets: Sequence[Target], convention: SizeConvention) -> bool:
@@ -129,80 +122,56 @@ def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:
     return [t for t in (targets if base else bundled_targets()) if t.family not in taken]
 
 
-def _usual(task: str) -> TaskSetting:
-    """How published scores of a task are usually made; each source may differ."""
-    return TaskSetting(benchmark(task).metric, benchmark(task).shots)
+def _no_candidates(tasks: Sequence[str]) -> SparsityLabError:
+    """The error where no family has the tasks, with the rulers that have them."""
+    rulers = {name: read_ruler(path).tasks for name, path in shipped().items()}
+    having = [name for name, of in rulers.items() if all(any(same(t, o) for o in of) for t in tasks)]
+    hint = (
+        f"; {', '.join(having)} would do"
+        if having
+        else " (a family of the targets themselves counts if named)"
+    )
+    return SparsityLabError(
+        f"No family of other models has four sizes with {', '.join(tasks)}",
+        fix=f"Name a ruler{hint}, or fewer tasks",
+    )
 
 
-def _refuse_unknown_tasks(tasks: Sequence[str], pool: Sequence[Target]) -> None:
-    known = sorted({task for target in pool for task in target.scores})
-    for task in tasks:
-        if task not in known:
-            raise unknown(task, kind="task", known=known)
-
-
-def _refuse_no_candidates(candidates: Sequence[OneStepRuler], *, tasks: Sequence[str]) -> None:
-    """Say which rulers have the tasks where no family has.
-
-    Raises:
-        SparsityLabError: there are no candidates.
-    """
-    if not candidates:
-        rulers = {name: read_ruler(path).tasks for name, path in shipped().items()}
-        having = [name for name, own in rulers.items() if all(any(same(t, o) for o in own) for t in tasks)]
-        hint = (
-            f"; {', '.join(having)} would do"
-            if having
-            else " (a family of the targets themselves counts if named)"
-        )
-        raise SparsityLabError(
-            f"No family of other models has four sizes with {', '.join(tasks)}",
-            fix=f"Name a ruler{hint}, or fewer tasks",
-        )
-
-
-def rulers_of(
-    targets: Sequence[Target], *, tasks: Sequence[str], convention: SizeConvention, seed: int, source: str,
-    draws: int = DRAWS, chances: Mapping[str, float] | None = None,
-) -> list[OneStepRuler]:  # fmt: skip
+def rulers_of(targets: Sequence[Target], tasks: Sequence[str], recipe: RulerRecipe) -> list[OneStepRuler]:
     """A ruler of every family with at least four sizes that can be one.
 
     Raises:
         UnknownChanceError: a family would be one if somebody said what guessing scores.
     """
-    found = []
+    rulers = []
     for family in sorted({t.family for t in targets}):
         try:
-            ruler = family_ruler(
-                family, targets, tasks=tasks, convention=convention, seed=seed, source=source, draws=draws,
-                chances=chances,
-            )  # fmt: skip
+            ruler = family_ruler(family, targets, tasks=tasks, recipe=recipe)
             ruler.curve(tasks)
         except UnknownChanceError:
             raise
         except SparsityLabError:
             continue
-        found.append(ruler)
-    return found
+        rulers.append(ruler)
+    return rulers
 
 
 def choose_ruler(
-    targets: Sequence[Target], candidates: Sequence[OneStepRuler], *, tasks: Sequence[str],
+    targets: Sequence[Target],
+    candidates: Sequence[OneStepRuler],
+    tasks: Sequence[str],
     convention: SizeConvention,
-) -> tuple[str, str]:  # fmt: skip
+) -> tuple[str, str]:
     """The family whose ruler leaves the fewest targets without a number, then with an open bound; and why."""
-    scored = sorted((_unreached(targets, r, tasks=tasks, convention=convention), r.name) for r in candidates)
-    (bounds, opened), name = scored[0]
-    others = ", ".join(f"{other} {b} and {o}" for (b, o), other in scored[1:])
+    scored = []
+    for ruler in candidates:
+        measured = densities(targets, Yardstick(ruler, convention), tasks)
+        opened = sum(density.low is None or density.high is None for density in measured)
+        scored.append((sum(density.rho is None for density in measured), opened, ruler.name))
+    bounds, opened, name = min(scored)
+    others = ", ".join(f"{other} {b} and {o}" for b, o, other in sorted(scored)[1:])
     reason = (
         f"{name} leaves {bounds} of {len(targets)} models with a bound instead of a number and {opened} with "
         f"an open interval" + (f" ({others})" if others else "")
     )
     return name, reason
-
-
-def _unreached(
-    targets: Sequence[Target], ruler: OneStepRuler, *, tasks: Sequence[str], convention: SizeConvention
-) -> tuple[int, int]:
-    found = densities(targets, ruler, tasks=tasks, convention=convention, spread=SourceSpread({}))
-    return sum(d.rho is None for d in found), sum(d.low is None or d.high is None for d in found)

@@ -1,7 +1,7 @@
 """Rulers on disk: one JSON file each, to be read by people and by `density --ruler`.
 
 A one-step file holds its reference points, from which curves and draws follow by its seed; the coefficients
-of each task and of the mean of all tasks stand beside them with their covariance. A two-step file holds its
+of each task and of the mean of all tasks are there too, with their covariance. A two-step file holds its
 draws, because resampling runs and refitting takes a minute. `name` among the bundled ones, a path
 otherwise.
 """
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.loss_law import LossLaw
-from sparsity_lab.fitting.density.rulers.one_step import FEWEST_SIZES, OneStepRuler
+from sparsity_lab.fitting.density.rulers.one_step import COEFFICIENTS, FEWEST_SIZES, OneStepRuler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerPoint
+from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepCurve, TwoStepRuler
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
 from sparsity_lab.reading.json_file import read_json
@@ -27,12 +28,11 @@ from sparsity_lab.store.records import write_json
 
 Floats = NDArray[np.float64]
 
-MAKE_ANEW = "Make one with `sparsity-lab density ruler`"
+MAKE_ONE = "Make one with `sparsity-lab density ruler`"
 FORMAT = "sparsity-lab ruler 1"
 PREFIX = "ruler_"
 DIGITS = 6
 _SHARED = ("name", "size_unit", "params", "harness", "source", "seed", "draws")
-_SCORE = ("span", "gamma", "middle")
 _LOSS = ("ln_a", "ln_b", "alpha", "beta", "e")
 
 
@@ -71,32 +71,34 @@ def read_ruler(path: Path) -> Ruler:
     Raises:
         SparsityLabError: unreadable, or not a ruler.
     """
-    found = read_json(path, kind="ruler", fix=MAKE_ANEW)
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    document = read_json(path, kind="ruler", fix=MAKE_ONE)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise SparsityLabError(
             f"{path} is no ruler of this version", why=f"Its format is not {FORMAT!r}",
-            fix=MAKE_ANEW,
+            fix=MAKE_ONE,
         )  # fmt: skip
     try:
-        shared = {key: found[key] for key in _SHARED} | {"sizes": (found["sizes"][0], found["sizes"][1])}
-        settings = {task: TaskSetting(**setting) for task, setting in found.get("settings", {}).items()}
-        shared |= {"settings": settings, "notes": tuple(map(str, found.get("notes", [])))}
-        return {"two-step": _two_step, "one-step": _one_step}[found["form"]](found, shared)
+        shared = {key: document[key] for key in _SHARED} | {
+            "sizes": (document["sizes"][0], document["sizes"][1])
+        }
+        settings = {task: TaskSetting(**setting) for task, setting in document.get("settings", {}).items()}
+        shared |= {"settings": settings, "notes": tuple(map(str, document.get("notes", [])))}
+        return {"two-step": _two_step, "one-step": _one_step}[document["form"]](document, shared)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise SparsityLabError(
-            f"The ruler {path} is damaged", why=f"{type(error).__name__}: {error}", fix=MAKE_ANEW
+            f"The ruler {path} is damaged", why=f"{type(error).__name__}: {error}", fix=MAKE_ONE
         ) from error
 
 
-def _one_step(found: dict[str, Any], shared: dict[str, Any]) -> OneStepRuler:
+def _one_step(document: dict[str, Any], shared: dict[str, Any]) -> OneStepRuler:
     points = tuple(
         RulerPoint(p["model"], float(p["size"]), dict(p["scores"]), str(p.get("identity", "")))
-        for p in found["points"]
+        for p in document["points"]
     )
-    tasks = tuple(name for name in found["tasks"] if " + " not in name)
+    tasks = tuple(name for name in document["tasks"] if " + " not in name)
     if len({point.size for point in points}) < FEWEST_SIZES:
         raise ValueError(f"it has fewer than {FEWEST_SIZES} sizes")
-    chances = {task: float(found["tasks"][task]["floor"]) for task in tasks}
+    chances = {task: float(document["tasks"][task]["floor"]) for task in tasks}
     return OneStepRuler(**shared, tasks=tasks, points=points, chances=chances)
 
 
@@ -105,22 +107,22 @@ def _point_json(point: RulerPoint) -> dict[str, object]:
     return {"model": point.model, "size": point.size, "scores": dict(point.scores), **identity}
 
 
-def _two_step(found: dict[str, Any], shared: dict[str, Any]) -> TwoStepRuler:
-    curves = {task: _two_step_curve(body, found["d0_tokens"]) for task, body in found["tasks"].items()}
-    units = {task: body["loss_unit"] for task, body in found["tasks"].items()}
+def _two_step(document: dict[str, Any], shared: dict[str, Any]) -> TwoStepRuler:
+    curves = {task: _two_step_curve(body, document["d0_tokens"]) for task, body in document["tasks"].items()}
+    units = {task: body["loss_unit"] for task, body in document["tasks"].items()}
     return TwoStepRuler(
-        **shared, tasks=tuple(curves), curves=curves, loss_units=units, d0_tokens=found["d0_tokens"],
-        runs=tuple(map(str, found.get("runs", []))),
+        **shared, tasks=tuple(curves), curves=curves, loss_units=units, d0_tokens=document["d0_tokens"],
+        runs=tuple(map(str, document.get("runs", []))),
     )  # fmt: skip
 
 
 def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, object]:
     curve = ruler.curve(tasks)
-    coefficients = np.stack([curve.span, curve.gamma, curve.middle])
+    coefficients = np.stack([getattr(curve, name) for name in COEFFICIENTS[1:]])
     return {
         "formula": "S = floor + span / (1 + exp(-gamma (ln size - middle)))",
         "floor": curve.chance,
-        "coefficients": dict(zip(_SCORE, map(float, coefficients[:, 0]), strict=True)),
+        "coefficients": dict(zip(COEFFICIENTS[1:], map(float, coefficients[:, 0]), strict=True)),
         "covariance": [[float(v) for v in row] for row in np.cov(coefficients[:, 1:])],
         "residual_sd": ruler.residual_sd[tuple(sorted(tasks))],
         "points": len(ruler.points),
@@ -130,7 +132,7 @@ def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, objec
 def _two_step_json(ruler: TwoStepRuler, task: str) -> dict[str, object]:
     curve = ruler.curves[task]
     arrays: dict[str, Floats] = {key: getattr(curve.loss, key) for key in _LOSS}
-    arrays |= {key: getattr(curve, key) for key in ("floor", *_SCORE, "form_error")}
+    arrays |= {key: getattr(curve.scores, key) for key in COEFFICIENTS} | {"form_error": curve.form_error}
     return {
         "formula": "L = exp(ln_a) N^-alpha + exp(ln_b) D^-beta + e; "
         "S = floor + span / (1 + exp(-gamma (-L - middle))); "
@@ -149,7 +151,8 @@ def _two_step_curve(body: dict[str, Any], d0_tokens: float) -> TwoStepCurve:
 
     return TwoStepCurve(
         loss=LossLaw(*(array(key) for key in _LOSS)),
-        **{key: array(key) for key in ("floor", *_SCORE, "form_error")},
+        scores=ScoreSigmoid(*map(array, COEFFICIENTS)),
+        form_error=array("form_error"),
         ln_largest=float(body["ln_largest"]),
         tokens=d0_tokens,
         ceiling_held=bool(body["ceiling_held_at_1"]),

@@ -8,7 +8,7 @@ a loss `TASK_bpb` (bits per byte of the gold answer) or `TASK_nats` (nats per to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.scores.csv_rows import CsvCell, read_rows
+from sparsity_lab.reading.csv_rows import CsvRow, filled, read_rows
 
 Floats = NDArray[np.float64]
 
@@ -59,12 +59,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Runs and tasks; `units` is the unit of each task's loss, `chances` the score of guessing where given."""
+    """Runs and tasks; `units` is the unit of each task's loss."""
 
     runs: tuple[Run, ...]
     tasks: tuple[str, ...]
     units: dict[str, str]
-    chances: dict[str, float] = field(default_factory=dict)
 
     @property
     def references(self) -> tuple[Run, ...]:
@@ -74,6 +73,12 @@ class Ladder:
     def run(self, name: str) -> Run:
         """The run of that name."""
         return next(run for run in self.runs if run.name == name)
+
+
+def smoothed_points(task: str, runs: Sequence[Run]) -> tuple[Floats, Floats]:
+    """Smoothed losses and scores of several runs, one run after the other."""
+    losses, scores = zip(*(run.smoothed(task) for run in runs), strict=True)
+    return np.concatenate(losses), np.concatenate(scores)
 
 
 def running_mean(values: Floats, width: int = SMOOTHED_CHECKPOINTS) -> Floats:
@@ -109,27 +114,22 @@ def read_ladder(path: Path, *, notes: Notes | None = None) -> Ladder:
             f"{path} has no task with a loss and a score",
             fix="Give each task a column TASK_bpb or TASK_nats and a column TASK_acc",
         )
-    read = {
-        "run",
-        "role",
-        "params",
-        "tokens",
-        *(f"{t}{end}" for t in tasks for end in ("_acc", suffix_of[t])),
-    }
+    read = {"run", "role", "params", "tokens"}
+    read |= {f"{task}{end}" for task in tasks for end in ("_acc", suffix_of[task])}
     if notes is not None:
         notes.add(f"units in {path}: params and tokens (counts), scores (fractions of 1)")
     if notes is not None and (unread := [name for name in rows[0] if name not in read]):
         notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
-    grouped: dict[str, list[dict[str, CsvCell]]] = {}
+    grouped: dict[str, list[CsvRow]] = {}
     for row in rows:
         grouped.setdefault(row["run"].required(), []).append(row)
     runs = tuple(_run(name, group, tasks, suffix_of) for name, group in grouped.items())
     return Ladder(runs, tasks, {task: LOSS_UNITS[suffix_of[task]] for task in tasks})
 
 
-def _run(name: str, rows: list[dict[str, CsvCell]], tasks: Sequence[str], suffix_of: dict[str, str]) -> Run:
+def _run(name: str, rows: Sequence[CsvRow], tasks: Sequence[str], suffix_of: dict[str, str]) -> Run:
     last = rows[-1]
-    roles = [row["role"] for row in rows if "role" in row and not row["role"].missing]
+    roles = [cell for row in rows if (cell := filled(row, "role"))]
     for cell in roles:
         if cell.text not in ROLES or cell.text != roles[0].text:
             raise cell.error(f"{cell.text!r} is not the one role of the run {name}: {' or '.join(ROLES)}")

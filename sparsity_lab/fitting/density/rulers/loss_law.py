@@ -3,7 +3,8 @@
 The first step of the two-step ruler (Densing Law of LLMs, arXiv 2412.04315, equation 2, with the
 irreducible loss E of Chinchilla). Objective: the sum of Huber losses (delta 1e-3) of ln L, as the OLMo
 ladder (arXiv 2412.04403) and the Chinchilla replication (arXiv 2404.10102) minimise it, by L-BFGS-B on (ln
-A, ln B, alpha, beta, E), all at least zero.
+A, ln B, alpha, beta, E), all at least zero. `fitting.solve.robust` minimises the same objective for the law
+`loss-power` from a grid of starts; the ladder's published predictions come out of its own start and bounds alone.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from sparsity_lab.fitting.density.rulers.ladder import Run
+from sparsity_lab.fitting.solve.robust import DELTA, huber
+
 Floats = NDArray[np.float64]
 
-HUBER_DELTA = 1e-3
 PUBLISHED_START = (3.0, 6.0, 0.1, 0.2, 1.0)
 OWN_STARTS = (
     PUBLISHED_START,
@@ -67,7 +70,7 @@ def fit_loss_law(
         size, data = np.exp(theta[0] - theta[2] * ln_n), np.exp(theta[1] - theta[3] * ln_d)
         predicted = size + data + theta[4]
         residual = np.log(predicted) - ln_l
-        pull = np.clip(residual, -HUBER_DELTA, HUBER_DELTA) / predicted
+        pull = np.clip(residual, -DELTA, DELTA) / predicted
         gradient = [
             pull @ size, pull @ data, -(pull * size) @ ln_n, -(pull * data) @ ln_d, pull.sum()
         ]  # fmt: skip
@@ -84,10 +87,12 @@ def fit_loss_law(
     return best.x, float(best.fun)
 
 
-def huber(residual: Floats) -> Floats:
-    """Half the square up to delta, then linear."""
-    size = np.abs(residual)
-    return np.where(size <= HUBER_DELTA, 0.5 * residual**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
+def fit_runs(
+    task: str, runs: Sequence[Run], *, starts: Sequence[Sequence[float] | Floats] = OWN_STARTS
+) -> Floats:
+    """Coefficients (ln A, ln B, alpha, beta, E) of one task's final losses."""
+    params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("params", "tokens"))
+    return fit_loss_law(params, tokens, np.array([run.final_loss(task) for run in runs]), starts=starts)[0]
 
 
 def stack(thetas: Sequence[Floats]) -> LossLaw:

@@ -1,4 +1,4 @@
-"""Predicts a large run from small ones: the published recipe, and beside it our own choice with intervals."""
+"""Predicts a large run from small ones: the published recipe, and our own choice with intervals."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder
 from sparsity_lab.fitting.density.rulers.published_recipe import Prediction, predict_published, published_runs
+from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import DRAWS, TwoStepRuler, two_step_ruler
 from sparsity_lab.fitting.density.scores.metrics import given_chances, refuse_unknown_words
 from sparsity_lab.progress import SILENT, Progress
@@ -20,8 +21,8 @@ from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import PREDICTED_RUN
 from sparsity_lab.store import bundled
-from sparsity_lab.store.records import prepare_output, write_json
-from sparsity_lab.store.tables import write_table
+from sparsity_lab.store.records import prepare_output
+from sparsity_lab.store.tables import write_findings
 
 BUNDLED = "olmo-ladder"
 
@@ -47,67 +48,82 @@ class Predictions:
     rows: tuple[dict[str, object], ...]
     held: int
     largest_gap: float | None
-    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class PredictedRun:
+    """Which run is predicted from which others.
+
+    Attributes:
+        ladder: a table of runs; None for the bundled ladder.
+        target: the run's name.
+        artificial_point: whether the recipe has its perfect score at zero loss.
+        chances: of tasks that the table of names does not know, as `mine=0.25`.
+    """
+
+    ladder: Path | None = None
+    target: str = PREDICTED_RUN
+    artificial_point: bool = True
+    chances: Sequence[str] = ()
 
 
 def run_predictions(
-    *, output: Path, ladder: Path | None = None, target: str = PREDICTED_RUN, artificial_point: bool = True,
-    chances: Sequence[str] = (), seed: int = 0, draws: int = DRAWS, progress: Progress = SILENT,
-) -> Predictions:  # fmt: skip
+    *, output: Path, run: PredictedRun | None = None, seed: int = 0, progress: Progress = SILENT
+) -> Predictions:
     """Predict one run of a ladder from the others and write `predictions.{csv,md,json}`.
 
-    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere. `chances`
-    are `TASK=NUMBER` of tasks that the table of names does not know.
+    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere.
 
     Raises:
         SparsityLabError: no such run, or too few references.
     """
+    run = run or PredictedRun()
+    ladder, target, artificial_point = run.ladder, run.target, run.artificial_point
     prepare_output(output)
-    given = given_chances(chances)
-    table = replace(read_ladder(bundled.path(BUNDLED) if ladder is None else ladder), chances=given)
+    given = given_chances(run.chances)
+    table = read_ladder(bundled.path(BUNDLED) if ladder is None else ladder)
     refuse_unknown_words(given, table.tasks, flag="--chance")
-    names = [run.name for run in table.runs]
+    names = [reference.name for reference in table.runs]
     if target not in names:
         raise unknown(target, kind="run", known=names)
     goal = table.run(target)
     if goal.role != "target":
         table = replace(table, runs=tuple(r for r in table.runs if r.name != target))
     runs = published_runs(table) if ladder is None else table.references
-    recipe = predict_published(table, goal, runs=runs, artificial_point=artificial_point)
-    own = _own(table, bundled_ladder=ladder is None and goal.role == "target", seed=seed, draws=draws,
-               progress=progress)  # fmt: skip
+    steps = predict_published(table, goal, runs=runs, artificial_point=artificial_point)
+    recipe = RulerRecipe(seed=seed, draws=DRAWS, chances=given)
+    of_bundle = ladder is None and goal.role == "target"
+    ruler = _our_choice(table, recipe, bundled_ladder=of_bundle, progress=progress)
     published = _published() if ladder is None and target == PREDICTED_RUN and artificial_point else {}
-    rows = [_row(step, goal, own, published) for step in recipe]
+    rows = [_row(step, goal, ruler, published) for step in steps]
     held = sum(bool(row["held"]) for row in rows)
     gaps = [gap for row in rows if isinstance(gap := row["published_gap"], float)]
     largest = max(gaps) if gaps else None
-    write_table(output / "predictions", rows, COLUMNS)
     document = {
         "target": target, "artificial_point": artificial_point, "recipe_runs": [r.name for r in runs],
         "own_runs": [r.name for r in table.references], "held": held, "largest_gap_to_published": largest,
         "rows": rows, "seed": seed, "provenance": provenance(),
     }  # fmt: skip
-    write_json(output / "predictions.json", document)
-    files = tuple(output / f"predictions.{kind}" for kind in ("csv", "md", "json"))
-    return Predictions(tuple(rows), held, largest, files)
+    write_findings(output / "predictions", rows, COLUMNS, document)
+    return Predictions(tuple(rows), held, largest)
 
 
-def _own(ladder: Ladder, *, bundled_ladder: bool, seed: int, draws: int, progress: Progress) -> TwoStepRuler:
-    if bundled_ladder and seed == 0 and draws == DRAWS:
+def _our_choice(
+    ladder: Ladder, recipe: RulerRecipe, *, bundled_ladder: bool, progress: Progress
+) -> TwoStepRuler:
+    if bundled_ladder and recipe.seed == 0:
         ruler = read_ruler(shipped()[BUNDLED])
         if isinstance(ruler, TwoStepRuler):
             return ruler
         raise SparsityLabError(f"The bundled ruler {BUNDLED} is damaged", fix="Install the package again")
-    return two_step_ruler(
-        "own choice", ladder, source="", harness="", params="", seed=seed, draws=draws, progress=progress
-    )
+    return two_step_ruler("own choice", ladder, recipe=recipe, progress=progress)
 
 
 def _row(
-    step: Prediction, goal: Run, own: TwoStepRuler, published: dict[tuple[str, str], float]
+    step: Prediction, goal: Run, ruler: TwoStepRuler, published: dict[tuple[str, str], float]
 ) -> dict[str, object]:
     task = step.task
-    curve = replace(own.curves[task], tokens=goal.tokens)
+    curve = replace(ruler.curves[task], tokens=goal.tokens)
     scores = curve.score(np.log(goal.params))
     low, high = (float(v) for v in np.quantile(scores[1:], [0.025, 0.975]))
     actual = goal.final_score(task)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run
-from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_loss_law, stack
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, smoothed_points
+from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_runs, stack
 
 Floats = NDArray[np.float64]
 
@@ -59,14 +59,14 @@ def fit_score_curve(losses: Floats, scores: Floats) -> Floats:
     start = [max(scores.min() - 1, -1.0), 0.9, 3.0, 1.0]
     box = ([-1.0, -np.inf, -np.inf, 0.0], [0.0, np.inf, np.inf, 1.0])
     try:
-        found, _ = curve_fit(score_curve, losses, scores, p0=start, bounds=box, maxfev=100_000)
+        curve, _ = curve_fit(score_curve, losses, scores, p0=start, bounds=box, maxfev=100_000)
     except RuntimeError as error:
         raise SparsityLabError(
             "The sigmoid of score against loss has no minimum",
             why=str(error),
             fix="Give a --ladder whose runs span more losses, or switch --artificial-point",
         ) from error
-    return found
+    return curve
 
 
 def score_curve(loss: Floats | float, a: float, middle: float, k: float, b: float) -> Floats:
@@ -75,20 +75,12 @@ def score_curve(loss: Floats | float, a: float, middle: float, k: float, b: floa
 
 
 def _predict(task: str, runs: Sequence[Run], target: Run, *, artificial_point: bool) -> Prediction:
-    law = stack([_loss_step(task, runs)])
+    law = stack([fit_runs(task, runs, starts=[PUBLISHED_START])])
     loss = float(law.predict(target.params, target.tokens)[0])
-    smoothed = [run.smoothed(task) for run in runs]
-    losses = np.concatenate([pair[0] for pair in smoothed])
-    scores = np.concatenate([pair[1] for pair in smoothed])
+    losses, scores = smoothed_points(task, runs)
     if artificial_point:
         losses, scores = np.append(losses, PERFECT_POINT[0]), np.append(scores, PERFECT_POINT[1])
     curve = fit_score_curve(losses, scores)
     return Prediction(
         task, loss, float(score_curve(target.final_loss(task), *curve)), float(score_curve(loss, *curve))
     )
-
-
-def _loss_step(task: str, runs: Sequence[Run]) -> Floats:
-    params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("params", "tokens"))
-    losses = np.array([run.final_loss(task) for run in runs])
-    return fit_loss_law(params, tokens, losses, starts=[PUBLISHED_START])[0]

@@ -14,7 +14,10 @@ from typing import ClassVar
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import RulerCurve
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.registry import unknown
+
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,25 @@ class RulerPoint:
     size: float
     scores: Mapping[str, float]
     identity: str = ""
+
+
+@dataclass(frozen=True)
+class RulerRecipe:
+    """How rulers are made of whatever models there are.
+
+    Attributes:
+        convention: which parameters count.
+        seed, draws: of the draws; those of a one-step ruler are fitted at once, of a two-step one each takes a while.
+        source, harness: where the scores come from and how they were made.
+        chances: scores of guessing, of tasks that the table of names does not know.
+    """
+
+    convention: SizeConvention = field(default_factory=SizeConvention)
+    seed: int = 0
+    draws: int = DRAWS
+    source: str = ""
+    harness: str = "published scores, harness as each source says"
+    chances: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

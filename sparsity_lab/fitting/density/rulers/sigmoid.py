@@ -3,7 +3,8 @@
 With x = ln N this is the one-step ruler, with x = -loss the second step of the two-step one (Densing Law of
 LLMs, arXiv 2412.04315, equation 3). The floor d is held or kept near chance; c, gamma and l move, c between
 a little and 1 - d. All bootstrap data sets are solved together by Levenberg-Marquardt on (ln gamma, l,
-logit of c in its interval), which is why a ruler with its draws takes milliseconds.
+logit of c in its interval): 1,000 draws of an eight-point ruler take 0.2 s. `fitting.solve` fits one data set at a
+time; with its `engine` the same draws take 12 s from the best fit alone and 160 s from its grid of starts.
 """
 
 from __future__ import annotations
@@ -27,28 +28,30 @@ FREE_PARAMETERS = 3
 _LOW, _HIGH = np.array([-7.0, -np.inf, -14.0, 0.0]), np.array([5.0, np.inf, 14.0, 1.0])
 
 
-@dataclass(frozen=True)
-class SigmoidFit:
-    """Coefficients of B data sets, each of shape (B,), and their sums of squared residuals."""
+@dataclass
+class ScoreSigmoid:
+    """Curves of score against x, one for each entry of the coefficients, which broadcast to one shape; gamma > 0."""
 
+    floor: Floats
     span: Floats
     gamma: Floats
     middle: Floats
-    floor: Floats
-    sse: Floats
 
+    @property
+    def ceiling(self) -> Floats:
+        """The score at infinite x."""
+        return self.floor + self.span
 
-def predict(x: Floats, *, floor: Floats | float, span: Floats, gamma: Floats, middle: Floats) -> Floats:
-    """The score at x."""
-    return floor + span * expit(gamma * (x - middle))
+    def score(self, x: Floats | float) -> Floats:
+        """The score at x."""
+        return self.floor + self.span * expit(self.gamma * (x - self.middle))
 
-
-def invert(score: Floats, *, floor: Floats | float, span: Floats, gamma: Floats, middle: Floats) -> Floats:
-    """The x of a score: +inf at or above the ceiling, -inf at or below the floor (gamma > 0)."""
-    share = (np.asarray(score) - floor) / span
-    inside = np.clip(share, 1e-300, 1 - 1e-16)
-    x = middle + np.log(inside / (1 - inside)) / gamma
-    return np.where(share >= 1, np.inf, np.where(share <= 0, -np.inf, x))
+    def inverse(self, score: Floats | float) -> Floats:
+        """The x of a score: +inf at or above the ceiling, -inf at or below the floor."""
+        share = (np.asarray(score) - self.floor) / self.span
+        inside = np.clip(share, 1e-300, 1 - 1e-16)
+        x = self.middle + np.log(inside / (1 - inside)) / self.gamma
+        return np.where(share >= 1, np.inf, np.where(share <= 0, -np.inf, x))
 
 
 def expit(z: Floats) -> Floats:
@@ -58,8 +61,10 @@ def expit(z: Floats) -> Floats:
 
 def fit(
     x: Floats, ys: Floats, *, floor: float, ceiling: float | None = None, floor_room: float = 0.0
-) -> SigmoidFit:
+) -> tuple[ScoreSigmoid, Floats]:
     """Least squares for each row of `ys`, shape (B, n), against `x`, shape (n,).
+
+    Returns the curves, coefficients of shape (B,), and their sums of squared residuals.
 
     Args:
         x: abscissae, increasing scores expected.
@@ -78,8 +83,7 @@ def fit(
     sse = np.stack([s for _, s in solved])
     best = np.argmin(sse, axis=0)
     theta = np.stack([t for t, _ in solved])[best, np.arange(len(ys))]
-    gamma, middle, span_found, floors = _natural(theta)
-    return SigmoidFit(span_found, gamma, middle, floors, sse[best, np.arange(len(ys))])
+    return _natural(theta), sse[best, np.arange(len(ys))]
 
 
 def _start(x: Floats, ys: Floats, floor: float, share: float) -> Floats:
@@ -94,25 +98,24 @@ def _start(x: Floats, ys: Floats, floor: float, share: float) -> Floats:
     return np.stack([np.log(slope), middle, *rest], axis=1)
 
 
-def _natural(theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Gamma, middle, span and floor."""
-    span = SMALLEST_SPAN + (1 - theta[:, 3] - SMALLEST_SPAN) * expit(theta[:, 2])
-    return np.exp(theta[:, 0]), theta[:, 1], span, theta[:, 3]
+def _natural(theta: Floats) -> ScoreSigmoid:
+    """The curves of coordinates, whose last axis has length 4."""
+    span = SMALLEST_SPAN + (1 - theta[..., 3] - SMALLEST_SPAN) * expit(theta[..., 2])
+    return ScoreSigmoid(theta[..., 3], span, np.exp(theta[..., 0]), theta[..., 1])
 
 
 def _residuals(theta: Floats, x: Floats, ys: Floats) -> Floats:
-    gamma, middle, span, floor = (p[:, None] for p in _natural(theta))
-    return predict(x[None], floor=floor, span=span, gamma=gamma, middle=middle) - ys
+    return _natural(theta[:, None]).score(x[None]) - ys
 
 
 def _jacobian(theta: Floats, x: Floats) -> Floats:
     """Derivatives of the score by (ln gamma, middle, logit, floor), shape (B, n, 4)."""
-    gamma, middle, span, floor = (p[:, None] for p in _natural(theta))
-    distance = x[None] - middle
-    s = expit(gamma * distance)
-    slope = span * s * (1 - s) * gamma
+    curve = _natural(theta[:, None])
+    distance = x[None] - curve.middle
+    s = expit(curve.gamma * distance)
+    slope = curve.span * s * (1 - s) * curve.gamma
     q = expit(theta[:, 2:3])
-    by_logit = s * (1 - floor - SMALLEST_SPAN) * q * (1 - q)
+    by_logit = s * (1 - curve.floor - SMALLEST_SPAN) * q * (1 - q)
     return np.stack([slope * distance, -slope, by_logit, 1 - q * s], axis=2)
 
 

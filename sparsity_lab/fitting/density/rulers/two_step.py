@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import MeanCurve, RulerCurve
 from sparsity_lab.fitting.density.rulers import sigmoid
-from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run
-from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fit_loss_law, stack
-from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, smoothed_points
+from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fit_runs, stack
+from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
+from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 from sparsity_lab.fitting.density.scores.benchmarks import chance_of
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.settings import D0_TOKENS
@@ -59,37 +60,33 @@ class TwoStepCurve:
     """
 
     loss: LossLaw
-    floor: Floats
-    span: Floats
-    gamma: Floats
-    middle: Floats
+    scores: ScoreSigmoid
     form_error: Floats
     ln_largest: float
     tokens: float
     ceiling_held: bool
 
+    @property
+    def floor(self) -> Floats:
+        """The score at an infinite loss, shape (1 + B,)."""
+        return np.asarray(self.scores.floor)
+
     @cached_property
     def ceiling(self) -> Floats:
         """The score of an infinite model at this much data; with form error, the best within the grid."""
-        at_infinity = self._of_loss(self.loss.data_term(self.tokens) + self.loss.e)
+        at_infinity = self.scores.score(-(self.loss.data_term(self.tokens) + self.loss.e))
         return np.where(self.form_error == 0, at_infinity, self._grid[1][-1])
 
     def score(self, ln_size: Floats) -> Floats:
         """Scores at `ln_size`."""
         loss = self.loss.size_term(ln_size) + self.loss.data_term(self.tokens) + self.loss.e
         beyond = np.maximum(np.asarray(ln_size) - self.ln_largest, 0.0)
-        return np.clip(self._of_loss(loss) + self.form_error * beyond, 0.0, 1.0)
-
-    def score_of_loss(self, loss: Floats) -> Floats:
-        """The second step alone."""
-        return self._of_loss(loss)
+        return np.clip(self.scores.score(-loss) + self.form_error * beyond, 0.0, 1.0)
 
     def ln_size(self, score: Floats) -> Floats:
         """ln N of a score: in closed form, and on a grid where the form error bends a draw."""
-        score = np.broadcast_to(score, self.span.shape)
-        minus_loss = sigmoid.invert(
-            score, floor=self.floor, span=self.span, gamma=self.gamma, middle=self.middle
-        )
+        score = np.broadcast_to(score, self.floor.shape)
+        minus_loss = self.scores.inverse(score)
         exact = np.where(
             np.isfinite(minus_loss),
             self.loss.ln_params(np.where(np.isfinite(minus_loss), -minus_loss, 1.0), self.tokens),
@@ -97,9 +94,6 @@ class TwoStepCurve:
         )
         bent = (self.form_error != 0) & (exact > self.ln_largest)
         return np.where(bent, self._on_grid(score), exact)
-
-    def _of_loss(self, loss: Floats) -> Floats:
-        return sigmoid.predict(-loss, floor=self.floor, span=self.span, gamma=self.gamma, middle=self.middle)
 
     @cached_property
     def _grid(self) -> tuple[Floats, Floats]:
@@ -116,8 +110,8 @@ class TwoStepCurve:
         columns = np.arange(len(score))
         low, high = best[below, columns], best[first, columns]
         share = np.where(high > low, (score - low) / np.where(high > low, high - low, 1.0), 0.0)
-        found = ln_sizes[below] + share * (ln_sizes[first] - ln_sizes[below])
-        return np.where(reached[-1], found, np.inf)
+        crossing = ln_sizes[below] + share * (ln_sizes[first] - ln_sizes[below])
+        return np.where(reached[-1], crossing, np.inf)
 
 
 @dataclass(frozen=True)
@@ -147,54 +141,45 @@ def two_step_ruler(
     name: str,
     ladder: Ladder,
     *,
-    source: str,
-    harness: str,
-    params: str,
-    seed: int,
-    draws: int = DRAWS,
+    recipe: RulerRecipe,
     d0_tokens: float = D0_TOKENS,
     progress: Progress = SILENT,
 ) -> TwoStepRuler:
     """Fit every task of a ladder.
 
     Raises:
-        SparsityLabError: too few runs or sizes.
+        SparsityLabError: fewer than six runs or three sizes, which cannot hold the loss law's five coefficients.
     """
-    runs = ladder.references
-    refuse_small_ladder(runs, name)
-    chosen = _resampled_runs(runs, seed=seed, draws=draws)
-    curves: dict[str, TwoStepCurve] = {}
-    with progress.track(f"ruler {name}", len(ladder.tasks) * (1 + draws)) as advance:
-        for number, task in enumerate(ladder.tasks):
-            chance = chance_of(task, ladder.chances)
-            ceiling, form_error = choose_form(task, runs, chance=chance)
-            fits: list[tuple[Floats, Floats]] = []
-            for picked in [list(runs), *chosen]:
-                starts = None if not fits else [fits[0][0]]
-                fits.append(fit_task(task, picked, chance=chance, ceiling=ceiling, starts=starts))
-                advance(1)
-            rng = np.random.default_rng([seed, number])
-            noise = form_error * rng.standard_t(held_out_groups(runs), draws)
-            curves[task] = _curve(fits, runs, ceiling=ceiling, form_error=noise)
-    sizes = [run.params for run in runs]
-    references = tuple(dict.fromkeys(name for run in runs for name in (run.name, run.identity) if name))
-    return TwoStepRuler(
-        name=name, tasks=ladder.tasks, sizes=(min(sizes), max(sizes)), size_unit="params", params=params,
-        harness=harness, source=source, seed=seed, draws=draws, curves=curves, loss_units=ladder.units,
-        d0_tokens=d0_tokens, runs=references,
-    )  # fmt: skip
-
-
-def refuse_small_ladder(runs: Sequence[Run], name: str) -> None:
-    """Refuse a ladder that cannot hold the loss law's five coefficients.
-
-    Raises:
-        SparsityLabError: fewer than six runs or three sizes.
-    """
+    runs, draws = ladder.references, recipe.draws
     if why := why_too_small(runs):
         raise SparsityLabError(
             f"The ladder {name} is no two-step ruler", why=why, fix="Add runs of further sizes to the ladder"
         )
+    resampled = _resampled_runs(runs, seed=recipe.seed, draws=draws)
+    curves: dict[str, TwoStepCurve] = {}
+    with progress.track(f"ruler {name}", len(ladder.tasks) * (1 + draws)) as advance:
+        for number, task in enumerate(ladder.tasks):
+            chance = chance_of(task, recipe.chances)
+            ceiling, form_error = choose_form(task, runs, chance=chance)
+            fits: list[tuple[Floats, Floats]] = []
+            for picked in [list(runs), *resampled]:
+                starts = [fits[0][0]] if fits else OWN_STARTS
+                fits.append(fit_task(task, picked, chance=chance, ceiling=ceiling, starts=starts))
+                advance(1)
+            rng = np.random.default_rng([recipe.seed, number])
+            noise = form_error * rng.standard_t(held_out_groups(runs), draws)
+            losses, scores = zip(*fits, strict=True)
+            curves[task] = TwoStepCurve(
+                stack(losses), ScoreSigmoid(*np.array(scores).T), np.concatenate([[0.0], noise]),
+                float(np.log(max(run.params for run in runs))), D0_TOKENS, ceiling is not None,
+            )  # fmt: skip
+    sizes = [run.params for run in runs]
+    references = tuple(dict.fromkeys(name for run in runs for name in (run.name, run.identity) if name))
+    return TwoStepRuler(
+        name=name, tasks=ladder.tasks, sizes=(min(sizes), max(sizes)), size_unit="params",
+        params=recipe.convention.words, harness=recipe.harness, source=recipe.source, seed=recipe.seed,
+        draws=draws, curves=curves, loss_units=ladder.units, d0_tokens=d0_tokens, runs=references,
+    )  # fmt: skip
 
 
 def why_too_small(runs: Sequence[Run]) -> str:
@@ -214,17 +199,13 @@ def fit_task(
     *,
     chance: float,
     ceiling: float | None = 1.0,
-    starts: Sequence[Floats] | None = None,
+    starts: Sequence[Sequence[float] | Floats] = OWN_STARTS,
 ) -> tuple[Floats, Floats]:
     """Loss coefficients (5,) and score coefficients (floor, span, gamma, middle) of one task."""
-    params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("params", "tokens"))
-    losses = np.array([run.final_loss(task) for run in runs])
-    theta, _ = fit_loss_law(params, tokens, losses, starts=OWN_STARTS if starts is None else starts)
-    smoothed = [run.smoothed(task) for run in runs]
-    all_losses = np.concatenate([pair[0] for pair in smoothed])
-    all_scores = np.concatenate([pair[1] for pair in smoothed])
-    fit = sigmoid.fit(-all_losses, all_scores[None], floor=chance, ceiling=ceiling, floor_room=FLOOR_ROOM)
-    return theta, np.array([fit.floor[0], fit.span[0], fit.gamma[0], fit.middle[0]])
+    theta = fit_runs(task, runs, starts=starts)
+    losses, scores = smoothed_points(task, runs)
+    curve, _ = sigmoid.fit(-losses, scores[None], floor=chance, ceiling=ceiling, floor_room=FLOOR_ROOM)
+    return theta, np.concatenate([curve.floor, curve.span, curve.gamma, curve.middle])
 
 
 def choose_form(task: str, runs: Sequence[Run], *, chance: float) -> tuple[float | None, float]:
@@ -261,23 +242,7 @@ def held_out_groups(runs: Sequence[Run]) -> int:
 def predict_run(theta: Floats, score: Floats, run: Run) -> float:
     """The chained prediction of one run."""
     loss = stack([theta]).predict(run.params, run.tokens)
-    floor, span, gamma, middle = score
-    return float(sigmoid.predict(-loss, floor=floor, span=span, gamma=gamma, middle=middle)[0])
-
-
-def _curve(
-    fits: Sequence[tuple[Floats, Floats]],
-    runs: Sequence[Run],
-    *,
-    ceiling: float | None,
-    form_error: Floats,
-) -> TwoStepCurve:
-    floor, span, gamma, middle = np.array([score for _, score in fits]).T
-    largest = float(np.log(max(run.params for run in runs)))
-    return TwoStepCurve(
-        stack([theta for theta, _ in fits]), floor, span, gamma, middle,
-        np.concatenate([[0.0], form_error]), largest, D0_TOKENS, ceiling is not None,
-    )  # fmt: skip
+    return float(ScoreSigmoid(*score).score(-loss)[0])
 
 
 def _resampled_runs(runs: Sequence[Run], *, seed: int, draws: int) -> list[list[Run]]:

@@ -3,12 +3,11 @@
 In: a table of models, or what `lm_eval/` read. Out: `Target`s with scores from 0 to 1, each with what is known of its
 error, and a size under a stated convention.
 
-    csv_rows.py       rows whose cells know file, row and column, for errors that name them
     targets.py        a table of models, checked at the door; and the bundled models
-    score_units.py    percent or fractions, one kind per table
+    columns.py        which columns of a table hold scores, and whether in percent or fractions
     benchmarks.py     what is known of a benchmark under each of its names: chance, metric, shots, parts
     task_names.py     tasks of the models under the ruler's names, each question counted once
-    metrics.py        which of a task's metrics is its score, and what guessing scores
+    metrics.py        which of a task's metrics is its score
     metric_rows.py    how each lm-eval score was made, against how the ruler's was
     sizes.py          which parameters count: total or active, with or without embeddings, or FLOPs
     score_errors.py   draws of a score's error

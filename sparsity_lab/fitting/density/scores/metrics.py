@@ -1,13 +1,10 @@
-"""Which of a task's metrics is its score, and why; and what guessing scores under it."""
+"""Which of a task's metrics is its score, and why."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
@@ -16,14 +13,11 @@ from sparsity_lab.registry import unknown
 
 # Shares of questions answered rightly, the usual ones first.
 METRICS = ("acc", "exact_match", "pass@1", "pass_at_1", "mc2", "acc_norm", "f1")
-CHOSEN_AMONG = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 # Lower is better, or a scale of 0 to 100: none of them is a score of 0 to 1.
 NO_SCORES = frozenset({
     "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score", "mse", "ter",
     "bleu", "chrf", "sample_len", "sample_count",
 })  # fmt: skip
-LIKELIHOODS = ("loglikelihood", "generate_until")
-CHANCE_GAP = 0.02
 
 
 @dataclass(frozen=True)
@@ -84,20 +78,6 @@ def wanted_metrics(words: Sequence[str]) -> dict[str, str]:
     return wanted
 
 
-def refuse_without_results(models: Path | None, metrics: Sequence[str]) -> None:
-    """Options that only lm-eval's results heed are refused without any.
-
-    Raises:
-        SparsityLabError: one of them is given.
-    """
-    idle = [flag for flag, given in (("--models", models), ("--metric", metrics)) if given]
-    if idle:
-        raise SparsityLabError(
-            f"{' and '.join(idle)} can be given with a folder of lm-eval results only",
-            fix="Leave it out; a table of models holds its own sizes, dates and scores",
-        )
-
-
 def given_chances(words: Sequence[str]) -> dict[str, float]:
     """`--chance` as chance levels by task.
 
@@ -155,10 +135,7 @@ def choose_metric(
     for name in METRICS:
         if key := _key(task, name):
             others = ", ".join(sorted({other.split(",")[0] for other in task.scores} - {name}))
-            return (
-                key,
-                f"it is the first of the usual ones{f' (others: {others})' if others else ''}",
-            )
+            return key, "it is the first of the usual ones" + (f" (others: {others})" if others else "")
     return None
 
 
@@ -170,53 +147,3 @@ def is_other(metric: str, than: str) -> bool:
 def _key(task: TaskScores, metric: str) -> str | None:
     """The key of a metric, with or without its filter."""
     return next((key for key in task.scores if metric in (key, key.split(",")[0])), None)
-
-
-def chance_in(task: TaskScores, metric: str) -> tuple[float, str] | None:
-    """The score of guessing as a result tells it, and by what; None where it does not tell.
-
-    Raises:
-        SparsityLabError: logged samples cannot be read.
-    """
-    if task.output_type in LIKELIHOODS:
-        return 0.0, f"its answers are not chosen among given ones ({task.output_type})"
-    if metric.split(",")[0] not in CHOSEN_AMONG:
-        return None
-    counts = choices_in(task.samples) if task.samples else []
-    if counts and max(counts) > 1:
-        most = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
-        return float(np.mean([1 / count for count in counts])), f"its logged samples have {most} choices"
-    if counts and task.output_type in ("", "loglikelihood"):
-        return 0.0, "its logged samples have one answer each, not several to choose from"
-    if task.choices:
-        return 1 / task.choices, f"its configuration lists {task.choices} choices"
-    return None
-
-
-def choices_in(samples: Path) -> list[int]:
-    """How many answers each logged sample could choose among; empty where they were generated.
-
-    Raises:
-        SparsityLabError: unreadable.
-    """
-    counts = []
-    try:
-        with samples.open(encoding="utf-8") as stream:
-            for line in stream:
-                arguments = json.loads(line)["arguments"] if line.strip() else {}
-                pairs = list(arguments.values()) if isinstance(arguments, dict) else list(arguments)
-                texts = [(_argument(pair, 0), _argument(pair, 1)) for pair in pairs]
-                # acc_mutual_info asks for every answer a second time, without the question.
-                asked = [question for question, answer in texts if isinstance(answer, str) and question]
-                counts += [len(asked)] if asked else []
-    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        raise SparsityLabError(
-            f"Cannot read the samples {samples}",
-            why=f"{type(error).__name__}: {error}"[:300],
-            fix="Run lm-eval 0.4 again with --log_samples, or move the file away",
-        ) from error
-    return counts
-
-
-def _argument(pair: object, number: int) -> object:
-    return pair[f"arg_{number}"] if isinstance(pair, dict) else pair[number]  # type: ignore[index]

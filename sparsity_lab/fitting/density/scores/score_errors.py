@@ -9,7 +9,7 @@ of its task. Where a table states a standard error, that is used instead of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 class SourceSpread:
     """Differences between published sources and the preferred one, per task, as fractions."""
 
-    by_task: Mapping[str, tuple[float, ...]]
+    by_task: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, targets: Iterable[Target]) -> SourceSpread:

@@ -26,7 +26,7 @@ class SizeConvention:
     unit: str = "params"
 
     @property
-    def said(self) -> str:
+    def words(self) -> str:
         """The convention in words, which are the values of `params` in ruler files and density.json."""
         kind = "active" if self.active else "total"
         return f"{kind} parameters, embeddings {'in' if self.embeddings else 'out'}"
@@ -38,11 +38,11 @@ def counted_otherwise(target: Target, convention: SizeConvention, *, ruler_param
     Args:
         target: the model.
         convention: by which it is counted.
-        ruler_params: the convention of the ruler, in the words of `SizeConvention.said`.
+        ruler_params: the convention of the ruler, in the words of `SizeConvention.words`.
     """
     kinds = [SizeConvention(active, embeddings) for active in (False, True) for embeddings in (False, True)]
-    theirs = next((kind for kind in kinds if kind.said == ruler_params), None)
-    if theirs is None or theirs.said == convention.said:
+    theirs = next((kind for kind in kinds if kind.words == ruler_params), None)
+    if theirs is None or theirs.words == convention.words:
         return False
     size, other = (size_of(target, replace(kind, unit="params")) for kind in (convention, theirs))
     return size is None or other is None or abs(size - other) > SAME_SIZE * other
@@ -70,5 +70,5 @@ def refuse_unknown_sizes(sizes: dict[str, float | None], convention: SizeConvent
         columns = ["params_b" if convention.embeddings else "params_nonembedding_b"]
         columns += ["train_tokens_t"] if convention.unit == "flops" else []
         raise SparsityLabError(
-            f"No model has a size in {convention.said}", fix=f"Add the column {' and '.join(columns)}"
+            f"No model has a size in {convention.words}", fix=f"Add the column {' and '.join(columns)}"
         )

@@ -1,8 +1,7 @@
 """What follows from the trend (Densing Law, arXiv 2412.04315, section on corollaries).
 
 Compressed models against their sources; parameters needed for one score over time; the halving of inference
-prices at a given score; and the growth of what a chip of one price can run, which adds the chips' own
-doubling (2.1 years) to the models'.
+prices at a given score.
 """
 
 from __future__ import annotations
@@ -19,14 +18,11 @@ from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
-from sparsity_lab.fitting.density.scores.csv_rows import CsvCell, read_rows
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, TrendPoint, fit_trend
+from sparsity_lab.reading.csv_rows import CsvRow, read_rows
 from sparsity_lab.store import bundled
-from sparsity_lab.store.records import prepare_output, write_json
-from sparsity_lab.store.tables import write_table
-
-CHIP_DOUBLING_YEARS = 2.1
-DAYS_A_YEAR = 365.25
+from sparsity_lab.store.records import prepare_output
+from sparsity_lab.store.tables import write_findings
 
 COMPARED_COLUMNS = {
     "model": "compressed model", "source": "source", "method": "method", "rho": "rho",
@@ -55,11 +51,10 @@ def run_pairs(
         SparsityLabError: as `compare_pairs` and `measure_density`.
     """
     prepare_output(output)
-    lean = replace(options, sensitivity=False)
-    report = measure_density(output=output, seed=seed, options=lean)
-    path = bundled.path("density-pairs") if pairs is None else pairs
-    rows = compare_pairs(path, report.densities)
-    return _written(output / "pairs", rows, COMPARED_COLUMNS)
+    report = measure_density(seed=seed, options=replace(options, sensitivity=False))
+    rows = compare_pairs(pairs or bundled.path("density-pairs"), report.densities)
+    write_findings(output / "pairs", rows, COMPARED_COLUMNS, rows)
+    return rows
 
 
 def run_needed(
@@ -71,16 +66,17 @@ def run_needed(
         SparsityLabError: there is no trend, or the ruler does not reach the score.
     """
     prepare_output(output)
-    report = measure_density(output=output, seed=seed, options=replace(options, sensitivity=False))
+    report = measure_density(seed=seed, options=replace(options, sensitivity=False))
     if report.trend is None:
         raise SparsityLabError(
             "Parameters needed over time follow from a trend",
             why=report.trend_note,
             fix="See which models are dated and have a number: `sparsity-lab density` with the same options",
         )
-    days = list(dates) or yearly_dates(report.trend)
-    rows = parameters_needed(report.trend, report.ruler, report.tasks, score=score, dates=days)
-    return _written(output / "needed", rows, NEEDED_COLUMNS)
+    halves = [report.trend.origin + timedelta(days=182 * number) for number in range(6)]
+    rows = parameters_needed(report.trend, report.ruler, report.tasks, score=score, dates=dates or halves)
+    write_findings(output / "needed", rows, NEEDED_COLUMNS, rows)
+    return rows
 
 
 def run_prices(prices: Path, *, score: float, output: Path, seed: int = 0) -> PriceTrend:
@@ -90,27 +86,21 @@ def run_prices(prices: Path, *, score: float, output: Path, seed: int = 0) -> Pr
         SparsityLabError: as `price_trend`.
     """
     prepare_output(output)
-    found = price_trend(prices, score=score, seed=seed)
-    write_table(output / "prices", found.rows, PRICE_COLUMNS)
-    write_json(output / "prices.json", {**vars(found), "rows": list(found.rows), "score": score})
-    return found
+    fall = price_trend(prices, score=score, seed=seed)
+    document = {**vars(fall), "rows": list(fall.rows), "score": score}
+    write_findings(output / "prices", fall.rows, PRICE_COLUMNS, document)
+    return fall
 
 
-def price_sentence(found: PriceTrend) -> str:
+def price_sentence(fall: PriceTrend) -> str:
     """The fall of prices in one sentence."""
-    if found.halving_days is None:
+    if fall.halving_days is None:
         return "The cheapest price does not fall."
-    low, high = ("open" if v is None else f"{v:.0f}" for v in (found.halving_low, found.halving_high))
-    return f"The cheapest price halves every {found.halving_days:.0f} days (95 % interval {low} to {high})."
+    low, high = ("open" if v is None else f"{v:.0f}" for v in (fall.halving_low, fall.halving_high))
+    return f"The cheapest price halves every {fall.halving_days:.0f} days (95 % interval {low} to {high})."
 
 
-def _written(stem: Path, rows: list[dict[str, object]], columns: dict[str, str]) -> list[dict[str, object]]:
-    write_table(stem, rows, columns)
-    write_json(stem.with_suffix(".json"), rows)
-    return rows
-
-
-def compare_pairs(pairs: Path, found: Sequence[Density]) -> list[dict[str, object]]:
+def compare_pairs(pairs: Path, measured: Sequence[Density]) -> list[dict[str, object]]:
     """Density of each compressed model over that of its source, from a file with `model`, `source`, `method`.
 
     The ratio's interval uses the same ruler draws for both. Models are compared on the tasks each has; a pair
@@ -119,11 +109,11 @@ def compare_pairs(pairs: Path, found: Sequence[Density]) -> list[dict[str, objec
     Raises:
         SparsityLabError: a model of the file has no density, or the two have different tasks.
     """
-    by_name = {d.target.model: d for d in found}
+    by_name = {d.target.model: d for d in measured}
     return [_pair(row, by_name) for row in read_rows(pairs, needed=("model", "source"))]
 
 
-def _pair(row: dict[str, CsvCell], by_name: dict[str, Density]) -> dict[str, object]:
+def _pair(row: CsvRow, by_name: dict[str, Density]) -> dict[str, object]:
     for column in ("model", "source"):
         if row[column].required() not in by_name:
             raise row[column].error(f"The model {row[column].text} has no density in this run")
@@ -138,14 +128,13 @@ def _pair(row: dict[str, CsvCell], by_name: dict[str, Density]) -> dict[str, obj
     logs = logs[~np.isnan(logs)]
     low, high = np.quantile(logs, 0.025, method="lower"), np.quantile(logs, 0.975, method="higher")
     verdict = "denser" if low > 0 else "less dense" if high < 0 else "not told apart"
-    known = model.rho is not None and source.rho is not None
     return {
         "model": model.target.model,
         "source": source.target.model,
         "method": row["method"].text if "method" in row else "",
         "rho": model.rho,
         "rho_source": source.rho,
-        "ratio": model.rho / source.rho if known and model.rho and source.rho else None,
+        "ratio": model.rho / source.rho if model.rho and source.rho else None,
         "low": float(np.exp(low)) if np.isfinite(low) else None,
         "high": float(np.exp(high)) if np.isfinite(high) else None,
         "verdict": verdict,
@@ -183,11 +172,6 @@ def parameters_needed(
     return rows
 
 
-def yearly_dates(trend: DensityTrend, *, count: int = 6, step_days: int = 182) -> list[date]:
-    """The trend's origin and every half year after it."""
-    return [trend.origin + timedelta(days=step_days * number) for number in range(count)]
-
-
 @dataclass(frozen=True)
 class PriceTrend:
     """How the cheapest price at or above a score falls; `halving_days` is None where it does not."""
@@ -211,8 +195,6 @@ def price_trend(prices: Path, *, score: float, seed: int = 0, draws: int = 2000)
     points, rows = [], []
     for row in read_rows(prices, needed=("model", "release_date", "price", "score")):
         released, price = row["release_date"].day(), row["price"].number(low=1e-12)
-        if released is None:
-            raise row["release_date"].error("The cell is empty")
         if row["score"].number(low=0, high=1) < score:
             continue
         logs = -float(np.log(price))
@@ -223,9 +205,3 @@ def price_trend(prices: Path, *, score: float, seed: int = 0, draws: int = 2000)
     marked = tuple({**row, "cheapest": row["model"] in trend.frontier} for row in rows)
     low, high = trend.doubling_interval
     return PriceTrend(marked, trend.slope, trend.doubling_days, low, high)
-
-
-def chip_doubling_days(trend: DensityTrend, *, chip_years: float = CHIP_DOUBLING_YEARS) -> float | None:
-    """Days in which what one chip price can run doubles: rates of models and of chips add up."""
-    rate = trend.slope + np.log(2) / (chip_years * DAYS_A_YEAR)
-    return float(np.log(2) / rate) if rate > 0 else None

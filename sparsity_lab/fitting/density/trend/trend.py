@@ -5,7 +5,7 @@ the least-squares line through them. Records start late: the first model is a re
 this line is too steep, by 5 to 20 % in planted worlds of this size. The interval resamples the models'
 deficits to the line over the release dates, measures that bias, and reflects the bootstrap distribution
 about the estimate (a basic interval); the percentile interval of resampled models, which undercovers, is
-given beside it.
+given as well.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ Interval = tuple[float, float]
 
 DRAWS = 2000
 FEWEST_RECORDS = 3
+CHIP_DOUBLING_YEARS = 2.1
+DAYS_A_YEAR = 365.25
 MORE_DATES = "Add dated models that set a new maximum, earlier or later"
 
 
@@ -120,27 +122,21 @@ def fit_trend(points: Sequence[TrendPoint], *, seed: int, draws: int = DRAWS) ->
 
 
 def try_trend(
-    found: Sequence[Density],
-    *,
-    tasks: Sequence[str],
-    partial: bool = False,
-    mixtures: bool = False,
-    seed: int,
+    measured: Sequence[Density], points: Sequence[TrendPoint], *, seed: int
 ) -> tuple[DensityTrend | None, str]:
-    """The trend of the densities that may enter it, or None and why there is none."""
-    points = trend_points(found, tasks=tasks, partial=partial, mixtures=mixtures)
+    """The trend of those of the densities that may enter it, `points`; or None and why there is none."""
     try:
         trend = fit_trend(points, seed=seed)
     except SparsityLabError as error:
         log.info("no trend: %s", error.paragraph())
         return None, error.paragraph()
-    censored = sum(d.rho is None and d.released is not None for d in found)
+    censored = sum(d.rho is None and d.released is not None for d in measured)
     note = f"{censored} dated models have a bound instead of a number and are left out" if censored else ""
     return trend, note
 
 
 def trend_points(
-    found: Sequence[Density], *, tasks: Sequence[str], partial: bool = False, mixtures: bool = False
+    measured: Sequence[Density], *, tasks: Sequence[str], partial: bool = False, mixtures: bool = False
 ) -> list[TrendPoint]:
     """Dated models with a number; dense ones with all tasks unless told otherwise."""
     return [
@@ -151,7 +147,7 @@ def trend_points(
             d.inversion.ln_size_ruler_draws - np.log(d.size),
             d.target.lineage,
         )
-        for d in found
+        for d in measured
         if d.released is not None
         and d.rho is not None
         and (partial or len(d.tasks) == len(tasks))
@@ -173,7 +169,10 @@ def frontier_mask(days: Floats, ln_rho: Floats) -> NDArray[np.bool_]:
 
 
 def line_through(days: Floats, ln_rho: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Slope and intercept of the least-squares line through the masked entries; NaN on a single date."""
+    """Slope and intercept of the least-squares line through the masked entries; NaN on a single date.
+
+    The law `densing` is the same line; here it is fitted to thousands of resampled frontiers at once.
+    """
     values = np.where(mask, ln_rho, 0.0)
     count = np.maximum(mask.sum(-1), 1)  # an empty frontier gives NaN below, by its square of 0
     mean_day, mean = (days * mask).sum(-1) / count, values.sum(-1) / count
@@ -228,3 +227,9 @@ def _r2(days: Floats, ln_rho: Floats, slope: float, intercept: float) -> float:
 
 def _doubling(slope: float) -> float | None:
     return float(np.log(2) / slope) if slope > 0 else None
+
+
+def chip_doubling_days(trend: DensityTrend, *, chip_years: float = CHIP_DOUBLING_YEARS) -> float | None:
+    """Days in which what one chip price can run doubles: rates of models and of chips add up."""
+    rate = trend.slope + np.log(2) / (chip_years * DAYS_A_YEAR)
+    return float(np.log(2) / rate) if rate > 0 else None

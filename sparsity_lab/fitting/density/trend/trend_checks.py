@@ -53,14 +53,14 @@ class TrendProjection:
 
 def leave_one_out(points: Sequence[TrendPoint], *, seed: int) -> dict[str, DensityTrend | None]:
     """The trend without each lineage (all Qwen, all Llama ...); None where none is left."""
-    found: dict[str, DensityTrend | None] = {}
+    trends: dict[str, DensityTrend | None] = {}
     for lineage in sorted({p.lineage for p in points}):
         rest = [p for p in points if p.lineage != lineage]
         try:
-            found[lineage] = fit_trend(rest, seed=seed, draws=DRAWS)
+            trends[lineage] = fit_trend(rest, seed=seed, draws=DRAWS)
         except SparsityLabError:
-            found[lineage] = None
-    return found
+            trends[lineage] = None
+    return trends
 
 
 def break_test(points: Sequence[TrendPoint], at: date, *, seed: int) -> BreakTest:

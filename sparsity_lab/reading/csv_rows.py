@@ -1,9 +1,9 @@
-"""Rows of a CSV whose cells know where they stand, so that an error can name file, row and column."""
+"""Rows of a CSV whose cells know where they are, so that an error can name file, row and column."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,12 +13,13 @@ from sparsity_lab.reading import csv_numbers
 from sparsity_lab.reading.csv_file import read_csv
 from sparsity_lab.reading.csv_numbers import MISSING
 
+CsvRow = Mapping[str, "CsvCell"]
 YEARS = range(1990, 2100)
 
 
 @dataclass(frozen=True)
 class CsvCell:
-    """One cell: its text without surrounding blanks, and where it stands (the header is row 1)."""
+    """One cell: its text without surrounding blanks, and where it is (the header is row 1)."""
 
     text: str
     path: Path
@@ -64,10 +65,10 @@ class CsvCell:
             raise self.error(f"{self.text} is not between {low:g} and {high:g}")
         return value
 
-    def day(self) -> date | None:
-        """An ISO date, or None where there is no value."""
-        if self.missing:
-            return None
+    def day(self) -> date:
+        """An ISO date."""
+        if not self.text:
+            raise self.error("The cell is empty")
         try:
             day = date.fromisoformat(self.text)
         except ValueError:
@@ -77,13 +78,17 @@ class CsvCell:
         return day
 
     def truth(self) -> bool:
-        """True or false, in the usual spellings; no value is false."""
-        if self.missing:
-            return False
+        """True or false, in the usual spellings."""
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if self.text.lower() not in words:
             raise self.error(f"{self.text!r} is neither true nor false")
         return words[self.text.lower()]
+
+
+def filled(row: CsvRow, column: str) -> CsvCell | None:
+    """A row's cell in a column; None where there is no such column or no value in it."""
+    cell = row.get(column)
+    return None if cell is None or cell.missing else cell
 
 
 def read_rows(path: Path, *, needed: Sequence[str]) -> list[dict[str, CsvCell]]:
