@@ -135,28 +135,28 @@ def measure(options: CostBenchOptions) -> None:
     if options.text is None:
         raise SparsityLabError("--against takes a text", fix="Name a UTF-8 file with --text")
     refuse_idle(options, "pairs", because="with --against", fix="Leave it out")
-    from sparsity_lab.bench.measure.reference import run_against
+    from sparsity_lab.bench.measure.reference import AgainstSpec, run_against
     from sparsity_lab.measure.spec import percent
 
-    run_against(
-        options.against, options.model, text=options.text, tokens=options.tokens or AGAINST_TOKENS,
+    spec = AgainstSpec(
+        options.against, options.model, options.text, tokens=options.tokens or AGAINST_TOKENS,
         window=options.window or AGAINST_WINDOW, device=options.device, dtype=options.dtype or AGAINST_DTYPE,
         ppl_increase=PPL_INCREASE if options.ppl_increase is None else percent(options.ppl_increase),
-        knob=options.knob, output=options.output, seed=options.seed, progress=progress(),
-        tokenizer=options.tokenizer,
+        knob=options.knob, seed=options.seed, tokenizer=options.tokenizer,
     )  # fmt: skip
+    run_against(spec, options.output, progress=progress())
     typer.echo((options.output / f"{options.against}.md").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"Written to {options.output}")
 
 
 def _overhead(options: CostBenchOptions) -> None:
-    from sparsity_lab.bench.measure.overhead import run_overhead
+    from sparsity_lab.bench.measure.overhead import OverheadSpec, run_overhead
     from sparsity_lab.store.tables import to_markdown
 
-    row = run_overhead(
+    spec = OverheadSpec(
         options.model, tokens=options.tokens or TOKENS, window=options.window or WINDOW, pairs=options.pairs or PAIRS,
-        device=options.device, dtype=options.dtype or DTYPE, output=options.output, seed=options.seed,
-        progress=progress(),
+        device=options.device, dtype=options.dtype or DTYPE, seed=options.seed,
     )  # fmt: skip
+    row = run_overhead(spec, options.output, progress=progress())
     typer.echo(to_markdown([row], list(row)))
     typer.echo(f"Written to {options.output}")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sparsity_lab.bench.measure.overhead import overhead, random_llama, run_overhead
+from sparsity_lab.bench.measure.overhead import OverheadSpec, overhead, random_llama, run_overhead
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.model.windows import cut
@@ -42,9 +42,8 @@ def test_overhead_times_pairs_of_passes(tmp_path):
     assert len(found.shares) == len(found.plain_seconds) == len(found.sparse_seconds) == 2
     assert all(seconds > 0 for seconds in (*found.plain_seconds, *found.sparse_seconds))
     assert 0 < found.activation_ratio < 1
-    row = run_overhead(
-        "random:tiny", tokens=1024, window=64, pairs=1, device="cpu", dtype="float32", output=tmp_path
-    )
+    spec = OverheadSpec("random:tiny", tokens=1024, window=64, pairs=1, device="cpu", dtype="float32")
+    row = run_overhead(spec, tmp_path)
     assert json.loads((tmp_path / "measure.json").read_text())["share"] == row["share"]
 
 

@@ -70,28 +70,50 @@ class Overhead:
         }
 
 
-def run_overhead(
-    model: str, *, tokens: int, window: int, pairs: int, device: str, dtype: str, output: Path, seed: int = 0,
-    progress: Progress = SILENT,
-) -> dict[str, object]:  # fmt: skip
+@dataclass(frozen=True)
+class OverheadSpec:
+    """What is timed.
+
+    Attributes:
+        model: directory, GGUF file, Hub id, or `random:` and a shape.
+        tokens, window: of the text, made of random ids.
+        pairs: of a plain and a sparse pass.
+        device, dtype: as for `measure`.
+        seed: of ids and random weights.
+    """
+
+    model: str
+    tokens: int
+    window: int
+    pairs: int
+    device: str
+    dtype: str
+    seed: int = 0
+
+
+def run_overhead(spec: OverheadSpec, output: Path, *, progress: Progress = SILENT) -> dict[str, object]:
     """Load or make a model, time it, and write `measure.json`; returns its row.
 
     Raises:
         SparsityLabError: no such model, shape or dtype, or an output that cannot be written.
     """
-    if dtype not in DTYPES:
-        raise unknown(dtype, kind="dtype", known=list(DTYPES))
+    if spec.dtype not in DTYPES:
+        raise unknown(spec.dtype, kind="dtype", known=list(DTYPES))
     prepare_output(output)
-    place = choose_device(device)
-    if model.startswith("random:"):
+    place, dtype = choose_device(spec.device), DTYPES[spec.dtype]
+    if spec.model.startswith("random:"):
         target = "cuda" if place == "auto" else place
-        live = random_llama(model.removeprefix("random:"), device=target, dtype=DTYPES[dtype], seed=seed)
+        live = random_llama(spec.model.removeprefix("random:"), device=target, dtype=dtype, seed=spec.seed)
     else:
-        source = pinned(Source.of(model))
+        source = pinned(Source.of(spec.model))
         load_config(source)
-        live = load_model(source, dtype=DTYPES[dtype], device=place)
-    found = overhead(live, tokens=tokens, window=window, pairs=pairs, seed=seed, progress=progress)
-    row: dict[str, object] = {"model": model, "device": device_name(place), "dtype": dtype, **found.as_row()}
+        live = load_model(source, dtype=dtype, device=place)
+    found = overhead(
+        live, tokens=spec.tokens, window=spec.window, pairs=spec.pairs, seed=spec.seed, progress=progress
+    )
+    row: dict[str, object] = {
+        "model": spec.model, "device": device_name(place), "dtype": spec.dtype, **found.as_row()
+    }  # fmt: skip
     times = {"plain_seconds": list(found.plain_seconds), "sparse_seconds": list(found.sparse_seconds)}
     write_json(output / "measure.json", {**row, "all": times, "provenance": provenance()})
     return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -43,14 +43,11 @@ READER_COLUMNS = {
 }
 
 
-def run_against(
-    name: str, model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str,
-    ppl_increase: float, knob: float | None, output: Path, seed: int = 0, progress: Progress = SILENT,
-    tokenizer: str | None = None,
-) -> list[EngineComparison]:  # fmt: skip
-    """Load a model, compare at PPL-p% and at a fixed c, and write `NAME.json`, `.csv` and `.md`.
+@dataclass(frozen=True)
+class AgainstSpec:
+    """What is compared, and on what.
 
-    Args:
+    Attributes:
         name: of the reproduced algorithm.
         model: directory, GGUF file or Hub id.
         text: UTF-8 file.
@@ -59,73 +56,89 @@ def run_against(
         device, dtype: as for `measure`.
         ppl_increase: p, a fraction.
         knob: the fixed c; None for the engine's answer at PPL-p%, at two significant digits.
-        output: folder for the results.
         seed: of the engine's pilot and the bootstraps.
-        progress: where to report.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+    """
+
+    name: str
+    model: str
+    text: Path
+    tokens: int
+    window: int | None
+    device: str
+    dtype: str
+    ppl_increase: float
+    knob: float | None
+    seed: int = 0
+    tokenizer: str | None = None
+
+    def check(self) -> None:
+        """Refuse what could not be compared, before anything is loaded.
+
+        Raises:
+            SparsityLabError: an unknown algorithm or dtype, or bad settings.
+        """
+        if self.name not in NAMES:
+            raise unknown(self.name, kind="reproduced algorithm", known=list(NAMES))
+        if self.dtype not in DTYPES:
+            raise unknown(self.dtype, kind="dtype", known=list(DTYPES))
+        check_increase(self.ppl_increase)
+        if self.knob is not None:
+            KNOB.check(self.knob, criterion="cett")
+
+
+def run_against(spec: AgainstSpec, output: Path, *, progress: Progress = SILENT) -> list[EngineComparison]:
+    """Load a model, compare at PPL-p% and at a fixed c, and write `NAME.json`, `.csv` and `.md`.
 
     Raises:
-        SparsityLabError: an unknown algorithm or dtype, no such model or text, or bad settings.
+        SparsityLabError: as `AgainstSpec.check`, or no such model or text.
     """
-    if name not in NAMES:
-        raise unknown(name, kind="reproduced algorithm", known=list(NAMES))
-    if dtype not in DTYPES:
-        raise unknown(dtype, kind="dtype", known=list(DTYPES))
-    check_increase(ppl_increase)
-    if knob is not None:
-        KNOB.check(knob, criterion="cett")
+    spec.check()
     prepare_output(output)
-    subject = _subject(
-        model, text=text, tokens=tokens, window=window, device=device, dtype=dtype, progress=progress,
-        tokenizer=tokenizer,
-    )  # fmt: skip
-    searched = compare_at_ppl_increase(subject, ppl_increase=ppl_increase, seed=seed)
-    fixed = float(f"{searched.rows[0].knob:.2g}") if knob is None else knob
-    comparisons = [searched, compare_at_cett(subject, c=fixed, seed=seed)]
-    _write(output / name, comparisons, subject=subject, model=model, device=device, dtype=dtype, seed=seed)
+    subject = _subject(spec, progress)
+    searched = compare_at_ppl_increase(subject, ppl_increase=spec.ppl_increase, seed=spec.seed)
+    fixed = float(f"{searched.rows[0].knob:.2g}") if spec.knob is None else spec.knob
+    comparisons = [searched, compare_at_cett(subject, c=fixed, seed=spec.seed)]
+    _write(output / spec.name, comparisons, subject=subject, spec=spec)
     return comparisons
 
 
-def _subject(
-    model: str, *, text: Path, tokens: int, window: int | None, device: str, dtype: str, progress: Progress,
-    tokenizer: str | None,
-) -> Subject:  # fmt: skip
-    if model.startswith("random:"):
+def _subject(spec: AgainstSpec, progress: Progress) -> Subject:
+    if spec.model.startswith("random:"):
         raise SparsityLabError(
             "Random weights have no perplexity to compare at",
             fix="Give a model directory, GGUF file or Hub id",
         )
-    read = read_text(text, tokens=tokens)
-    source, place = pinned(Source.of(model, tokenizer=tokenizer)), choose_device(device)
+    read = read_text(spec.text, tokens=spec.tokens)
+    source, place = pinned(Source.of(spec.model, tokenizer=spec.tokenizer)), choose_device(spec.device)
     config = load_config(source)
-    tokenized = tokenize(load_text_tokenizer(source), read, tokens=tokens)
+    tokenized = tokenize(load_text_tokenizer(source), read, tokens=spec.tokens)
     width = choose_window(
-        window, positions=getattr(config, "max_position_embeddings", None), bos=tokenized.bos_id is not None
+        spec.window,
+        positions=getattr(config, "max_position_embeddings", None),
+        bos=tokenized.bos_id is not None,
     )
-    windows = tokenized.windows(width, source=text)
-    live = load_model(source, dtype=DTYPES[dtype], device=place)
+    windows = tokenized.windows(width, source=spec.text)
+    live = load_model(source, dtype=DTYPES[spec.dtype], device=place)
     return Subject(live, find_sites(live)[1], windows, auto_batch_size(place, window=width), progress)
 
 
-def _write(
-    stem: Path, comparisons: list[EngineComparison], *, subject: Subject, model: str, device: str, dtype: str,
-    seed: int,
-) -> None:  # fmt: skip
+def _write(stem: Path, comparisons: list[EngineComparison], *, subject: Subject, spec: AgainstSpec) -> None:
     rows = [asdict(row) for comparison in comparisons for row in comparison.rows]
     windows = subject.windows
     write_json(
         stem.with_suffix(".json"),
         {
-            "model": Path(model).name,
+            "model": Path(spec.model).name,
             "tokens": windows.tokens,
             "window": windows.window,
             "bos": windows.bos_id is not None,
             "layers": len(subject.sites),
             "text_sha256": windows.sha256,
-            "device": device_name(choose_device(device)),
-            "dtype": dtype,
+            "device": device_name(choose_device(spec.device)),
+            "dtype": spec.dtype,
             "threads": torch.get_num_threads(),
-            "seed": seed,
+            "seed": spec.seed,
             "rows": rows,
             "comparisons": [comparison.summary() for comparison in comparisons],
             "provenance": provenance(tokenizer=list(windows.notes)),
