@@ -7,9 +7,9 @@
                   `neurons` and `predict`
 
 The first three share one way. In: checkpoints, texts, and the record whose thresholds are applied as they are; nothing
-is searched. `work/places.py` pairs every checkpoint with every text, `work/cellwise.py` reads a cell's record or makes
-it, and the folder's own `run.py` says how: a sparse pass that counts (`api.report_of`), the counts as rows, the rows
-as tables. Out: a JSON record with an array file, tables as CSV and Markdown, and one JSON summary.
+is searched. `work/places.py` pairs every checkpoint with every text, `work/run_cells.py` reads a cell's record or has
+it made, and the folder's own `run.py` says how: a sparse pass that counts (`api.report_of`), the counts as rows, the
+rows as tables. Out: a JSON record with an array file, tables as CSV and Markdown, and one JSON summary.
 
     spec.py        models, texts, settings, and which record's thresholds go with which checkpoint
     visitor.py     the pass behind `neurons`; masks are those of `thresholds/applied.py`, for all four commands
