@@ -15,15 +15,16 @@ from sparsity_lab.measure.live.live_record import live_fingerprint
 from sparsity_lab.measure.neurons.api import watch_neurons
 from sparsity_lab.measure.neurons.predictors.api import predict_active
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows
-from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings as PredictSettings
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
 from sparsity_lab.measure.neurons.rows import layer_rows
-from sparsity_lab.measure.neurons.structure.api import Settings, examine_structure
+from sparsity_lab.measure.neurons.structure.api import examine_structure
 from sparsity_lab.measure.neurons.structure.rows import quality_rows
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 from sparsity_lab.measure.token_heat import token_heat
 
 THRESHOLDS = [0.02, 0.05]
 WINDOW = 32
-PREDICT = PredictSettings(ranks=(4,), epochs=2)
+PREDICT = PredictorSettings(ranks=(4,), epochs=2)
 
 
 @pytest.fixture
@@ -69,7 +70,9 @@ CALLS = {
         watch_neurons(model, ids, thresholds=THRESHOLDS, window=WINDOW)
     ),
     "examine_structure": lambda model, ids, _: quality_rows(
-        examine_structure(model, ids, thresholds=THRESHOLDS, window=WINDOW, settings=Settings(clusters=8))
+        examine_structure(
+            model, ids, thresholds=THRESHOLDS, window=WINDOW, settings=StructureSettings(clusters=8)
+        )
     ),
     "predict_active": lambda model, ids, _: predictor_rows(
         predict_active(model, ids, thresholds=THRESHOLDS, window=WINDOW, settings=PREDICT)
