@@ -4,7 +4,7 @@ A criterion file holds `KNOB`, the knob's range and the coordinate the search ru
 which returns the rule for one model and text, a `Bound`. A measurement calls it in this order: `pilot` (rough, on part
 of the text), `calibrate` (the whole text, a range of knobs), `refine` (one knob) where needed, then `visitor(knob)`
 for each sparse pass. A criterion whose thresholds can be applied to another text also has `threshold_score()`, the
-score they are on. One that calibrates nothing on the text at a fixed knob says `TEXT_FREE = True`; a text may then be
+score they are on. One that calibrates nothing on the text at a fixed knob says so in its `KNOB`; a text may then be
 measured in parts.
 
 The files build on four others:
@@ -43,6 +43,8 @@ class Knob:
         scale: the coordinate of the search: ln(knob), or ln(knob / (1 - knob)); `none` has nothing to search.
         rising: True where a larger knob drops more neurons.
         slope: first guess of d ln(loss rise) / d(coordinate).
+        calibrates: what a fixed knob needs of the whole text: quantiles of the scores, the curve of CETT against the
+            threshold, or nothing. It says whether a text may be measured in parts, and how much memory a layer takes.
     """
 
     symbol: str
@@ -52,6 +54,7 @@ class Knob:
     scale: Literal["log", "logit", "none"]
     rising: bool
     slope: float
+    calibrates: Literal["nothing", "quantile", "cett"] = "quantile"
 
     def to_x(self, value: float) -> float:
         """Coordinate of a knob value; it grows with the number of neurons dropped."""

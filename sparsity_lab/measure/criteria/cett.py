@@ -17,7 +17,7 @@ from sparsity_lab.measure.thresholds.cett_fine import resolve
 from sparsity_lab.measure.thresholds.cett_passes import exact_curves, pilot_curves
 from sparsity_lab.measure.thresholds.masks import ThresholdVisitor
 
-KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.1, scale="log", rising=True, slope=2.3)
+KNOB = Knob(symbol="c", low=0.0, high=1.0, start=0.1, scale="log", rising=True, slope=2.3, calibrates="cett")
 
 
 # Edges a few percent apart give a threshold to about 0.2 %, so this much on either side holds the answer.

@@ -7,8 +7,9 @@ from sparsity_lab.measure.criteria._by_threshold import ByThreshold
 from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.model.passes import Subject
 
-KNOB = Knob(symbol="eps", low=0.0, high=1e6, start=0.05, scale="log", rising=True, slope=1.5)
-TEXT_FREE = True
+KNOB = Knob(
+    symbol="eps", low=0.0, high=1e6, start=0.05, scale="log", rising=True, slope=1.5, calibrates="nothing"
+)
 
 
 def threshold_score() -> Score:

@@ -10,8 +10,9 @@ from sparsity_lab.measure.criteria._by_threshold import ByThreshold
 from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.model.passes import Subject
 
-KNOB = Knob(symbol="eps", low=0.0, high=0.0, start=0.0, scale="none", rising=True, slope=1.0)
-TEXT_FREE = True
+KNOB = Knob(
+    symbol="eps", low=0.0, high=0.0, start=0.0, scale="none", rising=True, slope=1.0, calibrates="nothing"
+)
 
 
 def threshold_score() -> Score:

@@ -10,8 +10,16 @@ from sparsity_lab.measure.criteria._per_token import PerToken, keep_top_p
 from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.model.passes import Subject
 
-KNOB = Knob(symbol="share", low=0.0, high=1.0, start=0.95, scale="logit", rising=False, slope=1.5)
-TEXT_FREE = True
+KNOB = Knob(
+    symbol="share",
+    low=0.0,
+    high=1.0,
+    start=0.95,
+    scale="logit",
+    rising=False,
+    slope=1.5,
+    calibrates="nothing",
+)
 
 
 def bind(subject: Subject, *, seed: int) -> PerToken:

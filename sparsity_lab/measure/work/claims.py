@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from sparsity_lab.errors import RunError
-from sparsity_lab.store.whole_files import DISK_FIX, READ_WRITE
+from sparsity_lab.store.whole_files import DISK_FIX
 
 HEARTBEAT_S = 5.0
 LIMIT_S = 60.0
@@ -55,9 +55,9 @@ class ClaimWatch:
 
     def expired(self, folder: Path, key: str) -> frozenset[Sign] | None:
         """The claims on a cell that have run out; None while somebody holds it."""
-        found = _signs(folder, key)
-        over = [self._still(one) or _gone(folder / one.name) for one in found]
-        return frozenset(found) if all(over) else None
+        signs = _signs(folder, key)
+        over = [self._still(sign) or _gone(folder / sign.name) for sign in signs]
+        return frozenset(signs) if all(over) else None
 
     def _still(self, sign: Sign) -> bool:
         now = time.monotonic()
@@ -78,92 +78,83 @@ def claimed(folder: Path, key: str, *, expired: frozenset[Sign] = frozenset()) -
     Raises:
         SparsityLabError: the folder cannot be written.
     """
-    own = _take(folder, key, expired)
-    if own is None:
+    claim = _take(folder, key, expired)
+    if claim is None:
         yield False
         return
     try:
-        with _beating(folder / own):
+        with _beating(claim):
             yield True
     finally:
-        _release(folder, key, own)
+        _release(claim, key)
 
 
 def sweep(folder: Path, key: str) -> None:
     """Remove what a killed process left of its claim on a cell that has its record by now."""
-    found = _signs(folder, key)
-    if found and all(_gone(folder / one.name) for one in found):
-        _release(folder, key, found[-1].name)
+    left = _signs(folder, key)
+    if left and all(_gone(folder / sign.name) for sign in left):
+        _release(folder / left[-1].name, key)
 
 
 def _signs(folder: Path, key: str) -> list[Sign]:
     """The claims on a cell, the last one made at the end: n goes up from 0 without a gap."""
-    found: list[Sign] = []
-    while (sign := _look(folder / _name(key, len(found)))) is not None:
-        found.append(sign)
-    return found
+    signs: list[Sign] = []
+    while (sign := _look(folder / _name(key, len(signs)))) is not None:
+        signs.append(sign)
+    return signs
 
 
 def _look(path: Path) -> Sign | None:
     """The file as it is now; opened, because a network file system answers a bare stat from its cache."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
     except OSError:
         return None
-    try:
-        seen = os.fstat(handle)
-    finally:
-        os.close(handle)
-    return Sign(path.name, seen.st_ino, seen.st_mtime_ns)
+    return Sign(path.name, status.st_ino, status.st_mtime_ns)
 
 
 def _name(key: str, number: int) -> str:
     return f"{key}.claim-{number}"
 
 
-def _take(folder: Path, key: str, expired: frozenset[Sign]) -> str | None:
-    """Name of the claim made, or None where somebody else holds the cell."""
-    found = _signs(folder, key)
-    if any(one not in expired and not _gone(folder / one.name) for one in found):
+def _take(folder: Path, key: str, expired: frozenset[Sign]) -> Path | None:
+    """The claim made, or None where somebody else holds the cell."""
+    before = _signs(folder, key)
+    if any(sign not in expired and not _gone(folder / sign.name) for sign in before):
         return None
-    own = _name(key, len(found))
+    claim = folder / _name(key, len(before))
+    process = os.getpid()
+    holder = {"host": socket.gethostname(), "place": _place(), "process": process, "begun": _begun(process)}
     try:
-        handle = os.open(folder / own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, READ_WRITE)
+        with claim.open("x", encoding="utf-8") as file:
+            json.dump(holder, file)
     except FileExistsError:
         return None
     except OSError as error:
-        raise RunError(f"Cannot write to {folder}", why=error.strerror or str(error), fix=DISK_FIX) from error
-    _sign(handle, folder / own)
+        with suppress(OSError):
+            claim.unlink()
+        raise RunError(f"Cannot write {claim}", why=error.strerror or str(error), fix=DISK_FIX) from error
     # Between the look and the making, a holder thought gone may have let go and another have begun at 0.
-    if [one.name for one in _signs(folder, key)] != [*(one.name for one in found), own]:
-        (folder / own).unlink(missing_ok=True)
+    if [sign.name for sign in _signs(folder, key)] != [*(sign.name for sign in before), claim.name]:
+        claim.unlink(missing_ok=True)
         return None
-    return own
+    return claim
 
 
-def _sign(handle: int, path: Path) -> None:
-    try:
-        os.write(handle, json.dumps(_self()).encode())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise RunError(f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX) from error
-    finally:
-        os.close(handle)
-
-
-def _release(folder: Path, key: str, own: str) -> None:
+def _release(claim: Path, key: str) -> None:
     """Remove a claim and those before it; where a later one stands, all are its holder's to remove.
 
     It first takes the place of the one at 0, and that one goes last: whenever a kill comes, claims without a gap are
     left, for one behind a gap nobody would see, and nobody could claim the cell beside it.
     """
-    number = int(own.rpartition("-")[2])
+    folder, number = claim.parent, int(claim.name.rpartition("-")[2])
     if _look(folder / _name(key, number + 1)) is None:
         with suppress(OSError):
-            os.replace(folder / own, folder / _name(key, 0))
-        for one in reversed(range(number or 1)):
+            os.replace(claim, folder / _name(key, 0))
+        for earlier in reversed(range(number or 1)):
             with suppress(OSError):
-                (folder / _name(key, one)).unlink()
+                (folder / _name(key, earlier)).unlink()
 
 
 @contextmanager
@@ -188,16 +179,11 @@ def _beating(path: Path) -> Iterator[None]:
 def _gone(path: Path) -> bool:
     """Whether a claim's process is known to have ended: one of this machine that runs no more."""
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        place, process, begun = made["place"], int(made["process"]), made["begun"]
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        place, process, begun = holder["place"], int(holder["process"]), holder["begun"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return place is not None and place == _place() and _begun(process) != begun
-
-
-def _self() -> dict[str, object]:
-    process = os.getpid()
-    return {"host": socket.gethostname(), "place": _place(), "process": process, "begun": _begun(process)}
 
 
 @cache
@@ -213,8 +199,8 @@ def _place() -> str | None:
 def _begun(process: int) -> str | None:
     """When a process was started, in ticks since boot; None where there is none or it has ended."""
     try:
-        said = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    state, *rest = said.rpartition(")")[2].split()  # the name before it may hold spaces
+    state, *rest = status.rpartition(")")[2].split()  # the name before it may hold spaces
     return None if state in "ZX" else rest[18]

@@ -1,9 +1,9 @@
 """One cell in parts: each is a stretch of whole windows, measured by itself, and their counts add up to the cell's.
 
-Only where nothing is calibrated on the text: thresholds of a record, or a fixed knob of a criterion that says
-`TEXT_FREE`. A part holds the dense and the sparse run over its windows; merged, they are what one pass over the whole
-text would have counted, and the cell's record is made of them as it always is. Parts begin where a batch begins, so
-that not even the last digit of a loss depends on how many there are.
+Only where nothing is calibrated on the text: thresholds of a record, or a fixed knob of a criterion whose `KNOB` says
+that it calibrates nothing. A part holds the dense and the sparse run over its windows; merged, they are what one pass
+over the whole text would have counted, and the cell's record is made of them as it always is. Parts begin where a
+batch begins, so that not even the last digit of a loss depends on how many there are.
 
 A part lies beside the records as `<key>.part-<n>of<count>.arrays` until its cell has its record: a SHA-256, which shows
 damage, then safetensors. Whoever merges measures the whole text himself where a part is not to be had.
@@ -41,9 +41,7 @@ def check_shards(setting: Setting, *, criterion: str, compat: str | None) -> Non
     Raises:
         SparsityLabError: a search, a criterion that is calibrated on the text, or a reproduced algorithm.
     """
-    text_free = setting.calibration is not None or (
-        setting.rule == "fixed" and getattr(registry.load("criteria", criterion), "TEXT_FREE", False)
-    )
+    text_free = setting.calibration is not None or (setting.rule == "fixed" and _is_free(criterion))
     if compat is not None or not text_free:
         free = [name for name in registry.names("criteria") if _is_free(name)]
         raise SparsityLabError(
@@ -152,4 +150,4 @@ def _read(path: Path, span: WindowSpan, *, windows: int) -> Part:
 
 
 def _is_free(criterion: str) -> bool:
-    return getattr(registry.load("criteria", criterion), "TEXT_FREE", False)
+    return bool(registry.load("criteria", criterion).KNOB.calibrates == "nothing")
