@@ -128,7 +128,8 @@ def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
     note, default = _note(hint), inspect.Parameter.empty if field.default is MISSING else field.default
     if isinstance(note, Flag):
         kind, default = _of_typer(note, field.name, hint.__origin__, default)
-        flags = note.flags or ((_long(field.name),) if kind is bool else ())  # or typer adds the negation
+        usual = (f"{_long(field.name)}/--no-{_long(field.name)[2:]}" if default else _long(field.name),)
+        flags = note.flags or (usual if kind is bool else ())  # typer would give each switch a negation
         option = typer.Option(
             *flags, help=note.help, rich_help_panel=note.panel, metavar=note.metavar or None,
             show_default=note.shown or default is not None,
