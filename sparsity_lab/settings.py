@@ -1,7 +1,7 @@
 """Settings that the command line and the specifications in Python share: default, meaning and form, each said once.
 
-A specification inherits a class from here, and so does the class of a command's options; `cli/console/options.py` makes
-the flags. The range of a number goes by its name and is in `ranges.py`.
+A specification inherits a class from here, and so does the class of a command's options. The `Flag` of a field says
+what it means; `cli/console/options.py` makes the flags of them. The range of a number goes by its name, in `ranges.py`.
 """
 
 from __future__ import annotations
@@ -54,45 +54,25 @@ Seed = Annotated[int, Flag("Seed of all random choices.")]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Where and how a model runs.
-
-    Attributes:
-        device, dtype: as for torch, or `auto`.
-        architecture_file: a file of the user's own that is executed and used instead of ours, or None.
-    """
+    """Where and how a model runs."""
 
     device: Annotated[str, Flag("Torch device, or auto.")] = "auto"
     dtype: Annotated[str, Flag("Dtype of weights and activations.", choices=("auto", *DTYPES))] = "auto"
     architecture_file: Annotated[
-        Path | None,
-        Flag("Your own Python file that says where the model's FFN parts are. It is EXECUTED."),
+        Path | None, Flag("Your own Python file that says where the model's FFN parts are. It is EXECUTED.")
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(ModelSettings):
-    """How a model reads a text.
+    """How a model reads a text."""
 
-    Attributes:
-        bos: put a BOS in front of each window where the tokenizer uses one.
-    """
-
-    bos: Annotated[
-        bool,
-        Flag(
-            "Put a BOS in front of each window, if the tokenizer uses one.", TEXT, flags=("--bos/--no-bos",)
-        ),
-    ] = True
+    bos: Annotated[bool, Flag("Put a BOS in front of each window, if the tokenizer uses one.", TEXT)] = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatSettings(TextSettings):
-    """Which part of a text is shown.
-
-    Attributes:
-        line: the first one shown, 1-based.
-        tokens: shown at most.
-    """
+    """Which part of a text is shown."""
 
     line: Annotated[int, Flag("First line of the text to show.", TEXT)] = 1
     tokens: Annotated[int, Flag("At most N tokens are shown.", TEXT, metavar="N")] = 200
@@ -100,18 +80,9 @@ class HeatSettings(TextSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings(ModelSettings):
-    """How lm-eval is run.
+    """How lm-eval is run."""
 
-    Attributes:
-        dense: also run without thresholds.
-        include_path: a folder of further task files.
-        num_fewshot: examples in the prompt, None for each task's own number.
-        limit: documents per task, None for all.
-        batch_size: windows at once, or `auto`.
-        seed: of sampling and of lm-eval's bootstrap.
-    """
-
-    dense: Annotated[bool, Flag("Also run without thresholds.", WHAT, flags=("--dense/--no-dense",))] = True
+    dense: Annotated[bool, Flag("Also run without thresholds.", WHAT)] = True
     include_path: Annotated[
         Path | None, Flag("Folder of further task files (YAML). Code that they name is EXECUTED.", WHAT)
     ] = None
@@ -123,13 +94,7 @@ class EvalSettings(ModelSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings(TextSettings):
-    """How a text is read by a model, window by window.
-
-    Attributes:
-        window: tokens of a window, None for up to 1,024.
-        batch_size: windows per forward pass, None for auto; changes speed and memory only.
-        seed: of everything drawn at random.
-    """
+    """How a model reads a text, window by window; a batch_size of None is found by trying."""
 
     window: Annotated[int | None, Flag("Tokens per window.", TEXT, shown="up to 1024")] = None
     batch_size: Annotated[
@@ -142,16 +107,7 @@ class WindowSettings(TextSettings):
 class MeasureSettings(WindowSettings):
     """What `measure` takes in the same form on the command line and from Python.
 
-    Attributes:
-        thresholds: a record whose thresholds are applied, of criterion `criterion`; no knob is looked for then.
-        trained_tokens: a CSV of the checkpoints' trained tokens, or None.
-        tokens_per_step: tokens of one training step, for checkpoints whose names or files say their steps.
-        compat: a released algorithm reproduced in `compat/` to run instead of the engine, or None.
-        text_shards: parts of each text that are measured by themselves; changes who measures what only.
-        allow_untrained: measure models whose perplexity is above half their vocabulary, and flag them; several
-            checkpoints of one series may be such without it.
-        fail_fast: the first checkpoint that fails ends the run; else it is marked and the others are measured.
-        again: measure what has a record anew; the new record replaces it when it is complete.
+    Several checkpoints of one series may be untrained without `allow_untrained`.
     """
 
     thresholds: Annotated[
@@ -166,8 +122,7 @@ class MeasureSettings(WindowSettings):
         Flag("Tokens per training step, where names or trainer_state.json give only the steps.", WHAT),
     ] = None
     compat: Annotated[
-        str | None,
-        Flag("Run a released algorithm, reproduced here, instead (slow): sparsinglaw.", WHAT),
+        str | None, Flag("Run a released algorithm, reproduced here, instead (slow): sparsinglaw.", WHAT)
     ] = None
     text_shards: Annotated[
         int,
@@ -177,29 +132,17 @@ class MeasureSettings(WindowSettings):
         ),
     ] = 1
     allow_untrained: Annotated[
-        bool,
-        Flag("Measure a model whose perplexity is above half its vocabulary, and flag it as untrained."),
+        bool, Flag("Measure a model whose perplexity is above half its vocabulary, and flag it as untrained.")
     ] = False
     fail_fast: Annotated[bool, Flag("Stop at the first checkpoint that fails, with exit code 2.")] = False
     again: Annotated[
-        bool,
-        Flag("Repeat measurements that have a record; a new record replaces the old one once complete."),
+        bool, Flag("Repeat measurements that have a record; a new record replaces the old one once complete.")
     ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchSettings:
-    """How many processes work, and where.
-
-    Attributes:
-        launcher: id of the launcher, which heeds its part of the others.
-        jobs: processes at a time on this machine, 1 for this process alone; for slurm, jobs of the array.
-        address: of a running Ray cluster, `auto` for the one that this machine belongs to; None starts one here.
-        task_cpus: cores of one worker.
-        task_gpus: GPUs of one worker; with more than one a model is spread over them.
-        task_memory_gb: memory of one worker in gigabytes (1e9 bytes), None for no demand.
-        retries: how often the work of a lost worker is given to another.
-    """
+    """How many processes work, and where."""
 
     launcher: Annotated[
         str, Flag("How work is handed to processes: inline (this machine), ray or slurm.", WHERE)
@@ -217,21 +160,17 @@ class LaunchSettings:
         Flag("Ray: address of a running cluster, or auto.", WHERE, shown="a new one on this machine"),
     ] = None
     task_cpus: Annotated[int, Flag("Ray, slurm: cores per worker.", WHERE)] = 1
-    task_gpus: Annotated[int, Flag("Ray, slurm: GPUs per worker.", WHERE)] = 0
+    task_gpus: Annotated[int, Flag("Ray, slurm: GPUs per worker; a model is spread over several.", WHERE)] = 0
     task_memory_gb: Annotated[
-        float | None, Flag("Ray, slurm: memory per worker, in GB.", WHERE, flags=("--task-memory",))
+        float | None,
+        Flag("Ray, slurm: memory per worker, in GB (1e9 bytes).", WHERE, flags=("--task-memory",)),
     ] = None
     retries: Annotated[int, Flag("Ray, slurm: retries per lost worker.", WHERE)] = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class WritingSettings:
-    """What a model writes while its neurons are watched.
-
-    Attributes:
-        written_tokens: tokens to write after each prompt; 0 for no writing.
-        prompts: how many prompts.
-    """
+    """What a model writes while its neurons are watched."""
 
     written_tokens: Annotated[
         int, Flag("Tokens that the model writes after each prompt; 0 for none.", TEXT)
@@ -241,17 +180,7 @@ class WritingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSettings:
-    """How neurons are grouped, and what the groups are compared with.
-
-    Attributes:
-        clusters: experts of equal size in each layer.
-        by: what neurons are grouped by, one of `BASES`.
-        routed: best clusters a token goes to, for the cache.
-        cache_ratio: clusters the cache holds, over `routed`.
-        draws: random partitions to compare with; the smallest p is 1 / (1 + draws).
-        permutations: of domain labels; the smallest p is 1 / (1 + permutations).
-        most_neurons: of a larger layer, a seeded sample of that size is examined.
-    """
+    """How neurons are grouped, and what the groups are compared with."""
 
     clusters: Annotated[int, Flag("Experts of equal size in each layer.", WHAT)] = 16
     by: Annotated[
@@ -276,13 +205,7 @@ class GroupSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """Which predictors are trained, and how often they may err.
-
-    Attributes:
-        ranks: r of the predictors, each trained for every layer.
-        budgets: neurons that may be named for a token, over the mean number of active ones.
-        epochs: passes over the training tokens; the one that does best on their last eighth is taken.
-    """
+    """Which predictors are trained, and how often they may err."""
 
     ranks: Annotated[
         tuple[int, ...], Flag("Rank of the predictors. Repeatable.", WHAT, flags=("--rank",))
@@ -300,33 +223,19 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CostSettings:
-    """What reading costs.
-
-    Attributes:
-        bytes_per_weight: stored bytes of a weight; 2 for bf16, 0.5 for 4-bit.
-        bytes_per_kv: stored bytes of an entry of the KV cache.
-        context_tokens: tokens in the KV cache, read for every token.
-        predictor_cost: weights of an assumed predictor over those of the FFN, or None.
-    """
+    """What reading costs."""
 
     bytes_per_weight: Annotated[float, Flag("Bytes per weight: 2 for bfloat16, 0.5 for 4 bits.", WHAT)] = 2.0
     bytes_per_kv: Annotated[float, Flag("Bytes per entry of the KV cache.", WHAT)] = 2.0
     context_tokens: Annotated[int, Flag("Tokens in the KV cache.", WHAT, flags=("--context",))] = 0
     predictor_cost: Annotated[
-        float | None,
-        Flag("Weights of an assumed perfect predictor, as a share of the FFN's.", WHAT),
+        float | None, Flag("Weights of an assumed perfect predictor, as a share of the FFN's.", WHAT)
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimingSettings:
-    """How often is timed, and at which planted activation ratios.
-
-    Attributes:
-        pairs: timed pairs, dense and sparse in turn.
-        ratios: planted activation ratios.
-        seed: of the tokens chosen and of what is planted.
-    """
+    """How often is timed, and at which planted activation ratios."""
 
     pairs: Annotated[int, Flag("Timed pairs of dense and sparse runs, in turn.")] = 21
     ratios: Annotated[

@@ -11,16 +11,7 @@ import typer
 from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.shared_options import OfflineOptions, Output
-from sparsity_lab.settings import (
-    HOW,
-    SHAPES,
-    TEXT,
-    WHAT,
-    CostSettings,
-    Flag,
-    ModelSettings,
-    TimingSettings,
-)
+from sparsity_lab.settings import HOW, SHAPES, TEXT, WHAT, CostSettings, Flag, ModelSettings, TimingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

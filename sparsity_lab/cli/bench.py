@@ -90,19 +90,16 @@ class CostBenchOptions:
         ),
     ] = None
     ppl_increase: Annotated[
-        str | None,
-        Flag("With --against: p of PPL-p%, as 1% or 0.01.", WHAT, shown=f"{PPL_INCREASE:.0%}"),
+        str | None, Flag("With --against: p of PPL-p%, as 1% or 0.01.", WHAT, shown=f"{PPL_INCREASE:.0%}")
     ] = None
     knob: Annotated[
         float | None, Flag("With --against: fixed knob to compare at.", WHAT, shown="the PPL-p% answer")
     ] = None
     tokens: Annotated[
-        int | None,
-        Flag("Tokens per pass.", TEXT, shown=f"{TOKENS}, with --against {AGAINST_TOKENS}"),
+        int | None, Flag("Tokens per pass.", TEXT, shown=f"{TOKENS}, with --against {AGAINST_TOKENS}")
     ] = None
     window: Annotated[
-        int | None,
-        Flag("Tokens per window.", TEXT, shown=f"{WINDOW}, with --against {AGAINST_WINDOW}"),
+        int | None, Flag("Tokens per window.", TEXT, shown=f"{WINDOW}, with --against {AGAINST_WINDOW}")
     ] = None
     pairs: Annotated[int | None, Flag("Timed pairs of passes.", shown=str(PAIRS))] = None
     device: Annotated[str, Flag("Torch device, or auto.")] = AUTO

@@ -25,8 +25,7 @@ app = typer.Typer(
 )
 
 Chance = Annotated[
-    tuple[str, ...],
-    Flag("Score of guessing on a task. Repeatable.", TABLE, metavar="TASK=SCORE"),
+    tuple[str, ...], Flag("Score of guessing on a task. Repeatable.", TABLE, metavar="TASK=SCORE")
 ]
 D0 = "Number of training tokens at which a two-step ruler is read."
 
@@ -50,8 +49,7 @@ class ScoreOptions:
     ] = ()
     chance: Chance = ()
     params: Annotated[
-        str,
-        Flag("Parameters of a mixture of experts that count.", WHAT, choices=("total", "active")),
+        str, Flag("Parameters of a mixture of experts that count.", WHAT, choices=("total", "active"))
     ] = "total"
     embeddings: Annotated[str, Flag("Whether embeddings count.", WHAT, choices=("in", "out"))] = "in"
     against: Annotated[
@@ -75,8 +73,7 @@ class DensityCommandOptions(ScoreOptions):
     """The options of `sparsity-lab density`."""
 
     targets: Annotated[
-        str | None,
-        Flag("Table of models (CSV), folder of lm-eval results, or a bundled table.", TABLE),
+        str | None, Flag("Table of models (CSV), folder of lm-eval results, or a bundled table.", TABLE)
     ] = None
     ruler: Annotated[
         str, Flag("A ruler file, a shipped ruler, a family with four sizes or more, or auto.", WHAT)
@@ -92,12 +89,7 @@ class DensityCommandOptions(ScoreOptions):
     ] = ""
     project: Annotated[str, Flag("Dates to project rho_max to, separated by commas.", WHAT)] = ""
     sensitivity: Annotated[
-        bool,
-        Flag(
-            "Tabulate how the growth depends on ruler, tasks, models and parameters.",
-            WHAT,
-            flags=("--sensitivity/--no-sensitivity",),
-        ),
+        bool, Flag("Tabulate how the growth depends on ruler, tasks, models and parameters.", WHAT)
     ] = True
     output: Output = Path("runs/density")
     config: Config = None
@@ -178,12 +170,7 @@ class PredictionOptions:
     ladder: Annotated[Path | None, Flag("Ladder (CSV).", TABLE, shown="the OLMo ladder")] = None
     target: Annotated[str, Flag("Run to predict from the others.", WHAT)] = PREDICTED_RUN
     artificial_point: Annotated[
-        bool,
-        Flag(
-            "Include the recipe's artificial point: a perfect score at zero loss.",
-            WHAT,
-            flags=("--artificial-point/--no-artificial-point",),
-        ),
+        bool, Flag("Include the recipe's artificial point: a perfect score at zero loss.", WHAT)
     ] = True
     chance: Chance = ()
     output: Output = Path("runs/predictions")

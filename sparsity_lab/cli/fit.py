@@ -43,8 +43,7 @@ class FitOptions:
         ),
     ] = ()
     rivals: Annotated[
-        str | None,
-        Flag("Laws to compare, separated by commas.", WHAT, shown="the activation-ratio laws"),
+        str | None, Flag("Laws to compare, separated by commas.", WHAT, shown="the activation-ratio laws")
     ] = None
     drop: Annotated[
         tuple[str, ...],

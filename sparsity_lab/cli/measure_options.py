@@ -56,8 +56,7 @@ class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions):
         ),
     ] = ()
     stabilise: Annotated[
-        str | None,
-        Flag("Find one knob on the last N checkpoints of each series.", WHAT, metavar="last:N"),
+        str | None, Flag("Find one knob on the last N checkpoints of each series.", WHAT, metavar="last:N")
     ] = None
     per_checkpoint: Annotated[
         bool, Flag("With --stabilise, also measure each checkpoint at its own knob.", WHAT)

@@ -23,8 +23,7 @@ class StudyOptions(LadderOptions):
     """The options of `sparsity-lab study`."""
 
     only: Annotated[
-        tuple[str, ...],
-        Flag("Run this stage alone. Repeatable.", WHAT, metavar="STAGE", shown="all stages"),
+        tuple[str, ...], Flag("Run this stage alone. Repeatable.", WHAT, metavar="STAGE", shown="all stages")
     ] = ()
     publish: Annotated[
         Path | None,

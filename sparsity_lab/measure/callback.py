@@ -68,11 +68,11 @@ class MeasureCallback(TrainerCallback):
         tokenizer: Any = None,
         tokens_per_step: int | None = None,
         series: str | None = None,
-        criterion: str = "cett",
+        criterion: str = MeasureSpec.criterion,
         knob: float | None = None,
         ppl_increase: float | None = None,
         activation_ratio: float | None = None,
-        tokens: int = 65_536,
+        tokens: int = MeasureSpec.tokens,
         window: int | None = None,
         bos: bool = True,
         batch_size: int | None = None,
@@ -87,7 +87,8 @@ class MeasureCallback(TrainerCallback):
         _check_objects(text=text, output=output, tokenizer=tokenizer)
         self.spec = MeasureSpec(
             text=Path(text), criterion=criterion, knob=knob,
-            ppl_increase=0.01 if ppl_increase is None else ppl_increase, activation_ratio=activation_ratio,
+            ppl_increase=MeasureSpec.ppl_increase if ppl_increase is None else ppl_increase,
+            activation_ratio=activation_ratio,
             tokens=tokens, window=window, bos=bos, batch_size=batch_size, seed=seed,
             architecture_file=architecture_file, tokens_per_step=tokens_per_step,
         )  # fmt: skip

@@ -13,7 +13,6 @@ import typing
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from enum import Enum
-from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -49,9 +48,9 @@ def of_fields(function: Callable[..., None]) -> Callable[..., None]:
     asked = ranges.hints(function)
     kind: Any = asked["options"]
     hints = ranges.hints(kind)
-    parameters = [
-        _parameter(field, hints[field.name]) for field in sorted(fields(kind), key=partial(_place, kind))
-    ]
+    notes = {name: _note(hint) for name, hint in hints.items()}
+    ordered = sorted(fields(kind), key=lambda field: _place(kind, field, notes[field.name]))
+    parameters = [_parameter(field, hints[field.name]) for field in ordered]
     if "context" in asked:
         keyword = inspect.Parameter.KEYWORD_ONLY
         parameters.insert(0, inspect.Parameter("context", keyword, annotation=typer.Context))
@@ -116,9 +115,8 @@ def _long(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _place(kind: type, field: Field[Any]) -> tuple[int, bool, bool]:
+def _place(kind: type, field: Field[Any], note: Any) -> tuple[int, bool, bool]:
     """Where `--help` shows a field: panel by panel, in each first what is required, then what is the command's own."""
-    note = _note(ranges.hints(kind)[field.name])
     panel = note.panel if isinstance(note, Flag) else note.rich_help_panel
     number = PANELS.index(panel) if panel in PANELS else -1
     return number, field.default is not MISSING, field.name not in inspect.get_annotations(kind)
@@ -128,7 +126,8 @@ def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
     note, default = _note(hint), inspect.Parameter.empty if field.default is MISSING else field.default
     if isinstance(note, Flag):
         kind, default = _of_typer(note, field.name, hint.__origin__, default)
-        flags = note.flags or ((_long(field.name),) if kind is bool else ())  # or typer adds the negation
+        usual = (f"{_long(field.name)}/--no-{_long(field.name)[2:]}" if default else _long(field.name),)
+        flags = note.flags or (usual if kind is bool else ())  # typer would give each switch a negation
         option = typer.Option(
             *flags, help=note.help, rich_help_panel=note.panel, metavar=note.metavar or None,
             show_default=note.shown or default is not None,

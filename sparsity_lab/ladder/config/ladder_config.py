@@ -105,10 +105,7 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     seed = coerce(content.get("seed", 0), int, "seed")
     name = _name(content.get("name", default_name))
     pairs = [_resolve(model, training, vocabulary=tokenizer.vocabulary) for model, training in _grid(content)]
-    names = _names(
-        [{**vars(shape), **vars(training)} for shape, training in pairs],
-        name,
-    )
+    names = _names([{**vars(shape), **vars(training)} for shape, training in pairs], name)
     runs = tuple(
         RunSpec(name=name, shape=shape, training=training, seed=seed)
         for name, (shape, training) in zip(names, pairs, strict=True)

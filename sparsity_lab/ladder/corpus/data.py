@@ -226,9 +226,7 @@ def existing_data(
     prepared = PreparedData(output, manifest)
     if not _has_shape(manifest):
         raise SparsityLabError(
-            f"Cannot read {path}",
-            why="It is not in the shape in which prepared data are described",
-            fix=fix,
+            f"Cannot read {path}", why="It is not in the shape in which prepared data are described", fix=fix
         )
     if (why := _differing(prepared, data, tokenizer, seed=seed)) is not None:
         if replace:

@@ -117,9 +117,7 @@ def read_tokens(path: Path) -> npt.NDArray[np.unsignedinteger[Any]]:
         raise SparsityLabError(f"Cannot read the token file {path}", why=str(error), fix=fix) from error
     if len(ids) != tokens:
         raise SparsityLabError(
-            f"The token file {path} holds {len(ids):,} tokens",
-            why=f"Its .json says {tokens:,}",
-            fix=fix,
+            f"The token file {path} holds {len(ids):,} tokens", why=f"Its .json says {tokens:,}", fix=fix
         )
     return ids
 

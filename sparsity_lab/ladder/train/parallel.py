@@ -39,10 +39,7 @@ def train_side_by_side(
     Raises:
         SparsityLabError: as for `train_run`; runs that are not begun by then are left.
     """
-    with (
-        progress.track("train runs", len(runs)) as advance,
-        side_by_side(min(jobs, len(runs))) as workers,
-    ):
+    with progress.track("train runs", len(runs)) as advance, side_by_side(min(jobs, len(runs))) as workers:
         calls = [
             partial(train_run, run, data=data, output=folder / run.name, log=log, log_folder=log_folder)
             for run in runs
