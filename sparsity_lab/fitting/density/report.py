@@ -44,7 +44,7 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
         write_table(output / name, extra, columns)
         names += [f"{name}.csv", f"{name}.md"]
     written = [output / name for name in names]
-    if _dated(report):
+    if any(d.released is not None and (d.rho or d.low) for d in report.densities):
         with attempted(stem := output / "density_by_date"):
             from sparsity_lab.fitting.plots.density import plot_trend
 
@@ -55,10 +55,6 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
 
             written += plot_heat(report, stem)
     return written
-
-
-def _dated(report: DensityReport) -> bool:
-    return any(d.released is not None and (d.rho or d.low) for d in report.densities)
 
 
 def _extra_tables(
@@ -112,7 +108,7 @@ def table_rows(report: DensityReport) -> list[dict[str, object]]:
 
 def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: int) -> dict[str, object]:
     """The document of `density.json`; open bounds are null."""
-    ruler = report.ruler
+    ruler, test = report.ruler, report.break_test
     curve = ruler.curve(report.tasks)
     notes = {d.target.model: d.target.note for d in report.densities}
     return {
@@ -139,7 +135,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "trend_note": report.trend_note,
         "per_task": per_task_rows(report),
         "sensitivity": [*report.sensitivity, *without_rows(report.without)],
-        "break": _break_json(report),
+        "break": None if test is None else {**vars(test), "at": test.at.isoformat()},
         "projections": [
             {"on": p.on.isoformat(), "rho_max": p.middle, "low": p.low, "high": p.high}
             for p in report.projections
@@ -151,11 +147,6 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "seed": seed,
         "provenance": provenance(),
     }
-
-
-def _break_json(report: DensityReport) -> dict[str, object] | None:
-    test = report.break_test
-    return None if test is None else {**vars(test), "at": test.at.isoformat()}
 
 
 def break_sentence(report: DensityReport) -> str:

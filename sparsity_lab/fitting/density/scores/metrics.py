@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
+from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same, under
 from sparsity_lab.fitting.density.scores.targets import TaskScore
 from sparsity_lab.registry import unknown
 
@@ -120,12 +120,11 @@ def choose_metric(
 
     The order: what was asked for, the ruler's, the one usually reported, the first of the usual names.
     """
-    asked = next((wanted[name] for name in wanted if name and same(name, task.task)), wanted.get(""))
-    if asked:
+    if asked := under(task.task, wanted) or wanted.get(""):
         key = _key(task, asked)
         return None if key is None else (key, "it was asked for")
-    setting = next((settings[name] for name in settings if same(name, task.task)), TaskSetting())
-    if setting.metric and (key := _key(task, setting.metric)):
+    setting = under(task.task, settings)
+    if setting and setting.metric and (key := _key(task, setting.metric)):
         return key, "it is the ruler's"
     usual = benchmark(task.task).metric
     if usual and (key := _key(task, usual)):
