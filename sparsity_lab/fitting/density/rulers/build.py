@@ -280,7 +280,7 @@ def _named(wanted: Sequence[str] | None, known: Sequence[str], inputs: Path) -> 
     for task in wanted or ():
         name = next((name for name in known if same(name, task)), None)
         if name is None:
-            error = unknown(task, kind="task", known=list(known))
-            raise SparsityLabError(f"{inputs} has no task {task!r} for every model", fix=error.fix)
+            what = f"{inputs} has no task {task!r} for every model"
+            raise unknown(task, kind="task", known=known, what=what)
         names.append(name)
     return tuple(names)

@@ -109,8 +109,8 @@ def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: st
     """
     for word in words:
         if not any(same(word, task) for task in tasks):
-            error = unknown(word, kind="task", known=list(tasks))
-            raise SparsityLabError(f"{flag} names the task {word!r}, which is not there", fix=error.fix)
+            what = f"{flag} names the task {word!r}, which is not there"
+            raise unknown(word, kind="task", known=tasks, what=what)
 
 
 def choose_metric(
