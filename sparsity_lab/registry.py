@@ -56,7 +56,7 @@ def load(room: str, name: str) -> ModuleType:
 
 
 def unknown(name: str, *, kind: str, known: Sequence[str], what: str = "") -> UnknownNameError:
-    """The error for a name that is none of the known ones, with the nearest suggested; `what` replaces its first words."""
+    """The error for an unknown name, with the nearest known one suggested; `what` replaces its first sentence."""
     nearest = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.4)), None)
     hint = f"Did you mean {nearest!r}? " if nearest is not None else ""
     return UnknownNameError(
