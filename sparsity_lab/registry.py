@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -54,12 +55,14 @@ def load(room: str, name: str) -> ModuleType:
     raise unknown(name, kind=f"{room.rstrip('s')}" if room != "criteria" else "criterion", known=names(room))
 
 
-def unknown(name: str, *, kind: str, known: list[str]) -> UnknownNameError:
-    """The error for a name that is none of the known ones, with the nearest suggested."""
+def unknown(name: str, *, kind: str, known: Sequence[str], what: str = "") -> UnknownNameError:
+    """The error for an unknown name, with the nearest known one suggested; `what` replaces its first sentence."""
     nearest = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.4)), None)
     hint = f"Did you mean {nearest!r}? " if nearest is not None else ""
     return UnknownNameError(
-        f"There is no {kind} named {name!r}", fix=f"{hint}Known: {', '.join(known)}", nearest=nearest
+        what or f"There is no {kind} named {name!r}",
+        fix=f"{hint}Known: {', '.join(known)}",
+        nearest=nearest,
     )
 
 

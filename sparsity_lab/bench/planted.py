@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
@@ -23,14 +22,13 @@ from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.sigmoid import expit
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
 from sparsity_lab.fitting.density.trend.trend import fit_trend, trend_points
+from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import WORLD_KINDS, WORLDS
 from sparsity_lab.store.records import prepare_output
 from sparsity_lab.store.tables import write_findings
-
-Floats = NDArray[np.float64]
 
 TASK = "MMLU"
 FAMILY = "reference"
@@ -56,7 +54,7 @@ class World:
     ln_rho_start: float = -1.5
     questions: int = 2000
 
-    def score(self, size: Floats) -> Floats:
+    def score(self, size: Array) -> Array:
         """The true ruler."""
         return self.floor + self.span * expit(self.gamma * (np.log(size) - np.log(self.middle_params)))
 

@@ -12,11 +12,9 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
-
-Floats = NDArray[np.float64]
+from sparsity_lab.laws._law import Array
 
 # From a parameter to far beyond any model; sizes in FLOPs lie within as well.
 LN_GRID = np.linspace(0.0, np.log(1e36), 500)
@@ -27,20 +25,20 @@ class RulerCurve(Protocol):
     """Score against ln size, increasing; arrays over the point estimate and the draws."""
 
     @property
-    def floor(self) -> Floats:
+    def floor(self) -> Array:
         """The score of an infinitely small reference model, shape (1 + B,)."""
         ...
 
     @property
-    def ceiling(self) -> Floats:
+    def ceiling(self) -> Array:
         """The score of an infinitely large reference model, shape (1 + B,)."""
         ...
 
-    def score(self, ln_size: Floats, /) -> Floats:
+    def score(self, ln_size: Array, /) -> Array:
         """Scores at `ln_size`, which broadcasts against (1 + B,)."""
         ...
 
-    def ln_size(self, score: Floats, /) -> Floats:
+    def ln_size(self, score: Array, /) -> Array:
         """The inverse; +inf at or above the ceiling, -inf at or below the floor."""
         ...
 
@@ -57,7 +55,7 @@ class OneStepCurve(ScoreSigmoid):
         """The chance level, at which every draw begins."""
         return float(self.floor[0])
 
-    def ln_size(self, score: Floats) -> Floats:
+    def ln_size(self, score: Array) -> Array:
         """ln N of a score."""
         return self.inverse(score)
 
@@ -69,20 +67,20 @@ class MeanCurve:
     parts: Sequence[RulerCurve]
 
     @cached_property
-    def floor(self) -> Floats:
+    def floor(self) -> Array:
         """Mean of the floors, shape (1 + B,)."""
         return np.mean([part.floor for part in self.parts], axis=0)
 
     @cached_property
-    def ceiling(self) -> Floats:
+    def ceiling(self) -> Array:
         """Mean of the ceilings, shape (1 + B,)."""
         return np.mean([part.ceiling for part in self.parts], axis=0)
 
-    def score(self, ln_size: Floats) -> Floats:
+    def score(self, ln_size: Array) -> Array:
         """Mean score at `ln_size`."""
         return np.mean([part.score(ln_size) for part in self.parts], axis=0)
 
-    def ln_size(self, score: Floats) -> Floats:
+    def ln_size(self, score: Array) -> Array:
         """ln N of a mean score."""
         score = np.broadcast_to(score, self.floor.shape)
         above = self._on_grid >= score
@@ -97,6 +95,6 @@ class MeanCurve:
         return np.where(score >= self.ceiling, np.inf, np.where(score <= self.floor, -np.inf, crossing))
 
     @cached_property
-    def _on_grid(self) -> Floats:
+    def _on_grid(self) -> Array:
         """Scores on the grid, shape (grid, 1 + B)."""
         return self.score(LN_GRID[:, None])

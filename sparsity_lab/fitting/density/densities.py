@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.inversion import Inversion, invert
@@ -26,13 +25,12 @@ from sparsity_lab.fitting.density.scores.sizes import (
     size_of,
 )
 from sparsity_lab.fitting.density.scores.targets import Target
+from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store.whole_files import encoded
 
 PARTIAL, REFERENCE, MIXTURE, NOTE = "partial tasks", "reference", "mixture of experts", "see note"
 OTHER_SIZE = "size not counted as the ruler's"
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Density:
     score: float
     inversion: Inversion
     flags: tuple[str, ...]
-    draws: Floats = field(repr=False)
+    draws: Array = field(repr=False)
 
     @property
     def rho(self) -> float | None:

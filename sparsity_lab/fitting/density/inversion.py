@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.fitting.density.curves import RulerCurve
 from sparsity_lab.fitting.density.scores.score_errors import one_sigma
-
-Floats = NDArray[np.float64]
+from sparsity_lab.laws._law import Array
 
 EXTRAPOLATION_LIMIT = 10.0
 BEYOND, BELOW, CHANCE, EXTRAPOLATED = "beyond the ruler", "below the ruler", "below chance", "extrapolated"
@@ -35,8 +33,8 @@ class Inversion:
     flag: str
     extrapolation_ratio: float | None
     score_error: float
-    ln_size_draws: Floats = field(repr=False)
-    ln_size_ruler_draws: Floats = field(repr=False)
+    ln_size_draws: Array = field(repr=False)
+    ln_size_ruler_draws: Array = field(repr=False)
 
     @property
     def measured(self) -> bool:
@@ -45,7 +43,7 @@ class Inversion:
 
 
 def invert(
-    curve: RulerCurve, score: float, *, errors: Floats, sizes: tuple[float, float], level: float = 0.95
+    curve: RulerCurve, score: float, *, errors: Array, sizes: tuple[float, float], level: float = 0.95
 ) -> Inversion:
     """The reference size of a score.
 
@@ -85,12 +83,12 @@ def _flag(
     return EXTRAPOLATED if not smallest <= point <= largest else ""
 
 
-def _within_reach(ln_sizes: Floats, sizes: tuple[float, float]) -> Floats:
+def _within_reach(ln_sizes: Array, sizes: tuple[float, float]) -> Array:
     low, high = np.log(sizes[0] / EXTRAPOLATION_LIMIT), np.log(sizes[1] * EXTRAPOLATION_LIMIT)
     return np.where(ln_sizes > high, np.inf, np.where(ln_sizes < low, -np.inf, ln_sizes))
 
 
-def _two_sided(draws: Floats, level: float) -> tuple[float | None, float | None]:
+def _two_sided(draws: Array, level: float) -> tuple[float | None, float | None]:
     # No interpolation between quantiles: halfway between a number and infinity there is nothing.
     low = np.quantile(draws, (1 - level) / 2, method="lower")
     high = np.quantile(draws, (1 + level) / 2, method="higher")
@@ -98,7 +96,7 @@ def _two_sided(draws: Floats, level: float) -> tuple[float | None, float | None]
 
 
 def _one_sided(
-    draws: Floats, level: float, *, above: bool, sizes: tuple[float, float]
+    draws: Array, level: float, *, above: bool, sizes: tuple[float, float]
 ) -> tuple[float | None, float | None]:
     if above:
         bound = np.quantile(draws, 1 - level, method="lower")

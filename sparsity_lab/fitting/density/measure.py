@@ -9,14 +9,14 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
-from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of, targets_of
-from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, targets_of
+from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_questions
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.scores import task_names
-from sparsity_lab.fitting.density.scores.benchmarks import Groups, same, without_parts
+from sparsity_lab.fitting.density.scores.benchmarks import same, without_parts
 from sparsity_lab.fitting.density.scores.metric_rows import metric_rows
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
@@ -114,7 +114,8 @@ def _chosen(
     targets = task_names.renamed(targets, words, notes)
     tasks_of_targets = task_names.tasks_of(targets)
     asked = _asked(options, (*words, *tasks_of_targets), base=base)
-    parts = _Parts(groups_of(evaluations), task_names.keys_in(words, lacking_parts(evaluations)))
+    shared = shared_questions(evaluations)
+    shared = replace(shared, lacking=task_names.keys_in(words, shared.lacking))
     if named is not None and options.chances:
         raise SparsityLabError(f"The ruler {named.name} has its own chance levels", fix="Leave --chance out")
     if named is None:
@@ -122,16 +123,16 @@ def _chosen(
         chances = task_names.keys_in(words, chances_of(evaluations, given, notes))
         named, reason = family_of_choice(
             options.ruler, targets, tasks=asked,
-            all_tasks=tasks_of_targets if asked else parts.once(tasks_of_targets, notes), base=base,
+            all_tasks=tasks_of_targets if asked else shared.once(tasks_of_targets, notes), base=base,
             recipe=RulerRecipe(options.convention, seed, chances=chances),
         )  # fmt: skip
     ruler = at_tokens(named, options.d0_tokens)
     _refuse_other_unit(ruler, options.convention)
-    tasks = asked or parts.once(_shared(ruler, targets, paper_first=base), notes)
+    tasks = asked or shared.once(_shared(ruler, targets, paper_first=base), notes)
     if asked:
-        task_names.note_overlap(asked, parts.groups, notes)
+        shared.note_overlap(asked, notes)
     elif not base:
-        note_other_tasks(without_parts(tasks_of_targets, parts.groups)[0], tasks, ruler, notes)
+        note_other_tasks(without_parts(tasks_of_targets, shared.groups)[0], tasks, ruler, notes)
     say(ruler, reason, tasks, options.convention, notes, bundled=base)
     return targets, evaluations, _Choice(ruler, reason, tuple(tasks))
 
@@ -153,17 +154,6 @@ def read_any(
     if not path.exists() and str(options.targets) in bundled.names():
         path = bundled.path(str(options.targets))
     return read_targets(path, tasks=options.tasks, notes=notes), []
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Which tasks of the targets hold the same questions."""
-
-    groups: Groups
-    lacking: Mapping[str, str]
-
-    def once(self, tasks: Sequence[str], notes: Notes) -> tuple[str, ...]:
-        return task_names.counted_once(tasks, self.groups, lacking=self.lacking, notes=notes)
 
 
 def _asked(options: DensityOptions, known: Sequence[str], *, base: bool) -> tuple[str, ...] | None:

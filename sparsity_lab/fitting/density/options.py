@@ -61,3 +61,8 @@ class DensityReport:
     evaluations: tuple[LmEvalScores, ...] = ()
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def by_date(self) -> list[Density]:
+        """The densities by release date and name, models without a date last."""
+        return sorted(self.densities, key=lambda d: (str(d.released or "9999"), d.target.model))

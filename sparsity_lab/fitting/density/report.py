@@ -17,6 +17,7 @@ from sparsity_lab.provenance import provenance
 from sparsity_lab.store.records import write_json
 from sparsity_lab.store.tables import number, write_table
 
+Table = tuple[str, Sequence[dict[str, object]], Mapping[str, str] | Sequence[str]]
 COLUMNS = {
     "model": "model",
     "released": "released",
@@ -44,7 +45,7 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
         write_table(output / name, extra, columns)
         names += [f"{name}.csv", f"{name}.md"]
     written = [output / name for name in names]
-    if _dated(report):
+    if any(d.released is not None and (d.rho or d.low) for d in report.densities):
         with attempted(stem := output / "density_by_date"):
             from sparsity_lab.fitting.plots.density import plot_trend
 
@@ -57,15 +58,9 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
     return written
 
 
-def _dated(report: DensityReport) -> bool:
-    return any(d.released is not None and (d.rho or d.low) for d in report.densities)
-
-
-def _extra_tables(
-    report: DensityReport,
-) -> list[tuple[str, Sequence[dict[str, object]], Mapping[str, str] | Sequence[str]]]:
+def _extra_tables(report: DensityReport) -> list[Table]:
     """Tables that exist only where there is something in them."""
-    tables: list[tuple[str, Sequence[dict[str, object]], Mapping[str, str] | Sequence[str]]] = []
+    tables: list[Table] = []
     if report.per_task:
         tables.append(("per_task", per_task_rows(report), ["model", "released", "mean", *report.per_task]))
     if report.sensitivity or report.without:
@@ -81,7 +76,6 @@ def _extra_tables(
 def per_task_rows(report: DensityReport) -> list[dict[str, object]]:
     """One row a model: its density by the mean and by each task alone; a bound is text, as `> 2.4`."""
     by_task = {task: {d.target.model: d for d in densities} for task, densities in report.per_task.items()}
-    ordered = sorted(report.densities, key=lambda d: (str(d.released or "9999"), d.target.model))
     return [
         {
             "model": d.target.model,
@@ -89,7 +83,7 @@ def per_task_rows(report: DensityReport) -> list[dict[str, object]]:
             "mean": _rho_or_bound(d),
             **{task: _rho_or_bound(of_task.get(d.target.model)) for task, of_task in by_task.items()},
         }
-        for d in ordered
+        for d in report.by_date
     ]
 
 
@@ -106,13 +100,29 @@ def _rho_or_bound(density: Density | None) -> object:
 def table_rows(report: DensityReport) -> list[dict[str, object]]:
     """One row a model, by release date; sizes in 1e9 of the ruler's unit, scores 0 to 1."""
     frontier = report.trend.frontier if report.trend else ()
-    ordered = sorted(report.densities, key=lambda d: (str(d.released or "9999"), d.target.model))
-    return [_row(density, on_frontier=density.target.model in frontier) for density in ordered]
+    return [
+        {
+            "model": density.target.model,
+            "released": density.released.isoformat() if density.released else None,
+            "size_b": density.size / 1e9,
+            "score": density.score,
+            "score_error": density.inversion.score_error,
+            "effective_b": None if density.inversion.size is None else density.inversion.size / 1e9,
+            "rho": density.rho,
+            "rho_low": density.low,
+            "rho_high": density.high,
+            "extrapolation_ratio": density.inversion.extrapolation_ratio,
+            "frontier": density.target.model in frontier,
+            "tasks": ";".join(density.tasks),
+            "flags": "; ".join(density.flags),
+        }
+        for density in report.by_date
+    ]
 
 
 def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: int) -> dict[str, object]:
     """The document of `density.json`; open bounds are null."""
-    ruler = report.ruler
+    ruler, test = report.ruler, report.break_test
     curve = ruler.curve(report.tasks)
     notes = {d.target.model: d.target.note for d in report.densities}
     return {
@@ -139,7 +149,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "trend_note": report.trend_note,
         "per_task": per_task_rows(report),
         "sensitivity": [*report.sensitivity, *without_rows(report.without)],
-        "break": _break_json(report),
+        "break": None if test is None else {**vars(test), "at": test.at.isoformat()},
         "projections": [
             {"on": p.on.isoformat(), "rho_max": p.middle, "low": p.low, "high": p.high}
             for p in report.projections
@@ -151,11 +161,6 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "seed": seed,
         "provenance": provenance(),
     }
-
-
-def _break_json(report: DensityReport) -> dict[str, object] | None:
-    test = report.break_test
-    return None if test is None else {**vars(test), "at": test.at.isoformat()}
 
 
 def break_sentence(report: DensityReport) -> str:
@@ -218,37 +223,14 @@ def trend_json(trend: DensityTrend) -> dict[str, object]:
 
 def trend_sentence(trend: DensityTrend) -> str:
     """The trend in one sentence."""
-    low, high = trend.doubling_interval
-    days = (
-        f"doubling every {trend.doubling_days:.0f} days (95 % interval {_days(low)} to {_days(high)})"
+    low, high = ("open" if days is None else f"{days:.0f}" for days in trend.doubling_interval)
+    doubling = (
+        f"doubling every {trend.doubling_days:.0f} days (95 % interval {low} to {high})"
         if trend.doubling_days
         else "not growing"
     )
     return (
         f"ln rho_max = A t + B with A = {number(trend.slope, 3)} per day "
-        f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {days}; "
+        f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {doubling}; "
         f"R2 = {trend.r2:.2f} over {len(trend.frontier)} frontier models of {trend.models}"
     )
-
-
-def _days(value: float | None) -> str:
-    return "open" if value is None else f"{value:.0f}"
-
-
-def _row(density: Density, *, on_frontier: bool) -> dict[str, object]:
-    size = density.inversion.size
-    return {
-        "model": density.target.model,
-        "released": density.released.isoformat() if density.released else None,
-        "size_b": density.size / 1e9,
-        "score": density.score,
-        "score_error": density.inversion.score_error,
-        "effective_b": None if size is None else size / 1e9,
-        "rho": density.rho,
-        "rho_low": density.low,
-        "rho_high": density.high,
-        "extrapolation_ratio": density.inversion.extrapolation_ratio,
-        "frontier": on_frontier,
-        "tasks": ";".join(density.tasks),
-        "flags": "; ".join(density.flags),
-    }

@@ -20,7 +20,7 @@ LARGEST_EXPONENT = 5
 
 def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
     """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the colour of the bound."""
-    ordered = sorted(report.densities, key=lambda d: (str(d.released or "9999"), d.target.model))
+    ordered = report.by_date
     columns = [("mean", {d.target.model: d for d in report.densities})]
     columns += [(task, {d.target.model: d for d in found}) for task, found in report.per_task.items()]
     cells = [[found.get(d.target.model) for _, found in columns] for d in ordered]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
-from numpy.typing import NDArray
 
 from sparsity_lab.fitting.density.rulers.ladder import LOSS_UNITS, Ladder, Run
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
@@ -25,8 +24,6 @@ from sparsity_lab.fitting.plots.canvas.style import (
     save,
     styled,
 )
-
-Floats = NDArray[np.float64]
 
 PANEL_INCHES = 1.75
 HEIGHT_INCHES = 1.55

@@ -95,8 +95,8 @@ def _row(identity: Identity, label: str, table_rows: Mapping[str, Target], table
             )
         if fitting:
             return table_rows[fitting[0]]
-    error = unknown(label, kind="model", known=sorted(table_rows))
-    raise SparsityLabError(f"{table} has no row for the model {label} ({identity.name})", fix=error.fix)
+    what = f"{table} has no row for the model {label} ({identity.name})"
+    raise unknown(label, kind="model", known=sorted(table_rows), what=what)
 
 
 def _endings(name: str) -> list[str]:

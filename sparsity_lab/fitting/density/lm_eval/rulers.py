@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sparsity_lab.fitting.density.lm_eval.answer_loss import choices_in
-from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
+from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
 from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting
+from sparsity_lab.fitting.density.scores.task_names import SharedQuestions
 
 CHOSEN_AMONG = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 LIKELIHOODS = ("loglikelihood", "generate_until")
 CHANCE_GAP = 0.02
 
 
-def lacking_parts(evaluations: Sequence[LmEvalScores]) -> dict[str, str]:
-    """Groups whose score is not of all their parts, by the metric that some part lacks."""
+def shared_questions(evaluations: Sequence[LmEvalScores]) -> SharedQuestions:
+    """The groups that results name, and those whose score is not of all their parts, for some part lacks its metric."""
     lacking = {}
     for e in evaluations:
         for group, result in e.tasks.items():
@@ -26,7 +27,7 @@ def lacking_parts(evaluations: Sequence[LmEvalScores]) -> dict[str, str]:
             parts = [e.tasks[part] for part in e.groups.get(group, ()) if part in e.tasks]
             if any(all(name != key.split(",")[0] for key in part.scores.scores) for part in parts):
                 lacking[group] = name
-    return lacking
+    return SharedQuestions(groups_of(evaluations), lacking)
 
 
 def chances_of(

@@ -11,11 +11,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import is_reference
 from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import (
-    groups_of,
     ladder_of,
     targets_of,
 )
-from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, lacking_parts, settings_of
+from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, settings_of, shared_questions
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import two_step
 from sparsity_lab.fitting.density.rulers.files import write_ruler
@@ -23,14 +22,14 @@ from sparsity_lab.fitting.density.rulers.ladder import Ladder, is_ladder, read_l
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler, family_ruler
 from sparsity_lab.fitting.density.rulers.ruler import DRAWS, Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import check_d0
-from sparsity_lab.fitting.density.scores.benchmarks import Groups, UnknownChanceError, chance_of, same
+from sparsity_lab.fitting.density.scores.benchmarks import UnknownChanceError, chance_of, same
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
     refuse_unknown_words,
 )
 from sparsity_lab.fitting.density.scores.targets import Target, note_guessed_families, read_targets
-from sparsity_lab.fitting.density.scores.task_names import counted_once, note_overlap, tasks_of
+from sparsity_lab.fitting.density.scores.task_names import SharedQuestions, tasks_of
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.reading.csv_rows import read_rows
@@ -139,8 +138,7 @@ class _Material:
     targets: Sequence[Target] = ()
     chances: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, TaskSetting] = field(default_factory=dict)
-    groups: Groups = field(default_factory=dict)
-    lacking: Mapping[str, str] = field(default_factory=dict)
+    shared: SharedQuestions = field(default_factory=SharedQuestions)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -166,7 +164,7 @@ def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
     members = [e for e in dense if family is None or e.target.family == family]
     return _Material(
         ladder_of(members), targets_of(members), chances_of(members, given, notes), settings_of(members),
-        groups_of(members), lacking_parts(members),
+        shared_questions(members),
     )  # fmt: skip
 
 
@@ -218,15 +216,13 @@ def _one_step(
     members = [target for target in material.targets if target.family == family]
     shared = [t for t in tasks_of(members) if all(t in member.scores for member in members)]
     asked = _named(options.tasks, shared, inputs)
-    tasks = asked or tuple(
-        sorted(counted_once(shared, material.groups, lacking=material.lacking, notes=notes))
-    )
+    tasks = asked or tuple(sorted(material.shared.once(shared, notes)))
     if not tasks:
         raise SparsityLabError(
             f"The models of {family} in {inputs} share no task",
             fix="Give every model of the family a score on the same task, or name another --family",
         )
-    note_overlap(tasks, material.groups, notes)
+    material.shared.note_overlap(tasks, notes)
     _refuse_variants([(target.model, target.identity, None) for target in members], inputs)
     ruler = family_ruler(family, members, tasks=tasks, recipe=recipe)
     kept = asked or _that_rule(ruler, tasks, notes)
@@ -284,7 +280,7 @@ def _named(wanted: Sequence[str] | None, known: Sequence[str], inputs: Path) -> 
     for task in wanted or ():
         name = next((name for name in known if same(name, task)), None)
         if name is None:
-            error = unknown(task, kind="task", known=list(known))
-            raise SparsityLabError(f"{inputs} has no task {task!r} for every model", fix=error.fix)
+            what = f"{inputs} has no task {task!r} for every model"
+            raise unknown(task, kind="task", known=known, what=what)
         names.append(name)
     return tuple(names)

@@ -69,7 +69,8 @@ def family_of_choice(
         SparsityLabError: no such family, or it has too few sizes.
     """
     lent = lenders(targets, base=base)
-    bundled_family = [] if base or _are_enough(name, targets, recipe.convention) else _bundled_family(name)
+    replaced = not base and not _are_enough(name, targets, recipe.convention)
+    bundled_family = [t for t in bundled_targets() if replaced and t.family == name]
     pool = list(targets) if base else [*targets, *lent]
     if bundled_family:
         pool = [*(t for t in pool if t.family != name), *bundled_family]
@@ -106,10 +107,6 @@ def _are_enough(family: str, targets: Sequence[Target], convention: SizeConventi
     """Whether the targets of a family have enough sizes to be a ruler."""
     sizes = {size_of(t, convention) for t in targets if t.family == family and not t.moe} - {None}
     return len(sizes) >= FEWEST_SIZES
-
-
-def _bundled_family(name: str) -> list[Target]:
-    return [t for t in bundled_targets() if t.family == name]
 
 
 def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.loss_law import LossLaw
@@ -22,11 +21,10 @@ from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerPoint
 from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepCurve, TwoStepRuler
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
+from sparsity_lab.laws._law import Array
 from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.store import bundled
 from sparsity_lab.store.records import write_json
-
-Floats = NDArray[np.float64]
 
 MAKE_ONE = "Make one with `sparsity-lab density ruler`"
 FORMAT = "sparsity-lab ruler 1"
@@ -131,7 +129,7 @@ def _one_step_json(ruler: OneStepRuler, tasks: Sequence[str]) -> dict[str, objec
 
 def _two_step_json(ruler: TwoStepRuler, task: str) -> dict[str, object]:
     curve = ruler.curves[task]
-    arrays: dict[str, Floats] = {key: getattr(curve.loss, key) for key in _LOSS}
+    arrays: dict[str, Array] = {key: getattr(curve.loss, key) for key in _LOSS}
     arrays |= {key: getattr(curve.scores, key) for key in COEFFICIENTS} | {"form_error": curve.form_error}
     return {
         "formula": "L = exp(ln_a) N^-alpha + exp(ln_b) D^-beta + e; "
@@ -146,7 +144,7 @@ def _two_step_json(ruler: TwoStepRuler, task: str) -> dict[str, object]:
 
 
 def _two_step_curve(body: dict[str, Any], d0_tokens: float) -> TwoStepCurve:
-    def array(key: str) -> Floats:
+    def array(key: str) -> Array:
         return np.array([body["coefficients"][key], *body["draws"][key]], dtype=float)
 
     return TwoStepCurve(

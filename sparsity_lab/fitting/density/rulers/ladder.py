@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.laws._law import Array
 from sparsity_lab.reading.csv_rows import CsvRow, filled, read_rows
-
-Floats = NDArray[np.float64]
 
 LOSS_UNITS = {"_bpb": "bits per byte of the gold answer", "_nats": "nats per token of the gold answer"}
 SMOOTHED_CHECKPOINTS = 5
@@ -39,8 +37,8 @@ class Run:
     role: str
     params: float
     tokens: float
-    losses: dict[str, Floats]
-    scores: dict[str, Floats]
+    losses: dict[str, Array]
+    scores: dict[str, Array]
     identity: str = ""
 
     def final_loss(self, task: str) -> float:
@@ -51,7 +49,7 @@ class Run:
         """Mean score of the last five checkpoints."""
         return float(np.mean(self.scores[task][-SMOOTHED_CHECKPOINTS:]))
 
-    def smoothed(self, task: str) -> tuple[Floats, Floats]:
+    def smoothed(self, task: str) -> tuple[Array, Array]:
         """Losses and scores after the first tenth of the run, running means of five checkpoints."""
         skipped = int(np.ceil(SKIPPED_SHARE * len(self.losses[task]))) if len(self.losses[task]) > 1 else 0
         return running_mean(self.losses[task][skipped:]), running_mean(self.scores[task][skipped:])
@@ -75,13 +73,13 @@ class Ladder:
         return next(run for run in self.runs if run.name == name)
 
 
-def smoothed_points(task: str, runs: Sequence[Run]) -> tuple[Floats, Floats]:
+def smoothed_points(task: str, runs: Sequence[Run]) -> tuple[Array, Array]:
     """Smoothed losses and scores of several runs, one run after the other."""
     losses, scores = zip(*(run.smoothed(task) for run in runs), strict=True)
     return np.concatenate(losses), np.concatenate(scores)
 
 
-def running_mean(values: Floats, width: int = SMOOTHED_CHECKPOINTS) -> Floats:
+def running_mean(values: Array, width: int = SMOOTHED_CHECKPOINTS) -> Array:
     """Mean of each value and up to four before it."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)

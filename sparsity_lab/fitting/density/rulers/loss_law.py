@@ -18,8 +18,7 @@ from scipy.optimize import minimize
 
 from sparsity_lab.fitting.density.rulers.ladder import Run
 from sparsity_lab.fitting.solve.robust import DELTA, huber
-
-Floats = NDArray[np.float64]
+from sparsity_lab.laws._law import Array
 
 PUBLISHED_START = (3.0, 6.0, 0.1, 0.2, 1.0)
 OWN_STARTS = (
@@ -35,25 +34,25 @@ _STOP = {"maxiter": 10_000, "maxfun": 100_000, "ftol": 1e-30, "gtol": 1e-12}
 class LossLaw:
     """Coefficients, each a number or an array of draws; N and D are counts."""
 
-    ln_a: Floats
-    ln_b: Floats
-    alpha: Floats
-    beta: Floats
-    e: Floats
+    ln_a: Array
+    ln_b: Array
+    alpha: Array
+    beta: Array
+    e: Array
 
-    def predict(self, params: Floats | float, tokens: Floats | float) -> Floats:
+    def predict(self, params: Array | float, tokens: Array | float) -> Array:
         """The loss at N parameters and D tokens, in the unit of the points."""
         return self.size_term(np.log(params)) + self.data_term(tokens) + self.e
 
-    def size_term(self, ln_params: Floats | float) -> Floats:
+    def size_term(self, ln_params: Array | float) -> Array:
         """A N^-alpha."""
         return np.exp(self.ln_a - self.alpha * ln_params)
 
-    def data_term(self, tokens: Floats | float) -> Floats:
+    def data_term(self, tokens: Array | float) -> Array:
         """B D^-beta."""
         return np.exp(self.ln_b - self.beta * np.log(tokens))
 
-    def ln_params(self, loss: Floats, tokens: float) -> Floats:
+    def ln_params(self, loss: Array, tokens: float) -> Array:
         """ln N that reaches `loss` at D tokens; +inf at or below the loss of an infinite model."""
         rest = np.asarray(loss) - self.data_term(tokens) - self.e
         inside = np.log(np.maximum(rest, 1e-300))
@@ -61,12 +60,12 @@ class LossLaw:
 
 
 def fit_loss_law(
-    params: Floats, tokens: Floats, losses: Floats, *, starts: Sequence[Sequence[float] | Floats] = OWN_STARTS
+    params: Array, tokens: Array, losses: Array, *, starts: Sequence[Sequence[float] | Array] = OWN_STARTS
 ) -> tuple[NDArray[np.float64], float]:
     """The best of the minima reached from `starts`: (ln A, ln B, alpha, beta, E) and the objective."""
     ln_n, ln_d, ln_l = np.log(params), np.log(tokens), np.log(losses)
 
-    def objective(theta: Floats) -> tuple[float, Floats]:
+    def objective(theta: Array) -> tuple[float, Array]:
         size, data = np.exp(theta[0] - theta[2] * ln_n), np.exp(theta[1] - theta[3] * ln_d)
         predicted = size + data + theta[4]
         residual = np.log(predicted) - ln_l
@@ -88,13 +87,13 @@ def fit_loss_law(
 
 
 def fit_runs(
-    task: str, runs: Sequence[Run], *, starts: Sequence[Sequence[float] | Floats] = OWN_STARTS
-) -> Floats:
+    task: str, runs: Sequence[Run], *, starts: Sequence[Sequence[float] | Array] = OWN_STARTS
+) -> Array:
     """Coefficients (ln A, ln B, alpha, beta, E) of one task's final losses."""
     params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("params", "tokens"))
     return fit_loss_law(params, tokens, np.array([run.final_loss(task) for run in runs]), starts=starts)[0]
 
 
-def stack(thetas: Sequence[Floats]) -> LossLaw:
+def stack(thetas: Sequence[Array]) -> LossLaw:
     """Many fitted coefficient vectors as one law of arrays."""
     return LossLaw(*np.asarray(thetas).T)

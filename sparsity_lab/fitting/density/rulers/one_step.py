@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import OneStepCurve
@@ -21,8 +20,6 @@ from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerPoint, RulerRe
 from sparsity_lab.fitting.density.scores.benchmarks import chance_of
 from sparsity_lab.fitting.density.scores.sizes import size_of
 from sparsity_lab.fitting.density.scores.targets import Target
-
-Floats = NDArray[np.float64]
 
 FEWEST_SIZES = 4
 COEFFICIENTS = ("floor", "span", "gamma", "middle")

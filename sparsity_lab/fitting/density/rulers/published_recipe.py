@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, smoothed_points
 from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_runs, stack
-
-Floats = NDArray[np.float64]
+from sparsity_lab.laws._law import Array
 
 PERFECT_POINT = (0.0, 1.0)
 SIZES = ("190M", "370M", "760M", "1B")
@@ -50,7 +48,7 @@ def predict_published(
     return [_predict(task, runs, target, artificial_point=artificial_point) for task in ladder.tasks]
 
 
-def fit_score_curve(losses: Floats, scores: Floats) -> Floats:
+def fit_score_curve(losses: Array, scores: Array) -> Array:
     """(a, L0, k, b) of the least-squares sigmoid, a in [-1, 0], b in [0, 1].
 
     Raises:
@@ -69,7 +67,7 @@ def fit_score_curve(losses: Floats, scores: Floats) -> Floats:
     return curve
 
 
-def score_curve(loss: Floats | float, a: float, middle: float, k: float, b: float) -> Floats:
+def score_curve(loss: Array | float, a: float, middle: float, k: float, b: float) -> Array:
     """a / (1 + exp(-k (L - L0))) + b."""
     return a / (1 + np.exp(-k * (np.asarray(loss) - middle))) + b
 

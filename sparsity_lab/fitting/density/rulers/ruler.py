@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import RulerCurve
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
@@ -96,5 +95,5 @@ class Ruler(ABC):
         """
         for task in tasks:
             if task not in self.tasks:
-                error = unknown(task, kind="task", known=list(self.tasks))
-                raise SparsityLabError(f"The ruler {self.name} has no task {task!r}", fix=error.fix)
+                what = f"The ruler {self.name} has no task {task!r}"
+                raise unknown(task, kind="task", known=self.tasks, what=what)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from sparsity_lab.laws._law import Array
 
 SMALLEST_SPAN = 0.02
 ITERATIONS = 80
@@ -32,21 +32,21 @@ _LOW, _HIGH = np.array([-7.0, -np.inf, -14.0, 0.0]), np.array([5.0, np.inf, 14.0
 class ScoreSigmoid:
     """Curves of score against x, one for each entry of the coefficients, which broadcast to one shape; gamma > 0."""
 
-    floor: Floats
-    span: Floats
-    gamma: Floats
-    middle: Floats
+    floor: Array
+    span: Array
+    gamma: Array
+    middle: Array
 
     @property
-    def ceiling(self) -> Floats:
+    def ceiling(self) -> Array:
         """The score at infinite x."""
         return self.floor + self.span
 
-    def score(self, x: Floats | float) -> Floats:
+    def score(self, x: Array | float) -> Array:
         """The score at x."""
         return self.floor + self.span * expit(self.gamma * (x - self.middle))
 
-    def inverse(self, score: Floats | float) -> Floats:
+    def inverse(self, score: Array | float) -> Array:
         """The x of a score: +inf at or above the ceiling, -inf at or below the floor."""
         share = (np.asarray(score) - self.floor) / self.span
         inside = np.clip(share, 1e-300, 1 - 1e-16)
@@ -54,14 +54,14 @@ class ScoreSigmoid:
         return np.where(share >= 1, np.inf, np.where(share <= 0, -np.inf, x))
 
 
-def expit(z: Floats) -> Floats:
+def expit(z: Array) -> Array:
     """1 / (1 + exp(-z)) without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
 def fit(
-    x: Floats, ys: Floats, *, floor: float, ceiling: float | None = None, floor_room: float = 0.0
-) -> tuple[ScoreSigmoid, Floats]:
+    x: Array, ys: Array, *, floor: float, ceiling: float | None = None, floor_room: float = 0.0
+) -> tuple[ScoreSigmoid, Array]:
     """Least squares for each row of `ys`, shape (B, n), against `x`, shape (n,).
 
     Returns the curves, coefficients of shape (B,), and their sums of squared residuals.
@@ -86,7 +86,7 @@ def fit(
     return _natural(theta), sse[best, np.arange(len(ys))]
 
 
-def _start(x: Floats, ys: Floats, floor: float, share: float) -> Floats:
+def _start(x: Array, ys: Array, floor: float, share: float) -> Array:
     """A straight line through logit((y - d) / c) for one guess of c."""
     span = SMALLEST_SPAN + share * (1 - floor - SMALLEST_SPAN)
     z = np.clip((ys - floor) / span, 0.01, 0.99)
@@ -98,17 +98,17 @@ def _start(x: Floats, ys: Floats, floor: float, share: float) -> Floats:
     return np.stack([np.log(slope), middle, *rest], axis=1)
 
 
-def _natural(theta: Floats) -> ScoreSigmoid:
+def _natural(theta: Array) -> ScoreSigmoid:
     """The curves of coordinates, whose last axis has length 4."""
     span = SMALLEST_SPAN + (1 - theta[..., 3] - SMALLEST_SPAN) * expit(theta[..., 2])
     return ScoreSigmoid(theta[..., 3], span, np.exp(theta[..., 0]), theta[..., 1])
 
 
-def _residuals(theta: Floats, x: Floats, ys: Floats) -> Floats:
+def _residuals(theta: Array, x: Array, ys: Array) -> Array:
     return _natural(theta[:, None]).score(x[None]) - ys
 
 
-def _jacobian(theta: Floats, x: Floats) -> Floats:
+def _jacobian(theta: Array, x: Array) -> Array:
     """Derivatives of the score by (ln gamma, middle, logit, floor), shape (B, n, 4)."""
     curve = _natural(theta[:, None])
     distance = x[None] - curve.middle
@@ -120,8 +120,8 @@ def _jacobian(theta: Floats, x: Floats) -> Floats:
 
 
 def _levenberg_marquardt(
-    theta: Floats, x: Floats, ys: Floats, *, free: NDArray[np.bool_], limits: Floats
-) -> tuple[Floats, Floats]:
+    theta: Array, x: Array, ys: Array, *, free: NDArray[np.bool_], limits: Array
+) -> tuple[Array, Array]:
     """Descend from `theta`, shape (B, 4); coordinates that are not free stay. Returns theta and SSE."""
     theta = np.clip(theta, *limits)
     sse = np.sum(_residuals(theta, x, ys) ** 2, axis=1)
@@ -143,8 +143,8 @@ def _levenberg_marquardt(
 
 
 def _step(
-    theta: Floats, x: Floats, ys: Floats, damping: Floats, *, free: NDArray[np.bool_], limits: Floats
-) -> Floats:
+    theta: Array, x: Array, ys: Array, damping: Array, *, free: NDArray[np.bool_], limits: Array
+) -> Array:
     """One damped Gauss-Newton step of each row in its free coordinates, kept within the limits."""
     residuals = _residuals(theta, x, ys)
     jacobian = _jacobian(theta, x) * free

@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.curves import MeanCurve, RulerCurve
@@ -27,10 +26,9 @@ from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fi
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 from sparsity_lab.fitting.density.scores.benchmarks import chance_of
+from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.settings import D0_TOKENS
-
-Floats = NDArray[np.float64]
 
 DRAWS = 200
 FEWEST_SIZES = 3
@@ -61,29 +59,29 @@ class TwoStepCurve:
 
     loss: LossLaw
     scores: ScoreSigmoid
-    form_error: Floats
+    form_error: Array
     ln_largest: float
     tokens: float
     ceiling_held: bool
 
     @property
-    def floor(self) -> Floats:
+    def floor(self) -> Array:
         """The score at an infinite loss, shape (1 + B,)."""
         return np.asarray(self.scores.floor)
 
     @cached_property
-    def ceiling(self) -> Floats:
+    def ceiling(self) -> Array:
         """The score of an infinite model at this much data; with form error, the best within the grid."""
         at_infinity = self.scores.score(-(self.loss.data_term(self.tokens) + self.loss.e))
         return np.where(self.form_error == 0, at_infinity, self._grid[1][-1])
 
-    def score(self, ln_size: Floats) -> Floats:
+    def score(self, ln_size: Array) -> Array:
         """Scores at `ln_size`."""
         loss = self.loss.size_term(ln_size) + self.loss.data_term(self.tokens) + self.loss.e
         beyond = np.maximum(np.asarray(ln_size) - self.ln_largest, 0.0)
         return np.clip(self.scores.score(-loss) + self.form_error * beyond, 0.0, 1.0)
 
-    def ln_size(self, score: Floats) -> Floats:
+    def ln_size(self, score: Array) -> Array:
         """ln N of a score: in closed form, and on a grid where the form error bends a draw."""
         score = np.broadcast_to(score, self.floor.shape)
         minus_loss = self.scores.inverse(score)
@@ -96,12 +94,12 @@ class TwoStepCurve:
         return np.where(bent, self._on_grid(score), exact)
 
     @cached_property
-    def _grid(self) -> tuple[Floats, Floats]:
+    def _grid(self) -> tuple[Array, Array]:
         """ln sizes from the largest reference up, and running maxima of the score, shape (grid, 1 + B)."""
         ln_sizes = self.ln_largest + np.linspace(0, GRID_REACH, GRID_POINTS)
         return ln_sizes, np.maximum.accumulate(self.score(ln_sizes[:, None]), axis=0)
 
-    def _on_grid(self, score: Floats) -> Floats:
+    def _on_grid(self, score: Array) -> Array:
         """Where the running maximum first reaches the score; +inf where it never does."""
         ln_sizes, best = self._grid
         reached = best >= score
@@ -161,7 +159,7 @@ def two_step_ruler(
         for number, task in enumerate(ladder.tasks):
             chance = chance_of(task, recipe.chances)
             ceiling, form_error = choose_form(task, runs, chance=chance)
-            fits: list[tuple[Floats, Floats]] = []
+            fits: list[tuple[Array, Array]] = []
             for picked in [list(runs), *resampled]:
                 starts = [fits[0][0]] if fits else OWN_STARTS
                 fits.append(fit_task(task, picked, chance=chance, ceiling=ceiling, starts=starts))
@@ -199,8 +197,8 @@ def fit_task(
     *,
     chance: float,
     ceiling: float | None = 1.0,
-    starts: Sequence[Sequence[float] | Floats] = OWN_STARTS,
-) -> tuple[Floats, Floats]:
+    starts: Sequence[Sequence[float] | Array] = OWN_STARTS,
+) -> tuple[Array, Array]:
     """Loss coefficients (5,) and score coefficients (floor, span, gamma, middle) of one task."""
     theta = fit_runs(task, runs, starts=starts)
     losses, scores = smoothed_points(task, runs)
@@ -239,7 +237,7 @@ def held_out_groups(runs: Sequence[Run]) -> int:
     return max(1, larger * (larger + 1) // 2)
 
 
-def predict_run(theta: Floats, score: Floats, run: Run) -> float:
+def predict_run(theta: Array, score: Array, run: Run) -> float:
     """The chained prediction of one run."""
     loss = stack([theta]).predict(run.params, run.tokens)
     return float(ScoreSigmoid(*score).score(-loss)[0])

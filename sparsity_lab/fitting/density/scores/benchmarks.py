@@ -12,10 +12,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeVar
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.store import bundled
 
+Value = TypeVar("Value")
 Groups = Mapping[str, Sequence[str]]
 
 
@@ -76,14 +78,19 @@ def same(task: str, other: str) -> bool:
     return key(task) == key(other) or key(benchmark(task).name) == key(benchmark(other).name)
 
 
+def under(task: str, values: Mapping[str, Value]) -> Value | None:
+    """What a mapping has for a task, under whichever of its names; None where it has nothing."""
+    return next((values[name] for name in values if name and same(name, task)), None)
+
+
 def chance_of(task: str, given: Mapping[str, float]) -> float:
     """The chance level of a task: the given one, else the table's.
 
     Raises:
         UnknownChanceError: neither has it.
     """
-    stated = next((given[name] for name in given if same(name, task)), benchmark(task).chance)
-    if stated is None:
+    stated = under(task, given)
+    if stated is None and (stated := benchmark(task).chance) is None:
         raise UnknownChanceError(
             f"The chance level of the task {task} is unknown",
             why="A ruler's curve begins at the score of guessing",

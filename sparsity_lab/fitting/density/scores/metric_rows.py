@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
-from sparsity_lab.fitting.density.scores.benchmarks import same
+from sparsity_lab.fitting.density.scores.benchmarks import under
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting, is_other
 from sparsity_lab.fitting.density.scores.task_names import in_words_of
 
@@ -23,7 +23,7 @@ def metric_rows(
         names = in_words_of(tasks, list(evaluation.tasks))
         for task, name in names.items():
             result = evaluation.tasks[task]
-            setting = _setting(ruler, name)
+            setting = under(name, ruler.settings) or TaskSetting()
             row: Row = {
                 "task": name, "lm_eval_task": task, "metric": result.metric, "why": result.why,
                 "shots": result.scores.shots, "ruler_metric": setting.metric, "ruler_shots": setting.shots,
@@ -38,10 +38,6 @@ def metric_rows(
     for words, tasks_alike in alike.items():
         notes.add(f"metric of {', '.join(tasks_alike)}{words}")
     return tuple(rows.values())
-
-
-def _setting(ruler: Ruler, task: str) -> TaskSetting:
-    return next((ruler.settings[name] for name in ruler.settings if same(name, task)), TaskSetting())
 
 
 def _in_words(row: Row, models: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
+from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same, under
 from sparsity_lab.fitting.density.scores.targets import TaskScore
 from sparsity_lab.registry import unknown
 
@@ -109,8 +109,8 @@ def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: st
     """
     for word in words:
         if not any(same(word, task) for task in tasks):
-            error = unknown(word, kind="task", known=list(tasks))
-            raise SparsityLabError(f"{flag} names the task {word!r}, which is not there", fix=error.fix)
+            what = f"{flag} names the task {word!r}, which is not there"
+            raise unknown(word, kind="task", known=tasks, what=what)
 
 
 def choose_metric(
@@ -120,12 +120,11 @@ def choose_metric(
 
     The order: what was asked for, the ruler's, the one usually reported, the first of the usual names.
     """
-    asked = next((wanted[name] for name in wanted if name and same(name, task.task)), wanted.get(""))
-    if asked:
+    if asked := under(task.task, wanted) or wanted.get(""):
         key = _key(task, asked)
         return None if key is None else (key, "it was asked for")
-    setting = next((settings[name] for name in settings if same(name, task.task)), TaskSetting())
-    if setting.metric and (key := _key(task, setting.metric)):
+    setting = under(task.task, settings)
+    if setting and setting.metric and (key := _key(task, setting.metric)):
         return key, "it is the ruler's"
     usual = benchmark(task.task).metric
     if usual and (key := _key(task, usual)):

@@ -12,15 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.fitting.density.scores.benchmarks import benchmark
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
+from sparsity_lab.laws._law import Array
 
 ONE_SIGMA = 0.6827
 FEWEST_DIFFERENCES = 10
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class SourceSpread:
 
 def error_draws(
     score: TaskScore, *, task: str, spread: SourceSpread, count: int, rng: np.random.Generator
-) -> Floats:
+) -> Array:
     """Draws of a score's error, shape (count,), in 0-to-1 units."""
     differences = np.asarray(spread.differences(task, score))
     source = np.zeros(count)
@@ -59,7 +57,7 @@ def error_draws(
 
 def mean_error_draws(
     scores: Mapping[str, TaskScore], *, spread: SourceSpread, count: int, rng: np.random.Generator
-) -> Floats:
+) -> Array:
     """Draws of the error of the mean over tasks; tasks are taken as independent."""
     each = [
         error_draws(s, task=task, spread=spread, count=count, rng=rng) for task, s in sorted(scores.items())
@@ -67,7 +65,7 @@ def mean_error_draws(
     return np.mean(each, axis=0)
 
 
-def one_sigma(draws: Floats) -> float:
+def one_sigma(draws: Array) -> float:
     """Half-width that holds 68 % of the draws; rare large ones do not rule it as they do the deviation."""
     return float(np.quantile(np.abs(draws), ONE_SIGMA))
 

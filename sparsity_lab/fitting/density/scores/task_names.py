@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sparsity_lab.fitting.density.notes import Notes, listed
@@ -36,11 +36,8 @@ def in_words_of(vocabulary: Sequence[str], tasks: Sequence[str]) -> dict[str, st
 
 def _distance(task: str, name: str) -> tuple[bool, bool, int]:
     others = [key(other) for other in benchmark(task).names]
-    return (
-        task != name,
-        key(task) != key(name),
-        others.index(key(task)) if key(task) in others else len(others),
-    )
+    place = others.index(key(task)) if key(task) in others else len(others)
+    return task != name, key(task) != key(name), place
 
 
 def renamed(targets: Sequence[Target], vocabulary: Sequence[str], notes: Notes) -> list[Target]:
@@ -57,30 +54,32 @@ def renamed(targets: Sequence[Target], vocabulary: Sequence[str], notes: Notes) 
     ]
 
 
-def counted_once(
-    tasks: Sequence[str], groups: Groups, *, lacking: Mapping[str, str], notes: Notes
-) -> tuple[str, ...]:
-    """Tasks of which no two hold the same questions; what is left out becomes a note.
+@dataclass(frozen=True)
+class SharedQuestions:
+    """Which tasks hold the same questions.
 
-    Args:
-        tasks: to choose among.
+    Attributes:
         groups: parts of groups, in addition to those of lm-eval.
         lacking: groups whose score is not of all their parts, with its metric.
-        notes: takes what is left out.
     """
-    partial = [task for task in tasks if task in lacking and len(tasks) > 1]
-    for task in partial:
-        notes.add(
-            f"{task} is left out of the mean: its {lacking[task]} is not of all its parts; --tasks takes it"
-        )
-    kept, left_out = without_parts([task for task in tasks if task not in partial], groups)
-    for group in dict.fromkeys(left_out.values()):
-        parts = [task for task, holder in left_out.items() if holder == group]
-        notes.add(f"{group} counts alone, without its parts {listed(parts)}; --tasks takes them")
-    return kept
 
+    groups: Groups = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
-def note_overlap(tasks: Sequence[str], groups: Groups, notes: Notes) -> None:
-    """Say which of the tasks asked for hold questions of each other."""
-    for task, group in without_parts(tasks, groups)[1].items():
-        notes.add(f"{task} and {group} hold the same questions and are averaged together, as asked")
+    def once(self, tasks: Sequence[str], notes: Notes) -> tuple[str, ...]:
+        """Tasks of which no two hold the same questions; what is left out becomes a note."""
+        partial = [task for task in tasks if task in self.lacking and len(tasks) > 1]
+        for task in partial:
+            notes.add(
+                f"{task} is left out of the mean: its {self.lacking[task]} is not of all its parts; --tasks takes it"
+            )
+        kept, left_out = without_parts([task for task in tasks if task not in partial], self.groups)
+        for group in dict.fromkeys(left_out.values()):
+            parts = [task for task, holder in left_out.items() if holder == group]
+            notes.add(f"{group} counts alone, without its parts {listed(parts)}; --tasks takes them")
+        return kept
+
+    def note_overlap(self, tasks: Sequence[str], notes: Notes) -> None:
+        """Say which of the tasks asked for hold questions of each other."""
+        for task, group in without_parts(tasks, self.groups)[1].items():
+            notes.add(f"{task} and {group} hold the same questions and are averaged together, as asked")

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.laws._law import Array
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
 DRAWS = 2000
@@ -40,7 +40,7 @@ class TrendPoint:
     model: str
     released: date
     ln_rho: float
-    ruler_draws: Floats
+    ruler_draws: Array
     lineage: str
 
 
@@ -72,10 +72,10 @@ class DensityTrend:
     doubling_interval: tuple[float | None, float | None]
     frontier: tuple[str, ...]
     models: int
-    slope_draws: Floats
-    intercept_draws: Floats
+    slope_draws: Array
+    intercept_draws: Array
 
-    def ln_rho_max(self, days: Floats) -> tuple[Floats, Floats, Floats]:
+    def ln_rho_max(self, days: Array) -> tuple[Array, Array, Array]:
         """Low, middle and high of ln rho_max at days from the origin."""
         lines = self.intercept_draws[:, None] + self.slope_draws[:, None] * days[None]
         low, high = np.quantile(lines, [0.025, 0.975], axis=0)
@@ -155,7 +155,7 @@ def trend_points(
     ]
 
 
-def frontier_mask(days: Floats, ln_rho: Floats) -> NDArray[np.bool_]:
+def frontier_mask(days: Array, ln_rho: Array) -> NDArray[np.bool_]:
     """Which entries set a new maximum by date; arrays of shape (..., n), any order of dates."""
     order = np.lexsort((-ln_rho, days), axis=-1)
     sorted_values = np.take_along_axis(ln_rho, order, -1)
@@ -168,7 +168,7 @@ def frontier_mask(days: Floats, ln_rho: Floats) -> NDArray[np.bool_]:
     return mask
 
 
-def line_through(days: Floats, ln_rho: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def line_through(days: Array, ln_rho: Array, mask: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Slope and intercept of the least-squares line through the masked entries; NaN on a single date.
 
     The law `densing` is the same line; here it is fitted to thousands of resampled frontiers at once.
@@ -182,13 +182,13 @@ def line_through(days: Floats, ln_rho: Floats, mask: NDArray[np.bool_]) -> tuple
     return slope, mean - slope * mean_day
 
 
-def _lines(days: Floats, values: Floats) -> Floats:
+def _lines(days: Array, values: Array) -> Array:
     return np.stack(line_through(days, values, frontier_mask(days, values)), axis=1)
 
 
 def _deficit_draws(
-    days: Floats, ln_rho: Floats, slope: float, *, rng: np.random.Generator, draws: int
-) -> Floats:
+    days: Array, ln_rho: Array, slope: float, *, rng: np.random.Generator, draws: int
+) -> Array:
     """Frontier lines (slope, intercept) of worlds with this slope and resampled deficits."""
     deficits = ln_rho - slope * days
     chosen = deficits[rng.integers(0, len(days), (draws, len(days)))]
@@ -196,7 +196,7 @@ def _deficit_draws(
     return lines[np.isfinite(lines[:, 0])] if np.isfinite(lines[:, 0]).all() else _refilled(lines)
 
 
-def _refilled(lines: Floats) -> Floats:
+def _refilled(lines: Array) -> Array:
     # A world whose first model stays the only record has no line; its place goes to the others in turn.
     finite = lines[np.isfinite(lines[:, 0])]
     if not len(finite):
@@ -206,21 +206,21 @@ def _refilled(lines: Floats) -> Floats:
     return np.resize(finite, lines.shape)
 
 
-def _ruler_draws(days: Floats, ln_rhos: Floats, *, rng: np.random.Generator, draws: int) -> Floats:
+def _ruler_draws(days: Array, ln_rhos: Array, *, rng: np.random.Generator, draws: int) -> Array:
     """Frontier lines when the ruler moves; `ln_rhos` is (n, B). Models out of a draw's reach drop out."""
     columns = rng.integers(0, ln_rhos.shape[1], draws)
     values = np.where(np.isfinite(ln_rhos), ln_rhos, -np.inf)[:, columns].T
     return _lines(np.broadcast_to(days, values.shape), values)
 
 
-def _resampled(days: Floats, ln_rho: Floats, *, rng: np.random.Generator, draws: int) -> Interval:
+def _resampled(days: Array, ln_rho: Array, *, rng: np.random.Generator, draws: int) -> Interval:
     chosen = rng.integers(0, len(days), (draws, len(days)))
     slopes = _lines(days[chosen], ln_rho[chosen])[:, 0]
     low, high = np.quantile(slopes[np.isfinite(slopes)], [0.025, 0.975])
     return float(low), float(high)
 
 
-def _r2(days: Floats, ln_rho: Floats, slope: float, intercept: float) -> float:
+def _r2(days: Array, ln_rho: Array, slope: float, intercept: float) -> float:
     total = float(np.sum((ln_rho - ln_rho.mean()) ** 2))
     return 1 - float(np.sum((ln_rho - intercept - slope * days) ** 2)) / total if total > 0 else 0.0
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.trend.trend import (
@@ -22,8 +21,7 @@ from sparsity_lab.fitting.density.trend.trend import (
     frontier_mask,
     line_through,
 )
-
-Floats = NDArray[np.float64]
+from sparsity_lab.laws._law import Array
 
 DRAWS = 1000
 FEWEST_RECORDS_A_SIDE = 3
@@ -99,7 +97,7 @@ def project(trend: DensityTrend, on: date) -> TrendProjection:
     return TrendProjection(on, low, middle, high)
 
 
-def _two_slopes(days: Floats, ln_rho: Floats, split: float) -> tuple[Floats, Floats, tuple[Floats, Floats]]:
+def _two_slopes(days: Array, ln_rho: Array, split: float) -> tuple[Array, Array, tuple[Array, Array]]:
     records = frontier_mask(days, ln_rho)
     sides = records & (days < split), records & (days >= split)
     slopes = [line_through(days, ln_rho, side)[0] for side in sides]
