@@ -20,7 +20,7 @@ from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.search.engine import measure_subject
-from sparsity_lab.measure.search.settings import Setting, cell_key
+from sparsity_lab.measure.search.settings import CellIdentity, Setting
 from sparsity_lab.measure.thresholds.stored import refuse_other_models, write_weights
 from sparsity_lab.measure.work.record import Named, record_body, shape_of
 from sparsity_lab.progress import SILENT, Progress
@@ -67,8 +67,7 @@ def live_record(
     with undisturbed(model) as model:
         device, dtype = model.get_input_embeddings().weight.device, model.dtype
         saved = saved_fingerprint(model, Path(named.model))
-        key = cell_key(
-            cell.setting,
+        key = CellIdentity(
             windows=cell.windows,
             weights=saved or live_fingerprint(model),
             dtype=dtype,
@@ -76,7 +75,7 @@ def live_record(
             criterion=cell.criterion,
             seed=cell.seed,
             architecture_file=cell.architecture_file,
-        )
+        ).key(cell.setting)
         found = records.find_record(folder, key)
         if found is not None:
             return records.retold(folder, found, trained_tokens=named.trained_tokens)
@@ -130,19 +129,15 @@ def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: P
     batch = cell.batch_size or auto_batch_size(device, window=cell.windows.window)
     subject = Subject(model, sites, cell.windows, batch, progress, allow_untrained=True)  # as in any series
     measured = measure_subject(subject, cell.setting, criterion=cell.criterion, seed=cell.seed)
-    body = record_body(
-        measured,
-        named=named,
-        setting=cell.setting.said(),
-        windows=cell.windows,
-        shape=shape,
-        seed=cell.seed,
-        content_key=key,
-        provenance=provenance(
+    body = record_body(measured, named=named, setting=cell.setting.said(), windows=cell.windows, shape=shape)
+    body |= {
+        "seed": cell.seed,
+        "content_key": key,
+        "provenance": provenance(
             device=device,
             dtype=str(model.dtype).removeprefix("torch."),
             dtype_reason="the weights of the live model are in it",
             tokenizer=list(cell.windows.notes),
         ),
-    )
+    }
     return {**body, "score_weights": measured.score_weights}

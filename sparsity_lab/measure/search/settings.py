@@ -53,22 +53,11 @@ class Setting:
         }
 
 
-def cell_key(
-    setting: Setting,
-    *,
-    windows: Windows,
-    weights: str,
-    dtype: torch.dtype,
-    device: str,
-    criterion: str,
-    seed: int,
-    architecture_file: Path | None = None,
-    compat: str | None = None,
-) -> str:
-    """Content key of a cell.
+@dataclass(frozen=True)
+class CellIdentity:
+    """What determines a cell's numbers beside its setting.
 
-    Args:
-        setting: how the knob is chosen.
+    Attributes:
         windows: the text.
         weights: a hash that changes when the model does.
         dtype: of the weights and the forward pass.
@@ -78,33 +67,45 @@ def cell_key(
         architecture_file: a file of the user's own, or None.
         compat: a reproduced algorithm, or None.
     """
-    own: dict[str, Any] = {}
-    if architecture_file is not None:
-        own["architecture_file"] = architectures.file_sha256(architecture_file)
-    if setting.calibration is not None:
-        own["calibration"] = setting.calibration.identity()
-    if compat is not None:
-        own["compat"] = compat
-    if setting.flags:
-        own["flags"] = list(setting.flags)
-    return records.content_key(
-        {
-            **own,
-            "algorithm": ALGORITHM,
-            "weights": weights,
-            "text": windows.sha256,
-            "window": windows.window,
-            "bos": windows.bos_id,
-            "dtype": str(dtype),
-            "device": torch.device(device).type if device != "auto" else "cuda",
-            "criterion": criterion,
-            "rule": setting.rule,
-            "knob": setting.knob,
-            "ppl_increase": setting.ppl_increase,
-            "activation_ratio": setting.activation_ratio,
-            "seed": seed,
-        }
-    )
+
+    windows: Windows
+    weights: str
+    dtype: torch.dtype
+    device: str
+    criterion: str
+    seed: int
+    architecture_file: Path | None = None
+    compat: str | None = None
+
+    def key(self, setting: Setting) -> str:
+        """Content key of the cell in one setting; what is not given is no part of it."""
+        given: dict[str, Any] = {}
+        if self.architecture_file is not None:
+            given["architecture_file"] = architectures.file_sha256(self.architecture_file)
+        if setting.calibration is not None:
+            given["calibration"] = setting.calibration.identity()
+        if self.compat is not None:
+            given["compat"] = self.compat
+        if setting.flags:
+            given["flags"] = list(setting.flags)
+        return records.content_key(
+            {
+                **given,
+                "algorithm": ALGORITHM,
+                "weights": self.weights,
+                "text": self.windows.sha256,
+                "window": self.windows.window,
+                "bos": self.windows.bos_id,
+                "dtype": str(self.dtype),
+                "device": torch.device(self.device).type if self.device != "auto" else "cuda",
+                "criterion": self.criterion,
+                "rule": setting.rule,
+                "knob": setting.knob,
+                "ppl_increase": setting.ppl_increase,
+                "activation_ratio": setting.activation_ratio,
+                "seed": self.seed,
+            }
+        )
 
 
 def setting_of(spec: MeasureSpec) -> Setting:

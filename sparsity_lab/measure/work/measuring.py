@@ -15,7 +15,7 @@ from sparsity_lab.measure.model.loaded import Loaded
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.search.engine import measure_subject
 from sparsity_lab.measure.search.part import WindowSpan
-from sparsity_lab.measure.search.settings import Setting, cell_key
+from sparsity_lab.measure.search.settings import CellIdentity, Setting
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.thresholds.stored import refuse_other_models, write_weights
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
@@ -56,10 +56,9 @@ class MeasureRecipe(Recipe[Record]):
         return self.setting.rule
 
     def key(self, prepared: Prepared) -> str:
-        """See `search.settings.cell_key`."""
+        """See `search.settings.CellIdentity`."""
         spec = self.spec
-        return cell_key(
-            self.setting,
+        return CellIdentity(
             windows=prepared.windows,
             weights=prepared.identity,
             dtype=prepared.dtype,
@@ -68,7 +67,7 @@ class MeasureRecipe(Recipe[Record]):
             seed=spec.seed,
             architecture_file=spec.architecture_file,
             compat=spec.compat,
-        )
+        ).key(self.setting)
 
     def find(self, folder: Path, key: str) -> Record | None:
         """See `Recipe`."""
@@ -89,11 +88,13 @@ class MeasureRecipe(Recipe[Record]):
             setting={**self.setting.said(), "compat": spec.compat},
             windows=prepared.windows,
             shape=self._shape(loaded),
-            files=loaded.files(),
-            seed=spec.seed,
-            content_key=key,
-            provenance=prepared.provenance(desk.terms.command),
         )
+        body |= {
+            "seed": spec.seed,
+            **loaded.files(),
+            "content_key": key,
+            "provenance": dict(prepared.provenance(desk.terms.command)),
+        }
         weights = measured.score_weights
         sha256 = weights and write_weights(folder, key, weights)
         return records.write_and_read(folder, {**body, "score_weights_sha256": sha256})

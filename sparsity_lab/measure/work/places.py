@@ -17,7 +17,7 @@ from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.model.windows import Windows, refuse_same_tokens
 from sparsity_lab.measure.neurons.spec import NeuronSpec, thresholds_of
-from sparsity_lab.measure.search.settings import cell_key, given
+from sparsity_lab.measure.search.settings import CellIdentity, given
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration, refuse_other_models
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
@@ -275,9 +275,13 @@ def load(
 
 
 def _place(spec: NeuronSpec, prepared: Prepared, calibration: Calibration, *, text: str) -> Place:
-    key = cell_key(
-        given(calibration), windows=prepared.windows, weights=prepared.identity, dtype=prepared.dtype,
-        device=prepared.device, criterion=calibration.criterion, seed=spec.seed,
+    key = CellIdentity(
+        windows=prepared.windows,
+        weights=prepared.identity,
+        dtype=prepared.dtype,
+        device=prepared.device,
+        criterion=calibration.criterion,
+        seed=spec.seed,
         architecture_file=spec.architecture_file,
-    )  # fmt: skip
+    ).key(given(calibration))
     return Place(prepared, calibration, text, key)

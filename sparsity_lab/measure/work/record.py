@@ -108,12 +108,11 @@ def record_body(
     setting: Mapping[str, Any],
     windows: Windows,
     shape: Mapping[str, Any],
-    seed: int,
-    content_key: str,
-    provenance: Mapping[str, Any],
-    files: Mapping[str, Any] = NO_FILES,
 ) -> dict[str, Any]:
-    """The record, less its own hash; see `records.RECORD_KEYS`.
+    """What a record says of model, text, setting and numbers; see `record_keys.Record`.
+
+    The caller adds what names the record and says where it comes from: seed, content_key, provenance, and
+    weights_sha256, unused_tensors and unused_files where these are not those of `NO_FILES`.
 
     Args:
         measured: the numbers.
@@ -121,10 +120,6 @@ def record_body(
         setting: `rule`, targets and, for given thresholds, where those come from.
         windows: the text.
         shape: from `shape_of`.
-        seed: of the bootstrap.
-        content_key: names the record.
-        provenance: versions, device, dtype, command, time.
-        files: weights_sha256, unused_tensors and unused_files of a checkpoint's files.
     """
     return {
         **named.words(),
@@ -136,10 +131,7 @@ def record_body(
         "bos": windows.bos_id is not None,
         **shape,
         "text_sha256": windows.sha256,
-        "seed": seed,
-        **files,
-        "content_key": content_key,
-        "provenance": dict(provenance),
+        **NO_FILES,
     }
 
 
