@@ -41,3 +41,42 @@ def test_a_class_name_is_given_once():
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(path.relative_to(PACKAGE).as_posix())
     assert not {name: files for name, files in places.items() if len(files) > 1}
+
+
+MOST_LINES, MOST_PARAMETERS = 60, 6
+# A kernel takes a pointer or a stride each; the documented functions of Python users take keywords, as scipy's do.
+MANY_PARAMETERS = {
+    "measure/api.py": {"measure", "measure_under", "live_under"},
+    "measure/callback.py": {"__init__"},
+    "measure/checkpoints.py": {"measure_checkpoints"},
+    "measure/compare_criteria.py": {"compare_criteria"},
+    "measure/transfer.py": {"measure_transfer"},
+    "measure/token_heat.py": {"token_heat"},
+    "measure/lm_eval/evaluation.py": {"evaluate"},
+    "fitting/fit_table.py": {"fit_table"},
+}
+
+
+def functions():
+    """Every function of the package: the file it is in, and its node."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path.relative_to(PACKAGE), node
+
+
+def test_functions_are_short():
+    long = [
+        f"{path}:{node.name}" for path, node in functions() if node.end_lineno - node.lineno >= MOST_LINES
+    ]
+    assert not long
+
+
+def test_functions_take_few_parameters():
+    many = defaultdict(set)
+    for path, node in functions():
+        names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        counted = len([name for name in names if name not in ("self", "cls")])
+        if counted > MOST_PARAMETERS and path.parts[0] != "cli" and path.parts[:2] != ("kernels", "_triton"):
+            many[path.as_posix()].add(node.name)
+    assert dict(many) == MANY_PARAMETERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -98,10 +99,16 @@ def _trained(config: LadderConfig, output: Path, jobs: int, shown: _Shown) -> Tr
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
         write_table(output / "runs", estimate.rows, RUN_COLUMNS)
-    if jobs > 1 and len(config.runs) > 1:
-        runs = train_side_by_side(config.runs, data=data, folder=output / "runs", jobs=jobs, **shown)
+    calls = [
+        partial(train_run, run, data=data, output=output / "runs" / run.name, log=shown["log"],
+                log_folder=shown["log_folder"])
+        for run in config.runs
+    ]  # fmt: skip
+    progress = shown["progress"]
+    if jobs > 1 and len(calls) > 1:
+        runs = train_side_by_side(calls, jobs=jobs, progress=progress)
     else:
-        runs = [train_run(run, data=data, output=output / "runs" / run.name, **shown) for run in config.runs]
+        runs = [call(progress=progress) for call in calls]
     if ranks.is_main():
         write_table(output / "checkpoints", checkpoint_rows(runs, output=output), COLUMNS)
     return TrainedLadder(output, data, tuple(runs))

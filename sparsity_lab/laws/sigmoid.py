@@ -85,7 +85,7 @@ class Sigmoid(Law):
 
 def _argument(theta: Array, x: Array, span: Span) -> Array:
     width = math.log(span.high[0] / span.low[0])
-    return math.exp(theta[1]) * (np.log(x / span.low[0]) / width - theta[0])
+    return np.asarray(math.exp(theta[1]) * (np.log(x / span.low[0]) / width - theta[0]))
 
 
 def _logistic(z: Array) -> Array:

@@ -26,14 +26,14 @@ def packed(arrays: Mapping[str, np.ndarray], **metadata: str) -> bytes:
     from safetensors.numpy import save
 
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    return save(contiguous, metadata=metadata or None)
+    return bytes(save(contiguous, metadata=metadata or None))
 
 
 def unpacked(data: bytes) -> dict[str, np.ndarray]:
     """The arrays of the bytes of a `.safetensors` file."""
     from safetensors.numpy import load
 
-    return load(data)
+    return dict(load(data))
 
 
 def read_arrays(record: Path, sha256: str, *, what: str, fix: str) -> dict[str, np.ndarray]:

@@ -69,16 +69,16 @@ class MeanCurve:
     @cached_property
     def floor(self) -> Array:
         """Mean of the floors, shape (1 + B,)."""
-        return np.mean([part.floor for part in self.parts], axis=0)
+        return np.asarray(np.mean([part.floor for part in self.parts], axis=0))
 
     @cached_property
     def ceiling(self) -> Array:
         """Mean of the ceilings, shape (1 + B,)."""
-        return np.mean([part.ceiling for part in self.parts], axis=0)
+        return np.asarray(np.mean([part.ceiling for part in self.parts], axis=0))
 
     def score(self, ln_size: Array) -> Array:
         """Mean score at `ln_size`."""
-        return np.mean([part.score(ln_size) for part in self.parts], axis=0)
+        return np.asarray(np.mean([part.score(ln_size) for part in self.parts], axis=0))
 
     def ln_size(self, score: Array) -> Array:
         """ln N of a mean score."""

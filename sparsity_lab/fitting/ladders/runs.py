@@ -99,7 +99,7 @@ class RunsFit:
         apart = ("law", "verdict", "coefficients", "profiles", "solution")
         found = {name: value for name, value in vars(self).items() if name not in apart}
         ends = ("value", "low", "high")
-        return plain(
+        entry: dict[str, Any] = plain(
             {
                 "law": self.law.name,
                 "verdict": self.verdict.word,
@@ -112,6 +112,7 @@ class RunsFit:
                 **found,
             }
         )
+        return entry
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def check_one(path: Path) -> Finding:
     try:
         return _check_runs(lock, path) if isinstance(lock, RunsLock) else _check_series(lock, path)
     except SparsityLabError as error:
-        fix = error.fix or lock_file.LOCK_ANEW
+        fix = error.fix or toml.LOCK_ANEW
         raise SparsityLabError(f"The lock {path}: {error.what}", why=error.why, fix=fix) from error
 
 

@@ -48,7 +48,7 @@ def block_length(residuals: Array) -> int:
     if rho <= 1.0 / math.sqrt(n):
         return 1
     best = (2.0 * rho / (1.0 - rho**2)) ** (2.0 / 3.0) * n ** (1.0 / 3.0)
-    return max(1, min(math.ceil(best), n // 3))
+    return int(max(1, min(math.ceil(best), n // 3)))
 
 
 def condition(problem: Problem, solution: Solution) -> float:

@@ -121,7 +121,7 @@ class Problem:
         outside = moved - (moved @ basis) @ basis.T
         pulled = (gradient[:, :, at.free].transpose(0, 2, 1) @ at.residuals).T
         turned = np.linalg.lstsq(triangle.T, pulled, rcond=None)[0]
-        return -(outside.T + basis @ turned)
+        return np.asarray(-(outside.T + basis @ turned))
 
     def coefficients(self, theta: Array) -> dict[str, float]:
         """The paper's coefficients at theta with the best linear ones."""

@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sparsity_lab.fitting.judge.slopes import SHORT, Trend
 from sparsity_lab.fitting.study import selection, shapes, trends
 from sparsity_lab.fitting.study.curves import OWN, SERIES, RunCurve, rule_words
 from sparsity_lab.fitting.study.equal_loss import DENSER, SPARSER
 from sparsity_lab.fitting.study.outcome import StudyOutcome
-from sparsity_lab.fitting.study.trends import AGREE, DISAGREE, FALLS, OPEN, RISES, SHORT, Trend
+from sparsity_lab.fitting.study.trends import AGREE, DISAGREE, FALLS, OPEN, RISES
 from sparsity_lab.store.tables import interval, number
 
 Rows = list[dict[str, object]]

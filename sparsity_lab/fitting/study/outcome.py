@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sparsity_lab.fitting.judge.slopes import Trend
 from sparsity_lab.fitting.reproduce.families import Bottleneck
 from sparsity_lab.fitting.result import plain
 from sparsity_lab.fitting.study import equal_loss, scale, selection, shapes, trends
@@ -23,7 +24,7 @@ from sparsity_lab.fitting.study.curves import RunCurve
 from sparsity_lab.fitting.study.equal_loss import AtLoss, Versus
 from sparsity_lab.fitting.study.scale import AgainstSize, Fitted, Sized
 from sparsity_lab.fitting.study.shapes import Shaped
-from sparsity_lab.fitting.study.trends import Segment, Trend
+from sparsity_lab.fitting.study.trends import Segment
 from sparsity_lab.store.records import write_json, write_text
 from sparsity_lab.store.tables import to_csv, write_table
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from sparsity_lab.fitting.judge.slopes import Trend, line
 from sparsity_lab.fitting.study import selection, trends
 from sparsity_lab.fitting.study.curves import FIXED, RunCurve
-from sparsity_lab.fitting.study.trends import Trend
 
 NOT_IDENTIFIED = "not identified"
 
@@ -108,13 +108,13 @@ def against_size(sizes: Sequence[Sized]) -> list[AgainstSize]:
 
 def _against(own: Sequence[Sized]) -> AgainstSize:
     first = own[0]
-    values = trends.line(
+    values = line(
         np.log([one.parameters for one in own]),
         np.array([one.ratio for one in own]),
         np.array([one.se for one in own]),
     )
     sure = [(one.parameters, one.fitted) for one in own if one.fitted is not None and one.fitted.bounded]
-    limits = trends.line(
+    limits = line(
         np.log(np.array([n for n, _ in sure])),
         np.array([fit.limit for _, fit in sure], dtype=float),
         np.array([((fit.high or 0.0) - (fit.low or 0.0)) / 3.92 for _, fit in sure]),

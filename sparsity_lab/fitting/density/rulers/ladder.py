@@ -84,7 +84,7 @@ def running_mean(values: Array, width: int = SMOOTHED_CHECKPOINTS) -> Array:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     begins = np.maximum(ends - width, 0)
-    return (sums[ends] - sums[begins]) / (ends - begins)
+    return np.asarray((sums[ends] - sums[begins]) / (ends - begins))
 
 
 def is_ladder(header: Sequence[str]) -> bool:

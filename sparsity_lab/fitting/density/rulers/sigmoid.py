@@ -154,4 +154,4 @@ def _step(
     ridge = np.where(free, damping[:, None] * (np.einsum("bii->bi", normal) + 1e-9), 1.0)
     gradient = transposed @ residuals[:, :, None]
     step = np.linalg.solve(normal + ridge[:, :, None] * np.eye(len(free)), gradient)[:, :, 0]
-    return np.clip(theta - np.clip(step, -2, 2), *limits)
+    return np.asarray(np.clip(theta - np.clip(step, -2, 2), *limits))

@@ -62,7 +62,7 @@ def mean_error_draws(
     each = [
         error_draws(s, task=task, spread=spread, count=count, rng=rng) for task, s in sorted(scores.items())
     ]
-    return np.mean(each, axis=0)
+    return np.asarray(np.mean(each, axis=0))
 
 
 def one_sigma(draws: Array) -> float:
