@@ -15,6 +15,9 @@ setting), and `table.csv` and `table.md` of all cells. `checkpoints.py` runs the
     7 record       work/ decides which cells are open and who measures them, and writes each record as it completes
     8 table        table.py writes the tables
 
+A number that a record holds becomes a column of table.csv by one line in `store/table_columns/measured.py`. A new
+number also takes its key and meaning in `store/record_keys.py`, and its value in `work/record.py`.
+
 Other ways in and other questions:
 
     series_rule.py        one knob for a whole run of checkpoints (`--stabilise`)
