@@ -94,10 +94,11 @@ def test_the_dry_run_foretells_peak_memory(wide, source_text, tmp_path):
 
 def foretold(config, *, window=64, tokens=1024, dtype=torch.float32, **settings):
     windows = cut(torch.zeros(tokens, dtype=torch.int64), window=window)
+    spec = MeasureSpec(text=Path("t.txt"), **settings)
     prepared = Prepared(
-        Checkpoint(Source("m"), "s"), config, windows, "cpu", dtype, "asked for", "id", None, "unknown"
+        Checkpoint(Source("m"), "s"), spec, config, windows, "cpu", dtype, "asked for", "id", None, "unknown"
     )
-    return estimate(prepared, MeasureSpec(text=Path("t.txt"), **settings))
+    return estimate(prepared, spec)
 
 
 def test_a_batch_of_logits_is_counted_to_the_byte():

@@ -4,6 +4,10 @@ A Ray task gives its lease back every half second and asks for a new one; after 
 the dead node until the cluster notices, and for that long (some ten seconds) every worker stands still. An actor
 keeps its process, so a death costs the work of the dead alone. A few more actors are asked for than run: they wait
 for room, and begin where a node joins.
+
+Ray's own `max_restarts` and `max_task_retries` begin a task again in the actor that it was given to. Where a node is
+lost for good there is no room for that actor, and its tasks wait while others have nothing to do. So actors are not
+restarted here, and what a dead one was at goes back to the queue of all.
 """
 
 from __future__ import annotations
