@@ -23,6 +23,11 @@ class Table:
     note: str = ""
     source: str = ""
 
+    @property
+    def notes(self) -> str:
+        """The note, and where the rows come from."""
+        return f"{self.note} {f'Source: {self.source}.' if self.source else ''}".strip()
+
 
 @dataclass(frozen=True)
 class Facts:

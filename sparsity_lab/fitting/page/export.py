@@ -53,7 +53,7 @@ def _markdown_table(one: Table) -> str:
     headings = {column.key: _plain(column.heading) for column in one.columns}
     rows = [{c.key: _clean(row.get(c.key), c.format) for c in one.columns} for row in one.rows]
     title = f"**{_plain(one.title)}**\n\n" if one.title else ""
-    note = f"\n{_plain(_note(one))}\n" if _note(one) else ""
+    note = f"\n{_plain(one.notes)}\n" if one.notes else ""
     return f"{title}{tables.to_markdown(rows, headings)}{note}"
 
 
@@ -69,10 +69,6 @@ def _clean(value: object, kind: str) -> object:
 def _plain(text: str) -> str:
     """Markup of HTML is shown, not understood; a line stays a line."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
-
-
-def _note(one: Table) -> str:
-    return " ".join(part for part in (one.note, f"Source: {one.source}." if one.source else "") if part)
 
 
 def latex(report: Report) -> str:
@@ -91,9 +87,7 @@ def latex(report: Report) -> str:
 def _latex_table(one: Table, *, label: str) -> str:
     head = " & ".join(tex(column.heading) for column in one.columns) + r" \\"
     body = "\n".join(" & ".join(_tex_cell(row, c) for c in one.columns) + r" \\" for row in one.rows)
-    caption = (
-        tex(one.title.replace("`", "")) + "." + (f" {tex(_note(one).replace('`', ''))}" if _note(one) else "")
-    )
+    caption = tex(f"{one.title}. {one.notes}".replace("`", "").strip())
     named = f"\\caption{{{caption}}}\\label{{{label}}}"
     if len(one.rows) > LONG_ROWS:
         return _long(one, head, body, named=named)

@@ -186,8 +186,7 @@ def table(made: Table) -> str:
     top = {c.key: _largest(made, c) for c in made.columns if c.format == "strip"}
     rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in made.rows)
     caption = f"<figcaption>{_marked(made.title)}</figcaption>"
-    notes = " ".join(part for part in (made.note, f"Source: {made.source}." if made.source else "") if part)
-    note = f'<p class="note">{_marked(notes)}</p>' if notes else ""
+    note = f'<p class="note">{_marked(made.notes)}</p>' if made.notes else ""
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.title or "table")}">'
     body = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<figure class="table{wide}">{caption}{region}{body}</div>{note}</figure>'

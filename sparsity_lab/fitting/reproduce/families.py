@@ -115,34 +115,25 @@ class Pair:
 
 def limits(results: Sequence[FitResult]) -> list[Limit]:
     """The limits of all runs whose size is known."""
-    found = []
+    known = []
     for result in results:
         name, size = result.law.asymptote, result.series.parameters
         if name is None or size is None or not result.describes:
             continue
-        one = result.coefficients[name]
-        found.append(
-            Limit(
-                result.series.name,
-                result.series.activation,
-                size,
-                one.value,
-                one.low,
-                one.high,
-                result.verdict.word,
-            )
-        )
-    return found
+        limit, series = result.coefficients[name], result.series
+        ends = (limit.value, limit.low, limit.high)
+        known.append(Limit(series.name, series.activation, size, *ends, result.verdict.word))
+    return known
 
 
 def against_scale(limits: Sequence[Limit]) -> list[ScaleFit]:
     """The `scale` law over identified limits, activation by activation; needs three runs each."""
-    found = []
+    scales = []
     for activation in dict.fromkeys(limit.activation for limit in limits):
-        own = [x for x in limits if x.activation == activation and x.bounded]
-        if len(own) >= 3:
-            found.append(_scale(activation, own))
-    return found
+        bounded = [limit for limit in limits if limit.activation == activation and limit.bounded]
+        if len(bounded) >= 3:
+            scales.append(_scale(activation, bounded))
+    return scales
 
 
 def _scale(activation: str | None, own: Sequence[Limit]) -> ScaleFit:

@@ -18,6 +18,8 @@ from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.store.records import write_json, write_text
 from sparsity_lab.store.tables import number, to_markdown
 
+SCALE = ("activation", "runs", "a", "s", "low", "high", "p_value", "finding")
+PAIR = ("parameters", "first", "second", "difference", "low", "high", "ratio")
 END, LEFT = "tokens per parameter at the end", "left to the limit"
 
 
@@ -95,36 +97,22 @@ def _markdown(
     *,
     title: str,
 ) -> str:
-    lines = [
-        "# What the runs say together" + (f": {title}" if title else ""),
-        "",
-        "## Limits against parameters",
-        "",
-    ]
-    lines += ["A0 = a + s ln N over limits bounded on both sides; N in parameters/1e9.", ""]
-    columns = ["activation", "runs", "a", "s", "low", "high", "p_value", "finding"]
-    lines += [to_markdown([asdict(one) for one in scale], columns)] if scale else ["Fewer than three runs."]
-    if shape is not None:
-        lines += [
-            "",
-            "## Limits against the width-depth ratio",
-            "",
-            to_markdown([asdict(shape)], list(asdict(shape))),
-        ]
-    lines += [
-        "",
-        "## Convergence",
-        "",
-        "Change of the activation ratio per doubling of data, by the law.",
-        "",
-    ]
     marks = [f"at {m:g} tokens per parameter" for m in families.TOKENS_PER_PARAMETER]
-    rows = [_speed_row(one, marks) for one in speeds]
-    lines.append(to_markdown(rows, ["series", *marks, END, LEFT]))
+    convergence = to_markdown([_speed_row(speed, marks) for speed in speeds], ["series", *marks, END, LEFT])
+    lines = [
+        "# What the runs say together" + (f": {title}" if title else ""), "",
+        "## Limits against parameters", "",
+        "A0 = a + s ln N over limits bounded on both sides; N in parameters/1e9.", "",
+        to_markdown([asdict(fit) for fit in scale], SCALE) if scale else "Fewer than three runs.",
+    ]  # fmt: skip
+    if shape is not None:
+        table = to_markdown([asdict(shape)], list(asdict(shape)))
+        lines += ["", "## Limits against the width-depth ratio", "", table]
+    meaning = "Change of the activation ratio per doubling of data, by the law."
+    lines += ["", "## Convergence", "", meaning, "", convergence]
     if pairs:
-        lines += ["", "## Activations at equal parameters", "", "Second less first.", ""]
-        columns = ["parameters", "first", "second", "difference", "low", "high", "ratio"]
-        lines.append(to_markdown([asdict(one) for one in pairs], columns))
+        table = to_markdown([asdict(pair) for pair in pairs], PAIR)
+        lines += ["", "## Activations at equal parameters", "", "Second less first.", "", table]
     return "\n".join(lines)
 
 

@@ -51,16 +51,13 @@ def published_rows() -> dict[str, PublishedRow]:
     """The published fits of the bundled series, by series."""
     with bundled.path(BUNDLED).open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    return {
-        row["series"]: PublishedRow(
-            row["series"],
-            row["law"],
-            int(row["dropped_points"]),
-            {name: row[name] for name in ("alpha", "b", "c", "A0") if row[name]},
-            row["reproduces"] == "yes",
-        )
-        for row in rows
-    }
+    return {row["series"]: _published(row) for row in rows}
+
+
+def _published(row: Mapping[str, str]) -> PublishedRow:
+    printed = {name: row[name] for name in ("alpha", "b", "c", "A0") if row[name]}
+    reproduces = row["reproduces"] == "yes"
+    return PublishedRow(row["series"], row["law"], int(row["dropped_points"]), printed, reproduces)
 
 
 def compare(result: FitResult, row: PublishedRow) -> list[Agreement]:
@@ -68,18 +65,12 @@ def compare(result: FitResult, row: PublishedRow) -> list[Agreement]:
     values = {name: float(text) for name, text in row.printed.items()}
     halves = np.array([half_unit(text) for text in row.printed.values()])
     tolerances = implied_tolerance(result.law, values, halves, result.series.x)
+    fitted = result.values
     return [
-        Agreement(
-            row.series,
-            row.law,
-            name,
-            text,
-            result.values[name],
-            float(tolerance),
-            bool(abs(result.values[name] - values[name]) <= tolerance),
-        )
+        Agreement(row.series, row.law, name, text, fitted[name], float(tolerance),
+                  bool(abs(fitted[name] - values[name]) <= tolerance))
         for (name, text), tolerance in zip(row.printed.items(), tolerances, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def half_unit(text: str) -> float:

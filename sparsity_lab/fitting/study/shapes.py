@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,6 @@ from sparsity_lab.fitting.study import selection
 from sparsity_lab.fitting.study.curves import RunCurve
 
 FEWEST = 5  # shapes, below which a bend cannot be told from a line
-COLUMNS = (
-    "rule", "run", "activation", "width_depth_ratio", "activation_ratio", "activation_ratio_se", "tokens",
-    "parameters",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,24 +36,15 @@ class Shaped:
 
 def at_common_tokens(curves: Sequence[RunCurve]) -> list[Shaped]:
     """The shapes of one size and activation under every rule, at the most tokens all of them have seen."""
-    found = []
+    shaped = []
     for rule in selection.rules(curves):
         group = selection.shapes(selection.of(curves, rule=rule))
         tokens = min((float(curve.tokens[-1]) for curve in group), default=0.0)
         for curve in group:
             if (at := curve.at_tokens(tokens)) is not None:
-                found.append(
-                    Shaped(
-                        rule,
-                        curve.run,
-                        curve.activation,
-                        curve.width_depth_ratio,
-                        *at,
-                        tokens,
-                        curve.parameters,
-                    )
-                )
-    return found
+                place = (rule, curve.run, curve.activation, curve.width_depth_ratio)
+                shaped.append(Shaped(*place, *at, tokens, curve.parameters))
+    return shaped
 
 
 FLAT_IN_THE_END, BENDS = "linear then flat", "less steep further on"
@@ -87,11 +74,6 @@ def word(shape: Bottleneck, entry: Mapping[str, Any] | None) -> str:
     gaps = {row["law"]: float(row["aicc_gap"] or 0.0) for row in entry["rivals"]["rivals"]}
     endless = min((gap for law, gap in gaps.items() if law in ENDLESS), default=math.inf)
     return BENDS if endless + BETTER < gaps.get("width-depth", math.inf) else shape.finding
-
-
-def rows(shapes: Sequence[Shaped]) -> list[dict[str, object]]:
-    """Rows of shapes.csv."""
-    return [asdict(one) for one in shapes]
 
 
 def enough(table: Path) -> bool:
