@@ -1,9 +1,9 @@
 """Imports run one way, and the command line stays light."""
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,11 +68,18 @@ def test_help_is_quick_and_light():
         "heavy = {'torch', 'transformers', 'scipy', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout
-    assert min(seconds) < 0.7, seconds
+    own, typer_s = (
+        min(_cpu_seconds(script) for _ in range(3)),
+        min(_cpu_seconds("import typer") for _ in range(3)),
+    )
+    assert own < typer_s + 0.5
+
+
+def _cpu_seconds(script: str) -> float:
+    """Of another Python; wall time is what else the machine has to do."""
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    after = os.times()
+    assert done.returncode == 0, done.stderr
+    assert "import typer" in script or "Usage" in done.stdout
+    return after.children_user + after.children_system - before.children_user - before.children_system

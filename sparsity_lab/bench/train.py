@@ -25,11 +25,12 @@ import numpy as np
 
 from sparsity_lab import registry
 from sparsity_lab.ladder.config.spec import LadderConfig, RunSpec, TrainingSpec
-from sparsity_lab.ladder.corpus.data import PreparedData, prepare_data
+from sparsity_lab.ladder.corpus.data import prepare_data
+from sparsity_lab.ladder.corpus.prepared import PreparedData
 from sparsity_lab.ladder.corpus.tokens import TrainingWindows
 from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.train.process import prepare_process
-from sparsity_lab.ladder.train.training import attention_for, make_trainer
+from sparsity_lab.ladder.train.setup import attention_for, make_trainer
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.machine.workers import Workers, side_by_side
 from sparsity_lab.progress import SILENT, Progress

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sparsity_lab.cli import stages
 from sparsity_lab.cli.console.options import of_fields
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.shared_options import Output
@@ -53,8 +54,6 @@ def _announce(step: int, what: str) -> None:
 
 
 def _study(study: Study) -> None:
-    from sparsity_lab.cli import stages
-
     _announce(1, "training a ReLU and a SiLU model on the Python sources of this environment")
     stages.train(study)
     _announce(2, "measuring every checkpoint by both rules")

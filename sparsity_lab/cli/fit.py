@@ -15,7 +15,11 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.settings import AUTO, BOOTSTRAP, OUTPUT, TABLE, WHAT, Flag, Seed
 
 if TYPE_CHECKING:
+    from sparsity_lab.fitting.data.columns import Columns
+    from sparsity_lab.fitting.ladders.runs import LadderColumns
+    from sparsity_lab.fitting.ladders.runs_table import LadderSpec
     from sparsity_lab.fitting.result import FitResult
+    from sparsity_lab.fitting.spec import FitSpec
 
 PUBLISHED = "published"
 
@@ -87,6 +91,36 @@ class FitOptions:
     strict: Annotated[bool, Flag("Exit with code 1 if a fit is not identified.", OUTPUT)] = False
     config: Config = None
 
+    def spec(self) -> FitSpec:
+        """What to fit to each series, and how."""
+        from sparsity_lab.fitting.spec import RIVALS, FitSpec
+
+        drops, rule = _drops(self.drop, self.data)
+        rivals = RIVALS if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
+        return FitSpec(
+            law="; ".join([self.law, *self.ranges]), rivals=rivals, drop=drops, drop_rule=rule,
+            weighted=self.weighted, draws=self.bootstrap, reach=self.reach, seed=self.seed,
+        )  # fmt: skip
+
+    def columns(self) -> Columns:
+        """Which columns of the table are read."""
+        from sparsity_lab.fitting.data.columns import Columns
+
+        return Columns(self.x, self.y, self.group, self.se, self.unit)
+
+    def ladder(self) -> tuple[LadderColumns, LadderSpec]:
+        """Columns and law of several inputs; the bundled Chinchilla points know their columns."""
+        from sparsity_lab.fitting.ladders.runs import LadderColumns
+        from sparsity_lab.fitting.ladders.runs_table import LadderSpec
+
+        bundled = self.data == "chinchilla"
+        columns = LadderColumns(
+            tuple((self.x or "params,tokens").split(",")), self.y or "loss", self.group,
+            self.exclude or ("epoch_excluded" if bundled else None), self.unit,
+        )  # fmt: skip
+        law = "loss-power" if self.law == AUTO else self.law
+        return columns, LadderSpec(law, self.robust or bundled, self.bootstrap, self.seed)
+
 
 @of_fields
 def command(options: FitOptions) -> None:
@@ -116,28 +150,13 @@ def _is_several(x: str | None, source: Path | str) -> bool:
 def _each_series(source: Path | str, folder: Path, options: FitOptions) -> bool:
     """Fit a law of one input to each series; whether any is not identified."""
     from sparsity_lab.cli.console.progress import progress
-    from sparsity_lab.fitting.data.columns import Columns
     from sparsity_lab.fitting.fit_table import fit_table
     from sparsity_lab.fitting.judge.verdict import NOT
-    from sparsity_lab.fitting.spec import RIVALS, FitSpec
 
-    drops, rule = _drops(options.drop, options.data)
-    rivals = options.rivals
-    spec = FitSpec(
-        law="; ".join([options.law, *options.ranges]), drop=drops, drop_rule=rule, weighted=options.weighted,
-        rivals=RIVALS if rivals is None else tuple(word.strip() for word in rivals.split(",")),
-        draws=options.bootstrap, reach=options.reach, seed=options.seed,
-    )  # fmt: skip
-    columns = Columns(options.x, options.y, options.group, options.se, options.unit)
     results = fit_table(
-        source,
-        output=folder,
-        spec=spec,
-        mapping=columns,
-        lock=options.lock,
-        jobs=options.jobs,
+        source, output=folder, spec=options.spec(), mapping=options.columns(), lock=options.lock, jobs=options.jobs,
         progress=progress(),
-    )
+    )  # fmt: skip
     for result in results:
         typer.echo(f"{result.series.name}: {_said(result)}")
     return any(result.verdict.word == NOT for result in results)
@@ -153,23 +172,14 @@ def _said(result: FitResult) -> str:
 
 
 def _several_inputs(source: Path | str, folder: Path, options: FitOptions) -> bool:
-    """Fit a law of several inputs, whether it is not identified; the bundled Chinchilla points know their columns."""
+    """Fit a law of several inputs; whether it is not identified."""
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.fitting.judge.verdict import NOT
-    from sparsity_lab.fitting.ladders.runs import LadderColumns
-    from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
+    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
 
-    bundled = source == "chinchilla"
     result = fit_ladder_table(
-        source,
-        LadderColumns(
-            tuple((options.x or "params,tokens").split(",")), options.y or "loss", options.group,
-            options.exclude or ("epoch_excluded" if bundled else None), tuple(options.unit),
-        ),
-        LadderSpec("loss-power" if options.law == AUTO else options.law, options.robust or bundled,
-                   options.bootstrap, options.seed),
-        output=folder, lock=options.lock, progress=progress(),
-    )  # fmt: skip
+        source, *options.ladder(), output=folder, lock=options.lock, progress=progress()
+    )
     if not result.verdict.describes:
         typer.echo(f"{result.verdict.word}: {result.verdict.reason}")
         return True

@@ -152,21 +152,16 @@ class WatchOptions(LaunchOptions, CheckpointOptions, WindowSettings):
     """Options of the commands that watch neurons under the thresholds of records."""
 
     thresholds: Annotated[
-        list[Path],
-        typer.Option(
-            "--thresholds",
-            rich_help_panel=WHAT,
-            help="A record of `measure` for all models, one for each in their order, or the folder that `measure` "
-            "wrote.",
+        tuple[Path, ...],
+        Flag(
+            "A record of `measure` for all models, one for each in their order, or the folder that `measure` wrote.",
+            WHAT,
         ),
     ]
     texts: Annotated[
-        list[str],
-        typer.Option(
-            "--text",
-            metavar="[NAME=]FILE",
-            rich_help_panel=TEXT,
-            help="A text in UTF-8; each is a domain. Repeatable.",
+        tuple[str, ...],
+        Flag(
+            "A text in UTF-8; each is a domain. Repeatable.", TEXT, flags=("--text",), metavar="[NAME=]FILE"
         ),
     ]
     tokens: Annotated[int, Flag("Tokens to read of each text.", TEXT)] = TOKENS

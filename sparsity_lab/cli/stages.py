@@ -1,12 +1,17 @@
-"""The stages of a study: one room's function each, on the folders `study_plan` names."""
+"""The stages of a study, each once: as the options of the command that it is, which is printed and run."""
 
 from __future__ import annotations
 
 import logging
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sparsity_lab.cli.console.options import words_of
 from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.fit import FitOptions
+from sparsity_lab.cli.measure_options import MeasureOptions
+from sparsity_lab.cli.train import TrainOptions
 from sparsity_lab.errors import SparsityLabError
 
 if TYPE_CHECKING:
@@ -18,41 +23,123 @@ if TYPE_CHECKING:
     from sparsity_lab.ladder.study.plan import Study
 
 logger = logging.getLogger("sparsity_lab.study")
+LOCK_REASON = "as measured and fitted by this study; report.md says what they mean"
+SHAPE_RIVALS = ("width-depth", "linear", "logarithmic", "constant")
+
+
+def commands(study: Study, stage: str) -> list[str]:
+    """The command lines that a stage is; none where it is no command but a stage of the study alone."""
+    planned = {
+        "train": ("train", lambda study: [train_options(study)]),
+        "measure": ("measure", lambda study: measurements(study).values()),
+        "fit": ("fit", lambda study: fits(study).values()),
+        "width-depth": ("fit", lambda study: [width_depth_options(study)]),
+        "loss": ("fit", lambda study: loss_options(study).values()),
+    }
+    name, options = planned.get(stage, ("", lambda study: ()))
+    return [shlex.join(["sparsity-lab", name, *words_of(each)]) for each in options(study)]
+
+
+def train_options(study: Study) -> TrainOptions:
+    """`train`, of the whole ladder."""
+    return TrainOptions(
+        config=study.name, seed=study.config.ladder.seed, jobs=study.jobs, log=study.log, output=study.train
+    )
+
+
+def measurements(study: Study) -> dict[str, MeasureOptions]:
+    """Name of each measured table -> `measure`; both rules are in one, each fixed knob in one of its own."""
+    asked = study.config.measure
+    shared = MeasureOptions(
+        models=[str(folder) for folder in study.run_folders], text=study.text, criterion=asked.criterion,
+        tokens=str(asked.tokens), window=study.window, device=asked.device, dtype=asked.dtype, fail_fast=True,
+        seed=study.config.ladder.seed, jobs=study.jobs, log=study.log,
+    )  # fmt: skip
+    rules = replace(
+        shared,
+        ppl_increase=(str(asked.ppl_increase),),
+        stabilise=f"last:{asked.stabilise}",
+        per_checkpoint=True,
+    )
+    return {
+        name: replace(
+            rules if knob is None else replace(shared, knob=(knob,)), output=study.table(name).parent
+        )
+        for name, knob in study.knobs.items()
+    }
+
+
+def fits(study: Study) -> dict[str, FitOptions]:
+    """Name of each measured table -> `fit`."""
+    asked = study.config.fit
+    return {
+        name: replace(
+            _fit_options(study, study.table(name), output=study.fits(name)), drop=(str(asked.drop),)
+        )
+        for name in study.knobs
+    }
+
+
+def width_depth_options(study: Study) -> FitOptions:
+    """`fit` of the width-depth law and its rivals to the shapes of one size."""
+    options = _fit_options(study, study.compare / "shapes.csv", output=study.folder / "width-depth")
+    return replace(
+        options, law="width-depth", rivals=",".join(SHAPE_RIVALS), x="width_depth_ratio", y="activation_ratio",
+        group="rule", unit=("parameters=1",),
+    )  # fmt: skip
+
+
+def loss_options(study: Study) -> dict[str, FitOptions]:
+    """Activation -> `fit` of the loss law to its table; parameters and tokens are counts, however small a study is."""
+    tables = study.loss_tables or {"ACTIVATION": study.compare / "losses-ACTIVATION.csv"}
+    return {
+        activation: replace(
+            _fit_options(study, table, output=study.folder / "loss" / activation), law="loss-power",
+            x="params_nonembedding,trained_tokens", y="loss_dense_nats", group="series",
+            unit=("params_nonembedding=1", "trained_tokens=1"),
+        )
+        for activation, table in tables.items()
+    }  # fmt: skip
+
+
+def _fit_options(study: Study, table: Path, *, output: Path) -> FitOptions:
+    return FitOptions(
+        table=table, bootstrap=study.config.fit.bootstrap, seed=study.config.ladder.seed, output=output,
+        lock=LOCK_REASON,
+    )  # fmt: skip
 
 
 def check(study: Study) -> None:
     """Refuse before anything is trained what a later stage would refuse."""
-    from sparsity_lab.ladder.study.study_measure import specs
     from sparsity_lab.measure.checks import check_spec
 
-    for spec in specs(study).values():
-        check_spec(spec)
+    for options in measurements(study).values():
+        check_spec(options.spec())
 
 
 def train(study: Study) -> None:
     """The ladder; finished runs are kept."""
     from sparsity_lab.ladder.ladder import train_ladder
 
-    train_ladder(study.config.ladder, output=study.train, jobs=study.jobs, progress=progress(), log=study.log)
+    options = train_options(study)
+    train_ladder(
+        study.config.ladder, output=study.train, jobs=options.jobs, progress=progress(), log=options.log
+    )
 
 
 def measure(study: Study) -> None:
     """Every checkpoint by both rules and at the fixed knobs; cells with a record are not measured again."""
     from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.ladder.study.study_measure import specs
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.checkpoints import measure_checkpoints
-    from sparsity_lab.measure.spec import as_json, expand
-    from sparsity_lab.measure.work.launchers import Options
+    from sparsity_lab.measure.spec import as_json
 
-    checkpoints = expand([str(folder) for folder in study.run_folders])
-    for name, spec in specs(study).items():
-        both = spec.stabilise_last is not None
-        folder = study.table(name).parent
-        with open_loggers(study.log, job=Job("measure", folder, as_json(spec))) as loggers:
+    for options in measurements(study).values():
+        spec, folder = options.spec(), options.output
+        with open_loggers(options.log, job=Job("measure", folder, as_json(spec))) as loggers:
             measure_checkpoints(
-                replace(spec, fail_fast=True), checkpoints, output=folder, per_checkpoint=both, progress=progress(),
-                options=Options(jobs=study.jobs), loggers=loggers,
+                spec, options.checkpoints(), output=folder, per_checkpoint=options.per_checkpoint,
+                progress=progress(), options=options.crew(), loggers=loggers,
             )  # fmt: skip
         with attempted(folder / "activation_ratio"):
             from sparsity_lab.fitting.plots.measured import draw_table
@@ -62,14 +149,8 @@ def measure(study: Study) -> None:
 
 def fit(study: Study) -> None:
     """Laws and rivals of every measured table."""
-    from sparsity_lab.fitting.spec import FitSpec
-
-    own = study.config.fit
-    spec = FitSpec(
-        drop=own.drop, drop_rule="as the study asks", draws=own.bootstrap, seed=study.config.ladder.seed
-    )
-    for name in study.knobs:
-        _fit_table(study.table(name), study.fits(name), spec=spec)
+    for options in fits(study).values():
+        _fit_table(options, replace(options.spec(), drop_rule="as the study asks"))
 
 
 def compare(study: Study) -> None:
@@ -81,45 +162,29 @@ def compare(study: Study) -> None:
 
 def width_depth(study: Study) -> None:
     """The width-depth law and its rivals on the shapes of one size."""
-    from sparsity_lab.fitting.data.columns import Columns
     from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.shapes import enough
-    from sparsity_lab.ladder.study.plan import SHAPE_COLUMNS, SHAPE_RIVALS, SHAPE_UNITS
 
-    table = study.compare / "shapes.csv"
-    if not enough(table):
+    options = width_depth_options(study)
+    if options.table is None or not enough(options.table):
         logger.info("width-depth: too few shapes of one size for a law")
         return
-    spec = FitSpec(
-        law="width-depth",
-        rivals=SHAPE_RIVALS,
-        draws=study.config.fit.bootstrap,
-        seed=study.config.ladder.seed,
-    )
-    _fit_table(
-        table, study.folder / "width-depth", spec=spec, columns=Columns(**SHAPE_COLUMNS, unit=SHAPE_UNITS)
-    )
+    _fit_table(options, replace(options.spec(), drop_rule=FitSpec.drop_rule), columns=options.columns())
 
 
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
     from sparsity_lab.fitting import stage
-    from sparsity_lab.fitting.ladders.runs import LadderColumns
-    from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
-    from sparsity_lab.ladder.study.plan import LOCK_REASON, LOSS_INPUTS, LOSS_OUTPUT, LOSS_UNITS
+    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
 
-    draws, seed = study.config.fit.bootstrap, study.config.ladder.seed
     for activation, table in study.loss_tables.items():
+        options = loss_options(study)[activation]
         folder = study.folder / "loss" / activation
-        with stage.once(folder, table, {"draws": draws, "seed": seed, "law": "loss-power"}) as needed:
+        settings = {"draws": options.bootstrap, "seed": options.seed, "law": options.law}
+        with stage.once(folder, table, settings) as needed:
             if needed:
                 fit_ladder_table(
-                    table,
-                    LadderColumns(x=LOSS_INPUTS, y=LOSS_OUTPUT, group="series", unit=LOSS_UNITS),
-                    LadderSpec(law="loss-power", draws=draws, seed=seed),
-                    output=folder,
-                    lock=LOCK_REASON,
-                    progress=progress(),
+                    table, *options.ladder(), output=folder, lock=options.lock, progress=progress()
                 )
 
 
@@ -132,23 +197,20 @@ def report(study: Study) -> None:
     write_report(_outcome(study), study.folder, settings=settings)
 
 
-def _fit_table(table: Path, folder: Path, *, spec: FitSpec, columns: Columns | None = None) -> None:
+def _fit_table(options: FitOptions, spec: FitSpec, columns: Columns | None = None) -> None:
     """Fit a table once; the same table and settings are not fitted again."""
     from sparsity_lab.fitting import stage
     from sparsity_lab.fitting.fit_table import fit_table
-    from sparsity_lab.ladder.study.plan import LOCK_REASON
 
+    table, folder = options.table, options.output
+    assert table is not None
+    assert folder is not None
     with stage.once(folder, table, {"spec": repr(spec), "columns": repr(columns)}) as needed:
         if needed:
             fit_table(
-                table,
-                output=folder,
-                spec=spec,
-                mapping=columns,
-                lock=LOCK_REASON,
-                jobs=0,
+                table, output=folder, spec=spec, mapping=columns, lock=options.lock, jobs=options.jobs,
                 progress=progress(),
-            )
+            )  # fmt: skip
 
 
 def _outcome(study: Study) -> StudyOutcome:

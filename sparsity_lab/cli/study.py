@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparsity_lab.cli.console.options import of_fields
+from sparsity_lab.cli.console.options import of_fields, words_of
 from sparsity_lab.cli.shared_options import LadderOptions
+from sparsity_lab.cli.stages import RUN, check, commands
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.settings import OUTPUT, WHAT, Flag
 
@@ -67,7 +69,6 @@ def command(options: StudyOptions) -> None:
 
 def run(study: Study, stages: list[str]) -> None:
     """Run stages in their order, each announced with the commands it stands for."""
-    from sparsity_lab.cli.stages import RUN, check
     from sparsity_lab.machine.sole_writer import sole_writer
     from sparsity_lab.store.records import write_json
 
@@ -76,13 +77,18 @@ def run(study: Study, stages: list[str]) -> None:
         write_json(study.folder / "study.json", study.config.as_dict())
         for number, stage in enumerate(stages, start=1):
             typer.echo(f"[{number}/{len(stages)}] {stage}", err=True)
-            for line in study.commands(stage):
+            for line in _lines(study, stage):
                 typer.echo(f"    {line}", err=True)
             RUN[stage](study)
 
 
+def _lines(study: Study, stage: str) -> list[str]:
+    """What a stage does, as commands of their own; else as this stage of the study."""
+    alone = StudyOptions(config=study.name, only=(stage,), seed=study.config.ladder.seed, output=study.folder)
+    return commands(study, stage) or [shlex.join(["sparsity-lab", "study", *words_of(alone)])]
+
+
 def _print_plan(study: Study, stages: list[str]) -> None:
-    from sparsity_lab.cli.stages import check
     from sparsity_lab.ladder.study.study_estimate import COLUMNS, plan_rows
     from sparsity_lab.store.tables import to_markdown
 
@@ -90,7 +96,7 @@ def _print_plan(study: Study, stages: list[str]) -> None:
     typer.echo(to_markdown(plan_rows(study, stages), COLUMNS))
     for stage in stages:
         typer.echo(f"{stage}:")
-        for line in study.commands(stage):
+        for line in _lines(study, stage):
             typer.echo(f"    {line}")
 
 

@@ -19,7 +19,7 @@ from sparsity_lab.ladder.corpus.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.models import ModelShape, build_model
 from sparsity_lab.ladder.train.process import prepare_process
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
-from sparsity_lab.ladder.train.training import attention_for
+from sparsity_lab.ladder.train.setup import attention_for
 from sparsity_lab.store.tables import Row
 
 COLUMNS = {

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from sparsity_lab.ladder.config.spec import LadderConfig
-from sparsity_lab.ladder.corpus.data import PreparedData, prepare_data
+from sparsity_lab.ladder.corpus.data import prepare_data
 from sparsity_lab.ladder.corpus.epochs import CorpusSize, refuse_repeats
+from sparsity_lab.ladder.corpus.prepared import PreparedData
 from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
 from sparsity_lab.ladder.estimate import LadderEstimate, refuse_without_space
 from sparsity_lab.ladder.train import checkpoints, ranks

@@ -2,11 +2,12 @@
 
 import pytest
 
+from sparsity_lab.cli.stages import measurements
+from sparsity_lab.cli.study import _lines
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder.config.ladder_config import bundled, load_config, parse_config
 from sparsity_lab.ladder.study.plan import STAGES, Study, standing
 from sparsity_lab.ladder.study.study_config import load_study, parse_study
-from sparsity_lab.ladder.study.study_measure import specs
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
 from sparsity_lab.ladder.train.training import IDENTITY, train_run
 
@@ -36,7 +37,9 @@ def test_how_checkpoints_are_measured_is_no_part_of_a_run(content_of_a_study):
 
 def test_both_rules_are_always_measured_and_each_fixed_cett_besides(content_of_a_study, tmp_path):
     made = parse_study({**content_of_a_study, "measure": {"fixed_cett": [0.05, 0.2]}})
-    found = specs(Study(made, "tiny.yaml", tmp_path))
+    found = {
+        name: options.spec() for name, options in measurements(Study(made, "tiny.yaml", tmp_path)).items()
+    }
     assert list(found) == ["rules", "cett-0.05", "cett-0.2"]
     assert found["rules"].stabilise_last == 5
     assert (found["cett-0.05"].knob, found["cett-0.05"].stabilise_last) == (0.05, None)
@@ -48,7 +51,7 @@ def test_both_rules_are_always_measured_and_each_fixed_cett_besides(content_of_a
 def test_every_stage_has_commands(content_of_a_study, tmp_path):
     study = Study(parse_study(content_of_a_study), "tiny.yaml", tmp_path)
     for stage in STAGES:
-        lines = study.commands(stage)
+        lines = _lines(study, stage)
         assert lines
         assert all(line.startswith("sparsity-lab ") and str(tmp_path) in line for line in lines)
 

@@ -25,7 +25,8 @@ from sparsity_lab.ladder.ladder import train_ladder
 from sparsity_lab.ladder.models import build_model, count_parameters
 from sparsity_lab.ladder.train import checkpoints
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
-from sparsity_lab.ladder.train.training import make_trainer, train_run
+from sparsity_lab.ladder.train.setup import make_trainer
+from sparsity_lab.ladder.train.training import train_run
 
 
 @pytest.fixture(scope="module")

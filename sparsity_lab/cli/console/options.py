@@ -9,6 +9,7 @@ A field says what it is by a `settings.Flag`, or where it needs more of typer by
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -17,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.models import ParameterInfo
+from typer.models import ArgumentInfo, ParameterInfo
 
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
@@ -79,6 +80,23 @@ def given(options: Any) -> set[str]:
     return {field.name for field in fields(options) if getattr(options, field.name) != field.default}
 
 
+def words_of(options: Any) -> list[str]:
+    """The words of a command line that give these options: arguments first, then what differs from its default."""
+    arguments, words = [], []
+    for field in fields(options):
+        value, note = getattr(options, field.name), _note(ranges.hints(type(options))[field.name])
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if isinstance(note, ArgumentInfo):
+            arguments += [str(item) for item in values]
+        elif value != field.default:
+            flag, _, negation = _flags(note, field.name, field.default)[0].partition("/")
+            flag = negation if value is False else flag
+            words += (
+                [flag] if isinstance(value, bool) else [word for item in values for word in (flag, str(item))]
+            )
+    return [*arguments, *words]
+
+
 def refuse_idle(options: Any, *names: str, because: str, fix: str) -> None:
     """Refuse the first of these options that has been given, where it would do nothing.
 
@@ -87,8 +105,8 @@ def refuse_idle(options: Any, *names: str, because: str, fix: str) -> None:
     """
     for name in names:
         if name in given(options):
-            flags = _note(ranges.hints(type(options))[name]).flags
-            raise SparsityLabError(f"{next(iter(flags), _long(name))} does nothing {because}", fix=fix)
+            flag = _flags(_note(ranges.hints(type(options))[name]), name)[0]
+            raise SparsityLabError(f"{flag} does nothing {because}", fix=fix)
 
 
 def whole_or_auto(name: str, text: str) -> int | None:
@@ -115,8 +133,15 @@ def _long(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def _flags(note: Any, name: str, default: Any = None) -> tuple[str, ...]:
+    """The words for a field; a switch that is on has a negation."""
+    if isinstance(note, Flag) and note.flags:
+        return note.flags
+    return (f"{_long(name)}/--no-{_long(name)[2:]}" if default is True else _long(name),)
+
+
 def _place(kind: type, field: Field[Any], note: Any) -> tuple[int, bool, bool]:
-    """Where `--help` shows a field: panel by panel, in each first what is required, then what is the command's own."""
+    """Where `--help` shows a field: panel by panel, what is required first, then what is the command's own."""
     panel = note.panel if isinstance(note, Flag) else note.rich_help_panel
     number = PANELS.index(panel) if panel in PANELS else -1
     return number, field.default is not MISSING, field.name not in inspect.get_annotations(kind)
@@ -126,11 +151,9 @@ def _parameter(field: Field[Any], hint: Any) -> inspect.Parameter:
     note, default = _note(hint), inspect.Parameter.empty if field.default is MISSING else field.default
     if isinstance(note, Flag):
         kind, default = _of_typer(note, field.name, hint.__origin__, default)
-        usual = (f"{_long(field.name)}/--no-{_long(field.name)[2:]}" if default else _long(field.name),)
-        flags = note.flags or (usual if kind is bool else ())  # typer would give each switch a negation
         option = typer.Option(
-            *flags, help=note.help, rich_help_panel=note.panel, metavar=note.metavar or None,
-            show_default=note.shown or default is not None,
+            *_flags(note, field.name, default), help=note.help, rich_help_panel=note.panel,
+            metavar=note.metavar or None, show_default=note.shown or default is not None,
         )  # fmt: skip
         hint = Annotated[kind, option]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
@@ -144,7 +167,12 @@ def _of_typer(note: Flag, name: str, kind: Any, default: Any) -> tuple[Any, Any]
         words = Enum(name, {word: word for word in note.choices}, type=str)  # type: ignore[misc]
         return words, words(default)
     if typing.get_origin(kind) is tuple:
-        return list[typing.get_args(kind)[0]] | None, list(default) or None  # type: ignore[misc]
+        several: Any = types.GenericAlias(list, typing.get_args(kind)[:1])
+        return (
+            (several, default)
+            if default is inspect.Parameter.empty
+            else (several | None, list(default) or None)
+        )
     return kind, default
 
 

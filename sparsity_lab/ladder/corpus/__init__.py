@@ -7,7 +7,8 @@ whole way and writes `manifest.json` last.
     sources.py     corpora of files and datasets
     tokenizer.py   a byte-level BPE trained here, or a given tokenizer
     tokens.py      token files, and the windows of a run in a seeded order
-    data.py        corpus -> files, or the files that are there already
+    data.py        corpus -> files
+    prepared.py    the files that are there already, refused where they are damaged or of something else
     identity.py    what data were made of, and whether that is still what is asked for
     epochs.py      how often a run walks the corpus; more than allowed is refused
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder.config.spec import LadderConfig, RunSpec
 from sparsity_lab.ladder.corpus.corpus import held_out
-from sparsity_lab.ladder.corpus.data import existing_data, make_tokenizer
+from sparsity_lab.ladder.corpus.data import make_tokenizer
+from sparsity_lab.ladder.corpus.prepared import existing_data
 from sparsity_lab.ladder.corpus.sources import open_corpus
 from sparsity_lab.tokenization import encoded_batch
 

@@ -1,4 +1,4 @@
-"""A study's folders, the commands its stages stand for, and how far each stage has come.
+"""A study's folders, and how far each stage has come.
 
 DIR/study.json      the resolved config
 DIR/train/          sparsity-lab train
@@ -13,12 +13,9 @@ DIR/report.md       with plots/
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sparsity_lab.ladder.config.spec import RunSpec
 from sparsity_lab.ladder.study.study_config import StudyConfig
@@ -29,12 +26,6 @@ from sparsity_lab.store import records
 STAGES = ("train", "measure", "fit", "compare", "width-depth", "loss", "report")
 RULES = "rules"
 LONGEST_WINDOW = 1024
-LOCK_REASON = "as measured and fitted by this study; report.md says what they mean"
-SHAPE_RIVALS = ("width-depth", "linear", "logarithmic", "constant")
-LOSS_INPUTS, LOSS_OUTPUT = ("params_nonembedding", "trained_tokens"), "loss_dense_nats"
-LOSS_UNITS = ("params_nonembedding=1", "trained_tokens=1")  # counted, however small a study is
-SHAPE_UNITS = ("parameters=1",)
-SHAPE_COLUMNS: dict[str, Any] = {"x": "width_depth_ratio", "y": "activation_ratio", "group": "rule"}
 
 
 @dataclass(frozen=True)
@@ -87,83 +78,11 @@ class Study:
         """Where a measured table's fits are."""
         return self.folder / "fit" / name
 
-    def commands(self, stage: str) -> list[str]:
-        """What a stage does, as commands of their own."""
-        made = {
-            "train": self._train,
-            "measure": self._measure,
-            "fit": self._fit,
-            "width-depth": self._width_depth,
-            "loss": self._loss,
-        }
-        own = made[stage]() if stage in made else iter([["study", self.name, "--only", stage, *self._at("")]])
-        return [shlex.join(["sparsity-lab", *words]) for words in own]
-
-    def _at(self, place: str) -> list[str]:
-        return ["--seed", str(self.config.ladder.seed), "--output", str(self.folder / place)]
-
-    @property
-    def _together(self) -> list[str]:
-        jobs = ["--jobs", str(self.jobs)] if self.jobs > 1 else []
-        return [*jobs, *(word for name in self.log for word in ("--log", name))]
-
-    def _train(self) -> Iterator[list[str]]:
-        yield ["train", self.name, *self._together, *self._at("train")]
-
-    def _measure(self) -> Iterator[list[str]]:
-        own = self.config.measure
-        common = [
-            "measure",
-            *map(str, self.run_folders),
-            "--text",
-            str(self.text),
-            "--tokens",
-            str(own.tokens),
-        ]
-        common += ["--criterion", own.criterion, "--device", own.device, "--dtype", own.dtype]
-        for name, knob in self.knobs.items():
-            rule = (
-                [
-                    "--ppl-increase",
-                    f"{own.ppl_increase:g}",
-                    "--stabilise",
-                    f"last:{own.stabilise}",
-                    "--per-checkpoint",
-                ]
-                if knob is None
-                else ["--knob", f"{knob:g}"]
-            )
-            yield [*common, *rule, *self._together, *self._at(f"measure/{name}")]
-
-    def _fit(self) -> Iterator[list[str]]:
-        own = self.config.fit
-        for name in self.knobs:
-            yield ["fit", str(self.table(name)), "--bootstrap", str(own.bootstrap), "--drop", str(own.drop),
-                   *self._at(f"fit/{name}"), "--lock", LOCK_REASON]  # fmt: skip
-
-    def _width_depth(self) -> Iterator[list[str]]:
-        columns = [word for key, name in SHAPE_COLUMNS.items() for word in (f"--{key}", name)]
-        yield ["fit", str(self.compare / "shapes.csv"), "--law", "width-depth", "--rivals", ",".join(SHAPE_RIVALS),
-               *columns, *_units(SHAPE_UNITS), "--bootstrap", str(self.config.fit.bootstrap), *self._at("width-depth"),
-               "--lock", LOCK_REASON]  # fmt: skip
-
     @property
     def loss_tables(self) -> dict[str, Path]:
         """Activation -> the table its loss law is fitted to, as the comparison wrote them."""
         found = sorted(self.compare.glob("losses-*.csv"))
         return {path.stem.removeprefix("losses-"): path for path in found}
-
-    def _loss(self) -> Iterator[list[str]]:
-        tables = self.loss_tables or {"ACTIVATION": self.compare / "losses-ACTIVATION.csv"}
-        for activation, table in tables.items():
-            yield ["fit", str(table), "--law", "loss-power", "--x", ",".join(LOSS_INPUTS), "--y", LOSS_OUTPUT,
-                   "--group", "series", *_units(LOSS_UNITS), "--bootstrap", str(self.config.fit.bootstrap),
-                   *self._at(f"loss/{activation}"), "--lock", LOCK_REASON]  # fmt: skip
-
-
-def _units(pairs: tuple[str, ...]) -> list[str]:
-    """Units as flags."""
-    return [word for pair in pairs for word in ("--unit", pair)]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 In: a `RunSpec` and prepared data. Out: a run's folder with `run.json`, `step-N/` and `loss.csv`.
 
     schedule.py      the steps of checkpoints, and the learning rate
-    training.py      one run: its identity, where it resumes, the Trainer's arguments
+    training.py      one run: its identity, and where it resumes
+    setup.py         the model, the arguments and the windows that a run gives the Trainer
     trainer.py       transformers' Trainer with windows in order, and logs and saves at planned steps
     checkpoints.py   directories that are whole once they have their name; resume points
     loss_log.py      the loss as CSV, and as points for loggers
