@@ -16,7 +16,7 @@ from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.scores import task_names
-from sparsity_lab.fitting.density.scores.benchmarks import same, without_parts
+from sparsity_lab.fitting.density.scores.benchmarks import called, without_parts
 from sparsity_lab.fitting.density.scores.metric_rows import metric_rows
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
@@ -32,11 +32,11 @@ from sparsity_lab.fitting.density.scores.targets import (
     read_targets,
 )
 from sparsity_lab.fitting.density.study_notes import (
+    note_choices,
     note_left_out,
     note_other_tasks,
     note_references,
     note_sizes,
-    say,
 )
 from sparsity_lab.fitting.density.trend.sensitivity import Variation, sensitivity_rows
 from sparsity_lab.fitting.density.trend.trend import trend_points, try_trend
@@ -133,7 +133,7 @@ def _chosen(
         shared.note_overlap(asked, notes)
     elif not base:
         note_other_tasks(without_parts(tasks_of_targets, shared.groups)[0], tasks, ruler, notes)
-    say(ruler, reason, tasks, options.convention, notes, bundled=base)
+    note_choices(ruler, reason, tasks, options.convention, bundled=base, notes=notes)
     return targets, evaluations, _Choice(ruler, reason, tuple(tasks))
 
 
@@ -160,8 +160,7 @@ def _asked(options: DensityOptions, known: Sequence[str], *, base: bool) -> tupl
     """The tasks asked for under the names that ruler or targets know; the paper's for the bundled table."""
     if options.tasks is None:
         return PAPER_TASKS if base and options.ruler == "auto" else None
-    names = [next((name for name in known if same(name, task)), task) for task in options.tasks]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(called(task, known) or task for task in options.tasks))
 
 
 def _refuse_other_unit(ruler: Ruler, convention: SizeConvention) -> None:

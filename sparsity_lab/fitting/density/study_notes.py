@@ -9,6 +9,7 @@ from sparsity_lab.fitting.density.densities import OTHER_SIZE, REFERENCE, Densit
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers.choice import BUNDLED_SOURCE
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
+from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import Target
 
@@ -60,20 +61,20 @@ def note_sizes(densities: Sequence[Density], ruler: Ruler, notes: Notes) -> None
         )
 
 
-def say(
+def note_choices(
     ruler: Ruler,
     reason: str,
     tasks: Sequence[str],
     convention: SizeConvention,
-    notes: Notes,
     *,
     bundled: bool,
+    notes: Notes,
 ) -> None:
-    """Every choice that was made, with its reason."""
+    """Say every choice that was made, with its reason."""
     log.info("ruler: %s (%s), because %s", ruler.name, ruler.form, reason)
     mean = "mean of " if len(tasks) > 1 else ""
     log.info("size: %s; tasks: %s%s", convention.words, mean, ", ".join(tasks))
-    if hasattr(ruler, "d0_tokens"):
+    if isinstance(ruler, TwoStepRuler):
         log.info("D0: %.3g tokens", ruler.d0_tokens)
     if not bundled or ruler.source != BUNDLED_SOURCE:
         notes.add(f"densities assume that targets were scored as the ruler was: {ruler.harness}")

@@ -22,7 +22,7 @@ from sparsity_lab.fitting.density.rulers.ladder import Ladder, is_ladder, read_l
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler, family_ruler
 from sparsity_lab.fitting.density.rulers.ruler import DRAWS, Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import check_d0
-from sparsity_lab.fitting.density.scores.benchmarks import UnknownChanceError, chance_of, same
+from sparsity_lab.fitting.density.scores.benchmarks import UnknownChanceError, called, chance_of
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
@@ -278,8 +278,7 @@ def _named(wanted: Sequence[str] | None, known: Sequence[str], inputs: Path) -> 
     """
     names = []
     for task in wanted or ():
-        name = next((name for name in known if same(name, task)), None)
-        if name is None:
+        if (name := called(task, known)) is None:
             what = f"{inputs} has no task {task!r} for every model"
             raise unknown(task, kind="task", known=known, what=what)
         names.append(name)

@@ -98,9 +98,12 @@ def family_of_choice(
     ruler = family_ruler(name, members, tasks=wanted, recipe=recipe)
     if not base and not bundled_family and any(t.family == name for t in targets):
         return replace(ruler, harness="the targets' own scores"), reason
-    # How published scores of a task are usually made; each source may differ.
-    settings = {task: TaskSetting(benchmark(task).metric, benchmark(task).shots) for task in ruler.tasks}
-    return replace(ruler, settings=settings), reason
+    return replace(ruler, settings=_usual(ruler.tasks)), reason
+
+
+def _usual(tasks: Sequence[str]) -> dict[str, TaskSetting]:
+    """How published scores of tasks are usually made; each source may differ."""
+    return {task: TaskSetting(benchmark(task).metric, benchmark(task).shots) for task in tasks}
 
 
 def _are_enough(family: str, targets: Sequence[Target], convention: SizeConvention) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeVar
@@ -78,9 +78,15 @@ def same(task: str, other: str) -> bool:
     return key(task) == key(other) or key(benchmark(task).name) == key(benchmark(other).name)
 
 
+def called(task: str, names: Iterable[str]) -> str | None:
+    """The first of some names that is one of a task's; None where none is."""
+    return next((name for name in names if name and same(name, task)), None)
+
+
 def under(task: str, values: Mapping[str, Value]) -> Value | None:
     """What a mapping has for a task, under whichever of its names; None where it has nothing."""
-    return next((values[name] for name in values if name and same(name, task)), None)
+    name = called(task, values)
+    return None if name is None else values[name]
 
 
 def chance_of(task: str, given: Mapping[str, float]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same, under
+from sparsity_lab.fitting.density.scores.benchmarks import benchmark, called, under
 from sparsity_lab.fitting.density.scores.targets import TaskScore
 from sparsity_lab.registry import unknown
 
@@ -108,7 +108,7 @@ def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: st
         SparsityLabError: names the task and the nearest one.
     """
     for word in words:
-        if not any(same(word, task) for task in tasks):
+        if called(word, tasks) is None:
             what = f"{flag} names the task {word!r}, which is not there"
             raise unknown(word, kind="task", known=tasks, what=what)
 
