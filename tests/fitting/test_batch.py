@@ -1,6 +1,7 @@
 """A whole table: files, keys, seeds, workers."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -123,10 +124,8 @@ def test_the_drop_rule_is_stated_and_used(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_full_report_of_all_eleven_series_takes_less_than_ninety_seconds(tmp_path):
-    import time
-
-    start = time.perf_counter()
+def test_the_full_report_of_all_eleven_series_takes_less_than_ninety_seconds_of_two_cores(tmp_path):
+    start = os.times()
     spec = FitSpec(drop=published.drops())
     assert len(fit_table("sparsing-law", output=tmp_path / "out", spec=spec, jobs=2)) == 11
-    assert time.perf_counter() - start < 90
+    assert sum(os.times()[:4]) - sum(start[:4]) < 180, "processor time, of the workers too"
