@@ -1,19 +1,14 @@
 """`sparsity-lab density` as a user runs it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests import command
+
 
 def run(*words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "sparsity_lab", "density", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command.run("density", *words)
     assert done.returncode == code, done.stderr
     return done
 

@@ -1,15 +1,10 @@
 """`sparsity-lab fit` as a user meets it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-
-def run(*words, cwd):
-    command = [sys.executable, "-m", "sparsity_lab", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+from tests.command import run
 
 
 @pytest.fixture

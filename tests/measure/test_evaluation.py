@@ -13,6 +13,7 @@ import pytest
 
 from sparsity_lab.errors import UnknownNameError
 from sparsity_lab.measure.lm_eval.bridge import task_manager
+from tests import command
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 MODEL = SHARED / "models" / "stories260K"
@@ -42,10 +43,7 @@ metadata:
 
 
 def run(*words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "sparsity_lab", *map(str, words)],
-        capture_output=True, text=True, check=False, env=OFFLINE,
-    )  # fmt: skip
+    done = command.run(*words)
     assert done.returncode == code, done.stderr[-3000:]
     return done
 

@@ -1,8 +1,6 @@
 """Numbers of an independent slow implementation on real trained weights, where they are at hand."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,6 +8,7 @@ import torch
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.windows import encode, read_text
+from tests.command import run
 
 GOLDEN = ("stories260K_8192", "relu-2m_4096")
 POINTS = range(4)
@@ -54,12 +53,11 @@ def test_every_golden_point_is_tested(golden):
 
 
 def test_the_command_line_meets_the_golden_numbers(shared, tmp_path):
-    command = [
-        sys.executable, "-m", "sparsity_lab", "--quiet", "measure", shared / "models" / "stories260K", "--text",
-        shared / "text" / "stories260K_selfgen.txt", "--tokens", 8192, "--window", 256, "--no-bos", "--dtype",
-        "float32", "--knob", 0.1, "--output", tmp_path / "out",
-    ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    done = run(
+        "--quiet", "measure", shared / "models" / "stories260K", "--text", shared / "text" / "stories260K_selfgen.txt",
+        "--tokens", 8192, "--window", 256, "--no-bos", "--dtype", "float32", "--knob", 0.1,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (path,) = (tmp_path / "out" / "records").iterdir()

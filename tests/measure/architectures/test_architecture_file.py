@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.command import run
+
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import CONFIGS, tiny
 
@@ -191,24 +193,14 @@ def test_the_same_layout_from_a_file_gives_the_same_numbers_under_another_key(tm
 
 
 def test_the_command_line_says_that_the_file_is_executed_and_takes_it(helium, tmp_path):
-    def sparsity_lab(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "sparsity_lab", "measure", *map(str, words)],
-            capture_output=True, text=True, check=False, env={**ENV, "COLUMNS": "200"},
-        )  # fmt: skip
-
-    from typer.testing import CliRunner
-
-    from sparsity_lab.cli.main import app
-
-    assert "EXECUTED" in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "200"}).output
+    assert "EXECUTED" in run("measure", "--help", environment={"COLUMNS": "200"}).stdout
     text = tmp_path / "text.txt"
     text.write_text("words " * 200)
-    done = sparsity_lab(helium[1], "--text", text, "--architecture-file", tmp_path / "absent.py")
+    done = run("measure", helium[1], "--text", text, "--architecture-file", tmp_path / "absent.py")
     assert done.returncode == 2
     assert "Cannot read the architecture file" in done.stderr
-    done = sparsity_lab(
-        helium[1], "--text", text, "--architecture-file", write(tmp_path, model_type="helium")
+    done = run(
+        "measure", helium[1], "--text", text, "--architecture-file", write(tmp_path, model_type="helium")
     )
     assert done.returncode == 2  # past the architecture, it lacks its tokenizer
     assert "There is no tokenizer" in done.stderr
