@@ -84,6 +84,7 @@ def test_a_branch_that_moves_is_another_model(hub, measure, tmp_path):
     assert answer(again) == answer(before)
 
 
+@pytest.mark.slow
 def test_revisions_are_spelled_with_their_model_and_equal_ones_say_so(measure):
     said, rows = measure("--revisions", f"main,step1,step2,{FIRST}")
     assert [row["commit"] for row in rows] == [FIRST, FIRST, SECOND, FIRST]
