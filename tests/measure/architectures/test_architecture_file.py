@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.at_hand import at_hand
 from tests.command import run
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,9 +22,7 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
-SHARED = Path(__file__).parents[3].parent / "shared"
-STORIES = SHARED / "models" / "stories260K"
-TEXT = SHARED / "text" / "stories260K_selfgen.txt"
+STORIES, TEXT = at_hand("models/stories260K"), at_hand("text/stories260K_selfgen.txt")
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 RIGHT = """
@@ -174,7 +173,6 @@ def test_a_checkpoint_of_our_own_drelu_type_is_known_in_a_fresh_process(tmp_path
     assert done.stdout.strip() == "drelu_llama", done.stderr[-2000:]
 
 
-@pytest.mark.skipif(not STORIES.is_dir(), reason="the shared models are not beside the checkout")
 def test_the_same_layout_from_a_file_gives_the_same_numbers_under_another_key(tmp_path):
     def record(output, file):
         spec = MeasureSpec(text=TEXT, knob=0.2, tokens=2048, dtype="float32", architecture_file=file)
