@@ -40,6 +40,7 @@ def test_without_arguments(default):
     assert len((output / "table.csv").read_text().splitlines()) == 1 + len(found["models"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(default, tmp_path):
     _, output = default
     run("--output", tmp_path)

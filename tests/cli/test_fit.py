@@ -22,6 +22,7 @@ def test_it_writes_and_says_what_it_found(table, tmp_path):
     assert (tmp_path / "out" / "fits.json").exists()
 
 
+@pytest.mark.slow
 def test_a_config_says_what_flags_would(table, tmp_path):
     """The same numbers to the last digit, whichever way the options came; a flag wins over the file."""
     config = tmp_path / "fit.yaml"

@@ -50,6 +50,7 @@ def test_files_and_keys(table, tmp_path):
     assert (out / "fits.csv").read_text(encoding="utf-8").count("\n") == 1 + len(results)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(table, tmp_path):
     fit_table(table, output=tmp_path / "a", spec=FEW, jobs=1)
     fit_table(table, output=tmp_path / "b", spec=FEW, jobs=2)
@@ -57,6 +58,7 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(table, tmp_
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_drops_of_named_series(table, tmp_path):
     spec = FitSpec(draws=0, drop={"small-relu": 2})
     first, second = fit_table(table, output=tmp_path / "out", spec=spec)
@@ -91,6 +93,7 @@ def table_of(tmp_path, values, *, activation="relu"):
 D = np.geomspace(1, 50, 12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("values", "words"),
     [

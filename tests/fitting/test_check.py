@@ -294,7 +294,7 @@ def test_a_lock_under_an_earlier_name_is_found_and_replaced(tmp_path):
     assert [left.name for left in folder.iterdir()] == [path.name]
 
 
-@pytest.mark.thorough
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("other", ["table", "column", "law"])
 def test_a_lock_of_another_fit_is_not_replaced(tmp_path, other):
     write_series(tmp_path / "t.csv", ["a", "b"])

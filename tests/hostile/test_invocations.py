@@ -36,7 +36,7 @@ def made_world(zygote, checkpoints, source_text, measured, tmp_path_factory):
     return folder
 
 
-@pytest.mark.thorough(6)
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", DRAWS)
 def test_draws(seed, made_world, zygote):
     found = trial(seed, world=made_world, zygote=zygote, longest_s=LONGEST_S)

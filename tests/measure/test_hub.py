@@ -113,6 +113,7 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     assert unreached["commit"] == SECOND
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize(
     ("words", "environment"),
     [(("--revisions", "nowhere"), {}), (("--offline",), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],
