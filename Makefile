@@ -1,4 +1,6 @@
 # `make demo` and `make test` are the two commands; both make .venv when there is none.
+# `make test` is for every edit: minutes. `make test-all` is for every change that lands: all tests but the soaks, and the
+# environments of their own; half an hour. `make soak` is for an idle machine: the longest runs, an hour and more.
 PYTHON ?= python3
 VENV   ?= .venv
 # The exact pin takes a CPU build where one is to be had; a looser one pulls the CUDA packages.
@@ -9,14 +11,16 @@ READY  := $(VENV)/.ready
 # Where they are, the light base is tested on these too.
 PYTHONS ?= 3.10 3.12 3.13 3.14
 
-.PHONY: demo test test-all lint types unit slow light lowest clean
+PYTEST  = OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
+
+.PHONY: demo test test-all lint types unit every soak light lowest clean
 
 demo: $(READY)
 	$(BIN)/sparsity-lab demo --output runs/demo
 
 test: lint types unit
 
-test-all: test slow light lowest
+test-all: lint types every light lowest
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -25,12 +29,18 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# Two workers, a core each: more threads than cores wait for one another.
+# Two workers, a core each: more threads than cores wait for one another. Each begins with a half in order, so that what
+# the tests of a file share is made once, and takes from the other's half when its own is done.
+TWO := -n 2 --dist worksteal
 unit: $(READY)
-	OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	$(PYTEST) $(TWO) -m "not slow and not soak"
 
-slow: $(READY)
-	OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m slow
+every: $(READY)
+	$(PYTEST) $(TWO) -m "not soak"
+
+# One at a time: some of them write down how long things took.
+soak: $(READY)
+	$(PYTEST) -m soak --basetemp runs/soak
 
 # Environments of their own, in .venv-*: no extras, and the lowest versions of every direct dependency.
 light:

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import signal
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,21 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 VOCABULARY, POSITIONS = 300, 128
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test marked `thorough(n)` so many variants, evenly spread, are in the quick run; the others are slow."""
+    functions = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("thorough"):
+            functions[item.nodeid.partition("[")[0]].append(item)
+    for variants in functions.values():
+        (count,) = variants[0].get_closest_marker("thorough").args or (2,)
+        quick = {round(i * (len(variants) - 1) / max(count - 1, 1)) for i in range(count)}
+        for number, item in enumerate(variants):
+            if number not in quick:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,7 @@ from sparsity_lab import extras, registry
 from sparsity_lab.cli.console import needs
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.extras import MissingPackageError
+from tests.command import exit_code
 
 try:
     import tomllib
@@ -78,13 +79,11 @@ def hide(monkeypatch, *names):
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_names_the_extra_it_lacks(words, monkeypatch, capsys, tmp_path):
-    from sparsity_lab.cli.main import main
 
     hide(monkeypatch, *(package for members in extras.EXTRAS.values() for package in members))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main(words.split())
-    assert stop.value.code == 2
+    code = exit_code(*words.split())
+    assert code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"Error: sparsity-lab {words.split()[0]}")
     assert said.count("\n") == 1

@@ -3,7 +3,8 @@
 import pytest
 
 from sparsity_lab import extras
-from sparsity_lab.cli.main import app, main
+from sparsity_lab.cli.main import app
+from tests.command import exit_code
 from tests.test_extras import COMMANDS
 
 pytestmark = [
@@ -17,9 +18,8 @@ pytestmark = [
 @pytest.mark.parametrize("words", COMMANDS)
 def test_commands_name_the_extra_they_lack(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main(words.split())
-    assert stop.value.code == 2
+    code = exit_code(*words.split())
+    assert code == 2
     assert f"needs sparsity-lab[{COMMANDS[words]}]" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -35,9 +35,8 @@ def paths():
 
 @pytest.mark.parametrize("path", list(paths()), ids=" ".join)
 def test_every_help_is_there(path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([*path, "--help"])
-    assert not stop.value.code
+    code = exit_code(*path, "--help")
+    assert not code
     assert "Usage" in capsys.readouterr().out
 
 
@@ -45,9 +44,8 @@ def test_every_help_is_there(path, capsys):
     "room", ["laws", "criteria", "architectures", "kernels", "launchers", "loggers", "data"]
 )
 def test_every_room_is_listed(room, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["ls", room])
-    assert not stop.value.code
+    code = exit_code("ls", room)
+    assert not code
     assert capsys.readouterr().out
 
 

@@ -62,11 +62,11 @@ def test_two_fits_into_one_folder(tmp_path):
              str(tmp_path), "--jobs", "1", "--bootstrap"]  # fmt: skip
     first = subprocess.Popen([*words, "100000"], start_new_session=True)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not (tmp_path / NAME).exists() or not (tmp_path / NAME).read_bytes():
             assert time.monotonic() < until
             time.sleep(0.05)
-        second = subprocess.run([*words, "0"], capture_output=True, text=True, timeout=60)
+        second = subprocess.run([*words, "0"], capture_output=True, text=True, timeout=300)
     finally:
         first.kill()
         first.wait()

@@ -6,18 +6,15 @@ import shutil
 
 import pytest
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
+from tests.command import exit_code
 
 PART = ("--tokens", 1024, "--window", 64)
 FAST = ("--pairs", 6, "--shape", "40x16", "--ratio", 0.1, "--ratio", 0.5)
 
 
 def run(*words, command="affinity"):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main([command, *map(str, words)])
-    return stop.value.code or 0
+    return exit_code(command, *words)
 
 
 def rows_of(path):

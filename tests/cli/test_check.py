@@ -1,17 +1,13 @@
 """`sparsity-lab check` as a CI job meets it: exit codes, formats, the refusal under CI."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from tests import command
 
-def run(*words, cwd, **extra):
-    command = [sys.executable, "-m", "sparsity_lab", *map(str, words)]
-    environment = {k: v for k, v in os.environ.items() if k != "CI"} | extra
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+def run(*words, cwd, ci=None):
+    return command.run(*words, cwd=cwd, environment={"CI": ci})
 
 
 @pytest.fixture
@@ -49,7 +45,7 @@ def test_pass_then_stale_then_update(study):
     assert done.returncode == 1
     assert done.stdout.startswith("::error file=results/one/locks/run.toml,title=run%3A stale::")
     assert {p.name for p in (study / "report").iterdir()} == {"check.json", "check.csv", "check.md"}
-    refused = run("check", "--update", "--reason", "new point", cwd=study, CI="true")
+    refused = run("check", "--update", "--reason", "new point", cwd=study, ci="true")
     assert refused.returncode == 2
     assert "refused under CI=true" in refused.stderr
     assert run("check", "--update", cwd=study).returncode == 2

@@ -1,19 +1,14 @@
 """`sparsity-lab density` as a user runs it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests import command
+
 
 def run(*words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "sparsity_lab", "density", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command.run("density", *words)
     assert done.returncode == code, done.stderr
     return done
 
@@ -45,6 +40,7 @@ def test_without_arguments(default):
     assert len((output / "table.csv").read_text().splitlines()) == 1 + len(found["models"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(default, tmp_path):
     _, output = default
     run("--output", tmp_path)

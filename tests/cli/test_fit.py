@@ -1,15 +1,10 @@
 """`sparsity-lab fit` as a user meets it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-
-def run(*words, cwd):
-    command = [sys.executable, "-m", "sparsity_lab", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+from tests.command import run
 
 
 @pytest.fixture
@@ -27,6 +22,7 @@ def test_it_writes_and_says_what_it_found(table, tmp_path):
     assert (tmp_path / "out" / "fits.json").exists()
 
 
+@pytest.mark.slow
 def test_a_config_says_what_flags_would(table, tmp_path):
     """The same numbers to the last digit, whichever way the options came; a flag wins over the file."""
     config = tmp_path / "fit.yaml"

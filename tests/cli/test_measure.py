@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.store.records import read_record
+from tests.command import exit_code
 
 PART, KNOB = ("--tokens", 1024, "--window", 64), ("--knob", 0.1)
 SMALL = (*PART, *KNOB)
@@ -19,10 +19,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def run(*words):
-    """Exit code of `sparsity-lab measure` in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main(["measure", *map(str, words)])
-    return stop.value.code or 0
+    return exit_code("measure", *words)
 
 
 def started(*words):
@@ -144,6 +141,7 @@ def assert_mistake(code, captured, output, told):
     assert not output.exists(), files(output)
 
 
+@pytest.mark.thorough(6)
 @pytest.mark.parametrize("mistake", CHECKPOINTS)
 def test_checkpoints_that_cannot_be_measured(broken, source_text, output, capfd, mistake):
     change, told = CHECKPOINTS[mistake]
@@ -178,6 +176,7 @@ def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
     assert_mistake(code, capfd.readouterr(), output, "Cannot read the text")
 
 
+@pytest.mark.thorough(12)
 @pytest.mark.parametrize(
     ("words", "told"),
     [

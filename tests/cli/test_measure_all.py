@@ -4,15 +4,13 @@ import pandas as pd
 import pytest
 
 from sparsity_lab import registry
-from sparsity_lab.cli.main import main
+from tests.command import exit_code
 
 PART = ("--tokens", 1024, "--window", 64, "--criterion", "all")
 
 
 def run(*words):
-    with pytest.raises(SystemExit) as stop:
-        main(["measure", *map(str, words)])
-    return stop.value.code or 0
+    return exit_code("measure", *words)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +43,7 @@ def test_the_sweep_holds_each_criterion_along_its_range(compared):
         assert (compared / f"{name}.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_all_at_one_activation_ratio(trained, source_text, tmp_path):
     output = tmp_path / "out"
     code = run(trained, "--text", source_text, *PART, "--activation-ratio", "20%", "--output", output)

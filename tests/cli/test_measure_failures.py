@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.store.records import read_record
+from tests.command import exit_code
 
 PART = ("--tokens", 512, "--window", 64)
 KNOB = ("--knob", 0.1)
@@ -27,12 +27,6 @@ MEASURED = (
     "tokens",
     "layers",
 )
-
-
-def run(*words):
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, words)])
-    return stop.value.code or 0
 
 
 def table(output, name="table.csv"):
@@ -108,7 +102,7 @@ def test_the_others_are_measured_and_a_mended_one_takes_its_row(
     named.append(tmp_path / "gone")
     output = tmp_path / "out"
     words = ("measure", *named, "--text", source_text, *PART, *KNOB, "--jobs", jobs, "--output", output)
-    assert run(*words) == 1
+    assert exit_code(*words) == 1
     said = capfd.readouterr()
     rows = table(output)
     assert [row["model"] for row in rows] == [str(one) for one in named]
@@ -125,11 +119,11 @@ def test_the_others_are_measured_and_a_mended_one_takes_its_row(
     if jobs > 1:
         return
     shutil.copy(checkpoints / "step-2" / "model.safetensors", series / "NaN")
-    assert run(*words) == 1
+    assert exit_code(*words) == 1
     assert [bool(row["failed"]) for row in table(output)][:3] == [False] * 3
     assert {path: path.stat().st_mtime_ns for path in records} == records
     alone = tmp_path / "alone"
-    assert run("measure", series / "NaN", "--text", source_text, *PART, *KNOB, "--output", alone) == 0
+    assert exit_code("measure", series / "NaN", "--text", source_text, *PART, *KNOB, "--output", alone) == 0
     assert table(alone)[0]["activation_ratio"] == table(output)[2]["activation_ratio"]
     assert not table(alone)[0]["failed"]
 
@@ -140,24 +134,27 @@ def test_the_first_failure_ends_the_run_where_asked_and_a_single_one_always(
     nan(series / "step-2")
     words = ("--text", source_text, *PART, *KNOB, "--output", tmp_path / "out")
     for named in ([*steps(series), "--fail-fast"], [series / "step-2"]):
-        assert run("measure", *named, *words) == 2
+        assert exit_code("measure", *named, *words) == 2
         said = capfd.readouterr().err.splitlines()
         assert [line for line in said if line.startswith("Error: ")] == said[-1:]
         assert "step-2 hold NaN" in said[-1]
         assert not (tmp_path / "out" / "table.csv").exists()
 
 
+@pytest.mark.slow
 def test_all_of_several_fail(series, source_text, tmp_path, caplog):
     nan(series / "step-1")
     (series / "step-2" / "config.json").write_text("[]")
     output = tmp_path / "out"
     words = (series / "step-1", series / "step-2", "--text", source_text, *PART, "--output", output)
-    assert run("measure", *words, "--knob", 0.1, "--knob", 0.3) == 1
+    assert exit_code("measure", *words, "--knob", 0.1, "--knob", 0.3) == 1
     assert "All 2 checkpoints failed" in caplog.text
     assert len([row for row in table(output) if row["failed"]]) == 4
     assert not (output / "activation_ratio.svg").exists()
-    assert run("measure", *words, "--tokens", "auto") == 1, "text that would grow does not, without a number"
-    assert run("report", output) == 0
+    assert exit_code("measure", *words, "--tokens", "auto") == 1, (
+        "text that would grow does not, without a number"
+    )
+    assert exit_code("report", output) == 0
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "Checkpoints that failed" in page
 
@@ -172,7 +169,9 @@ def test_a_mistake_about_the_whole_run_is_one(series, source_text, tmp_path, cap
     output = tmp_path / "out"
     nan(series / "step-1")
     assert (
-        run("measure", *steps(series)[:2], "--text", source_text, *PART, *KNOB, "--output", output, *words)
+        exit_code(
+            "measure", *steps(series)[:2], "--text", source_text, *PART, *KNOB, "--output", output, *words
+        )
         == 2
     )
     assert reason in capfd.readouterr().err
@@ -200,7 +199,7 @@ def test_a_series_goes_on_without_it(series, source_text, tmp_path, caplog, brok
         "--output",
         output,
     )
-    assert run("measure", series, *words) == 1
+    assert exit_code("measure", series, *words) == 1
     rows = table(output)
     good = [row for row in rows if not row["failed"]]
     assert len(rows) == 5
@@ -216,7 +215,7 @@ def test_a_series_goes_on_without_it(series, source_text, tmp_path, caplog, brok
         return
     alone = tmp_path / "alone"
     shutil.rmtree(series / "step-3")
-    assert run("measure", series, *words[:-2], "--stabilise", "last:2", "--output", alone) == 0
+    assert exit_code("measure", series, *words[:-2], "--stabilise", "last:2", "--output", alone) == 0
     assert {row["knob"] for row in table(alone)} == {row["knob"] for row in good}, (
         "found on those that are left"
     )
@@ -234,7 +233,7 @@ def test_a_series_without_its_last_ones_has_no_knob(series, source_text, tmp_pat
         "--output",
         tmp_path / "out",
     )
-    assert run("measure", *steps(series), tmp_path / "gone", *words) == 1
+    assert exit_code("measure", *steps(series), tmp_path / "gone", *words) == 1
     *rows, one, other = table(tmp_path / "out")
     assert {one["model"], other["model"]} == {str(tmp_path / "gone")}
     assert [row["rule"] for row in rows] == ["series"] * 4 + ["ppl-increase"] * 4
@@ -258,15 +257,15 @@ def test_all_criteria_and_transfers_go_on(series, source_text, tmp_path, caplog)
         "--window",
         64,
     )
-    assert run(*words, "--transfer", other, *KNOB, "--output", tmp_path / "transfer") == 1
+    assert exit_code(*words, "--transfer", other, *KNOB, "--output", tmp_path / "transfer") == 1
     rows = table(tmp_path / "transfer", "transfer.csv")
     assert [bool(row["failed"]) for row in rows] == [False] * 4 + [True]
-    assert run(*words, "--criterion", "all", "--output", tmp_path / "all") == 1
+    assert exit_code(*words, "--criterion", "all", "--output", tmp_path / "all") == 1
     failed = [row for row in table(tmp_path / "all") if row["failed"]]
     assert {row["model"] for row in failed} == {str(series / "step-2")}
     assert caplog.text.count("1 of 2 checkpoints failed") == 2
     for output in ("transfer", "all"):
-        assert run("report", tmp_path / output) == 0
+        assert exit_code("report", tmp_path / output) == 0
         page = (tmp_path / output / "report.html").read_text(encoding="utf-8")
         assert "Checkpoints that failed" in page
 
@@ -281,7 +280,9 @@ def output_with_one(series, source_text, tmp_path):
         (folder / "sparsity_lab.json").write_text(
             json.dumps({"trained_tokens": 1000 * step}), encoding="utf-8"
         )
-    assert run("measure", series, "--text", source_text, *PART, *KNOB, "--output", tmp_path / "out") == 1
+    assert (
+        exit_code("measure", series, "--text", source_text, *PART, *KNOB, "--output", tmp_path / "out") == 1
+    )
     return tmp_path / "out"
 
 
@@ -295,7 +296,7 @@ def test_tables_are_read_without_the_row_which_is_counted(output_with_one, caplo
         LadderColumns(x=("trained_tokens", "params_total"), y="loss_dense_nats"),
     )
     assert len(runs.y) == 6
-    assert run("report", output_with_one) == 0
+    assert exit_code("report", output_with_one) == 0
     page = (output_with_one / "report.html").read_text(encoding="utf-8")
     assert "Checkpoints that failed" in page
     assert "hold NaN or infinity" in page
@@ -305,11 +306,11 @@ def test_tables_are_read_without_the_row_which_is_counted(output_with_one, caplo
 def test_a_fit_and_its_check_leave_the_row_out(output_with_one, tmp_path, caplog):
     fits = tmp_path / "fits"
     words = ("--output", fits, "--lock", "as measured", "--bootstrap", 20)
-    assert run("fit", output_with_one / "table.csv", *words) == 0
+    assert exit_code("fit", output_with_one / "table.csv", *words) == 0
     assert caplog.text.count("1 row(s) of checkpoints that failed are left out") == 1
     (lock,) = (fits / "locks").glob("*.toml")
     assert "points = 6" in lock.read_text(encoding="utf-8")
-    assert run("check", fits) == 0
+    assert exit_code("check", fits) == 0
 
 
 SLOW_SETTINGS = [("--activation-ratio", "10%"), ("--stabilise", "last:3")]
@@ -324,7 +325,7 @@ def test_untrained_checkpoints_of_a_series_are_measured_and_flagged(series, sour
     uniform(series / "step-2")
     shutil.rmtree(series / "step-10")
     output = tmp_path / "out"
-    assert run("measure", series, "--text", source_text, *PART, "--output", output, *asked) == 0
+    assert exit_code("measure", series, "--text", source_text, *PART, "--output", output, *asked) == 0
     rows = table(output)
     assert ["untrained" in row["flags"] for row in rows] == [True, True, False]
     assert "untrained" in (output / "table.md").read_text(encoding="utf-8")
@@ -342,34 +343,35 @@ def test_a_single_untrained_model_is_refused_and_the_message_names_the_option(
 ):
     untrained(series / "step-1")
     words = ("measure", series / "step-1", "--text", source_text, *PART, *KNOB, "--output", tmp_path / "out")
-    assert run(*words) == 2
+    assert exit_code(*words) == 2
     assert "--allow-untrained" in capfd.readouterr().err
-    assert run(*words, "--allow-untrained") == 0
+    assert exit_code(*words, "--allow-untrained") == 0
     assert table(tmp_path / "out")[0]["flags"] == "untrained"
     nan(series / "step-1")
-    assert run(*words, "--allow-untrained") == 2
+    assert exit_code(*words, "--allow-untrained") == 2
 
 
 def test_again_measures_anew_and_replaces_a_record_by_a_whole_one(series, source_text, tmp_path, caplog):
     output = tmp_path / "out"
     words = ("measure", *steps(series)[:2], "--text", source_text, *PART, *KNOB, "--output", output)
-    assert run(*words) == 0
+    assert exit_code(*words) == 0
     before = {path: (path.stat().st_ino, path.read_bytes()) for path in (output / "records").iterdir()}
     rows = table(output)
-    assert run(*words, "--again") == 0
+    assert exit_code(*words, "--again") == 0
     assert caplog.text.count("2 cell(s) measured in this run") == 2
     assert all(path.stat().st_ino != inode for path, (inode, _) in before.items())
     assert table(output) == rows
     assert {path for path in (output / "records").iterdir()} == set(before)
-    assert run(*words) == 0
+    assert exit_code(*words) == 0
     assert "0 cell(s) measured in this run" in caplog.text
 
 
+@pytest.mark.slow
 def test_again_killed_midway_loses_nothing(series, source_text, tmp_path):
     """Killed when the first record is replaced: each is there whole, the old one or the new one."""
     output = tmp_path / "out"
     words = ["measure", *steps(series)[:2], "--text", source_text, *PART, *KNOB, "--output", output]
-    assert run(*words) == 0
+    assert exit_code(*words) == 0
     paths = sorted((output / "records").glob("*.json"))
     before = {path: path.stat().st_ino for path in paths}
     job = subprocess.Popen([sys.executable, "-m", "sparsity_lab", "-q", *map(str, words), "--again"])
@@ -384,7 +386,7 @@ def test_again_killed_midway_loses_nothing(series, source_text, tmp_path):
         job.wait()
     assert sorted((output / "records").glob("*.json")) == paths
     assert len([read_record(path) for path in paths]) == 2
-    assert run(*words) == 0
+    assert exit_code(*words) == 0
 
 
 def test_weights_without_a_config_among_checkpoints_are_one_that_failed(trained, source_text, tmp_path):
@@ -394,7 +396,7 @@ def test_weights_without_a_config_among_checkpoints_are_one_that_failed(trained,
     (tmp_path / "run" / "step-2" / "config.json").unlink()
     (tmp_path / "run" / "logs").mkdir()
     words = (tmp_path / "run", "--text", source_text, *PART, *KNOB, "--output", tmp_path / "out")
-    assert run("measure", *words) == 1
+    assert exit_code("measure", *words) == 1
     first, second = table(tmp_path / "out")
     assert first["activation_ratio"]
     assert not first["failed"]

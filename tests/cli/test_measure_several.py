@@ -7,17 +7,15 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.store.records import read_record
+from tests.command import exit_code
 
 PART = ("--tokens", 512, "--window", 64)
 
 
 def run(*words):
-    with pytest.raises(SystemExit) as stop:
-        main(["measure", *map(str, words)])
-    return stop.value.code or 0
+    return exit_code("measure", *words)
 
 
 def cells(output):

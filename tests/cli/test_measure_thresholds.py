@@ -6,17 +6,14 @@ import shutil
 
 import pytest
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.store.records import read_record, seal, write_json
+from tests.command import exit_code
 
 SMALL = ("--tokens", 1024, "--window", 64)
 
 
 def run(*words):
-    """Exit code of `sparsity-lab measure` in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main(["measure", *map(str, words)])
-    return stop.value.code or 0
+    return exit_code("measure", *words)
 
 
 def table(output):
@@ -56,6 +53,7 @@ def assert_mistake(code, captured, output, told):
     assert not output.exists()
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("criterion", ["cett", "fat"])
 def test_thresholds_bring_their_criterion_along(trained, second_text, records, output, capfd, criterion):
     words = (trained, "--text", second_text, *SMALL, "--thresholds", records[criterion], "--output", output)

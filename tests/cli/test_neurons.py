@@ -7,22 +7,19 @@ import shutil
 import numpy as np
 import pytest
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.measure.neurons.frequency import record
 from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.frequency import CHUNKS, NEURONS
+from tests.command import exit_code
 
 PART = ("--tokens", 1024, "--window", 64)
 QUICK = (*PART, "--written-tokens", 4, "--prompts", 8)
 
 
 def run(*words, command="neurons"):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main([command, *map(str, words)])
-    return stop.value.code or 0
+    return exit_code(command, *words)
 
 
 def rows_of(path):

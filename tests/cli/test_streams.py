@@ -156,6 +156,7 @@ def test_full_and_closed_streams(words, streams, code):
         assert done.stderr.startswith("Error: Standard output could not be written. No space left on device.")
 
 
+@pytest.mark.slow
 def test_results_are_whole_where_output_and_notes_are_lost(measured):
     _, table = measured("read", capture_output=True)
     with open("/dev/full", "w") as full:

@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.measure.neurons.predictors import record as predictions
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.neurons.structure import record as structure
@@ -15,16 +14,10 @@ from sparsity_lab.measure.neurons.structure.spec import StructureSettings, Struc
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.predictors import PREDICTORS
 from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING
+from tests.command import exit_code
 
 PART = ("--tokens", 1024, "--window", 64)
 FEW = (*PART, "--clusters", 4, "--routed", 1, "--draws", 39, "--permutations", 99)
-
-
-def run(command, *words):
-    """Exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main([command, *map(str, words)])
-    return stop.value.code or 0
 
 
 def rows_of(path):
@@ -45,7 +38,7 @@ def measured(checkpoints, source_text, tmp_path_factory):
     """What `measure` leaves of three checkpoints."""
     output = tmp_path_factory.mktemp("measured") / "out"
     words = (checkpoints, "--limit", 3, "--text", source_text, *PART, "--knob", 0.1, "--output", output)
-    assert run("measure", *words) == 0
+    assert exit_code("measure", *words) == 0
     return output
 
 
@@ -54,7 +47,7 @@ def examined(checkpoints, measured, texts, tmp_path_factory):
     """What `structure` leaves of them on two texts."""
     output = tmp_path_factory.mktemp("examined") / "out"
     assert (
-        run(
+        exit_code(
             "structure", checkpoints, "--limit", 3, "--thresholds", measured, *texts, *FEW, "--output", output
         )
         == 0
@@ -107,7 +100,7 @@ def test_what_was_examined_is_not_examined_again(examined, checkpoints, measured
         first.read_text(encoding="utf-8").replace('"window": 64', '"window": 65'), encoding="utf-8"
     )
     words = (checkpoints, "--limit", 3, "--thresholds", measured, *texts, *FEW, "--output", output)
-    assert run("structure", *words, "--dry-run") == 0
+    assert exit_code("structure", *words, "--dry-run") == 0
     assert "6 cell(s), 5 of them done already" in capfd.readouterr().out
     times = {path: path.stat().st_mtime_ns for path in (output / "structure_records").glob("*.json")}
     named = [word for word in texts if word != "--text"]
@@ -127,7 +120,7 @@ def test_predict_writes_tables_and_figures_and_resumes(checkpoints, measured, te
     output = tmp_path / "out"
     words = (checkpoints, "--limit", 1, "--thresholds", measured, *texts, *PART, "--rank", 2, "--rank", 4,
              "--epochs", 2, "--output", output)  # fmt: skip
-    assert run("predict", *words) == 0
+    assert exit_code("predict", *words) == 0
     rows = rows_of(output / "predictors.csv")
     assert list(rows[0]) == PREDICTORS.header
     assert len(rows) == 2 * 3 * (5 * 3 + 1)
@@ -141,9 +134,9 @@ def test_predict_writes_tables_and_figures_and_resumes(checkpoints, measured, te
     assert found.arrays["hits"].shape[1:] == (2, 5, 3)
     before = (output / "predictors.csv").read_bytes()
     capfd.readouterr()
-    assert run("predict", *words, "--dry-run") == 0
+    assert exit_code("predict", *words, "--dry-run") == 0
     assert "2 cell(s), 2 of them done already" in capfd.readouterr().out
-    assert run("predict", *words) == 0
+    assert exit_code("predict", *words) == 0
     assert (output / "predictors.csv").read_bytes() == before
 
 
@@ -162,7 +155,7 @@ def test_mistakes_are_told_in_one_paragraph(
 ):
     output = tmp_path / "never"
     given = (checkpoints / "step-1", "--thresholds", measured, "--text", source_text, *PART, *words)
-    assert run(command, *given, "--output", output) == 2
+    assert exit_code(command, *given, "--output", output) == 2
     (paragraph,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Error: ")]
     assert said in paragraph
     assert not output.exists()

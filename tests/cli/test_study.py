@@ -186,6 +186,7 @@ def test_what_is_published_is_guarded_by_check_and_holds_no_checkpoint(whole):
     damaged.write_text(whole_table)
 
 
+@pytest.mark.slow
 def test_killed_twice_it_goes_on_to_the_same_tables(config, whole, tmp_path):
     folder, _ = whole
     out = tmp_path / "study"

@@ -2,11 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
+
+from tests import command
 
 CONFIG = {
     "name": "small",
@@ -25,8 +25,7 @@ CONFIG = {
 
 
 def run(*words, cwd):
-    command = [sys.executable, "-m", "sparsity_lab", "train", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    return command.run("train", *words, cwd=cwd)
 
 
 @pytest.fixture

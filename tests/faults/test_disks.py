@@ -48,6 +48,7 @@ def in_a_disk_of_its_own(output, script):
     return done
 
 
+@pytest.mark.slow
 @mounting
 def test_a_full_disk_keeps_what_was_measured(words, reference, tmp_path):
     """28 KiB hold a few records. With more room the same command goes on from them."""

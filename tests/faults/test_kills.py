@@ -38,7 +38,7 @@ def test_kills_before_operations_on_files(soak_of, reference, name):
     assert soak.kills >= 3
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", MANY)
 def test_two_hundred_kills(soak_of, reference, tmp_path, name):
     """Their tables are kept in results/faults."""

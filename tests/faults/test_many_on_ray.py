@@ -1,6 +1,6 @@
 """400 checkpoints at three knobs on two nodes of a real Ray cluster, one of them killed midway: the same records.
 
-    python -m pytest -m slow tests/faults/test_many_on_ray.py --basetemp FOLDER
+    python -m pytest -m soak tests/faults/test_many_on_ray.py --basetemp FOLDER
 
 leaves the times as tables in FOLDER. A node is one core here, a machine of two cores has two, or both nodes may use
 both; the bar is half of what one process takes, times 1.25, plus what the nodes take to start. The speed of a machine
@@ -26,7 +26,7 @@ from sparsity_lab.store.tables import write_table
 from tests.faults.soak import contents
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore")]
 COUNT = int(os.environ.get("MANY_CHECKPOINTS", "400"))
 ROUNDS = int(os.environ.get("MANY_ROUNDS", "3"))
 KNOBS = (0.05, 0.1, 0.2)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults import commands
 
-END_S = 15.0
+END_S = 60.0
 
 
 class Job:
@@ -174,7 +174,7 @@ def test_it_ends_within_two_seconds(started):
     time.sleep(5)
     since = time.monotonic()
     assert job.stop(signal.SIGINT, group=True)[0] == 130
-    assert time.monotonic() - since < 6, "two, and threefold for a machine that is busy"
+    assert time.monotonic() - since < 20, "two, and tenfold for a machine that is busy"
 
 
 def test_an_import_is_not_broken_off_inside_a_library(tmp_path):
@@ -185,6 +185,6 @@ def test_an_import_is_not_broken_off_inside_a_library(tmp_path):
     )
     script = "from sparsity_lab.machine import signals\nsignals.run(lambda: __import__('slow'))"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted by SIGINT.\n")

@@ -25,6 +25,7 @@ def measured(job):
     return int(MEASURED.search(errors).group(1))
 
 
+@pytest.mark.slow
 def test_two_at_once(words, tmp_path):
     jobs = [start(words, tmp_path / "shared"), start(words, tmp_path / "shared")]
     counts = [measured(job) for job in jobs]

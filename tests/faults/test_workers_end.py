@@ -35,7 +35,7 @@ def test_workers_of_a_killed_fit_end_with_it(tmp_path):
     finally:
         job.send_signal(signal.SIGKILL)
         job.wait()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while left := [one for one in workers if os.path.exists(f"/proc/{one}/exe")]:
         assert time.monotonic() < until, f"{left} outlive the driver"
         time.sleep(0.1)

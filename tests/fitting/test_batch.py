@@ -1,6 +1,7 @@
 """A whole table: files, keys, seeds, workers."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_files_and_keys(table, tmp_path):
     assert (out / "fits.csv").read_text(encoding="utf-8").count("\n") == 1 + len(results)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(table, tmp_path):
     fit_table(table, output=tmp_path / "a", spec=FEW, jobs=1)
     fit_table(table, output=tmp_path / "b", spec=FEW, jobs=2)
@@ -56,6 +58,7 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_workers(table, tmp_
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_drops_of_named_series(table, tmp_path):
     spec = FitSpec(draws=0, drop={"small-relu": 2})
     first, second = fit_table(table, output=tmp_path / "out", spec=spec)
@@ -90,6 +93,7 @@ def table_of(tmp_path, values, *, activation="relu"):
 D = np.geomspace(1, 50, 12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -123,10 +127,8 @@ def test_the_drop_rule_is_stated_and_used(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_full_report_of_all_eleven_series_takes_less_than_ninety_seconds(tmp_path):
-    import time
-
-    start = time.perf_counter()
+def test_the_full_report_of_all_eleven_series_takes_less_than_ninety_seconds_of_two_cores(tmp_path):
+    start = os.times()
     spec = FitSpec(drop=published.drops())
     assert len(fit_table("sparsing-law", output=tmp_path / "out", spec=spec, jobs=2)) == 11
-    assert time.perf_counter() - start < 90
+    assert sum(os.times()[:4]) - sum(start[:4]) < 180, "processor time, of the workers too"

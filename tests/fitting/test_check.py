@@ -260,6 +260,7 @@ def fit_and_lock(path, output, *, columns=COLUMNS, law="power", reason="agreed")
     return fit_table(path, output=output, spec=spec, mapping=columns, lock=reason)
 
 
+@pytest.mark.slow
 def test_series_whose_names_look_alike_have_a_lock_and_a_figure_each(tmp_path):
     write_series(tmp_path / "t.csv", ALIKE)
     fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
@@ -293,6 +294,7 @@ def test_a_lock_under_an_earlier_name_is_found_and_replaced(tmp_path):
     assert [left.name for left in folder.iterdir()] == [path.name]
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("other", ["table", "column", "law"])
 def test_a_lock_of_another_fit_is_not_replaced(tmp_path, other):
     write_series(tmp_path / "t.csv", ["a", "b"])
@@ -319,6 +321,7 @@ def test_a_table_is_not_written_over(tmp_path):
     assert (tmp_path / "fits.csv").read_bytes() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "place", ["linked", ".hidden", "data", "wandb", "__pycache__", "node_modules", "tensorboard"]
 )
@@ -364,7 +367,12 @@ def test_formats(study):
     assert "pass         run" in check_report.render(findings, "table")
 
 
-def test_this_repositorys_own_results_hold():
-    findings = check.check([ROOT / "results"])
+LOCKED = sorted({path.parent.parent for path in (ROOT / "results").rglob("locks/*.toml")})
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("folder", LOCKED, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_this_repositorys_own_results_hold(folder):
+    findings = check.check([folder])
     assert findings
     assert all(finding.status == check.PASS for finding in findings), check_report.render(findings, "table")

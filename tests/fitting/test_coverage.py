@@ -51,6 +51,7 @@ def test_a_simulated_data_set_is_the_same_every_time_and_judged():
     assert all(outcome.verdict == IDENTIFIED for outcome in first)
 
 
+@pytest.mark.slow
 def test_a_logarithm_is_not_given_a_limit():
     (truth,) = (t for t in coverage.truths() if (t.series, t.truth) == ("0.4B-relu", "logarithmic"))
     words = [coverage.simulate(truth, rho=0.0, draw=draw, seed=1).verdict for draw in range(6)]

@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_page_holds_directions_verdicts_trend_and_only_pictures_that_exist(folder):
     text = write_report(folder).read_text(encoding="utf-8")
     lines = text.splitlines()

@@ -150,6 +150,7 @@ def test_beyond_the_references_the_form_error_bends_draws_and_inverts_back():
             assert back <= beyond + 1e-3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_rulers_read_and_write(name, tmp_path):
     ruler = read_ruler(shipped()[name])

@@ -77,6 +77,7 @@ def test_two_activations_at_equal_parameters():
     assert pair.high - pair.low == pytest.approx(2 * 1.96 * 0.002 * math.sqrt(2), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_family_is_written_where_sizes_are_known(tmp_path):
     generator = np.random.default_rng(0)
     rows = ["model,activation,tokens,activation_ratio"]

@@ -217,6 +217,7 @@ def assert_room(drawn, share=0.25):
             assert box.x1 < across + 10
 
 
+@pytest.mark.thorough(3)
 @every_kind
 def test_fits_show_any_name(kind, fitted, tmp_path, kept):
     from sparsity_lab.fitting.plots import fits
@@ -243,6 +244,7 @@ def measured_table(folder, names):
     return folder / "table.csv"
 
 
+@pytest.mark.thorough(3)
 @every_kind
 def test_measured_tables_show_any_name(kind, tmp_path, kept):
     names = [name for name in NAMES[kind] if name.strip() and "\udce9" not in name] or ["a"]
@@ -253,6 +255,7 @@ def test_measured_tables_show_any_name(kind, tmp_path, kept):
     assert_room(drawn)
 
 
+@pytest.mark.thorough(3)
 @every_kind
 def test_labels_are_in_one_line_distinct_and_drawn(kind, tmp_path):
     names = [*NAMES[kind], "plain"]

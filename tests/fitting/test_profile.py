@@ -22,6 +22,7 @@ def solved(name, law):
     return problem, engine.solve(problem)
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize(
     ("name", "law"),
     [("0.2B-relu", "logspace-power"), ("0.8B-silu", "power"), ("2.4B-relu", "logspace-power")],

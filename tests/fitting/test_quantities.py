@@ -32,7 +32,9 @@ def two_rules(tmp_path_factory):
     ]  # fmt: skip
     rows = [{**row, "knob": 0.1} if row["rule"] == "series" else row for row in rows]
     (folder / "table.csv").write_text(to_csv(rows, list(rows[0])))
-    fit_table(folder / "table.csv", output=folder / "fit", spec=FitSpec(law="power", draws=0))
+    fit_table(
+        folder / "table.csv", output=folder / "fit", spec=FitSpec(law="power", rivals=("constant",), draws=0)
+    )
     return folder / "fit"
 
 

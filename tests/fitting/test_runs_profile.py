@@ -48,6 +48,7 @@ def test_the_ends_of_the_chinchilla_profile_are_on_the_level():
         assert held(slow, value) / 1e3 == pytest.approx(limit.level, rel=2e-4)
 
 
+@pytest.mark.slow
 def test_huber_intervals_hold_the_truth_as_often_as_they_say():
     # 40 data sets: fewer than 33 hits have a chance of 1 in 10,000 where the level is a true 95 %.
     generator, hits, widths, errors = np.random.default_rng(2), 0, [], []
@@ -69,6 +70,7 @@ def test_huber_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.7 < np.median(widths) / (2 * 1.98 * np.std(errors)) < 1.5
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [True, False])
 def test_points_that_share_a_run_do_not_narrow_an_interval(huber):
     x, y = ladder(np.random.default_rng(4), 60)
@@ -80,6 +82,7 @@ def test_points_that_share_a_run_do_not_narrow_an_interval(huber):
         assert shared.high - shared.low == pytest.approx(single.high - single.low, rel=0.1)
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [True, False])
 def test_a_ladder_without_a_limit_is_not_identified(huber):
     truth = {"alpha": 0.06, "beta": 0.07, "a": 3.0, "b": 4.0, "E": 0.0}

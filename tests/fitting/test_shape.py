@@ -55,6 +55,7 @@ def assert_no_nan(result):
             assert (value["value"] if isinstance(value, dict) else value) is not None
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", SERIES)
 def test_a_law_that_can_only_fall_says_so_of_points_that_do_not(tmp_path, kind):
@@ -71,6 +72,7 @@ def test_a_law_that_can_only_fall_says_so_of_points_that_do_not(tmp_path, kind):
     assert page.index("Rivals: best by AICc") < page.index("- Law: ")
 
 
+@pytest.mark.thorough(3)
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", SERIES)
 def test_auto_chooses_a_law_that_goes_the_way_of_the_points(tmp_path, kind):
@@ -93,6 +95,7 @@ def test_what_is_not_described_is_not_locked(tmp_path, caplog):
     assert "nan" not in (out / "fits.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("law", ["logspace-power", "power", "sigmoid", "logarithmic"])
 def test_no_law_of_one_direction_describes_a_turn(tmp_path, law):
     for sign in (1, -1):
@@ -108,6 +111,7 @@ def test_a_warm_up_is_no_turn_and_a_fall_is_described(tmp_path):
     assert result.describes
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("activation", ["silu", "swish", "gelu"])
 def test_a_law_that_goes_both_ways_describes_both(tmp_path, activation):
     for values in (FALLING, SERIES["rises"]):
@@ -122,6 +126,7 @@ def test_a_formula_that_can_turn_describes_a_turn(tmp_path):
     assert result.coefficients["c"].value == pytest.approx(0.01, abs=1e-3)
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("kind", ["rises", "U", "flat"])
 def test_every_panel_of_the_sheet_has_something_to_show(kind, tmp_path, monkeypatch):
     from sparsity_lab.fitting.plots import fits as plots

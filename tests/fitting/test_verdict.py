@@ -50,6 +50,7 @@ def with_warmup(count, *, seed=0):
     return Problem.of(registry.load("laws", "power").LAW, x, y)
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("count", [0, 2, 5])
 def test_warm_up_points_are_found(count):
     found = [warmup.choose(warmup.sensitivity(with_warmup(count, seed=s))) for s in range(8)]

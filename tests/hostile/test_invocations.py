@@ -36,13 +36,14 @@ def made_world(zygote, checkpoints, source_text, measured, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", DRAWS)
 def test_draws(seed, made_world, zygote):
     found = trial(seed, world=made_world, zygote=zygote, longest_s=LONGEST_S)
     assert not found.wrong, f"\n{found}"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_minutes_of_draws(made_world, zygote):
     """More draws, until the time is over."""
     until, seed, wrong = time.monotonic() + 60 * MINUTES, 1000, []

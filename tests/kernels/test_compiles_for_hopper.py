@@ -11,6 +11,7 @@ import pytest
 from sparsity_lab import registry
 
 pytest.importorskip("triton")
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("compile_for_hopper.py")
 # Bytes of shared memory and registers of one block on sm_90.
 SHARED, REGISTERS = 232_448, 65_536

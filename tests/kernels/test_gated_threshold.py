@@ -47,6 +47,7 @@ def same(got, expected):
         assert torch.equal(one, other), name
 
 
+@pytest.mark.thorough(6)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(1, 1), (63, 172), (3, 1023)], ids=str)
@@ -63,6 +64,7 @@ def test_counts_and_mask_are_those_of_a_loop_over_elements(backend, dtype, shape
     assert torch.equal(got.masked, a.where(active, 0.0))
 
 
+@pytest.mark.thorough(8)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("activation", sorted(TORCH_OWN))
 @pytest.mark.parametrize("gated", [True, False], ids=["gated", "plain"])
@@ -72,6 +74,7 @@ def test_backends_agree_bit_for_bit(dtype, activation, gated, generator, device)
     same(*(gated_threshold(*args, activation=activation, backend=backend) for backend in BACKENDS))
 
 
+@pytest.mark.thorough(4)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("activation", sorted(TORCH_OWN))
 def test_every_16_bit_input_gives_the_same_bits_in_both(dtype, activation, device):

@@ -41,6 +41,7 @@ def check(got, a, w, edges):
     assert got.bins.dtype == torch.int64
 
 
+@pytest.mark.thorough(8)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("edges", [GRID, SEARCHED], ids=["grid", "searched"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -85,6 +86,7 @@ def test_nan_infinity_subnormals_and_zeros_have_their_places(backend, edges, dev
     assert got.per_neuron.tolist() == [1, 1, 1, 0, 0, 0, 1, 0, 1]
 
 
+@pytest.mark.thorough(3)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_neurons_are_counted_above_their_threshold(backend, dtype, generator, device):

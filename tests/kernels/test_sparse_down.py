@@ -27,6 +27,7 @@ def agree(got, a, W_d):
     assert (got.double() - true).abs().le(bound).all()
 
 
+@pytest.mark.thorough(12)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("batch", [1, 3, 8])
@@ -36,6 +37,7 @@ def test_products_are_the_dense_ones(backend, dtype, batch, shape, generator, de
     agree(sparse_down(a, neuron_major(W_d), backend=backend), a, W_d)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 4])
 def test_thresholds_and_layouts(backend, batch, generator, device):
@@ -49,6 +51,7 @@ def test_thresholds_and_layouts(backend, batch, generator, device):
     assert torch.equal(sparse_down(a.repeat_interleave(2, 1)[:, ::2], W_d, tau, backend=backend), got)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 2])
 def test_what_is_not_needed_is_not_read(backend, batch, generator, device):

@@ -42,6 +42,7 @@ def agree(got, a, w, W_d, edges):
     assert (got.double() - slow(a, w, W_d, edges)).abs().le(bound(a, w, W_d, edges)).all()
 
 
+@pytest.mark.thorough(6)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -17,6 +17,7 @@ def by_sorting(scores, k):
     return [row[k - 1] for row in order]
 
 
+@pytest.mark.thorough(6)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(1, 1), (63, 172), (3, 1023)], ids=str)

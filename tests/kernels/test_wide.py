@@ -12,6 +12,7 @@ from sparsity_lab.kernels.topk_threshold import topk_threshold
 TOKENS, HIDDEN = 2, 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [5632, 14336])
 def test_wide_layers_agree(width, generator, device):
     a = torch.randn(TOKENS, width, generator=generator).relu().to(device)

@@ -27,6 +27,7 @@ def test_two_learning_rates_and_a_decay_are_the_loops_as_well(tiny, tiny_data):
     assert found.trainer_loss == pytest.approx(found.loop_loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loop_may_have_a_process_of_its_own(tiny, tiny_data):
     together = compare_throughput(tiny.runs[0], data=tiny_data, pairs=3)
     found = compare_throughput(tiny.runs[0], data=tiny_data, pairs=3, apart=True)

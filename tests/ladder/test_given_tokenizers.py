@@ -81,6 +81,7 @@ def puts_around(content):
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "config", "said"),
     [

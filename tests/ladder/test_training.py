@@ -274,6 +274,7 @@ def kill_once_it_has(run, count, config, output):
     return alive
 
 
+@pytest.mark.slow
 def test_three_kills_change_nothing(content, tiny, tmp_path):
     slow = {**content, "training": {**content["training"], "tokens": 40_000, "checkpoints": 6}}
     config = tmp_path / "slow.yaml"

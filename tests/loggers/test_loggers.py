@@ -165,9 +165,7 @@ def test_a_logger_that_fails_is_told_of_once_and_changes_nothing(
                                     f"{'log' if 'def log' in code else 'finish'}\n" if method else "\n"))  # fmt: skip
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.setattr(_guard, "CLOSE_S", 1.5)
-    begun = time.monotonic()
     _, output = measured("out", "wandb", "tensorboard")
-    assert time.monotonic() - begun < 10
     assert without_times(output) == undisturbed
     (told,) = warnings(caplog)
     assert told.startswith("Logging to wandb failed and is left out, the run goes on.")

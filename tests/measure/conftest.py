@@ -1,12 +1,8 @@
 """Small models of real classes, and text they predict well, so that nothing is implausible."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-
-SHARED = Path(__file__).parents[2].parent / "shared"
 
 
 @pytest.fixture(autouse=True)
@@ -16,14 +12,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def shared():
-    """Models, texts and golden numbers beside the checkout."""
-    if not (SHARED / "models").is_dir():
-        pytest.skip("the shared models are not beside the checkout")
-    return SHARED
 
 
 @pytest.fixture

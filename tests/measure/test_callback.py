@@ -91,6 +91,7 @@ def ends_of(trainer):
     )
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("settings", [{}, {"bf16": True}], ids=["float32", "autocast"])
 def test_training_is_bit_for_bit_the_same(train, source_text, tmp_path, settings):
     callback = MeasureCallback(
@@ -106,6 +107,7 @@ def test_training_is_bit_for_bit_the_same(train, source_text, tmp_path, settings
     assert all(plain[1])
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("settings", [{}, {"bf16": True}], ids=["float32", "autocast"])
 def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path, settings, caplog):
     callback = MeasureCallback(
@@ -134,6 +136,7 @@ def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path
     assert "0 cell(s) measured in this run, 2 row(s) in the table" in caplog.text
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("strategy", ["steps", "epoch"])
 def test_steps_that_are_saved_have_the_keys_of_their_checkpoints(
     train, trained, source_text, tmp_path, strategy, pieces, caplog

@@ -122,7 +122,7 @@ def test_a_claim_from_elsewhere_runs_out_when_it_is_not_touched(tmp_path, elsewh
     while (expired := watch.expired(tmp_path, KEY)) is None:
         assert not is_free(tmp_path)
         time.sleep(0.02)
-    assert 0.5 <= time.monotonic() - start < 5
+    assert time.monotonic() - start >= 0.5
     os.utime(path, (1, 1))
     assert not is_free(tmp_path, expired), "it was touched after all"
     assert watch.expired(tmp_path, KEY) is None, "and is watched anew"

@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparsity_lab.bench.measure.comparison import compare_at_ppl_increase
 from sparsity_lab.bench.measure.cost import Metered, peak_memory
-from sparsity_lab.cli.main import main
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.compat import sparsinglaw
 from sparsity_lab.measure.compat.layer_search import CANDIDATES, layer_threshold
@@ -20,6 +19,7 @@ from sparsity_lab.measure.model.passes import UNSEEN, BatchVisitor, Subject
 from sparsity_lab.measure.model.windows import cut
 from sparsity_lab.measure.search import engine
 from sparsity_lab.store.records import read_record
+from tests.command import exit_code
 
 TARGET = math.log1p(0.01)
 WINDOW, WINDOWS = 64, 8
@@ -266,12 +266,6 @@ def test_side_by_side_rows_say_what_each_path_found(subject):
     assert ours.forward_passes < theirs.forward_passes == 42
 
 
-def run(*words):
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, words)])
-    return stop.value.code or 0
-
-
 @pytest.fixture
 def model(trained, source_text):
     """Command-line words for a small checkpoint."""
@@ -280,7 +274,7 @@ def model(trained, source_text):
 
 def test_a_record_says_which_path_it_is_of_and_never_stands_in_for_the_other(model, tmp_path):
     for extra in ((), ("--compat", "sparsinglaw")):
-        assert run(*model, "--knob", 0.1, *extra, "--output", tmp_path) == 0
+        assert exit_code(*model, "--knob", 0.1, *extra, "--output", tmp_path) == 0
     records = {
         read_record(path)["compat"]: read_record(path) for path in (tmp_path / "records").glob("*.json")
     }
@@ -294,7 +288,7 @@ def test_a_record_says_which_path_it_is_of_and_never_stands_in_for_the_other(mod
 
 
 def test_a_search_on_the_command_line_leaves_its_whole_path(model, tmp_path):
-    assert run(*model, "--compat", "sparsinglaw", "--output", tmp_path) == 0
+    assert exit_code(*model, "--compat", "sparsinglaw", "--output", tmp_path) == 0
     (path,) = (tmp_path / "records").glob("*.json")
     record = read_record(path)
     assert record["forward_passes"] == 42
@@ -314,7 +308,7 @@ def test_a_search_on_the_command_line_leaves_its_whole_path(model, tmp_path):
     ],
 )
 def test_what_it_does_not_do_is_refused(model, tmp_path, capfd, words, said):
-    assert run(*model, *words, "--output", tmp_path / "out") == 2
+    assert exit_code(*model, *words, "--output", tmp_path / "out") == 2
     assert said in " ".join(capfd.readouterr().err.split())
     assert not list(tmp_path.rglob("*.json"))
 
@@ -342,7 +336,7 @@ def test_the_bench_writes_what_it_compared(trained, source_text, tmp_path, capfd
         "--knob",
         0.1,
     )
-    assert run(*BENCH, trained, *words, "--output", tmp_path) == 0
+    assert exit_code(*BENCH, trained, *words, "--output", tmp_path) == 0
     assert "host syncs" in capfd.readouterr().out
     found = json.loads((tmp_path / "sparsinglaw.json").read_text())
     assert [row["question"] for row in found["rows"]] == ["PPL-1%"] * 3 + ["c = 0.1"] * 3
@@ -367,5 +361,5 @@ def test_the_bench_writes_what_it_compared(trained, source_text, tmp_path, capfd
 )
 def test_the_bench_refuses_what_would_do_nothing(source_text, tmp_path, capfd, words, said):
     words = [source_text if word == "TEXT" else word for word in words]
-    assert run(*BENCH, *words, "--output", tmp_path / "out") == 2
+    assert exit_code(*BENCH, *words, "--output", tmp_path / "out") == 2
     assert said in " ".join(capfd.readouterr().err.split())

@@ -7,19 +7,15 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from sparsity_lab.errors import UnknownNameError
 from sparsity_lab.measure.lm_eval.bridge import task_manager
+from tests import command
+from tests.at_hand import at_hand
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-MODEL = SHARED / "models" / "stories260K"
-TEXT = SHARED / "text" / "stories260K_selfgen.txt"
-
-pytestmark = pytest.mark.skipif(not MODEL.is_dir(), reason="the shared models are not beside the checkout")
-
+MODEL, TEXT = at_hand("models/stories260K"), at_hand("text/stories260K_selfgen.txt")
 DOCUMENTS = 40
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 TASK = """
@@ -42,10 +38,7 @@ metadata:
 
 
 def run(*words, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "sparsity_lab", *map(str, words)],
-        capture_output=True, text=True, check=False, env=OFFLINE,
-    )  # fmt: skip
+    done = command.run(*words)
     assert done.returncode == code, done.stderr[-3000:]
     return done
 

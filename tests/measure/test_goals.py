@@ -12,6 +12,7 @@ from sparsity_lab.measure.model.windows import encode, read_text
 from sparsity_lab.measure.search.crossing import crossings, fit
 from sparsity_lab.measure.search.root import Slope
 from sparsity_lab.measure.search.targets import TargetRatio
+from tests.at_hand import at_hand
 
 TARGET = 0.01
 STEPPED = {"top-k", "wina-down"}  # whole neurons of a token: the ratio moves by 1/F
@@ -21,14 +22,15 @@ SEARCHED = [
 
 
 @pytest.fixture(scope="module")
-def gated(shared):
+def gated():
     """A trained SiLU model and a text for it."""
-    source = Source(str(shared / "models" / "silu-2m"))
-    text = read_text(shared / "text" / "wikitext2.valid.txt", tokens=2048)
+    source = Source(str(at_hand("models/silu-2m")))
+    text = read_text(at_hand("text/wikitext2.valid.txt"), tokens=2048)
     model = load_model(source, dtype=torch.float32, device="cpu")
     return model, encode(load_tokenizer(source), text, tokens=2048)
 
 
+@pytest.mark.thorough(6)
 @pytest.mark.parametrize("ratio", [0.1, 0.3])
 @pytest.mark.parametrize("criterion", SEARCHED)
 def test_every_criterion_meets_a_target_ratio(gated, criterion, ratio):

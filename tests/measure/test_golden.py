@@ -1,8 +1,6 @@
 """Numbers of an independent slow implementation on real trained weights, where they are at hand."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,16 +8,18 @@ import torch
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.windows import encode, read_text
+from tests.at_hand import at_hand
+from tests.command import run
 
 GOLDEN = ("stories260K_8192", "relu-2m_4096")
 POINTS = range(4)
 
 
 @pytest.fixture(scope="module", params=GOLDEN)
-def golden(request, shared):
-    expected = json.loads((shared / "golden" / f"{request.param}.json").read_text(encoding="utf-8"))
-    source = Source(str(shared / "models" / expected["model"]))
-    text = read_text(shared / "text" / expected["text"], tokens=expected["tokens"])
+def golden(request):
+    expected = json.loads(at_hand(f"golden/{request.param}.json").read_text(encoding="utf-8"))
+    source = Source(str(at_hand(f"models/{expected['model']}")))
+    text = read_text(at_hand(f"text/{expected['text']}"), tokens=expected["tokens"])
     ids = encode(load_tokenizer(source), text, tokens=expected["tokens"])
     return expected, load_model(source, dtype=torch.float32, device="cpu"), ids
 
@@ -53,18 +53,17 @@ def test_every_golden_point_is_tested(golden):
     assert len(golden[0]["points"]) == len(POINTS)
 
 
-def test_the_command_line_meets_the_golden_numbers(shared, tmp_path):
-    command = [
-        sys.executable, "-m", "sparsity_lab", "--quiet", "measure", shared / "models" / "stories260K", "--text",
-        shared / "text" / "stories260K_selfgen.txt", "--tokens", 8192, "--window", 256, "--no-bos", "--dtype",
-        "float32", "--knob", 0.1, "--output", tmp_path / "out",
-    ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+def test_the_command_line_meets_the_golden_numbers(tmp_path):
+    done = run(
+        "--quiet", "measure", at_hand("models/stories260K"), "--text", at_hand("text/stories260K_selfgen.txt"),
+        "--tokens", 8192, "--window", 256, "--no-bos", "--dtype", "float32", "--knob", 0.1,
+        "--output", tmp_path / "out",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (path,) = (tmp_path / "out" / "records").iterdir()
     record = json.loads(path.read_text(encoding="utf-8"))
-    expected = json.loads((shared / "golden" / "stories260K_8192.json").read_text(encoding="utf-8"))
+    expected = json.loads(at_hand("golden/stories260K_8192.json").read_text(encoding="utf-8"))
     (point,) = [p for p in expected["points"] if p["cett"] == 0.1]
     assert_meets(
         point,

@@ -1,8 +1,6 @@
 """Token heat maps: counts against a plain recount, text kept to the letter, mistakes told."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tok
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.windows import read_text
 from sparsity_lab.measure.token_heat import _from_line, token_heat
+from tests.command import run
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +105,6 @@ def test_a_line_keeps_what_reading_its_file_changed(tmp_path):
     (tmp_path / "t.txt").write_bytes(b"one two\r\nthree four\r\n")
     paragraph = _from_line(read_text(tmp_path / "t.txt", tokens=5), 2, name=tmp_path)
     assert (paragraph, len(paragraph.notes)) == ("three four", 1)
-
-
-def run(*words, cwd):
-    command = [sys.executable, "-m", "sparsity_lab", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def test_the_command_writes_what_a_report_reads(trained, source_text, tmp_path):

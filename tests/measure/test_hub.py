@@ -84,6 +84,7 @@ def test_a_branch_that_moves_is_another_model(hub, measure, tmp_path):
     assert answer(again) == answer(before)
 
 
+@pytest.mark.slow
 def test_revisions_are_spelled_with_their_model_and_equal_ones_say_so(measure):
     said, rows = measure("--revisions", f"main,step1,step2,{FIRST}")
     assert [row["commit"] for row in rows] == [FIRST, FIRST, SECOND, FIRST]
@@ -112,6 +113,7 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     assert unreached["commit"] == SECOND
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize(
     ("words", "environment"),
     [(("--revisions", "nowhere"), {}), (("--offline",), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],

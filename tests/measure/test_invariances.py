@@ -15,6 +15,7 @@ from sparsity_lab.measure.model.passes import BatchVisitor, Subject
 from sparsity_lab.measure.model.windows import cut, encode, read_text
 from sparsity_lab.measure.search.counts import Counts
 from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
+from tests.at_hand import at_hand
 
 EXAMPLES = settings(
     max_examples=5,
@@ -152,11 +153,14 @@ def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text):
                 the_same(batched(model.to(dtype), ids, window, knob=0.2))
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("name", ["stories260K", "relu-2m"])
-def test_trained_models_count_the_same_for_every_batch_size(shared, name):
-    source = Source(str(shared / "models" / name))
+def test_trained_models_count_the_same_for_every_batch_size(name):
+    source = Source(str(at_hand(f"models/{name}")))
     text = {"stories260K": "stories260K_selfgen.txt", "relu-2m": "wikitext2.valid.txt"}[name]
-    ids = encode(load_tokenizer(source), read_text(shared / "text" / text, tokens=2000)[:20_000], tokens=2000)
+    ids = encode(
+        load_tokenizer(source), read_text(at_hand(f"text/{text}"), tokens=2000)[:20_000], tokens=2000
+    )
     for dtype in (torch.float32, torch.bfloat16):
         model = load_model(source, dtype=dtype, device="cpu")
         for window in (100, 256):

@@ -135,6 +135,7 @@ def test_a_stored_file_is_counted_where_it_is_converted():
     assert foretold(config, batch_size=1, dtype=torch.bfloat16).stored == 4 * parameters
 
 
+@pytest.mark.thorough(4)
 @pytest.mark.parametrize("criterion", registry.names("criteria"))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_every_criterion_is_foretold(criterion, dtype):

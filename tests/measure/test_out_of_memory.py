@@ -58,6 +58,7 @@ def record(trained, text, output, **changes):
     return {key: value for key, value in found.items() if key not in APART}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rule", [{"knob": 0.1}, {"ppl_increase": 0.05}])
 @pytest.mark.parametrize("after", [0, 3])
 def test_the_record_is_the_same(trained, source_text, tmp_path, scarce, caplog, rule, after):
@@ -90,6 +91,7 @@ def watched(command, trained, text, thresholds, output):
     return {key: value for key, value in found.body.items() if key not in APART}
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("command", ["neurons", "structure", "predict"])
 def test_commands_that_watch_go_on_too(trained, source_text, tmp_path, scarce, command):
     record(trained, source_text, tmp_path / "measured", knob=0.2)

@@ -12,18 +12,15 @@ import time
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.cli.main import main
 from sparsity_lab.store.records import RECORD_KEYS, read_record
+from tests.command import exit_code
 
 SMALL = ("--tokens", 1024, "--window", 64, "--knob", 0.1)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def run(*words):
-    """Exit code of `sparsity-lab measure` in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main(["measure", *map(str, words)])
-    return stop.value.code or 0
+    return exit_code("measure", *words)
 
 
 def started(*words):

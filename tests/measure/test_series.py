@@ -15,15 +15,16 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.series_rule import ROUNDS, SeriesSearch
 from sparsity_lab.measure.spec import MeasureSpec, expand, percent
+from tests.at_hand import at_hand
 
 P = 0.02
 
 
 @pytest.fixture(scope="module")
-def series(shared, tmp_path_factory):
+def series(tmp_path_factory):
     """Four copies of a trained model, each a little more disturbed than the next: a run that settles."""
     root = tmp_path_factory.mktemp("series") / "relu-2m"
-    original = shared / "models" / "relu-2m"
+    original = at_hand("models/relu-2m")
     weights = load_file(original / "model.safetensors")
     for step, noise in zip((1, 2, 4, 12), (0.25, 0.1, 0.05, 0.0), strict=True):
         shutil.copytree(original, root / f"step-{step}")
@@ -36,11 +37,11 @@ def series(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measured(shared, series, tmp_path_factory):
+def measured(series, tmp_path_factory):
     """Rows of the series rule over the last three, and of each checkpoint at its own knob."""
     torch.set_num_threads(1)
     spec = MeasureSpec(
-        text=shared / "text" / "wikitext2.valid.txt",
+        text=at_hand("text/wikitext2.valid.txt"),
         ppl_increase=P,
         stabilise_last=3,
         tokens=2048,
@@ -92,11 +93,11 @@ def test_both_rules_stand_in_the_table(measured):
     assert table.count("| ppl-increase ") == 4
 
 
-def test_measuring_again_measures_nothing(measured, series, shared):
+def test_measuring_again_measures_nothing(measured, series):
     rows, output = measured
     before = {path: path.stat().st_mtime_ns for path in (output / "records").iterdir()}
     spec = MeasureSpec(
-        text=shared / "text" / "wikitext2.valid.txt",
+        text=at_hand("text/wikitext2.valid.txt"),
         ppl_increase=P,
         stabilise_last=3,
         tokens=2048,
@@ -107,13 +108,13 @@ def test_measuring_again_measures_nothing(measured, series, shared):
 
 
 @pytest.fixture(scope="module")
-def measure_last_two(shared, series, tmp_path_factory):
+def measure_last_two(series, tmp_path_factory):
     """Rows of the series rule over the last two checkpoints at an increase of perplexity."""
 
     def run(p, **settings):
         torch.set_num_threads(1)
         spec = MeasureSpec(
-            text=shared / "text" / "wikitext2.valid.txt", ppl_increase=p, stabilise_last=2, tokens=2048, window=128,
+            text=at_hand("text/wikitext2.valid.txt"), ppl_increase=p, stabilise_last=2, tokens=2048, window=128,
             **settings,
         )  # fmt: skip
         checkpoints = expand([str(series)])[-2:]

@@ -41,6 +41,7 @@ def test_tau_is_the_largest_activation_that_is_dropped(eps, weights):
     assert bool((weights[~finite] == 0).all())
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("seed", range(20))
 def test_the_masks_are_one_in_float32(seed):
     generator = torch.Generator().manual_seed(seed)
@@ -55,6 +56,7 @@ def test_the_masks_are_one_in_float32(seed):
         assert bool((a.abs() <= limit).flatten()[scores.flatten() == eps].all())
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("dtype", NARROW, ids=str)
 @pytest.mark.parametrize("eps", [0.0, 1e-38, 3e-7, 1e-3, 0.1, 1.0, 7.3, 6e4, 1e5, 3e38])
 def test_the_masks_are_one_for_every_16_bit_activation(dtype, eps):

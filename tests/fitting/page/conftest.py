@@ -113,6 +113,18 @@ class Browser:
         size = {"width": pixels, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.devtools("Emulation.setDeviceMetricsOverride", **size)
 
+    def processor_s(self, path):
+        """Processor time of the page's own thread from the call for a file to the end of its loading."""
+        self.open(Path(os.devnull))
+        self.devtools("Performance.enable", timeDomain="threadTicks")
+        before = self._task_s()
+        self.open(path)
+        return self._task_s() - before
+
+    def _task_s(self):
+        metrics = self.devtools("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
     def log(self):
         return self.do("POST", "/se/log", {"type": "browser"})
 

@@ -24,6 +24,7 @@ from sparsity_lab.fitting.page.write import write_report
 from sparsity_lab.fitting.plots.token_heat import draw_heat
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.store import records
+from tests.command import run
 from tests.hostile.made_up import changed, written
 
 RESULTS = Path(__file__).parents[3] / "results"
@@ -307,8 +308,7 @@ def test_the_command_exits_1_where_a_file_could_not_be_read(tmp_path, write_reco
     write_records(tmp_path, 1)
     (tmp_path / "fits.json").write_text("{")
     for words, named in (([], True), (["--quiet"], False)):
-        command = [sys.executable, "-m", "sparsity_lab", *words, "report", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = run(*words, "report", tmp_path)
         assert done.returncode == 1, done.stderr
         assert ("fits.json" in done.stderr) is named
         assert "1 file(s) could not be read" in done.stdout

@@ -29,6 +29,7 @@ from sparsity_lab.measure.neurons.affinity.products import (
 from sparsity_lab.measure.neurons.affinity.weights import weights_of
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
 @torch.no_grad()
 def test_every_family_decodes_the_same_with_sparse_down(model_type):

@@ -17,6 +17,7 @@ from sparsity_lab.measure.neurons.affinity.weights import Weights, weights_at, w
 from sparsity_lab.measure.neurons.estimates import Estimate
 from sparsity_lab.measure.neurons.frequency.record import NEURON_KEYS
 from sparsity_lab.store import records
+from tests.at_hand import at_hand
 
 
 def body_of(*, ffn, total, ratio=0.25, se=0.01, gated=True, reuse=0.6, reuse_se=0.02):
@@ -99,9 +100,9 @@ def test_bytes_of_a_tiny_llama_by_hand(llama):
     assert len(rows) == 3 + 1 + 1 + 3
 
 
-def test_a_tied_head_is_read_whole_and_its_rows_again(shared):
+def test_a_tied_head_is_read_whole_and_its_rows_again():
     """stories260K's tensors counted by name from its file."""
-    folder = shared / "models" / "stories260K"
+    folder = at_hand("models/stories260K")
     with safe_open(folder / "model.safetensors", "np") as file:
         sizes = {name: int(np.prod(file.get_slice(name).get_shape())) for name in file.keys()}  # noqa: SIM118
         table = file.get_slice("model.embed_tokens.weight").get_shape()

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.at_hand import at_hand
+from tests.command import run
+
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import CONFIGS, tiny
 
@@ -19,9 +22,7 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
-SHARED = Path(__file__).parents[3].parent / "shared"
-STORIES = SHARED / "models" / "stories260K"
-TEXT = SHARED / "text" / "stories260K_selfgen.txt"
+STORIES, TEXT = at_hand("models/stories260K"), at_hand("text/stories260K_selfgen.txt")
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 RIGHT = """
@@ -172,7 +173,6 @@ def test_a_checkpoint_of_our_own_drelu_type_is_known_in_a_fresh_process(tmp_path
     assert done.stdout.strip() == "drelu_llama", done.stderr[-2000:]
 
 
-@pytest.mark.skipif(not STORIES.is_dir(), reason="the shared models are not beside the checkout")
 def test_the_same_layout_from_a_file_gives_the_same_numbers_under_another_key(tmp_path):
     def record(output, file):
         spec = MeasureSpec(text=TEXT, knob=0.2, tokens=2048, dtype="float32", architecture_file=file)
@@ -191,24 +191,14 @@ def test_the_same_layout_from_a_file_gives_the_same_numbers_under_another_key(tm
 
 
 def test_the_command_line_says_that_the_file_is_executed_and_takes_it(helium, tmp_path):
-    def sparsity_lab(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "sparsity_lab", "measure", *map(str, words)],
-            capture_output=True, text=True, check=False, env={**ENV, "COLUMNS": "200"},
-        )  # fmt: skip
-
-    from typer.testing import CliRunner
-
-    from sparsity_lab.cli.main import app
-
-    assert "EXECUTED" in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "200"}).output
+    assert "EXECUTED" in run("measure", "--help", environment={"COLUMNS": "200"}).stdout
     text = tmp_path / "text.txt"
     text.write_text("words " * 200)
-    done = sparsity_lab(helium[1], "--text", text, "--architecture-file", tmp_path / "absent.py")
+    done = run("measure", helium[1], "--text", text, "--architecture-file", tmp_path / "absent.py")
     assert done.returncode == 2
     assert "Cannot read the architecture file" in done.stderr
-    done = sparsity_lab(
-        helium[1], "--text", text, "--architecture-file", write(tmp_path, model_type="helium")
+    done = run(
+        "measure", helium[1], "--text", text, "--architecture-file", write(tmp_path, model_type="helium")
     )
     assert done.returncode == 2  # past the architecture, it lacks its tokenizer
     assert "There is no tokenizer" in done.stderr

@@ -83,11 +83,13 @@ def test_the_sites_are_found_and_proved(models, model_type):
     assert {site.intermediate_size for site in sites} == {128 if model_type in ("bloom", "mpt") else 72}
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_the_proof_holds_in_bfloat16(model_type):
     assert len(find_sites(tiny(model_type).bfloat16())[1]) == 3
 
 
+@pytest.mark.thorough(10)
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_a_is_s_times_u_and_positions_stay_apart(models, model_type):
     """Exactly, for two windows at once; and window by window the activations are the same."""
@@ -103,6 +105,7 @@ def test_a_is_s_times_u_and_positions_stay_apart(models, model_type):
         torch.testing.assert_close(a[1], alone.a[site.layer][0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.thorough(10)
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_dropping_neurons_is_zeroing_their_columns_of_w_d(models, model_type):
     """The reference has no hook: a copy of the model whose W_d has those columns set to zero."""
@@ -131,6 +134,7 @@ def test_the_named_activation_is_what_the_module_computes(models, model_type):
     torch.testing.assert_close(find_sites(model)[1][0].activation(x), SIGMAS[name](x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("model_type", sorted(set(FAMILIES) - {"bloom", "mpt"}))
 def test_a_config_that_names_another_activation_is_refused(model_type):
     model = tiny(model_type)

@@ -59,6 +59,7 @@ def test_a_worker_and_a_node_die_and_others_join(alone, tmp_path, cluster, drive
     )
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_as_by_one_process(small, tmp_path, checkpoints):
     broken = shutil.copytree(checkpoints / "step-1", tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"")
@@ -97,6 +98,7 @@ def test_workers_get_the_settings_of_the_environment_and_no_token(monkeypatch):
     assert "secret" not in str(_environment())
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_are_told_of(small, tmp_path, monkeypatch):
     from sparsity_lab.measure.work.launchers import _actors
 
@@ -114,6 +116,7 @@ def test_workers_that_cannot_start_are_told_of(small, tmp_path, monkeypatch):
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_work_that_kills_its_workers_is_begun_again_as_often_as_told(small, tmp_path, monkeypatch):
     """Every worker dies over its first group; after two more tries the run says so."""
     from sparsity_lab.measure.work.launchers import _actors

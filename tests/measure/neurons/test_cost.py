@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from sparsity_lab.bench.measure.overhead import random_llama
@@ -47,6 +48,7 @@ def test_a_pass_takes_at_most_the_stated_multiple_of_the_sparse_forward():
     assert statistics.median(ratios[1:]) < MOST, ratios
 
 
+@pytest.mark.slow
 def test_eight_times_the_tokens_take_hardly_more_memory(trained):
     peaks = []
     for tokens in (4096, 32_768):

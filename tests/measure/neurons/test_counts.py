@@ -16,6 +16,7 @@ from sparsity_lab.measure.neurons.counts import GROUPS, NeuronCounts
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.search.engine import at_thresholds
 from sparsity_lab.measure.thresholds.stored import Calibration
+from tests.at_hand import at_hand
 
 
 def subject_of(model, ids, *, window, bos_id=None, batch_size=3):
@@ -121,10 +122,10 @@ def test_counts_are_those_of_plain_loops(llama, own_text, activation, neurons, w
     assert 0 < counts.fired.sum() < ids.numel() * 2 * neurons
 
 
-def test_counts_of_a_trained_model_are_those_of_plain_loops(shared):
-    source = Source(str(shared / "models" / "stories260K"))
+def test_counts_of_a_trained_model_are_those_of_plain_loops():
+    source = Source(str(at_hand("models/stories260K")))
     model = load_model(source, dtype=torch.float32, device="cpu")
-    text = read_text(shared / "text" / "stories260K_selfgen.txt", tokens=512)
+    text = read_text(at_hand("text/stories260K_selfgen.txt"), tokens=512)
     subject = subject_of(model, encode(load_tokenizer(source), text, tokens=512), window=64)
     thresholds = [0.03, 0.05, 0.08, 0.1, 0.2]
     counts = neuron_pass(subject, Calibration("cett", tuple(thresholds)))

@@ -26,6 +26,7 @@ def subject_of(model, *, batch_size=2):
     return Subject(model, find_sites(model)[1], cut(ids, window=24, bos_id=0), batch_size)
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
 def test_totals_and_prompts_are_those_of_a_sparse_pass(model_type):
     subject = subject_of(tiny(model_type))

@@ -15,6 +15,7 @@ from sparsity_lab.measure.neurons.predictors.lowrank import cost, train
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
 from sparsity_lab.measure.thresholds.stored import Calibration
+from tests.at_hand import at_hand
 
 
 def of_the_best(logits, active, k):
@@ -67,11 +68,11 @@ def test_training_is_the_same_for_the_same_seed_alone():
 
 
 @pytest.fixture(scope="module", params=["stories260K", "relu-2m"])
-def real(request, shared):
+def real(request):
     text = {"stories260K": "stories260K_selfgen", "relu-2m": "wikitext2.valid"}[request.param]
-    source = Source(str(shared / "models" / request.param))
+    source = Source(str(at_hand(f"models/{request.param}")))
     model = load_model(source, dtype=torch.float32, device="cpu")
-    ids = encode(load_tokenizer(source), read_text(shared / "text" / f"{text}.txt", tokens=512), tokens=512)
+    ids = encode(load_tokenizer(source), read_text(at_hand(f"text/{text}.txt"), tokens=512), tokens=512)
     return model, ids, [0.08] * model.config.num_hidden_layers
 
 

@@ -25,6 +25,7 @@ from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 FEW = StructureSettings(clusters=4, routed=1, draws=39, permutations=19)
 
 
+@pytest.mark.thorough(5)
 @pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
 @torch.no_grad()
 def test_inputs_and_input_weights_give_the_neurons(model_type):

@@ -19,6 +19,7 @@ from sparsity_lab.measure.neurons.structure.clustering.quality import QualityCou
 from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, Layout, unit_windows
 from sparsity_lab.measure.neurons.structure.survey import survey
 from sparsity_lab.measure.thresholds.stored import Calibration
+from tests.at_hand import at_hand
 
 MODELS = {
     "stories260K": ("stories260K_selfgen", (0.03, 0.05, 0.08, 0.1, 0.2)),
@@ -27,12 +28,12 @@ MODELS = {
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
-def real(request, shared):
+def real(request):
     """A trained model on a little text, its thresholds, and the sets of active neurons, [layer][window][token]."""
     text, thresholds = MODELS[request.param]
-    source = Source(str(shared / "models" / request.param))
+    source = Source(str(at_hand(f"models/{request.param}")))
     model = load_model(source, dtype=torch.float32, device="cpu")
-    ids = encode(load_tokenizer(source), read_text(shared / "text" / f"{text}.txt", tokens=352), tokens=352)
+    ids = encode(load_tokenizer(source), read_text(at_hand(f"text/{text}.txt"), tokens=352), tokens=352)
     subject = Subject(model, find_sites(model)[1], cut(ids, window=16), 3)
     return subject, thresholds, masked_activations(subject, thresholds)
 
