@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.fitting.density.rulers.ladder import read_ladder
 from sparsity_lab.fitting.density.scores.targets import read_targets
-from sparsity_lab.fitting.ladders.runs import read_runs
+from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.measure.checkpoint.loading import Source
 from sparsity_lab.measure.checkpoint.trained_tokens import TokenCounts, read_table, steps_in, tokens_in
 from tests.hostile.made_up import BRIEF, VALUES, attempt, table, written
@@ -50,9 +50,7 @@ def test_tables_of_models(scratch, content):
 @given(content=table(RUNS))
 def test_tables_of_runs(scratch, content):
     attempt(read_ladder, written(scratch, content))
-    attempt(
-        read_runs, written(scratch, content), x=["params", "tokens"], y="x_bpb", group="run", exclude="role"
-    )
+    attempt(read_runs, written(scratch, content), LadderColumns(("params", "tokens"), "x_bpb", "run", "role"))
 
 
 @BRIEF
