@@ -1,5 +1,8 @@
 """`sparsity-lab measure --criterion all`: every criterion at equal quality or at equal sparsity, in one table."""
 
+import math
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -28,7 +31,11 @@ def test_every_criterion_has_a_row_at_the_same_perplexity(compared):
     searched = table[table["criterion"] != "relu-zero"]
     met = searched[~searched["flags"].fillna("").str.contains("off_target|not_reached")]
     assert len(met) >= 7
-    assert met["ppl_ratio"].between(1.017, 1.023).all()
+    rise = math.log(
+        1.02
+    )  # met within a tenth of it, or within half of what the noise of this short text allows
+    missed = np.abs(np.log(met["ppl_ratio"]) - rise)
+    assert (missed <= np.maximum(0.1 * rise, 0.5 * met["loss_delta_se_nats"]) + 1e-9).all()
     assert (table["activation_ratio_se"] > 0).all()
     shown = (compared / "criteria.md").read_text(encoding="utf-8")
     assert [line.count("|") for line in shown.splitlines()] == [9] * 12
