@@ -3,8 +3,13 @@
 Worker processes import this module again, so the commands are imported where they run.
 """
 
+import atexit
+import gc
+
 from sparsity_lab.cli.console import streams
 from sparsity_lab.machine import signals
+
+SEARCH_EVERY = 10_000  # objects made; importing torch and transformers makes millions, and next to no garbage
 
 
 def program() -> None:
@@ -14,6 +19,9 @@ def program() -> None:
 
 
 def _run() -> None:
+    gc.set_threshold(SEARCH_EVERY)
+    atexit.register(gc.freeze)  # what is alive at the end goes with the process, and is not searched for cycles
+
     from sparsity_lab.cli.main import main
 
     main()
