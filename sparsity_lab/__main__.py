@@ -20,7 +20,7 @@ def program() -> None:
 
 def _run() -> None:
     gc.set_threshold(SEARCH_EVERY)
-    atexit.register(gc.freeze)  # what is alive at the end goes with the process, and is not searched for cycles
+    atexit.register(gc.freeze)  # what lives to the end goes with the process, and needs no search for cycles
 
     from sparsity_lab.cli.main import main
 
