@@ -46,3 +46,18 @@ def test_what_an_init_defines_is_imported_from_the_init(tmp_path):
     (package / "__init__.py").write_text("from package.low import value\n", encoding="utf-8")
     (package / "low.py").write_text("from package import value\n", encoding="utf-8")
     assert circle(import_graph(package)) == ["package", "package.low", "package"]
+
+
+def test_what_is_read_does_not_know_what_is_written():
+    """In the base, `store` stands on `reading`, and `machine` on both."""
+    graph = import_graph(Path(__file__).parents[1] / "sparsity_lab")
+    stands_on = {"reading": ("store", "machine", "loggers"), "store": ("machine", "loggers")}
+    climbs = [
+        (module, imported)
+        for room, above in stands_on.items()
+        for module, targets in graph.items()
+        if module.startswith(f"sparsity_lab.{room}.")
+        for imported in targets
+        if imported.split(".")[1] in above
+    ]
+    assert not climbs

@@ -135,3 +135,8 @@ def _written_by_pandas(name: str, reader: str, more: str) -> str:
 
 def _refused(what: str, why: str, fix: str, otherwise: str) -> SparsityLabError:
     return SparsityLabError(what, why=why, fix=f"{fix}{otherwise}")
+
+
+def is_text(value: str) -> bool:
+    """Whether every character can be written as UTF-8; bytes of a path that are not UTF-8 cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)

@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading.text_file import is_text
 from sparsity_lab.reading.unreadable import why_unread
-from sparsity_lab.store.file_names import is_text
 
 MOST_BYTES = 10_000_000
 MOST_VALUES = 100_000  # aliases written out

@@ -13,6 +13,7 @@ import re
 import unicodedata
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading.text_file import is_text
 
 MOST_BYTES = 100  # a disk takes 255, some 143; endings and temporary names need room
 _READABLE_BYTES = 60
@@ -58,11 +59,6 @@ def refuse_undecodable(path: str) -> None:
             why="Records, tables and locks could not name it",
             fix="Rename the file or folder",
         )
-
-
-def is_text(value: str) -> bool:
-    """Whether every character can be written as UTF-8; bytes of a path that are not UTF-8 cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _is_simple(name: str) -> bool:
