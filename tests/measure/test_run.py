@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.store.records import RECORD_KEYS, read_record
+from sparsity_lab.store.record_keys import RECORD_KEYS, Record
+from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
 SMALL = ("--tokens", 1024, "--window", 64, "--knob", 0.1)
@@ -77,6 +80,26 @@ def test_records_of_earlier_checkpoints_stay_when_a_later_one_is_broken(
     shutil.copytree(checkpoints / "step-3", series / "step-3", dirs_exist_ok=True)
     assert run(series, "--text", source_text, *SMALL, "--output", output) == 0
     assert len(record_files(output)) == 4
+
+
+def is_of(value, kind):
+    """Whether a value of JSON is what a type says; whole numbers are floats too, and true is no number."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(is_of(value, part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(is_of(item, *get_args(kind)) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(is_of(item, get_args(kind)[1]) for item in value.values())
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return kind is Any or isinstance(value, kind or NoneType)
+
+
+def test_the_values_of_a_record_are_of_the_types_that_are_documented(undisturbed):
+    kinds = get_type_hints(Record)
+    for path in record_files(undisturbed):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert {key: value for key, value in record.items() if not is_of(value, kinds[key])} == {}
 
 
 def test_the_files_of_a_run(undisturbed, checkpoints):
