@@ -101,3 +101,27 @@ def test_no_worker_outlives_a_driver_of_ones_own(tmp_path, number):
         assert time.monotonic() < until, f"{left} outlive the driver"
         time.sleep(0.05)
     job.stdout.close()
+
+
+class _Leaving:
+    """Ended in the midst of its `__del__`, from which Python lets no exception out."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+
+def end_itself_in_del(marker):
+    try:
+        _Leaving()
+        time.sleep(600)
+    finally:
+        marker.write_text("ended in its own way", encoding="utf-8")
+
+
+def test_a_worker_ended_within_a_del_ends_in_its_own_way_and_in_silence(tmp_path, capfd):
+    with pytest.raises(SparsityLabError):
+        run([partial(end_itself_in_del, tmp_path / "marker")])
+    assert (tmp_path / "marker").read_text(encoding="utf-8") == "ended in its own way"
+    assert "Traceback" not in capfd.readouterr().err

@@ -25,6 +25,7 @@ from sparsity_lab.machine.cores import available_cores
 from sparsity_lab.machine.environment import threads_asked
 
 UNWIND_S = 1.0  # for a call that is broken off to release its claims and remove its temporary files
+AGAIN_S = 0.05
 _TO_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 Result = TypeVar("Result")
@@ -151,6 +152,7 @@ def _work(pipe: connection.Connection, threads: int, level: int, torch_too: bool
     status = 1
     try:
         signal.signal(signal.SIGTERM, _break_off)
+        sys.unraisablehook = _unraisable
         _begin(threads, level, torch_too)
         while True:
             _send(pipe, _outcome(pipe.recv()))
@@ -200,6 +202,15 @@ def _caused(error: Exception, trace: str) -> Exception:
 def _break_off(number: int, frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _BrokenOff
+
+
+def _unraisable(told: Any) -> None:
+    """Break off once more where it came in the midst of a `__del__`, which Python lets nothing out of."""
+    if not issubclass(told.exc_type, _BrokenOff):
+        sys.__unraisablehook__(told)
+        return
+    signal.signal(signal.SIGTERM, _break_off)
+    threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def _begin(threads: int, level: int, torch_too: bool) -> None:
