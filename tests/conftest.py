@@ -42,11 +42,13 @@ def _interrupts_are_heard():
 
 @pytest.fixture(autouse=True)
 def _notes_as_before():
-    """The command line, run in this process, sets how much is said; the next test hears what it would alone."""
-    logger = logging.getLogger("sparsity_lab")
-    level = logger.level
+    """The command line, run in this process, sets how much is said, also where a fixture of a module runs it.
+
+    Each test hears what it would alone.
+    """
+    logging.getLogger("sparsity_lab").setLevel(logging.NOTSET)
     yield
-    logger.setLevel(level)
+    logging.getLogger("sparsity_lab").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
