@@ -31,7 +31,7 @@ ASKER = """
 import contextlib, io, json, os, sys
 from huggingface_hub import constants
 from sparsity_lab.cli.main import main
-from sparsity_lab.measure import hub
+from sparsity_lab.measure.checkpoint import hub
 hub.AGAIN_S, hub.LINE_S = (0.1, 0.2, 0.3), 0.2
 for line in sys.stdin:
     words, home = json.loads(line)
