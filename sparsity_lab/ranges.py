@@ -95,6 +95,7 @@ RANGES: dict[str, Range] = {
 
 
 # Fields that are no flag by themselves.
+OF_KEYS = ("ladder",)  # whose settings are keys of a YAML, not flags
 CALLED = {
     "error_share": "The share of --tokens auto", "stabilise_last": "The count of --stabilise last",
     "task_memory_gb": "--task-memory",
@@ -135,7 +136,8 @@ def check(name: str, value: object, *, command: str = "", flag: str = "", whole:
 
     Args:
         name: of the setting. value: what it was given. command: whose range, where that has its own.
-        flag: what to call it, `--name` where empty. whole: refuse whatever is no whole number as well.
+        flag: what to call it; where empty, `--name`, or the name alone where it is a key of a YAML.
+        whole: refuse whatever is no whole number as well.
 
     Raises:
         SparsityLabError: it is out of its range.
@@ -152,7 +154,7 @@ def check(name: str, value: object, *, command: str = "", flag: str = "", whole:
             )
         number: Any = one
         if isinstance(one, Real) and not isinstance(one, bool) and number not in wanted:
-            called = flag or CALLED.get(name, f"--{name.replace('_', '-')}")
+            called = flag or (f"`{name}`" if command in OF_KEYS else _flag(name))
             raise SparsityLabError(
                 f"{called} is {_short(number)}", why=f"It must be {wanted.words}", fix="Correct the number"
             )
@@ -209,10 +211,13 @@ def whole(name: str, digits: str) -> int:
         SparsityLabError: it is out of its range.
     """
     if len(digits) > MOST_DIGITS:
-        called = CALLED.get(name, f"--{name.replace('_', '-')}")
-        raise SparsityLabError(f"{called} has {len(digits)} digits", fix="Write a smaller number")
+        raise SparsityLabError(f"{_flag(name)} has {len(digits)} digits", fix="Write a smaller number")
     check(name, int(digits))
     return int(digits)
+
+
+def _flag(name: str) -> str:
+    return CALLED.get(name, f"--{name.replace('_', '-')}")
 
 
 def _digits(value: float) -> str:

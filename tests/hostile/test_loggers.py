@@ -26,7 +26,6 @@ REFUSED = battery(
     Case("measure to a path", MEASURE + " --log ../../records", "'../../records'", "Known"),
     Case("measure to a logger in capitals", MEASURE + " --log TensorBoard", "'TensorBoard'", "'tensorboard'"),
     Case("measure to a logger without its name", MEASURE + " --log", "--log", output=False),
-    Case("measure a transfer to wandb", MEASURE + " --transfer b={text} --log wandb", "--log", "--transfer"),
     Case("measure to a config's nobody", MEASURE + " --config bad.yaml", "'tensorbord'", "tensorboard",
          holding("log: [tensorbord]\n")),
     Case("measure to a config's number", MEASURE + " --config bad.yaml", "'5'", "Known", holding("log: [5]\n")),
