@@ -3,7 +3,6 @@
 Worker processes import this module again, so the commands are imported where they run.
 """
 
-import atexit
 import gc
 
 from sparsity_lab.cli.console import streams
@@ -20,7 +19,6 @@ def program() -> None:
 
 def _run() -> None:
     gc.set_threshold(SEARCH_EVERY)
-    atexit.register(gc.freeze)  # what lives to the end goes with the process, and needs no search for cycles
 
     from sparsity_lab.cli.main import main
 
