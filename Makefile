@@ -1,6 +1,6 @@
 # `make demo` and `make test` are the two commands; both make .venv when there is none.
-# `make test` is for every edit: minutes. `make test-all` is for every change that lands: all tests but the soaks, and the
-# environments of their own; half an hour. `make soak` is for an idle machine: the longest runs, an hour and more.
+# `make test` is for every edit and every change that lands. `make test-all` is for every release: all tests but the soaks,
+# and the environments of their own. `make soak` is for an idle machine: the longest runs, an hour and more.
 PYTHON ?= python3
 VENV   ?= .venv
 # The exact pin takes a CPU build where one is to be had; a looser one pulls the CUDA packages.
