@@ -78,15 +78,17 @@ def claimed(folder: Path, key: str, *, expired: frozenset[Sign] = frozenset()) -
     Raises:
         SparsityLabError: the folder cannot be written.
     """
-    claim = _take(folder, key, expired)
-    if claim is None:
-        yield False
-        return
+    claim = None
     try:
-        with _beating(claim):
-            yield True
+        claim = _take(folder, key, expired)
+        if claim is None:
+            yield False
+        else:
+            with _beating(claim):
+                yield True
     finally:
-        _release(claim, key)
+        if claim is not None:
+            _release_whole(claim, key)
 
 
 def sweep(folder: Path, key: str) -> None:
@@ -126,20 +128,34 @@ def _take(folder: Path, key: str, expired: frozenset[Sign]) -> Path | None:
     claim = folder / _name(key, len(before))
     process = os.getpid()
     holder = {"host": socket.gethostname(), "place": _place(), "process": process, "begun": _begun(process)}
+    ours = False
     try:
         with claim.open("x", encoding="utf-8") as file:
+            ours = True
             json.dump(holder, file)
     except FileExistsError:
         return None
-    except OSError as error:
-        with suppress(OSError):
-            claim.unlink()
+    except BaseException as error:  # an interrupt among them
+        if ours:
+            with suppress(OSError):
+                claim.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise RunError(f"Cannot write {claim}", why=error.strerror or str(error), fix=DISK_FIX) from error
     # Between the look and the making, a holder thought gone may have let go and another have begun at 0.
     if [sign.name for sign in _signs(folder, key)] != [*(sign.name for sign in before), claim.name]:
         claim.unlink(missing_ok=True)
         return None
     return claim
+
+
+def _release_whole(claim: Path, key: str) -> None:
+    """Release a claim, once more where an interrupt comes in between."""
+    try:
+        _release(claim, key)
+    except BaseException:
+        _release(claim, key)
+        raise
 
 
 def _release(claim: Path, key: str) -> None:
