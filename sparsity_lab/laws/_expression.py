@@ -12,11 +12,12 @@ import ast
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.laws._law import Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import LINEAR, NONLINEAR, Array, Coefficients, Law, Parameter, Span, Variable
 
 INPUT = "x"
 CONSTANTS = {"pi": math.pi, "e": math.e}
@@ -78,7 +79,10 @@ class Expression(Law):
         object.__setattr__(self, "name", "; ".join([self.text, *edges]))
         object.__setattr__(self, "formula", self.text)
         object.__setattr__(self, "latex", "")
-        parameters = tuple(Parameter(n, "as the formula", n) for n in (*nonlinear, *linear))
+        parameters = tuple(
+            Parameter(n, "as the formula", n, kind=LINEAR if n in linear else NONLINEAR)
+            for n in (*nonlinear, *linear)
+        )
         object.__setattr__(self, "parameters", parameters)
         # The part without any linear coefficient is a column of its own with a fixed weight of one.
         object.__setattr__(self, "linear_lower", (*(-math.inf for _ in linear), 0.0))
@@ -99,17 +103,18 @@ class Expression(Law):
         units = [{n: float(n == name) for n in self.linear} for name in (*self.linear, None)]
         found = [evaluate(self.text, {**values, **unit}, x, by=self.nonlinear) for unit in units]
         rest = found[-1]
-        gradient = np.empty((len(theta), len(x), len(units)))
+        gradient = np.empty((*theta.shape, len(x), len(units)))
         for i, name in enumerate(self.nonlinear):
             chain = values[name] if self._in_ln(name) else 1.0
             for j, dual in enumerate(found[:-1]):
-                gradient[i, :, j] = chain * (dual.by[name] - rest.by[name])
-            gradient[i, :, -1] = chain * rest.by[name]
+                gradient[..., i, :, j] = chain * (dual.by[name] - rest.by[name])
+            gradient[..., i, :, -1] = chain * rest.by[name]
         return gradient
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """All coefficients by name."""
-        return {**self._named(theta), **{n: float(v) for n, v in zip(self.linear, linear, strict=False)}}
+        nonlinear = {name: value[..., 0] for name, value in self._named(theta).items()}
+        return {**nonlinear, **{name: linear[..., j] for j, name in enumerate(self.linear)}}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates of given coefficients."""
@@ -138,15 +143,19 @@ class Expression(Law):
             low, high = (middle, high) if same else (low, middle)
         return float(low)
 
-    def _columns(self, values: Mapping[str, float], x: Array) -> Array:
+    def _columns(self, values: Mapping[str, Array], x: Array) -> Array:
         nothing = dict.fromkeys(self.linear, 0.0)
         rest = evaluate(self.text, {**values, **nothing}, x).value
         ones = [evaluate(self.text, {**values, **nothing, n: 1.0}, x).value - rest for n in self.linear]
-        return np.stack([*ones, rest], axis=1)
+        return np.stack([*ones, rest], axis=-1)
 
-    def _named(self, theta: Array) -> dict[str, float]:
-        pairs = zip(self.nonlinear, theta, strict=True)
-        return {name: float(math.exp(v) if self._in_ln(name) else v) for name, v in pairs}
+    def _named(self, theta: Array) -> dict[str, Array]:
+        """The nonlinear coefficients at theta (..., q), each of shape (..., 1)."""
+        places = np.moveaxis(theta, -1, 0)[..., None]
+        return {
+            name: np.exp(place) if self._in_ln(name) else place
+            for name, place in zip(self.nonlinear, places, strict=True)
+        }
 
     def _in_ln(self, name: str) -> bool:
         return min(self.ranges[name]) > 0
@@ -173,7 +182,9 @@ def parse(text: str) -> ast.expr:
     return tree
 
 
-def evaluate(text: str, values: Mapping[str, float], x: Array, *, by: tuple[str, ...] = ()) -> Dual:
+def evaluate(
+    text: str, values: Mapping[str, Any], x: Array, *, by: tuple[str, ...] = ()
+) -> Dual:
     """The formula's value at x and its derivatives by some of its names; values and x broadcast."""
     known = {name: Dual(np.asarray(v, dtype=float), {}) for name, v in {**CONSTANTS, **values}.items()}
     known[INPUT] = Dual(np.asarray(x, dtype=float), {})

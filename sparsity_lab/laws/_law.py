@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 Coefficients = Mapping[str, float]
 ANY = (-math.inf, math.inf)
 POSITIVE = (0.0, math.inf)
+# How a coefficient of the paper depends on what is solved for: the search coordinates alone, a sum of the linear
+# coefficients with weights of the coordinates, or the logarithm of such a sum.
+NONLINEAR, LINEAR, LOG_LINEAR = "nonlinear", "linear", "log-linear"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Parameter:
     Attributes:
         box: the physically possible range; an optimum outside it is a finding, not an error.
         like_output: the coefficient has the unit and the physical range of y (an asymptote).
+        kind: NONLINEAR, LINEAR or LOG_LINEAR.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Parameter:
     meaning: str
     box: tuple[float, float] = ANY
     like_output: bool = False
+    kind: str = NONLINEAR
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Span:
         """The span of inputs of shape (n,) or (n, inputs)."""
         table = x.reshape(len(x), -1)
         return cls(tuple(map(float, table.min(axis=0))), tuple(map(float, table.max(axis=0))))
+
+    def width(self) -> float:
+        """Largest less smallest value of the first input, 1 where they are equal."""
+        return self.high[0] - self.low[0] or 1.0
 
 
 class Law(ABC):
@@ -96,15 +105,18 @@ class Law(ABC):
 
     @abstractmethod
     def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """Columns phi_j at coordinates theta (q,), shape (n, p)."""
+        """Columns phi_j at coordinates theta (..., q), shape (..., n, p)."""
 
     @abstractmethod
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
-        """Derivatives of the columns by each coordinate, shape (q, n, p)."""
+        """Derivatives of the columns by each coordinate, shape (..., q, n, p)."""
 
     @abstractmethod
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
-        """The paper's coefficients from theta (q,) and beta (p,); NaN where the paper's form has none."""
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
+        """The paper's coefficients, each of shape (...), from theta (..., q) and beta (..., p).
+
+        NaN where the paper's form has none.
+        """
 
     @abstractmethod
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
@@ -133,11 +145,21 @@ class Law(ABC):
         trials = [np.array(theta, dtype=float) for theta in itertools.product(*axes)]
         solved = [(theta, np.linalg.lstsq(self.design(theta, x, span), y, rcond=None)[0]) for theta in trials]
         theta, linear = min(solved, key=lambda s: float(np.sum((y - self.design(s[0], x, span) @ s[1]) ** 2)))
-        return self.assemble(theta, np.maximum(linear, self.linear_lower), span)
+        return numbers(self.assemble(theta, np.maximum(linear, self.linear_lower), span))
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name."""
         return next(p for p in self.parameters if p.name == name)
+
+
+def numbers(coefficients: Mapping[str, Array]) -> dict[str, float]:
+    """Coefficients of one point as plain numbers."""
+    return {name: float(value) for name, value in coefficients.items()}
+
+
+def per_theta(theta: Array, columns: Array) -> Array:
+    """Columns (n, p) that no coordinate moves, for each of theta (..., q), shape (..., n, p)."""
+    return np.broadcast_to(columns, (*theta.shape[:-1], *columns.shape))
 
 
 DATA = Variable("D", "training tokens", "tokens/1e9")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import DATA, RATIO, Array, Coefficients, Law, Parameter, Span
+from sparsity_lab.laws._law import DATA, LINEAR, RATIO, Array, Coefficients, Law, Parameter, Span
 
 
 class Constant(Law):
@@ -18,7 +18,7 @@ class Constant(Law):
     source = "rival law; no effect of data"
     inputs = (DATA,)
     output = RATIO
-    parameters = (Parameter("A0", "fraction", "mean", like_output=True),)
+    parameters = (Parameter("A0", "fraction", "mean", like_output=True, kind=LINEAR),)
     linear_lower = (-math.inf,)
     asymptote = "A0"
     asymptote_column = 0
@@ -29,15 +29,15 @@ class Constant(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """One column of ones."""
-        return np.ones((len(x), 1))
+        return np.ones((*theta.shape[:-1], len(x), 1))
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """Nothing to search."""
-        return np.empty((0, len(x), 1))
+        return np.empty((*theta.shape[:-1], 0, len(x), 1))
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """The coefficient A0."""
-        return {"A0": float(linear[0])}
+        return {"A0": linear[..., 0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Nothing to search."""

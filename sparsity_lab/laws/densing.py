@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import LINEAR, Array, Coefficients, Law, Parameter, Span, Variable, per_theta
 
 
 class Densing(Law):
@@ -23,8 +23,8 @@ class Densing(Law):
     inputs = (Variable("t", "release date", "days since the first model"),)
     output = Variable("ln rho", "logarithm of the largest density so far", "ln 1")
     parameters = (
-        Parameter("A", "1/day", "growth rate; ln 2 / A is the doubling time"),
-        Parameter("B", "ln 1", "ln rho_max at t = 0"),
+        Parameter("A", "1/day", "growth rate; ln 2 / A is the doubling time", kind=LINEAR),
+        Parameter("B", "ln 1", "ln rho_max at t = 0", kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
 
@@ -34,16 +34,16 @@ class Densing(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and (t - t_min)/(t_max - t_min)."""
-        return np.stack([np.ones_like(x), (x - span.low[0]) / _width(span)], axis=1)
+        return per_theta(theta, np.stack([np.ones_like(x), (x - span.low[0]) / span.width()], axis=1))
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """Nothing to search."""
-        return np.empty((0, len(x), 2))
+        return np.empty((*theta.shape[:-1], 0, len(x), 2))
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients A and B."""
-        rate = float(linear[1]) / _width(span)
-        return {"A": rate, "B": float(linear[0]) - rate * span.low[0]}
+        rate = linear[..., 1] / span.width()
+        return {"A": rate, "B": linear[..., 0] - rate * span.low[0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Nothing to search."""
@@ -61,10 +61,6 @@ class Densing(Law):
         """(y - B) / A."""
         rate = coefficients["A"]
         return math.inf if rate == 0 else (y - coefficients["B"]) / rate
-
-
-def _width(span: Span) -> float:
-    return span.high[0] - span.low[0] or 1.0
 
 
 LAW = Densing()

@@ -9,7 +9,17 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import RATIO, Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import (
+    LINEAR,
+    RATIO,
+    Array,
+    Coefficients,
+    Law,
+    Parameter,
+    Span,
+    Variable,
+    per_theta,
+)
 
 
 class Linear(Law):
@@ -22,8 +32,8 @@ class Linear(Law):
     inputs = (Variable("r", "width-depth ratio", "hidden size/layers"),)
     output = RATIO
     parameters = (
-        Parameter("m", "fraction", "value at zero"),
-        Parameter("k", "fraction per unit of r", "slope"),
+        Parameter("m", "fraction", "value at zero", kind=LINEAR),
+        Parameter("k", "fraction per unit of r", "slope", kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
 
@@ -32,16 +42,17 @@ class Linear(Law):
         return np.empty((0, 2))
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """Columns 1 and x/x_max."""
-        return np.stack([np.ones_like(x), x / span.high[0]], axis=1)
+        """Columns 1 and (x - x_min)/(x_max - x_min)."""
+        return per_theta(theta, np.stack([np.ones_like(x), (x - span.low[0]) / span.width()], axis=1))
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """Nothing to search."""
-        return np.empty((0, len(x), 2))
+        return np.empty((*theta.shape[:-1], 0, len(x), 2))
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients m and k."""
-        return {"m": float(linear[0]), "k": float(linear[1]) / span.high[0]}
+        slope = linear[..., 1] / span.width()
+        return {"m": linear[..., 0] - slope * span.low[0], "k": slope}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Nothing to search."""

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import DATA, RATIO, Array, Coefficients, Law, Parameter, Span
+from sparsity_lab.laws._law import DATA, LINEAR, RATIO, Array, Coefficients, Law, Parameter, Span, per_theta
 
 
 class Logarithmic(Law):
@@ -22,8 +22,8 @@ class Logarithmic(Law):
     inputs = (DATA,)
     output = RATIO
     parameters = (
-        Parameter("a", "fraction", "value at 1e9 tokens"),
-        Parameter("s", "fraction", "change per factor e of data"),
+        Parameter("a", "fraction", "value at 1e9 tokens", kind=LINEAR),
+        Parameter("s", "fraction", "change per factor e of data", kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
 
@@ -33,15 +33,15 @@ class Logarithmic(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and ln(x/x_min)."""
-        return np.stack([np.ones_like(x), np.log(x / span.low[0])], axis=1)
+        return per_theta(theta, np.stack([np.ones_like(x), np.log(x / span.low[0])], axis=1))
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """Nothing to search."""
-        return np.empty((0, len(x), 2))
+        return np.empty((*theta.shape[:-1], 0, len(x), 2))
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients a and s."""
-        return {"a": float(linear[0] - linear[1] * math.log(span.low[0])), "s": float(linear[1])}
+        return {"a": linear[..., 0] - linear[..., 1] * math.log(span.low[0]), "s": linear[..., 1]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Nothing to search."""

@@ -12,7 +12,19 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, DATA, POSITIVE, RATIO, Array, Coefficients, Law, Parameter, Span
+from sparsity_lab.laws._law import (
+    ANY,
+    DATA,
+    LINEAR,
+    LOG_LINEAR,
+    POSITIVE,
+    RATIO,
+    Array,
+    Coefficients,
+    Law,
+    Parameter,
+    Span,
+)
 
 ALPHA_RANGE = (0.01, 8.0)
 FALL_RANGE = (1e-3, 60.0)
@@ -29,9 +41,9 @@ class LogspacePower(Law):
     output = RATIO
     parameters = (
         Parameter("alpha", "1", "exponent of convergence", POSITIVE),
-        Parameter("b", "ln fraction", "ln of the distance from the limit without data", ANY),
+        Parameter("b", "ln fraction", "ln of the distance from the limit without data", ANY, kind=LOG_LINEAR),
         Parameter("c", "(tokens/1e9)^-alpha", "rate of convergence", POSITIVE),
-        Parameter("A0", "fraction", "limit with infinite data", like_output=True),
+        Parameter("A0", "fraction", "limit with infinite data", like_output=True, kind=LINEAR),
     )
     linear_lower = (-math.inf, 0.0)
     asymptote = "A0"
@@ -44,26 +56,26 @@ class LogspacePower(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and exp(-k s(x))."""
-        share, _ = _progress(math.exp(theta[0]), x, span)
-        return np.stack([np.ones_like(x), np.exp(-math.exp(theta[1]) * share)], axis=1)
+        share, _ = _progress(np.exp(theta[..., :1]), x, span)
+        return np.stack([np.ones_like(share), np.exp(-np.exp(theta[..., 1:]) * share)], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By ln alpha and by ln k."""
-        alpha, fall = np.exp(theta)
+        alpha, fall = np.exp(theta[..., :1]), np.exp(theta[..., 1:])
         share, by_alpha = _progress(alpha, x, span)
         decay = np.exp(-fall * share)
-        gradient = np.zeros((2, len(x), 2))
-        gradient[0, :, 1] = -fall * decay * alpha * by_alpha
-        gradient[1, :, 1] = -fall * share * decay
+        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
+        gradient[..., 0, :, 1] = -fall * decay * alpha * by_alpha
+        gradient[..., 1, :, 1] = -fall * share * decay
         return gradient
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients alpha, b, c, A0; b is NaN where the exponential's weight is zero."""
-        alpha, fall = (float(v) for v in np.exp(theta))
+        alpha, fall = np.exp(theta[..., 0]), np.exp(theta[..., 1])
         low, high = span.low[0], span.high[0]
         c = fall / (high**alpha - low**alpha)
-        b = math.log(linear[1]) + c * low**alpha if linear[1] > 0 else math.nan
-        return {"alpha": alpha, "b": b, "c": c, "A0": float(linear[0])}
+        weight = np.where(linear[..., 1] > 0, linear[..., 1], math.nan)
+        return {"alpha": alpha, "b": np.log(weight) + c * low**alpha, "c": c, "A0": linear[..., 0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates ln alpha and ln k."""
@@ -90,12 +102,12 @@ class LogspacePower(Law):
         return float(power ** (1.0 / coefficients["alpha"])) if power >= 0 else math.nan
 
 
-def _progress(alpha: float, x: Array, span: Span) -> tuple[Array, Array]:
+def _progress(alpha: Array, x: Array, span: Span) -> tuple[Array, Array]:
     """s = (x^alpha - x_min^alpha) / (x_max^alpha - x_min^alpha) and its derivative by alpha."""
     log_x, log_range = np.log(x / span.low[0]), math.log(span.high[0] / span.low[0])
-    whole = math.expm1(alpha * log_range)
+    whole = np.expm1(alpha * log_range)
     share = np.expm1(alpha * log_x) / whole
-    by_alpha = (log_x * np.exp(alpha * log_x) - share * log_range * math.exp(alpha * log_range)) / whole
+    by_alpha = (log_x * np.exp(alpha * log_x) - share * log_range * np.exp(alpha * log_range)) / whole
     return share, by_alpha
 
 

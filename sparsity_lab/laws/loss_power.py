@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import POSITIVE, Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import LINEAR, POSITIVE, Array, Coefficients, Law, Parameter, Span, Variable
 
 EXPONENT_RANGE = (0.01, 3.0)
 
@@ -29,9 +29,9 @@ class LossPower(Law):
     parameters = (
         Parameter("alpha", "1", "exponent of parameters", POSITIVE),
         Parameter("beta", "1", "exponent of tokens", POSITIVE),
-        Parameter("a", "nats parameters^alpha", "weight of parameters", POSITIVE),
-        Parameter("b", "nats tokens^beta", "weight of tokens", POSITIVE),
-        Parameter("E", "nats per token", "irreducible loss", like_output=True),
+        Parameter("a", "nats parameters^alpha", "weight of parameters", POSITIVE, kind=LINEAR),
+        Parameter("b", "nats tokens^beta", "weight of tokens", POSITIVE, kind=LINEAR),
+        Parameter("E", "nats per token", "irreducible loss", like_output=True, kind=LINEAR),
     )
     linear_lower = (0.0, 0.0, 0.0)
     asymptote = "E"
@@ -44,22 +44,22 @@ class LossPower(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1, (N/N_min)^-alpha, (D/D_min)^-beta."""
-        decay = np.exp(-np.exp(theta) * np.log(x / np.array(span.low)))
-        return np.column_stack([np.ones(len(x)), decay])
+        decay = np.exp(-np.exp(theta[..., None, :]) * np.log(x / np.array(span.low)))
+        return np.concatenate([np.ones((*decay.shape[:-1], 1)), decay], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By ln alpha and by ln beta."""
-        exponent = np.exp(theta) * np.log(x / np.array(span.low))
-        gradient = np.zeros((2, len(x), 3))
-        gradient[0, :, 1] = -exponent[:, 0] * np.exp(-exponent[:, 0])
-        gradient[1, :, 2] = -exponent[:, 1] * np.exp(-exponent[:, 1])
+        exponent = np.exp(theta[..., None, :]) * np.log(x / np.array(span.low))
+        slope = -exponent * np.exp(-exponent)
+        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 3))
+        gradient[..., 0, :, 1], gradient[..., 1, :, 2] = slope[..., 0], slope[..., 1]
         return gradient
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients alpha, beta, a, b, E."""
-        alpha, beta = (float(v) for v in np.exp(theta))
-        a, b = float(linear[1]) * span.low[0] ** alpha, float(linear[2]) * span.low[1] ** beta
-        return {"alpha": alpha, "beta": beta, "a": a, "b": b, "E": float(linear[0])}
+        alpha, beta = np.exp(theta[..., 0]), np.exp(theta[..., 1])
+        a, b = linear[..., 1] * span.low[0] ** alpha, linear[..., 2] * span.low[1] ** beta
+        return {"alpha": alpha, "beta": beta, "a": a, "b": b, "E": linear[..., 0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates ln alpha and ln beta."""

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, POSITIVE, Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import ANY, LINEAR, POSITIVE, Array, Coefficients, Law, Parameter, Span, Variable
 
 MIDPOINT_RANGE = (-1.0, 2.0)
 STEEPNESS_RANGE = (0.5, 100.0)
@@ -29,8 +29,8 @@ class LossToScore(Law):
     parameters = (
         Parameter("gamma", "1/nat", "steepness, negative", (-math.inf, 0.0)),
         Parameter("l", "nats per token", "midpoint", ANY),
-        Parameter("c", "fraction", "height", POSITIVE),
-        Parameter("d", "fraction", "score of a model that knows nothing", like_output=True),
+        Parameter("c", "fraction", "height", POSITIVE, kind=LINEAR),
+        Parameter("d", "fraction", "score of a model that knows nothing", like_output=True, kind=LINEAR),
     )
     linear_lower = (-math.inf, 0.0)
     asymptote = "d"
@@ -42,22 +42,28 @@ class LossToScore(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and 1/(1 + exp(|gamma| (L - l)))."""
-        return np.stack([np.ones_like(x), _logistic(-_argument(theta, x, span))], axis=1)
+        step = _logistic(-_argument(theta, x, span))
+        return np.stack([np.ones_like(step), step], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By the midpoint's place and by ln steepness."""
         z = _argument(theta, x, span)
         bell = _logistic(z) * _logistic(-z)
-        gradient = np.zeros((2, len(x), 2))
-        gradient[0, :, 1] = bell * math.exp(theta[1])
-        gradient[1, :, 1] = -bell * z
+        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
+        gradient[..., 0, :, 1] = bell * np.exp(theta[..., 1:])
+        gradient[..., 1, :, 1] = -bell * z
         return gradient
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients gamma, l, c, d."""
         width = span.high[0] - span.low[0]
-        l = span.low[0] + float(theta[0]) * width  # noqa: E741 - the paper's letter
-        return {"gamma": -math.exp(theta[1]) / width, "l": l, "c": float(linear[1]), "d": float(linear[0])}
+        midpoint = span.low[0] + theta[..., 0] * width
+        return {
+            "gamma": -np.exp(theta[..., 1]) / width,
+            "l": midpoint,
+            "c": linear[..., 1],
+            "d": linear[..., 0],
+        }
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """The midpoint's place and ln steepness."""
@@ -85,7 +91,7 @@ class LossToScore(Law):
 
 def _argument(theta: Array, x: Array, span: Span) -> Array:
     width = span.high[0] - span.low[0]
-    return np.asarray(math.exp(theta[1]) * ((x - span.low[0]) / width - theta[0]))
+    return np.asarray(np.exp(theta[..., 1:]) * ((x - span.low[0]) / width - theta[..., :1]))
 
 
 def _logistic(z: Array) -> Array:

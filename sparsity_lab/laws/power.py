@@ -10,7 +10,18 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, DATA, POSITIVE, RATIO, Array, Coefficients, Law, Parameter, Span
+from sparsity_lab.laws._law import (
+    ANY,
+    DATA,
+    LINEAR,
+    POSITIVE,
+    RATIO,
+    Array,
+    Coefficients,
+    Law,
+    Parameter,
+    Span,
+)
 
 ALPHA_RANGE = (0.01, 10.0)
 
@@ -26,8 +37,10 @@ class Power(Law):
     output = RATIO
     parameters = (
         Parameter("alpha", "1", "exponent of convergence", POSITIVE),
-        Parameter("c", "fraction (tokens/1e9)^alpha", "distance from the limit at 1e9 tokens", ANY),
-        Parameter("A0", "fraction", "limit with infinite data", like_output=True),
+        Parameter(
+            "c", "fraction (tokens/1e9)^alpha", "distance from the limit at 1e9 tokens", ANY, kind=LINEAR
+        ),
+        Parameter("A0", "fraction", "limit with infinite data", like_output=True, kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
     asymptote = "A0"
@@ -40,18 +53,19 @@ class Power(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and -(x/x_min)^-alpha."""
-        decay = np.exp(-np.exp(theta[0]) * np.log(x / span.low[0]))
-        return np.stack([np.ones_like(x), -decay], axis=1)
+        decay = np.exp(-np.exp(theta[..., :1]) * np.log(x / span.low[0]))
+        return np.stack([np.ones_like(decay), -decay], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By ln alpha."""
-        exponent = np.exp(theta[0]) * np.log(x / span.low[0])
-        return np.stack([np.zeros_like(x), exponent * np.exp(-exponent)], axis=1)[None]
+        exponent = np.exp(theta[..., :1]) * np.log(x / span.low[0])
+        gradient = np.stack([np.zeros_like(exponent), exponent * np.exp(-exponent)], axis=-1)
+        return gradient[..., None, :, :]
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients alpha, c, A0."""
-        alpha = math.exp(theta[0])
-        return {"alpha": alpha, "c": float(linear[1]) * span.low[0] ** alpha, "A0": float(linear[0])}
+        alpha = np.exp(theta[..., 0])
+        return {"alpha": alpha, "c": linear[..., 1] * span.low[0] ** alpha, "A0": linear[..., 0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """ln alpha."""

@@ -6,7 +6,7 @@ hardly moves with the number of parameters; s is the number that says so, with i
 
 from __future__ import annotations
 
-from sparsity_lab.laws._law import RATIO, Parameter, Variable
+from sparsity_lab.laws._law import LINEAR, RATIO, Parameter, Variable
 from sparsity_lab.laws.logarithmic import Logarithmic
 
 
@@ -20,8 +20,8 @@ class Scale(Logarithmic):
     inputs = (Variable("N", "parameters", "parameters/1e9"),)
     output = RATIO
     parameters = (
-        Parameter("a", "fraction", "limit at 1e9 parameters"),
-        Parameter("s", "fraction", "change of the limit per factor e of parameters"),
+        Parameter("a", "fraction", "limit at 1e9 parameters", kind=LINEAR),
+        Parameter("s", "fraction", "change of the limit per factor e of parameters", kind=LINEAR),
     )
 
 

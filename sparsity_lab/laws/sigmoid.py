@@ -10,7 +10,18 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, DATA, POSITIVE, RATIO, Array, Coefficients, Law, Parameter, Span
+from sparsity_lab.laws._law import (
+    ANY,
+    DATA,
+    LINEAR,
+    POSITIVE,
+    RATIO,
+    Array,
+    Coefficients,
+    Law,
+    Parameter,
+    Span,
+)
 
 MIDPOINT_RANGE = (-1.0, 2.0)
 STEEPNESS_RANGE = (0.5, 100.0)
@@ -28,8 +39,8 @@ class Sigmoid(Law):
     parameters = (
         Parameter("g", "1", "steepness in ln D", POSITIVE),
         Parameter("m", "tokens/1e9", "midpoint", POSITIVE),
-        Parameter("h", "fraction", "height of the step", ANY),
-        Parameter("A0", "fraction", "limit with infinite data", like_output=True),
+        Parameter("h", "fraction", "height of the step", ANY, kind=LINEAR),
+        Parameter("A0", "fraction", "limit with infinite data", like_output=True, kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
     asymptote = "A0"
@@ -41,22 +52,23 @@ class Sigmoid(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and -1/(1 + (x/m)^g)."""
-        return np.stack([np.ones_like(x), -_logistic(-_argument(theta, x, span))], axis=1)
+        step = _logistic(-_argument(theta, x, span))
+        return np.stack([np.ones_like(step), -step], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By the midpoint's place and by ln steepness."""
         z = _argument(theta, x, span)
         bell = _logistic(z) * _logistic(-z)
-        gradient = np.zeros((2, len(x), 2))
-        gradient[0, :, 1] = -bell * math.exp(theta[1])
-        gradient[1, :, 1] = bell * z
+        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
+        gradient[..., 0, :, 1] = -bell * np.exp(theta[..., 1:])
+        gradient[..., 1, :, 1] = bell * z
         return gradient
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients g, m, h, A0."""
         width = math.log(span.high[0] / span.low[0])
-        m = span.low[0] * math.exp(theta[0] * width)
-        return {"g": math.exp(theta[1]) / width, "m": m, "h": float(linear[1]), "A0": float(linear[0])}
+        m = span.low[0] * np.exp(theta[..., 0] * width)
+        return {"g": np.exp(theta[..., 1]) / width, "m": m, "h": linear[..., 1], "A0": linear[..., 0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """The midpoint's place and ln steepness."""
@@ -85,7 +97,7 @@ class Sigmoid(Law):
 
 def _argument(theta: Array, x: Array, span: Span) -> Array:
     width = math.log(span.high[0] / span.low[0])
-    return np.asarray(math.exp(theta[1]) * (np.log(x / span.low[0]) / width - theta[0]))
+    return np.asarray(np.exp(theta[..., 1:]) * (np.log(x / span.low[0]) / width - theta[..., :1]))
 
 
 def _logistic(z: Array) -> Array:

@@ -11,7 +11,18 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, POSITIVE, RATIO, Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import (
+    ANY,
+    LINEAR,
+    POSITIVE,
+    RATIO,
+    Array,
+    Coefficients,
+    Law,
+    Parameter,
+    Span,
+    Variable,
+)
 
 
 class WidthDepth(Law):
@@ -24,9 +35,9 @@ class WidthDepth(Law):
     inputs = (Variable("r", "width-depth ratio", "hidden size/layers"),)
     output = RATIO
     parameters = (
-        Parameter("k", "fraction per unit of r", "slope below the bottleneck", ANY),
+        Parameter("k", "fraction per unit of r", "slope below the bottleneck", ANY, kind=LINEAR),
         Parameter("r_star", "hidden size/layers", "bottleneck", POSITIVE),
-        Parameter("P", "fraction", "plateau beyond the bottleneck", like_output=True),
+        Parameter("P", "fraction", "plateau beyond the bottleneck", like_output=True, kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
     asymptote = "P"
@@ -38,18 +49,17 @@ class WidthDepth(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and -max(r* - r, 0) in units of the data's range."""
-        short = np.maximum(_star(theta, span) - x, 0.0)
-        return np.stack([np.ones_like(x), -short / (span.high[0] - span.low[0])], axis=1)
+        short = np.maximum(_star(theta, span)[..., None] - x, 0.0)
+        return np.stack([np.ones_like(short), -short / span.width()], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By the bottleneck's place; the kink itself counts as flat."""
-        below = (x < _star(theta, span)).astype(float)
-        return np.stack([np.zeros_like(x), -below], axis=1)[None]
+        below = (x < _star(theta, span)[..., None]).astype(float)
+        return np.stack([np.zeros_like(below), -below], axis=-1)[..., None, :, :]
 
-    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, float]:
+    def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients k, r_star, P."""
-        slope = float(linear[1]) / (span.high[0] - span.low[0])
-        return {"k": slope, "r_star": _star(theta, span), "P": float(linear[0])}
+        return {"k": linear[..., 1] / span.width(), "r_star": _star(theta, span), "P": linear[..., 0]}
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """The bottleneck's place."""
@@ -71,8 +81,8 @@ class WidthDepth(Law):
         return coefficients["r_star"] - short if short >= 0 else math.inf
 
 
-def _star(theta: Array, span: Span) -> float:
-    return span.low[0] + float(theta[0]) * (span.high[0] - span.low[0])
+def _star(theta: Array, span: Span) -> Array:
+    return np.asarray(span.low[0] + theta[..., 0] * (span.high[0] - span.low[0]))
 
 
 LAW = WidthDepth()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from sparsity_lab.laws._law import Array, Law, Span
+from sparsity_lab.laws._law import Array, Law, Span, numbers
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Problem:
 
     def coefficients(self, theta: Array) -> dict[str, float]:
         """The paper's coefficients at theta with the best linear ones."""
-        return self.law.assemble(theta, self.project(theta).linear, self.span)
+        return numbers(self.law.assemble(theta, self.project(theta).linear, self.span))
 
 
 def solve_linear(design: Array, targets: Array, lower: Array) -> tuple[Array, np.ndarray]:

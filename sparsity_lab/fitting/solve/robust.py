@@ -16,7 +16,7 @@ from scipy.optimize import least_squares, minimize
 
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import Array, numbers
 
 DELTA = 1e-3
 WILD = 50.0  # no exponent and no weight of a fit is e to this power
@@ -39,7 +39,7 @@ class RobustSolution:
 
     def coefficients(self, problem: Problem) -> dict[str, float]:
         """The paper's coefficients."""
-        return problem.law.assemble(self.theta, self.linear, problem.span)
+        return numbers(problem.law.assemble(self.theta, self.linear, problem.span))
 
 
 def solve(
