@@ -118,8 +118,10 @@ class Expression(Law):
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates of given coefficients."""
-        place = [math.log(coefficients[n]) if self._in_ln(n) else coefficients[n] for n in self.nonlinear]
-        return np.array(place)
+        places = [np.log(coefficients[n]) if self._in_ln(n) else coefficients[n] for n in self.nonlinear]
+        return (
+            np.stack([np.asarray(place, dtype=float) for place in places], axis=-1) if places else np.empty(0)
+        )
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """The formula."""
@@ -182,9 +184,7 @@ def parse(text: str) -> ast.expr:
     return tree
 
 
-def evaluate(
-    text: str, values: Mapping[str, Any], x: Array, *, by: tuple[str, ...] = ()
-) -> Dual:
+def evaluate(text: str, values: Mapping[str, Any], x: Array, *, by: tuple[str, ...] = ()) -> Dual:
     """The formula's value at x and its derivatives by some of its names; values and x broadcast."""
     known = {name: Dual(np.asarray(v, dtype=float), {}) for name, v in {**CONSTANTS, **values}.items()}
     known[INPUT] = Dual(np.asarray(x, dtype=float), {})

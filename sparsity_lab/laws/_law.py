@@ -120,7 +120,7 @@ class Law(ABC):
 
     @abstractmethod
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
-        """Search coordinates of given coefficients, shape (q,); the inverse of `assemble`."""
+        """Search coordinates (..., q) of given coefficients, each of shape (...); the inverse of `assemble`."""
 
     @abstractmethod
     def predict(self, coefficients: Coefficients, x: Array) -> Array:

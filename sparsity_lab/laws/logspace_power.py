@@ -81,7 +81,7 @@ class LogspacePower(Law):
         """Coordinates ln alpha and ln k."""
         alpha = coefficients["alpha"]
         fall = coefficients["c"] * (span.high[0] ** alpha - span.low[0] ** alpha)
-        return np.array([math.log(alpha), math.log(fall)])
+        return np.stack([np.log(alpha), np.log(fall)], axis=-1)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """A0 + exp(b - c x^alpha)."""

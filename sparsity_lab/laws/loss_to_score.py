@@ -68,7 +68,8 @@ class LossToScore(Law):
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """The midpoint's place and ln steepness."""
         width = span.high[0] - span.low[0]
-        return np.array([(coefficients["l"] - span.low[0]) / width, math.log(-coefficients["gamma"] * width)])
+        place = (coefficients["l"] - span.low[0]) / width
+        return np.stack([place, np.log(-coefficients["gamma"] * width)], axis=-1)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """d + c / (1 + exp(-gamma (L - l)))."""

@@ -69,7 +69,7 @@ class Power(Law):
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """ln alpha."""
-        return np.array([math.log(coefficients["alpha"])])
+        return np.asarray(np.log(coefficients["alpha"]))[..., None]
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """A0 - c x^-alpha."""

@@ -73,8 +73,8 @@ class Sigmoid(Law):
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """The midpoint's place and ln steepness."""
         width = math.log(span.high[0] / span.low[0])
-        place = math.log(coefficients["m"] / span.low[0]) / width
-        return np.array([place, math.log(coefficients["g"] * width)])
+        place = np.log(coefficients["m"] / span.low[0]) / width
+        return np.stack([place, np.log(coefficients["g"] * width)], axis=-1)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """A0 - h / (1 + (x/m)^g)."""

@@ -63,7 +63,7 @@ class WidthDepth(Law):
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """The bottleneck's place."""
-        return np.array([(coefficients["r_star"] - span.low[0]) / (span.high[0] - span.low[0])])
+        return np.asarray((coefficients["r_star"] - span.low[0]) / (span.high[0] - span.low[0]))[..., None]
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """P - k max(r* - r, 0)."""
