@@ -7,9 +7,9 @@ locks on request. `fit_table.py` runs the chain over every series of a table; `f
     2 choices     spec.py: which law and rivals, how many leading points to leave out, how many resamples
     3 warm-up     judge/warmup.py: how many leading points to leave out, if that is left to a rule
     4 rivals      judge/rivals.py fits every rival law to the same points; spec.py chooses the law to report
-    5 fit         solve/ finds the law's best coefficients, and profiles of its limit and exponents
+    5 fit         solve/ finds the law's best coefficients
     6 verdict     judge/verdict.py: do the data identify the limit? The profiles, the conditioning and the rivals decide
-    7 intervals   the profile's where there is one, else solve/bootstrap.py
+    7 intervals   uncertainty/ finds those of coefficients, of the curve, and of where it reaches a value
     8 result      result.py holds one fit and all its evidence; report.py writes the files
     9 lock        locks/ records what the fit said; `check` refits later and compares
 

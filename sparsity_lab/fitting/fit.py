@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,15 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge import rivals, shape, warmup
+from sparsity_lab.fitting.judge import bands, rivals, shape, warmup
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
 from sparsity_lab.fitting.result import Coefficient, FitResult
-from sparsity_lab.fitting.solve import bootstrap, diagnostics, engine, profile
-from sparsity_lab.fitting.solve.engine import Solution
-from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.solve.profile import Profile
+from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.spec import FitSpec, choose_law, load_law
+from sparsity_lab.fitting.uncertainty import bootstrap, noise
+from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
+from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.store.whole_files import encoded
 
@@ -32,18 +34,20 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     law, law_rule = choose_law(series, spec, comparison, describes=_can_describe(series, weights, spec.seed))
     core = solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=spec.seed)
     problem, solution, profiles = core.problem, core.solution, core.profiles
-    residuals = problem.project(solution.theta).residuals
+    residuals = problem.residuals(solution)
     # What cannot be described has no coefficients: the curve is a mean, and its numbers are those of nothing.
     describes = core.verdict.describes
     draws = _draws(problem, solution, residuals, series=series, spec=spec) if describes else None
-    values = problem.coefficients(solution.theta) if describes else {}
+    values = problem.coefficients_of(solution) if describes else {}
+    targets = _targets(series, law, values, spec) if describes else []
+    band, reaches = bands.beyond(problem, solution, core.scale, targets) if describes else (None, ())
     left = series.y - law.predict(values, series.x) if describes else _unweighted(problem, residuals)
     return FitResult(
         series=series,
         law=law,
         span=problem.span,
         verdict=core.verdict,
-        coefficients=_with_intervals(values, profiles, draws),
+        coefficients={name: _coefficient(profiles[name]) for name in values},
         drop_rule=drop_rule,
         law_rule=law_rule,
         sse=solution.sse,
@@ -55,7 +59,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         condition=diagnostics.condition(problem, solution),
         decades=diagnostics.decades(series.x),
         lag1=diagnostics.lag1(residuals),
-        variance_inflation=core.inflation,
+        variance_inflation=core.scale.inflation,
         aicc=diagnostics.aicc(solution.sse, points=len(series.y), coefficients=len(law.parameters)),
         bootstrap=_bootstrap_json(draws),
         profiles=profiles,
@@ -64,7 +68,8 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         seed=spec.seed,
         residuals=left,
         draws=draws,
-        asked=spec.reach,
+        band=band,
+        reaches=reaches,
     )
 
 
@@ -75,7 +80,7 @@ class Judged:
     problem: Problem
     solution: Solution
     profiles: dict[str, Profile]
-    inflation: float
+    scale: NoiseScale
     verdict: Verdict
 
 
@@ -90,25 +95,13 @@ def solve_and_judge(
     """Fit one law to points as they are, profile it and judge it: a fit without its report."""
     problem = Problem.of(law, series.x, series.y, root_weights=root_weights)
     solution = engine.solve(problem, seed=seed)
-    residuals = problem.project(solution.theta).residuals
-    inflation = diagnostics.variance_inflation(residuals, coefficients=len(law.parameters))
+    scale = noise.scale_of(problem, solution)
     misfit = _misfit(problem, solution, comparison)
     describes = misfit is None
-    profiles = profile_all(problem, solution, box=series.y_box, inflation=inflation) if describes else {}
+    wanted = Wanted(box=series.y_box)
+    profiles = intervals(problem, solution, scale, wanted).profiles if describes else {}
     verdict = verdict_of(problem, solution, profiles, comparison=comparison, box=series.y_box, misfit=misfit)
-    return Judged(problem, solution, profiles, inflation, verdict)
-
-
-def profile_all(
-    problem: Problem, solution: Solution, *, box: tuple[float, float], inflation: float
-) -> dict[str, Profile]:
-    """Profiles of the law's asymptote and exponents, by name."""
-    law, found = problem.law, {}
-    if law.asymptote is not None:
-        found[law.asymptote] = profile.of_asymptote(problem, solution, box=box, inflation=inflation)
-    for name in law.exponents:
-        found[name] = profile.of_exponent(problem, solution, name, inflation=inflation)
-    return found
+    return Judged(problem, solution, profiles, scale, verdict)
 
 
 def verdict_of(
@@ -134,7 +127,7 @@ def verdict_of(
 
 def _misfit(problem: Problem, solution: Solution, comparison: Comparison | None) -> str | None:
     """Why the law cannot describe the points: the wrong way, or a turn that neither it nor a rival has; or None."""
-    if reason := shape.misfit(problem, solution.theta, problem.project(solution.theta).linear):
+    if reason := shape.misfit(problem, solution):
         return reason
     own = diagnostics.aicc(solution.sse, points=len(problem.y), coefficients=len(problem.law.parameters))
     others = () if comparison is None else (rival.aicc for rival in comparison.rivals)
@@ -146,8 +139,7 @@ def _can_describe(series: Series, root_weights: Array | None, seed: int) -> Call
 
     def describes(law: Law) -> bool:
         problem = Problem.of(law, series.x, series.y, root_weights=root_weights)
-        theta = engine.solve(problem, seed=seed).theta
-        return shape.misfit(problem, theta, problem.project(theta).linear) is None
+        return shape.misfit(problem, engine.solve(problem, seed=seed)) is None
 
     return describes
 
@@ -208,25 +200,19 @@ def _draws(
     )
 
 
-def _with_intervals(
-    values: Mapping[str, float], profiles: Mapping[str, Profile], draws: bootstrap.Draws | None
-) -> dict[str, Coefficient]:
-    """The profile's interval where there is one, the bootstrap's elsewhere."""
-    found = {}
-    for name, value in values.items():
-        if name in profiles:
-            found[name] = Coefficient(value, *_ends(profiles[name]), method="profile")
-        elif draws is not None:
-            found[name] = Coefficient(value, *draws.interval(name), method="bootstrap")
-        else:
-            found[name] = Coefficient(value, float("nan"), float("nan"), method="none")
-    return found
+def _coefficient(profile: Profile) -> Coefficient:
+    """A coefficient with its interval; an open side has no end."""
+    low = math.nan if profile.open_low or profile.excluded else profile.low
+    high = math.nan if profile.open_high or profile.excluded else profile.high
+    return Coefficient(profile.value, low, high, method="profile")
 
 
-def _ends(profile: Profile) -> tuple[float, float]:
-    """An open side has no end."""
-    low = float("nan") if profile.open_low or profile.excluded else profile.low
-    return low, float("nan") if profile.open_high or profile.excluded else profile.high
+def _targets(series: Series, law: Law, values: Mapping[str, float], spec: FitSpec) -> list[float]:
+    """Values of y whose x is told: those asked for, and half and nine tenths of the way to the limit."""
+    limit, last = law.limit(values), float(series.y[-1])
+    low, high = series.y_box
+    ways = [last + share * (limit - last) for share in (0.5, 0.9)] if low <= limit <= high else []
+    return [*spec.reach, *ways]
 
 
 def _bootstrap_json(draws: bootstrap.Draws | None) -> dict[str, object]:

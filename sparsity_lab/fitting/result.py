@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge.bands import Reach, reach
+from sparsity_lab.fitting.judge.bands import Band, Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.judge.verdict import Verdict
 from sparsity_lab.fitting.judge.warmup import DropRow
-from sparsity_lab.fitting.solve.bootstrap import Draws
-from sparsity_lab.fitting.solve.profile import Profile
 from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.uncertainty.bootstrap import Draws
+from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import Array, Law, Span
 
 FIT_KEYS: dict[str, str] = {
@@ -56,6 +56,7 @@ FIT_KEYS: dict[str, str] = {
     "limit": "y as x grows without end, by the law",
     "extrapolation_ratio": "distance from the last point to the limit over the range the data cover",
     "reach": "x at which y takes the values asked for, and goes half and 0.9 of the way to the limit",
+    "band": "the curve along and beyond the points: x, value, low, high (95 %)",
     "units": "column -> the unit it was read in, and who named that",
     "left_out_rows": "rows of the series without an x, or with an x of 0, that are left out",
     "data_sha256": "hash of all points of the series",
@@ -102,7 +103,8 @@ class FitResult:
     seed: int
     residuals: Array = field(repr=False)
     draws: Draws | None = field(repr=False)
-    asked: tuple[float, ...] = ()
+    band: Band | None = field(repr=False)
+    reaches: tuple[Reach, ...] = ()
 
     @property
     def values(self) -> dict[str, float]:
@@ -141,16 +143,6 @@ class FitResult:
         spread = float(ys.max() - ys.min())
         return abs(self.limit - float(ys[-1])) / spread if spread > 0 else math.nan
 
-    @property
-    def reaches(self) -> tuple[Reach, ...]:
-        """Where the law takes the values asked for, and half and nine tenths of the way to its limit."""
-        if self.draws is None:
-            return ()
-        limit, last = self.limit, float(self.series.y[-1])
-        low, high = self.series.y_box
-        ways = [last + share * (limit - last) for share in (0.5, 0.9)] if low <= limit <= high else []
-        return tuple(reach(self.law, self.values, self.draws, y) for y in (*self.asked, *ways))
-
     def to_json(self) -> dict[str, Any]:
         """The entry of fits.json."""
         series = self.series
@@ -172,6 +164,9 @@ class FitResult:
             "limit": self.limit,
             "extrapolation_ratio": self.extrapolation_ratio,
             "reach": [vars(one) for one in self.reaches],
+            "band": None
+            if self.band is None
+            else {name: ends.tolist() for name, ends in vars(self.band).items()},
             "units": dict(series.units),
             "left_out_rows": series.left_out,
             "data_sha256": series.sha256,

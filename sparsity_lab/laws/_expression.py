@@ -95,7 +95,8 @@ class Expression(Law):
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """One column a linear coefficient, and the part without any."""
-        return self._columns(self._named(theta), x)
+        columns = self._columns(self._named(theta), x)
+        return np.broadcast_to(columns, (*theta.shape[:-1], *columns.shape[-2:]))
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By each search coordinate, exactly."""

@@ -63,7 +63,7 @@ class LossPower(Law):
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates ln alpha and ln beta."""
-        return np.log(np.stack([coefficients["alpha"], coefficients["beta"]], axis=-1))
+        return np.asarray(np.log(np.stack([coefficients["alpha"], coefficients["beta"]], axis=-1)))
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """E + a N^-alpha + b D^-beta; x of shape (n, 2) holds N and D."""

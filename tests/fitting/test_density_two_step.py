@@ -17,7 +17,8 @@ from sparsity_lab.fitting.density.rulers.predictions import run_predictions
 from sparsity_lab.fitting.density.rulers.published_recipe import predict_published, published_runs
 from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import two_step_ruler
-from sparsity_lab.fitting.solve.robust import huber
+from sparsity_lab.fitting.solve.objective import DELTA
+from sparsity_lab.fitting.solve.packed import huber
 from sparsity_lab.store import bundled
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -94,14 +95,14 @@ def test_the_loss_law_is_at_a_minimum_no_start_improves(olmo):
     losses = np.array([r.final_loss("mmlu") for r in runs])
     theta, objective = fit_loss_law(params, tokens, losses, starts=[PUBLISHED_START])
     predicted = np.exp(theta[0]) * params ** -theta[2] + np.exp(theta[1]) * tokens ** -theta[3] + theta[4]
-    assert objective == pytest.approx(huber(np.log(predicted) - np.log(losses)).sum())
+    assert objective == pytest.approx(huber(np.log(predicted) - np.log(losses), DELTA).sum())
     rng = np.random.default_rng(0)
     for _ in range(200):
         nearby = np.maximum(theta * (1 + 0.01 * rng.standard_normal(5)), 0)
         other = (
             np.exp(nearby[0]) * params ** -nearby[2] + np.exp(nearby[1]) * tokens ** -nearby[3] + nearby[4]
         )
-        assert huber(np.log(other) - np.log(losses)).sum() >= objective * (1 - 1e-6)
+        assert huber(np.log(other) - np.log(losses), DELTA).sum() >= objective * (1 - 1e-6)
 
 
 def test_a_planted_ladder_is_recovered():

@@ -5,9 +5,12 @@ import pytest
 from scipy.optimize import minimize
 
 from sparsity_lab import registry
-from sparsity_lab.fitting.ladders import runs, runs_profile
-from sparsity_lab.fitting.solve import engine, robust
+from sparsity_lab.fitting.ladders import runs
+from sparsity_lab.fitting.solve import engine
+from sparsity_lab.fitting.solve.objective import HUBER
 from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.uncertainty import noise
+from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
 from sparsity_lab.store import bundled
 
 LAW = registry.load("laws", "loss-power").LAW
@@ -55,31 +58,16 @@ def test_huber_intervals_hold_the_truth_as_often_as_they_say():
     for i in range(40):
         draw = generator.normal if i % 2 else generator.laplace
         x, y = ladder(generator, 120, noise=draw(0, 4e-3, 120))
-        problem = Problem.of(LAW, x, y)
-        low = problem.span.low
-        weights = np.array([TRUTH["E"], TRUTH["a"] * low[0] ** -0.35, TRUTH["b"] * low[1] ** -0.37])
-        near = robust.pack(LAW.locate(TRUTH, problem.span), weights)
-        solution = robust.solve(problem, near=near)
-        scale = runs_profile.scale_of(problem, solution, np.arange(120))
-        limit = runs_profile.profile_of(problem, solution, "E", scale=scale)
+        problem = Problem.of(LAW, x, y, objective=HUBER)
+        solution = engine.solve(problem)
+        wanted = Wanted(names=("E",), box=(0.0, float(y.max())))
+        limit = intervals(problem, solution, noise.scale_of(problem, solution), wanted).profiles["E"]
         hits += limit.low <= TRUTH["E"] <= limit.high
         widths.append(limit.high - limit.low)
         errors.append(limit.value - TRUTH["E"])
     assert hits >= 33
     # The widths are those of the estimates' own scatter: an interval as wide as the axis would hold, too.
     assert 0.7 < np.median(widths) / (2 * 1.98 * np.std(errors)) < 1.5
-
-
-@pytest.mark.thorough(1)
-@pytest.mark.parametrize("huber", [True, False])
-def test_points_that_share_a_run_do_not_narrow_an_interval(huber):
-    x, y = ladder(np.random.default_rng(4), 60)
-    once = runs.fit_runs(runs.Runs(x, y, np.arange(60), 0, ""), LAW, huber=huber, draws=0)
-    copies = runs.Runs(np.repeat(x, 4, axis=0), np.repeat(y, 4), np.repeat(np.arange(60), 4), 0, "")
-    often = runs.fit_runs(copies, LAW, huber=huber, draws=0)
-    for name in ("E", "alpha", "beta"):
-        single, shared = once.profiles[name], often.profiles[name]
-        assert shared.high - shared.low == pytest.approx(single.high - single.low, rel=0.1)
 
 
 @pytest.mark.thorough(1)
@@ -93,12 +81,3 @@ def test_a_ladder_without_a_limit_is_not_identified(huber):
     entry = fit.to_json()
     assert entry["verdict"] == "not identified"
     assert entry["bound"].startswith("E <=")
-
-
-def test_least_squares_keeps_the_level_of_single_series():
-    x, y = ladder(np.random.default_rng(6), 50)
-    problem = Problem.of(LAW, x, y)
-    solution = engine.solve(problem)
-    scale = runs_profile.scale_of(problem, solution, np.arange(50))
-    profile = runs_profile.profile_of(problem, solution, "alpha", scale=scale)
-    assert profile.level == pytest.approx(solution.sse * (1 + 4.0566 / 45), rel=1e-5)  # F(.95; 1, 45)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from sparsity_lab import registry
 from sparsity_lab.bench import coverage
 from sparsity_lab.fitting.judge import bands
-from sparsity_lab.fitting.solve import bootstrap, diagnostics, engine
+from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.uncertainty import bootstrap, noise
+from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
 
 LOGARITHMIC = registry.load("laws", "logarithmic").LAW
 POWER = registry.load("laws", "power").LAW
@@ -47,15 +50,16 @@ def test_runs_are_drawn_whole():
     law = registry.load("laws", "loss-power").LAW
     x = np.array([[n, d] for n in (1e8, 3e8, 1e9) for d in (1e9, 1e10, 1e11)])
     problem = Problem.of(law, x, np.arange(9.0) + 1)
-    seen = []
-
-    def refit(drawn):
-        seen.append(drawn.y)
-        return dict.fromkeys(("alpha", "beta", "a", "b", "E"), 1.0)
-
-    groups = np.array([1, 1, 1, 2, 2, 2, 3, 3, 3])
-    bootstrap.resample_runs(problem, groups, refit, draws=20, generator=np.random.default_rng(0))
-    assert all(set(map(tuple, y.reshape(3, 3))) <= {(1, 2, 3), (4, 5, 6), (7, 8, 9)} for y in seen)
+    runs = np.array([1, 1, 1, 2, 2, 2, 3, 3, 3])
+    solution = engine.solve(problem)
+    draws = bootstrap.resample_runs(problem, solution, runs, draws=20, generator=np.random.default_rng(0))
+    chosen = np.random.default_rng(0)
+    for k in range(20):
+        rows = np.concatenate([np.flatnonzero(runs == 1 + i) for i in chosen.integers(3, size=3)])
+        drawn = replace(problem, x=x[rows], y=problem.y[rows])
+        alone = engine.best_of(drawn, [solution.theta])
+        at = problem.law.locate({name: draws.values[name][k] for name in ("alpha", "beta")}, problem.span)
+        assert drawn.project(at).sse == pytest.approx(alone.sse, rel=1e-6, abs=1e-12)
 
 
 def test_correlated_noise_is_seen_and_lengthens_blocks():
@@ -73,23 +77,20 @@ def test_correlated_noise_is_seen_and_lengthens_blocks():
 def test_the_band_holds_the_curve_about_as_often_as_it_says():
     truth, at = {"alpha": 0.6, "c": 0.1, "A0": 0.4}, np.array([10.0, 300.0])
     held = []
-    for seed in range(40):
+    for seed in range(60):
         problem, solution = noisy(POWER, truth, seed=seed, points=30)
-        generator = np.random.default_rng(seed)
-        draws = bootstrap.residual_blocks(problem, solution, draws=60, block=1, generator=generator)
-        band = bands.band(POWER, problem.coefficients(solution.theta), draws, at)
-        held.append((band.low <= POWER.predict(truth, at)) & (POWER.predict(truth, at) <= band.high))
-    assert np.all(np.mean(held, axis=0) >= 0.82)
+        found = intervals(problem, solution, noise.scale_of(problem, solution), Wanted(names=(), x=at)).band
+        held.append(
+            [one.low <= y <= one.high for one, y in zip(found, POWER.predict(truth, at), strict=True)]
+        )
+    assert np.all(np.mean(held, axis=0) >= 0.86)
 
 
-def test_an_inversion_says_not_reached_where_draws_never_get_there():
+def test_an_inversion_says_not_reached_where_the_curve_may_never_get_there():
     problem, solution = noisy(POWER, {"alpha": 0.6, "c": 0.1, "A0": 0.4}, sd=2e-3)
-    generator = np.random.default_rng(0)
-    draws = bootstrap.residual_blocks(problem, solution, draws=200, block=1, generator=generator)
-    values = problem.coefficients(solution.theta)
-    near = bands.reach(POWER, values, draws, 0.38)
+    limit = problem.coefficients_of(solution)["A0"]
+    near, far = bands.beyond(problem, solution, noise.scale_of(problem, solution), (0.38, limit))[1]
     assert 0 < near.low < near.x < near.high < math.inf
-    far = bands.reach(POWER, values, draws, values["A0"])
     assert far.high == math.inf
 
 

@@ -9,7 +9,7 @@ from sparsity_lab import registry
 from sparsity_lab.fitting.judge import rivals, warmup
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT, WEAK, Evidence, judge
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.solve.profile import Profile
+from sparsity_lab.fitting.uncertainty.intervals import Profile
 
 CLOSED = Profile("A0", 0.3, 0.29, 0.31, False, False, False, 1.1, ())
 ALPHA = Profile("alpha", 0.5, 0.4, 0.6, False, False, False, 1.1, ())

@@ -1,18 +1,22 @@
 """What a fit says beyond its coefficients: bands of prediction and the x at which a value is reached.
 
-Both follow from the bootstrap draws: each draw is a curve, and the 2.5 and 97.5 % quantiles over curves are
-the band. A draw that never reaches a value counts as infinity, so an interval can read [350e9, not reached].
+Their intervals are those of the coefficients' own kind (`solve.intervals`): an interval can read [350e9, not reached].
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.fitting.solve.bootstrap import QUANTILES, Draws
-from sparsity_lab.laws._law import Array, Coefficients, Law
+from sparsity_lab.fitting.solve.problem import Problem, Solution
+from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
+from sparsity_lab.fitting.uncertainty.noise import NoiseScale
+from sparsity_lab.laws._law import Array
+
+AHEAD = 3.0  # times the largest x: how far the band of a curve is followed
+POINTS = 25
 
 
 @dataclass(frozen=True)
@@ -35,24 +39,17 @@ class Reach:
     high: float
 
 
-def band(law: Law, coefficients: Coefficients, draws: Draws, x: Array) -> Band:
-    """The law at x with the band of its draws."""
-    columns = {name: values[:, None] for name, values in draws.values.items()}
-    curves = np.broadcast_to(law.predict(columns, x[None, :]), (len(draws), len(x)))  # type: ignore[arg-type]
-    # A draw without a curve (no exponential left in it) widens the band to nothing known.
-    known = curves[np.all(np.isfinite(curves), axis=1)]
-    if len(known) < 0.95 * len(curves):
-        known = np.full((1, len(x)), math.nan)
-    low, high = np.quantile(known, QUANTILES, axis=0)
-    return Band(x, law.predict(coefficients, x), low, high)
-
-
-def reach(law: Law, coefficients: Coefficients, draws: Draws, y: float) -> Reach:
-    """The x at which the law takes the value y, with its interval."""
-    found = np.array([law.invert(one, y) for one in draws.each()])
-    known = np.sort(found[~np.isnan(found)])
-    if len(known) < 0.95 * len(found):
-        return Reach(y, law.invert(coefficients, y), math.nan, math.nan)
-    # Neighbours rather than interpolation: between a number and infinity there is nothing.
-    low, high = (known[round(q * (len(known) - 1))] for q in QUANTILES)
-    return Reach(y, law.invert(coefficients, y), float(low), float(high))
+def beyond(
+    problem: Problem, solution: Solution, scale: NoiseScale, targets: Sequence[float]
+) -> tuple[Band, tuple[Reach, ...]]:
+    """The band along and beyond the points of a series, and where the law takes the targets."""
+    low, high = problem.span.low[0], problem.span.high[0]
+    x = (
+        np.geomspace(low, AHEAD * high, POINTS)
+        if low > 0
+        else np.linspace(low, high + problem.span.width(), POINTS)
+    )
+    found = intervals(problem, solution, scale, Wanted(names=(), x=x, reach=targets))
+    ends = np.array([(one.value, one.low, one.high) for one in found.band])
+    reaches = (Reach(y, one.value, one.low, one.high) for y, one in zip(targets, found.reach, strict=True))
+    return Band(x, *ends.T), tuple(reaches)

@@ -86,7 +86,7 @@ def compare(
 
 def _entry(problem: Problem, seed: int, extrapolate: bool) -> Rival:
     law, solution = problem.law, engine.solve(problem, seed=seed)
-    describes = shape.misfit(problem, solution.theta, problem.project(solution.theta).linear) is None
+    describes = shape.misfit(problem, solution) is None
     sse = (
         solution.sse if np.ptp(problem.y) > 0 else 0.0
     )  # what is left of points that do not change is rounding
@@ -94,7 +94,7 @@ def _entry(problem: Problem, seed: int, extrapolate: bool) -> Rival:
     errors = {share: extrapolation_errors(problem, share, seed=seed) for share in origins}
     return Rival(
         law=law.name,
-        coefficients=problem.coefficients(solution.theta) if describes else {},
+        coefficients=problem.coefficients_of(solution) if describes else {},
         sse=sse,
         aicc=diagnostics.aicc(sse, points=len(problem.y), coefficients=len(law.parameters)),
         aicc_gap=math.nan,
@@ -117,9 +117,7 @@ def extrapolation_errors(problem: Problem, share: float, *, seed: int = 0) -> np
     if first < len(problem.law.parameters) + 1:
         return np.full(held, math.nan)
     train = problem.subset(slice(0, first))
-    theta = engine.solve(train, seed=seed).theta
-    columns = problem.law.design(theta, problem.x[first:], train.span)
-    return np.asarray(columns @ train.project(theta).linear - problem.y[first:])
+    return train.curve(engine.solve(train, seed=seed), problem.x[first:]) - problem.y[first:]
 
 
 def rms(errors: Iterable[np.ndarray]) -> float:

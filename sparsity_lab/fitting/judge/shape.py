@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from sparsity_lab.fitting.judge.slopes import CONFIDENCE, FALLS, RISES, Trend, line
 from sparsity_lab.fitting.solve import diagnostics
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
 from sparsity_lab.store.tables import number
 
@@ -23,14 +23,13 @@ SHORTEST_ARM = 0.25  # of the longer one
 NO_WEIGHT = 1e-9  # of the range of y, below which a column moves nothing
 
 
-def misfit(problem: Problem, theta: Array, linear: Array) -> str | None:
+def misfit(problem: Problem, solution: Solution) -> str | None:
     """Why the law's best curve describes nothing of the points, or None where it may.
 
     Args:
-        problem: the law and its points. theta: search coordinates of the best fit, shape (q,).
-        linear: its linear coefficients, shape (p,).
+        problem: the law and its points. solution: its best fit.
     """
-    law = problem.law
+    law, theta, linear = problem.law, solution.theta, solution.linear
     if np.ptp(problem.y) == 0:
         return UNCHANGING if len(law.parameters) > 1 else None
     design = law.design(theta, problem.x, problem.span)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sparsity_lab.fitting.solve.profile import Profile
+from sparsity_lab.fitting.uncertainty.intervals import Profile
 
 IDENTIFIED, WEAK, NOT = "identified", "weakly identified", "not identified"
 WORST_CONDITION = 1e8

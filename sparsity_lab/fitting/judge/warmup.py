@@ -47,13 +47,13 @@ def sensitivity(problem: Problem, *, seed: int = 0) -> list[DropRow]:
         if part.freedom < 2:
             break
         solution = engine.solve(part, seed=seed)
-        describes = shape.misfit(part, solution.theta, part.project(solution.theta).linear) is None
+        describes = shape.misfit(part, solution) is None
         rows.append(
             DropRow(
                 count,
                 len(part.y),
                 part.freedom,
-                part.coefficients(solution.theta) if describes else {},
+                part.coefficients_of(solution) if describes else {},
                 solution.sse,
                 solution.sse / part.freedom,
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from sparsity_lab.fitting.data import magnitudes
 from sparsity_lab.fitting.judge.verdict import Verdict
 from sparsity_lab.fitting.ladders import runs_profile
 from sparsity_lab.fitting.result import plain
-from sparsity_lab.fitting.solve import bootstrap, engine, robust
-from sparsity_lab.fitting.solve.engine import Solution
-from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.solve.profile import Profile
-from sparsity_lab.fitting.solve.robust import RobustSolution
+from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve.objective import HUBER, SQUARES
+from sparsity_lab.fitting.solve.problem import Problem, Solution
+from sparsity_lab.fitting.uncertainty import bootstrap
+from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.reading import csv_numbers, units
@@ -82,12 +82,13 @@ class RunsFit:
     sha256: str
     seed: int
     units: Mapping[str, str]
-    solution: Solution | RobustSolution = field(repr=False)
+    solution: Solution = field(repr=False)
+    is_huber: bool = False
 
     @property
     def huber(self) -> bool:
         """Whether the objective is the sum of Huber losses."""
-        return isinstance(self.solution, RobustSolution)
+        return self.is_huber
 
     @property
     def values(self) -> dict[str, float]:
@@ -96,7 +97,7 @@ class RunsFit:
 
     def to_json(self) -> dict[str, Any]:
         """The entry of fits.json."""
-        apart = ("law", "verdict", "coefficients", "profiles", "solution")
+        apart = ("law", "verdict", "coefficients", "profiles", "solution", "is_huber")
         found = {name: value for name, value in vars(self).items() if name not in apart}
         ends = ("value", "low", "high")
         entry: dict[str, Any] = plain(
@@ -233,6 +234,48 @@ def fit_runs(
     Raises:
         SparsityLabError: the law has another number of inputs, there are too few points, or a number out of its range.
     """
+    _refuse(runs, law, draws, seed)
+    objective = HUBER if huber else SQUARES
+    problem = Problem.of(law, runs.x, runs.y, objective=objective, runs=runs.groups)
+    solution = engine.solve(problem, seed=seed)
+    profiles, verdict = runs_profile.judged(problem, solution)
+    values = problem.coefficients_of(solution) if verdict.describes else {}
+    draws = draws if verdict.describes else 0
+    with progress.track("bootstrap", draws) as advance:
+        drawn = bootstrap.resample_runs(
+            problem,
+            solution,
+            runs.groups,
+            draws=draws,
+            generator=np.random.default_rng(seed),
+            advance=advance,
+        )
+    ends = {name: drawn.interval(name) if draws else (math.nan, math.nan) for name in values}
+    return RunsFit(
+        law=law,
+        verdict=verdict,
+        points=len(runs.y),
+        runs=len(set(runs.groups)),
+        left_out=runs.left_out,
+        coefficients={name: (value, *ends[name]) for name, value in values.items()},
+        profiles=profiles,
+        condition=diagnostics.condition(problem, solution),
+        objective_name=objective.words(),
+        objective=solution.objective,
+        starts=solution.starts,
+        starts_at_best=solution.starts_at_best,
+        draws=draws,
+        rmse=float(np.sqrt(np.mean((problem.curve(solution) - runs.y) ** 2))),
+        sha256=runs.sha256,
+        seed=seed,
+        units=runs.units,
+        solution=solution,
+        is_huber=huber,
+    )
+
+
+def _refuse(runs: Runs, law: Law, draws: int, seed: int) -> None:
+    """Refuse what cannot be fitted."""
     ranges.check("bootstrap", draws)
     ranges.check("seed", seed)
     if len(law.inputs) != runs.x.shape[1]:
@@ -245,63 +288,6 @@ def fit_runs(
             f"{len(runs.y)} points are too few for the law {law.name}",
             fix=f"Give more than {len(law.parameters)}",
         )
-    problem = Problem.of(law, runs.x, runs.y)
-    solution = solved(problem, huber=huber, seed=seed)
-    profiles, verdict = runs_profile.judged(problem, solution, runs.groups)
-    values = coefficients_of(problem, solution) if verdict.describes else {}
-    draws = draws if verdict.describes else 0
-    curve = law.design(solution.theta, runs.x, problem.span) @ runs_profile.linear_of(problem, solution)
-    refit = _refit(solution)
-    with progress.track("bootstrap", draws) as advance:
-        drawn = bootstrap.resample_runs(
-            problem, runs.groups, refit, draws=draws, generator=np.random.default_rng(seed), advance=advance
-        )
-    ends = {name: drawn.interval(name) if draws else (math.nan, math.nan) for name in values}
-    return RunsFit(
-        law=law,
-        verdict=verdict,
-        points=len(runs.y),
-        runs=len(set(runs.groups)),
-        left_out=runs.left_out,
-        coefficients={name: (value, *ends[name]) for name, value in values.items()},
-        profiles=profiles,
-        condition=runs_profile.condition(problem, solution),
-        objective_name=f"sum of Huber losses on ln y, delta {robust.DELTA:g}" if huber else "sum of squares",
-        objective=solution.objective if isinstance(solution, RobustSolution) else solution.sse,
-        starts=solution.starts,
-        starts_at_best=solution.starts_at_best,
-        draws=draws,
-        rmse=float(np.sqrt(np.mean((curve - runs.y) ** 2))),
-        sha256=runs.sha256,
-        seed=seed,
-        units=runs.units,
-        solution=solution,
-    )
-
-
-Refit = Callable[[Problem], dict[str, float]]
-
-
-def solved(problem: Problem, *, huber: bool, seed: int) -> Solution | RobustSolution:
-    """The best fit by Huber losses or by least squares."""
-    return robust.solve(problem, seed=seed) if huber else engine.solve(problem, seed=seed)
-
-
-def coefficients_of(problem: Problem, solution: Solution | RobustSolution) -> dict[str, float]:
-    """The paper's coefficients of either kind of fit."""
-    if isinstance(solution, RobustSolution):
-        return solution.coefficients(problem)
-    return problem.coefficients(solution.theta)
-
-
-def _refit(solution: Solution | RobustSolution) -> Refit:
-    def least_squares(problem: Problem) -> dict[str, float]:
-        return problem.coefficients(engine.polish(problem, solution.theta)[0])
-
-    if not isinstance(solution, RobustSolution):
-        return least_squares
-    packed = robust.pack(solution.theta, solution.linear)
-    return lambda problem: robust.solve(problem, near=packed).coefficients(problem)
 
 
 def _is_true(text: str, path: Path, line: int, column: str) -> bool:

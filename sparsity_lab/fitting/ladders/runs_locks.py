@@ -17,7 +17,6 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.judge.verdict import NOT
-from sparsity_lab.fitting.ladders import runs_profile
 from sparsity_lab.fitting.ladders.runs import LadderColumns, Runs, RunsFit
 from sparsity_lab.fitting.locks.toml import (
     BUNDLED,
@@ -35,7 +34,9 @@ from sparsity_lab.fitting.locks.toml import (
     typed,
 )
 from sparsity_lab.fitting.solve import diagnostics
+from sparsity_lab.fitting.solve.objective import HUBER, SQUARES
 from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.reading.unreadable import why_unread
 from sparsity_lab.store.records import write_text
@@ -218,8 +219,7 @@ def _from_raw(raw: dict[str, Any]) -> RunsLock:
 
 def _covariance(runs: Runs, fit: RunsFit) -> Array:
     """Of the coefficients; Huber losses are on ln y, so their noise is relative."""
-    problem = Problem.of(fit.law, runs.x, runs.y)
-    scale = runs_profile.scale_of(problem, fit.solution, runs.groups)
-    return diagnostics.covariance(
-        fit.law, fit.values, runs.x, variance=scale.noise_variance * scale.inflation, relative=fit.huber
-    )
+    objective = HUBER if fit.huber else SQUARES
+    problem = Problem.of(fit.law, runs.x, runs.y, objective=objective, runs=runs.groups)
+    variance = noise.scale_of(problem, fit.solution).variance
+    return diagnostics.covariance(fit.law, fit.values, runs.x, variance=variance, relative=fit.huber)

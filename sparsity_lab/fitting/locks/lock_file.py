@@ -36,8 +36,7 @@ from sparsity_lab.fitting.locks.toml import (
 )
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import diagnostics
-from sparsity_lab.fitting.solve.engine import Solution
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.spec import RIVALS
 from sparsity_lab.reading.unreadable import why_unread
 from sparsity_lab.store.records import write_text
@@ -99,7 +98,8 @@ def lock_of(
         SparsityLabError: no reason is given.
     """
     problem = Problem.of(result.law, result.series.x, result.series.y)
-    solution = Solution(problem.law.locate(result.values, problem.span), result.sse, 1, 1, ())
+    theta = problem.law.locate(result.values, problem.span)
+    solution = Solution(theta, problem.project(theta).linear, result.sse)
     agreed = Agreed(
         table, reason, pinned, columns or Columns(), result.seed, result.weighted, _rivals(result)
     )

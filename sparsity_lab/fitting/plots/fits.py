@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter
 
-from sparsity_lab.fitting.judge.bands import band
 from sparsity_lab.fitting.judge.rivals import HELD_OUT
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.plots.canvas import style
@@ -20,8 +19,8 @@ from sparsity_lab.fitting.plots.canvas.axes import look
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.solve.profile import Profile
 from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import Array, Law, Variable
 
 SMALL: dict[str, Any] = {"fontsize": 6, "handlelength": 1.2, "labelspacing": 0.3}
@@ -152,10 +151,9 @@ def _points(axes: Axes, result: FitResult, y: Array, **how: Any) -> None:
 
 def _curve(axes: Axes, result: FitResult) -> None:
     x = _grid(result.series.x, AHEAD)
-    if result.draws is not None:
-        shade = band(result.law, result.values, result.draws, x)
+    if (shade := result.band) is not None:
         low, high = (np.clip(edge, *result.series.y_box) for edge in (shade.low, shade.high))
-        axes.fill_between(x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
+        axes.fill_between(shade.x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
     _points(axes, result, result.series.y, color=BLACK, markersize=2, label="data")
     law, values = result.drawn
     curve = law.predict(values, x)
@@ -248,8 +246,7 @@ def _from_first(law: Law, x: Array, y: Array, first: int) -> Array | None:
     if first < len(law.parameters) + 1:
         return None
     part = Problem.of(law, x[:first], y[:first])
-    theta = engine.solve(part).theta
-    return np.asarray(law.design(theta, x, part.span) @ part.project(theta).linear)
+    return part.curve(engine.solve(part), x)
 
 
 def _words(axes: Axes, result: FitResult) -> None:

@@ -18,9 +18,10 @@ from scipy.stats import t as student
 
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.solve import engine, profile
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve import engine
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.uncertainty import intervals, noise
 from sparsity_lab.laws._law import Array
 
 CONFIDENCE = 0.95
@@ -225,11 +226,10 @@ def _polynomial(problem: Problem, degree: int) -> float:
     return float(np.sum((problem.targets - columns @ linear) ** 2))
 
 
-def _bottleneck_interval(problem: Problem, solution: engine.Solution) -> tuple[float, float]:
-    """All r* whose sum of squares stays below the level, read off a fine grid: the profile has kinks."""
-    level = profile.level_of(problem, solution, 1.0)
-    places = np.linspace(0.0, 1.0, 2001)
-    inside = [u for u in places if problem.project(np.array([u])).sse <= level]
-    low, high = problem.span.low[0], problem.span.high[0]
-    ends = [low + u * (high - low) for u in (min(inside, default=math.nan), max(inside, default=math.nan))]
-    return float(ends[0]), float(ends[1])
+def _bottleneck_interval(problem: Problem, solution: Solution) -> tuple[float, float]:
+    """The interval of r*."""
+    wanted = intervals.Wanted(names=("r_star",))
+    found = intervals.intervals(problem, solution, noise.scale_of(problem, solution), wanted).profiles[
+        "r_star"
+    ]
+    return found.low, found.high

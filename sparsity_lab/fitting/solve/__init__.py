@@ -1,15 +1,19 @@
-"""The numerics of a fit: from a law and points to coefficients, profiles and resamples.
+"""The numerics of a fit: from a law and points to the best coefficients.
 
-In: a `Law` and the arrays x and y. Out: a `Solution` in search coordinates, `Profile`s, and bootstrap `Draws`.
+In: a `Law` and the arrays x and y, as a `Problem`. Out: a `Solution` in search coordinates.
 
-    problem.py       a law on points: for given search coordinates the linear coefficients are solved in closed form
-    engine.py        a seeded grid over the coordinates, the best eight starts polished
-    robust.py        the same for a sum of Huber losses on ln y
+    objective.py     what a fit makes least: squares of y or of ln y, or Huber losses on ln y
+    problem.py       a law on points, what its fit makes least, and the best fit
+    linear.py        many small least-squares problems at once, with bounds and with one combination held
+    batch.py         one law at many search coordinates at once, for many variants of the points
+    levenberg.py     moves many lanes of a batch to a least sum of squares
+    grid.py          where a search starts
+    engine.py        the best fit: a seeded grid, the best eight starts polished; variants of the points
+    packed.py        fits to ln y, all coefficients moved at once
+    gradients.py     how coefficients and predictions move, to first order
     diagnostics.py   correlation of residuals, conditioning, covariance, AICc
-    profile.py       how well the others can make up for one coefficient held at each value; ends of its interval
-    bootstrap.py     refits to resampled residuals of a series, or to resampled runs of a ladder
 
 What to know: theta are the search coordinates (dimensionless, scaled by the span of x), beta the linear coefficients;
-`Law.assemble` turns both into the paper's coefficients. A profile holds one coefficient and refits all others. Where
-residuals are correlated along the series, the profile's level is raised and the bootstrap draws blocks of them.
+`Law.assemble` turns both into the paper's coefficients. For given theta, beta is solved in closed form, so that only
+theta is searched; many theta are tried at once.
 """

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from sparsity_lab.fitting.solve.engine import Solution
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve import gradients
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array, Coefficients, Law
 
 
@@ -53,12 +53,8 @@ def block_length(residuals: Array) -> int:
 
 def condition(problem: Problem, solution: Solution) -> float:
     """Condition number of the full Jacobian, columns scaled to unit length; infinity where one is zero."""
-    at = problem.project(solution.theta)
-    gradient = problem.law.design_gradient(solution.theta, problem.x, problem.span)
-    if problem.root_weights is not None:
-        gradient = gradient * problem.root_weights[:, None]
-    fitted = [i for i in range(at.design.shape[1]) if i not in dict(problem.law.offset_columns)]
-    full = np.hstack([at.design[:, fitted], (gradient @ at.linear).T])
+    fixed = [len(solution.theta) + column for column, _ in problem.law.offset_columns]
+    full = np.delete(gradients.jacobian(problem, solution), fixed, axis=1)
     lengths = np.linalg.norm(full, axis=0)
     return float(np.linalg.cond(full / lengths)) if np.all(lengths > 0) else math.inf
 

@@ -2,138 +2,137 @@
 
 Chosen by measurement on the eleven public series (60 random starts each): plain least squares on all
 coefficients reached the best sum of squares from about half of the starts, variable projection from all.
+All starts, and all variants of the points (first shares of them, resamples), are polished at once.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
-from sparsity_lab.fitting.solve.problem import Problem, Projection
+from sparsity_lab.fitting.solve import levenberg, packed
+from sparsity_lab.fitting.solve.batch import Batch
+from sparsity_lab.fitting.solve.grid import seeded_grid
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
 
 STARTS = 8
-GRID_POINTS = {0: 1, 1: 60, 2: 20, 3: 9, 4: 6}
 ENOUGH_TO_ORDER = 5000  # points that put the grid in order; all are used from there on
 AT_BEST = 0.01
-TIGHT = 1e-15
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The best point found.
-
-    Attributes:
-        theta: search coordinates, shape (q,). sse: weighted sum of squares there.
-        starts: starts polished. starts_at_best: those that came within 1 % of the best sum of squares.
-        at_edge: indices of coordinates at the edge of the search box.
-    """
-
-    theta: Array
-    sse: float
-    starts: int
-    starts_at_best: int
-    at_edge: tuple[int, ...]
+GRID_NUMBERS = 2_000_000  # numbers of the grid's columns that are held in memory at once
 
 
 def solve(problem: Problem, *, seed: int = 0, near: Array | None = None) -> Solution:
-    """Fit by variable projection.
+    """The best fit.
 
     Args:
-        problem: the law and its points.
+        problem: the law, its points and what is made least.
         seed: jitters the grid within its cells.
         near: coordinates to start from as well; used for refits of slightly changed data.
     """
-    box = problem.law.search_box(problem.span)
-    if len(box) == 0:
-        return Solution(np.empty(0), problem.project(np.empty(0)).sse, 1, 1, ())
-    grid = seeded_grid(box, np.random.default_rng(seed))
-    rough = problem.thinned(math.ceil(len(problem.y) / ENOUGH_TO_ORDER))
-    order = np.argsort([rough.project(theta).sse for theta in grid], kind="stable")
-    starts = [grid[i] for i in order[:STARTS]]
+    if problem.objective.log:
+        return packed.solve(problem, _log_starts(problem, seed), box=_box(problem))
+    starts = _starts(problem, _lanes(problem), seed)[0]
     if near is not None:
-        starts.append(np.clip(near, box[:, 0], box[:, 1]))
+        starts = np.concatenate([starts, near[None]])
     return best_of(problem, starts)
 
 
-def best_of(problem: Problem, starts: Sequence[Array]) -> Solution:
-    """Polish each start and keep the best."""
-    polished = [polish(problem, start) for start in starts]
-    theta, sse = min(polished, key=lambda found: found[1])
-    reached = sum(found[1] <= sse * (1 + AT_BEST) for found in polished)
-    return Solution(theta, sse, len(polished), reached, edges(problem, theta))
-
-
-def polish(problem: Problem, start: Array, *, held: int | None = None) -> tuple[Array, float]:
-    """Least squares on the projected residuals from one start; coordinates and sum of squares.
+def solve_variants(problem: Problem, root: Array, *, y: Array | None = None, seed: int = 0) -> list[Solution]:
+    """The best fits by least squares of K variants of the points, in the problem's own search coordinates.
 
     Args:
-        problem: the law and its points.
-        start: coordinates, shape (q,).
-        held: a coordinate that stays at its start, for its profile.
+        problem: the law and all its points.
+        root: square roots of weights on top of the problem's own, shape (K, n); zero leaves a point out.
+        y: other values, shape (K, n).
+        seed: of the grid.
     """
-    moving = np.array([i for i in range(len(start)) if i != held], dtype=int)
-    if len(moving) == 0:
-        return start, problem.project(start).sse
-    box = problem.law.search_box(problem.span)[moving]
-    full = np.array(start, dtype=float)
-    kept: dict[bytes, Projection] = {}
-
-    def at(part: Array) -> Projection:
-        full[moving] = part
-        key = part.tobytes()
-        if key not in kept:
-            kept.clear()
-            kept[key] = problem.project(full)
-        return kept[key]
-
-    def residuals(part: Array) -> Array:
-        return at(part).residuals
-
-    def jacobian(part: Array) -> Array:
-        return problem.jacobian(full, at(part))[:, moving]
-
-    inside = np.clip(full[moving], box[:, 0] + 1e-9, box[:, 1] - 1e-9)
-    # trf keeps iterates strictly inside the box; x_scale evens out coordinates of different reach. Where a step leads
-    # nowhere it divides zero by zero and takes another.
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        found = least_squares(
-            residuals,
-            inside,
-            jac=jacobian,
-            bounds=(box[:, 0], box[:, 1]),
-            x_scale="jac",
-            max_nfev=200,
-            xtol=TIGHT,
-            ftol=TIGHT,
-            gtol=TIGHT,
+    own = 1.0 if problem.root_weights is None else problem.root_weights
+    values = np.broadcast_to(problem.y if y is None else y, root.shape)
+    batch = Batch(problem, values, root * own)
+    starts = _starts(problem, batch, seed)
+    each = np.repeat(np.arange(len(root)), starts.shape[1])
+    theta, sse = levenberg.descend(batch.at(each), starts.reshape(len(each), starts.shape[2]), _box(problem))
+    theta, sse = theta.reshape(starts.shape), sse.reshape(starts.shape[:2])
+    best = np.argmin(sse, axis=1)
+    chosen = theta[np.arange(len(root)), best]
+    beta = batch.project(chosen).beta
+    return [
+        Solution(
+            chosen[k],
+            beta[k],
+            float(sse[k, best[k]]),
+            len(sse[k]),
+            _reached(sse[k]),
+            edges(problem, chosen[k]),
         )
-    full[moving] = found.x
-    return full, 2.0 * float(found.cost)
+        for k in range(len(root))
+    ]
 
 
-def seeded_grid(box: Array, generator: np.random.Generator) -> list[Array]:
-    """A grid over the box, each point moved at random within its cell."""
-    per_axis = GRID_POINTS[len(box)]
-    cells = np.array(list(itertools.product(range(per_axis), repeat=len(box))), dtype=float)
-    places = (cells + generator.uniform(size=cells.shape)) / per_axis
-    return list(box[:, 0] + places * (box[:, 1] - box[:, 0]))
+def best_of(problem: Problem, starts: Array | Sequence[Array]) -> Solution:
+    """Polish each start (s, q) and keep the best."""
+    starts = np.asarray(starts, dtype=float)
+    theta, sse = levenberg.descend(Batch.of(problem, len(starts)), starts, _box(problem))
+    best = int(np.argmin(sse))
+    at = problem.project(theta[best])
+    return Solution(theta[best], at.linear, at.sse, len(starts), _reached(sse), edges(problem, theta[best]))
 
 
 def random_starts(problem: Problem, count: int, generator: np.random.Generator) -> list[Array]:
     """Starts drawn evenly from the search box."""
-    box = problem.law.search_box(problem.span)
+    box = _box(problem)
     return list(generator.uniform(box[:, 0], box[:, 1], size=(count, len(box))))
 
 
 def edges(problem: Problem, theta: Array) -> tuple[int, ...]:
     """Indices of search coordinates that lie at an edge of the box."""
-    box = problem.law.search_box(problem.span)
+    box = _box(problem)
     slack = 0.005 * (box[:, 1] - box[:, 0])
     outside = (theta < box[:, 0] + slack) | (theta > box[:, 1] - slack)
     return tuple(int(i) for i in np.flatnonzero(outside))
+
+
+def _box(problem: Problem) -> Array:
+    return problem.law.search_box(problem.span)
+
+
+def _lanes(problem: Problem) -> Batch:
+    return Batch.of(problem, 1)
+
+
+def _reached(sse: Array) -> int:
+    return int(np.sum(sse <= sse.min() * (1 + AT_BEST)))
+
+
+def _starts(problem: Problem, batch: Batch, seed: int) -> Array:
+    """The best places of a grid for each of K variants, shape (K, starts, q)."""
+    box = _box(problem)
+    if len(box) == 0:
+        return np.empty((len(batch.y), 1, 0))
+    grid = seeded_grid(box, np.random.default_rng(seed))
+    sse = np.stack([_grid_sse(batch.at(np.array([k])), grid) for k in range(len(batch.y))])
+    order = np.argsort(np.where(np.isnan(sse), np.inf, sse), axis=1, kind="stable")[:, :STARTS]
+    return grid[order]
+
+
+def _grid_sse(batch: Batch, grid: Array) -> Array:
+    """Sums of squares of one variant over a grid (m, q), of every few points of a long series."""
+    rough = batch.thinned(math.ceil(batch.y.shape[1] / ENOUGH_TO_ORDER))
+    numbers = rough.y.shape[1] * len(rough.problem.law.linear_lower)
+    found = []
+    for part in np.array_split(grid, math.ceil(len(grid) * numbers / GRID_NUMBERS)):
+        with np.errstate(all="ignore"):
+            found.append(rough.at(np.zeros(len(part), dtype=int)).project(part).sse)
+    return np.concatenate(found)
+
+
+def _log_starts(problem: Problem, seed: int) -> list[tuple[Array, Array]]:
+    """Coordinates and linear coefficients near the best fit to ln y: weights 1/y are the logarithm's near the curve."""
+    own = 1.0 if problem.root_weights is None else problem.root_weights
+    weighted = Problem.of(problem.law, problem.x, problem.y, root_weights=own / problem.y)
+    starts = _starts(weighted, _lanes(weighted), seed)[0]
+    theta, _ = levenberg.descend(Batch.of(weighted, len(starts)), starts, _box(weighted))
+    return [(one, weighted.project(one).linear) for one in theta]

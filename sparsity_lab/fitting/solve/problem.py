@@ -1,17 +1,18 @@
-"""One law on one set of points: residuals after the linear coefficients are solved in closed form.
+"""One law on one set of points, what its fit makes least, and the best fit.
 
-Variable projection: for coordinates theta the best linear beta is a least-squares solution, bounded where the
-law says so; what is left over, r(theta) = sqrt(w) (y - Phi(theta) beta(theta)), depends on the one or two
-coordinates alone (Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
+Variable projection: for search coordinates theta the best linear beta is a least-squares solution, bounded where the
+law says so; what is left over depends on the one or two coordinates alone (Golub and Pereyra, SIAM J. Numer. Anal. 10,
+1973). `batch` does that for many theta at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import lsq_linear
 
+from sparsity_lab.fitting.solve import linear
+from sparsity_lab.fitting.solve.objective import SQUARES, Objective
 from sparsity_lab.laws._law import Array, Law, Span, numbers
 
 
@@ -21,7 +22,7 @@ class Projection:
 
     Attributes:
         linear: beta, shape (p,). free: which of beta are off their bounds, shape (p,).
-        design: weighted columns, shape (n, p). residuals: weighted, shape (n,). sse: their sum of squares.
+        design: weighted columns, shape (n, p). residuals: weighted, shape (n,).
     """
 
     linear: Array
@@ -36,14 +37,39 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Solution:
+    """The best point found.
+
+    Attributes:
+        theta: search coordinates, shape (q,). linear: beta, shape (p,).
+        objective: what was made least, there.
+        starts: starts polished. starts_at_best: those that came within 1 % of the best objective.
+        at_edge: indices of coordinates at the edge of the search box.
+    """
+
+    theta: Array
+    linear: Array
+    objective: float
+    starts: int = 1
+    starts_at_best: int = 1
+    at_edge: tuple[int, ...] = ()
+
+    @property
+    def sse(self) -> float:
+        """The objective, where it is a sum of squares."""
+        return self.objective
+
+
+@dataclass(frozen=True)
 class Problem:
     """A law and the points it is asked to follow.
 
     Attributes:
         x: inputs, shape (n,) or (n, inputs), in the law's units. y: shape (n,).
+        span: scales the search coordinates; that of x unless another is given.
         root_weights: 1/se of each point up to a common factor, shape (n,), or None for equal weights.
-        span: scales the search coordinates; that of x unless a frozen one is given.
-        held: (column, value) of linear coefficients that are not free: one under a profile, a fixed offset.
+        objective: what a fit makes least.
+        runs: the run of each point, shape (n,), where points share runs; None where they do not.
     """
 
     law: Law
@@ -51,14 +77,18 @@ class Problem:
     y: Array
     span: Span
     root_weights: Array | None = None
-    held: tuple[tuple[int, float], ...] = ()
+    objective: Objective = SQUARES
+    runs: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, law: Law, x: Array, y: Array, *, root_weights: Array | None = None) -> Problem:
+    def of(
+        cls, law: Law, x: Array, y: Array, *,
+        root_weights: Array | None = None, objective: Objective = SQUARES, runs: np.ndarray | None = None,
+    ) -> Problem:  # fmt: skip
         """A problem on its own span; weights are scaled to a mean square of 1."""
         if root_weights is not None:
             root_weights = root_weights / np.sqrt(np.mean(root_weights**2))
-        return cls(law, x, y, Span.of(x), root_weights, law.offset_columns)
+        return cls(law, x, y, Span.of(x), root_weights, objective, runs)
 
     @property
     def freedom(self) -> int:
@@ -66,29 +96,26 @@ class Problem:
         return len(self.y) - len(self.law.parameters)
 
     @property
+    def y_range(self) -> float:
+        """Largest less smallest y, 1 where they are equal."""
+        return float(np.ptp(self.y)) or 1.0
+
+    @property
     def targets(self) -> Array:
         """Weighted y, shape (n,)."""
         return self.y if self.root_weights is None else self.y * self.root_weights
 
-    def with_targets(self, y: Array) -> Problem:
-        """The same problem with other y (a bootstrap draw)."""
-        return replace(self, y=y)
-
-    def holding(self, column: int, value: float) -> Problem:
-        """The same problem with one linear coefficient held."""
-        return replace(self, held=(*self.held, (column, float(value))))
+    def in_law(self, law: Law) -> Problem:
+        """The same points for the same law in other coordinates."""
+        return replace(self, law=law)
 
     def subset(self, keep: slice | np.ndarray) -> Problem:
         """The same law on some of the points, on their own span."""
         weights = None if self.root_weights is None else self.root_weights[keep]
-        return Problem.of(self.law, self.x[keep], self.y[keep], root_weights=weights)
-
-    def thinned(self, step: int) -> Problem:
-        """The same problem, on the same span, with every `step`-th point."""
-        if step == 1:
-            return self
-        weights = None if self.root_weights is None else self.root_weights[::step]
-        return replace(self, x=self.x[::step], y=self.y[::step], root_weights=weights)
+        runs = None if self.runs is None else self.runs[keep]
+        return Problem.of(
+            self.law, self.x[keep], self.y[keep], root_weights=weights, objective=self.objective, runs=runs
+        )
 
     def columns(self, theta: Array) -> Array:
         """Weighted design at theta, shape (n, p)."""
@@ -97,48 +124,27 @@ class Problem:
 
     def project(self, theta: Array) -> Projection:
         """Solve the linear coefficients at theta."""
-        design, targets, lower = self.columns(theta), self.targets, np.asarray(self.law.linear_lower)
-        if not self.held:
-            linear, free = solve_linear(design, targets, lower)
-            return Projection(linear, free, design, targets - design @ linear)
-        rest, linear = np.ones(len(lower), dtype=bool), np.zeros(len(lower))
-        for column, value in self.held:
-            rest[column], linear[column] = False, value
-        free = np.zeros(len(lower), dtype=bool)
-        linear[rest], free[rest] = solve_linear(design[:, rest], targets - design @ linear, lower[rest])
-        return Projection(linear, free, design, targets - design @ linear)
-
-    def jacobian(self, theta: Array, at: Projection) -> Array:
-        """Exact derivative of the projected residuals by theta, shape (n, q)."""
-        gradient = self.law.design_gradient(theta, self.x, self.span)
-        if self.root_weights is not None:
-            gradient = gradient * self.root_weights[:, None]
-        active = at.design[:, at.free]
-        if active.shape[1] == 0:
-            return -(gradient @ at.linear).T
-        basis, triangle = np.linalg.qr(active)
-        moved = gradient @ at.linear
-        outside = moved - (moved @ basis) @ basis.T
-        pulled = (gradient[:, :, at.free].transpose(0, 2, 1) @ at.residuals).T
-        turned = np.linalg.lstsq(triangle.T, pulled, rcond=None)[0]
-        return np.asarray(-(outside.T + basis @ turned))
+        design = self.columns(theta)
+        lower, fixed = np.asarray(self.law.linear_lower, dtype=float), dict(self.law.offset_columns)
+        fit = linear.solve(design[None], self.targets[None], lower, fixed=fixed)
+        return Projection(fit.beta[0], fit.free[0], design, fit.residuals[0])
 
     def coefficients(self, theta: Array) -> dict[str, float]:
-        """The paper's coefficients at theta with the best linear ones."""
+        """The paper's coefficients at theta with the best linear ones by least squares."""
         return numbers(self.law.assemble(theta, self.project(theta).linear, self.span))
 
+    def coefficients_of(self, solution: Solution) -> dict[str, float]:
+        """The paper's coefficients of a fit."""
+        return numbers(self.law.assemble(solution.theta, solution.linear, self.span))
 
-def solve_linear(design: Array, targets: Array, lower: Array) -> tuple[Array, np.ndarray]:
-    """Least squares with lower bounds; returns beta and which of it are off their bounds.
+    def curve(self, solution: Solution, x: Array | None = None) -> Array:
+        """The fitted curve at x, or at the points; shape (n,)."""
+        return np.asarray(
+            self.law.design(solution.theta, self.x if x is None else x, self.span) @ solution.linear
+        )
 
-    The columns are scaled to unit length first, so that their units do not decide which are dropped.
-    """
-    if design.shape[1] == 0:
-        return np.empty(0), np.empty(0, dtype=bool)
-    scale = np.sqrt(np.einsum("ij,ij->j", design, design))
-    scale[scale == 0] = 1.0
-    linear = np.linalg.lstsq(design / scale, targets, rcond=1e-14)[0] / scale
-    if np.all(linear >= lower):
-        return linear, np.ones(len(lower), dtype=bool)
-    bounded = lsq_linear(design / scale, targets, bounds=(lower * scale, np.inf), method="bvls", tol=1e-15)
-    return bounded.x / scale, bounded.active_mask == 0
+    def residuals(self, solution: Solution) -> Array:
+        """Points less curve, weighted where weighted, of ln y where that is fitted; shape (n,)."""
+        curve = self.curve(solution)
+        left = np.log(self.y) - np.log(curve) if self.objective.log else self.y - curve
+        return left if self.root_weights is None else left * self.root_weights

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from sparsity_lab.fitting.density.rulers.ladder import Run
-from sparsity_lab.fitting.solve.robust import DELTA, huber
+from sparsity_lab.fitting.solve.objective import DELTA
+from sparsity_lab.fitting.solve.packed import huber
 from sparsity_lab.laws._law import Array
 
 PUBLISHED_START = (3.0, 6.0, 0.1, 0.2, 1.0)
@@ -73,7 +74,7 @@ def fit_loss_law(
         gradient = [
             pull @ size, pull @ data, -(pull * size) @ ln_n, -(pull * data) @ ln_d, pull.sum()
         ]  # fmt: skip
-        return float(huber(residual).sum()), np.array(gradient)
+        return float(huber(residual, DELTA).sum()), np.array(gradient)
 
     bounds = [(0, None)] * 5
     # A step may try coefficients beyond what floats hold; such a start ends there and is not the best.

@@ -1,0 +1,184 @@
+"""One law on one set of points, at many search coordinates at once, for many variants of the points.
+
+A variant has other values (a resample), other weights (points left out have weight zero), or holds one number: a
+coefficient of the paper, or the prediction at a point. Variable projection leaves a problem in the search coordinates
+alone (Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973); a held number that is linear in the linear coefficients is
+met while these are solved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsity_lab.fitting.solve import linear
+from sparsity_lab.fitting.solve.linear import Combination, LinearFit
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.laws._law import LOG_LINEAR, Array, Law, Span
+
+STEP = 1e-6  # of numeric derivatives by a search coordinate
+
+
+@dataclass(frozen=True)
+class Held:
+    """One number held in each of B lanes: a coefficient by name, or the prediction at a point.
+
+    Attributes:
+        names: coefficients that lanes hold. points: inputs at which lanes hold predictions, shape (m,) or (m, inputs).
+        which: shape (B,); an index into names, or len(names) + an index into points.
+        value: shape (B,); ln of the number for a coefficient that is LOG_LINEAR.
+    """
+
+    names: tuple[str, ...]
+    points: Array
+    which: np.ndarray
+    value: Array
+
+    def at(self, rows: np.ndarray) -> Held:
+        """Some of the lanes."""
+        return replace(self, which=self.which[rows], value=self.value[rows])
+
+    def combination(self, law: Law, span: Span, theta: Array) -> Combination:
+        """The weights and values of the linear coefficients at theta (B, q)."""
+        value = self.value
+        for i, name in enumerate(self.names):
+            if law.parameter(name).kind == LOG_LINEAR:
+                value = np.where(self.which == i, np.exp(value), value)
+        return Combination(self.weights(law, span, theta), value)
+
+    def weights(self, law: Law, span: Span, theta: Array) -> Array:
+        """Weights of the linear coefficients at theta (B, q), shape (B, p)."""
+        found = np.empty((len(theta), len(law.linear_lower)))
+        for i, name in enumerate(self.names):
+            rows = np.flatnonzero(self.which == i)
+            if len(rows):
+                found[rows] = coefficient_weights(law, span, name, theta[rows])
+        rows = np.flatnonzero(self.which >= len(self.names))
+        if len(rows):
+            places = self.which[rows] - len(self.names)
+            found[rows] = law.design(theta[rows], self.points, span)[np.arange(len(rows)), places]
+        return found
+
+    def gradient(self, law: Law, span: Span, theta: Array) -> Array:
+        """Derivatives of the weights by each coordinate, by central differences, shape (B, q, p)."""
+        axes = theta.shape[1]
+        if axes == 0:
+            return np.empty((*theta.shape, len(law.linear_lower)))
+        steps = STEP * np.eye(axes)[:, None]
+        trials = np.concatenate([theta + steps, theta - steps]).reshape(-1, axes)
+        every = replace(self, which=np.tile(self.which, 2 * axes), value=np.tile(self.value, 2 * axes))
+        weights = every.weights(law, span, trials).reshape(2, axes, len(theta), -1)
+        return np.asarray((weights[0] - weights[1]).transpose(1, 0, 2) / (2 * STEP))
+
+
+def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
+    """How a coefficient of the paper (or its exponential) is made of the linear ones at theta (B, q), shape (B, p)."""
+    count = len(law.linear_lower)
+    units = np.broadcast_to(np.eye(count)[:, None], (count, len(theta), count))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = law.assemble(np.broadcast_to(theta, (count, *theta.shape)), units, span)[name]
+        if law.parameter(name).kind == LOG_LINEAR:
+            parts = np.nan_to_num(np.exp(parts), nan=0.0)
+    return np.broadcast_to(parts, (count, len(theta))).T
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B lanes of one problem.
+
+    Attributes:
+        y: values, shape (B, n). root: 1/se of each point up to a factor, shape (B, n), or None for equal weights.
+        held: what each lane holds, or None.
+    """
+
+    problem: Problem
+    y: Array
+    root: Array | None = None
+    held: Held | None = None
+
+    @classmethod
+    def of(cls, problem: Problem, lanes: int, *, held: Held | None = None) -> Batch:
+        """The problem's own points in every lane."""
+        root = problem.root_weights
+        shape = (lanes, len(problem.y))
+        return cls(
+            problem,
+            np.broadcast_to(problem.y, shape),
+            None if root is None else np.broadcast_to(root, shape),
+            held,
+        )
+
+    def at(self, rows: np.ndarray) -> Batch:
+        """Some of the lanes."""
+        return replace(
+            self,
+            y=self.y[rows],
+            root=None if self.root is None else self.root[rows],
+            held=None if self.held is None else self.held.at(rows),
+        )
+
+    def thinned(self, step: int) -> Batch:
+        """Every `step`-th point in every lane."""
+        if step == 1:
+            return self
+        problem = replace(self.problem, x=self.problem.x[::step], y=self.problem.y[::step])
+        return replace(
+            self,
+            problem=problem,
+            y=self.y[:, ::step],
+            root=None if self.root is None else self.root[:, ::step],
+        )
+
+    def design(self, theta: Array) -> Array:
+        """Weighted columns at theta (B, q), shape (B, n, p)."""
+        design = self.problem.law.design(theta, self.problem.x, self.problem.span)
+        return design if self.root is None else design * self.root[..., None]
+
+    def project(self, theta: Array, design: Array | None = None) -> LinearFit:
+        """The linear coefficients at theta (B, q), those of fixed columns among them."""
+        law = self.problem.law
+        design = self.design(theta) if design is None else design
+        targets = self.y if self.root is None else self.y * self.root
+        held = None if self.held is None else self.held.combination(law, self.problem.span, theta)
+        lower, fixed = np.asarray(law.linear_lower, dtype=float), dict(law.offset_columns)
+        return linear.solve(design, targets, lower, held, fixed=fixed)
+
+    def jacobian(self, theta: Array, design: Array, fit: LinearFit) -> Array:
+        """Exact derivatives of the projected residuals by theta, shape (B, n, q)."""
+        law, span = self.problem.law, self.problem.span
+        gradient = law.design_gradient(theta, self.problem.x, span)
+        if self.root is not None:
+            gradient = gradient * self.root[:, None, :, None]
+        moved = np.einsum("bqnp,bp->bqn", gradient, fit.beta)
+        pulled = np.einsum("bqnp,bn->bqp", gradient, fit.residuals)
+        columns = design * fit.free[:, None, :]
+        if self.held is not None:
+            moved, pulled, columns = self._through_pivot(theta, design, fit, gradient, moved, pulled)
+        pulled = pulled * fit.free[:, None, :]
+        basis, triangle = linear.orthogonal(columns)
+        outside = moved - np.einsum("bnk,bqk->bqn", basis, np.einsum("bnk,bqn->bqk", basis, moved))
+        turned = linear.forward_substituted(triangle, pulled.transpose(0, 2, 1))
+        return np.asarray(-(outside.transpose(0, 2, 1) + np.einsum("bnk,bkq->bnq", basis, turned)))
+
+    def _through_pivot(
+        self, theta: Array, design: Array, fit: LinearFit, gradient: Array, moved: Array, pulled: Array
+    ) -> tuple[Array, Array, Array]:
+        """The same with the pivot's column as a function of the others, which holds the combination."""
+        assert self.held is not None
+        law, span, lanes = self.problem.law, self.problem.span, np.arange(len(theta))
+        weights, turning = self.held.weights(law, span, theta), self.held.gradient(law, span, theta)
+        own = weights[lanes, fit.pivot][:, None]
+        ratio = weights / own
+        by_ratio = (turning - ratio[:, None, :] * turning[lanes, :, fit.pivot][..., None]) / own[..., None]
+        pivot = design[lanes, :, fit.pivot]
+        moved = (
+            moved - np.einsum("bqp,bp->bq", turning, fit.beta)[..., None] / own[..., None] * pivot[:, None, :]
+        )
+        along = np.einsum("bn,bn->b", pivot, fit.residuals)
+        pulled_pivot = pulled[lanes, :, fit.pivot]
+        pulled = pulled - pulled_pivot[..., None] * ratio[:, None, :] - along[:, None, None] * by_ratio
+        columns = (design - pivot[..., None] * ratio[:, None, :]) * fit.free[:, None, :]
+        columns[lanes, :, fit.pivot] = 0.0
+        pulled[lanes, :, fit.pivot] = 0.0
+        return moved, pulled, columns

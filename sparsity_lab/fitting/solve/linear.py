@@ -1,0 +1,214 @@
+"""Many small least-squares problems at once, with lower bounds and with one linear combination held.
+
+Each problem has a handful of columns and up to thousands of rows; numpy's loops run over problems and rows, Python's
+over columns alone. Bounds are met by trying every set of columns at their bounds, and the best feasible one is exact,
+since the problem is convex. A combination w . beta = v is met by solving for the column of most weight.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from sparsity_lab.laws._law import Array
+
+NEGLIGIBLE = 1e-14  # of a column's length: what is left of it beside the others is rounding
+NONE: Mapping[int, float] = MappingProxyType({})
+SLACK = 1e-12  # of the largest coefficient: a violation of a bound that is rounding
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A linear combination of the coefficients that is held, one a problem.
+
+    Attributes:
+        weights: w, shape (B, p). value: v, shape (B,).
+    """
+
+    weights: Array
+    value: Array
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Solutions of B problems of n rows and p columns.
+
+    Attributes:
+        beta: shape (B, p). residuals: shape (B, n). free: columns that were solved for, shape (B, p).
+        pivot: the column that a held combination gives, shape (B,); -1 where none is held.
+    """
+
+    beta: Array
+    residuals: Array
+    free: np.ndarray
+    pivot: np.ndarray
+
+    @property
+    def sse(self) -> Array:
+        """Sums of squares, shape (B,)."""
+        return np.asarray(np.einsum("bn,bn->b", self.residuals, self.residuals))
+
+
+def orthogonal(columns: Array) -> tuple[Array, Array]:
+    """Q (B, n, k) and R (B, k, k) of columns (B, n, k); a column without a direction of its own has none in Q.
+
+    Modified Gram-Schmidt with every column made orthogonal twice.
+    """
+    count = columns.shape[-1]
+    basis, triangle = np.array(columns, order="C"), np.zeros((len(columns), count, count))
+    for j in range(count):
+        column = basis[..., j]
+        before = np.sqrt(np.einsum("bn,bn->b", column, column))
+        for _ in range(2 if j else 0):
+            shares = np.einsum("bnk,bn->bk", basis[..., :j], column)
+            column -= np.einsum("bnk,bk->bn", basis[..., :j], shares)
+            triangle[:, :j, j] += shares
+        length = np.sqrt(np.einsum("bn,bn->b", column, column))
+        length[length <= NEGLIGIBLE * before] = 0.0
+        triangle[:, j, j] = length
+        column *= np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)[:, None]
+    return basis, triangle
+
+
+def back_substituted(triangle: Array, right: Array) -> Array:
+    """Solutions of R z = right, shape (B, k); zero for a coefficient whose column has no direction of its own."""
+    solution = np.zeros_like(right)
+    for j in range(right.shape[-1] - 1, -1, -1):
+        rest = right[:, j] - np.einsum("bk,bk->b", triangle[:, j, j + 1 :], solution[:, j + 1 :])
+        solution[:, j] = np.divide(
+            rest, triangle[:, j, j], out=np.zeros_like(rest), where=triangle[:, j, j] > 0
+        )
+    return solution
+
+
+def forward_substituted(triangle: Array, right: Array) -> Array:
+    """Solutions of R^T z = right, right of shape (B, k, m)."""
+    solution = np.zeros_like(right)
+    for j in range(right.shape[1]):
+        rest = right[:, j] - np.einsum("bk,bkm->bm", triangle[:, :j, j], solution[:, :j])
+        diagonal = triangle[:, j, j, None]
+        solution[:, j] = np.divide(rest, diagonal, out=np.zeros_like(rest), where=diagonal > 0)
+    return solution
+
+
+def solve(
+    design: Array,
+    targets: Array,
+    lower: Array,
+    held: Combination | None = None,
+    *,
+    fixed: Mapping[int, float] = NONE,
+) -> LinearFit:
+    """Least squares with lower bounds.
+
+    Args:
+        design: columns, shape (B, n, p). targets: shape (B, n).
+        lower: bounds of the coefficients, shape (p,).
+        held: a combination of the coefficients that is given.
+        fixed: columns whose coefficients are given.
+    """
+    if not fixed:
+        return _bounded(design, targets, lower, held)
+    rest = [j for j in range(len(lower)) if j not in fixed]
+    for j, value in fixed.items():
+        targets = targets - design[..., j] * value
+        if held is not None:
+            held = Combination(held.weights, held.value - held.weights[:, j] * value)
+    if held is not None:
+        held = Combination(held.weights[:, rest], held.value)
+    part = _bounded(design[..., rest], targets, lower[rest], held)
+    beta, free = np.zeros((len(design), len(lower))), np.zeros((len(design), len(lower)), dtype=bool)
+    beta[:, rest], free[:, rest] = part.beta, part.free
+    for j, value in fixed.items():
+        beta[:, j] = value
+    pivot = np.where(part.pivot < 0, -1, np.array(rest or [-1])[np.maximum(part.pivot, 0)])
+    return LinearFit(beta, part.residuals, free, pivot)
+
+
+def _bounded(design: Array, targets: Array, lower: Array, held: Combination | None) -> LinearFit:
+    """`solve` without fixed columns."""
+    fit = _on_face(design, targets, lower, (), held)
+    bounded = np.flatnonzero(np.isfinite(lower))
+    wrong = _violated(fit.beta, lower)
+    if len(bounded) == 0 or not wrong.any():
+        return fit
+    rows = np.flatnonzero(wrong)
+    part = None if held is None else Combination(held.weights[rows], held.value[rows])
+    beta, residuals, free, pivot = fit.beta.copy(), fit.residuals.copy(), fit.free.copy(), fit.pivot.copy()
+    least = np.full(len(rows), np.inf)
+    for size in range(1, len(bounded) + 1 if held is None else min(len(bounded) + 1, len(lower))):
+        for face in itertools.combinations(bounded.tolist(), size):
+            tried = _on_face(design[rows], targets[rows], lower, face, part)
+            sse = np.where(_violated(tried.beta, lower), np.inf, tried.sse)
+            better = sse < least
+            least = np.where(better, sse, least)
+            where = rows[better]
+            beta[where], residuals[where] = tried.beta[better], tried.residuals[better]
+            free[where], pivot[where] = tried.free[better], tried.pivot[better]
+    # Where no face is feasible, the combination cannot be held within the bounds at all.
+    residuals[rows[~np.isfinite(least)]] = np.inf
+    return LinearFit(beta, residuals, free, pivot)
+
+
+def _violated(beta: Array, lower: Array) -> np.ndarray:
+    slack = SLACK * np.max(np.abs(beta), axis=-1, keepdims=True, initial=0.0)
+    return np.asarray(np.any(beta < lower - slack, axis=-1))
+
+
+def _on_face(
+    design: Array, targets: Array, lower: Array, face: tuple[int, ...], held: Combination | None
+) -> LinearFit:
+    """The solution with the columns of a face at their bounds and the others free."""
+    count = design.shape[-1]
+    rest = [j for j in range(count) if j not in face]
+    beta = np.zeros((len(design), count))
+    free = np.zeros(beta.shape, dtype=bool)
+    free[:, rest] = True
+    left = targets
+    for j in face:
+        beta[:, j] = lower[j]
+        left = left - design[..., j] * lower[j]
+    pivot = np.full(len(design), -1)
+    if held is None:
+        basis, triangle = orthogonal(design[..., rest])
+        shares = np.einsum("bnk,bn->bk", basis, left)
+        beta[:, rest] = back_substituted(triangle, shares)
+    else:
+        pivot = _pivots(design, held, rest)
+        for column in rest:
+            at = pivot == column
+            if at.any():
+                others = [j for j in rest if j != column]
+                part = Combination(held.weights[at], held.value[at])
+                beta[at] = _held(design[at], left[at], beta[at], others, column, part)
+    # What violates a bound by rounding alone is at it.
+    beta = np.where(_violated(beta, lower)[:, None], beta, np.maximum(beta, lower))
+    fitted = np.einsum("bnp,bp->bn", design, beta)
+    return LinearFit(beta, targets - fitted, free, pivot)
+
+
+def _pivots(design: Array, held: Combination, rest: list[int]) -> np.ndarray:
+    """The column of most weight for its length, of those that are not at a bound; shape (B,)."""
+    lengths = np.sqrt(np.einsum("bnj,bnj->bj", design, design))
+    weight = np.abs(held.weights) / np.where(lengths > 0, lengths, np.inf)
+    return np.asarray(np.array(rest)[np.argmax(weight[:, rest], axis=1)])
+
+
+def _held(design: Array, left: Array, beta: Array, others: list[int], pivot: int, held: Combination) -> Array:
+    """Coefficients with the combination held by the pivot's column."""
+    at_bounds = np.einsum("bp,bp->b", held.weights, beta)  # those that are free are zero still
+    own = np.where(held.weights[:, pivot] == 0, np.nan, held.weights[:, pivot])
+    ratio = held.weights / own[:, None]
+    first = (held.value - at_bounds) / own
+    columns = design[..., others] - design[..., pivot, None] * ratio[:, None, others]
+    basis, triangle = orthogonal(columns)
+    rest = left - first[:, None] * design[..., pivot]
+    solved = back_substituted(triangle, np.einsum("bnk,bn->bk", basis, rest))
+    beta = beta.copy()
+    beta[:, others] = solved
+    beta[:, pivot] = first - np.einsum("bk,bk->b", ratio[:, others], solved)
+    return beta

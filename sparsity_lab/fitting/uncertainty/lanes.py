@@ -1,0 +1,135 @@
+"""How well a problem can be met with one number held: the lanes along which intervals are walked.
+
+A lane holds one number at a value and makes the objective least over all else. Many lanes go at once: those of every
+coefficient and prediction, to both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sparsity_lab.fitting.solve import levenberg
+from sparsity_lab.fitting.solve.batch import Batch, Held
+from sparsity_lab.fitting.solve.grid import seeded_grid
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
+from sparsity_lab.laws._law import Array
+
+TIGHT = 1e-9  # of the sum of squares: ends of intervals need no more
+COARSE = 60  # starts of a lane that seems to have left the interval
+
+
+class Lanes(Protocol):
+    """K lanes, each with a number to hold."""
+
+    def least(self, rows: np.ndarray, values: Array, near: Array) -> tuple[Array, Array]:
+        """Least objectives (r,) and where they are (r, k) for some lanes, from starts (r, k)."""
+
+    def elsewhere(self, rows: np.ndarray, values: Array) -> Array | None:
+        """Other starts (r, k) for some lanes, the best of a coarse grid; None where there is no other."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Numbers that are linear in the linear coefficients, a lane each, in this order.
+
+    Attributes:
+        names: coefficients. points: inputs whose predictions are sought, shape (m,) or (m, inputs).
+        targets: values of y whose x is sought, shape (r,): there x is walked and the prediction is held at the target.
+        in_ln: whether ln x is walked rather than x.
+    """
+
+    names: tuple[str, ...]
+    points: Array
+    targets: Array
+    in_ln: bool = True
+
+    def __len__(self) -> int:
+        return len(self.names) + len(self.points) + len(self.targets)
+
+    def held(self, rows: np.ndarray, values: Array) -> Held:
+        """What some of the lanes hold at their values."""
+        first = len(self.names) + len(self.points)
+        walked = rows >= first
+        which, value, points = rows.copy(), np.array(values, dtype=float), self.points
+        if walked.any():
+            places = np.exp(values[walked]) if self.in_ln else values[walked]
+            points = np.concatenate([self.points, places]) if len(self.points) else places
+            which[walked] = first + np.arange(walked.sum())
+            value[walked] = self.targets[rows[walked] - first]
+        return Held(self.names, points, which, value)
+
+
+@dataclass(frozen=True)
+class HeldLanes:
+    """Lanes of numbers that are linear in the linear coefficients; coordinates are the law's own."""
+
+    problem: Problem
+    sought: Sought
+
+    def least(self, rows: np.ndarray, values: Array, near: Array) -> tuple[Array, Array]:
+        """By variable projection with the held combination."""
+        theta, sse = levenberg.descend(self._batch(rows, values), near, self._box, tight=TIGHT)
+        return sse, theta
+
+    def elsewhere(self, rows: np.ndarray, values: Array) -> Array | None:
+        """The best of a coarse grid in every lane."""
+        if len(self._box) == 0:
+            return None
+        grid = coarse_grid(self._box)
+        starts = np.tile(grid, (len(rows), 1))
+        each = np.repeat(np.arange(len(rows)), len(grid))
+        with np.errstate(all="ignore"):
+            sse = self._batch(rows[each], values[each]).project(starts).sse.reshape(len(rows), -1)
+        return np.asarray(grid[np.argmin(np.where(np.isfinite(sse), sse, np.inf), axis=1)])
+
+    @property
+    def _box(self) -> Array:
+        return self.problem.law.search_box(self.problem.span)
+
+    def _batch(self, rows: np.ndarray, values: Array) -> Batch:
+        return Batch.of(self.problem, len(rows), held=self.sought.held(rows, values))
+
+
+@dataclass(frozen=True)
+class CoordinateLanes:
+    """Lanes that hold nonlinear coefficients, each a coordinate of `InCoefficients`.
+
+    Attributes:
+        problem: with the law in those coordinates. which: the coordinate of each lane, shape (K,).
+    """
+
+    problem: Problem
+    law: InCoefficients
+    which: np.ndarray
+
+    def least(self, rows: np.ndarray, values: Array, near: Array) -> tuple[Array, Array]:
+        """With the lane's coordinate at its value."""
+        still = np.zeros(near.shape, dtype=bool)
+        still[np.arange(len(rows)), self.which[rows]] = True
+        starts = np.where(still, values[:, None], near)
+        batch = Batch.of(self.problem, len(rows))
+        theta, sse = levenberg.descend(batch, starts, self.law.box, still=still, tight=TIGHT)
+        return sse, theta
+
+    def elsewhere(self, rows: np.ndarray, values: Array) -> Array | None:
+        """The best of a coarse grid over the other coordinates in every lane."""
+        if len(self.law.box) < 2:
+            return None
+        grid = coarse_grid(self.law.box)
+        starts = np.tile(grid, (len(rows), 1))
+        each = np.repeat(np.arange(len(rows)), len(grid))
+        starts[np.arange(len(starts)), self.which[rows][each]] = values[each]
+        with np.errstate(all="ignore"):
+            sse = Batch.of(self.problem, len(starts)).project(starts).sse.reshape(len(rows), -1)
+        best = np.argmin(np.where(np.isfinite(sse), sse, np.inf), axis=1)
+        return np.asarray(starts.reshape(len(rows), len(grid), -1)[np.arange(len(rows)), best])
+
+
+def coarse_grid(box: Array) -> Array:
+    """Some sixty places over the box, shape (m, q)."""
+    fine = seeded_grid(box, np.random.default_rng(0))
+    return fine[:: max(1, len(fine) // COARSE)]
