@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.store.record_keys import RECORD_KEYS as RECORD_KEYS
 from sparsity_lab.store.whole_files import disk_fix, encoded, probe
 from sparsity_lab.store.whole_files import write_bytes as write_bytes
@@ -34,6 +34,11 @@ RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`,
 def canonical_json(value: object) -> str:
     """One text per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def as_json(value: object) -> Any:
+    """A value as its file holds it: tuples are lists, keys are text."""
+    return json.loads(json.dumps(value))
 
 
 def content_key(determinants: Mapping[str, object]) -> str:
@@ -174,16 +179,10 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         SparsityLabError: unreadable, not a record, or changed since it was written.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
-    except (OSError, ValueError, RecursionError) as error:  # NaN fails under the hash
-        raise SparsityLabError(
-            f"Cannot read the record {path}", why=why_unread(path, error), fix=RECORD_FIX
-        ) from error
+    record = read_json(path, kind="record", fix=RECORD_FIX)
     if not isinstance(record, dict) or not isinstance(record.get("content_key"), str):
         raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`", fix=RECORD_FIX)
-    if own_hash != record.get("record_sha256"):
+    if seal(record)["record_sha256"] != record.get("record_sha256"):
         raise SparsityLabError(
             f"The record {path} does not match its own hash", why="It was changed or damaged", fix=RECORD_FIX
         )

@@ -12,7 +12,6 @@ families.json          fit of several runs
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.json_file import read_json, read_object
 from sparsity_lab.reading.walking import LeftOut, Walk
 from sparsity_lab.store.records import read_record
 
@@ -29,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PROGRAMS = {"node_modules", "__pycache__"}
 WANDB_RUNS = ("offline-run-", "run-", "latest-run")
+WRITE_AGAIN = "Run the command that wrote it again, or move it away"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -160,8 +160,8 @@ def _take(found: Found, path: Path, *, record: bool) -> None:
             found.record_folders.setdefault(path.parent, []).append(one["content_key"])
         else:
             found.documents[path] = _document(path)
-    except (SparsityLabError, OSError, ValueError, RecursionError) as error:
-        why = error.why or error.what if isinstance(error, SparsityLabError) else why_unread(path, error)
+    except SparsityLabError as error:
+        why = error.why or error.what
         logger.warning("%s left out: %s", path, why)
         found.unread.append((path, why))
 
@@ -170,15 +170,14 @@ def _document(path: Path) -> object:
     """What a file of a command holds.
 
     Raises:
-        ValueError: it is no JSON, or not in the shape in which a command writes it.
+        SparsityLabError: it is no JSON, or not in the shape in which a command writes it.
     """
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if path.name == "fits.json":
-        if not (isinstance(value, list) and all(map(_is_fit, value))):
-            raise ValueError("it is no list of fits")
-    elif not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
-    return value
+    if path.name != "fits.json":
+        return read_object(path, fix=WRITE_AGAIN)
+    entries = read_json(path, fix=WRITE_AGAIN, finite=False)
+    if not (isinstance(entries, list) and all(map(_is_fit, entries))):
+        raise SparsityLabError(f"Cannot read {path}", why="it is no list of fits", fix=WRITE_AGAIN)
+    return entries
 
 
 def _is_fit(entry: object) -> bool:

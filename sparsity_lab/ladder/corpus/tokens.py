@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import read_object
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store.records import write_json
 from sparsity_lab.store.whole_files import DISK_FIX
 from sparsity_lab.tokenization import encoded_batch, largest_id

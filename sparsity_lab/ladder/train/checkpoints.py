@@ -8,7 +8,6 @@ the exact number of trained tokens.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import read_object
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store.records import write_json
 from sparsity_lab.store.whole_files import DISK_FIX
 
@@ -121,7 +120,7 @@ def read_about(checkpoint: Path) -> dict[str, object]:
 
 def _allow_cache(config: Path) -> None:
     """The trainer turns the key-value cache off; who loads the checkpoint to generate wants it."""
-    content = json.loads(config.read_text(encoding="utf-8"))
+    content = read_object(config, fix="Run the same command again")
     write_json(config, {**content, "use_cache": True})
 
 

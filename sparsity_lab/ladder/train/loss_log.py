@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.loggers import Loggers
+from sparsity_lab.reading.csv_file import read_csv
 from sparsity_lab.store.records import write_text
 from sparsity_lab.store.tables import to_csv
 
@@ -39,10 +39,7 @@ def write_loss_log(path: Path, history: Sequence[Mapping[str, Any]], *, tokens_p
 
 def read_loss_log(path: Path) -> list[dict[str, str]]:
     """Rows of a loss log as they stand in the file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return [row for _, row in read_csv(path)[1]] if path.exists() else []
 
 
 def log_rows(loggers: Loggers, series: str, rows: Iterable[Mapping[str, Any]]) -> None:

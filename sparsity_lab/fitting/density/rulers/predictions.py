@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,5 +144,5 @@ def _row(
 
 
 def _published() -> dict[tuple[str, str], float]:
-    with bundled.path("olmo-ladder-published").open(encoding="utf-8", newline="") as stream:
-        return {(r["task"], r["prediction"]): float(r["published"]) for r in csv.DictReader(stream)}
+    rows = bundled.rows("olmo-ladder-published")
+    return {(row["task"], row["prediction"]): float(row["published"]) for row in rows}
