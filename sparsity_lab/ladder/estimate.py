@@ -22,18 +22,6 @@ from sparsity_lab.ladder.train.schedule import checkpoint_steps
 from sparsity_lab.ladder.train.setup import attention_for
 from sparsity_lab.store.tables import Row
 
-COLUMNS = {
-    "run": "run",
-    "params_total": "parameters",
-    "params_nonembedding": "non-embedding",
-    "tokens": "tokens",
-    "tokens_per_parameter": "tokens / non-embedding",
-    "epochs": "epochs",
-    "checkpoints": "checkpoints",
-    "flops": "FLOPs",
-    "seconds": "seconds, estimated",
-    "disk_bytes": "disk bytes",
-}
 _FLOAT32_BYTES = 4
 _PROBE_TOKENS = 4096
 _PROBE_STEPS = 3

@@ -13,7 +13,6 @@ from sparsity_lab.ladder.config.spec import LadderConfig
 from sparsity_lab.ladder.corpus.data import prepare_data
 from sparsity_lab.ladder.corpus.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.corpus.prepared import PreparedData
-from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
 from sparsity_lab.ladder.estimate import LadderEstimate, refuse_without_space
 from sparsity_lab.ladder.train import checkpoints, ranks
 from sparsity_lab.ladder.train.parallel import train_side_by_side
@@ -22,21 +21,7 @@ from sparsity_lab.loggers import check_names
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
-from sparsity_lab.store.tables import write_table
-
-RUN_COLUMNS = {key: heading for key, heading in ESTIMATE_COLUMNS.items() if key not in ("seconds", "epochs")}
-COLUMNS = {
-    "run": "run",
-    "activation": "activation",
-    "gated": "gated",
-    "hidden_size": "hidden size",
-    "layers": "layers",
-    "params_total": "parameters",
-    "params_nonembedding": "non-embedding",
-    "step": "step",
-    "trained_tokens": "trained tokens",
-    "checkpoint": "checkpoint",
-}
+from sparsity_lab.store.table_columns.ladder import CHECKPOINTS, RUNS
 
 
 @dataclass(frozen=True)
@@ -99,7 +84,7 @@ def _trained(config: LadderConfig, output: Path, jobs: int, shown: _Shown) -> Tr
     data = _data_of(config, output / "data", shown["progress"])
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
-        write_table(output / "runs", estimate.rows, RUN_COLUMNS)
+        RUNS.write(output, estimate.rows)
     calls = [
         partial(train_run, run, data=data, output=output / "runs" / run.name, log=shown["log"],
                 log_folder=shown["log_folder"])
@@ -111,7 +96,7 @@ def _trained(config: LadderConfig, output: Path, jobs: int, shown: _Shown) -> Tr
     else:
         runs = [call(progress=progress) for call in calls]
     if ranks.is_main():
-        write_table(output / "checkpoints", checkpoint_rows(runs, output=output), COLUMNS)
+        CHECKPOINTS.write(output, checkpoint_rows(runs, output=output))
     return TrainedLadder(output, data, tuple(runs))
 
 

@@ -47,6 +47,11 @@ def measured(key: str, meaning: str, heading: str = "", *, error: str = "± se")
     return number, Column(key + ERROR, f"standard error of {key}", error if heading else "")
 
 
+def as_keyed(**meanings: str) -> tuple[Column, ...]:
+    """Columns that readers see under their own keys, by key and meaning."""
+    return tuple(Column(key, meaning, key) for key, meaning in meanings.items())
+
+
 class TableColumns:
     """The columns of one table.
 
@@ -74,6 +79,10 @@ class TableColumns:
         keys = self.readers or " ".join(column.key for column in self.columns if column.for_readers)
         return self.pick(keys, **headings)
 
+    def shown(self, rows: Sequence[Row], keys: str = "") -> str:
+        """The table as readers see it: all columns for them, or those of some keys with spaces between."""
+        return to_markdown(rows, headings(self.pick(keys) if keys else self.for_readers()))
+
     def pick(self, keys: str, **headings: str) -> tuple[Column, ...]:
         """Some of the columns, by their keys with spaces between; headings as in `for_readers`."""
         by_key = {column.key: column for column in self.columns}
@@ -82,7 +91,13 @@ class TableColumns:
         )
 
     def write(
-        self, folder: Path, rows: Sequence[Row], *, shown: Sequence[Row] | None = None, notes: str = ""
+        self,
+        folder: Path,
+        rows: Sequence[Row],
+        *,
+        shown: Sequence[Row] | None = None,
+        notes: str = "",
+        name: str = "",
     ) -> None:
         """Write the CSV and, where there is one for readers, the Markdown; no files where there are no rows.
 
@@ -91,13 +106,14 @@ class TableColumns:
             rows: all of them.
             shown: those that readers see, where not all.
             notes: Markdown below the table.
+            name: of the files, where it is not the table's.
         """
         if not rows:
             return
-        write_text(folder / f"{self.name}.csv", self.csv(rows))
+        write_text(folder / f"{name or self.name}.csv", self.csv(rows))
         if self.markdown:
-            table = to_markdown(rows if shown is None else shown, headings(self.for_readers()))
-            write_text(folder / f"{self.name}.md", table + notes)
+            table = self.shown(rows if shown is None else shown)
+            write_text(folder / f"{name or self.name}.md", table + notes)
 
 
 def headings(columns: Sequence[Column]) -> Mapping[str, str]:

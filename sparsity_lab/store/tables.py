@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
-from sparsity_lab.store.records import write_json, write_text
+from sparsity_lab.store.records import write_text
 
 Row = Mapping[str, object]
 
@@ -41,15 +41,6 @@ def write_table(stem: Path, rows: Sequence[Row], columns: Mapping[str, str] | Se
     """Write `stem.csv` and `stem.md`; keys are the CSV header, headings the Markdown one."""
     write_text(stem.with_suffix(".csv"), to_csv(rows, list(columns)))
     write_text(stem.with_suffix(".md"), to_markdown(rows, columns))
-
-
-def write_findings(
-    stem: Path, rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str], document: object
-) -> tuple[Path, ...]:
-    """A table as by `write_table`, and `stem.json` with a document about it; returns the paths."""
-    write_table(stem, rows, columns)
-    write_json(stem.with_suffix(".json"), document)
-    return tuple(stem.with_suffix(suffix) for suffix in (".csv", ".md", ".json"))
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -26,24 +26,7 @@ OURS, AGAIN, THEIRS = "sparsity-lab", "sparsity-lab, again", "sparsinglaw"
 
 @dataclass(frozen=True)
 class Row:
-    """One run of one path.
-
-    Attributes:
-        question: what was asked: `PPL-1%` or `c = 0.1`.
-        path: whose algorithm.
-        seconds: wall time.
-        cpu_seconds: processor time of all threads, which other work on the machine hardly moves.
-        forward_passes: over the whole text.
-        products: float32 products [tokens, F] x [F, d] of one layer, besides those of the forward passes.
-        syncs: times the search for thresholds waits for the device.
-        peak_mib: memory above what was in use before, MiB, or None where the system does not say.
-        knob: c.
-        activation_ratio: counted in the sparse run.
-        activation_ratio_se: its standard error; the reference's leaves the noise of the knob out.
-        loss_delta_nats: L_sparse - L_dense.
-        loss_delta_se_nats: its standard error, paired over windows.
-        flags: findings.
-    """
+    """One run of one path; `AGAINST` of `store/table_columns/bench.py` says what the numbers are."""
 
     question: str
     path: str

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
-from sparsity_lab.fitting.density.trend.sensitivity import COLUMNS as SENSITIVITY_COLUMNS
 from sparsity_lab.fitting.density.trend.sensitivity import without_rows
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.provenance import provenance
+from sparsity_lab.store.columns import Column, TableColumns
 from sparsity_lab.store.records import write_json
-from sparsity_lab.store.tables import number, write_table
-
-Table = tuple[str, Sequence[dict[str, object]], Mapping[str, str] | Sequence[str]]
-COLUMNS = {
-    "model": "model",
-    "released": "released",
-    "size_b": "N (1e9)",
-    "score": "score",
-    "score_error": "± score",
-    "effective_b": "N^ (1e9)",
-    "rho": "rho",
-    "rho_low": "low",
-    "rho_high": "high",
-    "extrapolation_ratio": "N^/N max",
-    "frontier": "frontier",
-    "tasks": "tasks",
-    "flags": "flags",
-}
+from sparsity_lab.store.table_columns.density import LOSSES, PER_TASK, SENSITIVITY, TABLE
+from sparsity_lab.store.tables import number
 
 
 def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path]:
     """Write all files of a run; returns their paths."""
     rows = table_rows(report)
-    write_table(output / "table", rows, COLUMNS)
+    TABLE.write(output, rows)
     write_json(output / "density.json", as_json(report, rows, seed=seed))
     names = ["density.json", "table.csv", "table.md"]
-    for name, extra, columns in _extra_tables(report):
-        write_table(output / name, extra, columns)
-        names += [f"{name}.csv", f"{name}.md"]
+    for table, extra in _extra_tables(report):
+        table.write(output, extra)
+        names += [f"{table.name}.csv", f"{table.name}.md"] if extra else []
     written = [output / name for name in names]
     if any(d.released is not None and (d.rho or d.low) for d in report.densities):
         with attempted(stem := output / "density_by_date"):
@@ -58,19 +42,15 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
     return written
 
 
-def _extra_tables(report: DensityReport) -> list[Table]:
+def _extra_tables(report: DensityReport) -> list[tuple[TableColumns, list[dict[str, object]]]]:
     """Tables that exist only where there is something in them."""
-    tables: list[Table] = []
-    if report.per_task:
-        tables.append(("per_task", per_task_rows(report), ["model", "released", "mean", *report.per_task]))
-    if report.sensitivity or report.without:
-        tables.append(
-            ("sensitivity", [*report.sensitivity, *without_rows(report.without)], SENSITIVITY_COLUMNS)
-        )
-    if report.evaluations:
-        rows = loss_rows(report.evaluations)
-        tables.append(("losses", rows, list(rows[0])))
-    return tables
+    tasks = (Column(task, f"rho by {task} alone, or a bound", task) for task in report.per_task)
+    per_task = per_task_rows(report) if report.per_task else []
+    return [
+        (TableColumns(PER_TASK.name, *PER_TASK.columns, *tasks), per_task),
+        (SENSITIVITY, [*report.sensitivity, *without_rows(report.without)]),
+        (LOSSES, loss_rows(report.evaluations)),
+    ]
 
 
 def per_task_rows(report: DensityReport) -> list[dict[str, object]]:

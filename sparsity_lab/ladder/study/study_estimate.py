@@ -9,9 +9,6 @@ from sparsity_lab.ladder.config.spec import RunSpec
 from sparsity_lab.ladder.estimate import seconds_per_token
 from sparsity_lab.ladder.study.plan import Standing, Study, standing
 
-COLUMNS = {
-    "stage": "stage", "what": "what", "cells": "cells", "done": "done", "seconds": "seconds left, estimated"
-}  # fmt: skip
 # Seconds of a cell over those of training on as many tokens, all rules together and the search of the series
 # rule in it; found on 65,536 tokens and a run of 0.1M parameters.
 CELL_COST = 2.5

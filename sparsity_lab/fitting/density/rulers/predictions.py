@@ -20,24 +20,10 @@ from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import PREDICTED_RUN
 from sparsity_lab.store import bundled
-from sparsity_lab.store.records import prepare_output
-from sparsity_lab.store.tables import write_findings
+from sparsity_lab.store.records import prepare_output, write_json
+from sparsity_lab.store.table_columns.density import PREDICTIONS
 
 BUNDLED = "olmo-ladder"
-
-COLUMNS = {
-    "task": "task",
-    "actual_loss": "loss",
-    "recipe_loss": "recipe: loss",
-    "actual_score": "score",
-    "recipe_score_given_loss": "recipe: score given loss",
-    "recipe_chained": "recipe: chained",
-    "own_chained": "own choice",
-    "own_low": "low",
-    "own_high": "high",
-    "held": "held",
-    "published_gap": "largest gap to published",
-}
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,8 @@ def run_predictions(
         "own_runs": [r.name for r in table.references], "held": held, "largest_gap_to_published": largest,
         "rows": rows, "seed": seed, "provenance": provenance(),
     }  # fmt: skip
-    write_findings(output / "predictions", rows, COLUMNS, document)
+    PREDICTIONS.write(output, rows)
+    write_json(output / "predictions.json", document)
     return Predictions(tuple(rows), held, largest)
 
 
