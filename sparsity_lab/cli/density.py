@@ -100,7 +100,7 @@ class DensityCommandOptions(ScoreOptions):
 def density(context: typer.Context, options: DensityCommandOptions) -> None:
     """Density rho = N^/N of every model: N^ is the size at which the ruler's family reaches its score."""
     from sparsity_lab.fitting.density.options import DensityOptions
-    from sparsity_lab.fitting.density.run import run_density
+    from sparsity_lab.fitting.density.report import run_density
 
     settings = DensityOptions(
         **options.shared(), targets=options.targets, ruler=options.ruler, d0_tokens=options.d0,

@@ -20,7 +20,7 @@ from sparsity_lab.ladder.models import ModelShape, build_model
 from sparsity_lab.ladder.train.process import prepare_process
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
 from sparsity_lab.ladder.train.setup import attention_for
-from sparsity_lab.store.tables import Row
+from sparsity_lab.store.tables import Row, is_number
 
 _FLOAT32_BYTES = 4
 _PROBE_TOKENS = 4096
@@ -62,10 +62,11 @@ class LadderEstimate:
     def totals(self) -> Row:
         """Sums over the runs."""
         sums: dict[str, object] = {
-            key: sum(_number(row[key]) for row in self.rows) for key in ("tokens", "flops")
+            key: sum(float(value) for row in self.rows if is_number(value := row[key]))
+            for key in ("tokens", "flops")
         }
         seconds = [row["seconds"] for row in self.rows]
-        total = None if None in seconds else sum(map(_number, seconds))
+        total = None if None in seconds else sum(filter(is_number, seconds))
         return {"run": "all", **sums, "seconds": total, "disk_bytes": self.disk_bytes}
 
 
@@ -142,7 +143,3 @@ def _timed_step(shape: ModelShape, run: RunSpec) -> float:
         loss.item()  # waits for the device
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:]) / ids.numel()
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0

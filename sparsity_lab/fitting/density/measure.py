@@ -52,7 +52,7 @@ PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 def measure_density(
     *, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
 ) -> DensityReport:
-    """What `run.run_density` finds, without writing anything.
+    """What `report.run_density` finds, without writing anything.
 
     Raises:
         SparsityLabError: a table, ruler or task is not usable.

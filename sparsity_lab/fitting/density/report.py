@@ -1,4 +1,7 @@
-"""Writes what a density run found: density.json, table.csv, table.md and the figure."""
+"""The density of a table of models, from ruler to trend, written out: what `sparsity-lab density` does.
+
+Writes density.json, the tables and the figures; those that exist only where there is something in them come last.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,32 @@ from pathlib import Path
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
-from sparsity_lab.fitting.density.options import DensityReport
+from sparsity_lab.fitting.density.measure import measure_density
+from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.trend.sensitivity import without_rows
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days
 from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.machine.sole_writer import sole_writer
+from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.columns import Column, TableColumns
 from sparsity_lab.store.records import write_json
 from sparsity_lab.store.table_columns.density import LOSSES, PER_TASK, SENSITIVITY, TABLE
 from sparsity_lab.store.tables import number
+
+
+def run_density(
+    *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
+) -> tuple[DensityReport, list[Path]]:
+    """Rulers, densities, frontier, trend, tables and figures, written to `output`; and the paths of the files.
+
+    Raises:
+        SparsityLabError: a table, ruler, task or the output directory is not usable.
+    """
+    with sole_writer(output):
+        report = measure_density(seed=seed, options=options, progress=progress)
+        return report, write_report(report, output, seed=seed)
 
 
 def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sparsity_lab.fitting.page.blocks import Report, Section, Table, tables_of
-from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.fitting.page.cells import shown
 from sparsity_lab.store import tables
 from sparsity_lab.store.columns import Column
+from sparsity_lab.store.tables import is_number
 
 LINE_LETTERS, COLUMN_GAP, TEXT_LETTERS = (
     90,

@@ -32,9 +32,10 @@ from sparsity_lab.fitting.page.blocks import (
     TokenHeat,
     Verbatim,
 )
-from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.fitting.page.cells import shown
 from sparsity_lab.store.columns import Column
 from sparsity_lab.store.records import RECORD_KEYS
+from sparsity_lab.store.tables import is_number
 from sparsity_lab.store.whole_files import encoded
 
 logger = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from sparsity_lab.fitting.page.blocks import (
     table,
     without_constants,
 )
-from sparsity_lab.fitting.page.cells import is_number, read_csv, shown
+from sparsity_lab.fitting.page.cells import read_csv, shown
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.reading.csv_file import FAILED, MEASURED, has_failed
 from sparsity_lab.store.columns import Column
-from sparsity_lab.store.tables import number
+from sparsity_lab.store.tables import is_number, number
 
 Row = Mapping[str, Any]
 NO_BREAK, ERROR_DIGITS = "\u00a0", 2
@@ -157,7 +157,7 @@ def listed(sentences: Sequence[str]) -> list[Block]:
 
 def percent(value: object) -> str:
     """A share as a percentage, three significant digits."""
-    return f"{100 * float(value):#.3g}".rstrip(".") + f"{NO_BREAK}%" if is_number(value) else "unknown"  # type: ignore[arg-type]
+    return f"{100 * float(value):#.3g}".rstrip(".") + f"{NO_BREAK}%" if is_number(value) else "unknown"
 
 
 def measured(value: object, error: object, *, share: bool = False, space: str = NO_BREAK) -> str:
@@ -165,10 +165,10 @@ def measured(value: object, error: object, *, share: bool = False, space: str = 
     if not is_number(value):
         return "unknown"
     times, unit = (100, f"{space}%") if share else (1, "")
-    exact = times * float(value)  # type: ignore[arg-type]
-    if not is_number(error) or not 0 < abs(float(error)) < math.inf:  # type: ignore[arg-type]
+    exact = times * float(value)
+    if not is_number(error) or not 0 < abs(float(error)) < math.inf:
         return number(exact) + unit
-    around = times * float(error)  # type: ignore[arg-type]
+    around = times * float(error)
     decimals = min(max(ERROR_DIGITS - 1 - math.floor(math.log10(around)), 0), 12)
     return f"{exact:,.{decimals}f}{space}±{space}{around:,.{decimals}f}{unit}"
 

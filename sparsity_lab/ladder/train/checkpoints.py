@@ -15,10 +15,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store.records import write_json
-from sparsity_lab.store.whole_files import DISK_FIX
+from sparsity_lab.store.whole_files import writing
 
 ABOUT = "sparsity_lab.json"
 _STEP = re.compile(r"step-(\d+)")
@@ -75,15 +74,11 @@ def finalise(written: Path, *, about: Mapping[str, object], passing: bool = Fals
         weights.chmod(stat.S_IMODE((written / ABOUT).stat().st_mode))
     step = int(str(about["step"]))
     final = written.with_name(f"resume-{step:06d}" if passing else step_name(step))
-    try:
+    with writing(final):
         _flush(written)
         if final.exists():
             shutil.rmtree(final)
         written.rename(final)
-    except OSError as error:
-        raise SparsityLabError(
-            f"Cannot write {final}", why=error.strerror or str(error), fix=DISK_FIX
-        ) from error
     _drop_older(final)
     return final
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.page.blocks import Block, Section, table
-from sparsity_lab.fitting.page.cells import is_number
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.fitting.page.layout import (
     Row,
@@ -19,6 +18,7 @@ from sparsity_lab.fitting.page.layout import (
     rows_of,
 )
 from sparsity_lab.store.table_columns.measured import TABLE
+from sparsity_lab.store.tables import is_number
 
 NEEDED = {"series", "criterion", "rule", "activation_ratio", "ppl_ratio"}
 COLUMNS = TABLE.pick(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Section
-from sparsity_lab.fitting.page.cells import is_number, whole
+from sparsity_lab.fitting.page.cells import whole
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.fitting.page.layout import (
     Row,
@@ -18,6 +18,7 @@ from sparsity_lab.fitting.page.layout import (
     rows_of,
 )
 from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING, SPECIALISED
+from sparsity_lab.store.tables import is_number
 
 MOST_CHECKPOINTS = 3  # that have a sentence each
 P_VALUES, LEVEL = ("p_random", "p_matched"), 0.05

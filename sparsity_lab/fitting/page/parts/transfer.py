@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.page.blocks import Block, Section, table
-from sparsity_lab.fitting.page.cells import is_number, whole
+from sparsity_lab.fitting.page.cells import whole
 from sparsity_lab.fitting.page.collect import Found
 from sparsity_lab.fitting.page.layout import Row, fold, groups, listed, measured, rows_of
+from sparsity_lab.store.tables import is_number
 
 NAME = "transfer.csv"
 NEEDED = {"calibrated_on", "measured_on", "activation_ratio", "ppl_ratio"}
