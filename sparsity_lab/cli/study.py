@@ -89,7 +89,7 @@ def _lines(study: Study, stage: str) -> list[str]:
 
 
 def _print_plan(study: Study, stages: list[str]) -> None:
-    from sparsity_lab.ladder.study.study_estimate import plan_rows
+    from sparsity_lab.ladder.study.plan import plan_rows
     from sparsity_lab.store.table_columns.ladder import PLAN
 
     check(study)

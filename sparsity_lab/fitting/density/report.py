@@ -55,7 +55,7 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
             written += plot_trend(report, stem)
     if report.per_task:
         with attempted(stem := output / "density_per_task"):
-            from sparsity_lab.fitting.plots.density_heat import plot_heat
+            from sparsity_lab.fitting.plots.density import plot_heat
 
             written += plot_heat(report, stem)
     return written

@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config.model_section import ModelSection
+from sparsity_lab.ladder.config.run_sections import ModelSection, TrainingSection
 from sparsity_lab.ladder.config.sections import MistakenKeyError, build, check_keys, coerce, mapping
 from sparsity_lab.ladder.config.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
-from sparsity_lab.ladder.config.training_section import TrainingSection
 from sparsity_lab.ladder.models import ModelShape
 from sparsity_lab.reading.yaml_file import key_lines, read_yaml
 from sparsity_lab.store.file_names import is_portable
