@@ -40,7 +40,6 @@ def train_ladder(
     jobs: int = 1,
     progress: Progress = SILENT,
     log: Sequence[str] = (),
-    log_folder: Path | None = None,
 ) -> TrainedLadder:
     """Train every run of a ladder; finished ones are kept, a killed one is taken up again.
 
@@ -53,14 +52,14 @@ def train_ladder(
         jobs: runs trained at a time, the cores shared among them; a run's numbers depend on its threads in
             their last digits.
         progress: told bytes read, documents tokenized and tokens trained.
-        log: loggers to show every run's loss log in. log_folder: they write below it; `output` where left out.
+        log: loggers to show every run's loss log in.
 
     Raises:
         SparsityLabError: no space, another ladder in the directory, another process that writes there, too little text,
             or a run that diverges.
     """
     loggers = check_names(log) if ranks.is_main() else ()
-    train = partial(train_run, log=loggers, log_folder=log_folder or output)
+    train = partial(train_run, log=loggers, log_folder=output)
     # The main process alone writes what all share.
     with sole_writer(output) if ranks.is_main() else contextlib.nullcontext():
         return _trained(config, output, jobs, train, progress)

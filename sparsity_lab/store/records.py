@@ -13,9 +13,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.reading.json_file import read_json
@@ -27,6 +27,7 @@ from sparsity_lab.store.whole_files import write_text as write_text
 URL = re.compile(
     r"[a-z][a-z0-9+.-]+:(/|:|$)|(s3|gs|gcs|az|abfs|adl|hdfs|sftp|ssh|hf|file|local):", re.IGNORECASE
 )  # no drive letter
+Read = TypeVar("Read")
 WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
@@ -136,14 +137,23 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
         SparsityLabError: a documented key is missing or an undocumented one is there, or the disk fails.
     """
     sealed = seal(record)
-    if odd := set(sealed) ^ set(RECORD_KEYS):
-        raise SparsityLabError(
-            f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}", fix=REPORT_FIX
-        )
+    refuse_odd_keys(set(sealed) ^ set(RECORD_KEYS))
     path = folder / f"{sealed['content_key']}.json"
     write_json(path, {key: sealed[key] for key in RECORD_KEYS})
     has_weights(path, sealed)
     return path
+
+
+def refuse_odd_keys(odd: set[str]) -> None:
+    """Refuse a record with keys that are documented and missing, or there and not documented.
+
+    Raises:
+        SparsityLabError: there are some.
+    """
+    if odd:
+        raise SparsityLabError(
+            f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}", fix=REPORT_FIX
+        )
 
 
 def write_weights(folder: Path, key: str, data: bytes) -> str:
@@ -191,13 +201,25 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def find_record(folder: Path, key: str) -> dict[str, Any] | None:
     """The record of a content key, or None where it is not there; a damaged or misnamed one is set aside."""
+    return read_or_set_aside(
+        folder,
+        key,
+        read_record,
+        lambda path, record: record["content_key"] == key and has_weights(path, record),
+    )
+
+
+def read_or_set_aside(
+    folder: Path, key: str, read: Callable[[Path], Read], is_right: Callable[[Path, Read], bool]
+) -> Read | None:
+    """What a file of a content key holds, or None where it is not there; a damaged or misnamed one is set aside."""
     path = folder / f"{key}.json"
     if not path.exists():
         return None
     with contextlib.suppress(SparsityLabError):
-        found = read_record(path)
-        if found["content_key"] == key and has_weights(path, found):
-            return found
+        record = read(path)
+        if is_right(path, record):
+            return record
     set_aside(path)
     return None
 

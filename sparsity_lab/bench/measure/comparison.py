@@ -81,19 +81,14 @@ class EngineComparison:
 
 
 def compare_at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int = 0) -> EngineComparison:
-    """Both paths at PPL-p%, each run to its own tolerance.
-
-    Args:
-        subject: model and text.
-        ppl_increase: p, a fraction.
-        seed: of the engine's pilot and the bootstraps.
+    """Both paths at PPL-p%, p a fraction, each run to its own tolerance.
 
     Raises:
         SparsityLabError: as for `engine.at_ppl_increase`.
     """
     return _compare(
         subject,
-        question=f"PPL-{100 * ppl_increase:g}%",
+        f"PPL-{100 * ppl_increase:g}%",
         ours=lambda s: engine.at_ppl_increase(s, criterion="cett", ppl_increase=ppl_increase, seed=seed),
         theirs=lambda s: sparsinglaw.at_ppl_increase(s, ppl_increase=ppl_increase, seed=seed),
         target_nats=math.log1p(ppl_increase),
@@ -103,30 +98,24 @@ def compare_at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int 
 def compare_at_cett(subject: Subject, *, c: float, seed: int = 0) -> EngineComparison:
     """Both paths at one fixed CETT.
 
-    Args:
-        subject: model and text.
-        c: the CETT.
-        seed: of the engine's pilot and the bootstraps.
-
     Raises:
         SparsityLabError: as for `engine.at_knob`.
     """
     return _compare(
         subject,
-        question=f"c = {c:g}",
+        f"c = {c:g}",
         ours=lambda s: engine.at_knob(s, criterion="cett", knob=c, seed=seed),
         theirs=lambda s: sparsinglaw.at_cett(s, c=c, seed=seed),
-        target_nats=None,
     )
 
 
 def _compare(
     subject: Subject,
-    *,
     question: str,
+    *,
     ours: Callable[[Subject], Measurement],
     theirs: Callable[[Subject], sparsinglaw.Reproduced],
-    target_nats: float | None,
+    target_nats: float | None = None,
 ) -> EngineComparison:
     subject.losses(subject.all_rows[:1], visitor=UNSEEN, label="warm-up")
     first, first_cost = _timed(subject, ours)

@@ -52,9 +52,9 @@ def shown(value: object, kind: str = "value") -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return "none"
     if isinstance(value, (list, tuple)):
-        return ", ".join(shown(one) for one in value)
+        return ", ".join(shown(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
     text = tables.shown(value)
     return text[:HASH_SHOWN] + "…" if HASH.fullmatch(text) else text
 

@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.trend.trend import DensityTrend
+from sparsity_lab.fitting.plots.canvas.axes import plain_ticks
 from sparsity_lab.fitting.plots.canvas.labels import place_labels
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, beside, figure, label, save, styled, width_for
 
@@ -90,9 +91,7 @@ def _scale(axes: Axes, dated: Sequence[Density]) -> None:
     locator = AutoDateLocator(minticks=4, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.yaxis, LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
 
 
 def _line(axes: Axes, trend: DensityTrend) -> None:

@@ -39,11 +39,6 @@ class PreparedData:
         return self.folder / "train.bin"
 
     @property
-    def validation(self) -> Path:
-        """Token file of the held-out part."""
-        return self.folder / "validation.bin"
-
-    @property
     def validation_text(self) -> Path:
         """The held-out part as text."""
         return self.folder / "validation.txt"

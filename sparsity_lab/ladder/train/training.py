@@ -48,11 +48,6 @@ class TrainedRun:
     folder: Path
     checkpoints: tuple[Path, ...]
 
-    @property
-    def loss_log(self) -> Path:
-        """CSV of the training loss."""
-        return self.folder / LOSS_LOG
-
 
 def train_run(
     spec: RunSpec,

@@ -144,17 +144,10 @@ def parameters_needed(
         )
     rows: list[dict[str, object]] = []
     for on in dates:
-        low, middle, high = trend.ln_rho_max(np.array([(on - trend.origin).days]))
-        rows.append(
-            {
-                "on": on.isoformat(),
-                "score": score,
-                "params_b": float(np.exp(ln_size[0] - middle[0]) / 1e9),
-                "low_b": float(np.exp(ln_size[0] - high[0]) / 1e9),
-                "high_b": float(np.exp(ln_size[0] - low[0]) / 1e9),
-                "projected": on > trend.last,
-            }
-        )
+        densities = trend.ln_rho_max(np.array([(on - trend.origin).days]))
+        high, middle, low = (float(np.exp(ln_size[0] - ln_rho[0]) / 1e9) for ln_rho in densities)
+        rows.append({"on": on.isoformat(), "score": score, "params_b": middle, "low_b": low, "high_b": high,
+                     "projected": on > trend.last})  # fmt: skip
     return rows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Section
 from sparsity_lab.fitting.page.cells import shown
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import (
     Row,
     command_sections,
@@ -35,9 +35,9 @@ NOTE = (
 )
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """One for each run of the command."""
-    return command_sections(found, "Predictors", "predictors.json", _content, CAPTIONS)
+    return command_sections(contents, "Predictors", "predictors.json", _content, CAPTIONS)
 
 
 def _content(folder: Path, value: Any) -> tuple[list[str], list[Block]]:
