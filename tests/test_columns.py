@@ -1,6 +1,7 @@
 """Every table is one list of columns, each with a meaning; no row has what no column describes."""
 
 import ast
+import csv
 import importlib
 import pkgutil
 from pathlib import Path
@@ -40,6 +41,16 @@ def test_every_column_has_a_meaning_and_every_number_its_error_behind_it(name):
         assert not column.has_error or table.header[place + 1] == column.key + ERROR
     shown = [column.key for column in table.for_readers()]
     assert not table.markdown or sorted(shown) == sorted(c.key for c in table.columns if c.for_readers)
+
+
+def test_every_line_is_of_a_table_that_is_written():
+    (folder,) = map(Path, table_columns.__path__)
+    for path in folder.glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as stream:
+            lines = [(line["table"], line["key"]) for line in csv.DictReader(stream)]
+        tables = {table.name: table for name, table in TABLES.items() if name.startswith(f"{path.stem}.")}
+        assert all(key in tables[table].header for table, key in lines)
+        assert len(set(lines)) == len(lines)
 
 
 def test_no_room_writes_a_table_in_another_way():

@@ -1,13 +1,15 @@
 """One `Column` for each column of a table: what it is called and what it means, for CSV, Markdown, page and tests.
 
-`table_columns/` lists them, a file for each command. The command writes its files from that list; the report, which
+`table_columns/` describes them, a file for each command. The command writes its files from that; the report, which
 meets the command on disk alone, takes its headings from there too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from sparsity_lab.store.records import write_text
@@ -39,17 +41,6 @@ class Column:
     def for_readers(self) -> bool:
         """Whether tables for readers show it."""
         return bool(self.heading)
-
-
-def measured(key: str, meaning: str, heading: str = "", *, error: str = "± se") -> tuple[Column, Column]:
-    """A measured number and its standard error, which readers see under `error` where they see the number."""
-    number = Column(key, meaning, heading, has_error=True)
-    return number, Column(key + ERROR, f"standard error of {key}", error if heading else "")
-
-
-def as_keyed(**meanings: str) -> tuple[Column, ...]:
-    """Columns that readers see under their own keys, by key and meaning."""
-    return tuple(Column(key, meaning, key) for key, meaning in meanings.items())
 
 
 class TableColumns:
@@ -121,6 +112,25 @@ def headings(columns: Sequence[Column]) -> Mapping[str, str]:
     return {column.key: column.heading for column in columns}
 
 
-NAME = Column("name", "checkpoint: its series, and its own name where that differs", "checkpoint")
-TEXT = Column("text", "name of the text", "text")
-IDENTITY = (NAME, TEXT)
+def described(room: str, name: str, *, readers: str = "", markdown: bool = True) -> TableColumns:
+    """A table as the file of its room describes it, one column a line; `readers` and `markdown` as in `TableColumns`.
+
+    The file is `table_columns/ROOM.csv`, with the columns table, key, heading, error and meaning. A number with an
+    entry under `error` has a standard error, whose column follows: the entry is its heading, `-` for machines alone.
+    """
+    columns = [column for line in _lines(room) if line["table"] == name for column in _columns(line)]
+    return TableColumns(name, *columns, readers=readers, markdown=markdown)
+
+
+@cache
+def _lines(room: str) -> list[dict[str, str]]:
+    path = Path(__file__).parent / "table_columns" / f"{room}.csv"
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _columns(line: Mapping[str, str]) -> Iterator[Column]:
+    key, error = line["key"], line["error"]
+    yield Column(key, line["meaning"], line["heading"], has_error=bool(error))
+    if error:
+        yield Column(key + ERROR, f"standard error of {key}", error.removeprefix("-"))
