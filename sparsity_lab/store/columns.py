@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from sparsity_lab.store.records import write_text
+from sparsity_lab.store.records import RECORD_KEYS, write_text
 from sparsity_lab.store.tables import Row, to_csv, to_markdown
 
 ERROR = "_se"  # behind the name of a measured number: the column of its standard error
@@ -115,8 +115,9 @@ def headings(columns: Sequence[Column]) -> Mapping[str, str]:
 def described(room: str, name: str, *, readers: str = "", markdown: bool = True) -> TableColumns:
     """A table as the file of its room describes it, one column a line; `readers` and `markdown` as in `TableColumns`.
 
-    The file is `table_columns/ROOM.csv`, with the columns table, key, heading, error and meaning. A number with an
-    entry under `error` has a standard error, whose column follows: the entry is its heading, `-` for machines alone.
+    The file is `table_columns/ROOM.csv`, with the columns table, key, heading, error, meaning and, where not all have
+    the usual one, format. A number with an entry under `error` has a standard error, whose column follows: the entry
+    is its heading, `-` for machines alone. What is in a record means what it means there, and needs no words here.
     """
     columns = [column for line in _lines(room) if line["table"] == name for column in _columns(line)]
     return TableColumns(name, *columns, readers=readers, markdown=markdown)
@@ -131,6 +132,9 @@ def _lines(room: str) -> list[dict[str, str]]:
 
 def _columns(line: Mapping[str, str]) -> Iterator[Column]:
     key, error = line["key"], line["error"]
-    yield Column(key, line["meaning"], line["heading"], has_error=bool(error))
+    recorded = {} if line["meaning"] else RECORD_KEYS
+    meaning, kind = recorded.get(key) or line["meaning"], line.get("format") or Column.format
+    yield Column(key, meaning, line["heading"], kind, has_error=bool(error))
     if error:
-        yield Column(key + ERROR, f"standard error of {key}", error.removeprefix("-"))
+        meaning = recorded.get(key + ERROR) or f"standard error of {key}"
+        yield Column(key + ERROR, meaning, error.removeprefix("-"))
