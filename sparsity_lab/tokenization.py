@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading.json_file import json_or_none
 
 LARGEST_LOSS = 0.2  # share of a text's visible characters that may be lost before it is refused
 SHOWN = 24  # characters of a text in an example
@@ -72,11 +73,8 @@ def read_tokenizer(folder: Path) -> Any | None:
 
 def tokenizer_config(folder: Path) -> dict[str, Any]:
     """What tokenizer_config.json in a folder holds; nothing where it is not there or not readable."""
-    try:
-        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    config = json_or_none(folder / "tokenizer_config.json")
+    return config if isinstance(config, dict) else {}
 
 
 def encoded(tokenizer: Any, text: str) -> Encoded:

@@ -18,6 +18,8 @@ def test_wheel_has_one_top_level_name(tmp_path):
     assert "sparsity_lab/py.typed" in names
     for source in (ROOT / "sparsity_lab" / "data").iterdir():
         assert f"sparsity_lab/data/{source.name}" in names
+    for source in (ROOT / "sparsity_lab" / "store" / "table_columns").glob("*.csv"):
+        assert f"sparsity_lab/store/table_columns/{source.name}" in names
     for kind in ("html", "css", "js"):
         assert f"sparsity_lab/fitting/page/page.{kind}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

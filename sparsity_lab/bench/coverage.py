@@ -35,15 +35,9 @@ from sparsity_lab.machine import signals
 from sparsity_lab.machine.workers import Workers, side_by_side
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store import bundled, records
-from sparsity_lab.store.tables import write_table
+from sparsity_lab.store.table_columns.bench import COVERAGE
 
 logger = logging.getLogger(__name__)
-
-COLUMNS = {
-    "law": "law fitted", "truth": "truth", "noise": "noise", "series": "points of", "data_sets": "data sets",
-    "identified": "identified", "weak": "weakly", "not": "not", "covered": "of identified: A0 held",
-    "coverage": "coverage", "coverage_se": "standard error", "covered_weak": "of weakly: A0 held",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +181,7 @@ def main(words: list[str]) -> None:
     folder = records.prepare_output(Path(words[0]))
     sizes = [int(word) for word in words[1:]]
     rows = run(data_sets=(sizes or [300])[0], rhos=(0.0, None, 0.3), jobs=([*sizes, 2, 2])[1])
-    write_table(folder / "coverage", rows, COLUMNS)
+    COVERAGE.write(folder, rows)
     records.write_json(folder / "provenance.json", provenance(module="sparsity_lab.bench.coverage"))
 
 

@@ -27,14 +27,11 @@ from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
 from sparsity_lab.settings import WORLD_KINDS, WORLDS
-from sparsity_lab.store.records import prepare_output
-from sparsity_lab.store.tables import write_findings
+from sparsity_lab.store.records import prepare_output, write_json
+from sparsity_lab.store.table_columns.bench import PLANTED
 
 TASK = "MMLU"
 FAMILY = "reference"
-COLUMNS = {"world": "world", "quantity": "quantity",
-           "intervals": "intervals", "held": "held", "share": "share held",
-           "low": "of a true 95 %: low", "high": "high"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ def run_planted(
         rows += [{"world": kind, **row} for row in coverage_rows(outcomes, KINDS[kind])]
     planted = {kind: vars(KINDS[kind]) for kind in kinds}
     document = {"kinds": planted, "worlds": worlds, "seed": seed, "rows": rows, "provenance": provenance()}
-    write_findings(output / "planted", rows, COLUMNS, document)
+    PLANTED.write(output, rows)
+    write_json(output / "planted.json", document)
     return rows
 
 

@@ -36,24 +36,10 @@ from sparsity_lab.machine.workers import Workers, side_by_side
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store import records
-from sparsity_lab.store.tables import write_table
+from sparsity_lab.store.table_columns.bench import TRAIN
 
 _WARM_PAIRS = 3
 _DRAWS = 1_000
-COLUMNS = {
-    "run": "run",
-    "params_total": "parameters",
-    "apart": "loop in a process of its own",
-    "threads": "threads",
-    "pairs": "pairs of steps",
-    "trainer_tokens_per_second": "Trainer, tokens/s",
-    "loop_tokens_per_second": "plain loop, tokens/s",
-    "ratio": "Trainer / loop",
-    "ratio_low": "2.5 %",
-    "ratio_high": "97.5 %",
-    "trainer_loss": "Trainer, mean loss (nats)",
-    "loop_loss": "plain loop, mean loss (nats)",
-}
 
 
 @dataclass(frozen=True)
@@ -180,7 +166,7 @@ def bench_ladder(
             for name in names or known
         ]
         records.write_json(output / "bench-train.json", {"rows": rows, "provenance": provenance()})
-        write_table(output / "bench-train", rows, COLUMNS)
+        TRAIN.write(output, rows)
     return rows
 
 

@@ -75,7 +75,7 @@ def _published(output: Path, seed: int) -> None:
 
 
 def _density(output: Path, seed: int) -> None:
-    from sparsity_lab.fitting.density.run import run_density
+    from sparsity_lab.fitting.density.report import run_density
 
     _announce(5, "capacity density of open base models")
     run_density(output=output / "density", seed=seed, progress=progress())

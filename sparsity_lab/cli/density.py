@@ -100,7 +100,7 @@ class DensityCommandOptions(ScoreOptions):
 def density(context: typer.Context, options: DensityCommandOptions) -> None:
     """Density rho = N^/N of every model: N^ is the size at which the ruler's family reaches its score."""
     from sparsity_lab.fitting.density.options import DensityOptions
-    from sparsity_lab.fitting.density.run import run_density
+    from sparsity_lab.fitting.density.report import run_density
 
     settings = DensityOptions(
         **options.shared(), targets=options.targets, ruler=options.ruler, d0_tokens=options.d0,
@@ -181,12 +181,12 @@ class PredictionOptions:
 @of_fields
 def predict(options: PredictionOptions) -> None:
     """Predict a large run from small ones: the published recipe, and our own choice with intervals."""
-    from sparsity_lab.fitting.density.rulers.predictions import COLUMNS, PredictedRun, run_predictions
-    from sparsity_lab.store.tables import to_markdown
+    from sparsity_lab.fitting.density.rulers.predictions import PredictedRun, run_predictions
+    from sparsity_lab.store.table_columns.density import PREDICTIONS
 
     run = PredictedRun(options.ladder, options.target, options.artificial_point, options.chance)
     predictions = run_predictions(output=options.output, run=run, seed=options.seed, progress=progress())
-    typer.echo(to_markdown(predictions.rows, COLUMNS))
+    typer.echo(PREDICTIONS.shown(predictions.rows))
     if predictions.largest_gap is not None:
         typer.echo(
             f"Largest gap between the recipe and the published predictions: {predictions.largest_gap:.6f}"

@@ -33,10 +33,12 @@ class PairOptions:
 @of_fields
 def pairs(context: typer.Context, options: PairOptions) -> None:
     """Compare compressed models with their sources; options of `density` go before the word pairs."""
-    from sparsity_lab.fitting.density.trend.corollaries import COMPARED_COLUMNS, run_pairs
+    from sparsity_lab.fitting.density.trend.corollaries import run_pairs
+    from sparsity_lab.store.table_columns.density import PAIRS
 
     settings, seed = _settings(context)
-    _print_rows(run_pairs(options.file, output=options.output, options=settings, seed=seed), COMPARED_COLUMNS)
+    rows = run_pairs(options.file, output=options.output, options=settings, seed=seed)
+    typer.echo(PAIRS.shown(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,13 @@ class NeededOptions:
 @of_fields
 def needed(context: typer.Context, options: NeededOptions) -> None:
     """Tabulate over time how many parameters a frontier model needs for one score."""
-    from sparsity_lab.fitting.density.trend.corollaries import NEEDED_COLUMNS, run_needed
+    from sparsity_lab.fitting.density.trend.corollaries import run_needed
+    from sparsity_lab.store.table_columns.density import NEEDED
 
     days = [day_of(word, "--dates") for word in words_of(options.dates) or ()]
     settings, seed = _settings(context)
     rows = run_needed(options.score, dates=days, output=options.output, options=settings, seed=seed)
-    _print_rows(rows, NEEDED_COLUMNS)
+    typer.echo(NEEDED.shown(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +75,11 @@ class CostOptions:
 @of_fields
 def cost(options: CostOptions) -> None:
     """Estimate how fast the lowest price of a given score falls."""
-    from sparsity_lab.fitting.density.trend.corollaries import PRICE_COLUMNS, price_sentence, run_prices
+    from sparsity_lab.fitting.density.trend.corollaries import price_sentence, run_prices
+    from sparsity_lab.store.table_columns.density import PRICES
 
     trend = run_prices(options.prices, score=options.score, output=options.output, seed=options.seed)
-    _print_rows(trend.rows, PRICE_COLUMNS)
+    typer.echo(PRICES.shown(trend.rows))
     typer.echo(price_sentence(trend))
 
 
@@ -94,19 +98,14 @@ class PlantedOptions:
 @of_fields
 def planted(options: PlantedOptions) -> None:
     """Count how often the stated intervals hold planted truths."""
-    from sparsity_lab.bench.planted import COLUMNS, run_planted
+    from sparsity_lab.bench.planted import run_planted
+    from sparsity_lab.store.table_columns.bench import PLANTED
 
     rows = run_planted(
         output=options.output, worlds=options.worlds, kinds=words_of(options.kinds) or (), seed=options.seed,
         progress=progress(),
     )  # fmt: skip
-    _print_rows(rows, COLUMNS)
-
-
-def _print_rows(rows: object, columns: dict[str, str]) -> None:
-    from sparsity_lab.store.tables import to_markdown
-
-    typer.echo(to_markdown(rows, columns))  # type: ignore[arg-type]
+    typer.echo(PLANTED.shown(rows))
 
 
 def _settings(context: typer.Context) -> tuple[DensityOptions, int]:

@@ -91,7 +91,7 @@ def _compare(
         draw_criteria(output / "table.csv", output=output)
     if options.sweep:
         with attempted(output / "pareto"):
-            from sparsity_lab.fitting.plots.pareto import draw_sweep
+            from sparsity_lab.fitting.plots.criteria import draw_sweep
 
             draw_sweep(output / "sweep.csv", output=output)
     return _echo(rows, output / "criteria.md")

@@ -89,11 +89,11 @@ def _lines(study: Study, stage: str) -> list[str]:
 
 
 def _print_plan(study: Study, stages: list[str]) -> None:
-    from sparsity_lab.ladder.study.study_estimate import COLUMNS, plan_rows
-    from sparsity_lab.store.tables import to_markdown
+    from sparsity_lab.ladder.study.plan import plan_rows
+    from sparsity_lab.store.table_columns.ladder import PLAN
 
     check(study)
-    typer.echo(to_markdown(plan_rows(study, stages), COLUMNS))
+    typer.echo(PLAN.shown(plan_rows(study, stages)))
     for stage in stages:
         typer.echo(f"{stage}:")
         for line in _lines(study, stage):

@@ -64,16 +64,16 @@ def command(options: TrainOptions) -> None:
 def _print_sizes(ladder: LadderConfig, folder: Path | None) -> None:
     """Print what the ladder takes; with the folder of a dry run, also how often each run walks the corpus."""
     from sparsity_lab.ladder.corpus.epochs import corpus_size
-    from sparsity_lab.ladder.estimate import COLUMNS, LadderEstimate
+    from sparsity_lab.ladder.estimate import LadderEstimate
     from sparsity_lab.ladder.ladder import is_begun
-    from sparsity_lab.store.tables import to_markdown
+    from sparsity_lab.store.table_columns.ladder import ESTIMATE
 
-    estimate, columns = LadderEstimate.of(ladder), dict(COLUMNS)
+    estimate, keys = LadderEstimate.of(ladder), ESTIMATE.header
     if folder is None:  # training tokenizes first and then counts
-        del columns["epochs"]
+        keys.remove("epochs")
     else:
         size = corpus_size(ladder, prepared=folder / "data", replace=not is_begun(folder))
         estimate = estimate.on(ladder, size)
         typer.echo(f"Corpus: {'' if size.exact else 'about '}{size.train_tokens:,} training tokens", err=True)
     estimate = estimate.timed(ladder)
-    typer.echo(to_markdown([*estimate.rows, estimate.totals], columns))
+    typer.echo(ESTIMATE.shown([*estimate.rows, estimate.totals], " ".join(keys)))

@@ -20,20 +20,8 @@ from sparsity_lab.ladder.models import ModelShape, build_model
 from sparsity_lab.ladder.train.process import prepare_process
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
 from sparsity_lab.ladder.train.setup import attention_for
-from sparsity_lab.store.tables import Row
+from sparsity_lab.store.tables import Row, is_number
 
-COLUMNS = {
-    "run": "run",
-    "params_total": "parameters",
-    "params_nonembedding": "non-embedding",
-    "tokens": "tokens",
-    "tokens_per_parameter": "tokens / non-embedding",
-    "epochs": "epochs",
-    "checkpoints": "checkpoints",
-    "flops": "FLOPs",
-    "seconds": "seconds, estimated",
-    "disk_bytes": "disk bytes",
-}
 _FLOAT32_BYTES = 4
 _PROBE_TOKENS = 4096
 _PROBE_STEPS = 3
@@ -74,10 +62,11 @@ class LadderEstimate:
     def totals(self) -> Row:
         """Sums over the runs."""
         sums: dict[str, object] = {
-            key: sum(_number(row[key]) for row in self.rows) for key in ("tokens", "flops")
+            key: sum(float(value) for row in self.rows if is_number(value := row[key]))
+            for key in ("tokens", "flops")
         }
         seconds = [row["seconds"] for row in self.rows]
-        total = None if None in seconds else sum(map(_number, seconds))
+        total = None if None in seconds else sum(filter(is_number, seconds))
         return {"run": "all", **sums, "seconds": total, "disk_bytes": self.disk_bytes}
 
 
@@ -154,7 +143,3 @@ def _timed_step(shape: ModelShape, run: RunSpec) -> float:
         loss.item()  # waits for the device
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:]) / ids.numel()
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0

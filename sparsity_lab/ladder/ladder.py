@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 from sparsity_lab.ladder.config.spec import LadderConfig
 from sparsity_lab.ladder.corpus.data import prepare_data
 from sparsity_lab.ladder.corpus.epochs import CorpusSize, refuse_repeats
 from sparsity_lab.ladder.corpus.prepared import PreparedData
-from sparsity_lab.ladder.estimate import COLUMNS as ESTIMATE_COLUMNS
 from sparsity_lab.ladder.estimate import LadderEstimate, refuse_without_space
 from sparsity_lab.ladder.train import checkpoints, ranks
-from sparsity_lab.ladder.train.parallel import train_side_by_side
 from sparsity_lab.ladder.train.training import IDENTITY, TrainedRun, train_run
 from sparsity_lab.loggers import check_names
 from sparsity_lab.machine.sole_writer import sole_writer
+from sparsity_lab.machine.workers import side_by_side
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
-from sparsity_lab.store.tables import write_table
-
-RUN_COLUMNS = {key: heading for key, heading in ESTIMATE_COLUMNS.items() if key not in ("seconds", "epochs")}
-COLUMNS = {
-    "run": "run",
-    "activation": "activation",
-    "gated": "gated",
-    "hidden_size": "hidden size",
-    "layers": "layers",
-    "params_total": "parameters",
-    "params_nonembedding": "non-embedding",
-    "step": "step",
-    "trained_tokens": "trained tokens",
-    "checkpoint": "checkpoint",
-}
+from sparsity_lab.store.table_columns.ladder import CHECKPOINTS, RUNS
 
 
 @dataclass(frozen=True)
@@ -48,14 +33,6 @@ class TrainedLadder:
     runs: tuple[TrainedRun, ...]
 
 
-class _Shown(TypedDict):
-    """How a run shows what it does while it trains."""
-
-    progress: Progress
-    log: Sequence[str]
-    log_folder: Path
-
-
 def train_ladder(
     config: LadderConfig,
     *,
@@ -63,7 +40,6 @@ def train_ladder(
     jobs: int = 1,
     progress: Progress = SILENT,
     log: Sequence[str] = (),
-    log_folder: Path | None = None,
 ) -> TrainedLadder:
     """Train every run of a ladder; finished ones are kept, a killed one is taken up again.
 
@@ -76,43 +52,48 @@ def train_ladder(
         jobs: runs trained at a time, the cores shared among them; a run's numbers depend on its threads in
             their last digits.
         progress: told bytes read, documents tokenized and tokens trained.
-        log: loggers to show every run's loss log in. log_folder: they write below it; `output` where left out.
+        log: loggers to show every run's loss log in.
 
     Raises:
         SparsityLabError: no space, another ladder in the directory, another process that writes there, too little text,
             or a run that diverges.
     """
-    shown: _Shown = {
-        "progress": progress,
-        "log": check_names(log) if ranks.is_main() else (),
-        "log_folder": log_folder or output,
-    }
-    if not ranks.is_main():  # beside the main process, which alone writes what they share
-        return _trained(config, output, jobs, shown)
-    with sole_writer(output):
-        return _trained(config, output, jobs, shown)
+    loggers = check_names(log) if ranks.is_main() else ()
+    train = partial(train_run, log=loggers, log_folder=output)
+    # The main process alone writes what all share.
+    with sole_writer(output) if ranks.is_main() else contextlib.nullcontext():
+        return _trained(config, output, jobs, train, progress)
 
 
-def _trained(config: LadderConfig, output: Path, jobs: int, shown: _Shown) -> TrainedLadder:
+def _trained(
+    config: LadderConfig, output: Path, jobs: int, train: Callable[..., TrainedRun], progress: Progress
+) -> TrainedLadder:
     estimate = LadderEstimate.of(config)
     refuse_without_space(estimate.disk_bytes, output)
-    data = _data_of(config, output / "data", shown["progress"])
+    data = _data_of(config, output / "data", progress)
     if ranks.is_main():
         records.write_json(output / "ladder.json", config.as_dict())
-        write_table(output / "runs", estimate.rows, RUN_COLUMNS)
-    calls = [
-        partial(train_run, run, data=data, output=output / "runs" / run.name, log=shown["log"],
-                log_folder=shown["log_folder"])
-        for run in config.runs
-    ]  # fmt: skip
-    progress = shown["progress"]
+        RUNS.write(output, estimate.rows)
+    calls = [partial(train, run, data=data, output=output / "runs" / run.name) for run in config.runs]
     if jobs > 1 and len(calls) > 1:
-        runs = train_side_by_side(calls, jobs=jobs, progress=progress)
+        runs = _side_by_side(calls, jobs, progress)
     else:
         runs = [call(progress=progress) for call in calls]
     if ranks.is_main():
-        write_table(output / "checkpoints", checkpoint_rows(runs, output=output), COLUMNS)
+        CHECKPOINTS.write(output, checkpoint_rows(runs, output=output))
     return TrainedLadder(output, data, tuple(runs))
+
+
+def _side_by_side(
+    calls: Sequence[Callable[[], TrainedRun]], jobs: int, progress: Progress
+) -> list[TrainedRun]:
+    """Runs trained in processes of their own, in the order given: a run a core is sooner than all cores on one run."""
+    trained: dict[int, TrainedRun] = {}
+    with progress.track("train runs", len(calls)) as advance, side_by_side(min(jobs, len(calls))) as workers:
+        for number, run in workers.perform(calls):
+            trained[number] = run
+            advance(1)
+    return [trained[number] for number in range(len(calls))]
 
 
 def _data_of(config: LadderConfig, folder: Path, progress: Progress) -> PreparedData:

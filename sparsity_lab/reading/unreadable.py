@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.reading.text_file import other_kind
 
-Shape = dict[str, Any]  # key -> a type, or a Shape
 _LOOKED_AT = 1 << 22  # bytes of a file that are searched for a reason
 _BEGINNING = 512
 _STAND_INS = (
@@ -50,40 +46,6 @@ def instead(path: Path) -> str:
             return _other_format(stream.read(_BEGINNING))
     except OSError as error:
         return error.strerror or str(error)
-
-
-def read_object(path: Path, *, fix: str, shape: Shape | None = None) -> dict[str, Any]:
-    """A JSON object that this program wrote.
-
-    Args:
-        path: of the file. fix: what to try where it is not one.
-        shape: type of each key that it must have, or the shape of an object in it.
-
-    Raises:
-        SparsityLabError: it cannot be read, is no JSON object, or a key is missing or of another type.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=why_unread(path, error), fix=fix) from error
-    if not isinstance(found, dict):
-        raise SparsityLabError(f"Cannot read {path}", why="It is not a JSON object", fix=fix)
-    if key := _unlike(found, shape or {}):
-        raise SparsityLabError(f"{path} is damaged", why=f"It has no usable {key!r}", fix=fix)
-    return found
-
-
-def _unlike(found: Any, shape: Shape) -> str:
-    """The first key, with dots, that is missing or not of its type; empty where there is none."""
-    for key, kind in shape.items():
-        value = found.get(key)
-        if isinstance(kind, dict):
-            inner = _unlike(value, kind) if isinstance(value, dict) else None
-            if inner != "":
-                return f"{key}.{inner}" if inner else key
-        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            return key
-    return ""
 
 
 def _other_format(raw: bytes) -> str:

@@ -58,6 +58,25 @@ def read_yaml(path: Path) -> object:
         raise _unread(path, why_unread(path, error) or type(error).__name__) from error
 
 
+def key_lines(path: Path) -> dict[str, list[int]]:
+    """Where the keys of a YAML file are that `read_yaml` has read: `training.tokens` -> its lines.
+
+    A key goes by its own name and that of the mapping it is in; the items of a list go by the list's.
+    """
+    lines: dict[str, list[int]] = {}
+    waiting = [("", yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))]
+    while waiting:
+        above, node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(above, item) for item in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                name = str(key.value)
+                lines.setdefault(f"{above}.{name}" if above else name, []).append(key.start_mark.line + 1)
+                waiting.append((name, value))
+    return lines
+
+
 def _check(node: yaml.Node, path: Path) -> None:
     sizes: dict[int, int] = {}
     if _size(node, sizes, path) > MOST_VALUES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsity_lab.errors import REPORT_FIX, SparsityLabError
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.store import records
 
 SEAL_KEYS: dict[str, str] = {  # what every record with arrays ends with
@@ -102,11 +101,7 @@ class Kind:
         key = body["content_key"]
         data = packed(arrays, content_key=key)
         sealed = records.seal({**body, "arrays_sha256": hashlib.sha256(data).hexdigest()})
-        if odd := (set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays)):
-            raise SparsityLabError(
-                f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}",
-                fix=REPORT_FIX,
-            )
+        records.refuse_odd_keys((set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays)))
         records.write_bytes(folder / f"{key}.safetensors", data)
         records.write_json(folder / f"{key}.json", {name: sealed[name] for name in self.keys})
         return self.read(folder / f"{key}.json")
@@ -127,12 +122,6 @@ class Kind:
 
     def find(self, folder: Path, key: str) -> Sealed | None:
         """The record of a content key, or None where it is not there; a damaged one is set aside."""
-        path = folder / f"{key}.json"
-        if not path.exists():
-            return None
-        with contextlib.suppress(SparsityLabError):
-            found = self.read(path)
-            if found.body["content_key"] == key:
-                return found
-        records.set_aside(path)
-        return None
+        return records.read_or_set_aside(
+            folder, key, self.read, lambda _, sealed: sealed.body["content_key"] == key
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 from sparsity_lab import registry
@@ -23,3 +24,13 @@ def path(name: str) -> Path:
     if name not in names():
         raise registry.unknown(name, kind="bundled table", known=names())
     return FOLDER / f"{name.replace('-', '_')}.csv"
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The rows of a bundled table, every cell as it is written there.
+
+    Raises:
+        SparsityLabError: as `path`.
+    """
+    with path(name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

@@ -1,16 +1,18 @@
 """One `Column` for each column of a table: what it is called and what it means, for CSV, Markdown, page and tests.
 
-`table_columns/` lists them, a file for each command. The command writes its files from that list; the report, which
+`table_columns/` describes them, a file for each command. The command writes its files from that; the report, which
 meets the command on disk alone, takes its headings from there too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from sparsity_lab.store.records import write_text
+from sparsity_lab.store.records import RECORD_KEYS, write_text
 from sparsity_lab.store.tables import Row, to_csv, to_markdown
 
 ERROR = "_se"  # behind the name of a measured number: the column of its standard error
@@ -41,12 +43,6 @@ class Column:
         return bool(self.heading)
 
 
-def measured(key: str, meaning: str, heading: str = "", *, error: str = "± se") -> tuple[Column, Column]:
-    """A measured number and its standard error, which readers see under `error` where they see the number."""
-    number = Column(key, meaning, heading, has_error=True)
-    return number, Column(key + ERROR, f"standard error of {key}", error if heading else "")
-
-
 class TableColumns:
     """The columns of one table.
 
@@ -74,6 +70,10 @@ class TableColumns:
         keys = self.readers or " ".join(column.key for column in self.columns if column.for_readers)
         return self.pick(keys, **headings)
 
+    def shown(self, rows: Sequence[Row], keys: str = "") -> str:
+        """The table as readers see it: all columns for them, or those of some keys with spaces between."""
+        return to_markdown(rows, headings(self.pick(keys) if keys else self.for_readers()))
+
     def pick(self, keys: str, **headings: str) -> tuple[Column, ...]:
         """Some of the columns, by their keys with spaces between; headings as in `for_readers`."""
         by_key = {column.key: column for column in self.columns}
@@ -82,7 +82,13 @@ class TableColumns:
         )
 
     def write(
-        self, folder: Path, rows: Sequence[Row], *, shown: Sequence[Row] | None = None, notes: str = ""
+        self,
+        folder: Path,
+        rows: Sequence[Row],
+        *,
+        shown: Sequence[Row] | None = None,
+        notes: str = "",
+        name: str = "",
     ) -> None:
         """Write the CSV and, where there is one for readers, the Markdown; no files where there are no rows.
 
@@ -91,13 +97,14 @@ class TableColumns:
             rows: all of them.
             shown: those that readers see, where not all.
             notes: Markdown below the table.
+            name: of the files, where it is not the table's.
         """
         if not rows:
             return
-        write_text(folder / f"{self.name}.csv", self.csv(rows))
+        write_text(folder / f"{name or self.name}.csv", self.csv(rows))
         if self.markdown:
-            table = to_markdown(rows if shown is None else shown, headings(self.for_readers()))
-            write_text(folder / f"{self.name}.md", table + notes)
+            table = self.shown(rows if shown is None else shown)
+            write_text(folder / f"{name or self.name}.md", table + notes)
 
 
 def headings(columns: Sequence[Column]) -> Mapping[str, str]:
@@ -105,6 +112,29 @@ def headings(columns: Sequence[Column]) -> Mapping[str, str]:
     return {column.key: column.heading for column in columns}
 
 
-NAME = Column("name", "checkpoint: its series, and its own name where that differs", "checkpoint")
-TEXT = Column("text", "name of the text", "text")
-IDENTITY = (NAME, TEXT)
+def described(room: str, name: str, *, readers: str = "", markdown: bool = True) -> TableColumns:
+    """A table as the file of its room describes it, one column a line; `readers` and `markdown` as in `TableColumns`.
+
+    The file is `table_columns/ROOM.csv`, with the columns table, key, heading, error, meaning and, where not all have
+    the usual one, format. A number with an entry under `error` has a standard error, whose column follows: the entry
+    is its heading, `-` for machines alone. What is in a record means what it means there, and needs no words here.
+    """
+    columns = [column for line in _lines(room) if line["table"] == name for column in _columns(line)]
+    return TableColumns(name, *columns, readers=readers, markdown=markdown)
+
+
+@cache
+def _lines(room: str) -> list[dict[str, str]]:
+    path = Path(__file__).parent / "table_columns" / f"{room}.csv"
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _columns(line: Mapping[str, str]) -> Iterator[Column]:
+    key, error = line["key"], line["error"]
+    recorded = {} if line["meaning"] else RECORD_KEYS
+    meaning, kind = recorded.get(key) or line["meaning"], line.get("format") or Column.format
+    yield Column(key, meaning, line["heading"], kind, has_error=bool(error))
+    if error:
+        meaning = recorded.get(key + ERROR) or f"standard error of {key}"
+        yield Column(key + ERROR, meaning, error.removeprefix("-"))

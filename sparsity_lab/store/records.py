@@ -13,12 +13,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.store.record_keys import RECORD_KEYS as RECORD_KEYS
 from sparsity_lab.store.whole_files import disk_fix, encoded, probe
 from sparsity_lab.store.whole_files import write_bytes as write_bytes
@@ -27,6 +27,7 @@ from sparsity_lab.store.whole_files import write_text as write_text
 URL = re.compile(
     r"[a-z][a-z0-9+.-]+:(/|:|$)|(s3|gs|gcs|az|abfs|adl|hdfs|sftp|ssh|hf|file|local):", re.IGNORECASE
 )  # no drive letter
+Read = TypeVar("Read")
 WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
@@ -34,6 +35,11 @@ RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`,
 def canonical_json(value: object) -> str:
     """One text per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def as_json(value: object) -> Any:
+    """A value as its file holds it: tuples are lists, keys are text."""
+    return json.loads(json.dumps(value))
 
 
 def content_key(determinants: Mapping[str, object]) -> str:
@@ -131,14 +137,23 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
         SparsityLabError: a documented key is missing or an undocumented one is there, or the disk fails.
     """
     sealed = seal(record)
-    if odd := set(sealed) ^ set(RECORD_KEYS):
-        raise SparsityLabError(
-            f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}", fix=REPORT_FIX
-        )
+    refuse_odd_keys(set(sealed) ^ set(RECORD_KEYS))
     path = folder / f"{sealed['content_key']}.json"
     write_json(path, {key: sealed[key] for key in RECORD_KEYS})
     has_weights(path, sealed)
     return path
+
+
+def refuse_odd_keys(odd: set[str]) -> None:
+    """Refuse a record with keys that are documented and missing, or there and not documented.
+
+    Raises:
+        SparsityLabError: there are some.
+    """
+    if odd:
+        raise SparsityLabError(
+            f"A record's keys differ from the documented ones: {', '.join(sorted(odd))}", fix=REPORT_FIX
+        )
 
 
 def write_weights(folder: Path, key: str, data: bytes) -> str:
@@ -174,16 +189,10 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         SparsityLabError: unreadable, not a record, or changed since it was written.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        own_hash = seal(record)["record_sha256"] if isinstance(record, dict) else None
-    except (OSError, ValueError, RecursionError) as error:  # NaN fails under the hash
-        raise SparsityLabError(
-            f"Cannot read the record {path}", why=why_unread(path, error), fix=RECORD_FIX
-        ) from error
+    record = read_json(path, kind="record", fix=RECORD_FIX)
     if not isinstance(record, dict) or not isinstance(record.get("content_key"), str):
         raise SparsityLabError(f"{path} is not a record of `sparsity-lab measure`", fix=RECORD_FIX)
-    if own_hash != record.get("record_sha256"):
+    if seal(record)["record_sha256"] != record.get("record_sha256"):
         raise SparsityLabError(
             f"The record {path} does not match its own hash", why="It was changed or damaged", fix=RECORD_FIX
         )
@@ -192,13 +201,25 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def find_record(folder: Path, key: str) -> dict[str, Any] | None:
     """The record of a content key, or None where it is not there; a damaged or misnamed one is set aside."""
+    return read_or_set_aside(
+        folder,
+        key,
+        read_record,
+        lambda path, record: record["content_key"] == key and has_weights(path, record),
+    )
+
+
+def read_or_set_aside(
+    folder: Path, key: str, read: Callable[[Path], Read], is_right: Callable[[Path, Read], bool]
+) -> Read | None:
+    """What a file of a content key holds, or None where it is not there; a damaged or misnamed one is set aside."""
     path = folder / f"{key}.json"
     if not path.exists():
         return None
     with contextlib.suppress(SparsityLabError):
-        found = read_record(path)
-        if found["content_key"] == key and has_weights(path, found):
-            return found
+        record = read(path)
+        if is_right(path, record):
+            return record
     set_aside(path)
     return None
 

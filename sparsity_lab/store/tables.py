@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
-from sparsity_lab.store.records import write_json, write_text
+from sparsity_lab.store.records import write_text
 
 Row = Mapping[str, object]
 
@@ -26,10 +26,13 @@ def to_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
 def to_markdown(rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str]) -> str:
     """A Markdown table; `columns` maps keys to headings, or lists keys that are their own headings."""
     headings = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
-    body = [[_human(row.get(key)) for key in headings] for row in rows]
+    body = [[_cell(row.get(key)) for key in headings] for row in rows]
     widths = [max(3, len(head), *(len(line[i]) for line in body)) if body else max(3, len(head))
               for i, head in enumerate(headings.values())]  # fmt: skip
-    numeric = [bool(rows) and all(_is_number(row.get(key)) for row in rows) for key in headings]
+    numeric = [
+        bool(rows) and all(row.get(key) is None or is_number(row.get(key)) for row in rows)
+        for key in headings
+    ]
     lines = [_line(list(headings.values()), widths, numeric)]
     rule = ("-" * (w + 1) + (":" if n else "-") for w, n in zip(widths, numeric, strict=True))
     lines.append("|" + "|".join(rule) + "|")
@@ -43,13 +46,20 @@ def write_table(stem: Path, rows: Sequence[Row], columns: Mapping[str, str] | Se
     write_text(stem.with_suffix(".md"), to_markdown(rows, columns))
 
 
-def write_findings(
-    stem: Path, rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str], document: object
-) -> tuple[Path, ...]:
-    """A table as by `write_table`, and `stem.json` with a document about it; returns the paths."""
-    write_table(stem, rows, columns)
-    write_json(stem.with_suffix(".json"), document)
-    return tuple(stem.with_suffix(suffix) for suffix in (".csv", ".md", ".json"))
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number, finite or not; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def shown(value: object) -> str:
+    """A value as readers see it: numbers rounded, thousands apart, yes or no, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -60,16 +70,14 @@ def number(value: float, digits: int = 4) -> str:
 
 def interval(value: object, low: object, high: object, *, unknown: str = "none") -> str:
     """A value with its interval as readers see it, three digits each; `unknown` where the value is not finite."""
-    return f"{number(value, 3)} {bounds(low, high)}" if _is_finite(value) else unknown
+    if not is_number(value) or not math.isfinite(value):
+        return unknown
+    return f"{number(value, 3)} {bounds(low, high)}"
 
 
 def bounds(low: object, high: object) -> str:
     """An interval as readers see it; an end that is missing, or not finite, is called open."""
-    return f"[{', '.join(number(end, 3) if _is_finite(end) else 'open' for end in (low, high))}]"
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return f"[{', '.join(number(end, 3) if is_number(end) and math.isfinite(end) else 'open' for end in (low, high))}]"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
@@ -77,8 +85,8 @@ def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) 
     return "| " + " | ".join(padded) + " |"
 
 
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+def _cell(value: object) -> str:
+    return shown(value).replace("|", "\\|").replace("\n", " ")
 
 
 def _machine(value: object) -> str:
@@ -87,14 +95,3 @@ def _machine(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def _human(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    text = number(value) if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")

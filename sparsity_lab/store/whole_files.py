@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from sparsity_lab.errors import RunError
@@ -51,7 +52,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         SparsityLabError: the disk is full or the folder cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent.absolute() not in _cleared:
             clear_left_behind(path.parent)
@@ -60,6 +61,17 @@ def write_bytes(path: Path, data: bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 return _put(path, data)
         _put(path, data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses inside is told as a failure to write a path.
+
+    Raises:
+        SparsityLabError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
     except OSError as error:
         raise RunError(
             f"Cannot write {path}", why=error.strerror or str(error), fix=disk_fix(error)

@@ -3,7 +3,7 @@
 import pytest
 
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.run import run_density
+from sparsity_lab.fitting.density.report import run_density
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.plots.measured import draw_table
 from sparsity_lab.fitting.reproduce.demo_report import write_report

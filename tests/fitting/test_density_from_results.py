@@ -13,8 +13,8 @@ from sparsity_lab.fitting.density.lm_eval.rulers import chances_of
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.report import run_density
 from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
-from sparsity_lab.fitting.density.run import run_density
 from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting, choose_metric, wanted_metrics
 from sparsity_lab.fitting.density.scores.targets import TaskScore
 from tests.fitting.lm_eval_documents import accuracy, document, write_results

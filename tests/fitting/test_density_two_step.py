@@ -13,8 +13,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped, write_ruler
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder, running_mean
 from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_loss_law
-from sparsity_lab.fitting.density.rulers.predictions import run_predictions
-from sparsity_lab.fitting.density.rulers.published_recipe import predict_published, published_runs
+from sparsity_lab.fitting.density.rulers.predictions import predict_published, published_runs, run_predictions
 from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import two_step_ruler
 from sparsity_lab.fitting.solve.objective import DELTA

@@ -120,6 +120,25 @@ def test_mistakes_are_named(content, sections, words):
     assert words in caught.value.paragraph()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("tokens: 4000", "tokens: many", "training.tokens"),
+        ("layers: 2", "leyers: 2", "model.leyers"),
+        ("layers: 2", "layers: []", "model.layers"),
+        ("hidden_size: 32", "gated: true", "model"),
+        ("model:", "modle:", "modle"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_line(content, tmp_path, old, new, line):
+    path = tmp_path / "odd.yaml"
+    path.write_text(yaml.safe_dump(content).replace(old, new))
+    key = line.rpartition(".")[2]
+    number = next(i for i, row in enumerate(path.read_text().splitlines(), 1) if row.strip().startswith(key))
+    with pytest.raises(SparsityLabError, match=rf"odd\.yaml, line {number}: "):
+        load_config(path)
+
+
 @pytest.mark.parametrize("text", ["model: [", "- 1\n- 2\n", ""])
 def test_a_file_that_is_no_config_is_refused_by_name(tmp_path, text):
     path = tmp_path / "odd.yaml"

@@ -24,7 +24,7 @@ def documents(tiny):
 
 def test_the_token_files_decode_to_the_documents(tiny, tiny_data, documents):
     tokenizer = AutoTokenizer.from_pretrained(tiny_data.tokenizer)
-    for path, held in ((tiny_data.train, False), (tiny_data.validation, True)):
+    for path, held in ((tiny_data.train, False), (tiny_data.folder / "validation.bin", True)):
         wanted = [
             t for t in documents if held_out(t, share=tiny.data.validation_share, seed=tiny.seed) is held
         ]

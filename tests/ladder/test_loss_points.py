@@ -21,7 +21,7 @@ def logged(tiny, tmp_path_factory):
 
 def wanted(run):
     """Tag -> points, by the loss log."""
-    with run.loss_log.open() as stream:
+    with (run.folder / "loss.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     names = ("loss_nats", "learning_rate", "gradient_norm")
     return {

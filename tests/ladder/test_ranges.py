@@ -8,10 +8,9 @@ import pytest
 
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config.model_section import ModelSection
+from sparsity_lab.ladder.config.run_sections import ModelSection, TrainingSection
 from sparsity_lab.ladder.config.sections import LADDER, outside
 from sparsity_lab.ladder.config.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
-from sparsity_lab.ladder.config.training_section import TrainingSection
 from sparsity_lab.ladder.models import ModelShape
 from sparsity_lab.ladder.study.study_config import FitSection, MeasureSection, parse_study
 from sparsity_lab.ranges import Range

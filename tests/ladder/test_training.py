@@ -151,7 +151,7 @@ def test_a_batch_that_does_not_split_is_refused(tiny_data, with_training, tmp_pa
 def test_wsd_warms_up_stays_and_decays(tiny_data, with_training, tmp_path):
     spec = with_training(schedule="wsd", decay_share=0.25, log_every_steps=1, final_learning_rate_ratio=0.1)
     run = train_run(spec, data=tiny_data, output=tmp_path)
-    with run.loss_log.open() as stream:
+    with (run.folder / "loss.csv").open() as stream:
         rates = {int(row["step"]): float(row["learning_rate"]) for row in csv.DictReader(stream)}
     peak, steps = spec.training.learning_rate, spec.training.steps
     assert rates[3] == pytest.approx(peak * (0.1 + 0.9 * 2 / 4))

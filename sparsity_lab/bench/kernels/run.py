@@ -13,24 +13,10 @@ from sparsity_lab.bench.kernels import correctness, timing
 from sparsity_lab.bench.kernels.cases import KernelCase, cases
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.store import records, tables
+from sparsity_lab.store import records
+from sparsity_lab.store.table_columns.bench import KERNELS
 
 _log = logging.getLogger(__name__)
-COLUMNS = {
-    "kernel": "kernel",
-    "shape": "shape",
-    "dtype": "dtype",
-    "milliseconds": "time (ms)",
-    "spread_milliseconds": "spread (ms)",
-    "gigabytes": "least bytes (GB)",
-    "operations_per_byte": "operations per byte",
-    "copy_share": "share of copy bandwidth",
-    "matmul_share": "share of bf16 matmul rate",
-    "times_eager": "times faster than eager",
-    "times_compiled": "times faster than torch.compile",
-    "times_dense": "times faster than the dense product",
-    "method": "timed by",
-}
 
 
 class KernelsWrong(Exception):  # noqa: N818 -- a finding about this device, not a mistake of the user's
@@ -165,5 +151,5 @@ def _write(output: Path, found: dict[str, object]) -> Path:
     records.write_json(stem.with_suffix(".json"), found)
     rows = found["cases"]
     assert isinstance(rows, list)
-    tables.write_table(stem, rows, COLUMNS)
+    KERNELS.write(output, rows, name=stem.name)
     return stem

@@ -26,24 +26,7 @@ OURS, AGAIN, THEIRS = "sparsity-lab", "sparsity-lab, again", "sparsinglaw"
 
 @dataclass(frozen=True)
 class Row:
-    """One run of one path.
-
-    Attributes:
-        question: what was asked: `PPL-1%` or `c = 0.1`.
-        path: whose algorithm.
-        seconds: wall time.
-        cpu_seconds: processor time of all threads, which other work on the machine hardly moves.
-        forward_passes: over the whole text.
-        products: float32 products [tokens, F] x [F, d] of one layer, besides those of the forward passes.
-        syncs: times the search for thresholds waits for the device.
-        peak_mib: memory above what was in use before, MiB, or None where the system does not say.
-        knob: c.
-        activation_ratio: counted in the sparse run.
-        activation_ratio_se: its standard error; the reference's leaves the noise of the knob out.
-        loss_delta_nats: L_sparse - L_dense.
-        loss_delta_se_nats: its standard error, paired over windows.
-        flags: findings.
-    """
+    """One run of one path; `AGAINST` of `store/table_columns/bench.py` says what the numbers are."""
 
     question: str
     path: str
@@ -98,19 +81,14 @@ class EngineComparison:
 
 
 def compare_at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int = 0) -> EngineComparison:
-    """Both paths at PPL-p%, each run to its own tolerance.
-
-    Args:
-        subject: model and text.
-        ppl_increase: p, a fraction.
-        seed: of the engine's pilot and the bootstraps.
+    """Both paths at PPL-p%, p a fraction, each run to its own tolerance.
 
     Raises:
         SparsityLabError: as for `engine.at_ppl_increase`.
     """
     return _compare(
         subject,
-        question=f"PPL-{100 * ppl_increase:g}%",
+        f"PPL-{100 * ppl_increase:g}%",
         ours=lambda s: engine.at_ppl_increase(s, criterion="cett", ppl_increase=ppl_increase, seed=seed),
         theirs=lambda s: sparsinglaw.at_ppl_increase(s, ppl_increase=ppl_increase, seed=seed),
         target_nats=math.log1p(ppl_increase),
@@ -120,30 +98,24 @@ def compare_at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int 
 def compare_at_cett(subject: Subject, *, c: float, seed: int = 0) -> EngineComparison:
     """Both paths at one fixed CETT.
 
-    Args:
-        subject: model and text.
-        c: the CETT.
-        seed: of the engine's pilot and the bootstraps.
-
     Raises:
         SparsityLabError: as for `engine.at_knob`.
     """
     return _compare(
         subject,
-        question=f"c = {c:g}",
+        f"c = {c:g}",
         ours=lambda s: engine.at_knob(s, criterion="cett", knob=c, seed=seed),
         theirs=lambda s: sparsinglaw.at_cett(s, c=c, seed=seed),
-        target_nats=None,
     )
 
 
 def _compare(
     subject: Subject,
-    *,
     question: str,
+    *,
     ours: Callable[[Subject], Measurement],
     theirs: Callable[[Subject], sparsinglaw.Reproduced],
-    target_nats: float | None,
+    target_nats: float | None = None,
 ) -> EngineComparison:
     subject.losses(subject.all_rows[:1], visitor=UNSEEN, label="warm-up")
     first, first_cost = _timed(subject, ours)

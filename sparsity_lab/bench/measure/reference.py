@@ -22,25 +22,8 @@ from sparsity_lab.measure.search.targets import check_increase
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
-from sparsity_lab.store import tables
 from sparsity_lab.store.records import prepare_output, write_json
-
-READER_COLUMNS = {
-    "question": "question",
-    "path": "path",
-    "seconds": "seconds",
-    "cpu_seconds": "processor seconds",
-    "forward_passes": "forward passes",
-    "products": "products",
-    "syncs": "host syncs",
-    "peak_mib": "peak memory (MiB)",
-    "knob": "c",
-    "activation_ratio": "activation ratio",
-    "activation_ratio_se": "± se",
-    "loss_delta_nats": "loss rise (nats)",
-    "loss_delta_se_nats": "± se (nats)",
-    "flags": "flags",
-}
+from sparsity_lab.store.table_columns.bench import AGAINST
 
 
 @dataclass(frozen=True)
@@ -144,4 +127,4 @@ def _write(stem: Path, comparisons: list[EngineComparison], *, subject: Subject,
             "provenance": provenance(tokenizer=list(windows.notes)),
         },
     )
-    tables.write_table(stem, rows, READER_COLUMNS)
+    AGAINST.write(stem.parent, rows, name=stem.name)

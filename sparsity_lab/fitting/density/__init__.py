@@ -12,7 +12,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     densities.py    every model: its score, its errors, the inversion, flags
     trend/          the frontier, its growth, and what these rest on
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
-    options.py, run.py, report.py    what a run may be told; the run; density.json, tables, figures
+    options.py, report.py       what a run may be told; the run written out: density.json, tables, figures
 
 How the interval of rho comes about. Four files make it; entry 0 of every array is the point estimate, entries 1 to B
 are draws, and a wrong interval is mended in the one whose part of it is wrong:

@@ -17,7 +17,6 @@ from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choi
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.scores import task_names
 from sparsity_lab.fitting.density.scores.benchmarks import called, without_parts
-from sparsity_lab.fitting.density.scores.metric_rows import metric_rows
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
@@ -32,6 +31,7 @@ from sparsity_lab.fitting.density.scores.targets import (
     read_targets,
 )
 from sparsity_lab.fitting.density.study_notes import (
+    metric_rows,
     note_choices,
     note_left_out,
     note_other_tasks,
@@ -52,7 +52,7 @@ PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 def measure_density(
     *, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
 ) -> DensityReport:
-    """What `run.run_density` finds, without writing anything.
+    """What `report.run_density` finds, without writing anything.
 
     Raises:
         SparsityLabError: a table, ruler or task is not usable.

@@ -1,49 +1,52 @@
-"""Writes what a density run found: density.json, table.csv, table.md and the figure."""
+"""The density of a table of models, from ruler to trend, written out: what `sparsity-lab density` does.
+
+Writes density.json, the tables and the figures; those that exist only where there is something in them come last.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
-from sparsity_lab.fitting.density.options import DensityReport
+from sparsity_lab.fitting.density.measure import measure_density
+from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
-from sparsity_lab.fitting.density.trend.sensitivity import COLUMNS as SENSITIVITY_COLUMNS
 from sparsity_lab.fitting.density.trend.sensitivity import without_rows
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days
 from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.machine.sole_writer import sole_writer
+from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.store.columns import Column, TableColumns
 from sparsity_lab.store.records import write_json
-from sparsity_lab.store.tables import number, write_table
+from sparsity_lab.store.table_columns.density import LOSSES, PER_TASK, SENSITIVITY, TABLE
+from sparsity_lab.store.tables import number
 
-Table = tuple[str, Sequence[dict[str, object]], Mapping[str, str] | Sequence[str]]
-COLUMNS = {
-    "model": "model",
-    "released": "released",
-    "size_b": "N (1e9)",
-    "score": "score",
-    "score_error": "± score",
-    "effective_b": "N^ (1e9)",
-    "rho": "rho",
-    "rho_low": "low",
-    "rho_high": "high",
-    "extrapolation_ratio": "N^/N max",
-    "frontier": "frontier",
-    "tasks": "tasks",
-    "flags": "flags",
-}
+
+def run_density(
+    *, output: Path, seed: int = 0, options: DensityOptions | None = None, progress: Progress = SILENT
+) -> tuple[DensityReport, list[Path]]:
+    """Rulers, densities, frontier, trend, tables and figures, written to `output`; and the paths of the files.
+
+    Raises:
+        SparsityLabError: a table, ruler, task or the output directory is not usable.
+    """
+    with sole_writer(output):
+        report = measure_density(seed=seed, options=options, progress=progress)
+        return report, write_report(report, output, seed=seed)
 
 
 def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path]:
     """Write all files of a run; returns their paths."""
     rows = table_rows(report)
-    write_table(output / "table", rows, COLUMNS)
+    TABLE.write(output, rows)
     write_json(output / "density.json", as_json(report, rows, seed=seed))
     names = ["density.json", "table.csv", "table.md"]
-    for name, extra, columns in _extra_tables(report):
-        write_table(output / name, extra, columns)
-        names += [f"{name}.csv", f"{name}.md"]
+    for table, extra in _extra_tables(report):
+        table.write(output, extra)
+        names += [f"{table.name}.csv", f"{table.name}.md"] if extra else []
     written = [output / name for name in names]
     if any(d.released is not None and (d.rho or d.low) for d in report.densities):
         with attempted(stem := output / "density_by_date"):
@@ -52,25 +55,21 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
             written += plot_trend(report, stem)
     if report.per_task:
         with attempted(stem := output / "density_per_task"):
-            from sparsity_lab.fitting.plots.density_heat import plot_heat
+            from sparsity_lab.fitting.plots.density import plot_heat
 
             written += plot_heat(report, stem)
     return written
 
 
-def _extra_tables(report: DensityReport) -> list[Table]:
+def _extra_tables(report: DensityReport) -> list[tuple[TableColumns, list[dict[str, object]]]]:
     """Tables that exist only where there is something in them."""
-    tables: list[Table] = []
-    if report.per_task:
-        tables.append(("per_task", per_task_rows(report), ["model", "released", "mean", *report.per_task]))
-    if report.sensitivity or report.without:
-        tables.append(
-            ("sensitivity", [*report.sensitivity, *without_rows(report.without)], SENSITIVITY_COLUMNS)
-        )
-    if report.evaluations:
-        rows = loss_rows(report.evaluations)
-        tables.append(("losses", rows, list(rows[0])))
-    return tables
+    tasks = (Column(task, f"rho by {task} alone, or a bound", task) for task in report.per_task)
+    per_task = per_task_rows(report) if report.per_task else []
+    return [
+        (TableColumns(PER_TASK.name, *PER_TASK.columns, *tasks), per_task),
+        (SENSITIVITY, [*report.sensitivity, *without_rows(report.without)]),
+        (LOSSES, loss_rows(report.evaluations)),
+    ]
 
 
 def per_task_rows(report: DensityReport) -> list[dict[str, object]]:
@@ -131,11 +130,8 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
             "form": ruler.form,
             "why": report.ruler_reason,
             "size_unit": ruler.size_unit,
-            "size_low": ruler.sizes[0],
-            "size_high": ruler.sizes[1],
-            "params": ruler.params,
-            "harness": ruler.harness,
-            "source": ruler.source,
+            **dict(zip(("size_low", "size_high"), ruler.sizes, strict=True)),
+            **{key: getattr(ruler, key) for key in ("params", "harness", "source")},
             "notes": list(ruler.notes),
             "d0_tokens": ruler.d0_tokens if isinstance(ruler, TwoStepRuler) else None,
             "floor": float(curve.floor[0]),

@@ -115,8 +115,8 @@ def table(
     """A table of plain values; `columns` maps keys to headings, and is every key of the rows where left out."""
     keys = list(dict.fromkeys(key for row in rows for key in row)) if columns is None else columns
     named = dict(keys) if isinstance(keys, Mapping) else {key: key.replace("_", " ") for key in keys}
-    made = tuple(Column(key, heading=heading) for key, heading in named.items())
-    return Table(title, made, tuple(rows), note=note, source=source)
+    described = tuple(Column(key, heading=heading) for key, heading in named.items())
+    return Table(title, described, tuple(rows), note=note, source=source)
 
 
 def without_constants(wide: Table) -> Table:
@@ -128,11 +128,11 @@ def without_constants(wide: Table) -> Table:
         for c in wide.columns
         if c.format in ("value", "ratio") and len({str(r.get(c.key)) for r in wide.rows}) == 1
     ]
-    said = [
+    constants = [
         f"{c.heading} {shown(wide.rows[0].get(c.key))}" for c in same if wide.rows[0].get(c.key) is not None
     ]
     kept = tuple(c for c in wide.columns if c not in same)
-    note = f"{wide.note} The same in every row: {'; '.join(said)}.".strip() if said else wide.note
+    note = f"{wide.note} The same in every row: {'; '.join(constants)}.".strip() if constants else wide.note
     return replace(wide, columns=kept, note=note)
 
 

@@ -47,29 +47,18 @@ def shown(value: object, kind: str = "value") -> str:
 
     A `ratio` near one has five decimals.
     """
-    if value is None:
-        return ""
     if kind == "ratio" and isinstance(value, float):
         return f"{value:.5f}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return tables.number(value) if math.isfinite(value) else "none"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "none"
     if isinstance(value, (list, tuple)):
-        return ", ".join(shown(one) for one in value)
+        return ", ".join(shown(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
-    text = str(value)
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
+    text = tables.shown(value)
     return text[:HASH_SHOWN] + "…" if HASH.fullmatch(text) else text
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a number one could sort by."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def whole(value: object, digits: int = 3) -> str:
     """A number at so many digits, or `unknown`."""
-    return tables.number(float(value), digits) if is_number(value) else "unknown"  # type: ignore[arg-type]
+    return tables.number(float(value), digits) if tables.is_number(value) else "unknown"

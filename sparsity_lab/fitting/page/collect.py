@@ -12,7 +12,6 @@ families.json          fit of several runs
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.json_file import read_json, read_object
 from sparsity_lab.reading.walking import LeftOut, Walk
 from sparsity_lab.store.records import read_record
 
@@ -29,11 +28,12 @@ logger = logging.getLogger(__name__)
 
 PROGRAMS = {"node_modules", "__pycache__"}
 WANDB_RUNS = ("offline-run-", "run-", "latest-run")
+WRITE_AGAIN = "Run the command that wrote it again, or move it away"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass
-class Found:
+class Contents:
     """What lies under a folder.
 
     Attributes:
@@ -64,7 +64,7 @@ class Found:
         records = (folder / f"{key}.json" for folder, keys in self.record_folders.items() for key in keys)
         return [*dict.fromkeys(records), *self.documents, *self.csvs]
 
-    def of(self, paths: Collection[Path]) -> Found:
+    def of(self, paths: Collection[Path]) -> Contents:
         """The same with some of the records, documents and tables alone."""
         folders = {
             folder: [key for key in keys if folder / f"{key}.json" in paths]
@@ -93,7 +93,7 @@ DOCUMENTS = ("fits.json", "density.json", "eval.json", "neurons.json", "structur
              "affinity.json", "study.json", "families.json", "provenance.json", "token_heat.json")  # fmt: skip
 
 
-def find(root: Path) -> Found:
+def find(root: Path) -> Contents:
     """Everything under a folder, in the order of names.
 
     Raises:
@@ -103,21 +103,21 @@ def find(root: Path) -> Found:
         raise SparsityLabError(
             f"There is no folder {root}", fix="Name one that measure, fit, study or density wrote"
         )
-    found = Found(root)
+    contents = Contents(root)
     walk = Walk(root, skip=_not_ours)
     for folder, names in walk:
-        _sort_in(found, folder, names)
+        _sort_in(contents, folder, names)
     walk.tell()
-    found.unread += [(entry.path, entry.why) for entry in walk.left_out if entry.lost]
-    found.left_out = [entry for entry in walk.left_out if not entry.lost]
-    found.figures = _best(found.figures)
-    if not any((found.records, found.documents, found.csvs, found.figures, found.unread)):
+    contents.unread += [(entry.path, entry.why) for entry in walk.left_out if entry.lost]
+    contents.left_out = [entry for entry in walk.left_out if not entry.lost]
+    contents.figures = _best(contents.figures)
+    if not any((contents.records, contents.documents, contents.csvs, contents.figures, contents.unread)):
         raise SparsityLabError(
             f"There is nothing to report under {root}",
             why="It holds no record, fit, table or figure of a sparsity-lab command",
             fix="Name the folder given to such a command as --output",
         )
-    return found
+    return contents
 
 
 def _not_ours(folder: Path) -> str | None:
@@ -131,59 +131,58 @@ def _not_ours(folder: Path) -> str | None:
     return None
 
 
-def _sort_in(found: Found, folder: Path, names: Sequence[str]) -> None:
+def _sort_in(contents: Contents, folder: Path, names: Sequence[str]) -> None:
     """Sort the files of a folder; in a checkpoint's, tables and figures are the model's."""
     checkpoint = "config.json" in names and any(name in names for name in WEIGHTS)
     for name in names:
         path = folder / name
         if folder.name == "records" and name.endswith(".json"):
-            _take(found, path, record=True)
+            _take(contents, path, record=True)
         elif name in DOCUMENTS:
-            _take(found, path, record=False)
+            _take(contents, path, record=False)
         elif checkpoint:
             continue
         elif name.endswith(".csv"):
-            found.csvs.append(path)
+            contents.csvs.append(path)
         elif name.endswith((".svg", ".png")):
-            found.figures.append(path)
+            contents.figures.append(path)
         elif name == "report.md" or (name == "README.md" and "study.json" in names):
-            found.texts.append(path)
+            contents.texts.append(path)
         elif name.endswith(".damaged"):
-            found.unread.append((path, "set aside by measure as damaged"))
+            contents.unread.append((path, "set aside by measure as damaged"))
 
 
-def _take(found: Found, path: Path, *, record: bool) -> None:
+def _take(contents: Contents, path: Path, *, record: bool) -> None:
     try:
         if record:
-            one = read_record(path)
-            found.records[one["content_key"]] = one
-            found.record_folders.setdefault(path.parent, []).append(one["content_key"])
+            measurement = read_record(path)
+            contents.records[measurement["content_key"]] = measurement
+            contents.record_folders.setdefault(path.parent, []).append(measurement["content_key"])
         else:
-            found.documents[path] = _document(path)
-    except (SparsityLabError, OSError, ValueError, RecursionError) as error:
-        why = error.why or error.what if isinstance(error, SparsityLabError) else why_unread(path, error)
+            contents.documents[path] = _document(path)
+    except SparsityLabError as error:
+        why = error.why or error.what
         logger.warning("%s left out: %s", path, why)
-        found.unread.append((path, why))
+        contents.unread.append((path, why))
 
 
 def _document(path: Path) -> object:
     """What a file of a command holds.
 
     Raises:
-        ValueError: it is no JSON, or not in the shape in which a command writes it.
+        SparsityLabError: it is no JSON, or not in the shape in which a command writes it.
     """
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if path.name == "fits.json":
-        if not (isinstance(value, list) and all(map(_is_fit, value))):
-            raise ValueError("it is no list of fits")
-    elif not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
-    return value
+    if path.name != "fits.json":
+        return read_object(path, fix=WRITE_AGAIN)
+    entries = read_json(path, fix=WRITE_AGAIN, finite=False)
+    if not (isinstance(entries, list) and all(map(_is_fit, entries))):
+        raise SparsityLabError(f"Cannot read {path}", why="it is no list of fits", fix=WRITE_AGAIN)
+    return entries
 
 
 def _is_fit(entry: object) -> bool:
     coefficients = entry.get("coefficients") if isinstance(entry, dict) else None
-    return isinstance(coefficients, dict) and all(isinstance(one, dict) for one in coefficients.values())
+    return isinstance(coefficients, dict) and all(isinstance(value, dict) for value in coefficients.values())
 
 
 def _best(figures: Sequence[Path]) -> list[Path]:

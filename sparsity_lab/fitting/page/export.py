@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sparsity_lab.fitting.page.blocks import Report, Section, Table, tables_of
-from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.fitting.page.cells import shown
 from sparsity_lab.store import tables
 from sparsity_lab.store.columns import Column
+from sparsity_lab.store.tables import is_number
 
 LINE_LETTERS, COLUMN_GAP, TEXT_LETTERS = (
     90,
@@ -36,24 +37,24 @@ def markdown(report: Report) -> str:
     """Every table under its section, with its note."""
     parts = [f"# {_plain(report.title)}\n"]
     for section in report.sections:
-        found = list(_tables(section))
-        parts += [f"## {_plain(section.title)}\n"] if found else []
-        parts += [_markdown_table(one) for one in found]
+        section_tables = list(_tables(section))
+        parts += [f"## {_plain(section.title)}\n"] if section_tables else []
+        parts += [_markdown_table(table) for table in section_tables]
     return "\n".join(parts)
 
 
 def _tables(section: Section) -> Iterator[Table]:
     """Tables with rows, less what only a page can draw."""
-    for one in tables_of(section.blocks):
-        if one.rows:
-            yield replace(one, columns=tuple(c for c in one.columns if c.format != "strip"))
+    for table in tables_of(section.blocks):
+        if table.rows:
+            yield replace(table, columns=tuple(c for c in table.columns if c.format != "strip"))
 
 
-def _markdown_table(one: Table) -> str:
-    headings = {column.key: _plain(column.heading) for column in one.columns}
-    rows = [{c.key: _clean(row.get(c.key), c.format) for c in one.columns} for row in one.rows]
-    title = f"**{_plain(one.title)}**\n\n" if one.title else ""
-    note = f"\n{_plain(one.notes)}\n" if one.notes else ""
+def _markdown_table(table: Table) -> str:
+    headings = {column.key: _plain(column.heading) for column in table.columns}
+    rows = [{c.key: _clean(row.get(c.key), c.format) for c in table.columns} for row in table.rows]
+    title = f"**{_plain(table.title)}**\n\n" if table.title else ""
+    note = f"\n{_plain(table.notes)}\n" if table.notes else ""
     return f"{title}{tables.to_markdown(rows, headings)}{note}"
 
 
@@ -76,35 +77,35 @@ def latex(report: Report) -> str:
     parts = [TEX_HEAD]
     number = 0
     for section in report.sections:
-        found = list(_tables(section))
-        parts += [f"% {tex(section.title)}\n"] if found else []
-        for one in found:
+        section_tables = list(_tables(section))
+        parts += [f"% {tex(section.title)}\n"] if section_tables else []
+        for table in section_tables:
             number += 1
-            parts.append(_latex_table(one, label=f"tab:sparsity-lab-{number}"))
+            parts.append(_latex_table(table, label=f"tab:sparsity-lab-{number}"))
     return "\n".join(parts)
 
 
-def _latex_table(one: Table, *, label: str) -> str:
-    head = " & ".join(tex(column.heading) for column in one.columns) + r" \\"
-    body = "\n".join(" & ".join(_tex_cell(row, c) for c in one.columns) + r" \\" for row in one.rows)
-    caption = tex(f"{one.title}. {one.notes}".replace("`", "").strip())
+def _latex_table(table: Table, *, label: str) -> str:
+    head = " & ".join(tex(column.heading) for column in table.columns) + r" \\"
+    body = "\n".join(" & ".join(_tex_cell(row, c) for c in table.columns) + r" \\" for row in table.rows)
+    caption = tex(f"{table.title}. {table.notes}".replace("`", "").strip())
     named = f"\\caption{{{caption}}}\\label{{{label}}}"
-    if len(one.rows) > LONG_ROWS:
-        return _long(one, head, body, named=named)
+    if len(table.rows) > LONG_ROWS:
+        return _long(table, head, body, named=named)
     inside = f"\\toprule\n{head}\n\\midrule\n{body}\n\\bottomrule"
-    inner = f"\\begin{{tabular}}{{{_kinds(one)}}}\n{inside}\n\\end{{tabular}}"
+    inner = f"\\begin{{tabular}}{{{_kinds(table)}}}\n{inside}\n\\end{{tabular}}"
     return (
         f"\\begin{{table}}[htbp]\n\\centering\\small\n{named}\n"
         f"\\resizebox{{{NO_WIDER}}}{{!}}{{%\n{inner}}}\n\\end{{table}}\n"
     )
 
 
-def _long(one: Table, head: str, body: str, *, named: str) -> str:
+def _long(table: Table, head: str, body: str, *, named: str) -> str:
     """A table over several pages, its head on each; where it is wide its columns share the line."""
-    letters = [_letters(one, column) for column in one.columns]
+    letters = [_letters(table, column) for column in table.columns]
     wide = sum(letters) + COLUMN_GAP * len(letters) > LINE_LETTERS
     size = r"\tiny\setlength{\tabcolsep}{2pt}" if wide else r"\small"
-    kinds = _shares(one, letters) if wide else _kinds(one)
+    kinds = _shares(table, letters) if wide else _kinds(table)
     return (
         f"{{{size}\n\\begin{{longtable}}{{{kinds}}}\n{named}\\\\\n"
         f"\\toprule\n{head}\n\\midrule\n\\endfirsthead\n\\toprule\n{head}\n\\midrule\n\\endhead\n"
@@ -113,28 +114,28 @@ def _long(one: Table, head: str, body: str, *, named: str) -> str:
     )
 
 
-def _kinds(one: Table) -> str:
-    return "".join("r" if _numeric(one, column) else "l" for column in one.columns)
+def _kinds(table: Table) -> str:
+    return "".join("r" if _numeric(table, column) else "l" for column in table.columns)
 
 
-def _letters(one: Table, column: Column) -> int:
+def _letters(table: Table, column: Column) -> int:
     """Letters a column needs in one line; long texts and headings may be broken."""
-    values = max(len(shown(row.get(column.key), column.format)) for row in one.rows)
+    values = max(len(shown(row.get(column.key), column.format)) for row in table.rows)
     return max(min(values, TEXT_LETTERS), *map(len, column.heading.split() or [""]), 2)
 
 
-def _shares(one: Table, letters: Sequence[int]) -> str:
+def _shares(table: Table, letters: Sequence[int]) -> str:
     """Columns that fill the line, each by its letters."""
-    found = []
-    for column, count in zip(one.columns, letters, strict=True):
-        side = "raggedleft" if _numeric(one, column) else "raggedright"
+    kinds = []
+    for column, count in zip(table.columns, letters, strict=True):
+        side = "raggedleft" if _numeric(table, column) else "raggedright"
         width = f"\\dimexpr{count / sum(letters):.4f}\\linewidth-2\\tabcolsep\\relax"
-        found.append(f">{{\\{side}\\arraybackslash}}p{{{width}}}")
-    return "".join(found)
+        kinds.append(f">{{\\{side}\\arraybackslash}}p{{{width}}}")
+    return "".join(kinds)
 
 
-def _numeric(one: Table, column: Column) -> bool:
-    return all(row.get(column.key) is None or is_number(row.get(column.key)) for row in one.rows)
+def _numeric(table: Table, column: Column) -> bool:
+    return all(row.get(column.key) is None or is_number(row.get(column.key)) for row in table.rows)
 
 
 def _tex_cell(row: Mapping[str, object], column: Column) -> str:

@@ -32,9 +32,10 @@ from sparsity_lab.fitting.page.blocks import (
     TokenHeat,
     Verbatim,
 )
-from sparsity_lab.fitting.page.cells import is_number, shown
+from sparsity_lab.fitting.page.cells import shown
 from sparsity_lab.store.columns import Column
 from sparsity_lab.store.records import RECORD_KEYS
+from sparsity_lab.store.tables import is_number
 from sparsity_lab.store.whole_files import encoded
 
 logger = logging.getLogger(__name__)
@@ -50,18 +51,22 @@ def page(report: Report) -> str:
     return _rendered(report, _Page(room_bytes=max(PAGE_BYTES - len(encoded(bare)), 0)))
 
 
-def _rendered(report: Report, made: _Page) -> str:
-    body = "".join(made.section(i, one.title, one.blocks) for i, one in enumerate(report.sections, start=1))
+def _rendered(report: Report, renderer: _Page) -> str:
+    numbered = list(enumerate(report.sections, start=1))
+    body = "".join(renderer.section(i, section.title, section.blocks) for i, section in numbered)
     style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    links = (f'<li><a href="#s{i}">{escape(one.title)}</a></li>'
-             for i, one in enumerate(report.sections, start=1))  # fmt: skip
-    data = {"records": report.records, "keys": RECORD_KEYS, "heats": [_heat_data(one) for one in made.heats]}
+    links = (f'<li><a href="#s{i}">{escape(section.title)}</a></li>' for i, section in numbered)
+    data = {
+        "records": report.records,
+        "keys": RECORD_KEYS,
+        "heats": [_heat_data(heat) for heat in renderer.heats],
+    }
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(report.title),
         subtitle=escape(report.subtitle),
         contents="".join(links),
         body=body,
-        footer=escape(made.farewell()),
+        footer=escape(renderer.farewell()),
         data=json_in_html(data),
         style=style,
         script=script,
@@ -74,7 +79,7 @@ def json_in_html(value: object) -> str:
     """JSON that may stand inside a script element: no character of it can end the element or open a comment."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     marks = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    return re.sub("[<>&\u2028\u2029]", lambda found: marks[found[0]], text)
+    return re.sub("[<>&\u2028\u2029]", lambda mark: marks[mark[0]], text)
 
 
 def _hash(text: str) -> str:
@@ -107,8 +112,8 @@ class _Page:
     def blocks(self, blocks: Sequence[Block]) -> str:
         """Blocks one after another; figures that follow each other stand side by side where there is room."""
         parts = []
-        for is_figure, group in groupby(blocks, key=lambda one: isinstance(one, Figure)):
-            inside = "".join(self.block(one) for one in group)
+        for is_figure, group in groupby(blocks, key=lambda block: isinstance(block, Figure)):
+            inside = "".join(self.block(block) for block in group)
             parts.append(f'<div class="pictures">{inside}</div>' if is_figure else inside)
         return "".join(parts)
 
@@ -170,24 +175,24 @@ def _text(block: Heading | Facts | Prose | Verbatim) -> str:
     if isinstance(block, Heading):
         return f"<h3>{_marked(block.text)}</h3>"
     if isinstance(block, Facts):
-        pairs = (f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in block.pairs)
+        pairs = (f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in block.pairs)
         return f'<dl class="facts">{"".join(pairs)}</dl>'
     if block.listed:
         return f"<ul>{''.join(f'<li>{_marked(text)}</li>' for text in block.texts)}</ul>"
     return "".join(f"<p>{_marked(text)}</p>" for text in block.texts)
 
 
-def table(made: Table) -> str:
+def table(block: Table) -> str:
     """A table; the page's script makes it sortable."""
-    numeric = [_is_numeric(made, column) for column in made.columns]
-    wide = " wide" if len(made.columns) >= MANY_COLUMNS else ""
-    columns = list(zip(made.columns, numeric, strict=True))
+    numeric = [_is_numeric(block, column) for column in block.columns]
+    wide = " wide" if len(block.columns) >= MANY_COLUMNS else ""
+    columns = list(zip(block.columns, numeric, strict=True))
     head = "".join(f'<th scope="col"{_n(n)}>{escape(c.heading)}</th>' for c, n in columns)
-    top = {c.key: _largest(made, c) for c in made.columns if c.format == "strip"}
-    rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in made.rows)
-    caption = f"<figcaption>{_marked(made.title)}</figcaption>"
-    note = f'<p class="note">{_marked(made.notes)}</p>' if made.notes else ""
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(made.title or "table")}">'
+    top = {c.key: _largest(block, c) for c in block.columns if c.format == "strip"}
+    rows = "".join(f"<tr>{''.join(_cell(row, c, n, top) for c, n in columns)}</tr>" for row in block.rows)
+    caption = f"<figcaption>{_marked(block.title)}</figcaption>"
+    note = f'<p class="note">{_marked(block.notes)}</p>' if block.notes else ""
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(block.title or "table")}">'
     body = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<figure class="table{wide}">{caption}{region}{body}</div>{note}</figure>'
 
@@ -196,14 +201,14 @@ def _n(numeric: bool) -> str:
     return ' class="n"' if numeric else ""
 
 
-def _is_numeric(made: Table, column: Column) -> bool:
-    values = [row.get(column.key) for row in made.rows]
-    known = [value for value in values if value is not None]
-    return column.format in ("value", "ratio") and bool(known) and all(is_number(value) for value in known)
+def _is_numeric(block: Table, column: Column) -> bool:
+    values = [row.get(column.key) for row in block.rows]
+    filled = [value for value in values if value is not None]
+    return column.format in ("value", "ratio") and bool(filled) and all(is_number(value) for value in filled)
 
 
-def _largest(made: Table, column: Column) -> float:
-    return max((value for row in made.rows for value in row.get(column.key) or []), default=0.0)
+def _largest(block: Table, column: Column) -> float:
+    return max((value for row in block.rows for value in row.get(column.key) or []), default=0.0)
 
 
 def _cell(row: Mapping[str, Any], column: Column, numeric: bool, top: Mapping[str, float]) -> str:

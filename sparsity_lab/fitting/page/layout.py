@@ -19,11 +19,11 @@ from sparsity_lab.fitting.page.blocks import (
     table,
     without_constants,
 )
-from sparsity_lab.fitting.page.cells import is_number, read_csv, shown
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.cells import read_csv, shown
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.reading.csv_file import FAILED, MEASURED, has_failed
 from sparsity_lab.store.columns import Column
-from sparsity_lab.store.tables import number
+from sparsity_lab.store.tables import is_number, number
 
 Row = Mapping[str, Any]
 NO_BREAK, ERROR_DIGITS = "\u00a0", 2
@@ -34,7 +34,7 @@ HEAT = "token_heat"  # its table and figure hold the numbers of the part about t
 
 
 def command_sections(
-    found: Found,
+    contents: Contents,
     title: str,
     document: str,
     content: Callable[[Path, Any], tuple[Sequence[str], Sequence[Block]]],
@@ -50,45 +50,47 @@ def command_sections(
         captions: what figures show, by the stems of their files.
     """
     sections = []
-    for path, value in found.named(document):
+    for path, value in contents.named(document):
         sentences, blocks = content(path.parent, value)
-        figures = figures_in(found, path.parent, captions or {})
-        files = tables_in(found, path.parent, folded=any(isinstance(block, Table) for block in blocks))
+        figures = figures_in(contents, path.parent, captions or {})
+        files = tables_in(contents, path.parent, folded=any(isinstance(block, Table) for block in blocks))
         provenance = provenance_of(value.get("provenance"))
         inside = (*listed(sentences), *figures, *blocks, *files, *provenance)
-        sections.append(Section(f"{title} ({found.place(path.parent)})", inside))
+        sections.append(Section(f"{title} ({contents.place(path.parent)})", inside))
     return sections
 
 
-def figures_in(found: Found, folder: Path, captions: Mapping[str, str]) -> list[Block]:
+def figures_in(contents: Contents, folder: Path, captions: Mapping[str, str]) -> list[Block]:
     """The figures of a folder and those inside it."""
-    paths = [path for path in found.figures if folder in path.parents and path.stem != HEAT]
-    return [figure(found, path, captions.get(path.stem)) for path in paths]
+    paths = [path for path in contents.figures if folder in path.parents and path.stem != HEAT]
+    return [figure(contents, path, captions.get(path.stem)) for path in paths]
 
 
-def figure(found: Found, path: Path, caption: str | None = None) -> Figure:
+def figure(contents: Contents, path: Path, caption: str | None = None) -> Figure:
     """A figure under its caption, or its name, with the path of its file."""
-    return Figure(path, f"{caption or path.stem.replace('_', ' ')} ({found.relative(path)})")
+    return Figure(path, f"{caption or path.stem.replace('_', ' ')} ({contents.relative(path)})")
 
 
-def tables_in(found: Found, folder: Path, *, folded: bool = False) -> list[Block]:
+def tables_in(contents: Contents, folder: Path, *, folded: bool = False) -> list[Block]:
     """The tables of a folder and those inside it, long ones (or all) behind a line."""
-    paths = [path for path in found.csvs if folder in path.parents and path.stem != HEAT]
-    return tables_of(found, paths, folded=folded)
+    paths = [path for path in contents.csvs if folder in path.parents and path.stem != HEAT]
+    return tables_of(contents, paths, folded=folded)
 
 
-def tables_of(found: Found, paths: Iterable[Path], *, folded: bool = False) -> list[Block]:
+def tables_of(contents: Contents, paths: Iterable[Path], *, folded: bool = False) -> list[Block]:
     """CSV files as tables, long ones (or all) behind a line."""
-    tables = [file_table for path in paths if (file_table := _file_table(found, path)) is not None]
-    return [fold(one) if folded or len(one.rows) > SHORT else one for one in tables]
+    tables = [file_table for path in paths if (file_table := _file_table(contents, path)) is not None]
+    return [
+        fold(file_table) if folded or len(file_table.rows) > SHORT else file_table for file_table in tables
+    ]
 
 
-def _file_table(found: Found, path: Path) -> Table | None:
+def _file_table(contents: Contents, path: Path) -> Table | None:
     """A CSV as a table; of a very long one the first rows, with a note."""
     try:
         header, rows = read_csv(path)
     except SparsityLabError as error:
-        found.unread.append((path, error.why or error.what))
+        contents.unread.append((path, error.why or error.what))
         return None
     cut = (
         f"The first {MOST_ROWS:,} of {len(rows):,} rows; all are in the file."
@@ -96,7 +98,7 @@ def _file_table(found: Found, path: Path) -> Table | None:
         else ""
     )
     title = path.stem.replace("_", " ").replace("-", " ")
-    whole = table(title, rows[:MOST_ROWS], header, note=cut, source=found.relative(path))
+    whole = table(title, rows[:MOST_ROWS], header, note=cut, source=contents.relative(path))
     return without_constants(whole) if header else None
 
 
@@ -157,7 +159,7 @@ def listed(sentences: Sequence[str]) -> list[Block]:
 
 def percent(value: object) -> str:
     """A share as a percentage, three significant digits."""
-    return f"{100 * float(value):#.3g}".rstrip(".") + f"{NO_BREAK}%" if is_number(value) else "unknown"  # type: ignore[arg-type]
+    return f"{100 * float(value):#.3g}".rstrip(".") + f"{NO_BREAK}%" if is_number(value) else "unknown"
 
 
 def measured(value: object, error: object, *, share: bool = False, space: str = NO_BREAK) -> str:
@@ -165,10 +167,10 @@ def measured(value: object, error: object, *, share: bool = False, space: str = 
     if not is_number(value):
         return "unknown"
     times, unit = (100, f"{space}%") if share else (1, "")
-    exact = times * float(value)  # type: ignore[arg-type]
-    if not is_number(error) or not 0 < abs(float(error)) < math.inf:  # type: ignore[arg-type]
+    exact = times * float(value)
+    if not is_number(error) or not 0 < abs(float(error)) < math.inf:
         return number(exact) + unit
-    around = times * float(error)  # type: ignore[arg-type]
+    around = times * float(error)
     decimals = min(max(ERROR_DIGITS - 1 - math.floor(math.log10(around)), 0), 12)
     return f"{exact:,.{decimals}f}{space}±{space}{around:,.{decimals}f}{unit}"
 

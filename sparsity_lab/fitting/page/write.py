@@ -12,7 +12,7 @@ from sparsity_lab import __version__
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page import export, html
 from sparsity_lab.fitting.page.blocks import Report
-from sparsity_lab.fitting.page.collect import Found, find
+from sparsity_lab.fitting.page.collect import Contents, find
 from sparsity_lab.fitting.page.parts import (
     affinity,
     criteria,
@@ -62,43 +62,43 @@ def write_report(folder: Path, *, output: Path | None = None, form: str = "html"
     """
     if form not in NAMES:
         raise SparsityLabError(f"There is no format {form!r}", fix=f"Use one of {', '.join(NAMES)}")
-    found = find(folder)
+    contents = find(folder)
     path = goal(folder, output=output, form=form)
     with no_empty_folders(path.parent):
         prepare_output(path.parent)
-        found, text = _rendered(found, form)
+        contents, text = _rendered(contents, form)
         write_text(path, text)
-    unread = tuple(dict.fromkeys(found.unread))
-    return Written(path, len(found.records), unread, path.stat().st_size)
+    unread = tuple(dict.fromkeys(contents.unread))
+    return Written(path, len(contents.records), unread, path.stat().st_size)
 
 
-def _rendered(found: Found, form: str) -> tuple[Found, str]:
+def _rendered(contents: Contents, form: str) -> tuple[Contents, str]:
     """The text of a report, and what it is of: files in a shape that no command writes are left out and named."""
     try:
-        return found, _text(found, form)
+        return contents, _text(contents, form)
     except MISSHAPEN:
-        faults = {path: why for path in found.files() if (why := _fault(found.of([path]), form))}
+        faults = {path: why for path in contents.files() if (why := _fault(contents.of([path]), form))}
         if not faults:
             raise
-        kept = found.of([path for path in found.files() if path not in faults])
+        kept = contents.of([path for path in contents.files() if path not in faults])
         for path, why in faults.items():
             logger.warning("%s left out: %s", path, why)
             kept.unread.append((path, why))
         return kept, _text(kept, form)
 
 
-def _fault(found: Found, form: str) -> str | None:
+def _fault(contents: Contents, form: str) -> str | None:
     """Why a report cannot be made of some files, or None."""
     try:
-        _text(found, form)
+        _text(contents, form)
     except MISSHAPEN as error:
         return f"it is not in the shape in which a command writes it ({type(error).__name__}: {error})"[:200]
     return None
 
 
-def _text(found: Found, form: str) -> str:
+def _text(contents: Contents, form: str) -> str:
     writers = {"html": html.page, "md": export.markdown, "tex": export.latex}
-    return writers[form](report_of(found))
+    return writers[form](report_of(contents))
 
 
 def goal(folder: Path, *, output: Path | None, form: str) -> Path:
@@ -109,7 +109,7 @@ def goal(folder: Path, *, output: Path | None, form: str) -> Path:
     """
     if output is None:
         return folder / NAMES[form]
-    endings = {f".{one}" for one in NAMES} | {".htm", ".markdown"}
+    endings = {f".{ending}" for ending in NAMES} | {".htm", ".markdown"}
     if output.suffix in endings and not output.is_dir():
         if output.suffix.removeprefix(".")[:3] != form[:3] and not (
             form == "md" and output.suffix == ".markdown"
@@ -121,32 +121,36 @@ def goal(folder: Path, *, output: Path | None, form: str) -> Path:
     return output / NAMES[form]
 
 
-def report_of(found: Found) -> Report:
+def report_of(contents: Contents) -> Report:
     """The report of what was found, part by part."""
     parts = [
-        *study.sections(found), *study.families(found), measured.section(found), *criteria.sections(found),
-        *transfer.sections(found), fits.section(found), *others.density(found), *others.scores(found),
-        *others.neurons(found), *structure.sections(found), *predictors.sections(found), *affinity.sections(found),
-        heat.section(found),
+        *study.sections(contents), *study.families(contents), measured.section(contents), *criteria.sections(contents),
+        *transfer.sections(contents), fits.section(contents), *others.density(contents), *others.scores(contents),
+        *others.neurons(contents), *structure.sections(contents), *predictors.sections(contents),
+        *affinity.sections(contents), heat.section(contents),
     ]  # fmt: skip
     sections = [section for section in parts if section is not None]
-    shown_tables = [*criteria.tables(found), *transfer.tables(found), *study.tables(found)]
-    sections += others.rest(found, sections, shown_tables=shown_tables)
+    shown_tables = [*criteria.tables(contents), *transfer.tables(contents), *study.tables(contents)]
+    sections += others.rest(contents, sections, shown_tables=shown_tables)
     # The summary comes first and is made last: by then it is known which files could not be read.
-    name = found.root.resolve().name
+    name = contents.root.resolve().name
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     return Report(
-        title=study.name_of(found.documents.get(found.root / "study.json")) or name,
-        subtitle=f"{_kinds(found)} under {name}; sparsity-lab {__version__}, {when}",
-        sections=(summary.section(found), *sections),
-        records=found.records,
+        title=study.name_of(contents.documents.get(contents.root / "study.json")) or name,
+        subtitle=f"{_kinds(contents)} under {name}; sparsity-lab {__version__}, {when}",
+        sections=(summary.section(contents), *sections),
+        records=contents.records,
     )
 
 
-def _kinds(found: Found) -> str:
+def _kinds(contents: Contents) -> str:
     """What there is, counted."""
     counts = Counter(
-        {"records": len(found.records), "fits": len(fits.entries(found)), "figures": len(found.figures)}
+        {
+            "records": len(contents.records),
+            "fits": len(fits.entries(contents)),
+            "figures": len(contents.figures),
+        }
     )
     return (
         ", ".join(f"{count} {kind[: -1 if count == 1 else None]}" for kind, count in counts.items() if count)

@@ -2,11 +2,11 @@
 
 In: fits, or the CSV tables of the commands. Out: a PNG and an SVG each, the same bytes for the same input.
 
-    measured.py, criteria.py, pareto.py              `measure`, `measure --criterion all`, and its `--sweep`
+    measured.py, criteria.py                         `measure`; `measure --criterion all` and its `--sweep`
     neurons.py, structure.py, predictors.py          the commands that watch neurons
     affinity.py, token_heat.py                       `affinity`, `heat`
     fits.py, families.py                             `fit`: one sheet a series and all in one; limits against size
-    density.py, density_heat.py, density_ruler.py    `density`: frontier, density by task, a ruler
+    density.py, density_ruler.py                     `density`: frontier, density by task, a ruler
     study.py                                         the pages of a study
     roofline.py                                      `bench kernels`
     canvas/                                          what all of them draw on

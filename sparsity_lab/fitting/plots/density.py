@@ -1,4 +1,4 @@
-"""Density by release date: every model with its interval, the frontier, its line and its band."""
+"""Density by release date, with the frontier, its line and its band; and task by task, as a heat map of log2 rho."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.trend.trend import DensityTrend
+from sparsity_lab.fitting.plots.canvas.axes import plain_ticks
 from sparsity_lab.fitting.plots.canvas.labels import place_labels
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, beside, figure, label, save, styled
+from sparsity_lab.fitting.plots.canvas.style import COLOURS, beside, figure, label, save, styled, width_for
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.2, 3.7
 MARGIN_DAYS = 25
@@ -89,9 +91,7 @@ def _scale(axes: Axes, dated: Sequence[Density]) -> None:
     locator = AutoDateLocator(minticks=4, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.yaxis, LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
 
 
 def _line(axes: Axes, trend: DensityTrend) -> None:
@@ -106,3 +106,71 @@ def _line(axes: Axes, trend: DensityTrend) -> None:
         doubling += f" ({ends[0]} to {ends[1]})"
     axes.plot(date2num(dates), middle, color=COLOURS[0], label=doubling, zorder=1)
     axes.fill_between(date2num(dates), below, above, color=COLOURS[0], alpha=0.13, linewidth=0, zorder=0)
+
+
+ROW_INCHES, HEAD_INCHES = 0.105, 0.75
+FONT_SIZE = 5.2
+COLOUR_MAP = "RdBu"
+LARGEST_EXPONENT = 5
+
+
+def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
+    """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the colour of the bound."""
+    ordered = report.by_date
+    columns = [("mean", {d.target.model: d for d in report.densities})]
+    columns += [(task, {d.target.model: d for d in found}) for task, found in report.per_task.items()]
+    cells = [[found.get(d.target.model) for _, found in columns] for d in ordered]
+    models = [d.target.model for d in ordered]
+    with styled([*models, *(name for name, _ in columns)]):
+        drawn, (axes,) = figure(width=width_for(models), height=HEAD_INCHES + ROW_INCHES * len(ordered))
+        values = np.array([[_log2(cell) for cell in row] for row in cells])
+        limit = min(LARGEST_EXPONENT, max(1, int(np.ceil(np.nanmax(np.abs(values))))))
+        shown = axes.imshow(
+            np.ma.masked_invalid(values), cmap=COLOUR_MAP, norm=Normalize(-limit, limit), aspect="auto",
+            interpolation="nearest",
+        )  # fmt: skip
+        _print_cells(axes, cells, values, limit)
+        _label(axes, [label(name) for name in models], [label(name) for name, _ in columns])
+        bar = drawn.colorbar(shown, ax=axes, location="bottom", fraction=0.025, pad=0.012, aspect=40)
+        ticks = list(range(-limit, limit + 1))
+        bar.set_ticks(ticks, labels=[_power(t) for t in ticks])
+        density = beside(report.ruler.name, r"$\rho$", "N^/N")
+        bar.set_label(f"density {density} (ruler: {label(report.ruler.name)})")
+        bar.outline.set_linewidth(0.4)
+        return save(drawn, stem)
+
+
+def _log2(cell: Density | None) -> float:
+    if cell is None:
+        return float("nan")
+    value = cell.rho if cell.rho is not None else cell.low if cell.low is not None else cell.high
+    return float(np.log2(value)) if value else float("nan")
+
+
+def _print_cells(axes: Axes, cells: list[list[Density | None]], values: np.ndarray, limit: int) -> None:
+    for row, line in enumerate(cells):
+        for column, cell in enumerate(line):
+            if cell is not None:
+                dark = abs(values[row, column]) > 0.62 * limit
+                axes.text(column, row, _text(cell), ha="center", va="center", fontsize=FONT_SIZE,
+                          color="white" if dark else "black")  # fmt: skip
+
+
+def _text(cell: Density) -> str:
+    if cell.rho is not None:
+        return f"{cell.rho:.2g}"
+    return f">{cell.low:.2g}" if cell.low is not None else f"<{cell.high:.2g}" if cell.high else "?"
+
+
+def _label(axes: Axes, models: list[str], tasks: list[str]) -> None:
+    axes.grid(visible=False)
+    axes.set_yticks(range(len(models)), labels=models, fontsize=FONT_SIZE)
+    axes.set_xticks(range(len(tasks)), labels=tasks, fontsize=FONT_SIZE + 0.8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _power(exponent: int) -> str:
+    return f"{2**exponent}" if exponent >= 0 else f"1/{2**-exponent}"

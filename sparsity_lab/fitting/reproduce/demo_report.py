@@ -5,12 +5,13 @@ It reads what the other commands wrote and adds what a model of this size can an
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab.fitting.stage import entries
+from sparsity_lab.reading.csv_file import read_csv
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store import tables
 from sparsity_lab.store.records import write_text
 
@@ -57,8 +58,7 @@ def write_report(folder: Path) -> Path:
 
 def _measured(folder: Path) -> str:
     measured = folder / "measure" / "rules"
-    with (measured / "table.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = [row for _, row in read_csv(measured / "table.csv", as_written=True)[1]]
     tokens = int(rows[0]["tokens"])
     return "\n".join(
         [
@@ -104,8 +104,7 @@ def _range(values: list[float]) -> str:
 
 
 def _fitted(folder: Path, title: str, *, at: Path) -> str:
-    with (folder / "fits.json").open(encoding="utf-8") as stream:
-        fits = json.load(stream)
+    fits = entries(folder)
     rows = [
         {
             "series": fit["series"],
@@ -146,9 +145,8 @@ def _interval(coefficient: dict[str, float | None]) -> str:
 
 
 def _density(folder: Path, *, at: Path) -> str:
-    with (folder / "density.json").open(encoding="utf-8") as stream:
-        found = json.load(stream)
-    lines = ["## Capacity density of open base models\n", _trend(found["trend"])]
+    density = read_object(folder / "density.json", fix="Run the same command again")
+    lines = ["## Capacity density of open base models\n", _trend(density["trend"])]
     lines += [
         _picture(path, "Density by release date", at=at) for path in sorted(folder.glob("*density*.png"))[:1]
     ]

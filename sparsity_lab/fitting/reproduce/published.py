@@ -8,7 +8,6 @@ with H = J^T J of the law at the printed values. A sum of squares alone would le
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +48,7 @@ class Agreement:
 
 def published_rows() -> dict[str, PublishedRow]:
     """The published fits of the bundled series, by series."""
-    with bundled.path(BUNDLED).open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return {row["series"]: _published(row) for row in rows}
+    return {row["series"]: _published(row) for row in bundled.rows(BUNDLED)}
 
 
 def _published(row: Mapping[str, str]) -> PublishedRow:

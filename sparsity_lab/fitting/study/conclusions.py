@@ -67,48 +67,35 @@ def summary(
     """
     rules = {rule: rule_words(rule, ppl_increase=ppl_increase) for rule in selection.rules(outcome.curves)}
     rows: Rows = []
+
+    def conclude(question: str, paper: str, words: Mapping[str, str], verdict: str) -> None:
+        cells = {heading: words.get(rule, "") for rule, heading in rules.items()}
+        rows.append({"question": question, "paper": paper, **cells, "verdict": verdict})
+
     for activation, (way, law) in EXPECTED.items():
         ways = {rule: _ways(selection.of(outcome.curves, rule=rule, activation=activation)) for rule in rules}
         if any(ways.values()):
             verdict = against_paper((word for words in ways.values() for word in words), way)
-            cells = {heading: counted(ways[rule]) for rule, heading in rules.items()}
-            rows.append(
-                {
-                    "question": f"{activation} with data",
-                    "paper": f"{way} ({law})",
-                    **cells,
-                    "verdict": verdict,
-                }
-            )
+            by_rule = {rule: counted(words) for rule, words in ways.items()}
+            conclude(f"{activation} with data", f"{way} ({law})", by_rule, verdict)
     pairs = [pair for pair in outcome.versus if (pair.reference, pair.other) == ("relu", "silu")]
     if pairs:
-        cells = {
-            heading: counted(pair.verdict for pair in pairs if pair.rule == rule)
-            for rule, heading in rules.items()
-        }
+        by_rule = {rule: counted(pair.verdict for pair in pairs if pair.rule == rule) for rule in rules}
         verdict = against_paper((pair.verdict for pair in pairs), SPARSER)
-        rows.append(
-            {"question": "ReLU beside SiLU at equal loss", "paper": SPARSER, **cells, "verdict": verdict}
-        )
+        conclude("ReLU beside SiLU at equal loss", SPARSER, by_rule, verdict)
     bends = {
         rule: shapes.word(shape, shape_fits.get(rule))
         for rule in rules
         if (shape := outcome.bottleneck(rule))
     }
     if bends:
-        cells = {heading: bends.get(rule, "") for rule, heading in rules.items()}
-        verdict = _shapes_verdict(list(bends.values()))
-        rows.append(
-            {"question": "width-depth ratio", "paper": shapes.FLAT_IN_THE_END, **cells, "verdict": verdict}
-        )
+        conclude("width-depth ratio", shapes.FLAT_IN_THE_END, bends, _shapes_verdict(list(bends.values())))
     for activation in dict.fromkeys(slopes.activation for slopes in outcome.against_size):
-        by_rule = {slopes.rule: slopes for slopes in outcome.against_size if slopes.activation == activation}
-        cells = {
-            heading: by_rule[rule].values.way if rule in by_rule else "" for rule, heading in rules.items()
-        }
-        mark = number(next(iter(by_rule.values())).tokens_per_parameter, 3)
+        of_sizes = [slopes for slopes in outcome.against_size if slopes.activation == activation]
+        mark = number(of_sizes[0].tokens_per_parameter, 3)
+        by_rule = {slopes.rule: slopes.values.way for slopes in of_sizes}
         question = f"{activation} with size at {mark} tokens/parameter"
-        rows.append({"question": question, "paper": "weak (of the limit)", **cells, "verdict": ""})
+        conclude(question, "weak (of the limit)", by_rule, "")
     return rows
 
 

@@ -25,11 +25,20 @@ from sparsity_lab.fitting.study.equal_loss import AtLoss, Versus
 from sparsity_lab.fitting.study.scale import AgainstSize, Fitted, Sized
 from sparsity_lab.fitting.study.shapes import Shaped
 from sparsity_lab.fitting.study.trends import Segment
-from sparsity_lab.store.records import write_json, write_text
-from sparsity_lab.store.tables import to_csv, write_table
+from sparsity_lab.store.records import write_json
+from sparsity_lab.store.table_columns.study import (
+    AGAINST_SIZE,
+    DIRECTIONS,
+    EQUAL_LOSS,
+    LOSS_POINTS,
+    SEGMENTS,
+    SHAPES,
+    SIZES,
+    VERSUS,
+)
+from sparsity_lab.store.tables import write_table
 
 Rows = list[dict[str, object]]
-LOSS_COLUMNS = ("series", "params_nonembedding", "trained_tokens", "loss_dense_nats")
 
 
 @dataclass(frozen=True)
@@ -92,20 +101,22 @@ def outcome(
 def write_tables(found: StudyOutcome, folder: Path) -> None:
     """Write every table as CSV and Markdown, and compare.json with all of them."""
     tables = {
-        "directions": [direction(found, curve) for curve in found.curves],
-        "segments": [row for segment in found.segments for row in _segment(segment)],
-        "equal_loss": [asdict(one) for one in found.at_loss],
-        "versus": [{**asdict(one), "verdict": one.verdict} for one in found.versus],
-        "shapes": [asdict(one) for one in found.shapes],
-        "sizes": [_sized(one) for one in found.sizes],
-        "against_size": [_against(one) for one in found.against_size],
+        DIRECTIONS: [direction(found, curve) for curve in found.curves],
+        SEGMENTS: [row for segment in found.segments for row in _segment(segment)],
+        EQUAL_LOSS: [asdict(point) for point in found.at_loss],
+        VERSUS: [{**asdict(pair), "verdict": pair.verdict} for pair in found.versus],
+        SHAPES: [asdict(shape) for shape in found.shapes],
+        SIZES: [_sized(size) for size in found.sizes],
+        AGAINST_SIZE: [_against(slopes) for slopes in found.against_size],
     }
-    for name, rows in tables.items():
-        rows = [plain(row) for row in rows]
-        write_table(folder / name, rows, list(rows[0]) if rows else ["none"])
+    for table, rows in tables.items():
+        if rows:
+            table.write(folder, [plain(row) for row in rows])
+        else:
+            write_table(folder / table.name, [], ["none"])
     for activation, rows in losses(found.curves).items():
-        write_text(folder / f"losses-{activation}.csv", to_csv(rows, LOSS_COLUMNS))
-    write_json(folder / "compare.json", plain(tables))
+        LOSS_POINTS.write(folder, rows, name=f"losses-{activation}")
+    write_json(folder / "compare.json", plain({table.name: rows for table, rows in tables.items()}))
 
 
 def losses(curves: Sequence[RunCurve]) -> dict[str, Rows]:
@@ -117,7 +128,7 @@ def losses(curves: Sequence[RunCurve]) -> dict[str, Rows]:
         if len(family) < 2:
             continue
         found[activation] = [
-            dict(zip(LOSS_COLUMNS, (c.run, int(c.parameters), int(tokens), float(loss)), strict=True))
+            dict(zip(LOSS_POINTS.header, (c.run, int(c.parameters), int(tokens), float(loss)), strict=True))
             for c in family
             for tokens, loss in zip(c.tokens, c.loss_nats, strict=True)
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from sparsity_lab.fitting.reproduce import families
 from sparsity_lab.fitting.reproduce.families import Bottleneck
 from sparsity_lab.fitting.study import selection
 from sparsity_lab.fitting.study.curves import RunCurve
+from sparsity_lab.reading.csv_file import read_csv
 
 FEWEST = 5  # shapes, below which a bend cannot be told from a line
 
@@ -78,6 +78,5 @@ def word(shape: Bottleneck, entry: Mapping[str, Any] | None) -> str:
 
 def enough(table: Path) -> bool:
     """Whether shapes.csv holds enough shapes for the width-depth law."""
-    with table.open(newline="", encoding="utf-8") as stream:
-        counted = Counter(row.get("rule") for row in csv.DictReader(stream))
-    return max(counted.values(), default=0) >= FEWEST
+    rules = Counter(row.get("rule") for _, row in read_csv(table)[1])
+    return max(rules.values(), default=0) >= FEWEST

@@ -17,12 +17,11 @@ from typing import Any, TypeVar
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.config.model_section import ModelSection
-from sparsity_lab.ladder.config.sections import build, check_keys, coerce, mapping
+from sparsity_lab.ladder.config.run_sections import ModelSection, TrainingSection
+from sparsity_lab.ladder.config.sections import MistakenKeyError, build, check_keys, coerce, mapping
 from sparsity_lab.ladder.config.spec import DataSpec, LadderConfig, RunSpec, TokenizerSpec, TrainingSpec
-from sparsity_lab.ladder.config.training_section import TrainingSection
 from sparsity_lab.ladder.models import ModelShape
-from sparsity_lab.reading.yaml_file import read_yaml
+from sparsity_lab.reading.yaml_file import key_lines, read_yaml
 from sparsity_lab.store.file_names import is_portable
 
 Parsed = TypeVar("Parsed")
@@ -90,8 +89,14 @@ def read_config(name: str | Path, parse: Callable[..., Parsed]) -> Parsed:
         return parse(mapping(content, where="the config"), default_name=path.stem)
     except SparsityLabError as error:
         raise SparsityLabError(
-            f"{path}: {error.what}", why=error.why, fix=error.fix or "Correct it there"
+            f"{path}{_line_of(error, path)}: {error.what}", why=error.why, fix=error.fix or "Correct it there"
         ) from error
+
+
+def _line_of(error: SparsityLabError, path: Path) -> str:
+    """Where in a file the key is that a mistake is about; empty where it is about more."""
+    lines = key_lines(path).get(error.key, []) if isinstance(error, MistakenKeyError) else []
+    return f", line {' and '.join(map(str, lines))}" if lines else ""
 
 
 def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") -> LadderConfig:
@@ -100,7 +105,7 @@ def parse_config(content: Mapping[str, Any], *, default_name: str = "ladder") ->
     Raises:
         SparsityLabError: as `load_config`.
     """
-    check_keys(content, _KEYS, where="the config")
+    check_keys(content, _KEYS)
     tokenizer = build(TokenizerSpec, content.get("tokenizer", {}), where="tokenizer")
     seed = coerce(content.get("seed", 0), int, "seed")
     name = _name(content.get("name", default_name))
@@ -123,8 +128,9 @@ def _name(given: object) -> str:
     """The ladder's name, which names its folder too."""
     name = str(given)
     if not isinstance(given, (str, int)) or isinstance(given, bool) or not is_portable(name):
-        raise SparsityLabError(
+        raise MistakenKeyError(
             f"The name {name!r} is no name of a folder"[:200],
+            key="name",
             fix="Write `name` in letters, digits, dashes and underscores, 100 at most",
         )
     return name
@@ -143,15 +149,16 @@ def _grid(content: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
     common = {key: mapping(content.get(key, {}), where=key) for key in ("model", "training")}
     entries = content.get("runs", [{}])
     if not isinstance(entries, list) or not entries:
-        raise SparsityLabError(
+        raise MistakenKeyError(
             "`runs` must be a list of entries with `model` and `training`",
+            key="runs",
             fix="Begin each entry with a dash, as `- model: {layers: 4}`, or leave `runs` out",
         )
     for entry in entries:
-        check_keys(mapping(entry, where="runs"), ("model", "training"), where="an entry of runs")
+        check_keys(mapping(entry, where="runs"), ("model", "training"), name="runs")
         model = {**common["model"], **mapping(entry.get("model", {}), where="model")}
         training = {**common["training"], **mapping(entry.get("training", {}), where="training")}
-        models, trainings = _product(model), _product(training)
+        models, trainings = _product("model", model), _product("training", training)
         _refuse_many(len(models) * len(trainings))
         yield from itertools.product(models, trainings)
 
@@ -165,12 +172,13 @@ def _refuse_many(runs: int) -> None:
         )
 
 
-def _product(section: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _product(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
     axes = [value if isinstance(value, list) else [value] for value in section.values()]
     _refuse_many(math.prod(map(len, axes)))
     if empty := [key for key, axis in zip(section, axes, strict=True) if not axis]:
-        raise SparsityLabError(
+        raise MistakenKeyError(
             f"`{empty[0]}` is an empty list",
+            key=f"{name}.{empty[0]}",
             why="An axis of the grid needs values",
             fix=f"Give `{empty[0]}` one value or more, or remove the key",
         )

@@ -12,6 +12,7 @@ from sparsity_lab.errors import SparsityLabError
 
 Section = TypeVar("Section")
 LADDER = "ladder"  # whose ranges these are
+_PLACES = {"": "the config", "runs": "an entry of runs"}
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 _WRITTEN = {
     int: "Write digits alone, as 128 or 4e6",
@@ -21,6 +22,14 @@ _WRITTEN = {
 }
 
 
+class MistakenKeyError(SparsityLabError):
+    """A mistake about one key of a config, which is called by its section and its name: `training.tokens`."""
+
+    def __init__(self, what: str, *, key: str, why: str = "", fix: str = "") -> None:
+        self.key = key
+        super().__init__(what, why=why, fix=fix)
+
+
 def mapping(value: object, *, where: str) -> dict[str, Any]:
     """The value as a mapping with text keys.
 
@@ -28,22 +37,25 @@ def mapping(value: object, *, where: str) -> dict[str, Any]:
         SparsityLabError: it is something else.
     """
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise SparsityLabError(
+        raise MistakenKeyError(
             f"`{where}` must be a mapping of keys to values, not {value!r}"[:300],
+            key=where,
             fix="Write it as indented lines of `key: value`, each key a word",
         )
     return dict(value)
 
 
-def check_keys(section: Mapping[str, Any], known: Sequence[str], *, where: str) -> None:
-    """Refuse the first unknown key, naming the nearest known one.
+def check_keys(section: Mapping[str, Any], known: Sequence[str], *, name: str = "") -> None:
+    """Refuse the first unknown key of a section, naming the nearest known one; without a name, of the whole config.
 
     Raises:
         SparsityLabError: a key is unknown.
     """
     for key in section:
         if key not in known:
-            raise registry.unknown(key, kind=f"key of {where}", known=sorted(known))
+            place = _PLACES.get(name, f"`{name}`")
+            unknown = registry.unknown(key, kind=f"key of {place}", known=sorted(known))
+            raise MistakenKeyError(unknown.what, fix=unknown.fix, key=f"{name}.{key}".lstrip("."))
 
 
 def build(kind: type[Section], section: object, *, where: str) -> Section:
@@ -53,11 +65,13 @@ def build(kind: type[Section], section: object, *, where: str) -> Section:
         SparsityLabError: an unknown or missing key, or a value of the wrong type or outside its range.
     """
     values, hints = mapping(section, where=where), ranges.hints(kind)
-    check_keys(values, list(hints), where=f"`{where}`")
+    check_keys(values, list(hints), name=where)
     required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
     if missing := [name for name in required if name not in values]:
-        raise SparsityLabError(
-            f"`{where}` lacks {', '.join(missing)}", fix=f"Add the line `{missing[0]}: ...` under {where}"
+        raise MistakenKeyError(
+            f"`{where}` lacks {', '.join(missing)}",
+            key=where,
+            fix=f"Add the line `{missing[0]}: ...` under {where}",
         )
     return kind(**{key: coerce(value, hints[key], f"{where}.{key}") for key, value in values.items()})
 
@@ -85,12 +99,14 @@ def coerce(value: object, hint: Any, where: str) -> Any:
 
 def outside(
     where: str, value: object, kind: type, allowed: ranges.Range | None, *, fix: str = ""
-) -> SparsityLabError:
+) -> MistakenKeyError:
     """The refusal of a value that is not what its key takes."""
     must = f"It must be {_WORDS[kind]}" + (f" {allowed}" if allowed is not None else "")
     section, _, key = where.rpartition(".")
     under = f" under {section}" if section else ""
-    return SparsityLabError(f"`{where}` is {value!r}"[:200], why=must, fix=fix or f"Correct `{key}`{under}")
+    return MistakenKeyError(
+        f"`{where}` is {value!r}"[:200], key=where, why=must, fix=fix or f"Correct `{key}`{under}"
+    )
 
 
 def _scalar(value: object, kind: type) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ from sparsity_lab.ladder.config.spec import DataSpec, TokenizerSpec
 from sparsity_lab.ladder.corpus import identity
 from sparsity_lab.ladder.corpus.sources import open_corpus
 from sparsity_lab.ladder.corpus.tokenizer import for_training, load_tokenizer, refuse_ids_beyond
-from sparsity_lab.reading.unreadable import read_object
+from sparsity_lab.reading.json_file import read_object
+from sparsity_lab.store.records import as_json
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,6 @@ class PreparedData:
     def train(self) -> Path:
         """Token file of the training part."""
         return self.folder / "train.bin"
-
-    @property
-    def validation(self) -> Path:
-        """Token file of the held-out part."""
-        return self.folder / "validation.bin"
 
     @property
     def validation_text(self) -> Path:
@@ -109,7 +104,7 @@ def _differing(prepared: PreparedData, data: DataSpec, tokenizer: TokenizerSpec,
         SparsityLabError: the settings are the same, and the text or the tokenizer under them is not.
     """
     manifest = prepared.manifest
-    spec = json.loads(json.dumps(asdict(data)))
+    spec = as_json(asdict(data))
     then = manifest.get("data") or {}
     other_text = any(then.get(key) != spec[key] for key in ("corpus", "files", "dataset"))
     if "settings" not in manifest:

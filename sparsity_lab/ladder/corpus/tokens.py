@@ -9,8 +9,6 @@ PCG64(seed, epoch). Window i of a run is thus a function of (file, window, seed,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import read_object
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store.records import write_json
-from sparsity_lab.store.whole_files import DISK_FIX
+from sparsity_lab.store.whole_files import writing
 from sparsity_lab.tokenization import encoded_batch, largest_id
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class TokenWriter:
         self.tokens = self.documents = self.text_bytes = self.ends_inside = 0
 
     def __enter__(self) -> TokenWriter:
-        with _written(self._path):
+        with writing(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._partial.open("wb")
         return self
@@ -65,7 +63,7 @@ class TokenWriter:
             self._partial.unlink(missing_ok=True)
             return
         self._flush()
-        with _written(self._path):
+        with writing(self._path):
             self._stream.close()
             self._partial.replace(self._path)
         write_json(self._path.with_suffix(".json"), self.about())
@@ -89,18 +87,8 @@ class TokenWriter:
         self._batch = []
         self.tokens += len(ids)
         self._sha256.update(ids.tobytes())
-        with _written(self._path):
+        with writing(self._path):
             self._stream.write(ids.tobytes())
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SparsityLabError(
-            f"Cannot write {path}", why=error.strerror or str(error), fix=DISK_FIX
-        ) from error
 
 
 def read_tokens(path: Path) -> npt.NDArray[np.unsignedinteger[Any]]:

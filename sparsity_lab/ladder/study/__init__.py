@@ -4,7 +4,6 @@ In: a ladder's YAML with the sections `measure` and `fit`. Out: a plan: folders,
 
     study_config.py     the config, checked as a whole before anything is trained
     plan.py             the folders, the command each stage corresponds to, and how far each run has come
-    study_estimate.py   cells and time that are left, for `--dry-run`
 
 The two extra sections are not part of a training run: changing them never retrains anything. Every checkpoint is
 measured under both rules (one knob per series, one per checkpoint) and at each fixed CETT.

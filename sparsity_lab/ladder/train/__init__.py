@@ -8,7 +8,6 @@ In: a `RunSpec` and prepared data. Out: a run's folder with `run.json`, `step-N/
     trainer.py       transformers' Trainer with windows in order, and logs and saves at planned steps
     checkpoints.py   directories that are whole once they have their name; resume points
     loss_log.py      the loss as CSV, and as points for loggers
-    parallel.py      several runs at once, a process each
     process.py       cores and memory of a process that trains
     ranks.py         which process of a torchrun launch this is
 

@@ -8,7 +8,6 @@ the exact number of trained tokens.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,10 +15,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import read_object
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store.records import write_json
-from sparsity_lab.store.whole_files import DISK_FIX
+from sparsity_lab.store.whole_files import writing
 
 ABOUT = "sparsity_lab.json"
 _STEP = re.compile(r"step-(\d+)")
@@ -76,15 +74,11 @@ def finalise(written: Path, *, about: Mapping[str, object], passing: bool = Fals
         weights.chmod(stat.S_IMODE((written / ABOUT).stat().st_mode))
     step = int(str(about["step"]))
     final = written.with_name(f"resume-{step:06d}" if passing else step_name(step))
-    try:
+    with writing(final):
         _flush(written)
         if final.exists():
             shutil.rmtree(final)
         written.rename(final)
-    except OSError as error:
-        raise SparsityLabError(
-            f"Cannot write {final}", why=error.strerror or str(error), fix=DISK_FIX
-        ) from error
     _drop_older(final)
     return final
 
@@ -121,7 +115,7 @@ def read_about(checkpoint: Path) -> dict[str, object]:
 
 def _allow_cache(config: Path) -> None:
     """The trainer turns the key-value cache off; who loads the checkpoint to generate wants it."""
-    content = json.loads(config.read_text(encoding="utf-8"))
+    content = read_object(config, fix="Run the same command again")
     write_json(config, {**content, "use_cache": True})
 
 

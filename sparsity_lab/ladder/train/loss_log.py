@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.loggers import Loggers
+from sparsity_lab.reading.csv_file import read_csv
 from sparsity_lab.store.records import write_text
-from sparsity_lab.store.tables import to_csv
-
-COLUMNS = ("step", "trained_tokens", "loss_nats", "learning_rate", "gradient_norm")
+from sparsity_lab.store.table_columns.ladder import LOSS_LOG
 
 
 def loss_rows(history: Sequence[Mapping[str, Any]], *, tokens_per_step: int) -> list[dict[str, object]]:
@@ -34,19 +32,16 @@ def loss_rows(history: Sequence[Mapping[str, Any]], *, tokens_per_step: int) -> 
 
 def write_loss_log(path: Path, history: Sequence[Mapping[str, Any]], *, tokens_per_step: int) -> None:
     """Write the loss log, whole or not at all."""
-    write_text(path, to_csv(loss_rows(history, tokens_per_step=tokens_per_step), COLUMNS))
+    write_text(path, LOSS_LOG.csv(loss_rows(history, tokens_per_step=tokens_per_step)))
 
 
 def read_loss_log(path: Path) -> list[dict[str, str]]:
     """Rows of a loss log as they stand in the file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return [row for _, row in read_csv(path)[1]] if path.exists() else []
 
 
 def log_rows(loggers: Loggers, series: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows of a loss log as points at their trained tokens."""
     for row in rows:
-        values = {f"train/{name}": float(row[name]) for name in COLUMNS[2:]}
+        values = {f"train/{name}": float(row[name]) for name in LOSS_LOG.header[2:]}
         loggers.point(series, values, step=int(row["trained_tokens"]))

@@ -11,7 +11,6 @@ there is no dropout, and a resumed run takes the same steps as one that was neve
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from sparsity_lab.ladder.train.setup import make_trainer
 from sparsity_lab.loggers import Job, Loggers, open_loggers
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
-from sparsity_lab.reading.unreadable import read_object
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store import records
 
 if TYPE_CHECKING:
@@ -48,11 +47,6 @@ class TrainedRun:
     spec: RunSpec
     folder: Path
     checkpoints: tuple[Path, ...]
-
-    @property
-    def loss_log(self) -> Path:
-        """CSV of the training loss."""
-        return self.folder / LOSS_LOG
 
 
 def train_run(
@@ -122,7 +116,7 @@ def checkpoints_of(spec: RunSpec, *, output: Path) -> dict[int, Path]:
     found = _identity(output)
     if found is None:
         return {}
-    if found.get("spec") != json.loads(json.dumps(spec.as_dict())):
+    if found.get("spec") != records.as_json(spec.as_dict()):
         raise _another_run(output)
     return checkpoints.finished(output)
 
@@ -135,7 +129,7 @@ def _claim(output: Path, spec: RunSpec, data: PreparedData) -> None:
         if ranks.is_main():
             records.write_json(output / IDENTITY, {**identity, "provenance": provenance()})
         return
-    if {key: found.get(key) for key in identity} != json.loads(json.dumps(identity)):
+    if {key: found.get(key) for key in identity} != records.as_json(identity):
         raise _another_run(output)
 
 

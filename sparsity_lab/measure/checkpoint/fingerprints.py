@@ -18,6 +18,7 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.machine.environment import cache_folder
 from sparsity_lab.measure.checkpoint.source import TOKENIZER_FILES, Source, tokenizer_source
+from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.reading.unreadable import instead
 from sparsity_lab.store.whole_files import write_text
 
@@ -99,8 +100,8 @@ def file_sha256(path: Path) -> str:
     if state[2] < MEMORABLE_BYTES:
         return _hashed(path)
     remembered = _memory(path)
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        entry = json.loads(remembered.read_text(encoding="utf-8"))
+    with contextlib.suppress(LookupError, TypeError):
+        entry = json_or_none(remembered)
         if entry["state"] == state:
             return str(entry["sha256"])
     found = _hashed(path)

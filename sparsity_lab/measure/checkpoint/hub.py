@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import inspect
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sparsity_lab import extras
+from sparsity_lab.reading.json_file import read_object
 
 logger = logging.getLogger(__name__)
 HUB_FIX = "Check the Hub id, the revision and the network, or give a local directory"
@@ -72,7 +72,9 @@ def bring_weights(model: str, commit: str | None) -> None:
         except EntryNotFoundError:
             continue
         if path.suffix == ".json":
-            for shard in sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())):
+            for shard in sorted(
+                set(read_object(path, fix="Run the same command again")["weight_map"].values())
+            ):
                 bring(model, shard, commit)
         return
 

@@ -28,8 +28,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.reading import csv_numbers, units
 from sparsity_lab.reading.csv_file import read_csv
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.reading.units import Unit
-from sparsity_lab.reading.unreadable import read_object
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ on whatever else is there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading.json_file import json_or_none, read_json
 from sparsity_lab.reading.unreadable import instead, why_unread
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -156,15 +156,8 @@ def _used(folder: Path) -> tuple[Path, ...]:
 
 def _refuse_other_name(folder: Path) -> None:
     """Refuse a config that names the weights' file itself; it is not looked for."""
-    try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("transformers_weights")
-    except (
-        OSError,
-        ValueError,
-        RecursionError,
-        AttributeError,
-    ):  # no config, or one that is refused elsewhere
-        return
+    config = json_or_none(folder / "config.json")  # one that cannot be read is refused elsewhere
+    named = config.get("transformers_weights") if isinstance(config, dict) else None
     if named not in (None, WHOLE):
         raise SparsityLabError(
             f"The config in {folder} names {named} as its weights (transformers_weights)",
@@ -174,10 +167,10 @@ def _refuse_other_name(folder: Path) -> None:
 
 def _index(folder: Path) -> dict[str, str]:
     """Shard of each tensor, as the index says."""
+    content: Any = read_json(folder / INDEX, kind="index of weights", fix="Copy it again")
     try:
-        content: Any = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         return {str(name): str(file) for name, file in content["weight_map"].items()}
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise SparsityLabError(
             f"Cannot load the weights of {folder}: {INDEX} is broken",
             why=why_unread(folder / INDEX, error),

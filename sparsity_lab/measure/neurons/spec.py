@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
+from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.settings import TOKENS, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
@@ -86,10 +86,7 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     where = inner if inner.is_dir() else folder
     by_path: dict[Path, dict[str, Any]] = {}
     for path in sorted(where.glob("*.json")):
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
+        raw = json_or_none(path)
         if isinstance(raw, dict) and raw.get("thresholds") and "content_key" in raw:
             record = records.read_record(path)
             if record not in by_path.values():  # a copy under another name is the same record

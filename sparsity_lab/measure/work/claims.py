@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from sparsity_lab.errors import RunError
+from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.store.whole_files import DISK_FIX
 
 HEARTBEAT_S = 5.0
@@ -195,9 +196,9 @@ def _beating(path: Path) -> Iterator[None]:
 def _gone(path: Path) -> bool:
     """Whether a claim's process is known to have ended: one of this machine that runs no more."""
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = json_or_none(path)
         place, process, begun = holder["place"], int(holder["process"]), holder["begun"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return False
     return place is not None and place == _place() and _begun(process) != begun
 

@@ -9,7 +9,6 @@ less the question alone. Bytes are those of the answer without the blank that jo
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.reading.json_file import read_json_lines
 from sparsity_lab.tokenization import disturbances, encoded, plain, read_tokenizer
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def answer_loss(
 
 def _mean_loss(samples: Path, count_tokens: CountTokens | None) -> AnswerLoss | None:
     per_byte, per_token, uncounted = [], [], 0
-    for where, sample in _lines(samples):
+    for where, sample in read_json_lines(samples, kind="samples", fix=LOG_AGAIN):
         gold = gold_answer(sample, where=where)
         if gold is None:
             return None
@@ -124,7 +124,7 @@ def choices_in(samples: Path) -> list[int]:
         SparsityLabError: unreadable.
     """
     counts = []
-    for where, sample in _lines(samples):
+    for where, sample in read_json_lines(samples, kind="samples", fix=LOG_AGAIN):
         with _shaped(where):
             # acc_mutual_info asks for every answer a second time, without the question.
             asked = [question for question, answer in _pairs(sample) if isinstance(answer, str) and question]
@@ -213,17 +213,6 @@ def _by_verdict(sample: Mapping[str, Any]) -> int | None:
         return None
     first, second = (float(response[0]) for response in sample["filtered_resps"])
     return int(second > first) if sample["acc"] == 1 else int(second <= first)
-
-
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every sample of a file, with where it is."""
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield f"{path}, line {number}", json.loads(line)
-    except (OSError, ValueError, RecursionError) as error:
-        raise SparsityLabError(f"Cannot read the samples {path}", why=str(error), fix=LOG_AGAIN) from error
 
 
 def _mean(values: list[float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.lm_eval.identity import Identity, identity_of, model_arguments, section
@@ -17,6 +17,7 @@ from sparsity_lab.fitting.density.scores.metrics import TaskScores, is_score
 from sparsity_lab.fitting.density.scores.targets import LARGEST_PARAMS, TaskScore
 from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.reading.walking import Walk
+from sparsity_lab.store.tables import is_number
 
 RUN_AGAIN = "Run lm-eval 0.4 again with --output_path, or `sparsity-lab eval`; or move the file away"
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?$")
@@ -76,7 +77,7 @@ def read_result(path: Path, notes: Notes) -> ResultFile:
     counted = config.get("model_num_parameters")
     arguments = model_arguments(config)
     return ResultFile(
-        path, identity, float(counted) if _is_number(counted) and 0 < counted <= LARGEST_PARAMS else None,
+        path, identity, float(counted) if is_number(counted) and 0 < counted <= LARGEST_PARAMS else None,
         {task: scores for task, scores in tasks.items() if scores is not None}, groups,
         Path(arguments.get("tokenizer") or arguments.get("pretrained") or identity.name),
     )  # fmt: skip
@@ -89,7 +90,7 @@ def _task(
     better = section(document, "higher_is_better", task)
     scores = {}
     for metric, value in values.items():
-        if not _is_number(value) or "_stderr" in metric:
+        if not is_number(value) or "_stderr" in metric:
             continue
         if not math.isfinite(value):
             notes.add(f"{path.name}: {metric.split(',')[0]} of {task} is {value} and is left out")
@@ -117,7 +118,7 @@ def _score(values: Mapping[str, Any], metric: str, document: Mapping[str, Any], 
     se = values.get(f"{name}_stderr{comma}{kind}")
     questions = section(document, "n-samples", task).get("effective")
     # An error of exactly zero says only that no answer differed; the count of questions then speaks.
-    stated = float(se) if _is_number(se) and math.isfinite(se) and se > 0 else None
+    stated = float(se) if is_number(se) and math.isfinite(se) and se > 0 else None
     return TaskScore(float(values[metric]), questions=_count(questions) or None, se=stated)
 
 
@@ -187,7 +188,3 @@ def _date(path: Path) -> str:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

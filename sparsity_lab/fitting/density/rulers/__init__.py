@@ -12,7 +12,6 @@ against ln size with B draws; and its JSON file.
     files.py               rulers on disk, those shipped with the package among them
     choice.py              which ruler a run of `density` uses: named, or the family that reaches most models
     build.py               `density ruler`: a ruler from a table, a ladder or lm-eval results
-    published_recipe.py    the OLMo ladder's own recipe, so that its published predictions come out
     predictions.py         `density predict`: that recipe and our choice on one large run
 
 What to know: a one-step ruler needs four different sizes, a two-step ruler six runs of three sizes. Losses keep the

@@ -8,7 +8,6 @@ error, and a size under a stated convention.
     benchmarks.py     what is known of a benchmark under each of its names: chance, metric, shots, parts
     task_names.py     tasks of the models under the ruler's names, each question counted once
     metrics.py        which of a task's metrics is its score
-    metric_rows.py    how each lm-eval score was made, against how the ruler's was
     sizes.py          which parameters count: total or active, with or without embeddings, or FLOPs
     score_errors.py   draws of a score's error
 

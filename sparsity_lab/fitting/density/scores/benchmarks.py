@@ -7,14 +7,13 @@ of tasks (`density_groups.json`) are those of lm-eval; a benchmark's parts have 
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeVar
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store import bundled
 
 Value = TypeVar("Value")
@@ -57,9 +56,8 @@ def key(name: str) -> str:
 @cache
 def known() -> dict[str, Benchmark]:
     """The benchmarks carried in the package, by the keys of all their names."""
-    with bundled.path("density-benchmarks").open(encoding="utf-8", newline="") as stream:
-        rows = [_row(row) for row in csv.DictReader(stream)]
-    return {key(name): row for row in rows for name in (row.name, *row.names)}
+    benchmarks = map(_row, bundled.rows("density-benchmarks"))
+    return {key(name): row for row in benchmarks for name in (row.name, *row.names)}
 
 
 def benchmark(task: str) -> Benchmark:
@@ -108,7 +106,7 @@ def chance_of(task: str, given: Mapping[str, float]) -> float:
 @cache
 def lm_eval_groups() -> dict[str, tuple[str, ...]]:
     """The parts of lm-eval's groups, by the group's name."""
-    document = json.loads((bundled.FOLDER / "density_groups.json").read_text(encoding="utf-8"))
+    document = read_object(bundled.FOLDER / "density_groups.json", fix="Install the package again")
     return {name: tuple(parts) for name, parts in document["groups"].items()}
 
 

@@ -21,25 +21,8 @@ from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, TrendPoint, fit_trend
 from sparsity_lab.reading.csv_rows import CsvRow, read_rows
 from sparsity_lab.store import bundled
-from sparsity_lab.store.records import prepare_output
-from sparsity_lab.store.tables import write_findings
-
-COMPARED_COLUMNS = {
-    "model": "compressed model", "source": "source", "method": "method", "rho": "rho",
-    "rho_source": "of its source", "ratio": "ratio", "low": "low", "high": "high", "verdict": "verdict",
-    "tasks": "tasks",
-}  # fmt: skip
-NEEDED_COLUMNS = {
-    "on": "date", "score": "score", "params_b": "parameters (1e9)", "low_b": "low", "high_b": "high",
-    "projected": "projected",
-}  # fmt: skip
-PRICE_COLUMNS = {
-    "model": "model",
-    "released": "released",
-    "price": "price",
-    "score": "score",
-    "cheapest": "cheapest",
-}
+from sparsity_lab.store.records import prepare_output, write_json
+from sparsity_lab.store.table_columns.density import NEEDED, PAIRS, PRICES
 
 
 def run_pairs(
@@ -53,7 +36,8 @@ def run_pairs(
     prepare_output(output)
     report = measure_density(seed=seed, options=replace(options, sensitivity=False))
     rows = compare_pairs(pairs or bundled.path("density-pairs"), report.densities)
-    write_findings(output / "pairs", rows, COMPARED_COLUMNS, rows)
+    PAIRS.write(output, rows)
+    write_json(output / "pairs.json", rows)
     return rows
 
 
@@ -75,7 +59,8 @@ def run_needed(
         )
     halves = [report.trend.origin + timedelta(days=182 * number) for number in range(6)]
     rows = parameters_needed(report.trend, report.ruler, report.tasks, score=score, dates=dates or halves)
-    write_findings(output / "needed", rows, NEEDED_COLUMNS, rows)
+    NEEDED.write(output, rows)
+    write_json(output / "needed.json", rows)
     return rows
 
 
@@ -88,7 +73,8 @@ def run_prices(prices: Path, *, score: float, output: Path, seed: int = 0) -> Pr
     prepare_output(output)
     fall = price_trend(prices, score=score, seed=seed)
     document = {**vars(fall), "rows": list(fall.rows), "score": score}
-    write_findings(output / "prices", fall.rows, PRICE_COLUMNS, document)
+    PRICES.write(output, fall.rows)
+    write_json(output / "prices.json", document)
     return fall
 
 
@@ -158,17 +144,10 @@ def parameters_needed(
         )
     rows: list[dict[str, object]] = []
     for on in dates:
-        low, middle, high = trend.ln_rho_max(np.array([(on - trend.origin).days]))
-        rows.append(
-            {
-                "on": on.isoformat(),
-                "score": score,
-                "params_b": float(np.exp(ln_size[0] - middle[0]) / 1e9),
-                "low_b": float(np.exp(ln_size[0] - high[0]) / 1e9),
-                "high_b": float(np.exp(ln_size[0] - low[0]) / 1e9),
-                "projected": on > trend.last,
-            }
-        )
+        densities = trend.ln_rho_max(np.array([(on - trend.origin).days]))
+        high, middle, low = (float(np.exp(ln_size[0] - ln_rho[0]) / 1e9) for ln_rho in densities)
+        rows.append({"on": on.isoformat(), "score": score, "params_b": middle, "low_b": low, "high_b": high,
+                     "projected": on > trend.last})  # fmt: skip
     return rows
 
 

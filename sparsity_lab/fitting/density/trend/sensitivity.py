@@ -19,18 +19,6 @@ from sparsity_lab.progress import SILENT, Progress
 DRAWS, TREND_DRAWS = 200, 500
 D0_FACTORS = (0.1, 10.0)
 
-COLUMNS = {
-    "choice": "choice",
-    "value": "value",
-    "models": "models",
-    "frontier": "frontier",
-    "A_per_day": "A per day",
-    "A_low": "low",
-    "A_high": "high",
-    "doubling_days": "doubling (days)",
-    "note": "note",
-}
-
 
 @dataclass(frozen=True)
 class Variation:

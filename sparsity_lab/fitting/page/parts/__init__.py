@@ -1,6 +1,6 @@
 """The sections of a report, one file per subject.
 
-In: a `Found`, everything that `collect.py` came across. Out: sections made of the blocks of `blocks.py`; none where
+In: `Contents`, everything that `collect.py` came across. Out: sections made of the blocks of `blocks.py`; none where
 there is nothing to show.
 
     summary.py      what there is, what was found, what could not be read; made last and shown first

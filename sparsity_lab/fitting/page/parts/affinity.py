@@ -8,7 +8,7 @@ from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Fold, Prose, Section, table
 from sparsity_lab.fitting.page.cells import whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import (
     Row,
     command_sections,
@@ -46,9 +46,9 @@ CAPTIONS = {
 NOTE = "Ideal speed-ups are upper bounds under the assumptions below; L tokens are decoded by one pass."
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """One for each run of the command."""
-    return command_sections(found, "Decoding", "affinity.json", _content, CAPTIONS)
+    return command_sections(contents, "Decoding", "affinity.json", _content, CAPTIONS)
 
 
 def _content(folder: Path, value: Mapping[str, Any]) -> tuple[list[str], list[Block]]:

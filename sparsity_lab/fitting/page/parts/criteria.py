@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.page.blocks import Block, Section, table
-from sparsity_lab.fitting.page.cells import is_number
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import (
     Row,
     figure,
@@ -19,6 +18,7 @@ from sparsity_lab.fitting.page.layout import (
     rows_of,
 )
 from sparsity_lab.store.table_columns.measured import TABLE
+from sparsity_lab.store.tables import is_number
 
 NEEDED = {"series", "criterion", "rule", "activation_ratio", "ppl_ratio"}
 COLUMNS = TABLE.pick(
@@ -30,18 +30,18 @@ COLUMNS = TABLE.pick(
 SWEEP = "sweep.csv"
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """One for each table of several criteria."""
     return [
-        Section(f"Criteria side by side ({found.place(path.parent)})", tuple(_blocks(found, path)))
-        for path in tables(found) if path.name != SWEEP
+        Section(f"Criteria side by side ({contents.place(path.parent)})", tuple(_blocks(contents, path)))
+        for path in tables(contents) if path.name != SWEEP
     ]  # fmt: skip
 
 
-def tables(found: Found) -> list[Path]:
+def tables(contents: Contents) -> list[Path]:
     """The tables that this part shows: of several criteria, and the sweeps beside them."""
-    several = [path for path in found.csvs if path.name == "table.csv" and _compares(rows_of(path))]
-    return [path for one in several for path in (one, one.parent / SWEEP) if path in found.csvs]
+    several = [path for path in contents.csvs if path.name == "table.csv" and _compares(rows_of(path))]
+    return [path for table in several for path in (table, table.parent / SWEEP) if path in contents.csvs]
 
 
 def _compares(rows: Sequence[Row]) -> bool:
@@ -50,24 +50,24 @@ def _compares(rows: Sequence[Row]) -> bool:
     return (
         bool(rows)
         and set(rows[0]) >= NEEDED
-        and len({one[2] for one in asked}) > 2
+        and len({question[2] for question in asked}) > 2
         and len({*asked}) == len(asked)
     )
 
 
-def _blocks(found: Found, path: Path) -> list[Block]:
+def _blocks(contents: Contents, path: Path) -> list[Block]:
     rows = rows_of(path)
     # At one ratio it is the perplexity that is compared, else the ratio at equal perplexity.
     answer = "ppl_ratio" if any(row["rule"] == "activation-ratio" for row in rows) else "activation_ratio"
     rows.sort(key=lambda row: (str(row["series"]), row[answer] if is_number(row[answer]) else float("inf")))
     blocks = listed([_best(group, answer) for group in groups(rows, "series").values()])
-    blocks += reader_table("Criteria side by side", rows, COLUMNS, source=found.relative(path))
-    if path.parent / "records" not in found.record_folders:  # else they stand with the records
-        blocks += [figure(found, drawn) for drawn in found.figures if drawn.parent == path.parent]
+    blocks += reader_table("Criteria side by side", rows, COLUMNS, source=contents.relative(path))
+    if path.parent / "records" not in contents.record_folders:  # else they stand with the records
+        blocks += [figure(contents, drawn) for drawn in contents.figures if drawn.parent == path.parent]
     sweep = rows_of(path.parent / SWEEP)
     if sweep:
         title = "Along each criterion's range"
-        blocks.append(fold(table(title, sweep, source=found.relative(path.parent / SWEEP))))
+        blocks.append(fold(table(title, sweep, source=contents.relative(path.parent / SWEEP))))
     return blocks
 
 
@@ -76,7 +76,7 @@ def _best(rows: Sequence[Row], answer: str) -> str:
     usable = [row for row in rows if is_number(row[answer])]
     if not usable:
         return f"**{rows[0]['series']}**: no criterion has a number."
-    said = (
+    finding = (
         "keeps the fewest neurons, "
         if answer == "activation_ratio"
         else "costs the least, a perplexity ratio of "
@@ -84,7 +84,7 @@ def _best(rows: Sequence[Row], answer: str) -> str:
     first, cett = usable[0], [row for row in usable if row["criterion"] == "cett"]
     beside = f"; cett {_number(cett[0], answer)}" if cett and cett[0] is not first else ""
     return (
-        f"**{first['series']}**, {first['rule']}: of {len(usable)} criteria {first['criterion']} {said}"
+        f"**{first['series']}**, {first['rule']}: of {len(usable)} criteria {first['criterion']} {finding}"
         f"{_number(first, answer)}{beside}."
     )
 

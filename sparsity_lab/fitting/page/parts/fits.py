@@ -15,7 +15,7 @@ from typing import Any
 from sparsity_lab.fitting.data.names import figure_name
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Prose, Section, table
 from sparsity_lab.fitting.page.cells import shown, whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.store.tables import bounds, interval
 
 if sys.version_info >= (3, 11):
@@ -26,26 +26,27 @@ else:
 Entry = Mapping[str, Any]
 
 
-def section(found: Found) -> Section | None:
+def section(contents: Contents) -> Section | None:
     """All fits; None where there are none."""
-    sets = [(path, value) for path, value in found.named("fits.json") if isinstance(value, list) and value]
+    sets = [(path, value) for path, value in contents.named("fits.json") if isinstance(value, list) and value]
     if not sets:
         return None
-    blocks: list[Block] = [_summary(found, sets)]
+    blocks: list[Block] = [_summary(contents, sets)]
     for path, entries in sets:
-        place = found.place(path.parent)
+        place = contents.place(path.parent)
         blocks.append(Heading(f"Fits of {place}"))
-        blocks += [Figure(one, f"All series of {place}") for one in _of(found, path.parent, "all")]
+        blocks += [Figure(figure, f"All series of {place}") for figure in _of(contents, path.parent, "all")]
         blocks += [
-            Figure(one, f"Limits against parameters, {place}") for one in _of(found, path.parent, "limits")
+            Figure(figure, f"Limits against parameters, {place}")
+            for figure in _of(contents, path.parent, "limits")
         ]
-        blocks += [_sheet(found, path.parent, entry) for entry in entries if isinstance(entry, dict)]
+        blocks += [_sheet(contents, path.parent, entry) for entry in entries if isinstance(entry, dict)]
     return Section("Fits", tuple(blocks))
 
 
-def entries(found: Found) -> list[Entry]:
+def entries(contents: Contents) -> list[Entry]:
     """Every fit under the folder."""
-    lists = [value for _, value in found.named("fits.json") if isinstance(value, list)]
+    lists = [value for _, value in contents.named("fits.json") if isinstance(value, list)]
     return [entry for value in lists for entry in value if isinstance(entry, dict)]
 
 
@@ -53,28 +54,34 @@ def _name(entry: Entry) -> str:
     return str(entry.get("series") or entry.get("law"))
 
 
-def _of(found: Found, folder: Path, stem: str) -> list[Path]:
-    return [one for one in found.figures if one.parent == folder / "plots" and _is_named(one.stem, stem)]
+def _of(contents: Contents, folder: Path, stem: str) -> list[Path]:
+    return [
+        figure
+        for figure in contents.figures
+        if figure.parent == folder / "plots" and _is_named(figure.stem, stem)
+    ]
 
 
-def _is_named(found: str, wanted: str) -> bool:
+def _is_named(stem: str, wanted: str) -> bool:
     """Figures of limits have the quantity's name behind theirs, where there are several."""
-    return found == wanted or (wanted == "limits" and found.startswith("limits-"))
+    return stem == wanted or (wanted == "limits" and stem.startswith("limits-"))
 
 
-def _summary(found: Found, sets: Sequence[tuple[Path, list[Entry]]]) -> Block:
+def _summary(contents: Contents, sets: Sequence[tuple[Path, list[Entry]]]) -> Block:
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     for path, found_entries in sets:
         for entry in found_entries:
             row = {
-                "table": found.place(path.parent), "series": _name(entry), "law": entry.get("law"),
+                "table": contents.place(path.parent), "series": _name(entry), "law": entry.get("law"),
                 "verdict": entry.get("verdict"), "points": entry.get("points"),
                 "dropped": entry.get("dropped_points", entry.get("left_out")),
             }  # fmt: skip
-            for name, one in (entry.get("coefficients") or {}).items():
+            for name, coefficient in (entry.get("coefficients") or {}).items():
                 names[name] = None
-                row[name] = interval(one.get("value"), one.get("low"), one.get("high"))
+                row[name] = interval(
+                    coefficient.get("value"), coefficient.get("low"), coefficient.get("high")
+                )
             rows.append({**row, "bound": entry.get("bound")})
     columns = ["table", "series", "law", "verdict", "points", "dropped", *names, "bound"]
     note = (
@@ -84,14 +91,14 @@ def _summary(found: Found, sets: Sequence[tuple[Path, list[Entry]]]) -> Block:
     return table("All fits", rows, columns, note=note)
 
 
-def _sheet(found: Found, folder: Path, entry: Entry) -> Fold:
+def _sheet(contents: Contents, folder: Path, entry: Entry) -> Fold:
     """One fit behind its name; its verdict beside it."""
     bound = f" All the data say: {entry['bound']}." if entry.get("bound") else ""
     lock = _lock(folder, entry)
     blocks: list[Block] = [Prose((f"**{entry.get('verdict')}**: {entry.get('reason')}.{bound}",))]
-    blocks += [Figure(one, f"{_name(entry)}: curve, residuals, profile, dropped points, extrapolation")
-               for one in _of(found, folder, figure_name(_name(entry)))]  # fmt: skip
-    facts = Facts(tuple(_checks(entry) + _origin(found, folder)))
+    blocks += [Figure(figure, f"{_name(entry)}: curve, residuals, profile, dropped points, extrapolation")
+               for figure in _of(contents, folder, figure_name(_name(entry)))]  # fmt: skip
+    facts = Facts(tuple(_checks(entry) + _origin(contents, folder)))
     if entry.get("coefficients"):
         blocks += [facts, _coefficients(entry), *_rivals(entry), *_drops(entry), *_reach(entry), *lock]
     else:  # the law cannot describe the points, so that its rivals are what there is to read
@@ -105,7 +112,7 @@ def _checks(entry: Entry) -> list[tuple[str, str]]:
     x, y = entry.get("x") or {}, entry.get("y") or {}
     unit = "; ".join(f"{v.get('symbol')}: {v.get('meaning')} in {v.get('unit')}"
                      for v in [x, y, *(entry.get("inputs") or [])] if v)  # fmt: skip
-    read = "; ".join(f"{column} in {one}" for column, one in (entry.get("units") or {}).items())
+    read = "; ".join(f"{column} in {unit_read}" for column, unit_read in (entry.get("units") or {}).items())
     points = f"{entry.get('points')} used, {entry.get('dropped_points', entry.get('left_out'))} left out"
     rule = f" ({entry['drop_rule']})" if entry.get("drop_rule") else ""
     starts = f"{entry.get('starts_at_best')} of {entry.get('starts')} reached the best within 1 %"
@@ -130,8 +137,8 @@ def _checks(entry: Entry) -> list[tuple[str, str]]:
 
 def _said(lines: Sequence[tuple[str, object]]) -> list[tuple[str, str]]:
     """What is known, for readers; hashes whole, so that they can be compared."""
-    known = [(name, value) for name, value in lines if value is not None]
-    return [(name, str(value) if name.endswith("sha256") else shown(value)) for name, value in known]
+    filled = [(name, value) for name, value in lines if value is not None]
+    return [(name, str(value) if name.endswith("sha256") else shown(value)) for name, value in filled]
 
 
 def _draws(entry: Entry) -> str:
@@ -142,37 +149,37 @@ def _draws(entry: Entry) -> str:
     return f"{boot['draws']} draws {kind}"
 
 
-def _origin(found: Found, folder: Path) -> list[tuple[str, str]]:
+def _origin(contents: Contents, folder: Path) -> list[tuple[str, str]]:
     """Command, code and versions of the fits of a folder."""
-    own = found.documents.get(folder / "provenance.json")
-    if not isinstance(own, dict):
+    provenance = contents.documents.get(folder / "provenance.json")
+    if not isinstance(provenance, dict):
         return [("Provenance", "no provenance.json beside these fits")]
     names = {"command": "Command", "git": "Revision of the code", "versions": "Versions", "time": "Written",
              "table": "Table", "table_sha256": "Table sha256"}  # fmt: skip
-    return _said([(said, own.get(key)) for key, said in names.items()])
+    return _said([(heading, provenance.get(key)) for key, heading in names.items()])
 
 
 def _coefficients(entry: Entry) -> Block:
     profiles = entry.get("profiles") or {}
     drawn = (entry.get("bootstrap") or {}).get("intervals") or {}
     rows = []
-    for name, one in (entry.get("coefficients") or {}).items():
+    for name, coefficient in (entry.get("coefficients") or {}).items():
         profile, ends = profiles.get(name), drawn.get(name)
         rows.append({
-            "coefficient": name, "value": one.get("value"), "low": one.get("low"), "high": one.get("high"),
-            "by": one.get("method", "bootstrap over runs"),
+            "coefficient": name, **{key: coefficient.get(key) for key in ("value", "low", "high")},
+            "by": coefficient.get("method", "bootstrap over runs"),
             "profile": None if profile is None else _profile(profile),
             "bootstrap": None if ends is None else bounds(*ends),
         })  # fmt: skip
     headings = {"coefficient": "coefficient", "value": "value", "low": "low", "high": "high", "by": "interval by",
                 "profile": "profile interval", "bootstrap": "bootstrap interval"}  # fmt: skip
-    known = {key for key in headings if any(row[key] is not None for row in rows)} | {"low", "high"}
-    kept = {key: said for key, said in headings.items() if key in known}
+    keys = {key for key in headings if any(row[key] is not None for row in rows)} | {"low", "high"}
+    kept = {key: heading for key, heading in headings.items() if key in keys}
     return table("Coefficients", rows, kept, note="95 % intervals; an empty end is open.")
 
 
-def _profile(one: Mapping[str, Any]) -> str:
-    return bounds(*(None if one.get(f"open_{end}") else one.get(end) for end in ("low", "high")))
+def _profile(profile: Mapping[str, Any]) -> str:
+    return bounds(*(None if profile.get(f"open_{end}") else profile.get(end) for end in ("low", "high")))
 
 
 def _rivals(entry: Entry) -> list[Block]:
@@ -180,15 +187,15 @@ def _rivals(entry: Entry) -> list[Block]:
     if not compared:
         return []
     ties, far = compared.get("aicc_ties") or [], compared.get("extrapolation_ties") or []
-    said = f"By AICc {compared.get('best_by_aicc')} is best" + (
+    note = f"By AICc {compared.get('best_by_aicc')} is best" + (
         f", a tie with {', '.join(ties)}" if ties else ""
     )
     if compared.get("best_by_extrapolation"):
-        said += f"; by extrapolation {compared['best_by_extrapolation']}"
-        said += f", a tie with {', '.join(far)}" if far else ""
+        note += f"; by extrapolation {compared['best_by_extrapolation']}"
+        note += f", a tie with {', '.join(far)}" if far else ""
     headings = {"law": "law", "aicc_gap": "AICc gap", "rolling_rmse": "rolling-origin RMSE",
                 "held_out_rmse": "RMSE after the first 70 %", "sse": "sum of squares"}  # fmt: skip
-    return [table("Rival laws", compared.get("rivals") or [], headings, note=said + ".")]
+    return [table("Rival laws", compared.get("rivals") or [], headings, note=note + ".")]
 
 
 def _drops(entry: Entry) -> list[Block]:
@@ -222,10 +229,10 @@ def _lock(folder: Path, entry: Entry) -> list[Block]:
 
 
 def _locked(path: Path, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
-    own = raw["input"] if isinstance(raw.get("input"), dict) else {}
+    points = raw["input"] if isinstance(raw.get("input"), dict) else {}
     pairs = [("Lock", f"locks/{path.name}"), ("Locked because", raw.get("reason")),
-             ("Verdict locked", raw.get("verdict")), ("Points pinned", own.get("pinned")),
+             ("Verdict locked", raw.get("verdict")), ("Points pinned", points.get("pinned")),
              ("Tolerance of predictions", raw.get("prediction_tolerance")),
              ("Tolerance of coefficients", raw.get("coefficient_tolerance")),
-             ("Locked points sha256", own.get("points_sha256"))]  # fmt: skip
+             ("Locked points sha256", points.get("points_sha256"))]  # fmt: skip
     return _said(pairs)

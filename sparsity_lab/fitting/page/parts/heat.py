@@ -12,7 +12,7 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import Facts, Fold, Prose, Section, TokenHeat, table
 from sparsity_lab.fitting.page.cells import shown, whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 
 STEPS = 9  # colours of the scale
 MAKE_ANEW = "Write it again with `sparsity-lab heat`"
@@ -38,14 +38,14 @@ HEAT_KEYS: dict[str, str] = {
 }
 
 
-def section(found: Found) -> Section | None:
+def section(contents: Contents) -> Section | None:
     """Every token heat map under the folder; None where there are none."""
     blocks: list[Any] = []
-    for path, value in found.named("token_heat.json"):
+    for path, value in contents.named("token_heat.json"):
         try:
-            data = checked(value, name=found.relative(path))
+            data = checked(value, name=contents.relative(path))
         except SparsityLabError as error:
-            found.unread.append((path, error.what))
+            contents.unread.append((path, error.what))
             continue
         blocks += [Prose((_words(data),)), TokenHeat(data), _table(data), Fold("Provenance", (_facts(data),))]
     return Section("Tokens", tuple(blocks)) if blocks else None
@@ -113,8 +113,8 @@ def _table(data: Mapping[str, Any]) -> Fold:
         for t, (token, mean, loss, row) in enumerate(
             zip(data["tokens"], means(data), data["loss_sparse_nats"], ratios(data), strict=True))
     ]  # fmt: skip
-    made = table("Activation ratio by token and layer", rows, source="token_heat.json")
-    return Fold("Every token as a table", (made,), badge=f"{len(rows)} rows")
+    every_token = table("Activation ratio by token and layer", rows, source="token_heat.json")
+    return Fold("Every token as a table", (every_token,), badge=f"{len(rows)} rows")
 
 
 def _facts(data: Mapping[str, Any]) -> Facts:

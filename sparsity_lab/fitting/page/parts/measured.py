@@ -20,7 +20,7 @@ from sparsity_lab.fitting.page.blocks import (
     without_constants,
 )
 from sparsity_lab.fitting.page.cells import read_csv, shown
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import figure
 from sparsity_lab.reading.csv_file import MEASURED, has_failed
 from sparsity_lab.store.columns import Column
@@ -61,45 +61,46 @@ NOTE = (
 )
 
 
-def section(found: Found) -> Section | None:
+def section(contents: Contents) -> Section | None:
     """Records, their provenance and the figures beside them; None where nothing was measured."""
-    failed = _failed(found)
-    if not found.records:
+    failed = _failed(contents)
+    if not contents.records:
         return Section("Measured", tuple(failed)) if failed else None
-    origins = _origins(found.records)
-    rows = [_row(one, origins) for one in found.records.values()]
+    origins = _origins(contents.records)
+    rows = [_row(record, origins) for record in contents.records.values()]
     rows.sort(key=lambda row: (str(row["series"]), str(row["criterion"]), str(row["rule"]),
                                row["trained_tokens"] or 0, str(row["checkpoint"])))  # fmt: skip
     records = without_constants(Table("Records", COLUMNS, tuple(rows), note=NOTE))
     return Section(
-        "Measured", (_without_empty(records), *failed, *_figures(found), *_provenance(found.records, origins))
+        "Measured",
+        (_without_empty(records), *failed, *_figures(contents), *_provenance(contents.records, origins)),
     )
 
 
-def holds(found: Found, csv: Path) -> bool:
+def holds(contents: Contents, csv: Path) -> bool:
     """Whether every row of a table is a record that is shown anyway, or of a checkpoint that failed."""
     header, rows = read_csv(csv)
     if MEASURED not in header or not rows:
         return False
-    keys = found.record_folders.get(csv.parent / "records", [])
+    keys = contents.record_folders.get(csv.parent / "records", [])
     return {row[MEASURED] for row in rows if not has_failed(row)} <= set(keys)
 
 
-def failed_rows(found: Found) -> list[dict[str, Any]]:
+def failed_rows(contents: Contents) -> list[dict[str, Any]]:
     """The rows of checkpoints that failed, in all tables of `measure`, each with the `table` it is in."""
     rows = []
-    for path in found.csvs:
+    for path in contents.csvs:
         if path.name in FAILED_IN:
             with suppress(SparsityLabError):  # said where the whole table is shown
                 rows += [
-                    {**row, "table": found.relative(path)} for row in read_csv(path)[1] if has_failed(row)
+                    {**row, "table": contents.relative(path)} for row in read_csv(path)[1] if has_failed(row)
                 ]
     return rows
 
 
-def _failed(found: Found) -> list[Block]:
+def _failed(contents: Contents) -> list[Block]:
     """The checkpoints that failed, with the reasons; nothing where there are none."""
-    rows = [{**row, "checkpoint": name_of(row)} for row in failed_rows(found)]
+    rows = [{**row, "checkpoint": name_of(row)} for row in failed_rows(contents)]
     return [table("Checkpoints that failed", rows, FAILED_COLUMNS, note=FAILED_NOTE)] if rows else []
 
 
@@ -131,12 +132,12 @@ def _row(record: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any
     }
 
 
-def _figures(found: Found) -> list[Block]:
-    folders = {folder.parent for folder in found.record_folders}
+def _figures(contents: Contents) -> list[Block]:
+    folders = {folder.parent for folder in contents.record_folders}
     return [
-        figure(found, path)
-        for path in found.figures
-        if path.parent in folders and path.parent != found.root / "plots"
+        figure(contents, path)
+        for path in contents.figures
+        if path.parent in folders and path.parent != contents.root / "plots"
     ]
 
 
@@ -145,29 +146,33 @@ ORIGIN_KEYS = ("versions", "python", "platform", "device", "dtype", "dtype_reaso
 
 
 def _origin(record: Mapping[str, Any]) -> str:
-    own = record.get("provenance") or {}
-    return repr([own.get(key) for key in ORIGIN_KEYS])
+    provenance = record.get("provenance") or {}
+    return repr([provenance.get(key) for key in ORIGIN_KEYS])
 
 
 def _origins(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """A short name for each way records came about; what differs within one is the time alone."""
-    known = dict.fromkeys(_origin(record) for record in records.values())
-    return {origin: f"P{number}" for number, origin in enumerate(known, start=1)}
+    different = dict.fromkeys(_origin(record) for record in records.values())
+    return {origin: f"P{number}" for number, origin in enumerate(different, start=1)}
 
 
 def _provenance(records: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> Iterator[Block]:
     """Where the records come from; what they share is said once."""
     yield Heading("Provenance of the records")
     for origin, name in origins.items():
-        own = [record for record in records.values() if _origin(record) == origin]
-        word = "record" if len(own) == 1 else "records"
-        yield Fold(f"{name}: {len(own)} {word}", (_facts(own),), open=len(origins) <= OPEN_ORIGINS)
+        alike = [record for record in records.values() if _origin(record) == origin]
+        word = "record" if len(alike) == 1 else "records"
+        yield Fold(f"{name}: {len(alike)} {word}", (_facts(alike),), open=len(origins) <= OPEN_ORIGINS)
 
 
 def _facts(records: Sequence[Mapping[str, Any]]) -> Facts:
-    own = records[0].get("provenance") or {}
+    provenance = records[0].get("provenance") or {}
     times = sorted(str((r.get("provenance") or {}).get("time")) for r in records)
     hashes = tuple(sorted({str(r.get("text_sha256")) for r in records}))
-    pairs = [(key.replace("_", " "), shown(own[key])) for key in ORIGIN_KEYS if own.get(key) is not None]
+    pairs = [
+        (key.replace("_", " "), shown(provenance[key]))
+        for key in ORIGIN_KEYS
+        if provenance.get(key) is not None
+    ]
     pairs += [("written", times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}")]
     return Facts((*pairs, ("sha256 of the text's tokens", ", ".join(hashes))))

@@ -9,7 +9,7 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Section, table
 from sparsity_lab.fitting.page.cells import shown, whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import HEAT, command_sections, figure, provenance_of, tables_of
 from sparsity_lab.fitting.page.parts.measured import holds
 from sparsity_lab.store.tables import interval
@@ -18,46 +18,46 @@ WHOLE_FOLDERS = ("density.json", "neurons.json", "structure.json", "predictors.j
 WHOLE_TABLES = (*WHOLE_FOLDERS, "fits.json", "eval.json")
 
 
-def density(found: Found) -> list[Section]:
+def density(contents: Contents) -> list[Section]:
     """Density studies: ruler, trend, every model."""
-    return command_sections(found, "Density", "density.json", _density)
+    return command_sections(contents, "Density", "density.json", _density)
 
 
-def neurons(found: Found) -> list[Section]:
+def neurons(contents: Contents) -> list[Section]:
     """What the neurons do: the command's own tables and figures."""
-    return command_sections(found, "Neurons", "neurons.json", lambda folder, value: ((), ()))
+    return command_sections(contents, "Neurons", "neurons.json", lambda folder, value: ((), ()))
 
 
-def scores(found: Found) -> list[Section]:
+def scores(contents: Contents) -> list[Section]:
     """lm-eval scores, dense and under thresholds."""
     return [
-        Section(f"Evaluation ({found.place(path.parent)})",
-                (table("Scores", value["rows"], source=found.relative(path)),
+        Section(f"Evaluation ({contents.place(path.parent)})",
+                (table("Scores", value["rows"], source=contents.relative(path)),
                  *provenance_of(value.get("provenance"))))
-        for path, value in found.named("eval.json") if value.get("rows")
+        for path, value in contents.named("eval.json") if value.get("rows")
     ]  # fmt: skip
 
 
-def rest(found: Found, sections: Iterable[Section], *, shown_tables: Collection[Path]) -> list[Section]:
+def rest(contents: Contents, sections: Iterable[Section], *, shown_tables: Collection[Path]) -> list[Section]:
     """Tables and figures of all folders that no other part shows; `sections` are those of the other parts."""
     shown_figures = figures_of(sections)
-    figures = [path for path in _left(found, found.figures, WHOLE_FOLDERS) if path not in shown_figures]
+    figures = [path for path in _left(contents, contents.figures, WHOLE_FOLDERS) if path not in shown_figures]
     csvs = [
         path
-        for path in _left(found, found.csvs, WHOLE_TABLES)
-        if path not in shown_tables and not _is_shown(found, path)
+        for path in _left(contents, contents.csvs, WHOLE_TABLES)
+        if path not in shown_tables and not _is_shown(contents, path)
     ]
     blocks: list[Block] = []
     for folder in sorted({path.parent for path in (*csvs, *figures)}):
-        pictures = [figure(found, path) for path in figures if path.parent == folder]
-        inside = [*pictures, *tables_of(found, [path for path in csvs if path.parent == folder])]
-        blocks += [Heading(found.place(folder)), *inside] if inside else []
+        pictures = [figure(contents, path) for path in figures if path.parent == folder]
+        inside = [*pictures, *tables_of(contents, [path for path in csvs if path.parent == folder])]
+        blocks += [Heading(contents.place(folder)), *inside] if inside else []
     return [Section("More tables and figures", tuple(blocks))] if blocks else []
 
 
-def _left(found: Found, paths: Iterable[Path], documents: Sequence[str]) -> list[Path]:
+def _left(contents: Contents, paths: Iterable[Path], documents: Sequence[str]) -> list[Path]:
     """The paths that lie in no folder which a part shows whole, as those of some documents are."""
-    whole_folders = {path.parent for name in documents for path, _ in found.named(name)}
+    whole_folders = {path.parent for name in documents for path, _ in contents.named(name)}
     return [path for path in paths if path.parent not in whole_folders and path.stem != HEAT]
 
 
@@ -74,9 +74,9 @@ def _figures(blocks: Iterable[Block]) -> Iterator[Path]:
             yield from _figures(block.blocks)
 
 
-def _is_shown(found: Found, csv: Path) -> bool:
+def _is_shown(contents: Contents, csv: Path) -> bool:
     try:
-        return holds(found, csv)
+        return holds(contents, csv)
     except SparsityLabError:
         return False  # said where the table is read
 

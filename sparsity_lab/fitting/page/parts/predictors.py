@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Section
-from sparsity_lab.fitting.page.cells import is_number, shown
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.cells import shown
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import (
     Row,
     command_sections,
@@ -21,6 +21,7 @@ from sparsity_lab.fitting.page.layout import (
 )
 from sparsity_lab.store.columns import Column
 from sparsity_lab.store.table_columns.predictors import PREDICTORS
+from sparsity_lab.store.tables import is_number
 
 RIVALS = {"frequent": "the most frequent", "last-token": "the last token's", "oracle": "an oracle"}
 CAPTIONS = {
@@ -34,9 +35,9 @@ NOTE = (
 )
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """One for each run of the command."""
-    return command_sections(found, "Predictors", "predictors.json", _content, CAPTIONS)
+    return command_sections(contents, "Predictors", "predictors.json", _content, CAPTIONS)
 
 
 def _content(folder: Path, value: Any) -> tuple[list[str], list[Block]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Section
-from sparsity_lab.fitting.page.cells import is_number, whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.cells import whole
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import (
     Row,
     command_sections,
@@ -18,6 +18,7 @@ from sparsity_lab.fitting.page.layout import (
     rows_of,
 )
 from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING, SPECIALISED
+from sparsity_lab.store.tables import is_number
 
 MOST_CHECKPOINTS = 3  # that have a sentence each
 P_VALUES, LEVEL = ("p_random", "p_matched"), 0.05
@@ -63,9 +64,9 @@ NOTES = {
 }
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """One for each run of the command."""
-    return command_sections(found, "Structure", "structure.json", _content, CAPTIONS)
+    return command_sections(contents, "Structure", "structure.json", _content, CAPTIONS)
 
 
 def _content(folder: Path, value: Any) -> tuple[list[str], list[Block]]:
@@ -136,15 +137,15 @@ def _specialised(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _settled(rows: list[dict[str, Any]]) -> list[str]:
-    said = []
+    sentences = []
     for (series, text), group in groups(rows, "series", "text").items():
         level = whole(group[0].get("level"), 2)
         parts = [f"{row.get('measure')}, {_from(row.get('settled_at'))}" for row in group]
-        said.append(
+        sentences.append(
             f"**{series}** on {text}, {group[0].get('checkpoints')} checkpoints: surely correlated above {level} with "
             f"the last one: {'; '.join(parts)}."
         )
-    return said
+    return sentences
 
 
 def _from(checkpoint: object) -> str:

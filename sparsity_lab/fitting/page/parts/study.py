@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Fold, Section, Verbatim, table
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import figure, fold, rows_of
 
 TABLES = {  # of a study's compare/: its title, and how to read it
@@ -30,22 +30,22 @@ SCALE = ("activation", "runs", "a", "s", "low", "high", "p_value", "finding")
 PAIR = ("parameters", "first", "second", "difference", "low", "high", "ratio")
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """Each study with its figures and tables, and each report that a command wrote, as it was written."""
-    studies = {path.parent: value for path, value in found.named("study.json")}
-    folders = dict.fromkeys([*studies, *(path.parent for path in found.texts)])
+    studies = {path.parent: value for path, value in contents.named("study.json")}
+    folders = dict.fromkeys([*studies, *(path.parent for path in contents.texts)])
     return [
-        Section(_title(found, folder, studies.get(folder)), inside)
-        for folder in folders if (inside := tuple(_blocks(found, folder, is_study=folder in studies)))
+        Section(_title(contents, folder, studies.get(folder)), inside)
+        for folder in folders if (inside := tuple(_blocks(contents, folder, is_study=folder in studies)))
     ]  # fmt: skip
 
 
-def tables(found: Found) -> list[Path]:
+def tables(contents: Contents) -> list[Path]:
     """The tables that the sections of studies show."""
     paths = (
-        path.parent / "compare" / f"{name}.csv" for path, _ in found.named("study.json") for name in TABLES
+        path.parent / "compare" / f"{name}.csv" for path, _ in contents.named("study.json") for name in TABLES
     )
-    return [path for path in paths if path in found.csvs]
+    return [path for path in paths if path in contents.csvs]
 
 
 def name_of(study: Mapping[str, Any] | None) -> str | None:
@@ -54,42 +54,42 @@ def name_of(study: Mapping[str, Any] | None) -> str | None:
     return f"Study {ladder['name']}" if isinstance(ladder, dict) and "name" in ladder else None
 
 
-def _title(found: Found, folder: Path, study: Mapping[str, Any] | None) -> str:
-    return name_of(study) or f"{'Report' if study is None else 'Study'} ({found.place(folder)})"
+def _title(contents: Contents, folder: Path, study: Mapping[str, Any] | None) -> str:
+    return name_of(study) or f"{'Report' if study is None else 'Study'} ({contents.place(folder)})"
 
 
-def _blocks(found: Found, folder: Path, *, is_study: bool) -> Iterator[Block]:
+def _blocks(contents: Contents, folder: Path, *, is_study: bool) -> Iterator[Block]:
     if is_study:
-        for path in found.figures:
+        for path in contents.figures:
             if path.parent == folder / "plots" and path.stem in CAPTIONS:
-                yield figure(found, path, CAPTIONS[path.stem])
+                yield figure(contents, path, CAPTIONS[path.stem])
         for name, (title, note) in TABLES.items():
             path = folder / "compare" / f"{name}.csv"
-            if rows := rows_of(path) if path in found.csvs else []:
-                whole = table(title, rows, note=note, source=found.relative(path))
+            if rows := rows_of(path) if path in contents.csvs else []:
+                whole = table(title, rows, note=note, source=contents.relative(path))
                 yield whole if max(len(rows), len(whole.columns)) <= FEW else fold(whole)
-    for path in found.texts:
-        if path.parent == folder and (text := _text(found, path)):
+    for path in contents.texts:
+        if path.parent == folder and (text := _text(contents, path)):
             yield Fold(f"{path.name}, as it was written", (Verbatim(text),), open=not is_study)
 
 
-def _text(found: Found, path: Path) -> str | None:
+def _text(contents: Contents, path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        found.unread.append((path, str(error)))
+        contents.unread.append((path, str(error)))
         return None
 
 
-def families(found: Found) -> list[Section]:
+def families(contents: Contents) -> list[Section]:
     """What the runs of a table say together, quantity by quantity."""
     parts = []
-    for path, value in found.named("families.json"):
+    for path, value in contents.named("families.json"):
         for family in value.get("quantities", [value]):
             if inside := tuple(_family(family)):
                 words = " ".join(family.get("quantity", []))
                 title = f"What the runs say together{': ' if words else ''}{words}"
-                parts.append(Section(f"{title} ({found.place(path.parent)})", inside))
+                parts.append(Section(f"{title} ({contents.place(path.parent)})", inside))
     return parts
 
 

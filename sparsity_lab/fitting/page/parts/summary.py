@@ -8,7 +8,7 @@ from typing import Any
 
 from sparsity_lab.fitting.page.blocks import Block, Facts, Heading, Section, table
 from sparsity_lab.fitting.page.cells import whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.parts import fits
 from sparsity_lab.fitting.page.parts.measured import failed_rows, name_of
 from sparsity_lab.fitting.page.parts.others import trend
@@ -19,33 +19,33 @@ MOST_NAMED = 10  # folders left out
 VERDICTS = ("identified", "weakly identified", "not identified")
 
 
-def section(found: Found) -> Section:
+def section(contents: Contents) -> Section:
     """The summary."""
     pairs = [
-        *_measured(found.records.values()),
-        *_fitted(found),
-        *_density(found),
-        *_scored(found),
-        *_watched(found),
+        *_measured(contents.records.values()),
+        *_fitted(contents),
+        *_density(contents),
+        *_scored(contents),
+        *_watched(contents),
     ]
-    if failed := failed_rows(found):
+    if failed := failed_rows(contents):
         count = _count({name_of(row) for row in failed}, "checkpoint")
         pairs.append(("Failed", f"{count}, with the reasons under Measured"))
-    if found.left_out:
-        pairs.append(("Folders left out", _left_out(found)))
+    if contents.left_out:
+        pairs.append(("Folders left out", _left_out(contents)))
     blocks: list[Block] = [Facts(tuple(pairs))] if pairs else []
-    if found.records:
-        blocks.append(_by_quantity(list(found.records.values())))
-    if found.unread:
-        rows = [{"file": found.relative(path), "why": why} for path, why in dict.fromkeys(found.unread)]
+    if contents.records:
+        blocks.append(_by_quantity(list(contents.records.values())))
+    if contents.unread:
+        rows = [{"file": contents.relative(path), "why": why} for path, why in dict.fromkeys(contents.unread)]
         blocks += [Heading("Files that could not be read"), table("Files left out of this report", rows)]
     return Section("Summary", tuple(blocks))
 
 
-def _left_out(found: Found) -> str:
+def _left_out(contents: Contents) -> str:
     """The folders that were not read on purpose, the first of them with the reason."""
-    named = [f"{found.relative(entry.path)} ({entry.why})" for entry in found.left_out[:MOST_NAMED]]
-    more = len(found.left_out) - len(named)
+    named = [f"{contents.relative(entry.path)} ({entry.why})" for entry in contents.left_out[:MOST_NAMED]]
+    more = len(contents.left_out) - len(named)
     return "; ".join([*named, *([f"{more} more"] if more else [])])
 
 
@@ -57,9 +57,9 @@ def _measured(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     flags = Counter(flag for row in rows for flag in row.get("flags") or [])
     flagged = ", ".join(f"{count} {flag}" for flag, count in sorted(flags.items())) or "none"
     models, series = ({str(row.get(key)) for row in rows} for key in ("model", "series"))
-    said = f"{len(rows)} records of {len(models)} checkpoints in {len(series)} series"
+    count = f"{len(rows)} records of {len(models)} checkpoints in {len(series)} series"
     return [
-        ("Measured", said),
+        ("Measured", count),
         ("Activation ratios", f"{whole(min(ratios), 4)} to {whole(max(ratios), 4)}" if ratios else "none"),
         ("Flags", flagged),
     ]
@@ -82,8 +82,8 @@ def _range(key: tuple[str, str], group: list[Mapping[str, Any]]) -> dict[str, An
     }  # fmt: skip
 
 
-def _fitted(found: Found) -> list[tuple[str, str]]:
-    entries = fits.entries(found)
+def _fitted(contents: Contents) -> list[tuple[str, str]]:
+    entries = fits.entries(contents)
     if not entries:
         return []
     counts = Counter(str(entry.get("verdict")) for entry in entries)
@@ -93,31 +93,31 @@ def _fitted(found: Found) -> list[tuple[str, str]]:
     ]
 
 
-def _density(found: Found) -> list[tuple[str, str]]:
-    return [("Density", trend(value)) for _, value in found.named("density.json")]
+def _density(contents: Contents) -> list[tuple[str, str]]:
+    return [("Density", trend(value)) for _, value in contents.named("density.json")]
 
 
-def _scored(found: Found) -> list[tuple[str, str]]:
+def _scored(contents: Contents) -> list[tuple[str, str]]:
     return [
-        ("Evaluated", f"{len(value['rows'])} settings ({found.place(path.parent)})")
-        for path, value in found.named("eval.json")
+        ("Evaluated", f"{len(value['rows'])} settings ({contents.place(path.parent)})")
+        for path, value in contents.named("eval.json")
         if value.get("rows")
     ]
 
 
-def _watched(found: Found) -> list[tuple[str, str]]:
+def _watched(contents: Contents) -> list[tuple[str, str]]:
     """Checkpoints and texts whose neurons were watched, by command."""
-    said = []
+    facts = []
     for title, name in WATCHED.items():
         parts = []
-        for path, value in found.named(name):
+        for path, value in contents.named(name):
             rows = value.get("rows") or value.get("affinity") or []
             models, texts = ({str(row.get(key)) for row in rows} for key in ("name", "text"))
             if rows:
                 count = f"{_count(models, 'checkpoint')} on {_count(texts, 'text')}"
-                parts.append(f"{count} ({found.place(path.parent)})")
-        said += [(title, "; ".join(parts))] if parts else []
-    return said
+                parts.append(f"{count} ({contents.place(path.parent)})")
+        facts += [(title, "; ".join(parts))] if parts else []
+    return facts
 
 
 def _count(names: set[str], kind: str) -> str:

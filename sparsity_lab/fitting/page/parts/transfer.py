@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.fitting.page.blocks import Block, Section, table
-from sparsity_lab.fitting.page.cells import is_number, whole
-from sparsity_lab.fitting.page.collect import Found
+from sparsity_lab.fitting.page.cells import whole
+from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import Row, fold, groups, listed, measured, rows_of
+from sparsity_lab.store.tables import is_number
 
 NAME = "transfer.csv"
 NEEDED = {"calibrated_on", "measured_on", "activation_ratio", "ppl_ratio"}
@@ -19,20 +20,20 @@ MATRICES = (
 NOTE = "± standard error over windows of the text measured on, at the thresholds given; the diagonal is of one text."
 
 
-def sections(found: Found) -> list[Section]:
+def sections(contents: Contents) -> list[Section]:
     """One for each table of a transfer."""
     return [
-        Section(f"Thresholds on other texts ({found.place(path.parent)})", tuple(_blocks(found, path)))
-        for path in tables(found)
+        Section(f"Thresholds on other texts ({contents.place(path.parent)})", tuple(_blocks(contents, path)))
+        for path in tables(contents)
     ]
 
 
-def tables(found: Found) -> list[Path]:
+def tables(contents: Contents) -> list[Path]:
     """The tables that this part shows."""
-    return [path for path in found.csvs if path.name == NAME and set((rows_of(path) or [{}])[0]) >= NEEDED]
+    return [path for path in contents.csvs if path.name == NAME and set((rows_of(path) or [{}])[0]) >= NEEDED]
 
 
-def _blocks(found: Found, path: Path) -> list[Block]:
+def _blocks(contents: Contents, path: Path) -> list[Block]:
     rows, blocks = rows_of(path), list[Block]()
     for own in groups(rows, "model", "revision", "criterion", "rule").values():
         name = f"{own[0].get('series')}, {own[0].get('criterion')}, {own[0].get('rule')}"
@@ -46,7 +47,7 @@ def _blocks(found: Found, path: Path) -> list[Block]:
             ]  # fmt: skip
             columns = {"on": "calibrated on", **{text: f"measured on {text}" for text in texts}}
             blocks.append(table(f"{title}: {name}", lines, columns, note=NOTE))
-    return [*blocks, fold(table("Every cell", rows, source=found.relative(path)))]
+    return [*blocks, fold(table("Every cell", rows, source=contents.relative(path)))]
 
 
 def _worst(rows: Sequence[Row], name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.neurons.affinity.needed import refuse_unlike
 from sparsity_lab.measure.neurons.frequency.record import KIND as NEURONS
+from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.store import records
 from sparsity_lab.store.arrays import Kind
 
@@ -49,10 +49,7 @@ def _files(folder: Path, kind: Kind) -> list[Path]:
 
 
 def _marked(path: Path, kind: Kind) -> bool:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
+    raw = json_or_none(path)
     return isinstance(raw, dict) and kind.mark in raw
 
 

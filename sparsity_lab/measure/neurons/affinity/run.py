@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from sparsity_lab.measure.neurons.tables import identity
 from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.settings import ModelSettings
 from sparsity_lab.store import records
 from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
@@ -136,8 +136,8 @@ def _text_of(path: Path, body: Mapping[str, Any], given: Sequence[NamedText]) ->
             return text.path
     for folder in (path.parent.parent, path.parent):
         try:
-            told = json.loads((folder / "neurons.json").read_text(encoding="utf-8"))["texts"][body["text"]]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            told = json_or_none(folder / "neurons.json")["texts"][body["text"]]
+        except (LookupError, TypeError):
             continue
         if isinstance(told, str) and Path(told).is_file():
             return Path(told)

@@ -1,0 +1,12 @@
+"""Columns of what `density` and its commands write."""
+
+from sparsity_lab.store.columns import described
+
+TABLE = described("density", "table")
+PER_TASK = described("density", "per_task")
+SENSITIVITY = described("density", "sensitivity")
+LOSSES = described("density", "losses")
+PREDICTIONS = described("density", "predictions")
+PAIRS = described("density", "pairs")
+NEEDED = described("density", "needed")
+PRICES = described("density", "prices")
