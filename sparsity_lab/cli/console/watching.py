@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def echo_plan(kind: Kind, cells: Sequence[Cell[Sealed]], *, output: Path) -> None:
     """Print a dry run: every cell, how many there are, and how many of them have records."""
-    from sparsity_lab.measure.work.places import calibration_of
+    from sparsity_lab.measure.work.places import calibration_of, prepared_of
     from sparsity_lab.store.tables import to_markdown
 
     rows = [
@@ -23,8 +23,8 @@ def echo_plan(kind: Kind, cells: Sequence[Cell[Sealed]], *, output: Path) -> Non
             "checkpoint": str(cell.checkpoint.source),
             "text": cell.recipe.label,
             "thresholds of": calibration_of(cell).name,
-            "tokens": cell.prepared.windows.tokens,
-            "windows": cell.prepared.windows.count,
+            "tokens": prepared_of(cell).windows.tokens,
+            "windows": prepared_of(cell).windows.count,
             "device": cell.prepared.device,
             "dtype": str(cell.prepared.dtype).removeprefix("torch."),
         }

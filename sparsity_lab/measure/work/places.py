@@ -100,7 +100,7 @@ class Place:
             "window": windows.window,
             "bos": windows.bos_id is not None,
             "text_sha256": windows.sha256,
-            "provenance": prepared.provenance(command),
+            "provenance": prepared.provenance(command, notes=windows.notes),
         }
 
 
@@ -131,7 +131,7 @@ def places(
 
 
 @dataclass(frozen=True)
-class PlaceRecipe(Recipe[Sealed]):
+class PlaceRecipe(Recipe[Prepared, Sealed]):
     """What one command asks of a place; each adds its settings, its record's kind and how it is made.
 
     Attributes:
@@ -193,6 +193,12 @@ def calibration_of(cell: Cell[Sealed]) -> Calibration:
     """The thresholds of a cell of these commands."""
     assert isinstance(cell.recipe, PlaceRecipe), "theirs are"
     return cell.recipe.calibration
+
+
+def prepared_of(cell: Cell[Sealed]) -> Prepared:
+    """The checkpoint of a cell of these commands, on its text."""
+    assert isinstance(cell.prepared, Prepared), "theirs are"
+    return cell.prepared
 
 
 def sealed_records(
