@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sparsity_lab.reading.csv_file import FAILED
 from sparsity_lab.store.records import write_text
 from sparsity_lab.store.tables import Row, to_csv, to_markdown
 
@@ -65,6 +66,11 @@ class TableColumns:
         """The header of the CSV."""
         return [column.key for column in self.columns]
 
+    def with_failures(self) -> TableColumns:
+        """The table with a column that says why a checkpoint has no numbers."""
+        readers = f"{self.readers} {FAILURE.key}" if self.readers else ""
+        return TableColumns(self.name, *self.columns, FAILURE, readers=readers, markdown=self.markdown)
+
     def csv(self, rows: Sequence[Row]) -> str:
         """The CSV of some rows."""
         return to_csv(rows, self.header)
@@ -105,6 +111,7 @@ def headings(columns: Sequence[Column]) -> Mapping[str, str]:
     return {column.key: column.heading for column in columns}
 
 
+FAILURE = Column(FAILED, "why there is no number; empty where there is one", "failed")
 NAME = Column("name", "checkpoint: its series, and its own name where that differs", "checkpoint")
 TEXT = Column("text", "name of the text", "text")
 IDENTITY = (NAME, TEXT)

@@ -12,7 +12,8 @@ All commands that load checkpoints work so: `measure` with its series rule, `--c
     cells.py      `Recipe`: how one kind of record is found and made, small enough to travel; a `Cell` is a recipe with
                   the prepared checkpoint it is for; a `Desk` is where a process makes cells, the loaded model at hand
     measuring.py  the recipes of `measure`, and the rows of its tables
-    places.py     the recipes of `neurons`, `structure` and `predict`: a checkpoint on a text under given thresholds
+    places.py     a checkpoint on a text under given thresholds: what `neurons`, `structure` and `predict` are asked of
+    watching.py   their recipes, and the way of all three: cells, tables, summary
     run_cells.py  `CellRun`: the records of many cells, in order. Open cells are grouped by checkpoint (unless a
                   recipe is `APART`) and handed to a crew, again and again until each cell has a record or a reason
                   why not
@@ -23,7 +24,8 @@ All commands that load checkpoints work so: `measure` with its series rule, `--c
                   every few seconds. Two commands on one output share the work; a dead one's claims run out
     shards.py     one cell in parts, for long texts (`--text-shards`): parts are counted apart and added
     record.py     a measurement as the keys of a record, and the model's shape
-    failures.py   a checkpoint that fails becomes a row that says why; the run goes on, unless `--fail-fast`
+    failures.py   a checkpoint (for `eval`, a setting) that fails becomes a row that says why; the run goes on, unless
+                  `--fail-fast`
     text_length.py  more and more text until the error is small enough (`--tokens auto`)
 
 What to know: a claim saves work, it does not protect numbers. Records are written whole or not at all, and whoever

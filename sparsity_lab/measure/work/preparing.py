@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +22,22 @@ from sparsity_lab.measure.checkpoint.trained_tokens import (
     tell_unknown,
 )
 from sparsity_lab.measure.model.tokenizers import refuse_ids_beyond
-from sparsity_lab.measure.model.windows import TokenizedText, Windows, choose_window, read_text, tokenize
+from sparsity_lab.measure.model.windows import (
+    TokenizedText,
+    Windows,
+    choose_window,
+    read_text,
+    refuse_same_tokens,
+    tokenize,
+)
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.failures import Lost, failure
 from sparsity_lab.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
+
+
+OnTexts = dict[str, Prepared]  # a checkpoint on each text, by the text's name
 
 
 class ModelPreparer:
@@ -154,3 +164,20 @@ class Preparer(ModelPreparer):
                 )
             self.encoded[identity] = text
         return self.encoded[identity]
+
+
+def prepared_on(
+    preparers: Mapping[str, Preparer], checkpoint: Checkpoint, *, fail_fast: bool
+) -> OnTexts | Lost:
+    """A checkpoint on every text, or why it cannot be; the latter never under `fail_fast`.
+
+    Raises:
+        SparsityLabError: two texts of the same tokens.
+    """
+    try:
+        at_commit = checkpoint.pinned()
+        on_texts = {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
+    except Exception as error:
+        return Lost(checkpoint, failure(error, checkpoint, fail_fast=fail_fast))
+    refuse_same_tokens({name: prepared.windows for name, prepared in on_texts.items()})
+    return on_texts

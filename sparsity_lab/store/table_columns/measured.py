@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sparsity_lab.reading.csv_file import FAILED
-from sparsity_lab.store.columns import Column, TableColumns
+from sparsity_lab.store.columns import FAILURE, Column, TableColumns
 from sparsity_lab.store.records import RECORD_KEYS
 
 
@@ -28,7 +27,6 @@ RATIO = (
 PPL_RATIO = _recorded("ppl_ratio", "PPL ratio", format="ratio")
 LOSS_ERROR = _recorded("loss_delta_se_nats", "se of loss rise (nats)")
 FLAGS = _recorded("flags", "flags")
-FAILURE = Column(FAILED, "why there is no number; empty where there is one", "failed")
 
 TABLE = TableColumns(
     "table",
