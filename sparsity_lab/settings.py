@@ -71,15 +71,34 @@ class TextSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatSettings(TextSettings):
-    """Which part of a text is shown."""
+class WindowSettings(TextSettings):
+    """How a model reads a text, window by window; a batch_size of None is found by trying."""
 
-    line: Annotated[int, Flag("First line of the text to show.", TEXT)] = 1
-    tokens: Annotated[int, Flag("At most N tokens are shown.", TEXT, metavar="N")] = 200
+    window: Annotated[int | None, Flag("Tokens per window.", TEXT, shown="up to 1024")] = None
+    batch_size: Annotated[
+        int | None, Flag("Windows per batch (does not affect results).", metavar="INTEGER|auto", auto=True)
+    ] = None
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalSettings(ModelSettings):
+class AgainSettings:
+    """What becomes of cells that have a record."""
+
+    again: Annotated[
+        bool, Flag("Repeat measurements that have a record; a new record replaces the old one once complete.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSettings(AgainSettings):
+    """What becomes of cells that have a record, and of those that fail."""
+
+    fail_fast: Annotated[bool, Flag("Stop at the first checkpoint that fails, with exit code 2.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings(RecordSettings, ModelSettings):
     """How lm-eval is run."""
 
     dense: Annotated[bool, Flag("Also run without thresholds.", WHAT)] = True
@@ -93,18 +112,15 @@ class EvalSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowSettings(TextSettings):
-    """How a model reads a text, window by window; a batch_size of None is found by trying."""
+class HeatSettings(AgainSettings, TextSettings):
+    """Which part of a text is shown."""
 
-    window: Annotated[int | None, Flag("Tokens per window.", TEXT, shown="up to 1024")] = None
-    batch_size: Annotated[
-        int | None, Flag("Windows per batch (does not affect results).", metavar="INTEGER|auto", auto=True)
-    ] = None
-    seed: Seed = 0
+    line: Annotated[int, Flag("First line of the text to show.", TEXT)] = 1
+    tokens: Annotated[int, Flag("At most N tokens are shown.", TEXT, metavar="N")] = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureSettings(WindowSettings):
+class MeasureSettings(RecordSettings, WindowSettings):
     """What `measure` takes in the same form on the command line and from Python.
 
     Several checkpoints of one series may be untrained without `allow_untrained`.
@@ -133,10 +149,6 @@ class MeasureSettings(WindowSettings):
     ] = 1
     allow_untrained: Annotated[
         bool, Flag("Measure a model whose perplexity is above half its vocabulary, and flag it as untrained.")
-    ] = False
-    fail_fast: Annotated[bool, Flag("Stop at the first checkpoint that fails, with exit code 2.")] = False
-    again: Annotated[
-        bool, Flag("Repeat measurements that have a record; a new record replaces the old one once complete.")
     ] = False
 
 

@@ -52,7 +52,6 @@ MANY_PARAMETERS = {
     "measure/compare_criteria.py": {"compare_criteria"},
     "measure/transfer.py": {"measure_transfer"},
     "measure/token_heat.py": {"token_heat"},
-    "measure/lm_eval/evaluation.py": {"evaluate"},
     "fitting/fit_table.py": {"fit_table"},
 }
 

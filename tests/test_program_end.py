@@ -32,15 +32,48 @@ def test_a_thread_at_work_is_waited_for():
     assert (done.stdout, done.returncode) == ("its word\n", 3)
 
 
+HEAVY = (
+    "class Heavy:\n    def __del__(self, write=os.write):\n        write(1, b'gone\\n')\n"
+    "global heavy\nheavy = Heavy()\n"
+    "atexit.register(print, 'registered')\nprint('printed')\n"
+)
+
+
 def test_an_interrupted_program_cleans_up_and_takes_no_modules_apart():
-    code = (
-        "class Heavy:\n    def __del__(self):\n        print('gone', flush=True)\nglobal heavy\nheavy = Heavy()\n"
-        "atexit.register(print, 'registered')\nprint('printed')\n"
-    )
-    done = run(code + "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(30)")
+    done = run(HEAVY + "os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(30)")
     assert (done.stdout, done.stderr) == ("printed\nregistered\n", "Interrupted by SIGTERM.\n")
     assert done.returncode == 143
-    assert run(code + "sys.exit(0)").stdout.endswith("gone\n"), "as any Python program"
+
+
+def test_a_program_that_has_done_its_work_takes_no_modules_apart():
+    for end, status in (("pass", 0), ("sys.exit(2)", 2)):
+        done = run(HEAVY + end)
+        assert (done.stdout, done.stderr, done.returncode) == ("printed\nregistered\n", "", status)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "raise ValueError",
+        "sys.settrace(lambda *_: None)",
+        "sys.setprofile(lambda *_: None)",
+        "os.environ['LD_PRELOAD'] = ''",
+        "sys.stdout = open('/dev/full', 'w'); print('lost')",
+    ],
+)
+def test_a_program_that_is_observed_or_fails_ends_as_any_python_program(end):
+    assert "gone\n" in run(HEAVY + end).stdout
+
+
+def test_what_a_logger_holds_back_arrives():
+    code = "import logging, logging.handlers\nstream = logging.StreamHandler(sys.stdout)\n"
+    code += "logging.getLogger().addHandler(logging.handlers.MemoryHandler(9, target=stream))\nlogging.warning('held')"
+    assert run(code).stdout == "held\n"
+
+
+def test_a_fork_that_leaves_the_work_has_an_exit_code_of_its_own():
+    code = "child = os.fork()\nif child == 0: sys.exit(7)\nsys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    assert run(code).returncode == 7
 
 
 def test_output_that_cannot_be_written_is_an_error():

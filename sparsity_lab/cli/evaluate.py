@@ -11,29 +11,40 @@ import typer
 from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import fill, of_fields
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.shared_options import ModelOptions, Output
+from sparsity_lab.cli.shared_options import LaunchOptions, Log, ModelOptions, Output
 from sparsity_lab.settings import WHAT, EvalSettings, Flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions(EvalSettings, ModelOptions):
+class EvalOptions(EvalSettings, LaunchOptions, ModelOptions):
     """The options of `sparsity-lab eval`."""
 
     tasks: Annotated[str, Flag("Tasks of lm-eval, separated by commas.", WHAT)]
     thresholds: Annotated[
         tuple[Path, ...], Flag("Record of `measure` whose thresholds are applied. Repeatable.", WHAT)
     ] = ()
+    log: Log = ()
     output: Output = Path("runs/eval")
 
 
 @of_fields
 def command(options: EvalOptions) -> None:
-    """Run lm-eval in this process on the dense model and under each threshold file."""
+    """Run lm-eval on the dense model and under each threshold file.
+
+    A run that was stopped goes on where it was: settings with a record are not evaluated again. Of several settings,
+    one that fails is marked in the table and the others are evaluated; the exit code is 1 then.
+    """
+    from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
+    from sparsity_lab.measure.spec import as_json
     from sparsity_lab.store.tables import to_markdown
 
     tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
-    report = run_eval(fill(EvalSpec, options, tasks=tasks), output=options.output, progress=progress())
-    save_resolved(options, options.output)
+    spec, crew, output = fill(EvalSpec, options, tasks=tasks), options.crew(), options.output
+    with open_loggers(options.log, job=Job("eval", output, as_json(spec), options.offline)) as loggers:
+        report = run_eval(spec, output=output, options=crew, loggers=loggers, progress=progress())
+    save_resolved(options, output)
     typer.echo(to_markdown(report.rows, report.columns))
-    typer.echo(f"Written to {options.output}")
+    typer.echo(f"Written to {output}")
+    if report.failed:
+        raise typer.Exit(1)

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli.console.config import save_resolved
-from sparsity_lab.cli.console.options import fill, of_fields
-from sparsity_lab.cli.shared_options import ModelOptions, Output
+from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
+from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.shared_options import LaunchOptions, ModelOptions, Output
 from sparsity_lab.settings import TEXT, WHAT, Flag, HeatSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatOptions(HeatSettings, ModelOptions):
+class HeatOptions(HeatSettings, LaunchOptions, ModelOptions):
     """The options of `sparsity-lab heat`."""
 
     thresholds: Annotated[Path, Flag("Record of `measure` whose thresholds are applied.", WHAT)]
@@ -29,11 +30,13 @@ def command(options: HeatOptions) -> None:
 
     `sparsity-lab report` shows the result as a text one can point at.
     """
+    refuse_idle(options, "jobs", because="with one text of one model", fix="Leave it out")
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 
     output = options.output
-    heat = write_heat(fill(HeatSpec, options), output=output)
+    spec = fill(HeatSpec, options)
+    heat = write_heat(spec, output=output, options=options.crew(), progress=progress())
     with attempted(output / "token_heat"):
         from sparsity_lab.fitting.plots.token_heat import draw_heat
 

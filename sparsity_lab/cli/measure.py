@@ -9,6 +9,7 @@ import typer
 
 from sparsity_lab.cli.console.options import of_fields
 from sparsity_lab.cli.console.progress import progress
+from sparsity_lab.cli.console.watching import echo_lost
 from sparsity_lab.cli.measure_options import ALL, MeasureOptions
 
 if TYPE_CHECKING:
@@ -143,6 +144,4 @@ def _print_plan(spec: MeasureSpec, plan: MeasurePlan) -> bool:
     if rows:
         typer.echo(to_markdown(rows, list(rows[0])))
     typer.echo(f"{plan.cells} cell(s), {plan.done} of them measured already")
-    for lost in plan.lost:
-        typer.echo(f"{lost.checkpoint.source} cannot be measured: {lost.error.paragraph()}", err=True)
-    return bool(plan.lost)
+    return echo_lost(plan.lost)

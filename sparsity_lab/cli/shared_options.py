@@ -12,7 +12,17 @@ import typer
 from sparsity_lab.cli.console.config import read_defaults
 from sparsity_lab.cli.console.options import fill
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.settings import OUTPUT, TEXT, TOKENS, WHAT, WHERE, Flag, LaunchSettings, WindowSettings
+from sparsity_lab.settings import (
+    OUTPUT,
+    TEXT,
+    TOKENS,
+    WHAT,
+    WHERE,
+    Flag,
+    LaunchSettings,
+    RecordSettings,
+    WindowSettings,
+)
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.neurons.spec import NeuronSpec
@@ -148,7 +158,7 @@ class LaunchOptions(LaunchSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchOptions(LaunchOptions, CheckpointOptions, WindowSettings):
+class WatchOptions(RecordSettings, LaunchOptions, CheckpointOptions, WindowSettings):
     """Options of the commands that watch neurons under the thresholds of records."""
 
     thresholds: Annotated[
@@ -165,6 +175,7 @@ class WatchOptions(LaunchOptions, CheckpointOptions, WindowSettings):
         ),
     ]
     tokens: Annotated[int, Flag("Tokens to read of each text.", TEXT)] = TOKENS
+    log: Log = ()
 
     def watch(self, **others: Any) -> NeuronSpec:
         """Texts, and how models read them."""

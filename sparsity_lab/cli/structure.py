@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from sparsity_lab.cli.console.options import fill, of_fields
-from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.console.watching import echo_plan
+from sparsity_lab.cli.console.watching import run_watch
 from sparsity_lab.cli.shared_options import Output, WatchOptions
 from sparsity_lab.settings import GroupSettings
 
@@ -28,28 +25,16 @@ def command(options: StructureOptions) -> None:
     The first half of each text finds, the second judges. Several texts: which neurons prefer one. Several
     checkpoints of a run: where patterns settle. A mixture of experts: how steadily it routes.
     """
+    from sparsity_lab.measure.neurons.structure.run import structure_command
     from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
 
     spec = StructureSpec(options.watch(written_tokens=0), fill(StructureSettings, options))
-    checkpoints, output = options.checkpoints(), options.output
-    crew = options.crew()
-    if options.dry_run:
-        from sparsity_lab.measure.neurons.structure.record import KIND
-        from sparsity_lab.measure.neurons.structure.run import plan_cells
+    asked = structure_command(spec, options.thresholds)
+    tables = ("clusters", "routing", "specialised", "settled")
+    run_watch(options, asked, output=options.output, figures=("clusters", _draw), tables=tables)
 
-        echo_plan(KIND, plan_cells(spec, checkpoints, options.thresholds), output=output)
-        return
-    from sparsity_lab.fitting.figures import attempted
-    from sparsity_lab.measure.neurons.structure.run import examine_checkpoints
 
-    examine_checkpoints(
-        spec, checkpoints, thresholds=options.thresholds, output=output, options=crew, progress=progress()
-    )
-    with attempted(output / "clusters"):
-        from sparsity_lab.fitting.plots.structure import draw_structure
+def _draw(folder: Path) -> None:
+    from sparsity_lab.fitting.plots.structure import draw_structure
 
-        draw_structure(output)
-    for name in ("clusters", "routing", "specialised", "settled"):
-        if (output / f"{name}.md").exists():
-            typer.echo((output / f"{name}.md").read_text(encoding="utf-8"))
-    typer.echo(f"Written to {output}")
+    draw_structure(folder)

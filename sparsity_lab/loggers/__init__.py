@@ -84,13 +84,39 @@ class Loggers:
             logger.warning("A record is not logged, the run goes on: %s: %s", type(error).__name__, error)
 
     def _record(self, record: Mapping[str, Any]) -> None:
-        series, label, step = str(record["series"]), label_of(record), record.get("trained_tokens")
-        if step is None:
+        label = label_of(record)
+        self.values(
+            str(record["series"]),
+            label,
+            values_of(record, label),
+            step=record.get("trained_tokens"),
+            config=config_of(record),
+        )
+
+    def values(
+        self,
+        series: str,
+        label: str,
+        values: Mapping[str, float],
+        *,
+        step: int | None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Values by name of a checkpoint of a series.
+
+        Args:
+            series: name of its run.
+            label: names the curve; where trained tokens are not known, points lie at their place in it.
+            values: by name.
+            step: trained tokens, or None.
+            config: is told with the series' first point.
+        """
+        if step is None and self.guards:
             if not self.placed:
                 logger.info("trained tokens are not known: logged points stand at their place in the series")
             step = self.placed[series, label]
             self.placed[series, label] += 1
-        self.point(series, values_of(record, label), step=int(step), config=config_of(record))
+        self.point(series, values, step=int(step or 0), config=config)
 
     def point(
         self, series: str, values: Mapping[str, float], *, step: int, config: Mapping[str, Any] | None = None

@@ -5,13 +5,15 @@ ended. Where that takes longer than `GRACE_S`, in a long call of a library or be
 interrupt, a thread ends the process and its workers; a second signal does so at once, and so does the first while a
 module is imported. All files are written so that a process may be killed at any moment.
 
-An interrupted process ends without the teardown of its modules: with torch it takes about a second, which is not part
-of the grace, and no thread of Python's could cut it short.
+The process ends without the teardown of its modules. With torch that takes about a second, which frees memory that the
+system frees anyway, is not part of the grace, and could not be cut short by a thread. Only where an exception ends the
+process, or a debugger or a profiler looks on, does Python take its modules apart.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import select
 import signal
@@ -26,7 +28,11 @@ from typing import Any
 GRACE_S = 1.5
 AT_ONCE_S = 0.25  # `timeout` and some terminals send a signal twice
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_LOOKING_ON = frozenset(
+    {"LD_PRELOAD", "CUDA_INJECTION64_PATH"}
+)  # variables of profilers that write at the very end
 _received: list[int] = []
+_exit_codes: list[int] = []
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 
@@ -39,12 +45,15 @@ def run(work: Callable[[], object]) -> None:
     Raises:
         SystemExit: as `work` does, or with a signal's exit code.
     """
-    atexit.register(_end_interrupted)  # the first to be registered runs last
+    atexit.register(_end)  # the first to be registered runs last
     try:
         heed()
         work()
-    except BaseException:  # an interrupt, and what libraries make of it
+        _exit_codes.append(0)
+    except BaseException as error:  # an interrupt, and what libraries make of it
         if not _received:
+            if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+                _exit_codes.append((error.code or 0) & 0xFF)
             raise
     if _received:
         sys.exit(exit_code(_received[0]))
@@ -108,14 +117,33 @@ def _watch(reading: int) -> None:
     _end_now(number)
 
 
-def _end_interrupted() -> None:
-    """End the process once everything registered to run at its end has run, where a signal is what ends it."""
-    if not _received:
+def _end() -> None:
+    """End the process once everything registered to run at its end has run; Python does it where output is stuck."""
+    if not _received and (not _exit_codes or _is_observed()):
         return
+    logging.shutdown()
+    stuck = False
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
+        try:
             stream.flush()
-    _end_now(_received[0])
+        except (OSError, ValueError, AttributeError):  # full, closed, or none at all
+            stuck = True
+    if _received:
+        _end_now(_received[0])
+    if not stuck:
+        os._exit(_exit_codes[0])
+
+
+def _is_observed() -> bool:
+    """Whether a debugger, a profiler or a measure of coverage may still have work after all else has ended."""
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
+    tools = () if monitoring is None else [monitoring.get_tool(number) for number in range(6)]
+    hooks = (sys.gettrace(), sys.getprofile(), *tools)
+    return (
+        any(hook is not None for hook in hooks)
+        or sys.flags.inspect > 0
+        or bool(_LOOKING_ON & os.environ.keys())
+    )
 
 
 def _end_now(number: int) -> None:

@@ -62,8 +62,8 @@ def singly(spec: MeasureSpec) -> list[MeasureSpec]:
     return [replace(spec, **{name: value}, further=()) for value in (getattr(spec, name), *spec.further)]
 
 
-def as_json(spec: MeasureSpec) -> dict[str, Any]:
-    """A spec as JSON takes it."""
+def as_json(spec: Any) -> dict[str, Any]:
+    """A spec of any command as JSON takes it."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(spec).items()}
 
 

@@ -20,22 +20,31 @@ from torch.nn import functional
 from sparsity_lab import ranges, tokenization
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
-from sparsity_lab.measure.checkpoint.devices import choose_device, choose_dtype
-from sparsity_lab.measure.checkpoint.loading import load_config, load_model, load_text_tokenizer
-from sparsity_lab.measure.checkpoint.source import Source, pinned
+from sparsity_lab.measure.checkpoint.fingerprints import tokenizer_identity
+from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
+from sparsity_lab.measure.checkpoint.prepared import Ready
+from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.live.live_model import undisturbed
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
 from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.passes import BatchVisitor
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
 from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
+from sparsity_lab.measure.search.settings import model_determinants
+from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
-from sparsity_lab.provenance import provenance
+from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
+from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.preparing import ModelPreparer
+from sparsity_lab.measure.work.run_cells import cell_run, command_words
+from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.reading.text_file import FileText
-from sparsity_lab.settings import HeatSettings
+from sparsity_lab.settings import HeatSettings, ModelSettings
 from sparsity_lab.store import records, tables
 
 logger = logging.getLogger(__name__)
+ALGORITHM = 1  # raised when a change to this file changes numbers; part of every content key
+RECORDS = "heat_records"  # their folder in an output
 MOST_TOKENS = 2048
 
 
@@ -119,8 +128,87 @@ def token_heat(
         }
 
 
-def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
-    """Load a model and write `token_heat.json`, `.csv` and `.md` of a text to `output`.
+@dataclass(frozen=True)
+class HeatRecipe(Recipe[Ready, dict[str, Any]]):
+    """The heat map of one paragraph.
+
+    Attributes:
+        calibration: the thresholds.
+        paragraph: the text.
+        text: name of its file.
+        tokens, bos: as in `token_heat`.
+    """
+
+    calibration: Calibration
+    paragraph: FileText
+    text: str
+    tokens: int
+    bos: bool
+
+    @property
+    def label(self) -> str:
+        """The text."""
+        return self.text
+
+    def key(self, prepared: Ready) -> str:
+        """See `Recipe`."""
+        reading = prepared.reading
+        return records.content_key(
+            {
+                **model_determinants(
+                    prepared.identity, prepared.dtype, prepared.device, reading.architecture_file
+                ),
+                "heat": ALGORITHM,
+                "tokenizer": tokenizer_identity(prepared.checkpoint.source),
+                "text": self.paragraph,
+                "text_notes": list(self.paragraph.notes),
+                "tokens": self.tokens,
+                "bos": self.bos,
+                "calibration": self.calibration.identity(),
+            }
+        )
+
+    def find(self, folder: Path, key: str) -> dict[str, Any] | None:
+        """See `Recipe`."""
+        return records.find_record(folder, key)
+
+    def make(self, prepared: Ready, key: str, desk: Desk) -> dict[str, Any]:
+        """See `Recipe`."""
+        source = prepared.checkpoint.source
+        tokenizer = load_text_tokenizer(source)
+        loading = desk.kept.shelf(prepared).model(source, dtype=prepared.dtype, device=prepared.device)
+        heat = token_heat(
+            loading.model, tokenizer, self.paragraph, self.calibration, tokens=self.tokens, bos=self.bos,
+            architecture_file=prepared.reading.architecture_file,
+        )  # fmt: skip
+        origin = prepared.provenance(desk.terms.command, notes=heat.pop("tokenizer_notes"))
+        body = {**self._names(prepared), **heat, "provenance": origin, "content_key": key}
+        return records.write_sealed(desk.terms.folder, body)
+
+    def named(self, prepared: Ready, record: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """See `Recipe`."""
+        return {**record, **self._names(prepared)}
+
+    def _names(self, prepared: Ready) -> dict[str, Any]:
+        source = prepared.checkpoint.source
+        return {
+            "model": source.model,
+            "revision": source.revision,
+            "commit": source.commit,
+            "text": self.text,
+        }
+
+
+def write_heat(
+    spec: HeatSpec, *, output: Path, options: Options = ALONE, progress: Progress = SILENT
+) -> dict[str, Any]:
+    """Count the kept neurons of a text's tokens, where it has not been done before.
+
+    Args:
+        spec: what to show.
+        output: gets `heat_records/` and `token_heat.json`, `.csv` and `.md`.
+        options: the launcher that hands the work to a process and what it is told.
+        progress: where to report.
 
     Raises:
         SparsityLabError: no such model, record or text, or as `token_heat`.
@@ -128,30 +216,18 @@ def write_heat(spec: HeatSpec, *, output: Path) -> dict[str, Any]:
     ranges.check_fields(spec, command="heat")
     calibration = calibration_of(spec.thresholds)
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
-    with records.no_empty_folders(output):
-        records.prepare_output(output)
-        source = pinned(Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer))
-        config = load_config(source, architecture_file=spec.architecture_file)
-        device = choose_device(spec.device)
-        dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
-        tokenizer, model = load_text_tokenizer(source), load_model(source, dtype=dtype, device=device)
-        heat = token_heat(model, tokenizer, paragraph, calibration, tokens=spec.tokens, bos=spec.bos,
-                          architecture_file=spec.architecture_file)  # fmt: skip
-        origin = provenance(
-            device=device, dtype=str(dtype).removeprefix("torch."), dtype_reason=reason,
-            tokenizer=heat.pop("tokenizer_notes"),
-        )  # fmt: skip
-        named = {
-            "model": source.model,
-            "revision": source.revision,
-            "commit": source.commit,
-            "text": spec.text.name,
-        }
-        found = {**named, **heat, "provenance": origin}
-        records.write_json(output / "token_heat.json", found)
-        rows = _rows(found)
-        tables.write_table(output / "token_heat", rows, list(rows[0]))
-    return found
+    reading = ModelSettings(device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file)
+    source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
+    terms = RunTerms(output / RECORDS, command_words(), spec.again)
+    with cell_run(terms, options=options, progress=progress) as run:
+        ready = ModelPreparer(reading, elsewhere=run.crew.device).prepare(Checkpoint(source, source.model))
+        recipe = HeatRecipe(calibration, paragraph, spec.text.name, spec.tokens, spec.bos)
+        (record,) = run.records([Cell(recipe, ready)], label="heat")
+    heat: dict[str, Any] = {key: value for key, value in record.items() if key not in records.SEALS}
+    records.write_json(output / "token_heat.json", heat)
+    rows = _rows(heat)
+    tables.write_table(output / "token_heat", rows, list(rows[0]))
+    return heat
 
 
 class _TokenCounts(BatchVisitor):

@@ -18,9 +18,8 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import called
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
-from sparsity_lab.measure.checkpoint.prepared import Prepared, name_of
+from sparsity_lab.measure.checkpoint.prepared import name_of
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.model.windows import refuse_same_tokens
 from sparsity_lab.measure.search.settings import given, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
@@ -29,7 +28,7 @@ from sparsity_lab.measure.work.cells import Cell
 from sparsity_lab.measure.work.failures import Lost, failed_row, together
 from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import RECORDS, MeasurePlan, MeasureRecipe, Record, measure_run
-from sparsity_lab.measure.work.preparing import Preparer
+from sparsity_lab.measure.work.preparing import OnTexts, Preparer, prepared_on
 from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
@@ -50,9 +49,6 @@ class NamedText:
 
     name: str
     path: Path
-
-
-OnTexts = dict[str, Prepared]  # a checkpoint on each text, by the text's name
 
 
 def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
@@ -240,17 +236,7 @@ def _prepare_all(
 ) -> list[OnTexts | Lost]:
     """Every checkpoint on every text, or why it cannot be measured."""
     preparers = {text.name: Preparer(replace(spec, text=text.path), elsewhere=elsewhere) for text in texts}
-    on_texts: list[OnTexts | Lost] = []
-    for checkpoint in checkpoints:
-        try:
-            at_commit = checkpoint.pinned()
-            prepared = {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
-        except Exception as error:
-            on_texts.append(Lost(checkpoint, failures.failure(error, checkpoint, fail_fast=spec.fail_fast)))
-            continue
-        refuse_same_tokens({name: each.windows for name, each in prepared.items()})
-        on_texts.append(prepared)
-    return on_texts
+    return [prepared_on(preparers, checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
 
 
 def _matrices(run: CellRun[Record], spec: MeasureSpec, on_texts: Sequence[OnTexts | Lost]) -> list[Record]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from sparsity_lab.reading.csv_file import FAILED
 from sparsity_lab.store.records import RECORD_KEYS, write_text
 from sparsity_lab.store.tables import Row, to_csv, to_markdown
 
@@ -60,6 +61,11 @@ class TableColumns:
     def header(self) -> list[str]:
         """The header of the CSV."""
         return [column.key for column in self.columns]
+
+    def with_failures(self) -> TableColumns:
+        """The table with a column that says why a checkpoint has no numbers."""
+        readers = f"{self.readers} {FAILURE.key}" if self.readers else ""
+        return TableColumns(self.name, *self.columns, FAILURE, readers=readers, markdown=self.markdown)
 
     def csv(self, rows: Sequence[Row]) -> str:
         """The CSV of some rows."""
@@ -138,3 +144,6 @@ def _columns(line: Mapping[str, str]) -> Iterator[Column]:
     if error:
         meaning = recorded.get(key + ERROR) or f"standard error of {key}"
         yield Column(key + ERROR, meaning, error.removeprefix("-"))
+
+
+FAILURE = Column(FAILED, "why there is no number; empty where there is one", "failed")

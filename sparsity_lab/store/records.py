@@ -29,6 +29,7 @@ URL = re.compile(
 )  # no drive letter
 Read = TypeVar("Read")
 WEIGHTS, NEXT_WEIGHTS = ".safetensors", ".next.safetensors"
+SEALS = ("content_key", "record_sha256")
 RECORD_FIX = "Name a file under records/ of an output of `sparsity-lab measure`, or measure again"
 
 
@@ -165,6 +166,13 @@ def write_weights(folder: Path, key: str, data: bytes) -> str:
     if _hash_of(path.with_suffix(WEIGHTS)) != wanted:
         write_bytes(path.with_suffix(NEXT_WEIGHTS if path.exists() else WEIGHTS), data)
     return wanted
+
+
+def write_sealed(folder: Path, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Seal and write a record of other keys than `measure`'s under its content key; read back what lies on disk."""
+    path = folder / f"{body['content_key']}.json"
+    write_json(path, seal(body))
+    return read_record(path)
 
 
 def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from sparsity_lab.measure.neurons.frequency import record
-from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
+from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.spec import expand
+from sparsity_lab.measure.work.watching import watch_checkpoints
 from sparsity_lab.store.table_columns.frequency import CHUNKS, NEURONS
 from tests.command import exit_code
 
@@ -139,7 +140,7 @@ def test_what_was_counted_is_not_counted_again(
     assert "4 cell(s), 2 of them done already" in capfd.readouterr().out
     spec = NeuronSpec(texts_of([f"source={source_text}", str(other_text)]), tokens=1024, window=64, batch_size=3,
                       written_tokens=4, prompts=8)  # fmt: skip
-    watch_checkpoints(spec, expand([str(checkpoints)])[:2], thresholds=[measured], output=output)
+    watch_checkpoints(neurons_command(spec, [measured]), expand([str(checkpoints)])[:2], output=output)
     changed = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert changed == {first.name, second.name}
     for name in ("neurons.csv", "chunks.csv", "tokens.csv", "decode.csv", "token_pairs.csv"):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.affinity.found import predictions_of, read_bodies, source_of
 from sparsity_lab.measure.neurons.affinity.spec import Costs, shape_of_words
 from sparsity_lab.measure.neurons.affinity.traffic import traffic_rows
@@ -92,7 +93,7 @@ def test_any_folder_of_thresholds(written, trained, measured, data):
     put(path, data.draw(changed(json.loads(measured.read_text(encoding="utf-8")))))
     checkpoints = expand([str(trained)])
     for one in attempt(thresholds_of, [path.parent], checkpoints) or ():
-        found = attempt(read_calibration, one)
+        found = None if isinstance(one, SparsityLabError) else attempt(read_calibration, one)
         assert found is None or all(value >= 0 for value in found.thresholds)
 
 

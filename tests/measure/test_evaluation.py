@@ -14,6 +14,7 @@ from sparsity_lab.errors import UnknownNameError
 from sparsity_lab.measure.lm_eval.bridge import task_manager
 from tests import command
 from tests.at_hand import at_hand
+from tests.loggers import reading
 
 MODEL, TEXT = at_hand("models/stories260K"), at_hand("text/stories260K_selfgen.txt")
 DOCUMENTS = 40
@@ -190,6 +191,57 @@ def test_dense_and_under_thresholds(tasks, evaluated, family, tmp_path):
     twice = run("eval", MODEL, "--tasks", "stories_ll", "--include-path", tasks, "--offline",
                 "--thresholds", records[0], "--thresholds", records[0], "--output", tmp_path, code=2)  # fmt: skip
     assert "are both called PPL-1%" in twice.stderr
+
+
+def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, tmp_path):
+    """What was evaluated is kept, two processes find the same, and a setting that fails leaves the others."""
+    model, record = family / "tiny-5", next(measured_records(tmp_path))
+    words = (
+        "eval",
+        model,
+        "--tasks",
+        "stories_ll",
+        "--include-path",
+        tasks,
+        "--offline",
+        "--thresholds",
+        record,
+    )
+    shared, alone = tmp_path / "shared", tmp_path / "alone"
+    run(*words, "--jobs", 2, "--log", "tensorboard", "--output", shared)
+    run(*words, "--no-dense", "--output", alone)
+    (kept,) = alone.rglob("results_*.json")
+    run(*words, "--output", alone)
+    assert (alone / "eval.csv").read_bytes() == (shared / "eval.csv").read_bytes()
+    assert list((alone / "PPL-1").rglob("results_*.json")) == [kept], "it was not evaluated once more"
+    run(*words, "--again", "--output", alone)
+    assert len(list((alone / "PPL-1").rglob("results_*.json"))) == 2
+    scalars, _ = reading.tensorboard(shared, "tiny-5")
+    with (shared / "eval.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        ((_, score),) = scalars[f"stories_ll (acc)/{row['setting']}"]
+        assert score == pytest.approx(float(row["stories_ll (acc)"]))
+    # A task that breaks once the first setting has its record.
+    broken, odd = tmp_path / "broken", tmp_path / "odd"
+    odd.mkdir()
+    (odd / "odd.yaml").write_text(
+        TASK.format(name="odd", data=tasks / "stories_ll.jsonl", kind="loglikelihood",
+                    answers='doc_to_target: "{{target}}"').replace('"{{ctx}}"', "!function odd.context")
+    )  # fmt: skip
+    (odd / "odd.py").write_text(
+        f"from pathlib import Path\ndef context(doc):\n    if any(Path({str(broken)!r}).glob('eval_records/*.json')):\n"
+        "        raise ValueError('broken late')\n    return doc['ctx']\n"
+    )
+    words = ("eval", model, "--tasks", "odd", "--include-path", odd, "--offline", "--thresholds", record)
+    done = run(*words, "--output", broken, code=1)
+    assert "1 of 2 settings failed" in done.stderr
+    with (broken / "eval.csv").open() as stream:
+        dense, failed = csv.DictReader(stream)
+    assert (dense["failed"], failed["odd (acc)"]) == ("", "")
+    assert "broken late" in failed["failed"]
+    assert dense["odd (acc)"] == rows[0]["stories_ll (acc)"]
+    assert "broken late" in run(*words, "--fail-fast", "--output", broken, code=2).stderr
 
 
 def test_thresholds_of_another_model(tasks, family, tmp_path):

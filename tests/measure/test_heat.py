@@ -120,6 +120,14 @@ def test_the_command_writes_what_a_report_reads(trained, source_text, tmp_path):
     assert heat["calibrated_on"]["content_key"] == record.stem
     for ending in ("csv", "md", "png", "svg"):
         assert (tmp_path / "h" / f"token_heat.{ending}").stat().st_size > 500
+    before = (tmp_path / "h" / "token_heat.json").read_bytes()
+    done = run(*words, "--line", 5, "--tokens", 30, cwd=tmp_path)
+    assert "measured before" in done.stderr
+    assert (tmp_path / "h" / "token_heat.json").read_bytes() == before
+    done = run(*words, "--line", 5, "--tokens", 30, "--again", cwd=tmp_path)
+    assert "measured before" not in done.stderr
+    done = run(*words, "--jobs", 2, cwd=tmp_path)
+    assert (done.returncode, "--jobs does nothing" in done.stderr) == (2, True)
     done = run(*words, "--line", 10**6, cwd=tmp_path)
     assert done.returncode == 2
     assert "no line 1000000" in done.stderr

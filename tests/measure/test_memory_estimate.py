@@ -96,7 +96,7 @@ def foretold(config, *, window=64, tokens=1024, dtype=torch.float32, **settings)
     windows = cut(torch.zeros(tokens, dtype=torch.int64), window=window)
     spec = MeasureSpec(text=Path("t.txt"), **settings)
     prepared = Prepared(
-        Checkpoint(Source("m"), "s"), spec, config, windows, "cpu", dtype, "asked for", "id", None, "unknown"
+        Checkpoint(Source("m"), "s"), spec, config, "cpu", dtype, "asked for", "id", None, "unknown", windows
     )
     return estimate(prepared, spec)
 

@@ -14,11 +14,12 @@ from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
 from sparsity_lab.measure.checkpoint.source import TOKENIZER_FILES, Source
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
-from sparsity_lab.measure.neurons.frequency.run import watch_checkpoints
+from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 from sparsity_lab.measure.transfer import NamedText
+from sparsity_lab.measure.work.watching import watch_checkpoints
 
 SMALL = {"tokens": 512, "window": 64}
 OURS = set(TOKENIZER_FILES) - {"config.json"}
@@ -148,14 +149,12 @@ def test_every_command_that_reads_a_text_takes_it(trained, bare, source_text, tm
     )
     assert heat["provenance"]["tokenizer"][0].startswith(f"The tokenizer is that of {given}")
     spec = NeuronSpec((NamedText("code", source_text),), written_tokens=0, **SMALL)
-    (neurons,) = watch_checkpoints(
-        spec, expand([str(bare)], tokenizer=given), thresholds=[record], output=tmp_path / "neurons"
-    )
+    command = neurons_command(spec, [record])
+    watch_checkpoints(command, expand([str(bare)], tokenizer=given), output=tmp_path / "neurons")
     (written,) = (tmp_path / "neurons" / "neuron_records").glob("*.json")
     body = json.loads(written.read_text(encoding="utf-8"))
     assert body["provenance"]["tokenizer"][0].startswith(f"The tokenizer is that of {given}")
     assert body["tokenizer"] == tokenizer_identity(Source.of(str(bare), tokenizer=given))
-    assert neurons
 
 
 def test_eval_takes_it_and_says_so(trained, bare, tmp_path):

@@ -22,7 +22,7 @@ from sparsity_lab.fitting.plots.canvas.axes import (
     named_rows,
     plain_ticks,
 )
-from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.frames import measured_rows
 from sparsity_lab.fitting.plots.canvas.panels import PANEL_TITLE_INCHES, names_in, panel_title
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, figure, label, save, styled
 
@@ -41,7 +41,7 @@ def draw_neurons(folder: Path) -> list[Path]:
     token_pairs  activation ratio of each token id in one model against another (its figure 10)
     layers, positions, chunks, decode
     """
-    read = {path.stem: read_frame(path) for path in sorted(folder.glob("*.csv"))}
+    read = {path.stem: measured_rows(path) for path in sorted(folder.glob("*.csv"))}
     figures: dict[str, Callable[[Path], list[Path]]] = {
         "frequency": lambda stem: _by_model(read["frequency"].query("layer == 'all'"), _frequency, stem),
         "layers": lambda stem: _by_model(read["neurons"].query("layer != 'all'"), _layers, stem),

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sparsity_lab.fitting.plots.canvas.axes import BARS, GREY, HALF, draw_each, look
-from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.frames import measured_rows
 from sparsity_lab.fitting.plots.canvas.panels import by_model_and_text, names_in
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, styled
 
@@ -29,7 +29,7 @@ def draw_predictors(folder: Path) -> list[Path]:
     recall    recall against the neurons named, by rank, beside the guesses that need no training
     layers    recall by layer at the middle budget
     """
-    frame = read_frame(folder / "predictors.csv")
+    frame = measured_rows(folder / "predictors.csv")
     frame["layer"] = frame["layer"].astype(str)
     budgets = sorted(frame["budget"].dropna().unique())
     middle = budgets[len(budgets) // 2]

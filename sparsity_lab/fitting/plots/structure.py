@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sparsity_lab.fitting.plots.canvas.axes import BARS, GREY, HALF, draw_each, look, named_rows, plain_ticks
-from sparsity_lab.fitting.plots.canvas.frames import read_frame
+from sparsity_lab.fitting.plots.canvas.frames import measured_rows
 from sparsity_lab.fitting.plots.canvas.panels import (
     MOST_PANELS,
     Panel,
@@ -42,7 +42,7 @@ def draw_structure(folder: Path) -> list[Path]:
     specialised  share of neurons and clusters that prefer a text
     drift        checkpoints of a run against the last and the one before
     """
-    read = {path.stem: read_frame(path) for path in sorted(folder.glob("*.csv"))}
+    read = {path.stem: measured_rows(path) for path in sorted(folder.glob("*.csv"))}
     with styled(names_in(*read.values())):
         return draw_each(
             folder, {name: partial(FIGURES[name], read[name]) for name in FIGURES if name in read}

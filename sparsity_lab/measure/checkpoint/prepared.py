@@ -1,4 +1,4 @@
-"""A checkpoint that is ready to be measured but for its weights."""
+"""A checkpoint that is ready for work but for its weights, alone or with a text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.record import Named
 from sparsity_lab.provenance import provenance
+from sparsity_lab.settings import ModelSettings
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A checkpoint with its text, before its weights are loaded.
+class Ready:
+    """A checkpoint before its weights are loaded.
 
-    `reading` is how both were read, the device resolved: with the checkpoint, all that another process needs to
-    prepare it again.
+    `reading` is how it was read, the device resolved: with the checkpoint, all that another process needs to prepare
+    it again.
     """
 
     checkpoint: Checkpoint
-    reading: MeasureSpec
+    reading: ModelSettings
     config: Any
-    windows: Windows
     device: str
     dtype: torch.dtype
     dtype_reason: str
@@ -34,18 +34,31 @@ class Prepared:
     trained_tokens: int | None
     tokens_origin: Origin
 
-    def provenance(self, command: Sequence[str]) -> dict[str, object]:
-        """Where a record's numbers come from, `command` being the words of the command line."""
+    def provenance(self, command: Sequence[str], *, notes: Sequence[str]) -> dict[str, object]:
+        """Where a record's numbers come from.
+
+        Args:
+            command: the words of the command line.
+            notes: what tokenising lost or switched off.
+        """
         return provenance(
             command,
             device=self.device,
             dtype=str(self.dtype).removeprefix("torch."),
             dtype_reason=self.dtype_reason,
-            tokenizer=list(self.windows.notes),
+            tokenizer=list(notes),
         )
 
 
-def named_of(prepared: Prepared) -> Named:
+@dataclass(frozen=True)
+class Prepared(Ready):
+    """A checkpoint with its text."""
+
+    reading: MeasureSpec
+    windows: Windows
+
+
+def named_of(prepared: Ready) -> Named:
     """What a checkpoint is called."""
     return name_of(prepared.checkpoint, trained_tokens=prepared.trained_tokens)
 

@@ -3,7 +3,8 @@
 In: a model, names of lm-eval tasks, and records of `measure`. Out: lm-eval's own result and sample files for each
 setting, and `eval.csv`, `eval.md` and `eval.json` with one row a setting.
 
-    evaluation.py   the settings, the loop over them, and the table
+    evaluation.py   the settings, a cell for each, and the table
+    scoring.py      one cell: the model in one setting, evaluated unless its record and files are there
     model.py        the model as lm-eval sees it: at most one BOS before a text, and notes on what tokenising loses
     bridge.py       lm-eval's list of tasks, its terminal output, its errors and its files
 

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -117,7 +118,11 @@ def _data_advice(error: Exception) -> str:
 def quiet() -> Iterator[None]:
     """Keep lm-eval's notes and prints off our output; its bars show on a terminal only."""
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
+    from tqdm import tqdm
 
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own holds a semaphore too, which a worker that is ended would leave behind
     noisy = logging.getLogger("lm_eval")
     before = noisy.level
     noisy.setLevel(logging.ERROR)

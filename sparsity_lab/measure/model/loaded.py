@@ -56,11 +56,25 @@ class Shelf:
 
     def __init__(self, architecture_file: Path | None = None) -> None:
         self.architecture_file = architecture_file
+        self.loading: tuple[Source, LoadedModel] | None = None
         self.held: Loaded | None = None
         self.broken: tuple[Source, SparsityLabError] | None = None
 
+    def model(self, source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
+        """The model of a checkpoint, its FFN sites not looked for; see `get`."""
+        if self.broken is not None and self.broken[0] == source:
+            raise self.broken[1].copy()
+        if self.loading is None or self.loading[0] != source:
+            self.loading = self.held = None
+            try:
+                self.loading = source, load(source, dtype=dtype, device=device)
+            except SparsityLabError as error:
+                self.broken = source, error.copy()
+                raise
+        return self.loading[1]
+
     def get(self, source: Source, *, dtype: torch.dtype, device: str, ids: torch.Tensor) -> Loaded:
-        """The model of a checkpoint.
+        """The model of a checkpoint with its FFN sites.
 
         Args:
             source: which one.
@@ -70,22 +84,16 @@ class Shelf:
         Raises:
             SparsityLabError: weights or sites that cannot be used, or ids beyond the model's vocabulary.
         """
-        if self.broken is not None and self.broken[0] == source:
-            raise self.broken[1].copy()
-        if self.held is None or self.held.source != source:
-            self.held = None
+        loading = self.model(source, dtype=dtype, device=device)
+        if self.held is None:
             try:
-                self.held = self._load(source, dtype=dtype, device=device)
+                architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
+                self.held = Loaded(source, loading, content_sha256(source), architecture, sites)
             except SparsityLabError as error:
-                self.broken = source, error.copy()
+                self.loading, self.broken = None, (source, error.copy())
                 raise
         refuse_strange_ids(self.held.model, ids, source=source)
         return self.held
-
-    def _load(self, source: Source, *, dtype: torch.dtype, device: str) -> Loaded:
-        loading = load(source, dtype=dtype, device=device)
-        architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
-        return Loaded(source, loading, content_sha256(source), architecture, sites)
 
 
 def find_sites(model: Any, *, architecture_file: Path | None = None) -> tuple[str, list[FfnSite]]:

@@ -14,12 +14,12 @@ from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
 from sparsity_lab.reading.json_file import json_or_none
-from sparsity_lab.settings import TOKENS, WindowSettings, WritingSettings
+from sparsity_lab.settings import TOKENS, RecordSettings, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
 
 @dataclass(frozen=True)
-class NeuronSpec(WritingSettings, WindowSettings):
+class NeuronSpec(WritingSettings, RecordSettings, WindowSettings):
     """Everything the numbers depend on besides checkpoints and thresholds.
 
     Attributes:
@@ -55,8 +55,8 @@ def texts_of(words: Sequence[str]) -> tuple[NamedText, ...]:
     return tuple(distinct_texts([named_text(word, option=option) for word in words], option=option))
 
 
-def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path]:
-    """The record whose thresholds go with each checkpoint.
+def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path | SparsityLabError]:
+    """The record whose thresholds go with each checkpoint, or why a folder has none for it.
 
     Args:
         paths: one record for all checkpoints; or one each, in their order; or a folder that `measure` wrote, with one
@@ -64,7 +64,7 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
         checkpoints: in order.
 
     Raises:
-        SparsityLabError: another number of records, or a folder with none or several of a checkpoint.
+        SparsityLabError: another number of records.
     """
     if len(paths) == 1 and paths[0].is_dir():
         by_path = _records_in(paths[0])
@@ -99,7 +99,7 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     return by_path
 
 
-def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path:
+def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path | SparsityLabError:
     paths = [
         path
         for path, record in by_path.items()
@@ -108,12 +108,12 @@ def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path
     if len(paths) == 1:
         return paths[0]
     if not paths:
-        raise SparsityLabError(
+        return SparsityLabError(
             f"{folder} holds no record of {source} with thresholds",
             fix="Measure it first, or name its record",
         )
     rules = [f"{path.name} ({_rule(by_path[path])})" for path in paths]
-    raise SparsityLabError(
+    return SparsityLabError(
         f"{folder} holds {len(paths)} records of {source}: {', '.join(rules)}",
         fix="Name one of these files with --thresholds for each checkpoint",
     )

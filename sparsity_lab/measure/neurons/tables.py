@@ -5,12 +5,13 @@ Which columns there are and what they mean: `store/table_columns/`. Readers see 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.measure.neurons.rows import ALL, Row
-from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.measure.work.failures import FAILED
+from sparsity_lab.measure.work.watching import Watched
 from sparsity_lab.store.columns import TableColumns
 
 
@@ -26,14 +27,21 @@ def write_rows(output: Path, columns: TableColumns, rows: Iterable[Row]) -> None
     columns.write(output, rows, shown=whole or rows)
 
 
-def write_records(output: Path, sealed: Sequence[Sealed], plan: Mapping[str, TableColumns]) -> None:
+def write_records(
+    output: Path, watched: Watched, plan: Mapping[str, TableColumns], *, main: TableColumns
+) -> None:
     """Write the tables whose rows are in the records.
 
     Args:
         output: the folder.
-        sealed: records, model by model and text by text.
+        watched: records, model by model and text by text, and what failed.
         plan: columns of each table, by the key of its rows.
+        main: the table of these that names what failed, at its end.
     """
+    failed = [{**identity(row), FAILED: row[FAILED]} for row in watched.failed]
     for key, columns in plan.items():
-        rows = ({**identity(record.body), **row} for record in sealed for row in record.body[key])
-        write_rows(output, columns, rows)
+        rows = [{**identity(record.body), **row} for record in watched.records for row in record.body[key]]
+        if failed and columns is main:
+            write_rows(output, columns.with_failures(), [*rows, *failed])
+        else:
+            write_rows(output, columns, rows)

@@ -80,8 +80,6 @@ class CellIdentity:
     def key(self, setting: Setting) -> str:
         """Content key of the cell in one setting; what is not given is no part of it."""
         given: dict[str, Any] = {}
-        if self.architecture_file is not None:
-            given["architecture_file"] = architectures.file_sha256(self.architecture_file)
         if setting.calibration is not None:
             given["calibration"] = setting.calibration.identity()
         if self.compat is not None:
@@ -91,13 +89,11 @@ class CellIdentity:
         return records.content_key(
             {
                 **given,
+                **model_determinants(self.weights, self.dtype, self.device, self.architecture_file),
                 "algorithm": ALGORITHM,
-                "weights": self.weights,
                 "text": self.windows.sha256,
                 "window": self.windows.window,
                 "bos": self.windows.bos_id,
-                "dtype": str(self.dtype),
-                "device": torch.device(self.device).type if self.device != "auto" else "cuda",
                 "criterion": self.criterion,
                 "rule": setting.rule,
                 "knob": setting.knob,
@@ -106,6 +102,19 @@ class CellIdentity:
                 "seed": self.seed,
             }
         )
+
+
+def model_determinants(
+    weights: str, dtype: torch.dtype, device: str, architecture_file: Path | None
+) -> dict[str, Any]:
+    """What a content key says of a model and where it runs; arguments as the attributes of `CellIdentity`."""
+    own = (
+        {}
+        if architecture_file is None
+        else {"architecture_file": architectures.file_sha256(architecture_file)}
+    )
+    kind = torch.device(device).type if device != "auto" else "cuda"
+    return {**own, "weights": weights, "dtype": str(dtype), "device": kind}
 
 
 def setting_of(spec: MeasureSpec) -> Setting:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from sparsity_lab.measure.checkpoint.prepared import Prepared
+from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.model.loaded import Shelf
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-from sparsity_lab.measure.work.preparing import Preparer
+from sparsity_lab.measure.work.preparing import ModelPreparer, Preparer
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.settings import ModelSettings
 
+P = TypeVar("P", bound=Ready)
 R = TypeVar("R")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,30 @@ class Kept:
 
     def __init__(self) -> None:
         self._shelf, self._loads_as = Shelf(), (None, None, None)
-        self._preparers: dict[MeasureSpec, Preparer] = {}
+        self._preparers: dict[ModelSettings, ModelPreparer] = {}
+        self._values: dict[object, Any] = {}
 
-    def shelf(self, prepared: Prepared) -> Shelf:
+    def once(self, key: object, make: Callable[[], V]) -> V:
+        """What `make` gave when this process first asked for the key."""
+        if key not in self._values:
+            self._values[key] = make()
+        value: V = self._values[key]
+        return value
+
+    def shelf(self, prepared: Ready) -> Shelf:
         """Where the model of a checkpoint is loaded, or is already."""
         loads_as: Any = (prepared.reading.architecture_file, prepared.dtype, prepared.device)
         if loads_as != self._loads_as:
             self._shelf, self._loads_as = Shelf(prepared.reading.architecture_file), loads_as
         return self._shelf
 
-    def prepare(self, reading: MeasureSpec, checkpoint: Checkpoint) -> Prepared:
+    def prepare(self, reading: ModelSettings, checkpoint: Checkpoint) -> Ready:
         """A checkpoint prepared as another process prepared it; see `Preparer.prepare`."""
         if reading not in self._preparers:
             if len(self._preparers) == self.MOST_TEXTS:
                 del self._preparers[next(iter(self._preparers))]
-            self._preparers[reading] = Preparer(reading)
+            preparer = Preparer(reading) if isinstance(reading, MeasureSpec) else ModelPreparer(reading)
+            self._preparers[reading] = preparer
         return self._preparers[reading].prepare(checkpoint)
 
 
@@ -77,11 +89,14 @@ class Desk:
     kept: Kept = field(default_factory=Kept)
 
 
-class Recipe(ABC, Generic[R]):
-    """How one kind of cell is made of a checkpoint and a text. It can be pickled, and is small.
+class Recipe(ABC, Generic[P, R]):
+    """How one kind of cell is made of a checkpoint, most often on a text. It can be pickled, and is small.
 
-    R is what the cell's record is in memory.
+    P is the checkpoint as it is prepared, R what the cell's record is in memory. `APART` is true where a cell takes so
+    long that those of one checkpoint are handed to several processes.
     """
+
+    APART: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -89,7 +104,7 @@ class Recipe(ABC, Generic[R]):
         """What is asked, in a word or two, for notes."""
 
     @abstractmethod
-    def key(self, prepared: Prepared) -> str:
+    def key(self, prepared: P) -> str:
         """Content key of the record, which also names the claim on it."""
 
     @abstractmethod
@@ -97,14 +112,14 @@ class Recipe(ABC, Generic[R]):
         """The record, or None where it is not there or damaged."""
 
     @abstractmethod
-    def make(self, prepared: Prepared, key: str, desk: Desk) -> R:
+    def make(self, prepared: P, key: str, desk: Desk) -> R:
         """Load the model, make the record and write it."""
 
-    def named(self, prepared: Prepared, record: R, folder: Path) -> R:
+    def named(self, prepared: P, record: R, folder: Path) -> R:
         """The record under the names of this run: an equal checkpoint may have left it under others."""
         return record
 
-    def parts(self, prepared: Prepared) -> Sequence[Recipe[Any]]:
+    def parts(self, prepared: P) -> Sequence[Recipe[P, Any]]:
         """What has to be made before, each for itself; nothing where the cell is made as a whole."""
         return ()
 
@@ -114,10 +129,10 @@ class Recipe(ABC, Generic[R]):
 
 @dataclass(frozen=True)
 class Cell(Generic[R]):
-    """A recipe, and the checkpoint with its text that it is for."""
+    """A recipe, and the checkpoint that it is for."""
 
-    recipe: Recipe[R]
-    prepared: Prepared
+    recipe: Recipe[Any, R]
+    prepared: Ready
 
     @cached_property
     def key(self) -> str:

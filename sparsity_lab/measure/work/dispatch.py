@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import torch
 
 from sparsity_lab.errors import InapplicableError, SparsityLabError
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
+from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.work.cells import Cell, Desk, Kept, Recipe, RunTerms
 from sparsity_lab.measure.work.claims import Sign, claimed
 from sparsity_lab.measure.work.failures import failure
+from sparsity_lab.settings import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ class Crew(Protocol):
 class Parcel:
     """An open cell on its way: its recipe, and how its checkpoint and text were prepared."""
 
-    recipe: Recipe[Any]
-    reading: MeasureSpec
+    recipe: Recipe[Any, Any]
+    reading: ModelSettings
     key: str
     whole: str
     expired: frozenset[Sign]

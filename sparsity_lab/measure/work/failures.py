@@ -161,19 +161,22 @@ def reasons(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def tell(rows: Sequence[dict[str, Any]], *, total: int, table: str = "the table") -> None:
+def tell(
+    rows: Sequence[dict[str, Any]], *, total: int, table: str = "the table", what: str = "checkpoints"
+) -> None:
     """One summary of what failed, an error in the log; nothing where nothing did.
 
     Args:
         rows: of the run, `failed_row`s among them.
         total: checkpoints of the run.
         table: what marks their rows.
+        what: they are, if not checkpoints.
     """
     found = reasons(rows)
     if not found:
         return
     whole = not measured(rows)
-    count = f"All {total} checkpoints failed" if whole else f"{len(found)} of {total} checkpoints failed"
+    count = f"All {total} {what} failed" if whole else f"{len(found)} of {total} {what} failed"
     lines = [
         f"  {name}: {' '.join(one.removeprefix(f'{name}: ') for one in why)}" for name, why in found.items()
     ]

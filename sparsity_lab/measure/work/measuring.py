@@ -39,7 +39,7 @@ RECORDS = "records"  # their folder in an output
 
 
 @dataclass(frozen=True)
-class MeasureRecipe(Recipe[Record]):
+class MeasureRecipe(Recipe[Prepared, Record]):
     """A measurement.
 
     Attributes:
@@ -93,7 +93,7 @@ class MeasureRecipe(Recipe[Record]):
             "seed": spec.seed,
             **loaded.files(),
             "content_key": key,
-            "provenance": dict(prepared.provenance(desk.terms.command)),
+            "provenance": dict(prepared.provenance(desk.terms.command, notes=prepared.windows.notes)),
         }
         weights = measured.score_weights
         sha256 = weights and write_weights(folder, key, weights)
@@ -153,7 +153,7 @@ class MeasureRecipe(Recipe[Record]):
 
 
 @dataclass(frozen=True)
-class PartRecipe(Recipe[bool]):
+class PartRecipe(Recipe[Prepared, bool]):
     """One part of a measurement: both runs over some windows, in a file that the whole is made of."""
 
     whole: MeasureRecipe

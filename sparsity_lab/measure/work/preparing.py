@@ -1,16 +1,17 @@
-"""Prepares checkpoints to be measured on a text: config, tokens, device, dtype and hash, but no weights."""
+"""Prepares checkpoints to be worked on, most often on a text: config, tokens, device, dtype, hash, but no weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.checkpoint.devices import choose_device, choose_dtype
 from sparsity_lab.measure.checkpoint.fingerprints import fingerprint, tokenizer_identity
 from sparsity_lab.measure.checkpoint.loading import load_config, load_text_tokenizer
-from sparsity_lab.measure.checkpoint.prepared import Prepared
+from sparsity_lab.measure.checkpoint.prepared import Prepared, Ready
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.checkpoint.trained_tokens import (
     TokenCounts,
@@ -21,29 +22,78 @@ from sparsity_lab.measure.checkpoint.trained_tokens import (
     tell_unknown,
 )
 from sparsity_lab.measure.model.tokenizers import refuse_ids_beyond
-from sparsity_lab.measure.model.windows import TokenizedText, Windows, choose_window, read_text, tokenize
+from sparsity_lab.measure.model.windows import (
+    TokenizedText,
+    Windows,
+    choose_window,
+    read_text,
+    refuse_same_tokens,
+    tokenize,
+)
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.failures import Lost, failure
+from sparsity_lab.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
 
 
-class Preparer:
+OnTexts = dict[str, Prepared]  # a checkpoint on each text, by the text's name
+
+
+class ModelPreparer:
+    """Prepares checkpoints for work that brings its own texts.
+
+    Args:
+        reading: how they are read.
+        elsewhere: the device of `auto` where the work is done on other machines.
+    """
+
+    def __init__(self, reading: ModelSettings, *, elsewhere: str | None = None) -> None:
+        self.reading, self.elsewhere, self.token_counts = reading, elsewhere, TokenCounts()
+        self._device()  # what no checkpoint can mend is told before any is looked at
+        if reading.architecture_file is not None:
+            architectures.load_file(reading.architecture_file)
+
+    def prepare(self, checkpoint: Checkpoint) -> Ready:
+        """Read a checkpoint's config.
+
+        Raises:
+            SparsityLabError: a checkpoint that cannot be used.
+        """
+        checkpoint = checkpoint.pinned()
+        config = load_config(checkpoint.source, architecture_file=self.reading.architecture_file)
+        return Ready(**self._facts(checkpoint, config))
+
+    def _facts(self, checkpoint: Checkpoint, config: Any) -> dict[str, Any]:
+        """The fields of `Ready`."""
+        device, source = self._device(), checkpoint.source
+        dtype, reason = choose_dtype(self.reading.dtype, config=config, device=device)
+        trained, origin = self.token_counts.of(source)
+        return {
+            "checkpoint": checkpoint, "reading": replace(self.reading, device=device), "config": config,
+            "device": device, "dtype": dtype, "dtype_reason": reason, "identity": fingerprint(source),
+            "trained_tokens": trained, "tokens_origin": origin,
+        }  # fmt: skip
+
+    def _device(self) -> str:
+        if self.elsewhere is None:
+            return choose_device(self.reading.device)
+        return self.elsewhere if self.reading.device == "auto" else self.reading.device
+
+
+class Preparer(ModelPreparer):
     """Prepares checkpoints for one text, which it reads once for each tokenizer.
 
     Args:
         spec: how text and checkpoints are read; its criterion and knob do not matter.
-        elsewhere: the device of `auto` where the work is done on other machines.
+        elsewhere: as in `ModelPreparer`.
     """
 
     def __init__(self, spec: MeasureSpec, *, elsewhere: str | None = None) -> None:
-        self.spec, self.elsewhere = spec, elsewhere
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
-        self.token_counts = TokenCounts(table, spec.tokens_per_step)
         self.text = read_text(spec.text, tokens=spec.tokens)
-        self._device()  # what no checkpoint can mend is told before any is looked at
-        if spec.architecture_file is not None:
-            architectures.load_file(spec.architecture_file)
+        super().__init__(spec, elsewhere=elsewhere)
+        self.spec, self.token_counts = spec, TokenCounts(table, spec.tokens_per_step)
         self.encoded: dict[str, TokenizedText] = {}
         self.left_out: set[tuple[int, int, int]] = set()
 
@@ -90,16 +140,10 @@ class Preparer:
         text = self._encode(source)
         positions = getattr(config, "max_position_embeddings", None)
         window = choose_window(spec.window, positions=positions, bos=text.bos_id is not None)
-        device = self._device()
-        dtype, reason = choose_dtype(spec.dtype, config=config, device=device)
         windows = text.windows(window, source=self.spec.text)
         self._say_left_out(windows, text.ids.numel())
         refuse_ids_beyond(getattr(config, "vocab_size", None), largest=windows.largest_id, source=source)
-        trained, origin = self.token_counts.of(source)
-        return Prepared(
-            checkpoint, replace(spec, device=device), config, windows, device, dtype, reason,
-            fingerprint(source), trained, origin,
-        )  # fmt: skip
+        return Prepared(**self._facts(checkpoint, config), windows=windows)
 
     def _say_left_out(self, windows: Windows, tokens: int) -> None:
         """Say once how many of the tokens asked for are measured, where they are not whole windows."""
@@ -107,11 +151,6 @@ class Preparer:
         if windows.tokens < tokens and counts not in self.left_out:
             self.left_out.add(counts)
             logger.info("tokens %d of %d: whole windows of %d", *counts)
-
-    def _device(self) -> str:
-        if self.elsewhere is None:
-            return choose_device(self.spec.device)
-        return self.elsewhere if self.spec.device == "auto" else self.spec.device
 
     def _encode(self, source: Source) -> TokenizedText:
         """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""
@@ -125,3 +164,20 @@ class Preparer:
                 )
             self.encoded[identity] = text
         return self.encoded[identity]
+
+
+def prepared_on(
+    preparers: Mapping[str, Preparer], checkpoint: Checkpoint, *, fail_fast: bool
+) -> OnTexts | Lost:
+    """A checkpoint on every text, or why it cannot be; the latter never under `fail_fast`.
+
+    Raises:
+        SparsityLabError: two texts of the same tokens.
+    """
+    try:
+        at_commit = checkpoint.pinned()
+        on_texts = {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
+    except Exception as error:
+        return Lost(checkpoint, failure(error, checkpoint, fail_fast=fail_fast))
+    refuse_same_tokens({name: prepared.windows for name, prepared in on_texts.items()})
+    return on_texts

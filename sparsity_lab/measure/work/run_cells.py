@@ -71,6 +71,11 @@ class CellRun(Generic[R]):
                 cell.recipe.clear(folder, cell.key)
         return [gathering.answer(cell) for cell in cells]
 
+    def records(self, cells: Sequence[Cell[R]], *, label: str) -> list[R]:
+        """The records of cells whose failure ends the run; see `answers`."""
+        answers = self.answers(cells, label=label)
+        return [answer for answer in answers if not isinstance(answer, SparsityLabError)]
+
     def find(self, cell: Cell[R]) -> R | None:
         """The record of a cell, where there is one; under `again`, one of this run."""
         if self.terms.again and cell.key not in self.made:
@@ -162,14 +167,15 @@ class _Gathering(Generic[R]):
                 self.tell(cell.named(self.records[cell.key], self.run.terms.folder))
 
     def _groups(self) -> list[Group]:
-        """The cells that nobody is at: parts each for itself, then the others by checkpoint, in order."""
+        """The cells that nobody is at: parts and what is made apart alone, the others by checkpoint, in order."""
         folder = self.run.terms.folder
         parts: list[Group] = []
-        by_checkpoint: dict[Checkpoint, list[OpenCell]] = {}
+        together: dict[tuple[Checkpoint, str], list[OpenCell]] = {}
         for cell in self.left:
             if missing := cell.missing_parts(folder):
                 claims = [(part, self.watch.expired(folder, part.key)) for part in missing]
                 parts += [(OpenCell(part, cell.key, e),) for part, e in claims if e is not None]
             elif (expired := self.watch.expired(folder, cell.key)) is not None:
-                by_checkpoint.setdefault(cell.checkpoint, []).append(OpenCell(cell, cell.key, expired))
-        return parts + [tuple(open_cells) for open_cells in by_checkpoint.values()]
+                group = cell.checkpoint, cell.key if cell.recipe.APART else ""
+                together.setdefault(group, []).append(OpenCell(cell, cell.key, expired))
+        return parts + [tuple(open_cells) for open_cells in together.values()]

@@ -34,6 +34,7 @@ from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.transfer import NamedText
+from sparsity_lab.measure.work.failures import Lost
 from sparsity_lab.measure.work.places import load, places
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.settings import ModelSettings
@@ -163,7 +164,9 @@ def _subject(
         device=machine.device, dtype=machine.dtype, architecture_file=machine.architecture_file,
     )  # fmt: skip
     checkpoint = Checkpoint(case.source, body["series"])
-    (place,) = places(spec, [checkpoint], thresholds=[case.path])
+    (on_texts,) = places(spec, [checkpoint], thresholds=[case.path])
+    assert not isinstance(on_texts, Lost), "alone, it is prepared or ends the run"
+    (place,) = on_texts
     if place.prepared.windows.sha256 != body["text_sha256"]:
         raise SparsityLabError(
             f"{case.text} is not the text of the record {case.path}",

@@ -4,7 +4,7 @@ In: a model, a text and thresholds. One sparse pass (`neurons/visitor.py`) count
 and chunk of tokens; a second part, which can be left out, lets the model write by itself. Out: `neuron_records/`,
 tables, and `neurons.json`.
 
-    run.py        the cells, what one cell does, and its arrays
+    run.py        what one cell does, its arrays, and what is written of all
     decoding.py   activation ratios over a prompt, over the text that follows it, and over the model's own words
     record.py     every key and array of a record, with its meaning
     tables.py     the tables of a run, and the rows that are made of the arrays

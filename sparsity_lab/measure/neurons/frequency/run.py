@@ -1,11 +1,10 @@
-"""Watches the neurons of checkpoints on texts, cell by cell; each cell's record is written as it completes."""
+"""What `neurons` asks of a checkpoint on a text, and what it writes of all; `work/watching.py` runs it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,9 @@ from sparsity_lab.measure.neurons.rows import (
     parameter_rows,
 )
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.work.cells import Cell, Desk
-from sparsity_lab.measure.work.launchers import ALONE, Options
-from sparsity_lab.measure.work.places import (
-    Made,
-    Place,
-    PlaceRecipe,
-    places,
-    sealed_records,
-    summary,
-)
-from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.store import records
-from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.measure.work.cells import Desk
+from sparsity_lab.measure.work.places import Place
+from sparsity_lab.measure.work.watching import Made, PlaceCommand, PlaceRecipe, Watched
 
 logger = logging.getLogger(__name__)
 
@@ -83,55 +71,23 @@ class FrequencyRecipe(PlaceRecipe):
         return {**_body(report, place, seed=seed), **shape, "token_text": words}, arrays
 
 
-def watch_checkpoints(
-    spec: NeuronSpec,
-    checkpoints: Sequence[Checkpoint],
-    *,
-    thresholds: Sequence[Path],
-    output: Path,
-    options: Options = ALONE,
-    progress: Progress = SILENT,
-) -> list[Sealed]:
-    """Watch every checkpoint on every text; cells with a record are not run again.
+def neurons_command(spec: NeuronSpec, thresholds: Sequence[Path]) -> PlaceCommand:
+    """What `neurons` asks: `neuron_records/`, the tables of `tables.py`, and `neurons.json`."""
 
-    Args:
-        spec: texts and settings.
-        checkpoints: which models.
-        thresholds: records of `measure`, as `thresholds_of` takes them.
-        output: gets `neuron_records/`, the tables and `neurons.json`.
-        options: the launcher that hands checkpoints to processes and what it is told.
-        progress: where to report.
+    def recipes(of_checkpoint: Sequence[Place]) -> list[FrequencyRecipe]:
+        plans = [_plan(spec, window=place.prepared.windows.window) for place in of_checkpoint]
+        pairs = zip(of_checkpoint, plans, strict=True)
+        return [FrequencyRecipe(spec, place.calibration, place.text, plan) for place, plan in pairs]
 
-    Returns:
-        One record for each checkpoint and text.
+    def write(output: Path, watched: Watched) -> dict[str, Any]:
+        tables.write_tables(output, watched, seed=spec.seed)
+        return {}
 
-    Raises:
-        SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
-    """
-    cells = partial(plan_cells, spec, checkpoints, thresholds)
-    sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
-    tables.write_tables(output, sealed, seed=spec.seed)
     keys = ("activation_ratio", "activation_ratio_se", "loss_sparse_nats")
-    records.write_json(output / "neurons.json", summary(spec, sealed, keys=keys))
-    return sealed
-
-
-def plan_cells(
-    spec: NeuronSpec,
-    checkpoints: Sequence[Checkpoint],
-    thresholds: Sequence[Path],
-    elsewhere: str | None = None,
-) -> list[Cell[Sealed]]:
-    """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
-
-    Raises:
-        SparsityLabError: bad settings, checkpoints, texts or thresholds.
-    """
-    cells: list[Cell[Sealed]] = []
-    for place in places(spec, checkpoints, thresholds=thresholds, elsewhere=elsewhere):
-        plan = _plan(spec, window=place.prepared.windows.window)
-        cells.append(Cell(FrequencyRecipe(spec, place.calibration, place.text, plan), place.prepared))
-    return cells
+    return PlaceCommand(
+        KIND, spec, thresholds, recipes, write, values=lambda body: {key: body[key] for key in keys},
+        summary="neurons", keys=keys,
+    )  # fmt: skip
 
 
 def _plan(spec: NeuronSpec, *, window: int) -> DecodePlan | None:

@@ -9,7 +9,7 @@ tokens, positions, frequency, token_pairs     by token id, by position, histogra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from sparsity_lab.measure.neurons.frequency.record import frequencies
 from sparsity_lab.measure.neurons.pairs import pair_rows
 from sparsity_lab.measure.neurons.rows import ALL, Row
 from sparsity_lab.measure.neurons.tables import identity, write_records, write_rows
+from sparsity_lab.measure.work.watching import Watched
 from sparsity_lab.store.arrays import Sealed
 from sparsity_lab.store.table_columns import frequency as columns
 
@@ -32,15 +33,16 @@ DECADES, PER_DECADE = 5, 8
 EDGES = (0.0, *(float(edge) for edge in 10 ** (np.arange(-DECADES * PER_DECADE, 1) / PER_DECADE)))
 
 
-def write_tables(output: Path, sealed: Sequence[Sealed], *, seed: int) -> None:
+def write_tables(output: Path, watched: Watched, *, seed: int) -> None:
     """Write every table of a run.
 
     Args:
         output: the folder.
-        sealed: records, model by model and text by text.
+        watched: records, model by model and text by text, and what failed.
         seed: of the bootstrap over token ids.
     """
-    write_records(output, sealed, OF_RECORDS)
+    sealed = watched.records
+    write_records(output, watched, OF_RECORDS, main=columns.NEURONS)
     for table, rows_of in (
         (columns.TOKENS, token_rows),
         (columns.POSITIONS, position_rows),

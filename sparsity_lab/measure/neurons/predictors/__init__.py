@@ -10,7 +10,7 @@ the first half of the text and judged on the second. Out: `predictor_records/`, 
     api.py        training and judging on a live model
     rows.py       recall and precision with errors, and what a predictor costs
     record.py     every key and array, with its meaning
-    run.py        the cells, what one cell does, and the tables
+    run.py        what one cell does, and what is written of all
 
 What to know: a budget is the number of neurons named for a token, as a multiple of the mean number of active neurons
 on the training half; it is the same for every token of a layer. Inputs and active sets are those of the sparse run.

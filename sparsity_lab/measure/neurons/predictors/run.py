@@ -1,10 +1,9 @@
-"""Trains and judges predictors for checkpoints on texts, cell by cell; each cell's record is written at once."""
+"""What `predict` asks of a checkpoint on a text, and what it writes of all; `work/watching.py` runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,11 @@ from sparsity_lab.measure.neurons.predictors.api import PredictReport, report_of
 from sparsity_lab.measure.neurons.predictors.record import KIND
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
+from sparsity_lab.measure.neurons.rows import ALL
 from sparsity_lab.measure.neurons.tables import write_records
-from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.work.cells import Cell, Desk
-from sparsity_lab.measure.work.launchers import ALONE, Options
-from sparsity_lab.measure.work.places import (
-    Made,
-    Place,
-    PlaceRecipe,
-    places,
-    refuse_unhalved,
-    sealed_records,
-    summary,
-)
-from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.store import records
-from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.measure.work.cells import Desk
+from sparsity_lab.measure.work.places import Place, refuse_unhalved
+from sparsity_lab.measure.work.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.store.table_columns.predictors import PREDICTORS, TRAINING
 
 ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
@@ -70,55 +58,34 @@ class PredictorRecipe(PlaceRecipe):
         return body, record.arrays_of(report)
 
 
-def predict_checkpoints(
-    spec: PredictSpec,
-    checkpoints: Sequence[Checkpoint],
-    *,
-    thresholds: Sequence[Path],
-    output: Path,
-    options: Options = ALONE,
-    progress: Progress = SILENT,
-) -> list[Sealed]:
-    """Train and judge for every checkpoint on every text; cells with a record are not run again.
-
-    Args:
-        spec: texts and settings.
-        checkpoints: which models.
-        thresholds: records of `measure`, as `thresholds_of` takes them.
-        output: gets `predictor_records/`, `predictors.csv`, `.md`, `training.csv` and `predictors.json`.
-        options: the launcher that hands checkpoints to processes and what it is told.
-        progress: where to report.
-
-    Returns:
-        One record for each checkpoint and text.
+def predict_command(spec: PredictSpec, thresholds: Sequence[Path]) -> PlaceCommand:
+    """What `predict` asks: `predictor_records/`, `predictors.csv`, `.md`, `.json` and `training.csv`.
 
     Raises:
-        SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
-    """
-    cells = partial(plan_cells, spec, checkpoints, thresholds)
-    sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
-    write_records(output, sealed, {"predictor_rows": PREDICTORS, "training_rows": TRAINING})
-    words = summary(spec.watch, sealed, keys=("training_tokens",), settings=asdict(spec.settings))
-    records.write_json(output / "predictors.json", words)
-    return sealed
-
-
-def plan_cells(
-    spec: PredictSpec,
-    checkpoints: Sequence[Checkpoint],
-    thresholds: Sequence[Path],
-    elsewhere: str | None = None,
-) -> list[Cell[Sealed]]:
-    """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
-
-    Raises:
-        SparsityLabError: bad settings, checkpoints, texts or thresholds.
+        SparsityLabError: bad settings.
     """
     spec.settings.check()
-    every = places(spec.watch, checkpoints, thresholds=thresholds, elsewhere=elsewhere)
-    for place in every:
-        refuse_unhalved(place.prepared.windows, text=place.text)
-    return [
-        Cell(PredictorRecipe(spec.watch, place.calibration, place.text, spec.settings), place.prepared)
-        for place in every
-    ]
+
+    def recipes(of_checkpoint: Sequence[Place]) -> list[PredictorRecipe]:
+        for place in of_checkpoint:
+            refuse_unhalved(place.prepared.windows, text=place.text)
+        return [
+            PredictorRecipe(spec.watch, place.calibration, place.text, spec.settings)
+            for place in of_checkpoint
+        ]
+
+    def write(output: Path, watched: Watched) -> dict[str, Any]:
+        plan = {"predictor_rows": PREDICTORS, "training_rows": TRAINING}
+        write_records(output, watched, plan, main=PREDICTORS)
+        return {}
+
+    return PlaceCommand(
+        KIND, spec.watch, thresholds, recipes, write, values=_values, summary="predictors", keys=("training_tokens",),
+        settings={"settings": asdict(spec.settings)},
+    )  # fmt: skip
+
+
+def _values(body: Mapping[str, Any]) -> dict[str, float]:
+    """The recall of each predictor at each budget, all layers together."""
+    whole = [row for row in body["predictor_rows"] if row["layer"] == ALL and row["rank"] is not None]
+    return {f"recall/rank_{row['rank']}_budget_{row['budget']:g}": row["recall"] for row in whole}

@@ -12,7 +12,7 @@ finds, the second half judges; what several records say together (domains, check
     record.py      every key and array of a record; reads back what the comparisons need
     roles/         comparisons across records: domains of text, checkpoints of one run
     tables.py      the tables of a run, the comparisons among them
-    run.py         the cells and what one cell does
+    run.py         what one cell does, and what is written of all
 
 What to know: pairs are counted among all neurons of a layer, or a seeded sample if there are more than `most_neurons`.
 A cluster is compared with random ones of the same sizes and with ones matched in firing frequency, so that what

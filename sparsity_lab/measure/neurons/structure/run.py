@@ -1,36 +1,24 @@
-"""Examines the structure of checkpoints on texts, cell by cell; each cell's record is written as it completes."""
+"""What `structure` asks of a checkpoint on a text, and what it writes of all; `work/watching.py` runs it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.measure.model.halving import halving
+from sparsity_lab.measure.neurons.rows import ALL, Row
 from sparsity_lab.measure.neurons.structure import rows
 from sparsity_lab.measure.neurons.structure.api import StructureReport, report_of
 from sparsity_lab.measure.neurons.structure.counts import MOST_UNITS
 from sparsity_lab.measure.neurons.structure.record import KIND, arrays_of
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
 from sparsity_lab.measure.neurons.structure.tables import write_tables
-from sparsity_lab.measure.spec import Checkpoint
-from sparsity_lab.measure.work.cells import Cell, Desk
-from sparsity_lab.measure.work.launchers import ALONE, Options
-from sparsity_lab.measure.work.places import (
-    Made,
-    Place,
-    PlaceRecipe,
-    places,
-    refuse_unhalved,
-    sealed_records,
-    summary,
-)
-from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.store import records
-from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.measure.work.cells import Desk
+from sparsity_lab.measure.work.places import Place, refuse_unhalved
+from sparsity_lab.measure.work.watching import Made, PlaceCommand, PlaceRecipe, Watched
 
 logger = logging.getLogger(__name__)
 
@@ -77,69 +65,43 @@ class StructureRecipe(PlaceRecipe):
         return _body(report), arrays_of(report, subject.sizes)
 
 
-def examine_checkpoints(
-    spec: StructureSpec,
-    checkpoints: Sequence[Checkpoint],
-    *,
-    thresholds: Sequence[Path],
-    output: Path,
-    options: Options = ALONE,
-    progress: Progress = SILENT,
-) -> list[Sealed]:
-    """Examine every checkpoint on every text; cells with a record are not run again.
+def structure_command(spec: StructureSpec, thresholds: Sequence[Path]) -> PlaceCommand:
+    """What `structure` asks: `structure_records/`, the tables of `tables.py`, and `structure.json`.
 
-    Args:
-        spec: texts and settings.
-        checkpoints: which models; those of one series are compared with each other.
-        thresholds: records of `measure`, as `thresholds_of` takes them.
-        output: gets `structure_records/`, the tables and `structure.json`.
-        options: the launcher that hands checkpoints to processes and what it is told.
-        progress: where to report.
-
-    Returns:
-        One record for each checkpoint and text.
+    Checkpoints of one series are compared with each other.
 
     Raises:
-        SparsityLabError: bad settings, checkpoints, texts or thresholds; records already written stay.
+        SparsityLabError: bad settings.
     """
-    cells = partial(plan_cells, spec, checkpoints, thresholds)
-    sealed = sealed_records(KIND, cells, output=output, options=options, progress=progress)
-    settings = spec.settings
-    across = write_tables(
-        output, sealed, permutations=settings.permutations, draws=settings.draws, seed=spec.watch.seed
-    )
-    words = summary(spec.watch, sealed, settings=asdict(settings))
-    records.write_json(output / "structure.json", {**words, **across})
-    return sealed
+    settings, seed = spec.settings, spec.watch.seed
+    settings.check()
 
-
-def plan_cells(
-    spec: StructureSpec,
-    checkpoints: Sequence[Checkpoint],
-    thresholds: Sequence[Path],
-    elsewhere: str | None = None,
-) -> list[Cell[Sealed]]:
-    """Every cell, checkpoint by checkpoint; loads no weights and writes nothing.
-
-    Raises:
-        SparsityLabError: bad settings, checkpoints, texts or thresholds.
-    """
-    spec.settings.check()
-    every = places(spec.watch, checkpoints, thresholds=thresholds, elsewhere=elsewhere)
-    for place in every:
-        refuse_unhalved(place.prepared.windows, text=place.text)
-    texts = len(spec.watch.texts)
-    cells: list[Cell[Sealed]] = []
-    for start in range(0, len(every), texts):
-        of_checkpoint = every[start : start + texts]
-        windows = [place.prepared.windows.count for place in of_checkpoint]
-        unit = max(
-            1, min(-(-max(windows) // MOST_UNITS), min(windows) // 3)
-        )  # two of the second part, at least
+    def recipes(of_checkpoint: Sequence[Place]) -> list[StructureRecipe]:
         for place in of_checkpoint:
-            recipe = StructureRecipe(spec.watch, place.calibration, place.text, spec.settings, unit)
-            cells.append(Cell(recipe, place.prepared))
-    return cells
+            refuse_unhalved(place.prepared.windows, text=place.text)
+        windows = [place.prepared.windows.count for place in of_checkpoint]
+        # At least two units in the second part.
+        unit = max(1, min(-(-max(windows) // MOST_UNITS), min(windows) // 3))
+        return [
+            StructureRecipe(spec.watch, place.calibration, place.text, settings, unit)
+            for place in of_checkpoint
+        ]
+
+    def write(output: Path, watched: Watched) -> dict[str, list[Row]]:
+        return write_tables(
+            output, watched, permutations=settings.permutations, draws=settings.draws, seed=seed
+        )
+
+    return PlaceCommand(
+        KIND, spec.watch, thresholds, recipes, write, values=_values, summary="structure",
+        settings={"settings": asdict(settings)},
+    )  # fmt: skip
+
+
+def _values(body: Mapping[str, Any]) -> dict[str, float]:
+    """The share of activity inside the best clusters, all layers together."""
+    whole = [row for row in body["quality_rows"] if row["layer"] == ALL]
+    return {f"inside/best_{row['best']}": row["inside"] for row in whole}
 
 
 def _body(report: StructureReport) -> dict[str, Any]:

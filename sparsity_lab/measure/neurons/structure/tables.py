@@ -6,13 +6,12 @@ drift, settled                           checkpoints of one run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sparsity_lab.measure.neurons.rows import Row
 from sparsity_lab.measure.neurons.structure.roles.compare import drift_rows, specialised_rows
 from sparsity_lab.measure.neurons.tables import write_records, write_rows
-from sparsity_lab.store.arrays import Sealed
+from sparsity_lab.measure.work.watching import Watched
 from sparsity_lab.store.table_columns import structure as columns
 
 OF_RECORDS = {
@@ -24,19 +23,20 @@ OF_RECORDS = {
 
 
 def write_tables(
-    output: Path, sealed: Sequence[Sealed], *, permutations: int, draws: int, seed: int
+    output: Path, watched: Watched, *, permutations: int, draws: int, seed: int
 ) -> dict[str, list[Row]]:
     """Write every table of a run that has rows.
 
     Args:
         output: the folder.
-        sealed: records, model by model and text by text.
+        watched: records, model by model and text by text, and what failed.
         permutations, draws, seed: of the comparisons made across records.
 
     Returns:
         Rows of the comparisons across records: specialised, drift, settled.
     """
-    write_records(output, sealed, OF_RECORDS)
+    sealed = watched.records
+    write_records(output, watched, OF_RECORDS, main=columns.CLUSTERS)
     drift, settled = drift_rows(sealed)
     across = {
         "specialised": specialised_rows(sealed, permutations=permutations, draws=draws, seed=seed),

@@ -1,0 +1,244 @@
+"""One model in one setting as a cell: lm-eval's files, a row of scores, and the record that says they are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
+from sparsity_lab.measure.api import sparsified
+from sparsity_lab.measure.checkpoint.fingerprints import tokenizer_identity
+from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
+from sparsity_lab.measure.checkpoint.prepared import Ready
+from sparsity_lab.measure.lm_eval.bridge import explained, folder_name, quiet, save, task_manager
+from sparsity_lab.measure.lm_eval.model import lm_eval_model
+from sparsity_lab.measure.search.settings import model_determinants
+from sparsity_lab.measure.thresholds.stored import Calibration
+from sparsity_lab.measure.work.cells import Desk, Kept, Recipe
+from sparsity_lab.settings import EvalSettings
+from sparsity_lab.store import records
+
+log = logging.getLogger(__name__)
+
+ALGORITHM = 1  # raised when a change to this room changes scores; part of every content key
+NOTE_KEY = "sparsity_lab"
+BOOTSTRAP_DRAWS = 1000
+CPU_BATCH = 8
+METRIC_ORDER = ("acc", "exact_match", "pass@1", "acc_norm", "f1")
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvalSpec(EvalSettings):
+    """What to evaluate.
+
+    Attributes:
+        model: directory, Hub id or ID@REVISION; `revision` of an id.
+        tasks: names of lm-eval tasks.
+        thresholds: records of `measure` whose thresholds are applied, one run each.
+        tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+    The others are those of `EvalSettings`.
+    """
+
+    model: str
+    tasks: tuple[str, ...]
+    revision: str | None = None
+    thresholds: tuple[Path, ...] = ()
+    tokenizer: str | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationSetting:
+    """Dense, or the thresholds of one record."""
+
+    name: str
+    record: dict[str, Any] | None = None
+    path: Path | None = None
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class EvalRecipe(Recipe[Ready, Record]):
+    """The scores of a model in one setting.
+
+    Attributes:
+        spec: tasks and limits; `spec.model` names the model in the results.
+        setting: dense, or the thresholds to apply.
+        all_settings: of the run.
+        task_files: path, size and time of every file below `include_path`.
+    """
+
+    APART: ClassVar[bool] = True
+
+    spec: EvalSpec
+    setting: EvaluationSetting
+    all_settings: tuple[EvaluationSetting, ...]
+    task_files: tuple[tuple[str, int, int], ...]
+
+    @property
+    def label(self) -> str:
+        """The setting."""
+        return self.setting.name
+
+    def key(self, prepared: Ready) -> str:
+        """See `Recipe`."""
+        spec, calibration = self.spec, self.setting.calibration
+        return records.content_key(
+            {
+                **model_determinants(
+                    prepared.identity, prepared.dtype, prepared.device, spec.architecture_file
+                ),
+                "eval": ALGORITHM,
+                "lm_eval": version("lm_eval"),
+                "tokenizer": tokenizer_identity(prepared.checkpoint.source),
+                "tasks": list(spec.tasks),
+                "task_files": [list(file) for file in self.task_files],
+                "num_fewshot": spec.num_fewshot,
+                "limit": spec.limit,
+                "seed": spec.seed,
+                "setting": self.setting.name,
+                "calibration": calibration and calibration.identity(),
+            }
+        )
+
+    def find(self, folder: Path, key: str) -> Record | None:
+        """The record, where lm-eval's files that it names are there still."""
+        record = records.find_record(folder, key)
+        there = record is not None and all((folder.parent / name).is_file() for name in record["files"])
+        return record if there else None
+
+    def make(self, prepared: Ready, key: str, desk: Desk) -> Record:
+        """Evaluate, and let lm-eval write its files to the output."""
+        source, output = prepared.checkpoint.source, desk.terms.folder.parent
+        tokenizer = load_text_tokenizer(source)
+        loading = desk.kept.shelf(prepared).model(source, dtype=prepared.dtype, device=prepared.device)
+        self._refuse_other_models(loading.model)
+        notes: dict[str, None] = desk.kept.once("notes of the tokenizer", dict)
+        results = self._results(loading.model, tokenizer, notes=notes, kept=desk.kept)
+        files = save(results, model=self.spec.model, goal=output / folder_name(self.setting.name))
+        return records.write_sealed(
+            desk.terms.folder,
+            {
+                "model": source.model,
+                "setting": self.setting.name,
+                "row": _row(results, self.setting),
+                "files": [path.relative_to(output).as_posix() for path in files],
+                "notes": list(notes),
+                "provenance": prepared.provenance(desk.terms.command, notes=list(notes)),
+                "content_key": key,
+            },
+        )
+
+    def _refuse_other_models(self, model: Any) -> None:
+        """End the run where any of its thresholds are of another model, before hours go into the first setting."""
+        for setting in self.all_settings:
+            try:
+                with self._applied(model, setting):
+                    pass
+            except SparsityLabError as error:
+                raise RunError(error.what, why=error.why, fix=error.fix) from error
+
+    def _results(self, model: Any, tokenizer: Any, *, notes: dict[str, None], kept: Kept) -> dict[str, Any]:
+        """What lm-eval finds; `notes` gets what is to be said of the tokenizer."""
+        from lm_eval import simple_evaluate
+
+        spec, noted = self.spec, set(notes)
+        manager = tasks_at_hand(spec, kept)
+        with quiet(), self._applied(model, self.setting), explained(spec.tasks):
+            live = lm_eval_model(model, tokenizer, batch_size=_batch_size(spec, model), notes=notes)
+            results = simple_evaluate(
+                model=live,
+                model_args={"pretrained": spec.model}
+                | ({"revision": spec.revision} if spec.revision else {}),
+                tasks=list(spec.tasks),
+                task_manager=manager,
+                num_fewshot=spec.num_fewshot,
+                limit=spec.limit,
+                bootstrap_iters=BOOTSTRAP_DRAWS,
+                random_seed=spec.seed,
+                numpy_random_seed=spec.seed,
+                torch_random_seed=spec.seed,
+                fewshot_random_seed=spec.seed,
+            )
+        for note in notes:
+            if note not in noted:
+                log.warning("%s", note)
+        if results is None:
+            raise SparsityLabError(f"lm-eval gave no results for {spec.model}", fix=REPORT_FIX)
+        results[NOTE_KEY] = {**_note(self.setting), **({"tokenizer": list(notes)} if notes else {})}
+        return dict(results)
+
+    def _applied(self, model: Any, setting: EvaluationSetting) -> AbstractContextManager[object]:
+        if setting.calibration is None:
+            return nullcontext()
+        return sparsified(model, setting.calibration, architecture_file=self.spec.architecture_file)
+
+
+def tasks_at_hand(spec: EvalSpec, kept: Kept) -> Any:
+    """lm-eval's task manager, made once in a process; it reads thousands of files.
+
+    Raises:
+        SparsityLabError: an unknown task, or no such folder of task files.
+    """
+    return kept.once("lm-eval's tasks", lambda: task_manager(spec.tasks, spec.include_path))
+
+
+def task_files(spec: EvalSpec, *, output: Path) -> tuple[tuple[str, int, int], ...]:
+    """Path, size and time of change of every file below `include_path`, those of the output left out."""
+    folder, ours = spec.include_path, output.resolve()
+    if folder is None:
+        return ()
+    files = [path for path in folder.resolve().rglob("*") if ours not in path.parents and path.is_file()]
+    states = [(path.relative_to(folder.resolve()).as_posix(), path.stat()) for path in sorted(files)]
+    return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+def scores_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of a record by names for loggers."""
+    setting, row = record["setting"], record["row"]
+    return {
+        f"{name}/{setting}": value for name, value in row.items() if name.endswith(")") and value is not None
+    }
+
+
+def _batch_size(spec: EvalSpec, model: Any) -> int | str:
+    """lm-eval's own search on a GPU; on a CPU its trial batches cost more than they save."""
+    if spec.batch_size == "auto":
+        chosen: int | str = CPU_BATCH if model.device.type == "cpu" else "auto"
+        log.info("batch size %s: the model is on %s", chosen, model.device.type)
+        return chosen
+    return int(spec.batch_size)
+
+
+def _note(setting: EvaluationSetting) -> dict[str, object]:
+    record = setting.record
+    if record is None:
+        return {"setting": None}
+    keys = ("criterion", "knob", "ppl_increase_target", "activation_ratio", "ppl_ratio", "content_key")
+    return {"setting": setting.name, "record": str(setting.path), **{key: record.get(key) for key in keys}}
+
+
+def _row(results: dict[str, Any], setting: EvaluationSetting) -> dict[str, object]:
+    record = setting.record or {}
+    row: dict[str, object] = {
+        "setting": setting.name,
+        "activation_ratio": record.get("activation_ratio"),
+        "ppl_ratio": record.get("ppl_ratio"),
+    }
+    scores = []
+    for task, values in sorted(results["results"].items()):
+        for name in METRIC_ORDER:
+            key = next((k for k in values if k.split(",")[0] == name), None)
+            if key is not None:
+                error = values.get(key.replace(",", "_stderr,", 1))
+                row[f"{task} ({name})"] = float(values[key])
+                row[f"{task} ± se"] = float(error) if isinstance(error, (int, float)) else None
+                scores.append(float(values[key]))
+                break
+    row["mean"] = sum(scores) / len(scores) if scores else None
+    return row
