@@ -7,12 +7,13 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.command import PROGRAM, run
 
 CONFIG = {
     "name": "tiny",
@@ -51,15 +52,8 @@ def config(tmp_path_factory):
     return path
 
 
-def command(*words):
-    return [sys.executable, "-m", "sparsity_lab", "study", *map(str, words)]
-
-
 def study(*words, cwd):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(*words), capture_output=True, text=True, check=False, cwd=cwd, env=environment
-    )
+    return run("study", *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +81,7 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_every_stage_says_its_command_and_leaves_its_files(whole):
     folder, done = whole
     for stage in ("train", "measure", "fit", "compare", "width-depth", "loss", "report"):
@@ -110,6 +105,7 @@ def test_every_stage_says_its_command_and_leaves_its_files(whole):
     assert {row["rule"] for row in measured} == {"series", "ppl-increase", "fixed"}
 
 
+@pytest.mark.slow
 def test_the_commands_it_prints_do_what_it_did(whole):
     folder, done = whole
     lines = [shlex.split(line) for line in done.stderr.splitlines() if line.startswith("    sparsity-lab ")]
@@ -117,19 +113,14 @@ def test_the_commands_it_prints_do_what_it_did(whole):
     (loss,) = [words for words in lines if "study/loss/relu" in words]
     kept = tables(folder / "study")
     for words in (measure, loss):
-        again = subprocess.run(
-            [sys.executable, "-m", "sparsity_lab", *words[1:]],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=folder,
-        )
+        again = run(*words[1:], cwd=folder)
         assert again.returncode == 0, again.stderr
         if words is measure:
             assert "0 cell(s) measured in this run" in again.stderr
     assert tables(folder / "study") == kept
 
 
+@pytest.mark.slow
 def test_the_report_states_each_finding_from_the_tables(whole):
     folder, _ = whole
     text = (folder / "study" / "report.md").read_text(encoding="utf-8")
@@ -166,6 +157,7 @@ def rule_of(row):
     return words.get(row["rule"], "CETT fixed at 0.1")
 
 
+@pytest.mark.slow
 def test_what_is_published_is_guarded_by_check_and_holds_no_checkpoint(whole):
     folder, _ = whole
     published = folder / "results"
@@ -211,7 +203,11 @@ def killed_when(config, cwd, condition):
     with (cwd / "log").open("w") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         running = subprocess.Popen(
-            command(config, "--output", "study"), cwd=cwd, env=environment, stdout=log, stderr=log
+            [*PROGRAM, "study", str(config), "--output", "study"],
+            cwd=cwd,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
         until = time.monotonic() + 300
         while not condition():
@@ -227,6 +223,30 @@ def cells(text, stage):
     (line,) = [line for line in text.splitlines() if line.startswith(f"| {stage} ")]
     parts = [part.strip() for part in line.strip("|").split("|")]
     return int(parts[2]), int(parts[3])
+
+
+def test_a_stage_alone_does_what_is_its_own(config, tmp_path):
+    """One run of the config: a stage that is done is counted, and does nothing when it is asked for again."""
+    content = yaml.safe_load(config.read_text())
+    training = {**content["training"], "tokens": 12_000, "first_checkpoint_tokens": 2_000}
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        yaml.safe_dump({**content, "training": training, "runs": [{"model": {"activation": "relu"}}]})
+    )
+    for stage, words in (
+        ("train", "] train\n"),
+        ("measure", "] measure\n"),
+        ("measure", "0 cell(s) measured"),
+    ):
+        ended = study(path, "--output", "study", "--only", stage, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert words in ended.stderr
+    dry = study(path, "--output", "study", "--dry-run", cwd=tmp_path)
+    assert cells(dry.stdout, "train") == (1, 1)
+    assert cells(dry.stdout, "measure") == (CELLS // 3, CELLS // 3)
+    assert cells(dry.stdout, "fit")[1] == 0
+    for name, rules in (("rules", {"series", "ppl-increase"}), ("cett-0.1", {"fixed"})):
+        assert {row["rule"] for row in rows(tmp_path / "study" / "measure" / name / "table.csv")} == rules
 
 
 def test_a_stage_alone_needs_those_before_it(config, tmp_path):
@@ -250,24 +270,17 @@ def test_a_stage_alone_needs_those_before_it(config, tmp_path):
         ({"training": {**CONFIG["training"], "checkpoints": 3}}, "checkpoints"),
     ],
 )
-def test_mistakes_are_one_paragraph_before_anything_is_made(config, tmp_path, change, words, capsys):
-    from sparsity_lab.cli.main import main
-
+def test_mistakes_are_one_paragraph_before_anything_is_made(config, tmp_path, change, words):
     content = {**yaml.safe_load(config.read_text()), **change}
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(SystemExit) as stop:
-        main(["study", str(path), "--output", str(tmp_path / "out")])
-    assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert words in " ".join(said.split())
+    refused = study(path, "--output", "out", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert words in " ".join(refused.stderr.split())
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_stage_names_the_nearest(config, tmp_path, capsys):
-    from sparsity_lab.cli.main import main
-
-    with pytest.raises(SystemExit) as stop:
-        main(["study", str(config), "--output", str(tmp_path / "out"), "--only", "repot"])
-    assert stop.value.code == 2
-    assert "Did you mean 'report'?" in capsys.readouterr().err
+def test_an_unknown_stage_names_the_nearest(config, tmp_path):
+    refused = study(config, "--output", "out", "--only", "repot", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Did you mean 'report'?" in refused.stderr

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.faults.commands import fit
 from tests.faults.soak import contents, undisturbed
 
 
@@ -48,6 +49,24 @@ def in_a_disk_of_its_own(output, script):
     return done
 
 
+@mounting
+def test_a_full_disk_is_told_in_a_sentence(points, tmp_path):
+    """28 KiB hold the numbers of a fit and not its figures."""
+    output = tmp_path / "disk"
+    output.mkdir()
+    words = fit(points).words
+    command = shlex.join([sys.executable, "-m", "sparsity_lab", *map(str, words), "--output", str(output)])
+    in_a_disk_of_its_own(
+        output,
+        f"{command} 2>{tmp_path}/said && exit 3 || test $? = 2\n"
+        f"find {shlex.quote(str(output))} -name '.*' -type f >{tmp_path}/left\n",
+    )
+    said = one_sentence((tmp_path / "said").read_text(encoding="utf-8"))
+    assert "Cannot write" in said
+    assert "No space left" in said
+    assert (tmp_path / "left").read_text(encoding="utf-8") == "", "no half-written file stays"
+
+
 @pytest.mark.slow
 @mounting
 def test_a_full_disk_keeps_what_was_measured(words, reference, tmp_path):
@@ -78,6 +97,7 @@ def test_a_full_disk_keeps_what_was_measured(words, reference, tmp_path):
 
 
 @mounting
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("whole", [False, True], ids=["with nothing in it", "with all records"])
 def test_a_read_only_output(words, zygote, tmp_path, whole):
     output = tmp_path / "disk"
@@ -114,12 +134,8 @@ def flipped(data, bit):
     return bytes(changed)
 
 
-QUICK = ("a bit flipped", "another's")
-
-
-@pytest.mark.parametrize(
-    "damage", [one if one in QUICK else pytest.param(one, marks=pytest.mark.slow) for one in DAMAGES]
-)
+@pytest.mark.thorough(1)
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_records_are_set_aside_and_measured_again(zygote, words, reference, tmp_path, damage):
     output, draw = tmp_path / "out", random.Random(damage)
     undisturbed(zygote, words, output)

@@ -93,7 +93,7 @@ def table_of(tmp_path, values, *, activation="relu"):
 D = np.geomspace(1, 50, 12)
 
 
-@pytest.mark.thorough
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -60,6 +60,7 @@ GROUPS = {
 CHANCES = tuple(f"{task}=0.2" for task in ("mine", "mine_a", "mine_b", "outer", "inner", "leaf"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", GROUPS)
 def test_groups_count_once_in_own_rulers_and_in_targets(kind, tmp_path):
     tasks, parts, expected, _ = GROUPS[kind]

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting.data.series import Columns
-from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.data.series import Columns, read_series
+from sparsity_lab.fitting.fit_table import fit_all, fit_table
 from sparsity_lab.fitting.locks import check, lock_file
+from sparsity_lab.fitting.reproduce import families_report
 from sparsity_lab.fitting.spec import RIVALS, FitSpec
 from sparsity_lab.store.tables import to_csv
 
@@ -32,9 +33,8 @@ def two_rules(tmp_path_factory):
     ]  # fmt: skip
     rows = [{**row, "knob": 0.1} if row["rule"] == "series" else row for row in rows]
     (folder / "table.csv").write_text(to_csv(rows, list(rows[0])))
-    fit_table(
-        folder / "table.csv", output=folder / "fit", spec=FitSpec(law="power", rivals=("constant",), draws=0)
-    )
+    spec = FitSpec(law="power", rivals=("constant",), draws=0)
+    families_report.write(fit_all(read_series(folder / "table.csv"), spec), folder / "fit")
     return folder / "fit"
 
 

@@ -11,18 +11,17 @@ import pytest
 from sparsity_lab import registry
 
 pytest.importorskip("triton")
-pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("compile_for_hopper.py")
 # Bytes of shared memory and registers of one block on sm_90.
 SHARED, REGISTERS = 232_448, 65_536
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
+def compiled_kernels(cache, *names):
+    """What the compiler made of the kernels, of all of them where none is named."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
+    environment["TRITON_CACHE_DIR"] = str(cache)
     done = subprocess.run(
-        [sys.executable, str(SCRIPT)],
+        [sys.executable, str(SCRIPT), *names],
         capture_output=True,
         text=True,
         check=False,
@@ -33,11 +32,24 @@ def compiled(tmp_path_factory):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    return compiled_kernels(tmp_path_factory.mktemp("triton"))
+
+
+def test_one_kernel_compiles_without_spills_and_multiplies_on_the_matrix_units(tmp_path):
+    kernels = compiled_kernels(tmp_path, "tail-norms")
+    test_nothing_spills_and_everything_fits(kernels)
+    test_products_in_16_bits_run_on_the_matrix_units(kernels)
+
+
+@pytest.mark.slow
 def test_every_kernel_of_the_room_is_among_them(compiled):
     assert {one["kernel"] for one in compiled} == set(registry.names("kernels"))
     assert {one["dtype"] for one in compiled} == {"float32", "bfloat16", "float16"}
 
 
+@pytest.mark.slow
 def test_nothing_spills_and_everything_fits(compiled):
     for one in compiled:
         assert one["spills"] == 0, one
@@ -45,6 +57,7 @@ def test_nothing_spills_and_everything_fits(compiled):
         assert one["reg"] * one["warps"] * 32 <= REGISTERS, one
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_ieee_arithmetic_where_counts_depend_on_them(compiled):
     for one in compiled:
         assert not one["flushes_subnormals"], one
@@ -55,6 +68,7 @@ def test_bits_are_those_of_ieee_arithmetic_where_counts_depend_on_them(compiled)
             assert not one["fused"], one
 
 
+@pytest.mark.slow
 def test_products_in_16_bits_run_on_the_matrix_units(compiled):
     products = [one for one in compiled if (one["kernel"], one["part"]) == ("tail-norms", "multiply")]
     assert {one["dtype"]: one["wgmma"] > 0 for one in products} == {
@@ -64,6 +78,7 @@ def test_products_in_16_bits_run_on_the_matrix_units(compiled):
     }
 
 
+@pytest.mark.slow
 def test_reads_are_16_bytes_wide(compiled):
     widest = {}
     for one in compiled:

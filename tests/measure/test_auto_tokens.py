@@ -14,11 +14,11 @@ def spec_of(text, *, error_share, tokens=512):
 
 
 def test_the_text_grows_until_the_error_is_small_enough(trained, source_text, tmp_path, caplog):
-    spec = spec_of(source_text, error_share=0.08)
+    spec = spec_of(source_text, error_share=0.25)
     with caplog.at_level(logging.INFO):
         (row,) = measure_checkpoints(spec, expand([str(trained)]), output=tmp_path)
     assert row["tokens"] > 512
-    assert row["loss_delta_se_nats"] <= 0.08 * math.log1p(P)
+    assert row["loss_delta_se_nats"] <= 0.25 * math.log1p(P)
     assert "on with" in caplog.text
     rounds = len(list((tmp_path / "records").glob("*.json")))
     assert rounds >= 2

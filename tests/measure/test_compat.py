@@ -330,7 +330,7 @@ def test_the_bench_writes_what_it_compared(trained, source_text, tmp_path, capfd
         "--text",
         source_text,
         "--tokens",
-        512,
+        256,
         "--window",
         64,
         "--knob",
@@ -341,7 +341,7 @@ def test_the_bench_writes_what_it_compared(trained, source_text, tmp_path, capfd
     found = json.loads((tmp_path / "sparsinglaw.json").read_text())
     assert [row["question"] for row in found["rows"]] == ["PPL-1%"] * 3 + ["c = 0.1"] * 3
     assert [row["path"] for row in found["rows"][:2]] == ["sparsity-lab", "sparsinglaw"]
-    assert found["tokens"] == 512
+    assert found["tokens"] == 256
     assert found["comparisons"][1]["target_miss_nats"] is None
     lines = (tmp_path / "sparsinglaw.csv").read_text().splitlines()
     assert len(lines) == 7

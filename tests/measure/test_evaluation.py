@@ -101,6 +101,7 @@ def table(family, path):
     return path
 
 
+@pytest.mark.slow
 def test_results_are_those_of_lm_eval_itself(tasks, tmp_path):
     """The same numbers as lm-eval's own command, and its files where it would put them."""
     run("eval", MODEL, "--tasks", "stories_mc,stories_ll", "--include-path", tasks, "--offline",
@@ -156,6 +157,7 @@ def measured_records(folder, criterion="cett", percents=(1, 5, 10)):
         yield folder / f"measured-{percent}" / "records" / f"{row['content_key']}.json"
 
 
+@pytest.mark.slow
 def test_dense_and_under_thresholds(tasks, evaluated, family, tmp_path):
     """One model dense and at three qualities side by side, and a density for each."""
     records = list(measured_records(tmp_path))

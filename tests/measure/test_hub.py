@@ -96,6 +96,7 @@ def test_revisions_are_spelled_with_their_model_and_equal_ones_say_so(measure):
     assert answer(rows[0]) == answer(rows[1]) != answer(rows[2])
 
 
+@pytest.mark.slow
 def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     _, (before,) = measure()
     _, (second,) = measure("--revisions", "step2")
@@ -116,8 +117,8 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize(
     ("words", "environment"),
-    [(("--revisions", "nowhere"), {}), (("--offline",), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],
-    ids=["no such revision", "not in the cache", "no Hub"],
+    [(("--offline",), {}), (("--revisions", "nowhere"), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],
+    ids=["not in the cache", "no such revision", "no Hub"],
 )
 def test_what_nobody_knows_is_refused(measure, words, environment, tmp_path):
     said, _ = measure(*words, code=2, **environment)

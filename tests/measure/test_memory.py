@@ -27,7 +27,7 @@ def peak_of(model, text, output, *, tokens):
 
 
 def test_eight_times_the_tokens_take_hardly_more_memory(trained, source_text, tmp_path):
-    few, small = peak_of(trained, source_text, tmp_path / "few", tokens=2048)
-    many, large = peak_of(trained, source_text, tmp_path / "many", tokens=16_384)
+    few, small = peak_of(trained, source_text, tmp_path / "few", tokens=1024)
+    many, large = peak_of(trained, source_text, tmp_path / "many", tokens=8192)
     assert many == 8 * few
     assert large < 1.1 * small

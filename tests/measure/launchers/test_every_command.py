@@ -46,7 +46,8 @@ def numbers(output, pattern):
     return found
 
 
-@pytest.mark.parametrize("asked", [pytest.param("all", marks=pytest.mark.slow), "transfer"])
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", ["all", "transfer"])
 def test_two_workers_write_the_same_tables(checkpoints, source_text, other_text, tmp_path, asked):
     words = {
         "all": ("--criterion", "all", "--activation-ratio", "20%"),
@@ -78,6 +79,7 @@ def measured(checkpoints, source_text, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_a_killed_watch_goes_on_in_two_processes(checkpoints, measured, source_text, other_text, tmp_path):
     """The records that it left are kept, and those of another driver at work are waited for."""
     alone, output = tmp_path / "alone", tmp_path / "killed"
@@ -103,6 +105,7 @@ def test_a_killed_watch_goes_on_in_two_processes(checkpoints, measured, source_t
     assert not list(output.rglob("*.claim-*"))
 
 
+@pytest.mark.slow
 def test_a_place_that_another_driver_is_at_is_left_to_it(checkpoints, measured, source_text, tmp_path):
     words = (
         sys.executable, "-m", "sparsity_lab", "--quiet", "neurons", checkpoints, "--limit", 1, "--thresholds",

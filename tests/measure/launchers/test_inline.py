@@ -28,7 +28,7 @@ def measured(spec, folder, output, *, jobs, **more):
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_workers_find_what_one_process_finds(checkpoints, source_text, tmp_path, timeless, workers):
     """Both rules at once: each checkpoint at its own knob, and at the one that the last three agree on."""
-    spec = spec_of(source_text, stabilise_last=3)
+    spec = spec_of(source_text, stabilise_last=3, tokens=512)
     for jobs in (1, workers):
         rows = measured(spec, checkpoints, tmp_path / str(jobs), jobs=jobs, per_checkpoint=True)
         assert [row["rule"] for row in rows] == ["series"] * 4 + ["ppl-increase"] * 4
