@@ -12,12 +12,13 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge import rivals, shape, warmup
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import bootstrap, diagnostics, engine, profile
 from sparsity_lab.fitting.solve.engine import Solution
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solve.profile import Profile
-from sparsity_lab.fitting.spec import FitSpec, choose_law, load_law
+from sparsity_lab.fitting.spec import FitSpec, choose_law
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.store.whole_files import encoded
 

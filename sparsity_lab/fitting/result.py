@@ -18,9 +18,9 @@ from sparsity_lab.fitting.judge.bands import Reach, reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.judge.verdict import Verdict
 from sparsity_lab.fitting.judge.warmup import DropRow
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve.bootstrap import Draws
 from sparsity_lab.fitting.solve.profile import Profile
-from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.laws._law import Array, Law, Span
 
 FIT_KEYS: dict[str, str] = {

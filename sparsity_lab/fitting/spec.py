@@ -9,11 +9,10 @@ from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge.rivals import Comparison
-from sparsity_lab.laws._expression import Expression
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.laws._law import Law
 from sparsity_lab.settings import AUTO, BOOTSTRAP
 
-FARTHEST = 1e30  # edge of the search range of a formula's coefficient
 RIVALS = ("power", "logspace-power", "sigmoid", "logarithmic", "constant")
 # The activations whose runs the paper fits with one law or the other (arXiv 2411.02335, table 2).
 PAPER_LAWS = {"relu": "logspace-power", "silu": "power", "swish": "power"}
@@ -70,49 +69,6 @@ class FitSpec:
                 raise SparsityLabError(f"Cannot drop {count} points of {name}", fix="Give 0 or more")
             if not isinstance(self.drop, int) and name not in names:
                 raise registry.unknown(name, kind="series", known=names)
-
-
-def load_law(name: str) -> Law:
-    """The law behind an id, or behind a formula with ranges such as `A0 - c*x^-alpha; alpha=0.01:10`.
-
-    Raises:
-        SparsityLabError: there is none; the nearest id is named.
-    """
-    if set(name) & set("*^+/(="):
-        formula, *ranges = (part.strip() for part in name.split(";"))
-        return Expression(formula, dict(map(_range, ranges)))
-    law = registry.load("laws", name).LAW
-    assert isinstance(law, Law)
-    return law
-
-
-def law_of_one(name: str) -> Law:
-    """`load_law`, for a series, which has one column of x.
-
-    Raises:
-        SparsityLabError: there is no such law, or it has several inputs.
-    """
-    law = load_law(name)
-    if len(law.inputs) > 1:
-        raise SparsityLabError(
-            f"The law {law.name} has {len(law.inputs)} inputs, a series has one",
-            why=f"Its inputs are {' and '.join(one.meaning for one in law.inputs)}",
-            fix="Name one column for each with --x A,B, or choose another law",
-        )
-    return law
-
-
-def _range(text: str) -> tuple[str, tuple[float, float]]:
-    """`alpha=0.01:10` as a name and its edges."""
-    name, _, edges = text.partition("=")
-    low, _, high = edges.partition(":")
-    try:
-        found = float(low), float(high)
-    except ValueError:
-        found = (0.0, 0.0)
-    if not name.strip().isidentifier() or not -FARTHEST <= found[0] < found[1] <= FARTHEST:
-        raise SparsityLabError(f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
-    return name.strip(), found
 
 
 def choose_law(

@@ -13,9 +13,10 @@ from sparsity_lab.fitting.judge import shape
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.ladders.runs import LadderColumns
 from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import check
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import FitSpec, load_law
+from sparsity_lab.fitting.spec import FitSpec
 
 D = np.geomspace(0.05, 4.0, 12)
 NOISE = np.random.default_rng(3).normal(0, 4e-4, 12)
