@@ -13,7 +13,7 @@ from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.laws._law import Law
 from sparsity_lab.settings import AUTO, BOOTSTRAP
 
-RIVALS = ("power", "logspace-power", "sigmoid", "logarithmic", "constant")
+RIVALS = ("power", "logspace-power", "rising-exponential", "sigmoid", "logarithmic", "constant")
 # The activations whose runs the paper fits with one law or the other (arXiv 2411.02335, table 2).
 PAPER_LAWS = {"relu": "logspace-power", "silu": "power", "swish": "power"}
 
@@ -90,8 +90,13 @@ def choose_law(
         apart = f"{usual.name}, {whose}, cannot describe which way these points go; "
     for rival in comparison.rivals:
         law = load_law(rival.law)
-        if law.asymptote is not None and law.exponents and rival.describes:
+        if _nears_a_limit(law) and rival.describes:
             return law, f"{apart}best AICc among the laws with a limit"
-    if any(load_law(rival.law).exponents for rival in comparison.rivals):
+    if any(_nears_a_limit(load_law(rival.law)) for rival in comparison.rivals):
         return load_law("constant"), f"{apart}no law with a limit describes these points"
     return load_law("constant"), f"{apart}too few points for any other law"
+
+
+def _nears_a_limit(law: Law) -> bool:
+    """Whether a law has a limit and a way to it; the constant is there from the start."""
+    return law.asymptote is not None and len(law.parameters) > 1

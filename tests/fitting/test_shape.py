@@ -82,7 +82,7 @@ def test_auto_chooses_a_law_that_goes_the_way_of_the_points(tmp_path, kind):
         assert result.verdict.word == NOT
     elif kind != "flat but for noise":
         assert result.describes
-        assert result.law.name == ("constant" if kind == "flat" else "power")
+        assert result.law.name == {"flat": "constant", "steps up": "sigmoid"}.get(kind, "power")
         assert "logspace-power, the paper's law for relu, cannot describe" in result.law_rule
     for rival in result.comparison.rivals:
         assert rival.describes == bool(rival.coefficients)
