@@ -28,7 +28,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     count, drop_rule = _drop(full, spec)
     series = full.without_leading(count)
     weights = _root_weights(series, spec)
-    laws = [load_law(name) for name in spec.rivals]
+    laws = [load_law(name) for name in (*spec.rivals, *spec.asked_for_besides())]
     comparison = rivals.compare(series.x, series.y, laws, root_weights=weights, seed=spec.seed)
     law, law_rule = choose_law(series, spec, comparison, describes=_can_describe(series, weights, spec.seed))
     core = solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=spec.seed)

@@ -51,6 +51,10 @@ class FitSpec:
             return None
         return self.drop if isinstance(self.drop, int) else self.drop.get(name, 0)
 
+    def asked_for_besides(self) -> tuple[str, ...]:
+        """The law that is asked for where it is none of the rivals, so that it is compared with them."""
+        return () if self.law in (AUTO, *self.rivals) else (self.law,)
+
     def check_names(self, names: list[str]) -> None:
         """Every series named for a drop is there.
 
@@ -81,7 +85,8 @@ def choose_law(
         describes: whether a law can describe which way the points go.
     """
     if spec.law != AUTO:
-        return load_law(spec.law), "asked for"
+        law = load_law(spec.law)
+        return law, f"asked for; {law.note}" if law.note else "asked for"
     apart = ""
     if series.activation in PAPER_LAWS:
         usual, whose = load_law(PAPER_LAWS[series.activation]), f"the paper's law for {series.activation}"

@@ -50,6 +50,8 @@ class LogspacePower(Law):
     asymptote = "A0"
     asymptote_column = 0
     exponents = {"alpha": 0}  # noqa: RUF012 - read only, as the base says
+    positive_inputs = (0,)
+    typed = "A0 + exp(b - c*x^alpha)"
     sign: ClassVar[float] = 1.0  # of the curve's distance from its limit
 
     def search_box(self, span: Span) -> Array:

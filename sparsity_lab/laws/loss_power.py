@@ -37,6 +37,8 @@ class LossPower(Law):
     asymptote = "E"
     asymptote_column = 0
     exponents = {"alpha": 0, "beta": 1}  # noqa: RUF012 - read only, as the base says
+    positive_inputs = (0, 1)
+    typed = "E + a*N^-alpha + b*D^-beta"
 
     def search_box(self, span: Span) -> Array:
         """Coordinates ln alpha and ln beta."""
@@ -63,7 +65,7 @@ class LossPower(Law):
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates ln alpha and ln beta."""
-        return np.log(np.stack([coefficients["alpha"], coefficients["beta"]], axis=-1))
+        return np.asarray(np.log(np.stack([coefficients["alpha"], coefficients["beta"]], axis=-1)))
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """E + a N^-alpha + b D^-beta; x of shape (n, 2) holds N and D."""

@@ -16,6 +16,7 @@ class RisingExponential(LogspacePower):
     formula = "A = A0 - exp(b - c D^alpha)"
     latex = r"A(D) = A_0 - \exp(b - c\,D^{\alpha})"
     source = "rival law; Sparsing Law, arXiv 2411.02335, equation 4, increasing towards its limit"
+    typed = "A0 - exp(b - c*x^alpha)"
     sign = -1.0
 
 

@@ -92,7 +92,9 @@ def polish(problem: Problem, start: Array, delta: float, *, held: int | None = N
         problem: the law and its points. start: packed coordinates. delta: as of `solve`.
         held: a packed coordinate that stays at its start, for its profile.
     """
-    moving = np.array([i for i in range(len(start)) if i != held], dtype=int)
+    coordinates = len(problem.law.search_box(problem.span))
+    still = {held, *(coordinates + column for column, _ in problem.law.offset_columns)}
+    moving = np.array([i for i in range(len(start)) if i not in still], dtype=int)
 
     def whole(part: Array) -> Array:
         full = np.array(start, dtype=float)
