@@ -26,10 +26,11 @@ from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import solve_and_judge
 from sparsity_lab.fitting.judge import rivals
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT, WEAK
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import PAPER_LAWS, RIVALS, load_law
+from sparsity_lab.fitting.spec import PAPER_LAWS, RIVALS
 from sparsity_lab.laws._law import DATA, RATIO, Array
 from sparsity_lab.machine import signals
 from sparsity_lab.machine.workers import Workers, side_by_side

@@ -36,16 +36,48 @@ class FitOptions:
         ),
     ] = None
     data: Annotated[str | None, Flag("A bundled table instead: sparsing-law or chinchilla.", TABLE)] = None
-    law: Annotated[str, Flag("Id of a law (see `ls laws`), auto, or a formula in x.", WHAT)] = AUTO
+    law: Annotated[
+        str, Flag("Id of a law (see `ls laws`), auto, or a formula in x or in the --inputs.", WHAT)
+    ] = AUTO
+    inputs: Annotated[
+        str | None,
+        Flag("Names of a formula's inputs and their columns.", WHAT, metavar="NAME=COLUMN,...", shown="x"),
+    ] = None
     ranges: Annotated[
         tuple[str, ...],
         Flag(
-            "Search range of a nonlinear coefficient of a formula. Repeatable.",
+            "Search range of a nonlinear coefficient of a formula, or of an exponent of a law. Repeatable.",
             WHAT,
             flags=("--range",),
             metavar="NAME=LOW:HIGH",
+            shown="found from the formula and the data",
         ),
     ] = ()
+    fix: Annotated[
+        tuple[str, ...],
+        Flag("Make a coefficient of a formula a number. Repeatable.", WHAT, metavar="NAME=NUMBER"),
+    ] = ()
+    tie: Annotated[
+        tuple[str, ...],
+        Flag("Make two coefficients of a formula one. Repeatable.", WHAT, metavar="NAME=NAME"),
+    ] = ()
+    bound: Annotated[
+        tuple[str, ...],
+        Flag(
+            "Bound a coefficient of a formula from below, from above or both. Repeatable.",
+            WHAT,
+            metavar="NAME=[LOW]:[HIGH]",
+        ),
+    ] = ()
+    asymptote: Annotated[
+        str | None,
+        Flag(
+            "The coefficient of a formula that is y's limit.",
+            WHAT,
+            metavar="NAME",
+            shown="found from the formula",
+        ),
+    ] = None
     rivals: Annotated[
         str | None, Flag("Laws to compare, separated by commas.", WHAT, shown="the activation-ratio laws")
     ] = None
@@ -98,7 +130,7 @@ class FitOptions:
         drops, rule = _drops(self.drop, self.data)
         rivals = RIVALS if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
         return FitSpec(
-            law="; ".join([self.law, *self.ranges]), rivals=rivals, drop=drops, drop_rule=rule,
+            law=self.law_text(), rivals=rivals, drop=drops, drop_rule=rule,
             weighted=self.weighted, draws=self.bootstrap, reach=self.reach, seed=self.seed,
         )  # fmt: skip
 
@@ -106,7 +138,31 @@ class FitOptions:
         """Which columns of the table are read."""
         from sparsity_lab.fitting.data.columns import Columns
 
-        return Columns(self.x, self.y, self.group, self.se, self.unit)
+        return Columns(self.inputs_and_columns()[1], self.y, self.group, self.se, self.unit)
+
+    def law_text(self) -> str:
+        """The law and all that is said of it."""
+        from sparsity_lab.fitting.laws_by_name import LawWords
+
+        symbols = self.inputs_and_columns()[0]
+        return LawWords(symbols, self.ranges, self.fix, self.tie, self.bound, self.asymptote).text(self.law)
+
+    def inputs_and_columns(self) -> tuple[tuple[str, ...], str | None]:
+        """Names of a formula's inputs, none where they are not given, and the columns of x."""
+        from sparsity_lab.fitting.laws_by_name import is_formula
+
+        if self.inputs is None:
+            names = tuple((self.x or "").split(","))
+            typed = len(names) > 1 and is_formula(self.law) and all(map(str.isidentifier, names))
+            return names if typed else (), self.x
+        pairs = [pair.partition("=") for pair in self.inputs.split(",")]
+        if self.x is not None or not all(name.strip() and column for name, _, column in pairs):
+            raise SparsityLabError(
+                f"--inputs {self.inputs!r} does not name the columns of x",
+                why="--x names them as well" if self.x is not None else "Each input has a name and a column",
+                fix="Write --inputs N=params,D=tokens and no --x",
+            )
+        return tuple(name.strip() for name, _, _ in pairs), ",".join(column for _, _, column in pairs)
 
     def ladder(self) -> tuple[LadderColumns, LadderSpec]:
         """Columns and law of several inputs; the bundled Chinchilla points know their columns."""
@@ -115,10 +171,10 @@ class FitOptions:
 
         bundled = self.data == "chinchilla"
         columns = LadderColumns(
-            tuple((self.x or "params,tokens").split(",")), self.y or "loss", self.group,
+            tuple((self.inputs_and_columns()[1] or "params,tokens").split(",")), self.y or "loss", self.group,
             self.exclude or ("epoch_excluded" if bundled else None), self.unit,
         )  # fmt: skip
-        law = "loss-power" if self.law == AUTO else self.law
+        law = "loss-power" if self.law_text() == AUTO else self.law_text()
         return columns, LadderSpec(law, self.robust or bundled, self.bootstrap, self.seed)
 
 
@@ -129,7 +185,7 @@ def command(options: FitOptions) -> None:
     if options.lock is not None and not options.lock.strip():
         raise SparsityLabError("--lock needs a reason", fix='Say why these numbers hold: --lock "..."')
     folder = options.output or Path("runs") / f"fit-{options.data or Path(source).stem}"
-    if _is_several(options.x, source) or options.data == "chinchilla":
+    if _is_several(options.inputs_and_columns()[1], source) or options.data == "chinchilla":
         refuse_idle(options, "rivals", because="for a law of several inputs", fix="Leave it out")
         doubtful = _several_inputs(source, folder, options)
     else:

@@ -4,7 +4,8 @@ In: a CSV of points, such as `table.csv` of `measure`. Out: `fits.json` (everyth
 locks on request. `fit_table.py` runs the chain over every series of a table; `fit.py` fits one of them:
 
     1 series      data/ reads the table, one series for each run and rule; units are settled here, once
-    2 choices     spec.py: which law and rivals, how many leading points to leave out, how many resamples
+    2 choices     spec.py: which law and rivals, how many leading points to leave out, how many resamples;
+                  laws_by_name.py makes the laws from their ids, or from formulas
     3 warm-up     judge/warmup.py: how many leading points to leave out, if that is left to a rule
     4 rivals      judge/rivals.py fits every rival law to the same points; spec.py chooses the law to report
     5 fit         solve/ finds the law's best coefficients

@@ -13,10 +13,11 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge import bands, rivals, shape, warmup
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem, Solution
-from sparsity_lab.fitting.spec import FitSpec, choose_law, load_law
+from sparsity_lab.fitting.spec import FitSpec, choose_law
 from sparsity_lab.fitting.uncertainty import bootstrap, noise
 from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
@@ -29,7 +30,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     count, drop_rule = _drop(full, spec)
     series = full.without_leading(count)
     weights = _root_weights(series, spec)
-    laws = [load_law(name) for name in spec.rivals]
+    laws = [load_law(name) for name in (*spec.rivals, *spec.asked_for_besides())]
     comparison = rivals.compare(series.x, series.y, laws, root_weights=weights, seed=spec.seed)
     law, law_rule = choose_law(series, spec, comparison, describes=_can_describe(series, weights, spec.seed))
     core = solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=spec.seed)

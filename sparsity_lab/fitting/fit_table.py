@@ -14,9 +14,10 @@ from sparsity_lab.fitting import report
 from sparsity_lab.fitting.data.columns import Columns, say_units
 from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import fit_series
+from sparsity_lab.fitting.laws_by_name import law_of_one, load_law
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.spec import FitSpec, law_of_one, load_law
+from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.machine.cores import available_cores
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.machine.workers import side_by_side

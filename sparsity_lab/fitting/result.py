@@ -18,7 +18,7 @@ from sparsity_lab.fitting.judge.bands import Band, Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.judge.verdict import Verdict
 from sparsity_lab.fitting.judge.warmup import DropRow
-from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.uncertainty.bootstrap import Draws
 from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import Array, Law, Span

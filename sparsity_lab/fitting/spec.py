@@ -9,12 +9,11 @@ from sparsity_lab import ranges, registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge.rivals import Comparison
-from sparsity_lab.laws._expression import Expression
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.laws._law import Law
 from sparsity_lab.settings import AUTO, BOOTSTRAP
 
-FARTHEST = 1e30  # edge of the search range of a formula's coefficient
-RIVALS = ("power", "logspace-power", "sigmoid", "logarithmic", "constant")
+RIVALS = ("power", "logspace-power", "rising-exponential", "sigmoid", "logarithmic", "constant")
 # The activations whose runs the paper fits with one law or the other (arXiv 2411.02335, table 2).
 PAPER_LAWS = {"relu": "logspace-power", "silu": "power", "swish": "power"}
 
@@ -52,6 +51,10 @@ class FitSpec:
             return None
         return self.drop if isinstance(self.drop, int) else self.drop.get(name, 0)
 
+    def asked_for_besides(self) -> tuple[str, ...]:
+        """The law that is asked for where it is none of the rivals, so that it is compared with them."""
+        return () if self.law in (AUTO, *self.rivals) else (self.law,)
+
     def check_names(self, names: list[str]) -> None:
         """Every series named for a drop is there.
 
@@ -72,49 +75,6 @@ class FitSpec:
                 raise registry.unknown(name, kind="series", known=names)
 
 
-def load_law(name: str) -> Law:
-    """The law behind an id, or behind a formula with ranges such as `A0 - c*x^-alpha; alpha=0.01:10`.
-
-    Raises:
-        SparsityLabError: there is none; the nearest id is named.
-    """
-    if set(name) & set("*^+/(="):
-        formula, *ranges = (part.strip() for part in name.split(";"))
-        return Expression(formula, dict(map(_range, ranges)))
-    law = registry.load("laws", name).LAW
-    assert isinstance(law, Law)
-    return law
-
-
-def law_of_one(name: str) -> Law:
-    """`load_law`, for a series, which has one column of x.
-
-    Raises:
-        SparsityLabError: there is no such law, or it has several inputs.
-    """
-    law = load_law(name)
-    if len(law.inputs) > 1:
-        raise SparsityLabError(
-            f"The law {law.name} has {len(law.inputs)} inputs, a series has one",
-            why=f"Its inputs are {' and '.join(one.meaning for one in law.inputs)}",
-            fix="Name one column for each with --x A,B, or choose another law",
-        )
-    return law
-
-
-def _range(text: str) -> tuple[str, tuple[float, float]]:
-    """`alpha=0.01:10` as a name and its edges."""
-    name, _, edges = text.partition("=")
-    low, _, high = edges.partition(":")
-    try:
-        found = float(low), float(high)
-    except ValueError:
-        found = (0.0, 0.0)
-    if not name.strip().isidentifier() or not -FARTHEST <= found[0] < found[1] <= FARTHEST:
-        raise SparsityLabError(f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10")
-    return name.strip(), found
-
-
 def choose_law(
     series: Series, spec: FitSpec, comparison: Comparison, *, describes: Callable[[Law], bool]
 ) -> tuple[Law, str]:
@@ -125,7 +85,8 @@ def choose_law(
         describes: whether a law can describe which way the points go.
     """
     if spec.law != AUTO:
-        return load_law(spec.law), "asked for"
+        law = load_law(spec.law)
+        return law, f"asked for; {law.note}" if law.note else "asked for"
     apart = ""
     if series.activation in PAPER_LAWS:
         usual, whose = load_law(PAPER_LAWS[series.activation]), f"the paper's law for {series.activation}"
@@ -134,8 +95,13 @@ def choose_law(
         apart = f"{usual.name}, {whose}, cannot describe which way these points go; "
     for rival in comparison.rivals:
         law = load_law(rival.law)
-        if law.asymptote is not None and law.exponents and rival.describes:
+        if _nears_a_limit(law) and rival.describes:
             return law, f"{apart}best AICc among the laws with a limit"
-    if any(load_law(rival.law).exponents for rival in comparison.rivals):
+    if any(_nears_a_limit(load_law(rival.law)) for rival in comparison.rivals):
         return load_law("constant"), f"{apart}no law with a limit describes these points"
     return load_law("constant"), f"{apart}too few points for any other law"
+
+
+def _nears_a_limit(law: Law) -> bool:
+    """Whether a law has a limit and a way to it; the constant is there from the start."""
+    return law.asymptote is not None and len(law.parameters) > 1

@@ -1,10 +1,17 @@
 """Closed-form curves: formula, parameters with units and bounds, start guess. numpy only, no optimiser.
 
-One file per law; the file's name is its id, and it holds the law as `LAW`. Two files hold what they are made of:
+One file per law; the file's name is its id, and it holds the law as `LAW`. Files with an underscore are what they are
+made of. `_law.py` says what a law is: which coefficients are linear, the search coordinates of the others, and the way
+to the coefficients that papers print. A law from a formula as text takes these steps:
 
-    _law.py          what a law is: which coefficients are linear, the search coordinates of the others, and the way
-                     to the coefficients that papers print
-    _expression.py   a law from a formula as text
+    _formula.py      the text as a syntax tree; values with exact derivatives
+    _terms.py        what is said of it: names of inputs, ranges, coefficients that are numbers or others, bounds
+    _structure.py    which coefficients it is linear in, and what each is multiplied by
+    _column.py       that as a column of the design, scaled so that the unit of an input does not matter
+    _roles.py        what the other coefficients do: exponents, rates, scales, shifts
+    _coordinates.py  where they are searched, where no range is given
+    _parts.py        all of this for one formula, with its limit
+    _expression.py   the law
 
 `average_parameters.py` also holds the mean parameter count of a run that prunes while it trains. x is in the unit that
 `inputs` states, such as tokens/1e9. The bounds of a parameter are the physically possible range: an optimum outside

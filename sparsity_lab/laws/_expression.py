@@ -1,277 +1,204 @@
 """A law from a formula as text, such as `A0 - c*x**-alpha` or `b1*(1 - exp(-b2*x))`.
 
-The formula is parsed to Python's syntax tree, of which only arithmetic, numbers, names and a few functions
-are allowed. Its linear coefficients are found from the tree: a set of names is jointly linear where the
-formula is of degree one in it. Values and derivatives come from one walk over the tree that carries both
-(forward differentiation), so the derivatives are exact.
+Which coefficients are linear, where the others are searched and what the limit is follow from the formula's structure
+(`_structure`, `_coordinates`).
 """
 
 from __future__ import annotations
 
-import ast
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.laws._law import LINEAR, NONLINEAR, Array, Coefficients, Law, Parameter, Span, Variable
-
-INPUT = "x"
-CONSTANTS = {"pi": math.pi, "e": math.e}
-# Each function with its derivative, both of the argument.
-FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
-    "exp": (np.exp, np.exp),
-    "log": (np.log, lambda v: 1.0 / v),
-    "sqrt": (np.sqrt, lambda v: 0.5 / np.sqrt(v)),
-    "tanh": (np.tanh, lambda v: 1.0 - np.tanh(v) ** 2),
-    "arctan": (np.arctan, lambda v: 1.0 / (1.0 + v**2)),
-    "sin": (np.sin, np.cos),
-    "cos": (np.cos, lambda v: -np.sin(v)),
-}
-
-
-@dataclass(frozen=True)
-class Dual:
-    """A value with its derivatives by the names asked for."""
-
-    value: Array
-    by: Mapping[str, Array]
+from sparsity_lab.laws import _coordinates
+from sparsity_lab.laws._column import Known
+from sparsity_lab.laws._formula import Dual, number, walk
+from sparsity_lab.laws._law import (
+    ANY,
+    LINEAR,
+    LOG_LINEAR,
+    NONLINEAR,
+    Array,
+    Coefficients,
+    Law,
+    Limits,
+    Parameter,
+    Span,
+    Variable,
+)
+from sparsity_lab.laws._parts import Parts, at_infinity, parts_of
+from sparsity_lab.laws._terms import Terms
 
 
 @dataclass(frozen=True)
-class Expression(Law):
+class Expression(Terms, Law):
     """A law given as text.
 
-    Args:
-        text: the formula in `x` and named coefficients, with or without `y =` in front.
-        ranges: lower and upper edge of each nonlinear coefficient; searched in ln where both are positive.
-
     Raises:
-        SparsityLabError: the formula cannot be read, or a nonlinear coefficient has no range.
+        SparsityLabError: the formula cannot be read, a coefficient is not in it, or a bound cannot be kept.
     """
 
-    text: str
-    ranges: Mapping[str, tuple[float, float]]
     linear: tuple[str, ...] = field(init=False)
     nonlinear: tuple[str, ...] = field(init=False)
+    parts: Parts = field(init=False, repr=False, compare=False)
 
     source = "given as text"
-    inputs = (Variable("x", "x", "as in the table"),)
     output = Variable("y", "y", "as in the table")
 
     def __post_init__(self) -> None:
-        tree = parse(self.text)
-        names = sorted(_names(tree) - {INPUT} - set(CONSTANTS))
-        linear = _jointly_linear(tree, [n for n in names if n not in self.ranges])
-        nonlinear = tuple(name for name in names if name not in linear)
-        for key, value in (("linear", linear), ("nonlinear", nonlinear)):
-            object.__setattr__(self, key, value)
-        if missing := [name for name in nonlinear if name not in self.ranges]:
-            raise SparsityLabError(
-                f"The formula {self.text!r} is not linear in {', '.join(missing)}",
-                fix=f"Give a range to search, such as --range {missing[0]}=0.01:10",
-            )
-        edges = (f"{name}={low!r}:{high!r}" for name, (low, high) in self.ranges.items())
+        parts = parts_of(self)
+        linear, nonlinear = tuple(parts.columns), tuple(sorted(parts.coordinates))
         # The name alone makes the law again, so that fits and locks of formulas can be repeated.
-        object.__setattr__(self, "name", "; ".join([self.text, *edges]))
-        object.__setattr__(self, "formula", self.text)
-        object.__setattr__(self, "latex", "")
-        parameters = tuple(
-            Parameter(n, "as the formula", n, kind=LINEAR if n in linear else NONLINEAR)
-            for n in (*nonlinear, *linear)
-        )
-        object.__setattr__(self, "parameters", parameters)
-        # The part without any linear coefficient is a column of its own with a fixed weight of one.
-        object.__setattr__(self, "linear_lower", (*(-math.inf for _ in linear), 0.0))
-        object.__setattr__(self, "offset_columns", ((len(linear), 1.0),))
+        derived = {
+            "parts": parts,
+            "linear": linear,
+            "nonlinear": nonlinear,
+            "name": self.full_text(parts.found),
+            "note": f"ranges found: {', '.join(parts.found)}" if parts.found else "",
+            "formula": self.text,
+            "typed": self.text,
+            "latex": "",
+            "inputs": tuple(Variable(symbol, symbol, "as in the table") for symbol in self.symbols),
+            "parameters": tuple(self._parameter_of(name, parts) for name in (*nonlinear, *linear)),
+            "linear_lower": parts.lower,
+            "offset_columns": () if parts.rest is None else ((len(linear), 1.0),),
+            "asymptote": parts.asymptote,
+            "asymptote_column": None if parts.asymptote is None else linear.index(parts.asymptote),
+            "exponents": {name: nonlinear.index(name) for name in parts.exponents},
+            "positive_inputs": parts.positive_inputs,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def search_box(self, span: Span) -> Array:
-        """The given ranges, in ln where both edges are positive."""
-        edges = [self.ranges[name] for name in self.nonlinear]
-        return np.array([np.log(edge) if min(edge) > 0 else edge for edge in edges]).reshape(-1, 2)
+        """Edges of the coordinates; in ln where a range is positive."""
+        return np.array([self.parts.coordinates[name].box() for name in self.nonlinear]).reshape(-1, 2)
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """One column a linear coefficient, and the part without any."""
-        columns = self._columns(self._named(theta), x)
-        return np.broadcast_to(columns, (*theta.shape[:-1], *columns.shape[-2:]))
+        """One column a linear coefficient, and the part without any where there is one."""
+        columns = [column.value for column in self._design(theta, x, span, slopes=False)]
+        return np.stack(np.broadcast_arrays(*columns, np.empty((*theta.shape[:-1], len(x))))[:-1], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By each search coordinate, exactly."""
-        values = self._named(theta)
-        units = [{n: float(n == name) for n in self.linear} for name in (*self.linear, None)]
-        found = [evaluate(self.text, {**values, **unit}, x, by=self.nonlinear) for unit in units]
-        rest = found[-1]
-        gradient = np.empty((*theta.shape, len(x), len(units)))
-        for i, name in enumerate(self.nonlinear):
-            chain = values[name] if self._in_ln(name) else 1.0
-            for j, dual in enumerate(found[:-1]):
-                gradient[..., i, :, j] = chain * (dual.by[name] - rest.by[name])
-            gradient[..., i, :, -1] = chain * rest.by[name]
+        columns = self._design(theta, x, span, slopes=True)
+        gradient = np.zeros((*theta.shape, len(x), len(columns)))
+        for j, column in enumerate(columns):
+            for i, name in enumerate(self.nonlinear):
+                gradient[..., i, :, j] = column.by.get(name, 0.0)
         return gradient
 
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
-        """All coefficients by name."""
-        nonlinear = {name: value[..., 0] for name, value in self._named(theta).items()}
-        return {**nonlinear, **{name: linear[..., j] for j, name in enumerate(self.linear)}}
+        """All coefficients by name; a logarithm is NaN where its weight is not positive."""
+        with np.errstate(all="ignore"):
+            searched = self._searched(theta, span)
+            corners = self._corners(searched, span)
+            values = {name: searched[name].value[..., 0] for name in self.nonlinear}
+            for j, (name, column) in enumerate(self.parts.columns.items()):
+                size = np.broadcast_to(column.log_size(corners), (*theta.shape[:-1], 1))[..., 0]
+                weight = linear[..., j] * self.parts.signs[j]
+                if name in self.parts.logarithms:
+                    logarithm = np.log(np.where(weight > 0, weight, math.nan))
+                    values[name] = self.parts.logarithms[name] * (logarithm - size)
+                else:
+                    values[name] = weight * np.exp(-size)
+        return values
 
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates of given coefficients."""
-        places = [np.log(coefficients[n]) if self._in_ln(n) else coefficients[n] for n in self.nonlinear]
-        return (
-            np.stack([np.asarray(place, dtype=float) for place in places], axis=-1) if places else np.empty(0)
-        )
+        values = {name: np.asarray(coefficients[name], dtype=float)[..., None] for name in self.nonlinear}
+        known = {name: number(value) for name, value in values.items()}
+        corners = self._corners(known, span)
+        with np.errstate(all="ignore"):
+            places = [self.parts.coordinates[name].locate(values[name], corners) for name in self.nonlinear]
+        return np.concatenate(np.broadcast_arrays(*places), axis=-1) if places else np.empty(0)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """The formula."""
-        return evaluate(self.text, coefficients, x).value
+        inputs = self._inputs(x)
+        value = self._of(coefficients, inputs).value
+        return np.asarray(
+            value + np.zeros(np.broadcast_shapes(*(one.value.shape for one in inputs.values())))
+        )
 
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
-        """The formula's derivative by x."""
-        return np.asarray(evaluate(self.text, coefficients, x, by=(INPUT,)).by[INPUT])
+        """The formula's derivative by its first input."""
+        inputs, first = self._inputs(x), self.symbols[0]
+        flat = np.zeros_like(inputs[first].value)
+        inputs[first] = Dual(inputs[first].value, {first: flat + 1.0})
+        return np.asarray(self._of(coefficients, inputs).by.get(first, 0.0) + flat)
 
     def invert(self, coefficients: Coefficients, y: float) -> float:
-        """The smallest positive x on a wide logarithmic grid where y is crossed, refined by bisection."""
+        """The smallest positive first input on a wide logarithmic grid where y is crossed, the others being endless."""
+        others = {symbol: number(math.inf) for symbol in self.symbols[1:]}
+
+        def gap(x: Array) -> Array:
+            return np.asarray(
+                self._of(coefficients, {**others, self.symbols[0]: number(x)}).value - y + 0.0 * x
+            )
+
         grid = np.geomspace(1e-9, 1e15, 4001)
-        gaps = self.predict(coefficients, grid) - y
-        crossed = np.flatnonzero(np.isfinite(gaps[:-1] * gaps[1:]) & (gaps[:-1] * gaps[1:] <= 0))
+        gaps = gap(grid)
+        with np.errstate(all="ignore"):
+            products = gaps[:-1] * gaps[1:]
+        crossed = np.flatnonzero(np.isfinite(products) & (products <= 0))
         if len(crossed) == 0:
             return math.inf
         low, high = grid[crossed[0]], grid[crossed[0] + 1]
         for _ in range(80):
             middle = math.sqrt(low * high)
-            same = (self.predict(coefficients, np.array([middle]))[0] - y) * gaps[crossed[0]] > 0
+            same = float(gap(np.array([middle]))[0]) * gaps[crossed[0]] > 0
             low, high = (middle, high) if same else (low, middle)
         return float(low)
 
-    def _columns(self, values: Mapping[str, Array], x: Array) -> Array:
-        nothing = dict.fromkeys(self.linear, 0.0)
-        rest = evaluate(self.text, {**values, **nothing}, x).value
-        ones = [evaluate(self.text, {**values, **nothing, n: 1.0}, x).value - rest for n in self.linear]
-        return np.stack([*ones, rest], axis=-1)
+    def limit(self, coefficients: Coefficients) -> float:
+        """The formula where the inputs grow without end; NaN where it does not settle there."""
+        known = {name: number(value) for name, value in coefficients.items()}
+        value = float(at_infinity(self.parts.tree, known, self.symbols))
+        return value if math.isfinite(value) else math.nan
 
-    def _named(self, theta: Array) -> dict[str, Array]:
-        """The nonlinear coefficients at theta (..., q), each of shape (..., 1)."""
-        places = np.moveaxis(theta, -1, 0)[..., None]
-        return {
-            name: np.exp(place) if self._in_ln(name) else place
-            for name, place in zip(self.nonlinear, places, strict=True)
-        }
+    @property
+    def limits(self) -> Limits:
+        """Found from the formula where the inputs grow without end."""
+        return self.parts.limits
 
-    def _in_ln(self, name: str) -> bool:
-        return min(self.ranges[name]) > 0
+    def _design(self, theta: Array, x: Array, span: Span, *, slopes: bool) -> list[Dual]:
+        with np.errstate(all="ignore"):
+            searched = self._searched(theta, span, slopes=slopes)
+            known, corners = {**self._inputs(x), **searched}, self._corners(searched, span)
+            columns = [column.at(known, corners) for column in self.parts.columns.values()]
+            signed = [
+                column if sign > 0 else -column
+                for column, sign in zip(columns, self.parts.signs, strict=True)
+            ]
+            return signed if self.parts.rest is None else [*signed, self.parts.rest.at(known, corners)]
 
+    def _searched(self, theta: Array, span: Span, *, slopes: bool = False) -> dict[str, Dual]:
+        """The nonlinear coefficients, each of shape (..., 1), with derivatives by coordinates."""
+        found: dict[str, Dual] = {}
+        for name, coordinate in self.parts.coordinates.items():
+            place = theta[..., self.nonlinear.index(name), None]
+            at = Dual(place, {name: np.ones_like(place)} if slopes else {})
+            found[name] = coordinate.value(at, self._corners(found, span))
+        return found
 
-def parse(text: str) -> ast.expr:
-    """The syntax tree of a formula.
+    def _corners(self, searched: Known, span: Span) -> list[dict[str, Dual]]:
+        return [{**corner, **searched} for corner in _coordinates.corners_of(span, self.symbols)]
 
-    Raises:
-        SparsityLabError: it is no formula, or holds something that is not allowed.
-    """
-    body = text.split("=", 1)[1] if "=" in text else text
-    try:
-        tree = ast.parse(body.strip().replace("^", "**"), mode="eval").body
-    except SyntaxError as error:
-        raise SparsityLabError(f"Cannot read the formula {text!r}", why=error.msg, fix=_HELP) from error
-    for node in ast.walk(tree):
-        if not isinstance(node, _ALLOWED):
-            raise SparsityLabError(f"The formula {text!r} holds {ast.unparse(node)!r}", fix=_HELP)
-        if isinstance(node, ast.Call) and (not isinstance(node.func, ast.Name) or len(node.args) != 1):
-            raise SparsityLabError(f"The formula {text!r} calls {ast.unparse(node)!r}", fix=_HELP)
-    if unknown := _called(tree) - set(FUNCTIONS):
-        raise SparsityLabError(f"The formula {text!r} calls {', '.join(sorted(unknown))}", fix=_HELP)
-    return tree
+    def _inputs(self, x: Array) -> dict[str, Dual]:
+        x = np.asarray(x, dtype=float)
+        if len(self.symbols) == 1:
+            return {self.symbols[0]: number(x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x)}
+        return {symbol: number(x[..., i]) for i, symbol in enumerate(self.symbols)}
 
+    def _of(self, coefficients: Coefficients, inputs: Known) -> Dual:
+        with np.errstate(all="ignore"):
+            return walk(
+                self.parts.tree, {**{name: number(value) for name, value in coefficients.items()}, **inputs}
+            )
 
-def evaluate(text: str, values: Mapping[str, Any], x: Array, *, by: tuple[str, ...] = ()) -> Dual:
-    """The formula's value at x and its derivatives by some of its names; values and x broadcast."""
-    known = {name: Dual(np.asarray(v, dtype=float), {}) for name, v in {**CONSTANTS, **values}.items()}
-    known[INPUT] = Dual(np.asarray(x, dtype=float), {})
-    for name in by:
-        known[name] = Dual(known[name].value, {name: np.ones(np.shape(x))})
-    with np.errstate(all="ignore"):
-        found = _walk(parse(text), known)
-    zeros = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(found.value)))
-    return Dual(found.value + zeros, {name: found.by.get(name, zeros) + zeros for name in by})
-
-
-_ALLOWED = (
-    ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant, ast.Load, ast.Add, ast.Sub, ast.Mult, ast.Div,
-    ast.Pow, ast.USub, ast.UAdd,
-)  # fmt: skip
-_HELP = f"Use + - * / ^, numbers, names and {', '.join(FUNCTIONS)}"
-
-
-def _walk(node: ast.expr, known: Mapping[str, Dual]) -> Dual:
-    if isinstance(node, ast.Constant):
-        return Dual(np.asarray(float(node.value)), {})  # type: ignore[arg-type]
-    if isinstance(node, ast.Name):
-        return known[node.id]
-    if isinstance(node, ast.UnaryOp):
-        inner = _walk(node.operand, known)
-        sign = -1.0 if isinstance(node.op, ast.USub) else 1.0
-        return Dual(sign * inner.value, {n: sign * d for n, d in inner.by.items()})
-    if isinstance(node, ast.Call):
-        assert isinstance(node.func, ast.Name)
-        inner = _walk(node.args[0], known)
-        value, derivative = FUNCTIONS[node.func.id]
-        return Dual(value(inner.value), {n: derivative(inner.value) * d for n, d in inner.by.items()})
-    assert isinstance(node, ast.BinOp)
-    return _binary(node.op, _walk(node.left, known), _walk(node.right, known))
-
-
-def _binary(operator: ast.operator, a: Dual, b: Dual) -> Dual:
-    """Value of a binary operation, and its derivative as a weight on each side's."""
-    u, v = a.value, b.value
-    one = np.asarray(1.0)
-    if isinstance(operator, (ast.Add, ast.Sub)):
-        sign = 1.0 if isinstance(operator, ast.Add) else -1.0
-        return _combined(u + sign * v, a, one, b, np.asarray(sign))
-    if isinstance(operator, ast.Mult):
-        return _combined(u * v, a, v, b, u)
-    if isinstance(operator, ast.Div):
-        return _combined(u / v, a, 1.0 / v, b, -u / v**2)
-    value = np.power(u, v)
-    return _combined(value, a, v * np.power(u, v - 1.0), b, value * np.log(u) if b.by else one)
-
-
-def _combined(value: Array, a: Dual, by_a: Array, b: Dual, by_b: Array) -> Dual:
-    names = {*a.by, *b.by}
-    return Dual(value, {n: by_a * a.by.get(n, 0.0) + by_b * b.by.get(n, 0.0) for n in names})
-
-
-def _degree(node: ast.expr, of: set[str]) -> float:
-    """Degree of the formula in a set of names taken together; infinity where it is no polynomial."""
-    if isinstance(node, ast.Name):
-        return float(node.id in of)
-    if isinstance(node, ast.Constant):
-        return 0.0
-    if isinstance(node, ast.UnaryOp):
-        return _degree(node.operand, of)
-    if isinstance(node, ast.Call):
-        return math.inf if _degree(node.args[0], of) else 0.0
-    assert isinstance(node, ast.BinOp)
-    left, right = _degree(node.left, of), _degree(node.right, of)
-    if isinstance(node.op, (ast.Add, ast.Sub)):
-        return max(left, right)
-    if isinstance(node.op, ast.Mult):
-        return left + right
-    return left if isinstance(node.op, ast.Div) and not right else (math.inf if left or right else 0.0)
-
-
-def _jointly_linear(tree: ast.expr, names: list[str]) -> tuple[str, ...]:
-    chosen: list[str] = []
-    for name in names:
-        if _degree(tree, {*chosen, name}) <= 1:
-            chosen.append(name)
-    return tuple(chosen)
-
-
-def _names(tree: ast.expr) -> set[str]:
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - _called(tree)
-
-
-def _called(tree: ast.expr) -> set[str]:
-    return {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    def _parameter_of(self, name: str, parts: Parts) -> Parameter:
+        kind = LOG_LINEAR if name in parts.logarithms else LINEAR if name in parts.columns else NONLINEAR
+        box = self.bounds.get(name, ANY)
+        return Parameter(name, "as the formula", name, box, like_output=name == parts.asymptote, kind=kind)

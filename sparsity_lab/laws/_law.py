@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 Coefficients = Mapping[str, float]
 ANY = (-math.inf, math.inf)
 POSITIVE = (0.0, math.inf)
+Limits = tuple[tuple[str, tuple[float, ...]], ...]
 # How a coefficient of the paper depends on what is solved for: the search coordinates alone, a sum of the linear
 # coefficients with weights of the coordinates, or the logarithm of such a sum.
 NONLINEAR, LINEAR, LOG_LINEAR = "nonlinear", "linear", "log-linear"
@@ -84,6 +85,10 @@ class Law(ABC):
         asymptote: name of the parameter that is y's limit, or None. asymptote_column: its column.
         exponents: parameter name -> search coordinate that is its logarithm.
         offset_columns: (column, value) of columns whose coefficient is no parameter but a fixed number.
+        positive_inputs: indices of the inputs that must be above zero.
+        typed: the law as a formula that can be typed (`_expression`), its input x or the symbols of its inputs; empty
+            where there is none.
+        note: what was found where nothing was said, or empty.
     """
 
     name: ClassVar[str]
@@ -98,6 +103,9 @@ class Law(ABC):
     asymptote_column: int | None = None
     exponents: Mapping[str, int] = {}
     offset_columns: tuple[tuple[int, float], ...] = ()
+    positive_inputs: tuple[int, ...] = ()
+    typed: str = ""
+    note: str = ""
 
     @abstractmethod
     def search_box(self, span: Span) -> Array:
@@ -137,6 +145,19 @@ class Law(ABC):
     def limit(self, coefficients: Coefficients) -> float:
         """y as x grows without end; NaN where the law has no limit of its own."""
         return math.nan if self.asymptote is None else float(coefficients[self.asymptote])
+
+    @property
+    def limits(self) -> Limits:
+        """Values that y nears at an end of its inputs, each a name and its weights of beta, shape (p,).
+
+        The limit is the sum of beta with these weights, whatever theta: an asymptote has one of 1 at its column. A
+        curve with two ends has one entry for each.
+        """
+        if self.asymptote is None or self.asymptote_column is None:
+            return ()
+        return (
+            (self.asymptote, tuple(float(j == self.asymptote_column) for j in range(len(self.linear_lower)))),
+        )
 
     def guess(self, x: Array, y: Array) -> dict[str, float]:
         """A rough start: the best of seven values a coordinate, beta by least squares."""

@@ -20,6 +20,7 @@ class AverageParameters(LossPower):
     formula = "L = E + a Nbar^-alpha + b D^-beta"
     latex = r"L(\bar N, D) = E + a\,\bar N^{-\alpha} + b\,D^{-\beta}"
     source = "Jin et al., arXiv 2501.12486"
+    typed = "E + a*Nbar^-alpha + b*D^-beta"
     inputs = (
         Variable("Nbar", "mean parameters in use over training", "parameters"),
         Variable("D", "training tokens", "tokens"),

@@ -27,6 +27,7 @@ class Densing(Law):
         Parameter("B", "ln 1", "ln rho_max at t = 0", kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
+    typed = "A*x + B"
 
     def search_box(self, span: Span) -> Array:
         """Nothing to search."""

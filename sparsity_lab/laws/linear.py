@@ -36,6 +36,7 @@ class Linear(Law):
         Parameter("k", "fraction per unit of r", "slope", kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
+    typed = "m + k*x"
 
     def search_box(self, span: Span) -> Array:
         """Nothing to search."""

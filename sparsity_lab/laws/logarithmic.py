@@ -26,6 +26,8 @@ class Logarithmic(Law):
         Parameter("s", "fraction", "change per factor e of data", kind=LINEAR),
     )
     linear_lower = (-math.inf, -math.inf)
+    positive_inputs = (0,)
+    typed = "a + s*log(x)"
 
     def search_box(self, span: Span) -> Array:
         """Nothing to search."""

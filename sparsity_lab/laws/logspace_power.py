@@ -9,6 +9,7 @@ are not. The columns are 1 and exp(-k s(D)) with s running from 0 to 1 over the 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -49,21 +50,24 @@ class LogspacePower(Law):
     asymptote = "A0"
     asymptote_column = 0
     exponents = {"alpha": 0}  # noqa: RUF012 - read only, as the base says
+    positive_inputs = (0,)
+    typed = "A0 + exp(b - c*x^alpha)"
+    sign: ClassVar[float] = 1.0  # of the curve's distance from its limit
 
     def search_box(self, span: Span) -> Array:
         """Coordinates ln alpha and ln k."""
         return np.log([ALPHA_RANGE, FALL_RANGE])
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """Columns 1 and exp(-k s(x))."""
+        """Columns 1 and sign exp(-k s(x))."""
         share, _ = _progress(np.exp(theta[..., :1]), x, span)
-        return np.stack([np.ones_like(share), np.exp(-np.exp(theta[..., 1:]) * share)], axis=-1)
+        return np.stack([np.ones_like(share), self.sign * np.exp(-np.exp(theta[..., 1:]) * share)], axis=-1)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By ln alpha and by ln k."""
         alpha, fall = np.exp(theta[..., :1]), np.exp(theta[..., 1:])
         share, by_alpha = _progress(alpha, x, span)
-        decay = np.exp(-fall * share)
+        decay = self.sign * np.exp(-fall * share)
         gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
         gradient[..., 0, :, 1] = -fall * decay * alpha * by_alpha
         gradient[..., 1, :, 1] = -fall * share * decay
@@ -84,21 +88,22 @@ class LogspacePower(Law):
         return np.stack([np.log(alpha), np.log(fall)], axis=-1)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
-        """A0 + exp(b - c x^alpha)."""
+        """A0 + sign exp(b - c x^alpha)."""
         exponent = coefficients["b"] - coefficients["c"] * np.power(x, coefficients["alpha"])
-        return coefficients["A0"] + np.exp(exponent)
+        return coefficients["A0"] + self.sign * np.exp(exponent)
 
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
-        """-c alpha x^(alpha-1) exp(b - c x^alpha)."""
+        """-sign c alpha x^(alpha-1) exp(b - c x^alpha)."""
         alpha, c = coefficients["alpha"], coefficients["c"]
-        excess = np.exp(coefficients["b"] - c * np.power(x, alpha))
+        excess = self.sign * np.exp(coefficients["b"] - c * np.power(x, alpha))
         return -c * alpha * np.power(x, alpha - 1.0) * excess
 
     def invert(self, coefficients: Coefficients, y: float) -> float:
-        """((b - ln(y - A0)) / c)^(1/alpha)."""
-        if y <= coefficients["A0"]:
+        """((b - ln(sign (y - A0))) / c)^(1/alpha)."""
+        distance = self.sign * (y - coefficients["A0"])
+        if distance <= 0:
             return math.inf
-        power = (coefficients["b"] - math.log(y - coefficients["A0"])) / coefficients["c"]
+        power = (coefficients["b"] - math.log(distance)) / coefficients["c"]
         return float(power ** (1.0 / coefficients["alpha"])) if power >= 0 else math.nan
 
 

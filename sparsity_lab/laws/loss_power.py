@@ -37,6 +37,8 @@ class LossPower(Law):
     asymptote = "E"
     asymptote_column = 0
     exponents = {"alpha": 0, "beta": 1}  # noqa: RUF012 - read only, as the base says
+    positive_inputs = (0, 1)
+    typed = "E + a*N^-alpha + b*D^-beta"
 
     def search_box(self, span: Span) -> Array:
         """Coordinates ln alpha and ln beta."""

@@ -11,7 +11,18 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, LINEAR, POSITIVE, Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import (
+    ANY,
+    LINEAR,
+    POSITIVE,
+    Array,
+    Coefficients,
+    Law,
+    Limits,
+    Parameter,
+    Span,
+    Variable,
+)
 
 MIDPOINT_RANGE = (-1.0, 2.0)
 STEEPNESS_RANGE = (0.5, 100.0)
@@ -35,6 +46,12 @@ class LossToScore(Law):
     linear_lower = (-math.inf, 0.0)
     asymptote = "d"
     asymptote_column = 0
+    typed = "d + c/(1 + exp(-gamma*(x - l)))"
+
+    @property
+    def limits(self) -> Limits:
+        """Chance, at a large loss, and the ceiling, at a small one."""
+        return (("d", (1.0, 0.0)), ("c + d", (1.0, 1.0)))
 
     def search_box(self, span: Span) -> Array:
         """The midpoint's place and ln of the steepness over the data's range."""

@@ -46,6 +46,8 @@ class Power(Law):
     asymptote = "A0"
     asymptote_column = 0
     exponents = {"alpha": 0}  # noqa: RUF012 - read only, as the base says
+    positive_inputs = (0,)
+    typed = "A0 - c*x^-alpha"
 
     def search_box(self, span: Span) -> Array:
         """ln alpha."""

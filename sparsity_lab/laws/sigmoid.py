@@ -45,6 +45,8 @@ class Sigmoid(Law):
     linear_lower = (-math.inf, -math.inf)
     asymptote = "A0"
     asymptote_column = 0
+    positive_inputs = (0,)
+    typed = "A0 - h/(1 + (x/m)^g)"
 
     def search_box(self, span: Span) -> Array:
         """The midpoint's place and ln of the steepness over the data's range."""

@@ -123,10 +123,13 @@ def test_a_formula_as_the_law_its_lock_and_an_inversion(table, tmp_path):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 locks: 1 pass"), done.stdout
 
 
-def test_a_formula_that_needs_a_range_says_so(table, tmp_path):
-    done = run("fit", table, "--law", "A0 - c*x^-alpha", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "--range alpha=" in done.stderr
+def test_a_formula_without_a_range_says_which_it_finds(table, tmp_path):
+    done = run("fit", table, "--law", "A0 - c*x^-alpha", "--bootstrap", 0, "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ranges found: alpha=0.01:10.0" in done.stderr
+    (entry,) = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
+    assert entry["law"] == "A0 - c*x^-alpha; alpha=0.01:10.0"
+    assert {"A0", "alpha"} <= set(entry["profiles"])
 
 
 def test_weights_need_standard_errors(table, tmp_path):

@@ -16,10 +16,11 @@ from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.judge import warmup
 from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import FitSpec, load_law
+from sparsity_lab.fitting.spec import FitSpec
 
 MAPPED = Columns("x", "y", se="se")
 

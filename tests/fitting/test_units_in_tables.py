@@ -11,8 +11,9 @@ from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import check
-from sparsity_lab.fitting.spec import FitSpec, load_law
+from sparsity_lab.fitting.spec import FitSpec
 
 TOKENS = np.geomspace(2e7, 4e9, 9).round(-4)
 RATIOS = 0.2 - 0.02 * (TOKENS / 1e9) ** -0.3

@@ -14,8 +14,8 @@ from sparsity_lab.fitting.density.rulers.ladder import read_ladder
 from sparsity_lab.fitting.density.scores.targets import read_targets
 from sparsity_lab.fitting.ladders import runs_locks
 from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file
-from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.measure.checkpoint.trained_tokens import read_table
 from sparsity_lab.measure.model.windows import read_text
 from sparsity_lab.measure.spec import percent

@@ -16,8 +16,8 @@ from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.ladders import runs_locks
 from sparsity_lab.fitting.ladders.runs import Runs, RunsFit, fit_runs, read_runs
 from sparsity_lab.fitting.ladders.runs_locks import RunsLock
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import toml
-from sparsity_lab.fitting.spec import load_law
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from sparsity_lab.fitting.data.columns import say_units
 from sparsity_lab.fitting.ladders import runs_locks
 from sparsity_lab.fitting.ladders.runs import LadderColumns, RunsFit, fit_runs, read_runs
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import toml
-from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance

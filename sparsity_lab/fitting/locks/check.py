@@ -23,9 +23,9 @@ from sparsity_lab.fitting.judge import rivals
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.ladders import runs_check, runs_locks
 from sparsity_lab.fitting.ladders.runs_locks import RunsLock
+from sparsity_lab.fitting.laws_by_name import law_of_one
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.lock_file import Agreed, Lock
-from sparsity_lab.fitting.spec import law_of_one
 from sparsity_lab.progress import SILENT, Progress
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"

@@ -42,6 +42,13 @@ from sparsity_lab.reading.unreadable import why_unread
 from sparsity_lab.store.records import write_text
 
 FORMAT = 1
+UNNAMED_RIVALS = (
+    "power",
+    "logspace-power",
+    "sigmoid",
+    "logarithmic",
+    "constant",
+)  # of a lock that names none
 PROBES_INSIDE = 7
 PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
 
@@ -207,7 +214,7 @@ def to_toml(lock: Lock) -> str:
         "# `sparsity-lab check --update --reason ...`, or edit a tolerance together with its reason.",
         f"format = {FORMAT}",
         *_pairs(lock, ("series", "law", "verdict", "reason", "weighted", "seed")),
-        *([] if lock.rivals == RIVALS else _pairs(lock, ("rivals",))),
+        *([] if lock.rivals == UNNAMED_RIVALS else _pairs(lock, ("rivals",))),
         "",
         "[input]",
         *_pairs(lock, ("table", "points_sha256", "pinned", "points", "dropped_points", "last_x")),
@@ -265,7 +272,7 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
             **{key: typed(given, key, str) for key in ("x", "y", "group", "se") if key in given},
             unit=tuple(map(str, typed(given, "unit", list))) if "unit" in given else (),
         ),
-        rivals=tuple(raw.get("rivals", RIVALS)),
+        rivals=tuple(raw.get("rivals", UNNAMED_RIVALS)),
     )
 
 

@@ -14,12 +14,12 @@ from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, Nul
 
 from sparsity_lab.fitting.judge.rivals import HELD_OUT
 from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.plots.canvas import style
 from sparsity_lab.fitting.plots.canvas.axes import look
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import Array, Law, Variable
 

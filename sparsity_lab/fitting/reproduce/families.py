@@ -17,10 +17,10 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem, Solution
-from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.fitting.uncertainty import intervals, noise
 from sparsity_lab.laws._law import Array
 

@@ -1,0 +1,119 @@
+"""The same law typed or named: the same optimum, intervals, comparison and verdict."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.fit import fit_series, solve_and_judge
+from sparsity_lab.fitting.judge import rivals
+from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.ladders.runs import LadderColumns, fit_runs, read_runs
+from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.reproduce import published
+from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.store import bundled
+
+SERIES = {one.name: one for one in read_series(bundled.path("sparsing-law"))}
+CHINCHILLA = "E + a*N^-alpha + b*D^-beta; inputs N, D; E>=0; a>=0; b>=0"
+SIGNIFICANT = (
+    1e-5  # optima are exact in the sum of squares; where that is flat, the coefficients are as far apart
+)
+
+
+def points(name):
+    return SERIES[name].without_leading(published.drops().get(name, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [
+        *[(f"{size}-silu", "power") for size in ("0.1B", "0.4B", "1.2B")],
+        *[(f"{size}-relu", "logspace-power") for size in ("0.2B", "2.4B")],
+        ("0.4B-silu", "rising-exponential"),
+        ("0.4B-relu", "logarithmic"),
+    ],
+)
+def test_a_series_has_the_same_fit_and_verdict(name, law):
+    series = points(name)
+    named, typed = load_law(law), load_law(load_law(law).typed)
+    # Neither is compared with the other, which would be as good as itself.
+    compared = [
+        rivals.compare(
+            series.x, series.y, [one, load_law("logarithmic"), load_law("sigmoid")], extrapolate=False
+        )
+        for one in (named, typed)
+    ]
+    by_name, as_typed = (
+        solve_and_judge(series, one, comparison=comparison)
+        for one, comparison in zip((named, typed), compared, strict=True)
+    )
+    assert as_typed.solution.sse == pytest.approx(by_name.solution.sse, rel=1e-10)
+    values = [judged.problem.coefficients(judged.solution.theta) for judged in (by_name, as_typed)]
+    assert values[1] == pytest.approx(values[0], rel=SIGNIFICANT, abs=SIGNIFICANT)
+    assert set(as_typed.profiles) == set(by_name.profiles)
+    for coefficient, profile in by_name.profiles.items():
+        other = as_typed.profiles[coefficient]
+        assert (other.low, other.high) == pytest.approx((profile.low, profile.high), rel=SIGNIFICANT)
+        assert (other.open_low, other.open_high) == (profile.open_low, profile.open_high)
+        assert other.one_sided == pytest.approx(profile.one_sided, rel=SIGNIFICANT, nan_ok=True)
+    assert as_typed.verdict == by_name.verdict
+    ranks = [{r.law.partition(";")[0]: r.aicc_gap for r in one.rivals} for one in compared]
+    assert ranks[1][typed.text] == pytest.approx(ranks[0][law], abs=1e-8)
+
+
+def test_a_formula_is_compared_with_the_rivals_and_judged():
+    series = points("0.1B-silu")
+    spec = FitSpec(law="A0 - c*x^-a", rivals=("logarithmic", "constant"), draws=0)
+    typed, named = (fit_series(series, dataclasses.replace(spec, law=law)) for law in (spec.law, "power"))
+    assert typed.comparison.find(typed.law.name) is not None
+    assert typed.law_rule == "asked for; ranges found: a=0.01:10.0"
+    assert (typed.verdict.word, typed.verdict.bound) == (named.verdict.word, named.verdict.bound)
+    assert typed.verdict.word == NOT
+    assert typed.verdict.bound == "A0 >= 0.397"
+
+
+def test_a_law_by_name_with_a_range_fits_as_that_law():
+    series = points("0.8B-silu")
+    usual, ranged = (
+        fit_series(series, FitSpec(law=law, rivals=("logarithmic",), draws=0))
+        for law in ("power", "power; alpha=0.1:2")
+    )
+    assert ranged.values == pytest.approx(usual.values, rel=1e-5)
+    assert (ranged.law.name, ranged.verdict) == ("power; alpha=0.1:2.0", usual.verdict)
+
+
+@pytest.mark.parametrize("huber", [False, True], ids=["squares", "huber"])
+def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
+    columns = LadderColumns(("params", "tokens"), "loss", exclude="epoch_excluded")
+    runs = read_runs(bundled.path("chinchilla"), columns)
+    named, typed = (fit_runs(runs, load_law(law), huber=huber, draws=0) for law in ("loss-power", CHINCHILLA))
+    assert typed.objective == pytest.approx(named.objective, rel=1e-10)
+    assert typed.values == pytest.approx(named.values, rel=SIGNIFICANT)
+    assert typed.verdict == named.verdict
+    for coefficient, profile in named.profiles.items():
+        other = typed.profiles[coefficient]
+        assert (other.low, other.high) == pytest.approx((profile.low, profile.high), rel=1e-4)
+
+
+def test_a_limit_that_is_given_is_kept_in_a_robust_fit():
+    """The optimum with E = 1.69 by an optimiser of its own: 1.1436968e-3."""
+    columns = LadderColumns(("params", "tokens"), "loss", exclude="epoch_excluded")
+    runs = read_runs(bundled.path("chinchilla"), columns)
+    fit = fit_runs(runs, load_law("E + a*N^-al + b*D^-be; inputs N, D; E=1.69"), huber=True, draws=0)
+    assert fit.objective == pytest.approx(1.1436968e-3, rel=1e-6)
+    assert fit.values == pytest.approx({"al": 0.290998, "be": 0.330870, "a": 184.336, "b": 1025.59}, rel=1e-4)
+    assert math.isfinite(fit.condition)
+
+
+def test_the_limit_of_a_formula_is_its_value_far_away():
+    law = load_law("a + b*(1 - exp(-c*x))")
+    assert law.limit({"a": 0.1, "b": 0.2, "c": 0.3}) == pytest.approx(0.3)
+    assert math.isnan(load_law("a + b*log(x)").limit({"a": 0.1, "b": 0.2}))
+    assert law.invert({"a": 0.1, "b": 0.2, "c": 0.3}, 0.2) == pytest.approx(math.log(2) / 0.3)
+    two = load_law("E + a*N^-al + b*D^-be; inputs N, D")
+    values = {"E": 1.8, "a": 480.0, "b": 2100.0, "al": 0.35, "be": 0.37}
+    size = two.invert(values, 2.0)
+    assert two.predict(values, np.array([[size, 1e300]]))[0] == pytest.approx(2.0)
