@@ -25,6 +25,8 @@ POSITIVE = (0.0, math.inf)
 # How a coefficient of the paper depends on what is solved for: the search coordinates alone, a sum of the linear
 # coefficients with weights of the coordinates, or the logarithm of such a sum.
 NONLINEAR, LINEAR, LOG_LINEAR = "nonlinear", "linear", "log-linear"
+# Which way a law's input goes from the first and smallest models of a study to its last and largest.
+RISING, FALLING = "rising", "falling"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Law(ABC):
         parameters: coefficients in the order the paper prints them.
         linear_lower: lower bounds of beta; an upper bound is never needed.
         asymptote: name of the parameter that is y's limit, or None. asymptote_column: its column.
+        other_ends: further levels y tends to, such as that of an input of 0: label -> weights of beta, shape (p,).
+        output_box: the range that y can have by its nature, whatever the table.
+        forward: RISING, or FALLING where the largest models have the smallest input (a loss).
         exponents: parameter name -> search coordinate that is its logarithm.
         offset_columns: (column, value) of columns whose coefficient is no parameter but a fixed number.
     """
@@ -96,6 +101,9 @@ class Law(ABC):
     linear_lower: tuple[float, ...]
     asymptote: str | None = None
     asymptote_column: int | None = None
+    other_ends: Mapping[str, tuple[float, ...]] = {}
+    output_box: tuple[float, float] = ANY
+    forward: str = RISING
     exponents: Mapping[str, int] = {}
     offset_columns: tuple[tuple[int, float], ...] = ()
 

@@ -2,7 +2,7 @@
 
 Second step of the Densing Law (arXiv 2412.04315): a sigmoid that falls from d + c at small loss to d,
 chance, at large. Search coordinates: the place of l in the data's range of loss and ln(|gamma| times that
-range).
+range). The largest models have the smallest loss, so a study goes forward from large loss to small.
 """
 
 from __future__ import annotations
@@ -11,7 +11,18 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import ANY, LINEAR, POSITIVE, Array, Coefficients, Law, Parameter, Span, Variable
+from sparsity_lab.laws._law import (
+    ANY,
+    FALLING,
+    LINEAR,
+    POSITIVE,
+    Array,
+    Coefficients,
+    Law,
+    Parameter,
+    Span,
+    Variable,
+)
 
 MIDPOINT_RANGE = (-1.0, 2.0)
 STEEPNESS_RANGE = (0.5, 100.0)
@@ -35,6 +46,9 @@ class LossToScore(Law):
     linear_lower = (-math.inf, 0.0)
     asymptote = "d"
     asymptote_column = 0
+    other_ends = {"c + d": (1.0, 1.0)}  # noqa: RUF012 - read only, as the base says
+    output_box = (0.0, 1.0)
+    forward = FALLING
 
     def search_box(self, span: Span) -> Array:
         """The midpoint's place and ln of the steepness over the data's range."""
