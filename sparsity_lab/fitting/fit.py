@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge import rivals, shape, warmup
+from sparsity_lab.fitting.judge import checks, rivals, shape, warmup
+from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
 from sparsity_lab.fitting.result import Coefficient, FitResult
@@ -18,17 +19,20 @@ from sparsity_lab.fitting.solve.engine import Solution
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solve.profile import Profile
 from sparsity_lab.fitting.spec import FitSpec, choose_law, load_law
-from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.laws._law import FALLING, RISING, Array, Law
+from sparsity_lab.settings import AUTO
 from sparsity_lab.store.whole_files import encoded
 
 
 def fit_series(full: Series, spec: FitSpec) -> FitResult:
     """Fit one series, less the warm-up points that `spec` leaves out."""
     count, drop_rule = _drop(full, spec)
-    series = full.without_leading(count)
+    series = full.without_leading(count, _forward(spec))
     weights = _root_weights(series, spec)
     laws = [load_law(name) for name in spec.rivals]
-    comparison = rivals.compare(series.x, series.y, laws, root_weights=weights, seed=spec.seed)
+    comparison = rivals.compare(
+        series.x, series.y, laws, root_weights=weights, seed=spec.seed, forward=_forward(spec)
+    )
     law, law_rule = choose_law(series, spec, comparison, describes=_can_describe(series, weights, spec.seed))
     core = solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=spec.seed)
     problem, solution, profiles = core.problem, core.solution, core.profiles
@@ -95,7 +99,11 @@ def solve_and_judge(
     misfit = _misfit(problem, solution, comparison)
     describes = misfit is None
     profiles = profile_all(problem, solution, box=series.y_box, inflation=inflation) if describes else {}
-    verdict = verdict_of(problem, solution, profiles, comparison=comparison, box=series.y_box, misfit=misfit)
+    limit = profiles.get(law.asymptote or "")
+    tests = checks.of(problem, solution, limit, box=series.y_box, seed=seed) if describes else None
+    verdict = verdict_of(
+        problem, solution, profiles, comparison=comparison, box=series.y_box, misfit=misfit, tests=tests
+    )
     return Judged(problem, solution, profiles, inflation, verdict)
 
 
@@ -114,6 +122,7 @@ def profile_all(
 def verdict_of(
     problem: Problem, solution: Solution, profiles: Mapping[str, Profile], *,
     comparison: Comparison | None, box: tuple[float, float], misfit: str | None = None,
+    tests: Checks | None = None,
 ) -> Verdict:  # fmt: skip
     """Judge a solved problem by its profiles, its conditioning and its rivals."""
     law = problem.law
@@ -128,6 +137,7 @@ def verdict_of(
             limitless_rival=_limitless(comparison, law),
             better_rival=_better(comparison, law),
             misfit=misfit,
+            checks=tests or Checks(),
         )
     )
 
@@ -166,6 +176,12 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
     law, _ = choose_law(full, spec, comparison, describes=_can_describe(full, weights, spec.seed))
     rows = _sensitivity(full, law, spec)
     return warmup.choose(rows), warmup.rule_of(rows)
+
+
+def _forward(spec: FitSpec) -> str:
+    """Which way x goes as models grow: as the law says that is asked for, or else any of those compared."""
+    laws = map(load_law, spec.rivals if spec.law == AUTO else (spec.law,))
+    return FALLING if any(law.forward == FALLING for law in laws) else RISING
 
 
 def series_seed(seed: int, name: str) -> np.random.Generator:

@@ -143,7 +143,7 @@ class Law(ABC):
         """The x at which the law takes the value y; infinity where it never does, NaN where undefined."""
 
     def limit(self, coefficients: Coefficients) -> float:
-        """y as x grows without end; NaN where the law has no limit of its own."""
+        """y as models grow without end; NaN where the law has no limit of its own."""
         return math.nan if self.asymptote is None else float(coefficients[self.asymptote])
 
     def guess(self, x: Array, y: Array) -> dict[str, float]:

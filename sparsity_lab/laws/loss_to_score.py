@@ -91,6 +91,10 @@ class LossToScore(Law):
             coefficients["gamma"] * (x - coefficients["l"])
         )
 
+    def limit(self, coefficients: Coefficients) -> float:
+        """d + c, the score of a model without loss."""
+        return float(coefficients["d"] + coefficients["c"])
+
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
         """c gamma times the logistic bell."""
         z = coefficients["gamma"] * (x - coefficients["l"])

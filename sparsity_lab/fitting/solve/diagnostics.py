@@ -51,16 +51,27 @@ def block_length(residuals: Array) -> int:
     return int(max(1, min(math.ceil(best), n // 3)))
 
 
-def condition(problem: Problem, solution: Solution) -> float:
-    """Condition number of the full Jacobian, columns scaled to unit length; infinity where one is zero."""
+def jacobian(problem: Problem, solution: Solution) -> Array:
+    """Derivatives of the weighted curve by every fitted coefficient at the best fit, shape (n, p)."""
     at = problem.project(solution.theta)
     gradient = problem.law.design_gradient(solution.theta, problem.x, problem.span)
     if problem.root_weights is not None:
         gradient = gradient * problem.root_weights[:, None]
     fitted = [i for i in range(at.design.shape[1]) if i not in dict(problem.law.offset_columns)]
-    full = np.hstack([at.design[:, fitted], (gradient @ at.linear).T])
+    return np.hstack([at.design[:, fitted], (gradient @ at.linear).T])
+
+
+def condition(problem: Problem, solution: Solution) -> float:
+    """Condition number of the full Jacobian, columns scaled to unit length; infinity where one is zero."""
+    full = jacobian(problem, solution)
     lengths = np.linalg.norm(full, axis=0)
     return float(np.linalg.cond(full / lengths)) if np.all(lengths > 0) else math.inf
+
+
+def fitted_basis(jacobian: Array) -> Array:
+    """An orthonormal basis of what a fit takes from the noise, from the Jacobian (n, p), shape (n, at most p)."""
+    lengths = np.linalg.norm(jacobian, axis=0)
+    return np.linalg.qr(jacobian[:, lengths > 0] / lengths[lengths > 0])[0]
 
 
 def curve_jacobian(law: Law, values: Coefficients, x: Array) -> Array:

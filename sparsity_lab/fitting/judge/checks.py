@@ -1,0 +1,97 @@
+"""What is tested of a fit beyond its profiles: whether its limit holds still, and what its noise is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsity_lab.fitting.judge import noise, windows
+from sparsity_lab.fitting.judge.noise import Spread
+from sparsity_lab.fitting.judge.windows import Drift, Window
+from sparsity_lab.fitting.solve import diagnostics
+from sparsity_lab.fitting.solve.engine import Solution
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.profile import Profile
+from sparsity_lab.laws._law import Array
+from sparsity_lab.store.tables import interval
+
+EXACT = 1e-9  # root mean square residual over the range of y, below which what is left is rounding
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Tests of one fit.
+
+    Attributes:
+        windows: the limit by the first parts of the points; none where the limit is open or there is none.
+        drift: whether the points drift away from the law; None where there is no limit to drift from.
+        spread: whether the noise is equally wide; None where the points are too few to say.
+        correlation: why the noise is too correlated, or None.
+    """
+
+    windows: tuple[Window, ...] = ()
+    drift: Drift | None = None
+    spread: Spread | None = None
+    correlation: str | None = None
+
+    def sentences(self, *, limit: str | None, x: str) -> list[str]:
+        """What was tested and what came of it, for readers.
+
+        Args:
+            limit: the name of the asymptote, or None. x: the symbol of the input.
+        """
+        said = [
+            f"{limit} by the first {window.points} points ({window.percent}): "
+            f"{interval(window.value, window.low, window.high)}{'' if window.agrees else ', not the limit by all'}"
+            for window in self.windows
+        ]
+        if self.drift is not None:
+            word = "is" if self.drift.found else "is not"
+            said.append(f"A drift away from the law, a term in ln {x}, {word} seen (p = {self.drift.p:.2g})")
+        if self.spread is not None:
+            said.append(_on_spread(self.spread, x))
+        return said
+
+
+def of(
+    problem: Problem, solution: Solution, limit: Profile | None, *, box: tuple[float, float], seed: int = 0
+) -> Checks:
+    """All tests of a fit.
+
+    Args:
+        problem: the law and its points. solution: the best fit. limit: the profile of its asymptote, or None.
+        box: the physical range of the asymptote. seed: of the search grid.
+    """
+    at, count = problem.project(solution.theta), len(problem.law.parameters)
+    if at.sse <= EXACT**2 * float(np.ptp(problem.targets)) ** 2 * len(problem.y):
+        return Checks()
+    jacobian = diagnostics.jacobian(problem, solution)
+    rho = diagnostics.corrected_lag1(at.residuals, coefficients=count)
+    spread = noise.spread(at.residuals, jacobian, at.design @ at.linear, rho=rho)
+    correlation = noise.too_correlated(rho, points=len(problem.y), coefficients=count)
+    if limit is None:
+        return Checks(spread=spread, correlation=correlation)
+    inflation = diagnostics.variance_inflation(at.residuals, coefficients=count)
+    drift = windows.drift(at.residuals, jacobian, _terms(problem), inflation=inflation)
+    refitted = (
+        windows.refitted(problem, limit, box=box, inflation=inflation, seed=seed) if limit.closed else ()
+    )
+    return Checks(refitted, drift, spread, correlation)
+
+
+def _on_spread(spread: Spread, x: str) -> str:
+    if not spread.uneven:
+        return f"Noise: nothing says that its spread is uneven (p = {spread.p:.2g})"
+    along = f"along {x}" if spread.along == "x" else "with the curve"
+    return (
+        f"Noise: its spread is uneven (p = {spread.p:.2g}), {spread.ratio:.2g} times as wide at the end as at the "
+        f"start {along}; intervals take it as even, so weight the points by their standard errors"
+    )
+
+
+def _terms(problem: Problem) -> Array:
+    """ln of each input, or the input itself where it is not positive throughout, weighted; shape (n, inputs)."""
+    inputs = problem.x.reshape(len(problem.y), -1)
+    terms = np.where((inputs > 0).all(axis=0), np.log(np.maximum(inputs, 1e-300)), inputs)
+    return terms if problem.root_weights is None else terms * problem.root_weights[:, None]
