@@ -137,6 +137,9 @@ def verdict_of(
             limitless_rival=_limitless(comparison, law),
             better_rival=_better(comparison, law),
             misfit=misfit,
+            bend=shape.bend(
+                problem, solution.theta, problem.project(solution.theta).linear, rejects=AICC_REJECTS
+            ),
             checks=tests or Checks(),
         )
     )

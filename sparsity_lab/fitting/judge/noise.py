@@ -94,8 +94,8 @@ def too_correlated(rho: float, *, points: int, coefficients: int) -> str | None:
     if worth >= ENOUGH_EACH * coefficients:
         return None
     return (
-        f"noise too correlated for {points} points: with a lag-1 correlation of {rho:.2f} they are worth {worth:.1f}, "
-        f"for {coefficients} coefficients"
+        f"noise too correlated for {points} points, or a law that misses them: with a lag-1 correlation of {rho:.2f} "
+        f"they are worth {worth:.1f}, for {coefficients} coefficients"
     )
 
 

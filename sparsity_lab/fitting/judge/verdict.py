@@ -45,6 +45,7 @@ class Evidence:
         limitless_rival: a law without a limit whose AICc is as good, or None.
         better_rival: a law that fits far better and by how much, or None.
         misfit: why the law cannot describe the points (`shape`), or None.
+        bend: how the points bend where the law cannot (`shape`), or None.
         ends: profiles of further levels that the curve tends to, such as the score of a perfect model.
         checks: tests of the limit and the noise.
     """
@@ -59,6 +60,7 @@ class Evidence:
     better_rival: str | None
     misfit: str | None = None
     ends: tuple[Profile, ...] = ()
+    bend: str | None = None
     checks: Checks = NO_CHECKS
 
 
@@ -67,10 +69,10 @@ def judge(evidence: Evidence) -> Verdict:
     checks = evidence.checks
     if evidence.misfit is not None:
         return Verdict(NOT, evidence.misfit, describes=False, checks=checks)
-    rival = _better(evidence)
+    form = _form(evidence)
     if reason := _fatal(evidence):
-        return Verdict(NOT, "; ".join((reason, *rival)), bound(evidence.asymptote), checks=checks)
-    if reasons := (*_weaknesses(evidence), *rival):
+        return Verdict(NOT, "; ".join((reason, *form)), bound(evidence.asymptote), checks=checks)
+    if reasons := (*_weaknesses(evidence), *form):
         return Verdict(WEAK, "; ".join(reasons), checks=checks)
     return Verdict(IDENTIFIED, _grounds(evidence), checks=checks)
 
@@ -158,7 +160,11 @@ def _moves(limit: Profile | None, windows: tuple[Window, ...], drift: Drift | No
     return reasons
 
 
-def _better(evidence: Evidence) -> list[str]:
-    if evidence.better_rival is None:
-        return []
-    return [f"another law explains the points far better ({evidence.better_rival}): the form is in doubt"]
+def _form(evidence: Evidence) -> list[str]:
+    """Why the form of the law is in doubt."""
+    reasons = [] if evidence.bend is None else [evidence.bend]
+    if evidence.better_rival is not None:
+        reasons.append(
+            f"another law explains the points far better ({evidence.better_rival}): the form is in doubt"
+        )
+    return reasons
