@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge import checks, rivals, shape, warmup
+from sparsity_lab.fitting.judge import checks, levels, rivals, shape, warmup
 from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
@@ -98,11 +98,12 @@ def solve_and_judge(
     inflation = diagnostics.variance_inflation(residuals, coefficients=len(law.parameters))
     misfit = _misfit(problem, solution, comparison)
     describes = misfit is None
-    profiles = profile_all(problem, solution, box=series.y_box, inflation=inflation) if describes else {}
-    limit = profiles.get(law.asymptote or "")
-    tests = checks.of(problem, solution, limit, box=series.y_box, seed=seed) if describes else None
+    box = max(series.y_box[0], law.output_box[0]), min(series.y_box[1], law.output_box[1])
+    profiles = profile_all(problem, solution, box=box, inflation=inflation) if describes else {}
+    limit = profiles.get(law.far_end or "")
+    tests = checks.of(problem, solution, limit, box=box, seed=seed) if describes else None
     verdict = verdict_of(
-        problem, solution, profiles, comparison=comparison, box=series.y_box, misfit=misfit, tests=tests
+        problem, solution, profiles, comparison=comparison, box=box, misfit=misfit, tests=tests
     )
     return Judged(problem, solution, profiles, inflation, verdict)
 
@@ -110,10 +111,10 @@ def solve_and_judge(
 def profile_all(
     problem: Problem, solution: Solution, *, box: tuple[float, float], inflation: float
 ) -> dict[str, Profile]:
-    """Profiles of the law's asymptote and exponents, by name."""
+    """Profiles of the law's asymptote, its exponents and the other levels it tends to, by name."""
     law, found = problem.law, {}
-    if law.asymptote is not None:
-        found[law.asymptote] = profile.of_asymptote(problem, solution, box=box, inflation=inflation)
+    for name in (*([law.asymptote] if law.asymptote else []), *law.other_ends):
+        found[name] = levels.of_level(problem, solution, name, box=box, inflation=inflation)
     for name in law.exponents:
         found[name] = profile.of_exponent(problem, solution, name, inflation=inflation)
     return found
@@ -137,6 +138,7 @@ def verdict_of(
             limitless_rival=_limitless(comparison, law),
             better_rival=_better(comparison, law),
             misfit=misfit,
+            ends=tuple(profiles[name] for name in law.other_ends if name in profiles),
             bend=shape.bend(
                 problem, solution.theta, problem.project(solution.theta).linear, rejects=AICC_REJECTS
             ),

@@ -142,7 +142,7 @@ def _checklist(result: FitResult) -> list[str]:
         lines.append(f"  - {name}: {interval(result.values[name], *ends)}")
     if math.isfinite(result.chi2_per_freedom):
         lines.append(f"- Errors: chi squared {result.chi2_per_freedom:.3g} per degree of freedom")
-    tested = result.verdict.checks.sentences(limit=result.law.asymptote, x=result.law.inputs[0].symbol)
+    tested = result.verdict.checks.sentences(limit=result.law.far_end, x=result.law.inputs[0].symbol)
     lines += [f"- {sentence}" for sentence in tested]
     if math.isfinite(result.extrapolation_ratio):
         ratio = number(result.extrapolation_ratio, 3)

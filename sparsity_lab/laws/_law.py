@@ -146,6 +146,11 @@ class Law(ABC):
         """y as models grow without end; NaN where the law has no limit of its own."""
         return math.nan if self.asymptote is None else float(coefficients[self.asymptote])
 
+    @property
+    def far_end(self) -> str | None:
+        """The label of the level that y tends to as models grow without end; None where there is none."""
+        return next(iter(self.other_ends), self.asymptote) if self.forward == FALLING else self.asymptote
+
     def guess(self, x: Array, y: Array) -> dict[str, float]:
         """A rough start: the best of seven values a coordinate, beta by least squares."""
         span = Span.of(x)

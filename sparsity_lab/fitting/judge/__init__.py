@@ -6,9 +6,10 @@ In: a solved problem and its profiles. Out: words and numbers for a reader.
     rivals.py    other laws on the same points: AICc, and errors of extrapolating from the first part
     slopes.py    the slope of a straight line, and which way points go
     shape.py     whether a law can go the way the points go at all
+    levels.py    profiles of the levels a curve tends to, at either end
     windows.py   the limit by the first 70 % and 85 % of the points, and a test for a slow drift away from the law
     noise.py     whether the noise is equally wide throughout, and whether its correlation leaves enough of the points
-    checks.py    the two together, for one fit
+    checks.py    these two together, for one fit
     verdict.py   identified, weakly identified or not identified, with the reason
     bands.py     the band of the curve, and the x at which a value is reached, from the bootstrap draws
 

@@ -60,7 +60,7 @@ def of(
     """All tests of a fit.
 
     Args:
-        problem: the law and its points. solution: the best fit. limit: the profile of its asymptote, or None.
+        problem: the law and its points. solution: the best fit. limit: the profile of its far end, or None.
         box: the physical range of the asymptote. seed: of the search grid.
     """
     at, count = problem.project(solution.theta), len(problem.law.parameters)

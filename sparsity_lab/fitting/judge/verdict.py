@@ -63,6 +63,11 @@ class Evidence:
     bend: str | None = None
     checks: Checks = NO_CHECKS
 
+    @property
+    def levels(self) -> tuple[Profile, ...]:
+        """Profiles of all levels that the curve tends to."""
+        return self.ends if self.asymptote is None else (self.asymptote, *self.ends)
+
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict, with all of its reasons, and the bound."""
@@ -71,17 +76,20 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict(NOT, evidence.misfit, describes=False, checks=checks)
     form = _form(evidence)
     if reason := _fatal(evidence):
-        return Verdict(NOT, "; ".join((reason, *form)), bound(evidence.asymptote), checks=checks)
+        return Verdict(NOT, "; ".join((reason, *form)), bound(evidence.levels), checks=checks)
     if reasons := (*_weaknesses(evidence), *form):
         return Verdict(WEAK, "; ".join(reasons), checks=checks)
     return Verdict(IDENTIFIED, _grounds(evidence), checks=checks)
 
 
-def bound(profile: Profile | None) -> str | None:
-    """The one-sided statement, at 95 %, that an open profile still allows."""
-    if profile is None or math.isnan(profile.one_sided):
-        return None
-    return f"{profile.name} {'<=' if profile.open_low else '>='} {profile.one_sided:.3g}"
+def bound(levels: tuple[Profile, ...]) -> str | None:
+    """The one-sided statement, at 95 %, that open profiles still allow."""
+    bounds = [
+        f"{level.name} {'<=' if level.open_low else '>='} {level.one_sided:.3g}"
+        for level in levels
+        if not math.isnan(level.one_sided)
+    ]
+    return " and ".join(bounds) or None
 
 
 def _grounds(evidence: Evidence) -> str:
@@ -96,8 +104,8 @@ def _grounds(evidence: Evidence) -> str:
 def _fatal(evidence: Evidence) -> str | None:
     if evidence.y_range == 0:
         return "the values do not change at all: there is nothing for a law to explain"
-    for level in (evidence.asymptote, *evidence.ends):
-        if level is not None and (reason := _unbounded(level, evidence.box)):
+    for level in evidence.levels:
+        if reason := _unbounded(level, evidence.box):
             return reason
     if evidence.condition > WORST_CONDITION or not math.isfinite(evidence.condition):
         return f"the coefficients are not separable (condition number {evidence.condition:.1g})"
@@ -119,8 +127,8 @@ def _unbounded(level: Profile, box: tuple[float, float]) -> str | None:
 def _weaknesses(evidence: Evidence) -> list[str]:
     """Every reason for which the limit is less sure than its profile."""
     reasons = []
-    for level in (evidence.asymptote, *evidence.ends):
-        if level is not None and level.high - level.low > evidence.y_range:
+    for level in evidence.levels:
+        if level.high - level.low > evidence.y_range:
             width = f"{level.high - level.low:.2g} wide, the data themselves span only {evidence.y_range:.2g}"
             reasons.append(f"the interval of {level.name} is {width}")
     for exponent in evidence.exponents:
@@ -133,7 +141,8 @@ def _weaknesses(evidence: Evidence) -> list[str]:
         reasons.append("the best fit lies at the edge of the search range")
     if evidence.checks.correlation is not None:
         reasons.append(evidence.checks.correlation)
-    reasons += _moves(evidence.asymptote, evidence.checks.windows, evidence.checks.drift)
+    # The last level is the far end where there are several: that of the largest models.
+    reasons += _moves(evidence.levels[-1:], evidence.checks.windows, evidence.checks.drift)
     if evidence.limitless_rival is not None:
         reasons.append(
             f"a law without a limit ({evidence.limitless_rival}) explains the points as well (AICc)"
@@ -141,10 +150,11 @@ def _weaknesses(evidence: Evidence) -> list[str]:
     return reasons
 
 
-def _moves(limit: Profile | None, windows: tuple[Window, ...], drift: Drift | None) -> list[str]:
-    """Why the limit depends on where the points end."""
-    if limit is None:
+def _moves(far: tuple[Profile, ...], windows: tuple[Window, ...], drift: Drift | None) -> list[str]:
+    """Why the limit, the level at the far end, depends on where the points end."""
+    if not far:
         return []
+    limit = far[0]
     apart = [window for window in windows if not window.agrees]
     told = " and ".join(
         f"by the first {window.percent} of the points {limit.name} is {window.value:.3g} "

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from sparsity_lab.fitting.solve import diagnostics, engine, profile
+from sparsity_lab.fitting.judge import levels
+from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solve.profile import Profile
 from sparsity_lab.laws._law import FALLING, Array
@@ -78,7 +79,7 @@ def refitted(
     """The limit by the first shares of the points, in the order of `forward`.
 
     Args:
-        problem: the law and all of its points. limit: the profile of the law's asymptote by them.
+        problem: the law and all of its points. limit: the profile of the law's far end by them.
         box: the physical range of the limit. inflation: of the level, from the residuals of all points: those of a
             part are too few to say it.
         seed: of the search grid.
@@ -89,7 +90,7 @@ def refitted(
         if part.freedom < FEWEST_SPARE or np.ptp(part.y) == 0:
             continue
         solution = engine.solve(part, seed=seed)
-        there = profile.of_asymptote(part, solution, box=box, inflation=inflation)
+        there = levels.of_level(part, solution, limit.name, box=box, inflation=inflation)
         agrees = there.low <= limit.value <= there.high
         windows.append(Window(share, len(part.y), there.value, there.low, there.high, agrees))
     return tuple(windows)
