@@ -101,7 +101,9 @@ def solve_and_judge(
     box = max(series.y_box[0], law.output_box[0]), min(series.y_box[1], law.output_box[1])
     profiles = profile_all(problem, solution, box=box, inflation=inflation) if describes else {}
     limit = profiles.get(law.far_end or "")
-    tests = checks.of(problem, solution, limit, box=box, seed=seed) if describes else None
+    tests = (
+        checks.of(problem, solution, limit, box=box, inflation=inflation, seed=seed) if describes else None
+    )
     verdict = verdict_of(
         problem, solution, profiles, comparison=comparison, box=box, misfit=misfit, tests=tests
     )

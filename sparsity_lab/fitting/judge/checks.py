@@ -13,7 +13,7 @@ from sparsity_lab.fitting.solve import diagnostics
 from sparsity_lab.fitting.solve.engine import Solution
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solve.profile import Profile
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.store.tables import interval
 
 EXACT = 1e-9  # root mean square residual over the range of y, below which what is left is rounding
@@ -35,44 +35,47 @@ class Checks:
     spread: Spread | None = None
     correlation: str | None = None
 
-    def sentences(self, *, limit: str | None, x: str) -> list[str]:
-        """What was tested and what came of it, for readers.
-
-        Args:
-            limit: the name of the asymptote, or None. x: the symbol of the input.
-        """
-        said = [
+    def sentences(self, law: Law) -> list[str]:
+        """What was tested of a fit of the law and what came of it, for readers."""
+        limit, inputs = law.far_end, [variable.symbol for variable in law.inputs]
+        sentences = [
             f"{limit} by the first {window.points} points ({window.percent}): "
             f"{interval(window.value, window.low, window.high)}{'' if window.agrees else ', not the limit by all'}"
             for window in self.windows
         ]
         if self.drift is not None:
-            word = "is" if self.drift.found else "is not"
-            said.append(f"A drift away from the law, a term in ln {x}, {word} seen (p = {self.drift.p:.2g})")
+            word, terms = (
+                "is" if self.drift.found else "is not",
+                " and ".join(f"ln {name}" for name in inputs),
+            )
+            sentences.append(f"A drift away from the law, by {terms}, {word} seen (p = {self.drift.p:.2g})")
         if self.spread is not None:
-            said.append(_on_spread(self.spread, x))
-        return said
+            sentences.append(
+                _on_spread(self.spread, inputs[0] if len(inputs) == 1 else "the size of the models")
+            )
+        return sentences
 
 
 def of(
-    problem: Problem, solution: Solution, limit: Profile | None, *, box: tuple[float, float], seed: int = 0
-) -> Checks:
+    problem: Problem, solution: Solution, limit: Profile | None, *, box: tuple[float, float], inflation: float,
+    seed: int = 0,
+) -> Checks:  # fmt: skip
     """All tests of a fit.
 
     Args:
         problem: the law and its points. solution: the best fit. limit: the profile of its far end, or None.
-        box: the physical range of the asymptote. seed: of the search grid.
+        box: the physical range of the asymptote. inflation: g, of the profiles' level. seed: of the search grid.
     """
     at, count = problem.project(solution.theta), len(problem.law.parameters)
     if at.sse <= EXACT**2 * float(np.ptp(problem.targets)) ** 2 * len(problem.y):
         return Checks()
     jacobian = diagnostics.jacobian(problem, solution)
-    rho = diagnostics.corrected_lag1(at.residuals, coefficients=count)
+    # Points of several inputs are in no order in which noise could be correlated.
+    rho = diagnostics.corrected_lag1(at.residuals, coefficients=count) if problem.x.ndim == 1 else 0.0
     spread = noise.spread(at.residuals, jacobian, at.design @ at.linear, rho=rho)
     correlation = noise.too_correlated(rho, points=len(problem.y), coefficients=count)
     if limit is None:
         return Checks(spread=spread, correlation=correlation)
-    inflation = diagnostics.variance_inflation(at.residuals, coefficients=count)
     drift = windows.drift(at.residuals, jacobian, _terms(problem), inflation=inflation)
     refitted = (
         windows.refitted(problem, limit, box=box, inflation=inflation, seed=seed) if limit.closed else ()
