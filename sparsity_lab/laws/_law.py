@@ -26,6 +26,8 @@ Limits = tuple[tuple[str, tuple[float, ...]], ...]
 # How a coefficient of the paper depends on what is solved for: the search coordinates alone, a sum of the linear
 # coefficients with weights of the coordinates, or the logarithm of such a sum.
 NONLINEAR, LINEAR, LOG_LINEAR = "nonlinear", "linear", "log-linear"
+# Which way a law's input goes from the first and smallest models of a study to its last and largest.
+RISING, FALLING = "rising", "falling"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Law(ABC):
         parameters: coefficients in the order the paper prints them.
         linear_lower: lower bounds of beta; an upper bound is never needed.
         asymptote: name of the parameter that is y's limit, or None. asymptote_column: its column.
+        output_box: the range that y can have by its nature, whatever the table.
+        forward: RISING, or FALLING where the largest models have the smallest input (a loss).
         exponents: parameter name -> search coordinate that is its logarithm.
         offset_columns: (column, value) of columns whose coefficient is no parameter but a fixed number.
         positive_inputs: indices of the inputs that must be above zero.
@@ -101,6 +105,8 @@ class Law(ABC):
     linear_lower: tuple[float, ...]
     asymptote: str | None = None
     asymptote_column: int | None = None
+    output_box: tuple[float, float] = ANY
+    forward: str = RISING
     exponents: Mapping[str, int] = {}
     offset_columns: tuple[tuple[int, float], ...] = ()
     positive_inputs: tuple[int, ...] = ()
@@ -143,7 +149,7 @@ class Law(ABC):
         """The x at which the law takes the value y; infinity where it never does, NaN where undefined."""
 
     def limit(self, coefficients: Coefficients) -> float:
-        """y as x grows without end; NaN where the law has no limit of its own."""
+        """y as models grow without end; NaN where the law has no limit of its own."""
         return math.nan if self.asymptote is None else float(coefficients[self.asymptote])
 
     @property
@@ -159,6 +165,16 @@ class Law(ABC):
             (self.asymptote, tuple(float(j == self.asymptote_column) for j in range(len(self.linear_lower)))),
         )
 
+    @property
+    def other_ends(self) -> tuple[str, ...]:
+        """Labels of the levels that y tends to besides the asymptote, such as the score of a perfect model."""
+        return tuple(name for name, _ in self.limits if name != self.asymptote)
+
+    @property
+    def far_end(self) -> str | None:
+        """The label of the level that y tends to as models grow without end; None where there is none."""
+        return next(iter(self.other_ends), self.asymptote) if self.forward == FALLING else self.asymptote
+
     def guess(self, x: Array, y: Array) -> dict[str, float]:
         """A rough start: the best of seven values a coordinate, beta by least squares."""
         span = Span.of(x)
@@ -167,6 +183,10 @@ class Law(ABC):
         solved = [(theta, np.linalg.lstsq(self.design(theta, x, span), y, rcond=None)[0]) for theta in trials]
         theta, linear = min(solved, key=lambda s: float(np.sum((y - self.design(s[0], x, span) @ s[1]) ** 2)))
         return numbers(self.assemble(theta, np.maximum(linear, self.linear_lower), span))
+
+    def kind_of(self, name: str) -> str:
+        """How a parameter, or a level that y tends to, depends on what is solved for."""
+        return LINEAR if name in dict(self.limits) else self.parameter(name).kind
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name."""

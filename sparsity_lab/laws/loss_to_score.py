@@ -2,7 +2,7 @@
 
 Second step of the Densing Law (arXiv 2412.04315): a sigmoid that falls from d + c at small loss to d,
 chance, at large. Search coordinates: the place of l in the data's range of loss and ln(|gamma| times that
-range).
+range). The largest models have the smallest loss, so a study goes forward from large loss to small.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from sparsity_lab.laws._law import (
     ANY,
+    FALLING,
     LINEAR,
     POSITIVE,
     Array,
@@ -47,6 +48,8 @@ class LossToScore(Law):
     asymptote = "d"
     asymptote_column = 0
     typed = "d + c/(1 + exp(-gamma*(x - l)))"
+    output_box = (0.0, 1.0)
+    forward = FALLING
 
     @property
     def limits(self) -> Limits:
@@ -93,6 +96,10 @@ class LossToScore(Law):
         return coefficients["d"] + coefficients["c"] * _logistic(
             coefficients["gamma"] * (x - coefficients["l"])
         )
+
+    def limit(self, coefficients: Coefficients) -> float:
+        """d + c, the score of a model without loss."""
+        return float(coefficients["d"] + coefficients["c"])
 
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
         """c gamma times the logistic bell."""

@@ -43,7 +43,7 @@ class Held:
         """The weights and values of the linear coefficients at theta (B, q)."""
         value = self.value
         for i, name in enumerate(self.names):
-            if law.parameter(name).kind == LOG_LINEAR:
+            if law.kind_of(name) == LOG_LINEAR:
                 value = np.where(self.which == i, np.exp(value), value)
         return Combination(self.weights(law, span, theta), value)
 
@@ -74,6 +74,8 @@ class Held:
 
 def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
     """How a coefficient of the paper (or its exponential) is made of the linear ones at theta (B, q), shape (B, p)."""
+    if (weights := dict(law.limits).get(name)) is not None:
+        return np.broadcast_to(np.asarray(weights), (len(theta), len(weights)))
     count = len(law.linear_lower)
     units = np.broadcast_to(np.eye(count)[:, None], (count, len(theta), count))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -51,12 +51,23 @@ def block_length(residuals: Array) -> int:
     return int(max(1, min(math.ceil(best), n // 3)))
 
 
+def jacobian(problem: Problem, solution: Solution) -> Array:
+    """Derivatives of the weighted curve by every fitted coefficient at the best fit, shape (n, p)."""
+    fixed = [len(solution.theta) + column for column, _ in problem.law.offset_columns]
+    return np.delete(gradients.jacobian(problem, solution), fixed, axis=1)
+
+
 def condition(problem: Problem, solution: Solution) -> float:
     """Condition number of the full Jacobian, columns scaled to unit length; infinity where one is zero."""
-    fixed = [len(solution.theta) + column for column, _ in problem.law.offset_columns]
-    full = np.delete(gradients.jacobian(problem, solution), fixed, axis=1)
+    full = jacobian(problem, solution)
     lengths = np.linalg.norm(full, axis=0)
     return float(np.linalg.cond(full / lengths)) if np.all(lengths > 0) else math.inf
+
+
+def fitted_basis(jacobian: Array) -> Array:
+    """An orthonormal basis of what a fit takes from the noise, from the Jacobian (n, p), shape (n, at most p)."""
+    lengths = np.linalg.norm(jacobian, axis=0)
+    return np.linalg.qr(jacobian[:, lengths > 0] / lengths[lengths > 0])[0]
 
 
 def curve_jacobian(law: Law, values: Coefficients, x: Array) -> Array:

@@ -18,8 +18,10 @@ def of_predictions(problem: Problem, solution: Solution, x: Array) -> tuple[Arra
 
 
 def of_coefficient(problem: Problem, solution: Solution, name: str) -> Array:
-    """Derivatives of a coefficient of the paper, by central differences, shape (q + p,)."""
+    """Derivatives of a coefficient of the paper, or of a level of y, by central differences, shape (q + p,)."""
     count = len(solution.theta)
+    if (weights := dict(problem.law.limits).get(name)) is not None:
+        return np.concatenate([np.zeros(count), weights])
     point = np.concatenate([solution.theta, solution.linear])
     steps = STEP * np.concatenate([np.ones(count), np.abs(solution.linear) + np.finfo(float).tiny])
     trials = np.concatenate([point + np.diag(steps), point - np.diag(steps)])

@@ -9,7 +9,7 @@ not bound the number there. How often such intervals hold is simulated in `bench
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from sparsity_lab.fitting.uncertainty.both_ends import Numbers, Walked, both_end
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
 from sparsity_lab.fitting.uncertainty.lanes import CoordinateLanes, HeldLanes, Lanes, Sought
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
-from sparsity_lab.laws._law import LOG_LINEAR, NONLINEAR, Array, Law
+from sparsity_lab.laws._law import LOG_LINEAR, NONLINEAR, Array
 
 FIRST_STEP = 1.05  # of the half width that the curvature at the best fit promises
 FARTHEST = 1e3  # ranges of y: how far a number without a physical range is followed
@@ -74,16 +74,18 @@ class Wanted:
     """What intervals are asked for.
 
     Attributes:
-        names: coefficients; all where None. box: the physical range of the asymptote; infinite ends stand for a
-            thousand ranges of the data.
+        names: coefficients, and levels that y tends to; all where None.
+        box: the physical range of those levels; infinite ends stand for a thousand ranges of the data.
         x: inputs of predictions, shape (m,) or (m, inputs), or None.
         reach: values of y whose x is asked for, of a law of one input.
+        curves: whether the objective along the intervals of limits and exponents is wanted as well.
     """
 
     names: Sequence[str] | None = None
     box: tuple[float, float] = (-math.inf, math.inf)
     x: Array | None = None
     reach: Sequence[float] = ()
+    curves: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,12 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
         problem: the law and its points. solution: its best fit. scale: of the noise. wanted: of what.
     """
     law = problem.law
-    names = [p.name for p in law.parameters if wanted.names is None or p.name in wanted.names]
-    linear = [name for name in names if law.parameter(name).kind != NONLINEAR]
-    nonlinear = [name for name in names if law.parameter(name).kind == NONLINEAR]
-    found = _nonlinear(problem, solution, scale, nonlinear) if nonlinear else {}
+    every = dict.fromkeys((*(p.name for p in law.parameters), *law.other_ends))
+    names = [name for name in every if wanted.names is None or name in wanted.names]
+    linear = [name for name in names if law.kind_of(name) != NONLINEAR]
+    nonlinear = [name for name in names if law.kind_of(name) == NONLINEAR]
+    shown = {*dict(law.limits), *law.exponents} if wanted.curves else set()
+    found = _nonlinear(problem, solution, scale, nonlinear, shown) if nonlinear else {}
     x = problem.x[:0] if wanted.x is None else wanted.x
     sought = Sought(tuple(linear), x, np.asarray(wanted.reach, dtype=float), in_ln=problem.span.low[0] > 0)
     if len(sought) == 0:
@@ -117,7 +121,7 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
     ]
     lanes: Lanes = PackedLanes(problem, sought.held) if problem.objective.log else HeldLanes(problem, sought)
     walked = both_ends(Numbers.together(parts), lanes, least=solution.objective)
-    found |= _profiles(walked, linear, law)
+    found |= _profiles(walked, linear, shown)
     ends, best = walked.ranges(), walked.numbers.best
     first, last = len(linear), len(linear) + len(x)
     if sought.in_ln:
@@ -130,9 +134,8 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
     )
 
 
-def _profiles(walked: Walked, names: Sequence[str], law: Law) -> dict[str, Profile]:
-    """The profiles of the first numbers of a walk; the objective along them for the limit and the exponents."""
-    shown = {law.asymptote, *law.exponents}
+def _profiles(walked: Walked, names: Sequence[str], shown: Collection[str]) -> dict[str, Profile]:
+    """The profiles of the first numbers of a walk, with the objective along those that are shown."""
     bounds = walked.one_sided(len(names))
     rows = [i for i, name in enumerate(names) if name in shown]
     curves = dict(zip(rows, walked.curve(rows), strict=True)) if rows else {}
@@ -151,14 +154,14 @@ def _coefficients(
 ) -> Numbers:
     """Coefficients that are linear in the linear ones, or logarithms of such."""
     law, values = problem.law, problem.coefficients_of(solution)
-    best = np.array([values[name] for name in names])
+    levels = {name: float(np.dot(weights, solution.linear)) for name, weights in law.limits}
+    best = np.array([levels.get(name, values.get(name, math.nan)) for name in names])
     slopes = [gradients.of_coefficient(problem, solution, name) for name in names]
     steps, rises = _sizes(scale, slopes, problem.y_range)
     edges = np.empty((len(names), 2))
     for i, name in enumerate(names):
-        parameter = law.parameter(name)
-        far = FARTHEST_LN if parameter.kind == LOG_LINEAR else FARTHEST * max(problem.y_range, steps[i])
-        physical = box if parameter.like_output else parameter.box
+        far = FARTHEST_LN if law.kind_of(name) == LOG_LINEAR else FARTHEST * max(problem.y_range, steps[i])
+        physical = box if name in levels else law.parameter(name).box
         edges[i] = sorted(
             end if math.isfinite(end) else best[i] + math.copysign(far, end) for end in physical
         )
@@ -196,7 +199,7 @@ def _reaches(problem: Problem, solution: Solution, scale: NoiseScale, sought: So
 
 
 def _nonlinear(
-    problem: Problem, solution: Solution, scale: NoiseScale, names: Sequence[str]
+    problem: Problem, solution: Solution, scale: NoiseScale, names: Sequence[str], shown: Collection[str]
 ) -> dict[str, Profile]:
     """Profiles of nonlinear coefficients, walked in coordinates of the coefficients themselves."""
     law = InCoefficients(problem.law, problem.span)
@@ -217,7 +220,7 @@ def _nonlinear(
     nearby = law.places(solution.theta + small * tangents[:, :count], problem.span)
     starts[:, :count], tangents[:, :count] = theta, (nearby - theta) / small
     numbers = Numbers(theta[which], starts, tangents, steps, rises, law.box[which])
-    found = _profiles(both_ends(numbers, lanes, least=solution.objective), names, problem.law)
+    found = _profiles(both_ends(numbers, lanes, least=solution.objective), names, shown)
     return {name: _of_coefficient(one, law) for name, one in found.items()}
 
 
