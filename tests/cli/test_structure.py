@@ -11,8 +11,8 @@ from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.neurons.structure import record as structure
 from sparsity_lab.measure.neurons.structure.run import structure_command
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
+from sparsity_lab.measure.neurons.watching import watch_checkpoints
 from sparsity_lab.measure.spec import expand
-from sparsity_lab.measure.work.watching import watch_checkpoints
 from sparsity_lab.store.table_columns.predictors import PREDICTORS
 from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING
 from tests.command import exit_code

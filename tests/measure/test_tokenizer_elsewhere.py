@@ -19,7 +19,7 @@ from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 from sparsity_lab.measure.transfer import NamedText
-from sparsity_lab.measure.work.watching import watch_checkpoints
+from sparsity_lab.measure.neurons.watching import watch_checkpoints
 
 SMALL = {"tokens": 512, "window": 64}
 OURS = set(TOKENIZER_FILES) - {"config.json"}

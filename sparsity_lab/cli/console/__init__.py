@@ -6,7 +6,7 @@
     needs.py      which optional packages each command needs
     progress.py   progress bars on stderr, on a terminal that can redraw
     streams.py    stdout and stderr that survive a reader who leaves, and a full disk
-    watching.py   the dry run of the commands that watch neurons
+    watching.py   how the commands that watch neurons run: dry, or with loggers, figures and tables
 
 Packages, ranges and outputs are checked before a command does anything. Bars and streams know nothing of what a
 command computes: rooms report through `progress.Progress` and the logging module.

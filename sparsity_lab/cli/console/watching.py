@@ -12,9 +12,9 @@ from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.shared_options import WatchOptions
 
 if TYPE_CHECKING:
+    from sparsity_lab.measure.neurons.watching import PlaceCommand
     from sparsity_lab.measure.spec import Checkpoint
     from sparsity_lab.measure.work.failures import Lost
-    from sparsity_lab.measure.work.watching import PlaceCommand
 
 
 def run_watch(
@@ -39,8 +39,8 @@ def run_watch(
     """
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.loggers import Job, check_names, open_loggers
+    from sparsity_lab.measure.neurons.watching import watch_checkpoints
     from sparsity_lab.measure.spec import as_json
-    from sparsity_lab.measure.work.watching import watch_checkpoints
 
     checkpoints, crew = options.checkpoints(), options.crew()
     check_names(options.log)
@@ -65,8 +65,8 @@ def run_watch(
 
 def _echo_plan(command: PlaceCommand, checkpoints: Sequence[Checkpoint], *, output: Path) -> None:
     """Print a dry run: every cell, how many there are, and how many of them have records."""
+    from sparsity_lab.measure.neurons.watching import plan_cells
     from sparsity_lab.measure.work.failures import Lost
-    from sparsity_lab.measure.work.watching import plan_cells
     from sparsity_lab.store.tables import to_markdown
 
     planned = plan_cells(command, checkpoints)

@@ -7,10 +7,11 @@
                   `neurons` and `predict`
 
 The first three share one way. In: checkpoints, texts, and the record whose thresholds are applied as they are; nothing
-is searched. `work/places.py` pairs every checkpoint with every text, `work/watching.py` reads a cell's record or has
+is searched. `work/places.py` pairs every checkpoint with every text, `watching.py` reads a cell's record or has
 it made, and the folder's own `run.py` says how: a sparse pass that counts (`api.report_of`), the counts as rows, the
 rows as tables. Out: a JSON record with an array file, tables as CSV and Markdown, and one JSON summary.
 
+    watching.py    the way of the first three: cells, tables, summary, and what becomes of a checkpoint that fails
     spec.py        models, texts, settings, and which record's thresholds go with which checkpoint
     visitor.py     the pass behind `neurons`; masks are those of `thresholds/applied.py`, for all four commands
     lanes.py       masks packed eight neurons to a word, so that this pass is fast

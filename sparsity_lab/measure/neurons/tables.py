@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.measure.neurons.rows import ALL, Row
+from sparsity_lab.measure.neurons.watching import Watched
 from sparsity_lab.measure.work.failures import FAILED
-from sparsity_lab.measure.work.watching import Watched
 from sparsity_lab.store.columns import TableColumns
 
 

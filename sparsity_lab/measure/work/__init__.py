@@ -12,8 +12,8 @@ All commands that load checkpoints work so: `measure` with its series rule, `--c
     cells.py      `Recipe`: how one kind of record is found and made, small enough to travel; a `Cell` is a recipe with
                   the prepared checkpoint it is for; a `Desk` is where a process makes cells, the loaded model at hand
     measuring.py  the recipes of `measure`, and the rows of its tables
-    places.py     a checkpoint on a text under given thresholds: what `neurons`, `structure` and `predict` are asked of
-    watching.py   their recipes, and the way of all three: cells, tables, summary
+    places.py     a checkpoint on a text under given thresholds: what `neurons`, `structure` and `predict` are asked of;
+                  their recipes are in `neurons/`
     run_cells.py  `CellRun`: the records of many cells, in order. Open cells are grouped by checkpoint (unless a
                   recipe is `APART`) and handed to a crew, again and again until each cell has a record or a reason
                   why not

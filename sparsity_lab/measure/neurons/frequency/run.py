@@ -1,4 +1,4 @@
-"""What `neurons` asks of a checkpoint on a text, and what it writes of all; `work/watching.py` runs it."""
+"""What `neurons` asks of a checkpoint on a text, and what it writes of all; `watching.py` runs it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from sparsity_lab.measure.neurons.rows import (
     parameter_rows,
 )
 from sparsity_lab.measure.neurons.spec import NeuronSpec
+from sparsity_lab.measure.neurons.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.places import Place
-from sparsity_lab.measure.work.watching import Made, PlaceCommand, PlaceRecipe, Watched
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from sparsity_lab.measure.neurons.frequency.record import frequencies
 from sparsity_lab.measure.neurons.pairs import pair_rows
 from sparsity_lab.measure.neurons.rows import ALL, Row
 from sparsity_lab.measure.neurons.tables import identity, write_records, write_rows
-from sparsity_lab.measure.work.watching import Watched
+from sparsity_lab.measure.neurons.watching import Watched
 from sparsity_lab.store.arrays import Sealed
 from sparsity_lab.store.table_columns import frequency as columns
 

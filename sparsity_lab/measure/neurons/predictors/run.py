@@ -1,4 +1,4 @@
-"""What `predict` asks of a checkpoint on a text, and what it writes of all; `work/watching.py` runs it."""
+"""What `predict` asks of a checkpoint on a text, and what it writes of all; `watching.py` runs it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, trainin
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
 from sparsity_lab.measure.neurons.rows import ALL
 from sparsity_lab.measure.neurons.tables import write_records
+from sparsity_lab.measure.neurons.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.places import Place, refuse_unhalved
-from sparsity_lab.measure.work.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.store.table_columns.predictors import PREDICTORS, TRAINING
 
 ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key

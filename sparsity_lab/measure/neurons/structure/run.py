@@ -1,4 +1,4 @@
-"""What `structure` asks of a checkpoint on a text, and what it writes of all; `work/watching.py` runs it."""
+"""What `structure` asks of a checkpoint on a text, and what it writes of all; `watching.py` runs it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sparsity_lab.measure.neurons.structure.counts import MOST_UNITS
 from sparsity_lab.measure.neurons.structure.record import KIND, arrays_of
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
 from sparsity_lab.measure.neurons.structure.tables import write_tables
+from sparsity_lab.measure.neurons.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.places import Place, refuse_unhalved
-from sparsity_lab.measure.work.watching import Made, PlaceCommand, PlaceRecipe, Watched
 
 logger = logging.getLogger(__name__)
 

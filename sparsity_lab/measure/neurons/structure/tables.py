@@ -11,7 +11,7 @@ from pathlib import Path
 from sparsity_lab.measure.neurons.rows import Row
 from sparsity_lab.measure.neurons.structure.roles.compare import drift_rows, specialised_rows
 from sparsity_lab.measure.neurons.tables import write_records, write_rows
-from sparsity_lab.measure.work.watching import Watched
+from sparsity_lab.measure.neurons.watching import Watched
 from sparsity_lab.store.table_columns import structure as columns
 
 OF_RECORDS = {
