@@ -23,6 +23,7 @@ from sparsity_lab.reading.json_file import json_or_none
 LARGEST_LOSS = 0.2  # share of a text's visible characters that may be lost before it is refused
 SHOWN = 24  # characters of a text in an example
 COMMONEST = 3  # lost characters that are named
+UNREAD = "The tokenizer cannot read this text"  # some have no unknown token to fall back on
 COPY_FIX = "Copy the model's own tokenizer files there again"
 
 
@@ -61,12 +62,8 @@ def read_tokenizer(folder: Path) -> Any | None:
         return None
     from tokenizers import Tokenizer
 
-    try:
+    with _explained(f"Cannot read the tokenizer {path}"):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise SparsityLabError(
-            f"Cannot read the tokenizer {path}", why=str(error)[:300], fix=COPY_FIX
-        ) from error
     tokenizer.encode_special_tokens = tokenizer_config(folder).get("split_special_tokens") is True
     return tokenizer
 
@@ -89,7 +86,7 @@ def encoded(tokenizer: Any, text: str) -> Encoded:
     """
     backend = backend_of(tokenizer)
     if backend is not None:
-        with _readable():
+        with _explained(UNREAD):
             encoding = plain(backend).encode(text, add_special_tokens=False)
         return Encoded(encoding.ids, encoding)
     ids = tokenizer(text, add_special_tokens=False, truncation=False, padding=False, verbose=False)[
@@ -103,19 +100,17 @@ def encoded_batch(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     backend = backend_of(tokenizer)
     if backend is None:
         return [encoded(tokenizer, text).ids for text in texts]
-    with _readable():
+    with _explained(UNREAD):
         return [one.ids for one in plain(backend).encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
-    """Say in a paragraph that a tokenizer has no ids for a text; some have no unknown token to fall back on."""
+def _explained(what: str) -> Iterator[None]:
+    """What the `tokenizers` library raises, which are bare exceptions, as one paragraph."""
     try:
         yield
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise SparsityLabError(
-            "The tokenizer cannot read this text", why=str(error)[:300], fix=COPY_FIX
-        ) from error
+    except Exception as error:
+        raise SparsityLabError(what, why=str(error)[:300], fix=COPY_FIX) from error
 
 
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:

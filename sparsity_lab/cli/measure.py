@@ -102,7 +102,8 @@ def _transfer(
     spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions, run: dict[str, Any]
 ) -> bool:
     """Measure a transfer, and whether a checkpoint failed."""
-    from sparsity_lab.measure.transfer import measure_transfer, named_texts
+    from sparsity_lab.measure.spec import named_texts
+    from sparsity_lab.measure.transfer import measure_transfer
 
     rows = measure_transfer(spec, checkpoints, texts=named_texts(spec.text, options.transfer), **run)
     return _echo(rows, options.output / "transfer.md")
@@ -112,7 +113,8 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOpti
     """Say what would be done, and whether a checkpoint cannot be measured."""
     from sparsity_lab.measure.checkpoints import plan
     from sparsity_lab.measure.compare_criteria import plan_compared
-    from sparsity_lab.measure.transfer import named_texts, plan_transfer
+    from sparsity_lab.measure.spec import named_texts
+    from sparsity_lab.measure.transfer import plan_transfer
 
     output = options.output
     if options.transfer:

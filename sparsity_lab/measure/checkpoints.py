@@ -12,8 +12,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
+from sparsity_lab.measure.search.plausible import UNTRAINED
 from sparsity_lab.measure.search.settings import settings_of
-from sparsity_lab.measure.search.steps import UNTRAINED
 from sparsity_lab.measure.series_rule import series_knobs
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
@@ -21,7 +21,6 @@ from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.failures import Lost, pinned, together
 from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import (
-    RECORDS,
     MeasurePlan,
     MeasureRecipe,
     Wanted,
@@ -41,10 +40,12 @@ logger = logging.getLogger(__name__)
 def plan(spec: MeasureSpec, checkpoints: Sequence[Checkpoint], *, output: Path) -> MeasurePlan:
     """What there is to do; loads no weights and writes nothing."""
     check_spec(spec)
-    spec, checkpoints = together(spec, checkpoints)
-    prepared = Preparer(spec).prepare_all(checkpoints)
-    recipes = [MeasureRecipe(spec, setting) for setting in settings_of(spec)]
-    return planned(prepared, recipes, folder=output / RECORDS)
+    return planned(spec, checkpoints, _recipes, output=output)
+
+
+def _recipes(spec: MeasureSpec) -> list[MeasureRecipe]:
+    """One for each value of the knob, of p or of the ratio."""
+    return [MeasureRecipe(spec, setting) for setting in settings_of(spec)]
 
 
 def measure_checkpoints(
@@ -112,10 +113,10 @@ def _wanted(
     per_checkpoint: bool,
 ) -> list[Wanted]:
     """The rows of the table; under the series rule, at the knob that is searched for now."""
-    settings, last = settings_of(spec), spec.stabilise_last
+    recipes, last = _recipes(spec), spec.stabilise_last
     if last is None:
-        return [(each, MeasureRecipe(spec, setting)) for each in prepared for setting in settings]
-    search = MeasureRecipe(spec, settings[0])
+        return [(each, recipe) for each in prepared for recipe in recipes]
+    search = recipes[0]
     series = [
         list(group) for _, group in itertools.groupby(prepared, key=lambda each: each.checkpoint.series)
     ]

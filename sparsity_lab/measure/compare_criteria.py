@@ -26,7 +26,6 @@ from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.failures import FAILED, together
 from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import (
-    RECORDS,
     MeasurePlan,
     MeasureRecipe,
     Wanted,
@@ -109,9 +108,8 @@ def plan_compared(
 ) -> MeasurePlan:
     """What there is to do; loads no weights and writes nothing. A criterion that a model cannot have is counted."""
     check_compared(spec)
-    spec, checkpoints = together(spec, checkpoints)
-    prepared = Preparer(spec).prepare_all(checkpoints)
-    return planned(prepared, _recipes(spec, _settings(spec, sweep=sweep)), folder=output / RECORDS)
+    settings = _settings(spec, sweep=sweep)
+    return planned(spec, checkpoints, lambda marked: _recipes(marked, settings), output=output)
 
 
 def check_compared(spec: MeasureSpec) -> None:

@@ -232,3 +232,53 @@ def percent(text: str) -> float:
         return float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
     except ValueError as error:
         raise SparsityLabError(f"{text!r} is not a share", fix="Write 1% or 0.01") from error
+
+
+@dataclass(frozen=True)
+class NamedText:
+    """A text and what the table calls it."""
+
+    name: str
+    path: Path
+
+
+def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
+    """Texts of a transfer: the first by its file's stem, the others as NAME=FILE or by their stem.
+
+    Raises:
+        SparsityLabError: an empty name or file, or one name for two texts.
+    """
+    option = "--transfer"
+    texts = [NamedText(first.stem, first), *(named_text(word, option=option) for word in others)]
+    return distinct_texts(texts, option=option)
+
+
+def named_text(word: str, *, option: str) -> NamedText:
+    """A text given as NAME=FILE, or as a file that is called by its stem.
+
+    Raises:
+        SparsityLabError: an empty name or file; `option` is named.
+    """
+    name, equals, file = word.partition("=")
+    if not equals or Path(word).is_file():
+        name, file = Path(word).stem, word
+    if not name.strip() or not file.strip():
+        raise SparsityLabError(f"{option} {word} is not understood", fix="Write NAME=FILE, or a file")
+    return NamedText(name.strip(), Path(file.strip()))
+
+
+def distinct_texts(texts: list[NamedText], *, option: str) -> list[NamedText]:
+    """The texts, none called like another.
+
+    Raises:
+        SparsityLabError: one name for two texts; `option` is named.
+    """
+    seen: dict[str, Path] = {}
+    for text in texts:
+        if text.name in seen:
+            raise SparsityLabError(
+                f"Two texts are called {text.name!r}: {seen[text.name]} and {text.path}",
+                fix=f"Write {option} NAME=FILE to name one",
+            )
+        seen[text.name] = text.path
+    return texts

@@ -20,7 +20,6 @@ from torch.nn import functional
 from sparsity_lab import ranges, tokenization
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
-from sparsity_lab.measure.checkpoint.fingerprints import tokenizer_identity
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.checkpoint.source import Source
@@ -30,10 +29,9 @@ from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.passes import BatchVisitor
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
 from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
-from sparsity_lab.measure.search.settings import model_determinants
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
-from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
+from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
 from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import cell_run, command_words
@@ -135,8 +133,7 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
     Attributes:
         calibration: the thresholds.
         paragraph: the text.
-        text: name of its file.
-        tokens, bos: as in `token_heat`.
+        text: name of its file; `tokens` and `bos` are as in `token_heat`.
     """
 
     calibration: Calibration
@@ -152,21 +149,14 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
 
     def key(self, prepared: Ready) -> str:
         """See `Recipe`."""
-        reading = prepared.reading
-        return records.content_key(
-            {
-                **model_determinants(
-                    prepared.identity, prepared.dtype, prepared.device, reading.architecture_file
-                ),
-                "heat": ALGORITHM,
-                "tokenizer": tokenizer_identity(prepared.checkpoint.source),
-                "text": self.paragraph,
-                "text_notes": list(self.paragraph.notes),
-                "tokens": self.tokens,
-                "bos": self.bos,
-                "calibration": self.calibration.identity(),
-            }
-        )
+        paragraph = {"text": self.paragraph, "text_notes": list(self.paragraph.notes)}
+        asked = {
+            "heat": ALGORITHM,
+            "tokens": self.tokens,
+            "bos": self.bos,
+            "calibration": self.calibration.identity(),
+        }
+        return records.content_key({**determinants_of(prepared), **paragraph, **asked})
 
     def find(self, folder: Path, key: str) -> dict[str, Any] | None:
         """See `Recipe`."""

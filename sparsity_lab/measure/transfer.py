@@ -16,12 +16,12 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.labels import called
 from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import name_of
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import given, setting_of
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, as_json
+from sparsity_lab.measure.table import transfer_markdown
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell
@@ -31,66 +31,10 @@ from sparsity_lab.measure.work.measuring import RECORDS, MeasurePlan, MeasureRec
 from sparsity_lab.measure.work.preparing import OnTexts, Preparer, prepared_on
 from sparsity_lab.measure.work.run_cells import CellRun
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.store import records, tables
+from sparsity_lab.store import records
 from sparsity_lab.store.table_columns.measured import TRANSFER
 
 logger = logging.getLogger(__name__)
-
-MATRICES = {
-    "activation ratio ± standard error": ("activation_ratio", "activation_ratio_se", 4),
-    "perplexity ratio ± standard error": ("ppl_ratio", "ppl_ratio_se", 5),
-}
-CORNER = "calibrated on \\ measured on"
-
-
-@dataclass(frozen=True)
-class NamedText:
-    """A text and what the table calls it."""
-
-    name: str
-    path: Path
-
-
-def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
-    """Texts of a transfer: the first by its file's stem, the others as NAME=FILE or by their stem.
-
-    Raises:
-        SparsityLabError: an empty name or file, or one name for two texts.
-    """
-    option = "--transfer"
-    texts = [NamedText(first.stem, first), *(named_text(word, option=option) for word in others)]
-    return distinct_texts(texts, option=option)
-
-
-def named_text(word: str, *, option: str) -> NamedText:
-    """A text given as NAME=FILE, or as a file that is called by its stem.
-
-    Raises:
-        SparsityLabError: an empty name or file; `option` is named.
-    """
-    name, equals, file = word.partition("=")
-    if not equals or Path(word).is_file():
-        name, file = Path(word).stem, word
-    if not name.strip() or not file.strip():
-        raise SparsityLabError(f"{option} {word} is not understood", fix="Write NAME=FILE, or a file")
-    return NamedText(name.strip(), Path(file.strip()))
-
-
-def distinct_texts(texts: list[NamedText], *, option: str) -> list[NamedText]:
-    """The texts, none called like another.
-
-    Raises:
-        SparsityLabError: one name for two texts; `option` is named.
-    """
-    seen: dict[str, Path] = {}
-    for text in texts:
-        if text.name in seen:
-            raise SparsityLabError(
-                f"Two texts are called {text.name!r}: {seen[text.name]} and {text.path}",
-                fix=f"Write {option} NAME=FILE to name one",
-            )
-        seen[text.name] = text.path
-    return texts
 
 
 def measure_transfer(
@@ -139,7 +83,7 @@ def measure_transfer(
             rows += batch_rows
     records.write_json(output / "config.json", _config(asked, checkpoints, texts))
     records.write_text(output / "transfer.csv", TRANSFER.csv(rows))
-    records.write_text(output / "transfer.md", to_markdown(rows, [text.name for text in texts]))
+    records.write_text(output / "transfer.md", transfer_markdown(rows, [text.name for text in texts]))
     logger.info(
         "%d cell(s) measured in this run, calibrations among them; %d in the table", len(run.made), len(rows)
     )
@@ -197,34 +141,6 @@ def check_transfer(spec: MeasureSpec, texts: Sequence[NamedText]) -> None:
             raise SparsityLabError(
                 f"{option} does not go together with --transfer", fix="Leave one of them out"
             )
-
-
-def to_markdown(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
-    """The matrices of every checkpoint: rows calibrated on, columns measured on."""
-    parts, sound = [], failures.measured(rows)
-    for model in dict.fromkeys((row["model"], row["revision"]) for row in sound):
-        own = [row for row in sound if (row["model"], row["revision"]) == model]
-        parts.append(f"## {_name(own[0])}: {_quality(own[0])}\n")
-        for heading, (key, error, digits) in MATRICES.items():
-            parts += [f"{heading}\n", _table(own, names, key=key, error=error, digits=digits)]
-        parts += _findings(own)
-    for name, why in failures.reasons(rows).items():
-        parts += [f"## {name}: failed\n", f"{' '.join(why)}\n"]
-    return "\n".join(parts)
-
-
-def _findings(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A line on flagged calibrations and one on noisy cells, where there are such."""
-    flagged = {row["calibrated_on"]: row["calibration_flags"] for row in rows if row["calibration_flags"]}
-    noisy = [f"{row['calibrated_on']} on {row['measured_on']}" for row in rows if row["flags"]]
-    lines = []
-    if flagged:
-        lines.append(
-            f"flagged calibrations: {', '.join(f'{name} ({word})' for name, word in flagged.items())}\n"
-        )
-    if noisy:
-        lines.append(f"noisy, for want of --tokens: {', '.join(noisy)}\n")
-    return lines
 
 
 def _prepare_all(
@@ -324,28 +240,6 @@ def _pairs(folder: Path, spec: MeasureSpec, prepared: OnTexts, calibrated: Seque
 
 def _calibration(folder: Path, record: dict[str, Any]) -> Calibration:
     return read_calibration(folder / f"{record['content_key']}.json")
-
-
-def _table(rows: Sequence[dict[str, Any]], names: Sequence[str], *, key: str, error: str, digits: int) -> str:
-    cells = {
-        (row["calibrated_on"], row["measured_on"]): f"{row[key]:.{digits}f} ± {row[error]:.{digits}f}"
-        for row in rows
-    }
-    lines = [{CORNER: name, **{on: cells[name, on] for on in names}} for name in names]
-    return tables.to_markdown(lines, [CORNER, *names])
-
-
-def _name(row: dict[str, Any]) -> str:
-    return called(row["model"], row["revision"], series=row["series"], on_hub=row.get("commit") is not None)
-
-
-def _quality(row: dict[str, Any]) -> str:
-    criterion = row["criterion"]
-    if row["ppl_increase_target"] is not None:
-        return f"{criterion} at PPL-{100 * row['ppl_increase_target']:g}%"
-    if row["activation_ratio_target"] is not None:
-        return f"{criterion} at the activation ratio {row['activation_ratio_target']:g}"
-    return f"{criterion} at {registry.load('criteria', criterion).KNOB.symbol} = {row['knob']:g}"
 
 
 def _config(

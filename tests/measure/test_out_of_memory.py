@@ -19,8 +19,8 @@ from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.neurons.structure.run import structure_command
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings as StructureSettings
 from sparsity_lab.measure.neurons.structure.spec import StructureSpec
-from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.spec import MeasureSpec, expand
 
 WINDOW = 64
 APART = ("provenance", "record_sha256")

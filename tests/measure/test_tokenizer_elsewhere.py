@@ -16,10 +16,9 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.spec import MeasureSpec, expand
-from sparsity_lab.measure.token_heat import HeatSpec, write_heat
-from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.spec import MeasureSpec, NamedText, expand
+from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 
 SMALL = {"tokens": 512, "window": 64}
 OURS = set(TOKENIZER_FILES) - {"config.json"}

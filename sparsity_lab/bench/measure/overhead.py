@@ -21,9 +21,8 @@ from sparsity_lab.measure.checkpoint.devices import DTYPES, choose_device
 from sparsity_lab.measure.checkpoint.loading import load_config, load_model
 from sparsity_lab.measure.checkpoint.source import Source, pinned
 from sparsity_lab.measure.model.loaded import find_sites
-from sparsity_lab.measure.model.passes import UNSEEN, Subject, auto_batch_size
+from sparsity_lab.measure.model.passes import UNSEEN, Subject, auto_batch_size, pilot_rows
 from sparsity_lab.measure.model.windows import cut
-from sparsity_lab.measure.search.steps import pilot_rows
 from sparsity_lab.measure.thresholds.cett_passes import pilot_curves
 from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 from sparsity_lab.progress import SILENT, Progress

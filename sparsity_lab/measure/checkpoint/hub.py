@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sparsity_lab import extras
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.reading.json_file import read_object
 
 logger = logging.getLogger(__name__)
@@ -186,3 +187,21 @@ def _timeouts() -> tuple[type[BaseException], ...]:
     """The classes by which the HTTP libraries that are loaded say that time ran out."""
     libraries = "httpx2.TimeoutException", "httpx.TimeoutException", "requests.Timeout"
     return (TimeoutError, *extras.loaded_classes(*libraries))
+
+
+def cached(model: str, revision: str | None, name: str = "config.json") -> Path | None:
+    """A file of a revision in the Hub's cache on this machine, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(model, name, revision=revision)
+    return Path(path) if isinstance(path, str) else None
+
+
+def not_loaded(what: str, model: str, error: Exception) -> SparsityLabError:
+    """The mistake that something of a Hub id cannot be loaded."""
+    lines = str(error).strip().splitlines()
+    return SparsityLabError(
+        f"Cannot load {what}",
+        why=reason(error) or (lines[0] if lines else type(error).__name__),
+        fix=advice(error, model) or HUB_FIX,
+    )

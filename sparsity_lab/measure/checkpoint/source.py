@@ -96,7 +96,7 @@ class Source:
         """The folder that holds its files on this machine: the local directory, or a pinned id's in the Hub's cache."""
         if self.folder is not None or self.commit is None:
             return self.folder
-        config = _cached(self.model, self.commit)
+        config = hub.cached(self.model, self.commit)
         return None if config is None else config.parent
 
     def options(self) -> dict[str, Any]:
@@ -286,30 +286,13 @@ def _at_commit(source: Source, signs: Sequence[str], *, part: str) -> Source:
     except SparsityLabError:
         raise
     except (EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise _unknown(source, error, part=part) from error
+        raise hub.not_loaded(f"the {part} of {source}", source.model, error) from error
     except Exception as error:  # whatever a network can raise
-        found = next(filter(None, (_cached(source.model, source.revision, name) for name in signs)), None)
+        found = next(filter(None, (hub.cached(source.model, source.revision, name) for name in signs)), None)
         if found is None:
-            raise _unknown(source, error, part=part) from error
+            raise hub.not_loaded(f"the {part} of {source}", source.model, error) from error
         level = logging.INFO if isinstance(error, OfflineModeIsEnabled) else logging.WARNING
         logger.log(level, "%s: the Hub was not asked, its commit is that of this machine's cache", source)
         refuse_adapter(found.parent)
         logger.info("%s is commit %s", source, found.parent.name)
         return replace(source, commit=found.parent.name, here=True)
-
-
-def _cached(model: str, revision: str | None, name: str = "config.json") -> Path | None:
-    """A file of a revision in the Hub's cache on this machine, or None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(model, name, revision=revision)
-    return Path(path) if isinstance(path, str) else None
-
-
-def _unknown(source: Source, error: Exception, *, part: str) -> SparsityLabError:
-    lines = str(error).strip().splitlines()
-    return SparsityLabError(
-        f"Cannot load the {part} of {source}",
-        why=hub.reason(error) or (lines[0] if lines else type(error).__name__),
-        fix=hub.advice(error, source.model) or hub.HUB_FIX,
-    )

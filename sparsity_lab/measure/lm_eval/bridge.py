@@ -19,6 +19,7 @@ from sparsity_lab.measure.checkpoint import hub
 from sparsity_lab.registry import unknown
 from sparsity_lab.store.records import write_bytes
 
+BARS = threading.RLock()  # tqdm's own holds a semaphore, which a worker that is ended would leave behind
 MOST_LETTERS = 400  # of what lm-eval said
 
 
@@ -120,9 +121,7 @@ def quiet() -> Iterator[None]:
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
     from tqdm import tqdm
 
-    tqdm.set_lock(
-        threading.RLock()
-    )  # its own holds a semaphore too, which a worker that is ended would leave behind
+    tqdm.set_lock(BARS)
     noisy = logging.getLogger("lm_eval")
     before = noisy.level
     noisy.setLevel(logging.ERROR)

@@ -12,14 +12,12 @@ from typing import Any, ClassVar
 
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.measure.api import sparsified
-from sparsity_lab.measure.checkpoint.fingerprints import tokenizer_identity
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.lm_eval.bridge import explained, folder_name, quiet, save, task_manager
 from sparsity_lab.measure.lm_eval.model import lm_eval_model
-from sparsity_lab.measure.search.settings import model_determinants
 from sparsity_lab.measure.thresholds.stored import Calibration
-from sparsity_lab.measure.work.cells import Desk, Kept, Recipe
+from sparsity_lab.measure.work.cells import Desk, Kept, Recipe, determinants_of
 from sparsity_lab.settings import EvalSettings
 from sparsity_lab.store import records
 
@@ -90,12 +88,9 @@ class EvalRecipe(Recipe[Ready, Record]):
         spec, calibration = self.spec, self.setting.calibration
         return records.content_key(
             {
-                **model_determinants(
-                    prepared.identity, prepared.dtype, prepared.device, spec.architecture_file
-                ),
+                **determinants_of(prepared),
                 "eval": ALGORITHM,
                 "lm_eval": version("lm_eval"),
-                "tokenizer": tokenizer_identity(prepared.checkpoint.source),
                 "tasks": list(spec.tasks),
                 "task_files": [list(file) for file in self.task_files],
                 "num_fewshot": spec.num_fewshot,

@@ -21,6 +21,7 @@ from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.search.counts import Counts, Ints
 from sparsity_lab.progress import SILENT, Progress
 
+PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
 AUTO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 
@@ -164,3 +165,15 @@ def window_losses(logits: Tensor, inputs: Tensor) -> Tensor:
 def auto_batch_size(device: str, *, window: int) -> int:
     """Windows per forward pass: enough tokens to keep the device busy, few enough for its memory."""
     return max(1, AUTO_BATCH_TOKENS["cpu" if device == "cpu" else "cuda"] // window)
+
+
+def pilot_rows(subject: Subject) -> Ints:
+    """Evenly spaced windows of the pilot: an eighth of the text, at least 512 tokens and two windows.
+
+    All of the text for a mixture of experts: an expert that no token of the pilot reached would have no curve.
+    """
+    if any(site.routed for site in subject.sites):
+        return subject.all_rows
+    windows = subject.windows
+    wanted = max(windows.count // PILOT_SHARE, -(-PILOT_TOKENS // windows.window), PILOT_WINDOWS)
+    return np.unique(np.linspace(0, windows.count - 1, min(wanted, windows.count)).round().astype(np.int64))

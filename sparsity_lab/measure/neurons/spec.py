@@ -11,8 +11,7 @@ from typing import Any
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-from sparsity_lab.measure.transfer import NamedText, distinct_texts, named_text
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, distinct_texts, named_text
 from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.settings import TOKENS, RecordSettings, WindowSettings, WritingSettings
 from sparsity_lab.store import records

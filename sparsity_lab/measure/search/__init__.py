@@ -11,6 +11,7 @@ rise L_sparse - L_dense in nats, the target ln(1 + p).
     targets.py       what is sought: a rise of perplexity, or an activation ratio (as odds of being dropped)
     root.py          the root: secant steps in x, kept inside a bracket
     crossing.py      the crossing: where a curve fitted to all nearby evaluations meets the target
+    plausible.py     refuses or flags a dense loss that no trained model has
     noise.py         resamples of the windows, and the errors that follow from them
     counts.py        the additive counts of one pass
     measurement.py   the results: `Evaluation` (one sparse run), `Spread` (errors), `Measurement`
@@ -36,8 +37,9 @@ and a sparse run. A search for an activation ratio needs no fitted curve, since 
 Where the tuned constants are:
 
     root.py       step sizes, brackets, MOST_EVALUATIONS     targets.py    tolerances, and when a flag is raised
-    crossing.py   reach and weights of the local fit         steps.py      size of the pilot, runs allowed, spans
+    crossing.py   reach and weights of the local fit         steps.py      runs allowed, spans
     noise.py      number of resamples, length of a block     engine.py     FIXED_SPAN, ALGORITHM
+    model/passes.py   size of the pilot
     criteria/     each KNOB: start, range, slope expected; the slivers left out at the ends of a range
 
 The series rule has constants of its own in `series_rule.py`, a growing text in `work/text_length.py`.

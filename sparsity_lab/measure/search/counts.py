@@ -68,6 +68,13 @@ class Counts(Additive):
         """Indices of the windows seen."""
         return np.flatnonzero(self.seen)
 
+    def losses_of(self, rows: Ints) -> Counts:
+        """The losses of some windows alone."""
+        kept = Counts.empty(*self.active.shape)
+        for name in ("seen", "predicted", "loss_nats"):
+            getattr(kept, name)[rows] = getattr(self, name)[rows]
+        return kept
+
     def mean_loss_nats(self) -> float:
         """Mean loss per prediction, nats."""
         return float(self.loss_nats.sum() / self.predicted.sum())

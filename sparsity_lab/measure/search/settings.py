@@ -108,13 +108,11 @@ def model_determinants(
     weights: str, dtype: torch.dtype, device: str, architecture_file: Path | None
 ) -> dict[str, Any]:
     """What a content key says of a model and where it runs; arguments as the attributes of `CellIdentity`."""
-    own = (
-        {}
-        if architecture_file is None
-        else {"architecture_file": architectures.file_sha256(architecture_file)}
-    )
     kind = torch.device(device).type if device != "auto" else "cuda"
-    return {**own, "weights": weights, "dtype": str(dtype), "device": kind}
+    determinants: dict[str, Any] = {"weights": weights, "dtype": str(dtype), "device": kind}
+    if architecture_file is not None:
+        determinants["architecture_file"] = architectures.file_sha256(architecture_file)
+    return determinants
 
 
 def setting_of(spec: MeasureSpec) -> Setting:

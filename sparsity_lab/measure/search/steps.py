@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,19 +10,18 @@ import numpy as np
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.criteria import Bound, Knob
-from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.passes import Subject, pilot_rows
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts, Floats, Ints
 from sparsity_lab.measure.search.crossing import Crossing, crossings, fit
 from sparsity_lab.measure.search.measurement import Evaluation, Measurement, Spread
+from sparsity_lab.measure.search.plausible import check_plausible, untrained
 from sparsity_lab.measure.search.root import MOST_EVALUATIONS, Root, RootSearch
 from sparsity_lab.measure.search.targets import Goal, PplIncrease
 from sparsity_lab.measure.thresholds.masks import sparse_pass
 
-PILOT_SHARE, PILOT_TOKENS, PILOT_WINDOWS = 8, 512, 2
 PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
-UNTRAINED = "untrained"
 LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
 NEARBY = 0.7  # evaluations this near in x take part in local fits
 APART, ASIDE = 0.05, 0.35  # in x: evaluations must be apart to tell a slope, or the pilot's text is run aside
@@ -251,23 +249,17 @@ class Runner:
         x = chosen.x - ASIDE if chosen.x - ASIDE > low else min(chosen.x + ASIDE, high)
         for beside in (chosen.x, x):
             if not any(e.x == beside for e in self.rough):
-                self.rough.append(self._run(self.rows, self.knob.from_x(beside), dense=self._pilot_dense()))
-
-    def _pilot_dense(self) -> Counts:
-        """The dense run's losses on the pilot's windows."""
-        dense, kept = self._dense(), Counts.empty(self.subject.windows.count, len(self.subject.sites))
-        for name in ("seen", "predicted", "loss_nats"):
-            getattr(kept, name)[self.rows] = getattr(dense, name)[self.rows]
-        return kept
+                self.rough.append(
+                    self._run(self.rows, self.knob.from_x(beside), dense=self._dense().losses_of(self.rows))
+                )
 
     def _falls(self) -> bool:
         """Whether the rise falls by more than two of its own paired errors where more is dropped."""
-        ordered = sorted(self.full, key=lambda e: e.x)
-        for fewer, more in itertools.pairwise(ordered):
-            error = noise.rise_error_nats(self.draws, fewer.counts, more.counts)
-            if fewer.rise_nats - more.rise_nats > 2 * error:
-                return True
-        return False
+        return any(
+            fewer.rise_nats - more.rise_nats
+            > 2 * noise.rise_error_nats(self.draws, fewer.counts, more.counts)
+            for fewer, more in itertools.pairwise(sorted(self.full, key=lambda e: e.x))
+        )
 
     def _spread(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Spread:
         """Bootstrap over windows; each resample moves the knob searched for to its own crossing."""
@@ -300,49 +292,6 @@ class Runner:
         )
         jitter = np.random.default_rng(self.seed).normal(scale=crossing.error, size=len(found))
         return found - found.mean() + jitter
-
-
-def pilot_rows(subject: Subject) -> Ints:
-    """Evenly spaced windows of the pilot: an eighth of the text, at least 512 tokens and two windows.
-
-    All of the text for a mixture of experts: an expert that no token of the pilot reached would have no curve.
-    """
-    if any(site.routed for site in subject.sites):
-        return subject.all_rows
-    windows = subject.windows
-    wanted = max(windows.count // PILOT_SHARE, -(-PILOT_TOKENS // windows.window), PILOT_WINDOWS)
-    return np.unique(np.linspace(0, windows.count - 1, min(wanted, windows.count)).round().astype(np.int64))
-
-
-def check_plausible(loss_nats: float, *, subject: Subject) -> None:
-    """Refuse a dense loss that no trained model has on text it can read.
-
-    Raises:
-        SparsityLabError: NaN, or a perplexity above half the vocabulary where the subject may not be untrained.
-    """
-    if not math.isfinite(loss_nats):
-        raise SparsityLabError(
-            "The dense loss is not a number",
-            why="The model overflows in this dtype, or its weights are broken",
-            fix="Try --dtype float32",
-        )
-    if untrained(loss_nats, subject=subject) and not subject.allow_untrained:
-        raise SparsityLabError(
-            f"The dense perplexity is {math.exp(min(loss_nats, 700)):.4g}, above half the vocabulary "
-            f"of {_vocabulary(subject)}: implausible",
-            why="The model is untrained, or the text or the tokenizer is not its own",
-            fix="Check the text, the tokenizer and the revision; an untrained model is measured, and flagged, with "
-            "--allow-untrained (in Python, allow_untrained=True)",
-        )
-
-
-def untrained(loss_nats: float, *, subject: Subject) -> tuple[str, ...]:
-    """The flag of a dense perplexity above half the vocabulary, if any."""
-    return (UNTRAINED,) if loss_nats > math.log(_vocabulary(subject) / 2) else ()
-
-
-def _vocabulary(subject: Subject) -> int:
-    return int(subject.model.get_input_embeddings().weight.shape[0])
 
 
 def _xs(evaluations: list[Evaluation]) -> Floats:

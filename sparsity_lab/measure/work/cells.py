@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from sparsity_lab.measure.checkpoint.fingerprints import tokenizer_identity
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.model.loaded import Shelf
+from sparsity_lab.measure.search.settings import model_determinants
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.preparing import ModelPreparer, Preparer
 from sparsity_lab.progress import SILENT, Progress
@@ -164,3 +166,12 @@ class Cell(Generic[R]):
         """The parts that have to be made before it and are not there."""
         parts = [Cell(recipe, self.prepared) for recipe in self.recipe.parts(self.prepared)]
         return [part for part in parts if part.find(folder) is None]
+
+
+def determinants_of(prepared: Ready) -> dict[str, Any]:
+    """What the content key of a cell without windows says of its checkpoint: model, where it runs, tokenizer."""
+    file = prepared.reading.architecture_file
+    return {
+        **model_determinants(prepared.identity, prepared.dtype, prepared.device, file),
+        "tokenizer": tokenizer_identity(prepared.checkpoint.source),
+    }

@@ -16,11 +16,12 @@ from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.search.engine import measure_subject
 from sparsity_lab.measure.search.part import WindowSpan
 from sparsity_lab.measure.search.settings import CellIdentity, Setting
-from sparsity_lab.measure.spec import MeasureSpec
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.thresholds.stored import refuse_other_models, write_weights
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
-from sparsity_lab.measure.work.failures import Lost, failed_row
+from sparsity_lab.measure.work.failures import Lost, failed_row, together
 from sparsity_lab.measure.work.launchers import ALONE, Options
+from sparsity_lab.measure.work.preparing import Preparer
 from sparsity_lab.measure.work.record import record_body, shape_of
 from sparsity_lab.measure.work.run_cells import CellRun, cell_run, command_words
 from sparsity_lab.measure.work.shards import (
@@ -221,13 +222,20 @@ class MeasurePlan:
 
 
 def planned(
-    checkpoints: Sequence[Prepared | Lost], recipes: Sequence[MeasureRecipe], *, folder: Path
+    spec: MeasureSpec,
+    checkpoints: Sequence[Checkpoint],
+    recipes_of: Callable[[MeasureSpec], Sequence[MeasureRecipe]],
+    *,
+    output: Path,
 ) -> MeasurePlan:
-    """What there would be to do for each checkpoint by each recipe, given the records in a folder."""
-    ready = tuple(checkpoint for checkpoint in checkpoints if isinstance(checkpoint, Prepared))
-    lost = tuple(checkpoint for checkpoint in checkpoints if isinstance(checkpoint, Lost))
-    cells = [Cell(recipe, checkpoint) for checkpoint in ready for recipe in recipes if not recipe.spec.again]
-    done = sum(cell.find(folder) is not None for cell in cells)
+    """What there would be to do for each checkpoint by each recipe, given the records in an output."""
+    spec, checkpoints = together(spec, checkpoints)
+    recipes = recipes_of(spec)
+    prepared = Preparer(spec).prepare_all(checkpoints)
+    ready = tuple(checkpoint for checkpoint in prepared if isinstance(checkpoint, Prepared))
+    lost = tuple(checkpoint for checkpoint in prepared if isinstance(checkpoint, Lost))
+    cells = [Cell(recipe, checkpoint) for checkpoint in ready for recipe in recipes if not spec.again]
+    done = sum(cell.find(output / RECORDS) is not None for cell in cells)
     return MeasurePlan(ready, len(ready) * len(recipes), done, lost)
 
 

@@ -17,7 +17,7 @@ from sparsity_lab.measure.neurons.affinity.traffic import ASSUMPTIONS, SHARED_AS
 from sparsity_lab.measure.neurons.affinity.weights import weights_at
 from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
 from sparsity_lab.measure.neurons.tables import identity
-from sparsity_lab.measure.transfer import NamedText
+from sparsity_lab.measure.spec import NamedText
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.reading.json_file import json_or_none

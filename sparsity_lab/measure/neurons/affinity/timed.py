@@ -30,10 +30,9 @@ from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
 from sparsity_lab.measure.neurons.affinity.traffic import traffic_rows
 from sparsity_lab.measure.neurons.affinity.weights import Weights
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.spec import Checkpoint
+from sparsity_lab.measure.spec import Checkpoint, NamedText
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
-from sparsity_lab.measure.transfer import NamedText
 from sparsity_lab.measure.work.failures import Lost
 from sparsity_lab.measure.work.places import load, places
 from sparsity_lab.progress import SILENT, Progress
