@@ -94,7 +94,7 @@ class AgainSettings:
 class RecordSettings(AgainSettings):
     """What becomes of cells that have a record, and of those that fail."""
 
-    fail_fast: Annotated[bool, Flag("Stop at the first checkpoint that fails, with exit code 2.")] = False
+    fail_fast: Annotated[bool, Flag("Stop at the first failure, with exit code 2.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

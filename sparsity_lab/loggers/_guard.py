@@ -2,7 +2,7 @@
 
 The libraries write in threads of their own, which is not enough: they may hang while they start or close, end the whole
 process, or die with a run that is killed before its points are written. Only a process of its own keeps these from
-the run.
+the run. It is started as a program, because one of multiprocessing's would import the user's own script once more.
 
 Nothing here raises. Points go into a queue that a thread empties into the process's pipe, so that a logger that
 hangs holds up that thread alone; at the end it is given some seconds and then killed with all it started.

@@ -13,7 +13,7 @@ class Job:
     """What a logger is told of the run.
 
     Attributes:
-        kind: measure, train.
+        kind: the command.
         folder: the run's output; loggers write below it.
         about: settings, as JSON takes them.
         offline: never touch the network.

@@ -5,6 +5,9 @@ seconds while the work lasts. It has run out where its process is gone (seen fro
 observer saw it unchanged for a while by the observer's own steady clock; then whoever makes the file of the next n
 holds the cell. No two clocks are compared, so one that jumps, or differs from the file server's, does no harm.
 
+No lock of the system would do, nor a library on top of one: shared file systems are often mounted without locks, or
+with locks that other machines do not see. Lock files with a lifetime, the other kind of library, compare clocks.
+
 A claim saves work, it does not guard numbers: records are written whole, and whoever measures a cell finds the same.
 """
 
