@@ -180,7 +180,8 @@ def tasks_at_hand(spec: EvalSpec, kept: Kept) -> Any:
     Raises:
         SparsityLabError: an unknown task, or no such folder of task files.
     """
-    return kept.once("lm-eval's tasks", lambda: task_manager(spec.tasks, spec.include_path))
+    asked = spec.tasks, spec.include_path
+    return kept.once(asked, lambda: task_manager(*asked))
 
 
 def task_files(spec: EvalSpec, *, output: Path) -> tuple[tuple[str, int, int], ...]:
