@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 
 from sparsity_lab.laws import _structure
-from sparsity_lab.laws._formula import Dual, called_by, names, number, picked, walk
+from sparsity_lab.laws._formula import Dual, called_by, larger, names, number, walk, where
 from sparsity_lab.laws._structure import ONE
 
 Known = Mapping[str, Dual]
@@ -91,9 +92,7 @@ def _power(part: ast.expr) -> tuple[ast.expr, ast.expr] | None:
 
 def _largest(argument: ast.expr, corners: Sequence[Known]) -> Dual:
     """The largest value of an argument over the data; 0 where it has none."""
-    found = [walk(argument, corner) for corner in corners]
-    values = np.stack(np.broadcast_arrays(*(dual.value for dual in found)))
-    return _finite(picked(found, np.where(np.isnan(values), -np.inf, values).argmax(axis=0)))
+    return _finite(reduce(larger, (walk(argument, corner) for corner in corners)))
 
 
 def _finite(dual: Dual) -> Dual:
@@ -105,5 +104,4 @@ def _positive(dual: Dual) -> Dual:
 
 
 def _or(dual: Dual, kept: np.ndarray, other: float) -> Dual:
-    slopes = {name: np.where(kept, slope, 0.0) for name, slope in dual.by.items()}
-    return Dual(np.where(kept, dual.value, other), slopes)
+    return where(kept, dual, number(other))

@@ -13,11 +13,12 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
 from sparsity_lab.laws import _roles, _structure
-from sparsity_lab.laws._formula import Dual, names, number, picked, walk
+from sparsity_lab.laws._formula import Dual, larger, names, number, smaller, walk, where
 from sparsity_lab.laws._law import Array, Span
 from sparsity_lab.laws._roles import Role
 from sparsity_lab.laws._structure import ONE
@@ -111,15 +112,14 @@ class Coordinate:
         found = [walk(self.against, corner) for corner in corners]
         if self.measure == LOG_PLACE:
             found = [Dual(np.abs(d.value), {n: np.sign(d.value) * s for n, s in d.by.items()}) for d in found]
-        values = np.stack(np.broadcast_arrays(*(d.value for d in found)))
-        low, high = picked(found, values.argmin(axis=0)), picked(found, values.argmax(axis=0))
+        low, high = reduce(smaller, found), reduce(larger, found)
         if self.measure != LOG_PLACE:
             flat = ~(np.isfinite(high.value - low.value) & (high.value > low.value))
-            return low, _where(flat, low + number(1.0), high)
-        high = _where(~(np.isfinite(high.value) & (high.value > 0)), number(1.0), high)
+            return low, where(flat, low + number(1.0), high)
+        high = where(~(np.isfinite(high.value) & (high.value > 0)), number(1.0), high)
         least = high * number(SMALLEST_SHARE)
-        low = _where(~(low.value > least.value), least, low)
-        return _where(low.value > 0.999 * high.value, high * number(0.1), low), high
+        low = where(~(low.value > least.value), least, low)
+        return where(low.value > 0.999 * high.value, high * number(0.1), low), high
 
 
 def replaced(coordinate: Coordinate, edges: Edges) -> Coordinate:
@@ -176,9 +176,3 @@ def compared_with(roles: Mapping[str, Role], linear: Collection[str]) -> dict[st
 
 def _to_power(value: Dual, power: int) -> Dual:
     return value if power > 0 else number(1.0) / value
-
-
-def _where(chosen: np.ndarray, one: Dual, other: Dual) -> Dual:
-    slopes = dict.fromkeys([*one.by, *other.by])
-    by = {n: np.where(chosen, one.by.get(n, 0.0), other.by.get(n, 0.0)) for n in slopes}
-    return Dual(np.where(chosen, one.value, other.value), by)

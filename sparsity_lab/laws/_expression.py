@@ -76,9 +76,13 @@ class Expression(Terms, Law):
         return np.array([self.parts.coordinates[name].box() for name in self.nonlinear]).reshape(-1, 2)
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """One column a linear coefficient, and the part without any where there is one."""
+        """One column a linear coefficient, and the part without any where there is one.
+
+        A column that is not finite everywhere is zero: it can explain nothing, and the search goes elsewhere.
+        """
         columns = [column.value for column in self._design(theta, x, span, slopes=False)]
-        return np.stack(np.broadcast_arrays(*columns, np.empty((*theta.shape[:-1], len(x))))[:-1], axis=-1)
+        stacked = np.stack(np.broadcast_arrays(*columns, np.empty((*theta.shape[:-1], len(x))))[:-1], axis=-1)
+        return np.where(np.isfinite(stacked).all(axis=-2, keepdims=True), stacked, 0.0)
 
     def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
         """By each search coordinate, exactly."""
@@ -87,7 +91,7 @@ class Expression(Terms, Law):
         for j, column in enumerate(columns):
             for i, name in enumerate(self.nonlinear):
                 gradient[..., i, :, j] = column.by.get(name, 0.0)
-        return gradient
+        return np.where(np.isfinite(gradient), gradient, 0.0)
 
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """All coefficients by name; a logarithm is NaN where its weight is not positive."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -81,17 +81,23 @@ def number(value: float | Array) -> Dual:
     return Dual(np.asarray(value, dtype=float))
 
 
-def picked(duals: Sequence[Dual], index: np.ndarray) -> Dual:
-    """Of several values, elementwise the one at an index."""
+def where(chosen: np.ndarray, one: Dual, other: Dual) -> Dual:
+    """Elementwise the one value or the other."""
+    by = {
+        name: np.where(chosen, one.by.get(name, 0.0), other.by.get(name, 0.0))
+        for name in dict.fromkeys([*one.by, *other.by])
+    }
+    return Dual(np.where(chosen, one.value, other.value), by)
 
-    def at(arrays: Sequence[Array]) -> Array:
-        stacked = np.stack(np.broadcast_arrays(*arrays, index)[:-1])
-        where = np.broadcast_to(index, stacked.shape[1:])[None]
-        return np.asarray(np.take_along_axis(stacked, where, axis=0)[0])
 
-    slopes = dict.fromkeys(name for dual in duals for name in dual.by)
-    zero = np.zeros(())
-    return Dual(at([d.value for d in duals]), {n: at([d.by.get(n, zero) for d in duals]) for n in slopes})
+def larger(one: Dual, other: Dual) -> Dual:
+    """Elementwise the larger value; one that does not exist is smaller than any."""
+    return where(~(other.value > one.value) & ~np.isnan(one.value), one, other)
+
+
+def smaller(one: Dual, other: Dual) -> Dual:
+    """Elementwise the smaller value; one that does not exist is larger than any."""
+    return where(~(other.value < one.value) & ~np.isnan(one.value), one, other)
 
 
 def _times(by: Mapping[str, Array], weight: Array) -> dict[str, Array]:

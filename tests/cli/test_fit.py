@@ -156,3 +156,52 @@ def test_several_inputs(tmp_path):
         "fits.md",
         "provenance.json",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--law", "E + a*N^-al + b*D^-be", "--inputs", "N=n,D=d"), "al = 0.35, E = 1.8, a = 480, b = 2100"),
+        (("--law", "E + a*n^-al + b*d^-be", "--x", "n,d"), "inputs n, d; al=0.01:3.0; be=al; a>=0.0"),
+    ],
+)
+def test_a_formula_of_named_inputs_is_locked_with_all_that_is_said_of_it(tmp_path, words, told):
+    rows = [
+        f"{n},{d},{1.8 + 480 * n**-0.35 + 2100 * d**-0.35}"
+        for n in (1e8, 3e8, 1e9, 3e9)
+        for d in (1e9, 1e10, 1e11)
+    ]
+    (tmp_path / "runs.csv").write_text("n,d,loss\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    said = ("--y", "loss", "--tie", "be=al", "--bound", "a=0:", "--bootstrap", 0)
+    done = run("fit", "runs.csv", *words, *said, "--lock", "a test", "--output", "results/a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    done = run("check", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 locks: 1 pass"), done.stdout
+
+
+def test_a_law_by_name_with_a_range_stays_that_law(table, tmp_path):
+    words = ("--law", "power", "--range", "alpha=.1:2", "--rivals", "power,constant", "--bootstrap", 0)
+    done = run("fit", table, *words, "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
+    assert (entry["law"], set(entry["coefficients"])) == ("power; alpha=0.1:2.0", {"alpha", "c", "A0"})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--law", "power", "--fix", "A0=0.4"), 'Type its formula: --law "A0 - c*x^-alpha"'),
+        (("--law", "A0 - c*D^-al"), "--inputs"),
+        (("--law", "A0 - c*D^-al", "--inputs", "D"), "--inputs 'D' does not name the columns"),
+        (("--law", "A0 - c*D^-al", "--inputs", "D=tokens", "--x", "tokens"), "--x names them as well"),
+        (("--fix", "A0=0.4"), "The law is auto"),
+        (("--law", "A0 - c*x^-al", "--bound", "c=1"), "no bound of a coefficient"),
+        (("--law", "A0 - c*x^-al", "--asymptote", "al"), "cannot be its asymptote"),
+    ],
+)
+def test_what_cannot_be_said_of_a_law_is_refused(table, tmp_path, words, told):
+    done = run("fit", table, *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

@@ -35,7 +35,10 @@ def misfit(problem: Problem, solution: Solution) -> str | None:
         return UNCHANGING if len(law.parameters) > 1 else None
     design = law.design(theta, problem.x, problem.span)
     for column in _one_way_columns(problem):
-        if np.ptp(design[:, column]) * abs(linear[column]) <= NO_WEIGHT * np.ptp(problem.y):
+        level = (
+            np.ptp(design[:, column]) == 0 and design[0, column] != 0
+        )  # a limit under another name goes no way
+        if not level and np.ptp(design[:, column]) * abs(linear[column]) <= NO_WEIGHT * np.ptp(problem.y):
             return _without(problem, design[:, column])
     if problem.x.ndim > 1:
         return None
