@@ -238,6 +238,10 @@ class PackedLanes:
         """There is none: a coarse grid of such fits costs more than it finds."""
         return None
 
+    def scanned(self) -> tuple[Array, Array] | None:
+        """None: each value is a search of its own."""
+        return None
+
     def _least(self, row: int, value: float, near: Array) -> tuple[float, Array]:
         count = len(self.problem.law.search_box(self.problem.span))
         theta, linear = near[:count].copy(), near[count:]

@@ -19,6 +19,7 @@ from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
 from sparsity_lab.laws._law import Array
 
 TIGHT = 1e-9  # of the sum of squares: ends of intervals need no more
+SCANNED = 1001
 COARSE = 60  # starts of a lane that seems to have left the interval
 
 
@@ -30,6 +31,9 @@ class Lanes(Protocol):
 
     def elsewhere(self, rows: np.ndarray, values: Array) -> Array | None:
         """Other starts (r, k) for some lanes, the best of a coarse grid; None where there is no other."""
+
+    def scanned(self) -> tuple[Array, Array] | None:
+        """All values (m,) of every lane and their least objectives (m,), where these cost nothing; else None."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,10 @@ class HeldLanes:
             sse = self._batch(rows[each], values[each]).project(starts).sse.reshape(len(rows), -1)
         return np.asarray(grid[np.argmin(np.where(np.isfinite(sse), sse, np.inf), axis=1)])
 
+    def scanned(self) -> tuple[Array, Array] | None:
+        """None: each value is a search of its own."""
+        return None
+
     @property
     def _box(self) -> Array:
         return self.problem.law.search_box(self.problem.span)
@@ -105,6 +113,13 @@ class CoordinateLanes:
     problem: Problem
     law: InCoefficients
     which: np.ndarray
+
+    def scanned(self) -> tuple[Array, Array] | None:
+        """Values over the whole box (m,) and their objectives, where there is one coordinate alone."""
+        if len(self.law.box) != 1:
+            return None
+        places = np.linspace(self.law.box[0, 0], self.law.box[0, 1], SCANNED)
+        return places, Batch.of(self.problem, SCANNED).project(places[:, None]).sse
 
     def least(self, rows: np.ndarray, values: Array, near: Array) -> tuple[Array, Array]:
         """With the lane's coordinate at its value."""

@@ -98,7 +98,29 @@ def _bracketed(walk: OutwardWalk, lanes: Lanes) -> tuple[_Place, _Place, Ends]:
         step[rows] *= GROWTH
         if len(rows) == 0:
             break
+    if (scan := lanes.scanned()) is not None:
+        _beyond_kinks(walk, scan, inside, outside, found)
     return inside, outside, found
+
+
+def _beyond_kinks(
+    walk: OutwardWalk, scan: tuple[Array, Array], inside: _Place, outside: _Place, found: Ends
+) -> None:
+    """Move brackets out to the last scanned value inside the level: an objective with kinks can cross it twice."""
+    places, objectives = scan
+    for k in np.flatnonzero(~found.is_open):
+        out = np.sign(walk.step[k])
+        further = np.flatnonzero((objectives <= walk.level[k]) & (out * (places - outside.value[k]) > 0))
+        if len(further) == 0:
+            continue
+        last = int(further[-1] if out > 0 else further[0])
+        beyond = last + int(out)
+        inside.value[k], inside.objective[k], inside.theta[k] = places[last], objectives[last], places[last]
+        if 0 <= beyond < len(places):
+            outside.value[k], outside.objective[k] = places[beyond], objectives[beyond]
+            outside.theta[k] = places[beyond]
+        else:
+            found.is_open[k], found.value[k], found.theta[k] = True, walk.edge[k], places[last]
 
 
 def _straight_on(before: _Place, inside: _Place, rows: np.ndarray, ahead: Array) -> Array:

@@ -1,0 +1,186 @@
+"""How often the 95 % intervals of every kind of number hold the truth: coefficients, predictions, reaches.
+
+Series of known curves are simulated with Gaussian noise, independent or first-order autoregressive, and fitted as a
+user's are; a cell is a law, a number of points and a correlation. Points lie evenly in ln x over two decades (width and
+depth: evenly in r; densing: evenly in t). Predictions are at three times the last x (densing: a quarter of the span
+later), reaches of the value half way from the last point to the limit. Ladders are runs of ten checkpoints each, with
+and without an effect that all checkpoints of a run share.
+
+Run it with `python -m sparsity_lab.bench.interval_coverage FOLDER [SETS [JOBS]]`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sparsity_lab.bench.coverage import autoregressive
+from sparsity_lab.fitting.judge.noise import too_correlated
+from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve.objective import HUBER, SQUARES, Objective
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.uncertainty import noise
+from sparsity_lab.fitting.uncertainty.intervals import Intervals, Wanted, intervals
+from sparsity_lab.laws._law import Array
+from sparsity_lab.machine import signals
+from sparsity_lab.machine.workers import side_by_side
+from sparsity_lab.provenance import provenance
+from sparsity_lab.store import records
+from sparsity_lab.store.table_columns.bench import INTERVAL_COVERAGE
+
+logger = logging.getLogger(__name__)
+
+POINTS, CORRELATIONS = (8, 12, 20, 40, 100), (0.0, 0.3, 0.6)
+RUNS, CHECKPOINTS = (12, 22), 10
+SLOW = 5  # a fit of Huber losses takes that many times as long, and more: so many fewer sets
+
+
+@dataclass(frozen=True)
+class KnownCurve:
+    """A curve with its noise.
+
+    Attributes:
+        coefficients: of the paper. low, high: ends of x. sd: of the noise, in y or (ladders) in ln y.
+        ahead: where a prediction is asked for. target: the y whose x is asked for, or None.
+    """
+
+    law: str
+    coefficients: Mapping[str, float]
+    low: float
+    high: float
+    sd: float
+    ahead: float
+    target: float | None = None
+
+    def places(self, points: int) -> Array:
+        """x, shape (points,)."""
+        even = self.law in ("width-depth", "densing")
+        return (np.linspace if even else np.geomspace)(self.low, self.high, points)
+
+
+CURVES = (
+    KnownCurve("power", {"alpha": 0.6, "c": 0.1, "A0": 0.4}, 1.0, 100.0, 5e-4, 300.0, 0.3968),
+    KnownCurve(
+        "logspace-power", {"alpha": 0.6, "b": -1.5, "c": 0.25, "A0": 0.07}, 1.0, 100.0, 8e-4, 300.0, 0.0705
+    ),
+    KnownCurve("width-depth", {"k": 1.5e-3, "r_star": 60.0, "P": 0.4}, 20.0, 120.0, 2e-3, 180.0),
+    KnownCurve("densing", {"A": 0.0073, "B": 0.1}, 0.0, 700.0, 0.3, 875.0, 6.0),
+)
+LADDER = {"alpha": 0.35, "beta": 0.37, "a": 480.0, "b": 2100.0, "E": 1.8}
+LADDER_SD, LADDER_AHEAD = 4e-3, np.array([[1e10, 2e12]])
+
+
+def series_set(curve: KnownCurve, points: int, rho: float, draw: int) -> dict[str, bool]:
+    """Simulate and fit one series; which numbers' intervals hold the truth, and whether the noise is flagged."""
+    law, x = load_law(curve.law), curve.places(points)
+    generator = np.random.default_rng([draw, points, round(100 * rho), zlib.crc32(curve.law.encode())])
+    y = law.predict(curve.coefficients, x) + curve.sd * autoregressive(points, rho, generator)
+    problem = Problem.of(law, x, y)
+    solution = engine.solve(problem, seed=draw)
+    box = (0.0, 1.0) if law.output.unit == "fraction" else (-math.inf, math.inf)
+    reach = () if curve.target is None else (curve.target,)
+    wanted = Wanted(box=box, x=np.array([curve.ahead]), reach=reach, curves=False)
+    found = intervals(problem, solution, noise.scale_of(problem, solution), wanted)
+    held = _held(
+        found, curve.coefficients, float(law.predict(curve.coefficients, np.array([curve.ahead]))[0])
+    )
+    if curve.target is not None:
+        held["reach"] = (
+            found.reach[0].low <= law.invert(curve.coefficients, curve.target) <= found.reach[0].high
+        )
+    held["flagged"] = _flagged(problem.residuals(solution), points, len(law.parameters))
+    return held
+
+
+def ladder_set(runs: int, effect: float, objective: Objective, draw: int) -> dict[str, bool]:
+    """Simulate and fit one ladder of runs with checkpoints."""
+    law, generator = load_law("loss-power"), np.random.default_rng([draw, runs, round(1e4 * effect)])
+    size = generator.permutation(np.geomspace(5e7, 2e9, runs))
+    last = np.exp(generator.uniform(np.log(2e10), np.log(3e11), runs))
+    run = np.repeat(np.arange(runs), CHECKPOINTS)
+    tokens = last[run] * np.tile(np.arange(1, CHECKPOINTS + 1) / CHECKPOINTS, runs)
+    x = np.stack([size[run], tokens], axis=1)
+    shared = effect * generator.normal(size=runs)[run]
+    y = law.predict(LADDER, x) * np.exp(LADDER_SD * generator.normal(size=len(run)) + shared)
+    problem = Problem.of(law, x, y, objective=objective, runs=run)
+    solution = engine.solve(problem, seed=draw)
+    wanted = Wanted(box=(0.0, float(y.max())), x=LADDER_AHEAD, curves=False)
+    found = intervals(problem, solution, noise.scale_of(problem, solution), wanted)
+    return _held(found, LADDER, float(law.predict(LADDER, LADDER_AHEAD)[0]))
+
+
+def _held(found: Intervals, truth: Mapping[str, float], ahead: float) -> dict[str, bool]:
+    held = {
+        name: (one.open_low or one.low <= truth[name]) and (one.open_high or truth[name] <= one.high)
+        for name, one in found.profiles.items()
+    }
+    return {**held, "prediction": found.band[0].low <= ahead <= found.band[0].high}
+
+
+def _flagged(residuals: Array, points: int, coefficients: int) -> bool:
+    """Whether a verdict would say that the noise is too correlated."""
+    rho = diagnostics.corrected_lag1(residuals, coefficients=coefficients)
+    return too_correlated(rho, points=points, coefficients=coefficients) is not None
+
+
+def run(*, sets: int, jobs: int = 1) -> list[dict[str, object]]:
+    """The table's rows: one for each cell and number."""
+    cells: dict[tuple[str, str, float], list[partial[dict[str, bool]]]] = {}
+    for curve in CURVES:
+        for points in POINTS:
+            for rho in CORRELATIONS:
+                cells[curve.law, str(points), rho] = [
+                    partial(series_set, curve, points, rho, draw) for draw in range(sets)
+                ]
+    for runs in RUNS:
+        for objective in (SQUARES, HUBER):
+            for effect in (0.0, LADDER_SD):
+                name = f"loss-power, {'Huber' if objective.huber else 'squares'}"
+                shape = f"{runs} runs of {CHECKPOINTS}{', shared effect' if effect else ''}"
+                count = sets // SLOW if objective.huber else sets
+                cells[name, shape, 0.0] = [
+                    partial(ladder_set, runs, effect, objective, draw) for draw in range(count)
+                ]
+    rows: list[dict[str, object]] = []
+    with side_by_side(jobs, torch_too=False) as workers:
+        for (law, shape, rho), calls in cells.items():
+            rows += _rows(law, shape, rho, [outcome for _, outcome in workers.perform(calls)])
+            logger.info("%s, %s points, correlation %g", law, shape, rho)
+    return rows
+
+
+def _rows(law: str, points: str, rho: float, outcomes: list[dict[str, bool]]) -> list[dict[str, object]]:
+    flagged = float(np.mean([outcome.get("flagged", False) for outcome in outcomes]))
+    rows = []
+    for number in [name for name in outcomes[0] if name != "flagged"]:
+        share = float(np.mean([outcome[number] for outcome in outcomes]))
+        unflagged = [outcome[number] for outcome in outcomes if not outcome.get("flagged", False)]
+        rows.append({
+            "law": law, "points": points, "correlation": rho, "number": number, "data_sets": len(outcomes),
+            "coverage": share, "coverage_se": math.sqrt(share * (1 - share) / len(outcomes)), "flagged": flagged,
+            "coverage_unflagged": float(np.mean(unflagged)) if unflagged else None,
+        })  # fmt: skip
+    return rows
+
+
+def main(words: list[str]) -> None:
+    """Run the study into a folder: FOLDER [SETS [JOBS]]."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    folder = records.prepare_output(Path(words[0]))
+    sizes = [int(word) for word in words[1:]]
+    rows = run(sets=(sizes or [300])[0], jobs=([*sizes, 2, 2])[1])
+    INTERVAL_COVERAGE.write(folder, rows)
+    records.write_json(folder / "provenance.json", provenance(module="sparsity_lab.bench.interval_coverage"))
+
+
+if __name__ == "__main__":
+    signals.run(partial(main, sys.argv[1:]))
