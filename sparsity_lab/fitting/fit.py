@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge import bands, rivals, shape, warmup
+from sparsity_lab.fitting.judge import bands, checks, levels, rivals, shape, warmup
+from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
 from sparsity_lab.fitting.laws_by_name import load_law
@@ -21,17 +22,20 @@ from sparsity_lab.fitting.spec import FitSpec, choose_law
 from sparsity_lab.fitting.uncertainty import bootstrap, noise
 from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
-from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.laws._law import FALLING, RISING, Array, Law
+from sparsity_lab.settings import AUTO
 from sparsity_lab.store.whole_files import encoded
 
 
 def fit_series(full: Series, spec: FitSpec) -> FitResult:
     """Fit one series, less the warm-up points that `spec` leaves out."""
     count, drop_rule = _drop(full, spec)
-    series = full.without_leading(count)
+    series = full.without_leading(count, _forward(spec))
     weights = _root_weights(series, spec)
     laws = [load_law(name) for name in (*spec.rivals, *spec.asked_for_besides())]
-    comparison = rivals.compare(series.x, series.y, laws, root_weights=weights, seed=spec.seed)
+    comparison = rivals.compare(
+        series.x, series.y, laws, root_weights=weights, seed=spec.seed, forward=_forward(spec)
+    )
     law, law_rule = choose_law(series, spec, comparison, describes=_can_describe(series, weights, spec.seed))
     core = solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=spec.seed)
     problem, solution, profiles = core.problem, core.solution, core.profiles
@@ -99,15 +103,23 @@ def solve_and_judge(
     scale = noise.scale_of(problem, solution)
     misfit = _misfit(problem, solution, comparison)
     describes = misfit is None
-    wanted = Wanted(box=series.y_box)
-    profiles = intervals(problem, solution, scale, wanted).profiles if describes else {}
-    verdict = verdict_of(problem, solution, profiles, comparison=comparison, box=series.y_box, misfit=misfit)
+    box = max(series.y_box[0], law.output_box[0]), min(series.y_box[1], law.output_box[1])
+    profiles = intervals(problem, solution, scale, Wanted(box=box)).profiles if describes else {}
+    for name, _ in law.limits if describes else ():
+        if name not in profiles:
+            profiles[name] = levels.profile_of(problem, solution, scale, name, box=box)
+    limit = profiles.get(law.far_end or "")
+    tests = checks.of(problem, solution, limit, scale, box=box, seed=seed) if describes else Checks()
+    verdict = verdict_of(
+        problem, solution, profiles, comparison=comparison, box=box, misfit=misfit, tests=tests
+    )
     return Judged(problem, solution, profiles, scale, verdict)
 
 
 def verdict_of(
     problem: Problem, solution: Solution, profiles: Mapping[str, Profile], *,
     comparison: Comparison | None, box: tuple[float, float], misfit: str | None = None,
+    tests: Checks | None = None,
 ) -> Verdict:  # fmt: skip
     """Judge a solved problem by its profiles, its conditioning and its rivals."""
     law = problem.law
@@ -122,6 +134,12 @@ def verdict_of(
             limitless_rival=_limitless(comparison, law),
             better_rival=_better(comparison, law),
             misfit=misfit,
+            ends=tuple(
+                profiles[name] for name, _ in law.limits if name != law.asymptote and name in profiles
+            ),
+            others=tuple(profiles[p.name] for p in law.parameters if p.name in profiles),
+            bend=shape.bend(problem, solution, rejects=AICC_REJECTS),
+            checks=tests or Checks(),
         )
     )
 
@@ -159,6 +177,12 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
     law, _ = choose_law(full, spec, comparison, describes=_can_describe(full, weights, spec.seed))
     rows = _sensitivity(full, law, spec)
     return warmup.choose(rows), warmup.rule_of(rows)
+
+
+def _forward(spec: FitSpec) -> str:
+    """Which way x goes as models grow: as the law says that is asked for, or else any of those compared."""
+    laws = map(load_law, spec.rivals if spec.law == AUTO else (spec.law,))
+    return FALLING if any(law.forward == FALLING for law in laws) else RISING
 
 
 def series_seed(seed: int, name: str) -> np.random.Generator:
@@ -210,7 +234,7 @@ def _coefficient(profile: Profile) -> Coefficient:
 
 def _targets(series: Series, law: Law, values: Mapping[str, float], spec: FitSpec) -> list[float]:
     """Values of y whose x is told: those asked for, and half and nine tenths of the way to the limit."""
-    limit, last = law.limit(values), float(series.y[-1])
+    limit, last = law.limit(values), float(series.y[0 if law.forward == FALLING else -1])
     low, high = series.y_box
     ways = [last + share * (limit - last) for share in (0.5, 0.9)] if low <= limit <= high else []
     return [*spec.reach, *ways]

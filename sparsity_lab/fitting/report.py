@@ -140,6 +140,9 @@ def _checklist(result: FitResult) -> list[str]:
     ]
     for name, ends in boot["intervals"].items():
         lines.append(f"  - {name}: {interval(result.values[name], *ends)}")
+    if math.isfinite(result.chi2_per_freedom):
+        lines.append(f"- Errors: chi squared {result.chi2_per_freedom:.3g} per degree of freedom")
+    lines += [f"- {sentence}" for sentence in result.verdict.checks.sentences(result.law)]
     if math.isfinite(result.extrapolation_ratio):
         ratio = number(result.extrapolation_ratio, 3)
         lines.append(f"- The limit lies {ratio} ranges of the data beyond the last point")

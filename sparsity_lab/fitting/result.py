@@ -21,7 +21,7 @@ from sparsity_lab.fitting.judge.warmup import DropRow
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.uncertainty.bootstrap import Draws
 from sparsity_lab.fitting.uncertainty.intervals import Profile
-from sparsity_lab.laws._law import Array, Law, Span
+from sparsity_lab.laws._law import FALLING, Array, Law, Span
 
 FIT_KEYS: dict[str, str] = {
     "series": "name of the run, with what sets it apart",
@@ -48,12 +48,17 @@ FIT_KEYS: dict[str, str] = {
     "decades": "log10 of largest over smallest x",
     "lag1": "correlation of neighbouring residuals",
     "variance_inflation": "factor on the profile's level for that correlation, 1 where none",
+    "chi2_per_freedom": "sum of squares over se^2 and degrees of freedom, about 1 where the errors are right; null "
+    "where not weighted",
+    "windows": "the limit by the first 70 % and 85 % of the points, and whether the limit by all lies in its interval",
+    "drift": "test of a term in ln x beside the law: F and its probability",
+    "spread": "test of uneven noise: its probability, along x or the curve, and last over first third",
     "aicc": "Akaike's criterion, corrected",
     "bootstrap": "draws, block length and interval of every coefficient",
     "profiles": "per profiled coefficient: interval, open sides, level and curve",
     "drop_sensitivity": "coefficients against the number of leading points left out",
     "rivals": "every law: sum of squares, AICc gap, extrapolation errors; and the conclusions",
-    "limit": "y as x grows without end, by the law",
+    "limit": "y as models grow without end, by the law",
     "extrapolation_ratio": "distance from the last point to the limit over the range the data cover",
     "reach": "x at which y takes the values asked for, and goes half and 0.9 of the way to the limit",
     "band": "the curve along and beyond the points: x, value, low, high (95 %)",
@@ -132,16 +137,24 @@ class FitResult:
         return "sum of squares weighted by 1/se^2" if self.weighted else "sum of squares"
 
     @property
+    def chi2_per_freedom(self) -> float:
+        """Sum of squared residuals over squared standard errors and degrees of freedom; NaN where not weighted."""
+        if not self.weighted or self.series.se is None:
+            return math.nan
+        freedom = len(self.series.y) - len(self.law.parameters)
+        return float(np.sum((self.residuals / self.series.se) ** 2)) / freedom if freedom else math.nan
+
+    @property
     def limit(self) -> float:
-        """y as x grows without end, by the law; NaN where there is none."""
+        """y as models grow without end, by the law; NaN where there is none."""
         return self.law.limit(self.values) if self.describes else math.nan
 
     @property
     def extrapolation_ratio(self) -> float:
         """How far the limit lies beyond the last point, in units of the range the data cover."""
         ys = self.series.y
-        spread = float(ys.max() - ys.min())
-        return abs(self.limit - float(ys[-1])) / spread if spread > 0 else math.nan
+        last, spread = float(ys[0 if self.law.forward == FALLING else -1]), float(ys.max() - ys.min())
+        return abs(self.limit - last) / spread if spread > 0 else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """The entry of fits.json."""
@@ -161,6 +174,9 @@ class FitResult:
             "profiles": {name: vars(one) for name, one in self.profiles.items()},
             "drop_sensitivity": [vars(row) for row in self.drop_sensitivity],
             "rivals": {**vars(self.comparison), "rivals": [vars(r) for r in self.comparison.rivals]},
+            "windows": [vars(window) for window in self.verdict.checks.windows],
+            "drift": self.verdict.checks.drift and vars(self.verdict.checks.drift),
+            "spread": self.verdict.checks.spread and vars(self.verdict.checks.spread),
             "limit": self.limit,
             "extrapolation_ratio": self.extrapolation_ratio,
             "reach": [vars(one) for one in self.reaches],

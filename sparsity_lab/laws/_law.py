@@ -26,6 +26,8 @@ Limits = tuple[tuple[str, tuple[float, ...]], ...]
 # How a coefficient of the paper depends on what is solved for: the search coordinates alone, a sum of the linear
 # coefficients with weights of the coordinates, or the logarithm of such a sum.
 NONLINEAR, LINEAR, LOG_LINEAR = "nonlinear", "linear", "log-linear"
+# Which way a law's input goes from the first and smallest models of a study to its last and largest.
+RISING, FALLING = "rising", "falling"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Law(ABC):
         linear_lower: lower bounds of beta; an upper bound is never needed.
         asymptote: name of the parameter that is y's limit, or None. asymptote_column: its column.
         exponents: parameter name -> search coordinate that is its logarithm.
+        output_box: the range that y can have by its nature, whatever the table.
+        forward: RISING, or FALLING where the largest models have the smallest input (a loss).
         offset_columns: (column, value) of columns whose coefficient is no parameter but a fixed number.
         positive_inputs: indices of the inputs that must be above zero.
         typed: the law as a formula that can be typed (`_expression`), its input x or the symbols of its inputs; empty
@@ -103,6 +107,8 @@ class Law(ABC):
     asymptote_column: int | None = None
     exponents: Mapping[str, int] = {}
     offset_columns: tuple[tuple[int, float], ...] = ()
+    output_box: tuple[float, float] = ANY
+    forward: str = RISING
     positive_inputs: tuple[int, ...] = ()
     typed: str = ""
     note: str = ""
@@ -143,7 +149,7 @@ class Law(ABC):
         """The x at which the law takes the value y; infinity where it never does, NaN where undefined."""
 
     def limit(self, coefficients: Coefficients) -> float:
-        """y as x grows without end; NaN where the law has no limit of its own."""
+        """y as models grow without end; NaN where the law has no limit of its own."""
         return math.nan if self.asymptote is None else float(coefficients[self.asymptote])
 
     @property
@@ -158,6 +164,11 @@ class Law(ABC):
         return (
             (self.asymptote, tuple(float(j == self.asymptote_column) for j in range(len(self.linear_lower)))),
         )
+
+    @property
+    def far_end(self) -> str | None:
+        """The name of the limit that y nears as models grow without end; None where there is none."""
+        return self.limits[-1][0] if self.limits and self.forward == FALLING else self.asymptote
 
     def guess(self, x: Array, y: Array) -> dict[str, float]:
         """A rough start: the best of seven values a coordinate, beta by least squares."""

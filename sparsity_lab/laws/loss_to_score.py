@@ -2,7 +2,7 @@
 
 Second step of the Densing Law (arXiv 2412.04315): a sigmoid that falls from d + c at small loss to d,
 chance, at large. Search coordinates: the place of l in the data's range of loss and ln(|gamma| times that
-range).
+range). The largest models have the smallest loss, so a study goes forward from large loss to small.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from sparsity_lab.laws._law import (
     ANY,
+    FALLING,
     LINEAR,
     POSITIVE,
     Array,
@@ -46,12 +47,18 @@ class LossToScore(Law):
     linear_lower = (-math.inf, 0.0)
     asymptote = "d"
     asymptote_column = 0
+    output_box = (0.0, 1.0)
+    forward = FALLING
     typed = "d + c/(1 + exp(-gamma*(x - l)))"
 
     @property
     def limits(self) -> Limits:
         """Chance, at a large loss, and the ceiling, at a small one."""
         return (("d", (1.0, 0.0)), ("c + d", (1.0, 1.0)))
+
+    def limit(self, coefficients: Coefficients) -> float:
+        """d + c, the score of a model without loss."""
+        return float(coefficients["d"] + coefficients["c"])
 
     def search_box(self, span: Span) -> Array:
         """The midpoint's place and ln of the steepness over the data's range."""

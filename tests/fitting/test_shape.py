@@ -15,6 +15,7 @@ from sparsity_lab.fitting.ladders.runs import LadderColumns
 from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import check
+from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import FitSpec
 
@@ -222,3 +223,21 @@ def test_the_reason_is_none_where_the_law_made_the_points(seed):
     )
     problem = Problem.of(load_law("logspace-power"), D, y)
     assert shape.turn(problem, below=math.inf) is None
+
+
+@pytest.mark.parametrize("law", ["power", "logarithmic", "A0 - c*x^-alpha; alpha=0.01:10"])
+@pytest.mark.parametrize(
+    ("curve", "words"), [(D**1.5 / 30, "rise ever faster"), (-(D**1.5) / 30, "fall ever faster")]
+)
+def test_points_that_steepen_are_told_of_a_law_that_levels_off(law, curve, words):
+    problem = Problem.of(load_law(law), D, 0.4 + curve + NOISE)
+    reason = shape.bend(problem, engine.solve(problem), rejects=10.0)
+    assert reason is not None
+    assert words in reason
+
+
+@pytest.mark.parametrize("law", ["power", "sigmoid", "logspace-power"])
+def test_points_that_level_off_or_noise_alone_steepen_nowhere(law):
+    for y in (0.1 + 0.05 * D**-0.4 + NOISE, 0.3 + NOISE, 0.3 - 0.02 * np.log(D) + NOISE):
+        problem = Problem.of(load_law(law), D, y)
+        assert shape.bend(problem, engine.solve(problem), rejects=10.0) is None

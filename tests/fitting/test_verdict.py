@@ -7,13 +7,16 @@ import pytest
 
 from sparsity_lab import registry
 from sparsity_lab.fitting.judge import rivals, warmup
+from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT, WEAK, Evidence, judge
+from sparsity_lab.fitting.judge.windows import Drift, Window
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.intervals import Profile
 
 CLOSED = Profile("A0", 0.3, 0.29, 0.31, False, False, False, 1.1, ())
 ALPHA = Profile("alpha", 0.5, 0.4, 0.6, False, False, False, 1.1, ())
 SURE = Evidence(CLOSED, (ALPHA,), (0.0, 1.0), 0.05, 30.0, False, None, None)
+MOVED = Window(0.7, 14, 0.2, 0.1, 0.25, False)
 OPEN = replace(CLOSED, low=0.0, open_low=True, one_sided=0.305)
 
 
@@ -30,12 +33,45 @@ OPEN = replace(CLOSED, low=0.0, open_low=True, one_sided=0.305)
         (replace(SURE, at_edge=True), WEAK, "edge"),
         (replace(SURE, limitless_rival="logarithmic"), WEAK, "logarithmic"),
         (replace(SURE, better_rival="sigmoid, AICc lower by 60"), WEAK, "in doubt"),
+        (replace(SURE, asymptote=OPEN, better_rival="sigmoid, AICc lower by 60"), NOT, "far better (sigmoid"),
+        (replace(SURE, asymptote=None), IDENTIFIED, "the profiles of alpha are closed"),
+        (
+            replace(SURE, asymptote=None, exponents=(), others=(CLOSED,)),
+            IDENTIFIED,
+            "the profiles of A0 are closed",
+        ),
+        (
+            replace(SURE, asymptote=None, exponents=(), others=(OPEN,)),
+            WEAK,
+            "the profile of A0 is open below",
+        ),
+        (replace(SURE, asymptote=None, exponents=()), WEAK, "no coefficient of the law has a profile"),
+        (
+            replace(SURE, ends=(replace(CLOSED, name="c + d", value=1.2),)),
+            NOT,
+            "the best c + d is 1.2, outside",
+        ),
+        (replace(SURE, ends=(replace(OPEN, name="c + d"),)), NOT, "the profile of c + d is open below"),
+        (
+            replace(SURE, checks=Checks(windows=(MOVED,))),
+            WEAK,
+            "by the first 70 % of the points A0 is 0.2 [0.1, 0.25]",
+        ),
+        (replace(SURE, checks=Checks(drift=Drift(9.0, 0.001))), WEAK, "drift away"),
+        (replace(SURE, checks=Checks(drift=Drift(4.0, 0.05))), IDENTIFIED, "closed"),
+        (replace(SURE, checks=Checks(correlation="noise too correlated")), WEAK, "noise too correlated"),
     ],
 )
 def test_words_and_reasons(evidence, word, told):
     verdict = judge(evidence)
     assert verdict.word == word
     assert told in verdict.reason
+
+
+def test_every_weakness_is_said():
+    evidence = replace(SURE, asymptote=replace(CLOSED, low=0.2), at_edge=True, better_rival="sigmoid")
+    reason = judge(evidence).reason
+    assert [word in reason for word in ("wide", "edge", "sigmoid")] == [True, True, True]
 
 
 def test_an_open_profile_leaves_a_one_sided_bound():

@@ -23,7 +23,7 @@ import numpy as np
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data import magnitudes
 from sparsity_lab.fitting.data.columns import ACTIVATIONS, QUANTITIES, Columns, Resolved, first, resolve
-from sparsity_lab.laws._law import Array, Variable
+from sparsity_lab.laws._law import FALLING, RISING, Array, Variable
 from sparsity_lab.reading import csv_numbers
 from sparsity_lab.reading.csv_file import Rows, read_csv
 
@@ -76,10 +76,11 @@ class Series:
     left_out: int = 0
     units: Mapping[str, str] = field(default_factory=dict)
 
-    def without_leading(self, count: int) -> Series:
-        """The series without its first points."""
-        se = None if self.se is None else self.se[count:]
-        return replace(self, x=self.x[count:], y=self.y[count:], se=se, dropped=self.dropped + count)
+    def without_leading(self, count: int, forward: str = RISING) -> Series:
+        """The series without its first points: those of the smallest x, or of the largest where x goes down."""
+        keep = slice(0, len(self.y) - count) if forward == FALLING else slice(count, None)
+        se = None if self.se is None else self.se[keep]
+        return replace(self, x=self.x[keep], y=self.y[keep], se=se, dropped=self.dropped + count)
 
 
 @dataclass(frozen=True)

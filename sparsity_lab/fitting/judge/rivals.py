@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sparsity_lab.fitting.judge import shape
+from sparsity_lab.fitting.judge import shape, windows
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.laws._law import RISING, Array, Law
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8, 0.9)
 HELD_OUT = 0.7
@@ -68,6 +68,7 @@ def compare(
     root_weights: Array | None = None,
     seed: int = 0,
     extrapolate: bool = True,
+    forward: str = RISING,
 ) -> Comparison:
     """Fit each law to the same points and rank them; laws with too many coefficients are left out.
 
@@ -76,8 +77,11 @@ def compare(
         root_weights: 1/se up to a factor, or None.
         seed: of the search grid.
         extrapolate: whether to refit on the first shares of the points as well.
+        forward: which way x goes as models grow; the first points are those of the smallest.
     """
-    problems = [Problem.of(law, x, y, root_weights=root_weights) for law in laws]
+    order = windows.forward(x, forward)
+    weights = None if root_weights is None else root_weights[order]
+    problems = [Problem.of(law, x[order], y[order], root_weights=weights) for law in laws]
     coefficients = {law.name: len(law.parameters) for law in laws}
     entries = [_entry(one, seed, extrapolate) for one in problems if one.freedom >= 1]
     entries.sort(key=lambda entry: (entry.aicc, coefficients[entry.law]))

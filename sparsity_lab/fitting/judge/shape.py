@@ -7,6 +7,7 @@ moving part gets no weight, and what is left of it is a mean: its exponents then
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import t as student
@@ -61,6 +62,35 @@ def _spike(problem: Problem, curve: Array, change: float) -> str | None:
     )
 
 
+def bend(problem: Problem, solution: Solution, *, rejects: float) -> str | None:
+    """The sentence on points that steepen where the law's best curve does not, or None.
+
+    A parabola in ln x has to steepen, beyond its error, further than the one through the law's curve at the same
+    points, and to explain the points better by more than an AICc that rejects the law.
+
+    Args:
+        problem: the law and its points. solution: its best fit. rejects: an AICc gap that does.
+    """
+    if problem.objective.log or (parabola := _parabola(problem, problem.y)) is None:
+        return None
+    curve = problem.curve(solution)
+    by_law = _parabola(problem, curve)
+    weights = 1.0 if problem.root_weights is None else problem.root_weights
+    sse = float(np.sum((weights * (problem.y - curve)) ** 2))
+    own = diagnostics.aicc(sse, points=len(problem.y), coefficients=len(problem.law.parameters))
+    slope, curvature = parabola.bent[1], parabola.bent[0]
+    further = abs(curvature - (0.0 if by_law is None else by_law.bent[0]))
+    sure = min(abs(curvature), further) > parabola.quantile * math.sqrt(parabola.spread[0, 0])
+    if not (curvature * slope > 0 and sure and own - parabola.aicc > rejects):
+        return None
+    steeper = "rise" if slope > 0 else "fall"
+    symbol = problem.law.inputs[0].symbol
+    return (
+        f"{problem.law.name} cannot bend as these points do: they {steeper} ever faster with ln {symbol} "
+        "(a parabola explains them far better by AICc)"
+    )
+
+
 def turn(problem: Problem, *, below: float) -> str | None:
     """Where the points turn, so that no curve of one direction describes them; None where they do not.
 
@@ -72,21 +102,12 @@ def turn(problem: Problem, *, below: float) -> str | None:
         problem: the law and its points, of one input.
         below: the AICc that the best curve of one direction has, less what rejects it.
     """
-    if problem.x.ndim > 1 or problem.x.min() <= 0 or len(problem.y) < 5:
+    if (parabola := _parabola(problem, problem.y)) is None or not below - parabola.aicc > 0:
         return None
-    x = np.log(problem.x)
-    design = np.vander(x - x.mean(), 3)
-    weights = np.ones(len(x)) if problem.root_weights is None else problem.root_weights
-    bent, *_ = np.linalg.lstsq(design * weights[:, None], problem.targets, rcond=None)
-    residuals = problem.targets - weights * (design @ bent)
-    sse, freedom = float(residuals @ residuals), len(x) - 3
-    gain = below - diagnostics.aicc(sse, points=len(x), coefficients=3)
-    if not gain > 0:
-        return None
-    spread = np.linalg.pinv((design * weights[:, None]).T @ (design * weights[:, None])) * sse / freedom
+    x, bent = np.log(problem.x), parabola.bent
     ends = np.array([[2.0 * (edge - x.mean()), 1.0, 0.0] for edge in (x.min(), x.max())])
-    slopes, errors = ends @ bent, np.sqrt(np.einsum("ij,jk,ik->i", ends, spread, ends))
-    sure = np.abs(slopes) > float(student.ppf(0.5 + CONFIDENCE / 2, freedom)) * errors
+    slopes, errors = ends @ bent, np.sqrt(np.einsum("ij,jk,ik->i", ends, parabola.spread, ends))
+    sure = np.abs(slopes) > parabola.quantile * errors
     if not sure.all() or slopes[0] * slopes[1] >= 0:
         return None
     vertex = -bent[1] / (2.0 * bent[0])
@@ -99,6 +120,34 @@ def turn(problem: Problem, *, below: float) -> str | None:
     return (
         f"{problem.law.name} cannot describe these points: they {first} until {symbol} = {place} and then {then}, and "
         "no law compared does (a parabola explains them far better by AICc)"
+    )
+
+
+@dataclass(frozen=True)
+class _Parabola:
+    """A parabola in centred ln x: coefficients from the square down, their covariance, Student's quantile, AICc."""
+
+    bent: Array
+    spread: Array
+    quantile: float
+    aicc: float
+
+
+def _parabola(problem: Problem, y: Array) -> _Parabola | None:
+    """The weighted parabola through values at the problem's points; None for several inputs or too few points."""
+    if problem.x.ndim > 1 or problem.x.min() <= 0 or len(y) < 5:
+        return None
+    x = np.log(problem.x)
+    weights = np.ones(len(x)) if problem.root_weights is None else problem.root_weights
+    design = np.vander(x - x.mean(), 3) * weights[:, None]
+    bent = np.asarray(np.linalg.lstsq(design, weights * y, rcond=None)[0], dtype=float)
+    residuals = weights * y - design @ bent
+    sse, freedom = float(residuals @ residuals), len(x) - 3
+    return _Parabola(
+        bent,
+        np.linalg.pinv(design.T @ design) * sse / freedom,
+        float(student.ppf(0.5 + CONFIDENCE / 2, freedom)),
+        diagnostics.aicc(sse, points=len(x), coefficients=3),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scipy.stats import f as f_distribution
 
-from sparsity_lab.fitting.judge import shape
+from sparsity_lab.fitting.judge import shape, windows
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
 
@@ -39,11 +39,14 @@ class DropRow:
 
 
 def sensitivity(problem: Problem, *, seed: int = 0) -> list[DropRow]:
-    """Fits of the series without its first 0, 1, 2, ... points, up to a third of them; of a long one without some."""
-    rows = []
+    """Fits of the series without its first 0, 1, 2, ... points, up to a third of them; of a long one without some.
+
+    First are the smallest models, whichever way x goes (`windows.forward`).
+    """
+    rows, order = [], windows.forward(problem.x, problem.law.forward)
     most = int(LARGEST_SHARE * len(problem.y))
     for count in range(0, most + 1, 1 if most <= MOST_COUNTS else math.ceil(most / FEW_COUNTS)):
-        part = problem.subset(slice(count, None))
+        part = problem.subset(order[count:])
         if part.freedom < 2:
             break
         solution = engine.solve(part, seed=seed)

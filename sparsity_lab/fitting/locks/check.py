@@ -201,7 +201,7 @@ def _input(lock: Lock, path: Path) -> Series | str:
     full = named[lock.series]
     if len(full.y) - lock.dropped_points <= len(lock.coefficients):
         return f"the series {lock.series} has only {len(full.y)} points left"
-    return full.without_leading(lock.dropped_points)
+    return full.without_leading(lock.dropped_points, law_of_one(lock.law).forward)
 
 
 def _refit(lock: Lock, series: Series) -> Judged:

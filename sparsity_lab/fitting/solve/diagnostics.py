@@ -59,6 +59,12 @@ def condition(problem: Problem, solution: Solution) -> float:
     return float(np.linalg.cond(full / lengths)) if np.all(lengths > 0) else math.inf
 
 
+def fitted_basis(jacobian: Array) -> Array:
+    """An orthonormal basis of what a fit takes from the noise, from its Jacobian (n, k), shape (n, at most k)."""
+    lengths = np.linalg.norm(jacobian, axis=0)
+    return np.linalg.qr(jacobian[:, lengths > 0] / lengths[lengths > 0])[0]
+
+
 def curve_jacobian(law: Law, values: Coefficients, x: Array) -> Array:
     """Derivatives of the printed formula by its coefficients at x, by central differences, shape (n, p)."""
     columns = []

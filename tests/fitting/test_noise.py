@@ -1,0 +1,68 @@
+"""Noise that is not equally wide, and noise too correlated for its points, are told; even noise is not."""
+
+import numpy as np
+import pytest
+
+from sparsity_lab.fitting.judge import noise
+from sparsity_lab.fitting.solve import diagnostics
+
+
+def design(points):
+    """The Jacobian of A0 - c x^-alpha at alpha = 0.6, shape (n, 3)."""
+    x = np.linspace(1.0, 30.0, points)
+    return np.column_stack([np.ones(points), x**-0.6, np.log(x) * x**-0.6])
+
+
+def simulated(points, *, sets, rho=0.0, sd=1.0):
+    """Tests of simulated residuals of that linear fit."""
+    jacobian = design(points)
+    basis = diagnostics.fitted_basis(jacobian)
+    drawn = sd * noise.autoregressive(np.random.default_rng(points).normal(size=(sets, points)), rho)
+    for residuals in drawn - (drawn @ basis) @ basis.T:
+        found = diagnostics.corrected_lag1(residuals, coefficients=3)
+        yield noise.spread(residuals, jacobian, -jacobian[:, 1], rho=found)
+
+
+@pytest.mark.parametrize("points", [12, 20, 40, 100])
+@pytest.mark.parametrize("rho", [0.0, 0.6])
+def test_even_noise_is_called_uneven_once_in_twenty(points, rho):
+    alarms = sum(test.uneven for test in simulated(points, sets=60, rho=rho))
+    assert alarms <= 8  # of 60 at 5 %: 9 or more once in 500
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_noise_that_grows_or_shrinks_tenfold_is_told(way):
+    sd = 10.0 ** (way * np.linspace(0.0, 1.0, 40))
+    found = list(simulated(40, sets=20, sd=sd))
+    assert sum(test.uneven for test in found) >= 18
+    ratios = [test.ratio for test in found if test.along == "x"]
+    assert np.median(ratios) ** way > 2
+
+
+def test_too_few_points_or_none_left_over_say_nothing():
+    assert noise.spread(np.ones(5), design(5), np.arange(5.0), rho=0.0) is None
+    assert noise.spread(np.zeros(20), design(20), np.arange(20.0), rho=0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("rho", "points", "flagged"),
+    [(0.6, 20, True), (0.5, 20, False), (0.6, 40, False), (0.8, 40, True), (0.8, 100, False),
+     (0.9, 100, True), (0.6, 12, False), (0.9, 12, True), (0.9, 3, False)],
+)  # fmt: skip
+def test_noise_is_too_correlated_where_its_points_are_worth_too_few(rho, points, flagged):
+    reason = noise.too_correlated(rho, points=points, coefficients=3)
+    assert (reason is not None) == flagged
+    if reason:
+        assert f"noise too correlated for {points} points" in reason
+
+
+@pytest.mark.parametrize("points", [8, 12, 20, 40, 100])
+def test_independent_noise_is_called_too_correlated_once_in_thirty(points):
+    basis = diagnostics.fitted_basis(design(points))
+    drawn = np.random.default_rng(1).normal(size=(400, points))
+    estimates = [
+        diagnostics.corrected_lag1(residuals, coefficients=3)
+        for residuals in drawn - (drawn @ basis) @ basis.T
+    ]
+    flagged = sum(noise.too_correlated(rho, points=points, coefficients=3) is not None for rho in estimates)
+    assert flagged <= 0.05 * len(estimates)
