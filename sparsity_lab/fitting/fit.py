@@ -106,7 +106,7 @@ def solve_and_judge(
     box = max(series.y_box[0], law.output_box[0]), min(series.y_box[1], law.output_box[1])
     profiles = intervals(problem, solution, scale, Wanted(box=box)).profiles if describes else {}
     limit = profiles.get(law.far_end or "")
-    tests = checks.of(problem, solution, limit, box=box, scale=scale, seed=seed) if describes else None
+    tests = checks.of(problem, solution, limit, scale, box=box, seed=seed) if describes else Checks()
     verdict = verdict_of(
         problem, solution, profiles, comparison=comparison, box=box, misfit=misfit, tests=tests
     )
@@ -132,9 +132,8 @@ def verdict_of(
             better_rival=_better(comparison, law),
             misfit=misfit,
             ends=tuple(profiles[name] for name in law.other_ends if name in profiles),
-            bend=shape.bend(
-                problem, solution.theta, problem.project(solution.theta).linear, rejects=AICC_REJECTS
-            ),
+            others=tuple(profiles[p.name] for p in law.parameters if p.name in profiles),
+            bend=shape.bend(problem, solution, rejects=AICC_REJECTS),
             checks=tests or Checks(),
         )
     )
@@ -230,7 +229,7 @@ def _coefficient(profile: Profile) -> Coefficient:
 
 def _targets(series: Series, law: Law, values: Mapping[str, float], spec: FitSpec) -> list[float]:
     """Values of y whose x is told: those asked for, and half and nine tenths of the way to the limit."""
-    limit, last = law.limit(values), float(series.y[-1])
+    limit, last = law.limit(values), float(series.y[0 if law.forward == FALLING else -1])
     low, high = series.y_box
     ways = [last + share * (limit - last) for share in (0.5, 0.9)] if low <= limit <= high else []
     return [*spec.reach, *ways]

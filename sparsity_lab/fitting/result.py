@@ -153,13 +153,8 @@ class FitResult:
     def extrapolation_ratio(self) -> float:
         """How far the limit lies beyond the last point, in units of the range the data cover."""
         ys = self.series.y
-        spread = float(ys.max() - ys.min())
-        return abs(self.limit - self._last) / spread if spread > 0 else math.nan
-
-    @property
-    def _last(self) -> float:
-        """y of the largest model: the point farthest forward."""
-        return float(self.series.y[0 if self.law.forward == FALLING else -1])
+        last, spread = float(ys[0 if self.law.forward == FALLING else -1]), float(ys.max() - ys.min())
+        return abs(self.limit - last) / spread if spread > 0 else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """The entry of fits.json."""

@@ -172,8 +172,8 @@ class Law(ABC):
 
     @property
     def far_end(self) -> str | None:
-        """The label of the level that y tends to as models grow without end; None where there is none."""
-        return next(iter(self.other_ends), self.asymptote) if self.forward == FALLING else self.asymptote
+        """The name of the limit that y nears as models grow without end; None where there is none."""
+        return self.limits[-1][0] if self.limits and self.forward == FALLING else self.asymptote
 
     def guess(self, x: Array, y: Array) -> dict[str, float]:
         """A rough start: the best of seven values a coordinate, beta by least squares."""

@@ -7,9 +7,10 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.fit import solve_and_judge
 from sparsity_lab.fitting.judge import levels
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT
-from sparsity_lab.fitting.solve import engine, profile
+from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.laws._law import ANY
 
 LAW = load_law("loss-to-score")
@@ -29,7 +30,7 @@ def test_a_ceiling_that_is_reached_is_identified_with_its_interval():
     assert judged.verdict.word == IDENTIFIED
     ceiling = judged.profiles["c + d"]
     assert ceiling.low < 0.95 < ceiling.high < 1.0
-    values = judged.problem.coefficients(judged.solution.theta)
+    values = judged.problem.coefficients_of(judged.solution)
     assert ceiling.value == pytest.approx(values["c"] + values["d"])
     assert LAW.limit(values) == pytest.approx(ceiling.value)
     assert [window.points for window in judged.verdict.checks.windows] == [18, 22]
@@ -55,8 +56,9 @@ def test_the_ends_of_a_ceiling_are_those_of_a_search_over_all_curves():
     series = points(0.6)
     problem = Problem.of(LAW, series.x, series.y)
     solution = engine.solve(problem)
-    found = levels.of_level(problem, solution, "c + d", box=(0.0, 1.0), inflation=1.0)
-    level = profile.level_of(problem, solution, 1.0)
+    scale = noise.scale_of(problem, solution)
+    found = levels.profile_of(problem, solution, scale, "c + d", box=(0.0, 1.0))
+    level = found.level
     box = LAW.search_box(problem.span)
     # The best of theta on a fine grid around the optimum, and for each the sums of c and d within the level.
     near = [np.linspace(-0.15, 0.15, 121) + centre for centre in solution.theta]

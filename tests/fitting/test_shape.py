@@ -231,8 +231,7 @@ def test_the_reason_is_none_where_the_law_made_the_points(seed):
 )
 def test_points_that_steepen_are_told_of_a_law_that_levels_off(law, curve, words):
     problem = Problem.of(load_law(law), D, 0.4 + curve + NOISE)
-    theta = engine.solve(problem).theta
-    reason = shape.bend(problem, theta, problem.project(theta).linear, rejects=10.0)
+    reason = shape.bend(problem, engine.solve(problem), rejects=10.0)
     assert reason is not None
     assert words in reason
 
@@ -241,5 +240,4 @@ def test_points_that_steepen_are_told_of_a_law_that_levels_off(law, curve, words
 def test_points_that_level_off_or_noise_alone_steepen_nowhere(law):
     for y in (0.1 + 0.05 * D**-0.4 + NOISE, 0.3 + NOISE, 0.3 - 0.02 * np.log(D) + NOISE):
         problem = Problem.of(load_law(law), D, y)
-        theta = engine.solve(problem).theta
-        assert shape.bend(problem, theta, problem.project(theta).linear, rejects=10.0) is None
+        assert shape.bend(problem, engine.solve(problem), rejects=10.0) is None

@@ -34,7 +34,17 @@ OPEN = replace(CLOSED, low=0.0, open_low=True, one_sided=0.305)
         (replace(SURE, limitless_rival="logarithmic"), WEAK, "logarithmic"),
         (replace(SURE, better_rival="sigmoid, AICc lower by 60"), WEAK, "in doubt"),
         (replace(SURE, asymptote=OPEN, better_rival="sigmoid, AICc lower by 60"), NOT, "far better (sigmoid"),
-        (replace(SURE, asymptote=None), IDENTIFIED, "exponents"),
+        (replace(SURE, asymptote=None), IDENTIFIED, "the profiles of alpha are closed"),
+        (
+            replace(SURE, asymptote=None, exponents=(), others=(CLOSED,)),
+            IDENTIFIED,
+            "the profiles of A0 are closed",
+        ),
+        (
+            replace(SURE, asymptote=None, exponents=(), others=(OPEN,)),
+            WEAK,
+            "the profile of A0 is open below",
+        ),
         (replace(SURE, asymptote=None, exponents=()), WEAK, "no coefficient of the law has a profile"),
         (
             replace(SURE, ends=(replace(CLOSED, name="c + d", value=1.2),)),

@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sparsity_lab.fitting.solve.profile import Profile
 
 from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import solve_and_judge
 from sparsity_lab.fitting.judge import rivals, warmup, windows
 from sparsity_lab.fitting.judge.noise import autoregressive
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, WEAK
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
-from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve import engine, gradients
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import load_law
+from sparsity_lab.fitting.uncertainty import noise
+from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import DATA, FALLING, RATIO, RISING
 from sparsity_lab.store import bundled
 
@@ -37,13 +38,8 @@ def series(x, y):
 def drift_of(x, y, *, law="power"):
     problem = Problem.of(load_law(law), x, y)
     solution = engine.solve(problem)
-    residuals, count = problem.project(solution.theta).residuals, len(problem.law.parameters)
-    return windows.drift(
-        residuals,
-        diagnostics.jacobian(problem, solution),
-        np.log(x)[:, None],
-        inflation=diagnostics.variance_inflation(residuals, coefficients=count),
-    )
+    jacobian, scale = gradients.jacobian(problem, solution), noise.scale_of(problem, solution)
+    return windows.drift(problem.residuals(solution), jacobian, np.log(x)[:, None], inflation=scale.inflation)
 
 
 def noisy(curve, points, *, sets, rho=0.0):
@@ -98,13 +94,14 @@ def test_public_series_whose_limit_moved_are_weakly_identified(name, why):
 def test_a_window_is_a_fit_to_the_first_points_alone():
     x, (y,) = noisy(power, 20, sets=1)
     problem, alone = Problem.of(load_law("power"), x, y), Problem.of(load_law("power"), x[:14], y[:14])
-    value = alone.coefficients(engine.solve(alone).theta)["A0"]
+    value = alone.coefficients_of(engine.solve(alone))["A0"]
+    scale = noise.scale_of(problem, engine.solve(problem))
     limit = Profile("A0", value, value, value, False, False, False, 1.0, ())
-    first, _ = windows.refitted(problem, limit, box=(0.0, 1.0), inflation=1.0)
+    first, _ = windows.refitted(problem, limit, scale, box=(0.0, 1.0))
     assert first.value == pytest.approx(value, rel=1e-6)
     assert first.agrees
     moved = replace(limit, value=first.high + 1e-6)
-    assert not windows.refitted(problem, moved, box=(0.0, 1.0), inflation=1.0)[0].agrees
+    assert not windows.refitted(problem, moved, scale, box=(0.0, 1.0))[0].agrees
 
 
 def test_terms_that_the_law_itself_follows_are_no_drift():

@@ -9,7 +9,7 @@ import numpy as np
 from sparsity_lab.fitting.judge import noise, windows
 from sparsity_lab.fitting.judge.noise import Spread
 from sparsity_lab.fitting.judge.windows import Drift, Window
-from sparsity_lab.fitting.solve import diagnostics
+from sparsity_lab.fitting.solve import diagnostics, gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
@@ -57,31 +57,28 @@ class Checks:
 
 
 def of(
-    problem: Problem, solution: Solution, limit: Profile | None, *, box: tuple[float, float], scale: NoiseScale,
+    problem: Problem, solution: Solution, limit: Profile | None, scale: NoiseScale, *, box: tuple[float, float],
     seed: int = 0,
 ) -> Checks:  # fmt: skip
     """All tests of a fit.
 
     Args:
         problem: the law and its points. solution: the best fit. limit: the profile of its far end, or None.
-        box: the physical range of the asymptote. scale: of the noise. seed: of the search grid.
+        scale: of the noise. box: the physical range of y. seed: of the search grid.
     """
     residuals, count = problem.residuals(solution), len(problem.law.parameters)
-    if float(residuals @ residuals) <= EXACT**2 * float(np.ptp(problem.targets)) ** 2 * len(problem.y):
+    size = float(np.ptp(np.log(problem.y) if problem.objective.log else problem.targets))
+    if float(residuals @ residuals) <= (EXACT * size) ** 2 * len(residuals):
         return Checks()
-    jacobian = diagnostics.jacobian(problem, solution)
+    jacobian = gradients.jacobian(problem, solution)
     # Points of several inputs are in no order in which noise could be correlated.
     rho = diagnostics.corrected_lag1(residuals, coefficients=count) if problem.x.ndim == 1 else 0.0
     spread = noise.spread(residuals, jacobian, problem.curve(solution), rho=rho)
-    correlation = noise.too_correlated(rho, points=len(problem.y), coefficients=count)
+    correlation = noise.too_correlated(rho, points=len(residuals), coefficients=count)
     if limit is None:
         return Checks(spread=spread, correlation=correlation)
     drift = windows.drift(residuals, jacobian, _terms(problem), inflation=scale.inflation)
-    refitted = (
-        windows.refitted(problem, limit, box=box, inflation=scale.inflation, seed=seed)
-        if limit.closed
-        else ()
-    )
+    refitted = windows.refitted(problem, limit, scale, box=box, seed=seed) if limit.closed else ()
     return Checks(refitted, drift, spread, correlation)
 
 

@@ -35,10 +35,7 @@ def misfit(problem: Problem, solution: Solution) -> str | None:
         return UNCHANGING if len(law.parameters) > 1 else None
     design = law.design(theta, problem.x, problem.span)
     for column in _one_way_columns(problem):
-        level = (
-            np.ptp(design[:, column]) == 0 and design[0, column] != 0
-        )  # a limit under another name goes no way
-        if not level and np.ptp(design[:, column]) * abs(linear[column]) <= NO_WEIGHT * np.ptp(problem.y):
+        if np.ptp(design[:, column]) * abs(linear[column]) <= NO_WEIGHT * np.ptp(problem.y):
             return _without(problem, design[:, column])
     if problem.x.ndim > 1:
         return None
@@ -65,19 +62,18 @@ def _spike(problem: Problem, curve: Array, change: float) -> str | None:
     )
 
 
-def bend(problem: Problem, theta: Array, linear: Array, *, rejects: float) -> str | None:
+def bend(problem: Problem, solution: Solution, *, rejects: float) -> str | None:
     """The sentence on points that steepen where the law's best curve does not, or None.
 
     A parabola in ln x has to steepen, beyond its error, further than the one through the law's curve at the same
     points, and to explain the points better by more than an AICc that rejects the law.
 
     Args:
-        problem: the law and its points. theta: search coordinates of the best fit, shape (q,).
-        linear: its linear coefficients, shape (p,). rejects: an AICc gap that does.
+        problem: the law and its points. solution: its best fit. rejects: an AICc gap that does.
     """
-    if (parabola := _parabola(problem, problem.y)) is None:
+    if problem.objective.log or (parabola := _parabola(problem, problem.y)) is None:
         return None
-    curve = problem.law.design(theta, problem.x, problem.span) @ linear
+    curve = problem.curve(solution)
     by_law = _parabola(problem, curve)
     weights = 1.0 if problem.root_weights is None else problem.root_weights
     sse = float(np.sum((weights * (problem.y - curve)) ** 2))

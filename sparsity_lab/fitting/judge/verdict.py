@@ -41,10 +41,11 @@ class Evidence:
     Attributes:
         asymptote: its profile, or None for a law without one. exponents: theirs.
         box: the physical range of the asymptote. y_range: largest less smallest y of the points used.
-        edges: names of search coordinates at the edge. condition: of the scaled Jacobian.
+        condition: of the scaled Jacobian. at_edge: whether a search coordinate lies at the edge of its range.
         limitless_rival: a law without a limit whose AICc is as good, or None.
         better_rival: a law that fits far better and by how much, or None.
         misfit: why the law cannot describe the points (`shape`), or None.
+        others: of all coefficients, which count where a law has neither a limit nor exponents.
         bend: how the points bend where the law cannot (`shape`), or None.
         ends: profiles of further levels that the curve tends to, such as the score of a perfect model.
         checks: tests of the limit and the noise.
@@ -60,8 +61,14 @@ class Evidence:
     better_rival: str | None
     misfit: str | None = None
     ends: tuple[Profile, ...] = ()
+    others: tuple[Profile, ...] = ()
     bend: str | None = None
     checks: Checks = NO_CHECKS
+
+    @property
+    def shape(self) -> tuple[Profile, ...]:
+        """Profiles of the exponents, or of all coefficients of a law without limit and exponents."""
+        return self.exponents or (self.others if self.asymptote is None else ())
 
     @property
     def levels(self) -> tuple[Profile, ...]:
@@ -95,7 +102,7 @@ def bound(levels: tuple[Profile, ...]) -> str | None:
 def _grounds(evidence: Evidence) -> str:
     """Why a fit is identified: what was profiled, and what was seen of the window."""
     if evidence.asymptote is None:
-        return "the profiles of all exponents are closed"
+        return f"the profiles of {', '.join(profile.name for profile in evidence.shape)} are closed"
     closed = "the profile is closed within the physical range and narrower than the data's own range"
     parts = " and ".join(window.percent for window in evidence.checks.windows)
     return f"{closed}, and the first {parts} of the points agree with it" if parts else closed
@@ -131,11 +138,11 @@ def _weaknesses(evidence: Evidence) -> list[str]:
         if level.high - level.low > evidence.y_range:
             width = f"{level.high - level.low:.2g} wide, the data themselves span only {evidence.y_range:.2g}"
             reasons.append(f"the interval of {level.name} is {width}")
-    for exponent in evidence.exponents:
-        if not exponent.closed:
-            side = "below" if exponent.open_low else "above"
-            reasons.append(f"the profile of {exponent.name} is open {side}")
-    if evidence.asymptote is None and not evidence.exponents:
+    for profile in evidence.shape:
+        if not profile.closed:
+            side = "below" if profile.open_low else "above"
+            reasons.append(f"the profile of {profile.name} is open {side}")
+    if evidence.asymptote is None and not evidence.shape:
         reasons.append("no coefficient of the law has a profile, so nothing says how far the points bound it")
     if evidence.at_edge:
         reasons.append("the best fit lies at the edge of the search range")

@@ -19,6 +19,7 @@ from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
+from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import FALLING, Array
 
 SHARES = (0.7, 0.85)
@@ -74,25 +75,28 @@ def forward(x: Array, way: str) -> np.ndarray:
 
 
 def refitted(
-    problem: Problem, limit: Profile, *, box: tuple[float, float], inflation: float, seed: int = 0
+    problem: Problem, limit: Profile, scale: NoiseScale, *, box: tuple[float, float], seed: int = 0
 ) -> tuple[Window, ...]:
     """The limit by the first shares of the points, in the order of `forward`.
 
     Args:
         problem: the law and all of its points. limit: the profile of the law's far end by them.
-        box: the physical range of the limit. inflation: of the level, from the residuals of all points: those of a
-            part are too few to say it.
-        seed: of the search grid.
+        scale: of the noise of all points; their correlation is taken for that of a part, whose own residuals are too
+            few to say it. box: the physical range of the limit. seed: of the search grid.
     """
-    windows, order = [], forward(problem.x, problem.law.forward)
-    for share in SHARES:
-        part = problem.subset(order[: math.ceil(share * len(order))])
-        if part.freedom < FEWEST_SPARE or np.ptp(part.y) == 0:
-            continue
-        solution = engine.solve(part, seed=seed)
-        scale = replace(noise.scale_of(part, solution), inflation=inflation)
+    order = forward(problem.x, problem.law.forward)
+    parts = [order[: math.ceil(share * len(order))] for share in SHARES]
+    enough = {
+        share: rows
+        for share, rows in zip(SHARES, parts, strict=True)
+        if len(rows) - len(problem.law.parameters) >= FEWEST_SPARE and np.ptp(problem.y[rows]) > 0
+    }
+    windows = []
+    solved = engine.solve_parts(problem, list(enough.values()), seed=seed)
+    for share, (part, solution) in zip(enough, solved, strict=True):
+        own = replace(noise.scale_of(part, solution), inflation=scale.inflation)
         wanted = Wanted(names=(limit.name,), box=box, curves=False)
-        there = intervals(part, solution, scale, wanted).profiles[limit.name]
+        there = intervals(part, solution, own, wanted).profiles[limit.name]
         agrees = there.low <= limit.value <= there.high
         windows.append(Window(share, len(part.y), there.value, there.low, there.high, agrees))
     return tuple(windows)

@@ -51,21 +51,16 @@ def block_length(residuals: Array) -> int:
     return int(max(1, min(math.ceil(best), n // 3)))
 
 
-def jacobian(problem: Problem, solution: Solution) -> Array:
-    """Derivatives of the weighted curve by every fitted coefficient at the best fit, shape (n, p)."""
-    fixed = [len(solution.theta) + column for column, _ in problem.law.offset_columns]
-    return np.delete(gradients.jacobian(problem, solution), fixed, axis=1)
-
-
 def condition(problem: Problem, solution: Solution) -> float:
     """Condition number of the full Jacobian, columns scaled to unit length; infinity where one is zero."""
-    full = jacobian(problem, solution)
+    fixed = [len(solution.theta) + column for column, _ in problem.law.offset_columns]
+    full = np.delete(gradients.jacobian(problem, solution), fixed, axis=1)
     lengths = np.linalg.norm(full, axis=0)
     return float(np.linalg.cond(full / lengths)) if np.all(lengths > 0) else math.inf
 
 
 def fitted_basis(jacobian: Array) -> Array:
-    """An orthonormal basis of what a fit takes from the noise, from the Jacobian (n, p), shape (n, at most p)."""
+    """An orthonormal basis of what a fit takes from the noise, from its Jacobian (n, k), shape (n, at most k)."""
     lengths = np.linalg.norm(jacobian, axis=0)
     return np.linalg.qr(jacobian[:, lengths > 0] / lengths[lengths > 0])[0]
 

@@ -72,6 +72,23 @@ def solve_variants(problem: Problem, root: Array, *, y: Array | None = None, see
     ]
 
 
+def solve_parts(
+    problem: Problem, parts: Sequence[np.ndarray], *, seed: int = 0
+) -> list[tuple[Problem, Solution]]:
+    """The best fits to some of the points, all at once; every part is on the span of all points.
+
+    Args:
+        problem: the law and all its points. parts: rows of each part. seed: of the grid.
+    """
+    kept = [problem.part(rows) for rows in parts]
+    if problem.objective.log or not kept:
+        return [(part, solve(part, seed=seed)) for part in kept]
+    root = np.zeros((len(parts), len(problem.y)))
+    for k, rows in enumerate(parts):
+        root[k, rows] = 1.0
+    return list(zip(kept, solve_variants(problem, root, seed=seed), strict=True))
+
+
 def best_of(problem: Problem, starts: Array | Sequence[Array]) -> Solution:
     """Polish each start (s, q) and keep the best."""
     starts = np.asarray(starts, dtype=float)

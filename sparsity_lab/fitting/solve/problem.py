@@ -109,6 +109,12 @@ class Problem:
         """The same points for the same law in other coordinates."""
         return replace(self, law=law)
 
+    def part(self, rows: np.ndarray) -> Problem:
+        """The same law on some of the points, on the same span and with weights on the same scale."""
+        weights = None if self.root_weights is None else self.root_weights[rows]
+        runs = None if self.runs is None else self.runs[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], root_weights=weights, runs=runs)
+
     def subset(self, keep: slice | np.ndarray) -> Problem:
         """The same law on some of the points, on their own span."""
         weights = None if self.root_weights is None else self.root_weights[keep]
