@@ -12,7 +12,7 @@ from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.result import FIT_KEYS
 from sparsity_lab.fitting.spec import FitSpec
 
-FEW = FitSpec(draws=40)
+FEW = FitSpec(draws=10)
 
 
 @pytest.fixture
@@ -116,6 +116,7 @@ def test_odd_series_get_a_verdict_and_files_without_a_warning(tmp_path, values, 
     json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_drop_rule_is_stated_and_used(tmp_path):
     values = 0.4 - 0.1 * np.geomspace(1, 50, 20) ** -0.7
     values = values + np.random.default_rng(0).normal(0, 3e-4, 20)

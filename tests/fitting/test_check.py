@@ -276,6 +276,7 @@ def test_series_whose_names_look_alike_have_a_lock_and_a_figure_each(tmp_path):
     assert sorted(linked) == sorted(set(figures) - {"all"})
 
 
+@pytest.mark.slow
 def test_a_lock_keeps_its_file_whichever_other_series_there_are(tmp_path):
     for count in (1, 2):
         write_series(tmp_path / "t.csv", ALIKE[:count])

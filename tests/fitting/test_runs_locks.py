@@ -1,6 +1,7 @@
 """Locks of laws of several inputs: round trip, and every status that `check` gives them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -30,17 +31,26 @@ def table(path, rows):
     path.write_text("n,d,l\n" + "".join(f"{n!r},{d!r},{loss!r}\n" for n, d, loss in rows), encoding="utf-8")
 
 
-@pytest.fixture
-def study(tmp_path, rows):
-    table(tmp_path / "t.csv", rows)
+@pytest.fixture(scope="module")
+def locked(rows, tmp_path_factory):
+    """A table and its locked fit."""
+    folder = tmp_path_factory.mktemp("locked") / "study"
+    folder.mkdir()
+    table(folder / "t.csv", rows)
     fit_ladder_table(
-        tmp_path / "t.csv",
+        folder / "t.csv",
         LadderColumns(x=("n", "d"), y="l"),
         LadderSpec(law="loss-power", huber=True, draws=0),
-        output=tmp_path / "out",
+        output=folder / "out",
         lock="planted",
     )
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def study(locked, tmp_path):
+    """A copy for one test to change."""
+    return shutil.copytree(locked, tmp_path, dirs_exist_ok=True)
 
 
 def only(study):

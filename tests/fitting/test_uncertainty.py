@@ -74,6 +74,7 @@ def test_correlated_noise_is_seen_and_lengthens_blocks():
     assert np.median([diagnostics.block_length(w - w.mean()) for w in white]) == 1
 
 
+@pytest.mark.slow
 def test_the_band_holds_the_curve_about_as_often_as_it_says():
     truth, at = {"alpha": 0.6, "c": 0.1, "A0": 0.4}, np.array([10.0, 300.0])
     held = []

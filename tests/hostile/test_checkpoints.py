@@ -217,16 +217,19 @@ TOKENIZERS = battery(
 )  # fmt: skip
 
 
+@pytest.mark.thorough(10)
 @WEIGHTS
 def test_weights(case, world, capfd):
     run_case(case, world, capfd)
 
 
+@pytest.mark.thorough(8)
 @CONFIGS
 def test_configs(case, world, capfd):
     run_case(case, world, capfd)
 
 
+@pytest.mark.thorough(4)
 @TOKENIZERS
 def test_tokenizers(case, world, capfd):
     run_case(case, world, capfd)

@@ -39,8 +39,8 @@ def compiled(tmp_path_factory):
 
 def test_one_kernel_compiles_without_spills_and_multiplies_on_the_matrix_units(tmp_path):
     kernels = compiled_kernels(tmp_path, "tail-norms")
-    test_nothing_spills_and_everything_fits(kernels)
-    test_products_in_16_bits_run_on_the_matrix_units(kernels)
+    assert_fits(kernels)
+    assert_multiplies(kernels)
 
 
 @pytest.mark.slow
@@ -51,10 +51,14 @@ def test_every_kernel_of_the_room_is_among_them(compiled):
 
 @pytest.mark.slow
 def test_nothing_spills_and_everything_fits(compiled):
-    for one in compiled:
-        assert one["spills"] == 0, one
-        assert one["shared"] <= SHARED, one
-        assert one["reg"] * one["warps"] * 32 <= REGISTERS, one
+    assert_fits(compiled)
+
+
+def assert_fits(kernels):
+    for kernel in kernels:
+        assert kernel["spills"] == 0, kernel
+        assert kernel["shared"] <= SHARED, kernel
+        assert kernel["reg"] * kernel["warps"] * 32 <= REGISTERS, kernel
 
 
 @pytest.mark.slow
@@ -70,7 +74,11 @@ def test_bits_are_those_of_ieee_arithmetic_where_counts_depend_on_them(compiled)
 
 @pytest.mark.slow
 def test_products_in_16_bits_run_on_the_matrix_units(compiled):
-    products = [one for one in compiled if (one["kernel"], one["part"]) == ("tail-norms", "multiply")]
+    assert_multiplies(compiled)
+
+
+def assert_multiplies(kernels):
+    products = [one for one in kernels if (one["kernel"], one["part"]) == ("tail-norms", "multiply")]
     assert {one["dtype"]: one["wgmma"] > 0 for one in products} == {
         "float32": False,
         "bfloat16": True,

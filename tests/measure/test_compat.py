@@ -287,6 +287,7 @@ def test_a_record_says_which_path_it_is_of_and_never_stands_in_for_the_other(mod
     assert "sparsinglaw" in (tmp_path / "table.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_search_on_the_command_line_leaves_its_whole_path(model, tmp_path):
     assert exit_code(*model, "--compat", "sparsinglaw", "--output", tmp_path) == 0
     (path,) = (tmp_path / "records").glob("*.json")
@@ -323,6 +324,7 @@ def test_mixtures_are_refused(subject):
 BENCH = ("bench", "measure")
 
 
+@pytest.mark.slow
 def test_the_bench_writes_what_it_compared(trained, source_text, tmp_path, capfd):
     words = (
         "--against",

@@ -127,6 +127,7 @@ def test_what_nobody_knows_is_refused(measure, words, environment, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_revision_that_nobody_knows_does_not_stop_the_others(measure, tmp_path):
     said, _ = measure("--revisions", "step1,nowhere,step2", code=1)
     with (tmp_path / "out" / "table.csv").open(encoding="utf-8") as stream:

@@ -144,13 +144,14 @@ def test_one_pass_counts_the_same_for_every_batch_size(llama, own_text, activati
     the_same(batched(model.to(dtype), ids, window, thresholds=[0.3, 0.4]))
 
 
-def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text):
-    for activation in ("relu", "silu"):
-        model = llama(layers=3, activation=activation)
-        ids = own_text(model, windows=20)
-        for dtype in (torch.float32, torch.bfloat16):
-            for window in (64, 50):
-                the_same(batched(model.to(dtype), ids, window, knob=0.2))
+@pytest.mark.thorough
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("window", [64, 50])
+@ACTIVATIONS
+def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text, activation, window, dtype):
+    model = llama(layers=3, activation=activation)
+    ids = own_text(model, windows=20)
+    the_same(batched(model.to(dtype), ids, window, knob=0.2))
 
 
 @pytest.mark.thorough(1)

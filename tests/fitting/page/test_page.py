@@ -380,6 +380,7 @@ def test_a_report_says_what_it_does_not_read(studied, tmp_path):
     assert [path.name for path, _ in written.unread] == ["gone"]
 
 
+@pytest.mark.slow
 def test_every_fit_has_its_own_figure_on_the_page(tmp_path):
     rows = [(name, 2.0**i, 0.2 + 0.1 / 2**i) for name in ("org/m", "org_m", "all", "ORG_M") for i in range(8)]
     (tmp_path / "t.csv").write_text(
