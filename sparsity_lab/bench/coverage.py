@@ -90,11 +90,11 @@ def simulate(truth: Truth, *, rho: float | None, draw: int, seed: int) -> Covera
     y = truth.y + truth.sd * autoregressive(len(truth.x), truth.rho if rho is None else rho, generator)
     series = Series(truth.series, truth.x, y, None, None, DATA, RATIO, (0.0, 1.0), "")
     comparison = rivals.compare(truth.x, y, [load_law(name) for name in RIVALS], seed=draw, extrapolate=False)
-    found = solve_and_judge(series, load_law(truth.law), comparison=comparison, seed=draw)
-    limit = found.profiles.get(
-        found.problem.law.asymptote or ""
+    judged = solve_and_judge(series, load_law(truth.law), comparison=comparison, seed=draw)
+    limit = judged.profiles.get(
+        judged.problem.law.asymptote or ""
     )  # none where the law cannot describe the points
-    return CoverageOutcome(found.verdict.word, limit is None or limit.low <= truth.limit <= limit.high)
+    return CoverageOutcome(judged.verdict.word, limit is None or limit.low <= truth.limit <= limit.high)
 
 
 def autoregressive(points: int, rho: float, generator: np.random.Generator) -> Array:
@@ -117,15 +117,15 @@ def run(
         rhos: lag-1 correlations of the noise; None for each series' own.
         seed: of the data. jobs: worker processes.
     """
-    known = list(truths())
+    curves = list(truths())
     rows: list[dict[str, object]] = []
     with side_by_side(jobs, torch_too=False) as workers:
-        for kind in sorted({(t.law, t.truth) for t in known}):
-            chosen = [t for t in known if (t.law, t.truth) == kind]
+        for kind in sorted({(t.law, t.truth) for t in curves}):
+            chosen = [t for t in curves if (t.law, t.truth) == kind]
             for rho in rhos:
-                found = _outcomes(workers, chosen, rho, data_sets, seed)
-                rows += [_row(kind, rho, name, found[name]) for name in found]
-                rows.append(_row(kind, rho, "all", [o for one in found.values() for o in one]))
+                outcomes = _outcomes(workers, chosen, rho, data_sets, seed)
+                rows += [_row(kind, rho, name, outcomes[name]) for name in outcomes]
+                rows.append(_row(kind, rho, "all", [o for one in outcomes.values() for o in one]))
                 logger.info("%s", rows[-1])
     return rows
 
@@ -137,10 +137,10 @@ def _outcomes(
     shares = [data_sets // len(chosen) + (i < data_sets % len(chosen)) for i in range(len(chosen))]
     draws = [(truth, draw) for truth, share in zip(chosen, shares, strict=True) for draw in range(share)]
     calls = [partial(simulate, truth, rho=rho, draw=draw, seed=seed) for truth, draw in draws]
-    found = dict(workers.perform(calls))
+    results = dict(workers.perform(calls))
     outcomes: dict[str, list[CoverageOutcome]] = {truth.series: [] for truth in chosen}
     for number, (truth, _) in enumerate(draws):
-        outcomes[truth.series].append(found[number])
+        outcomes[truth.series].append(results[number])
     return outcomes
 
 

@@ -79,15 +79,17 @@ def flops_per_token(shape: ModelShape, *, window: int) -> float:
 
 def run_disk_bytes(run: RunSpec) -> int:
     """Checkpoints in float32, one optimizer state, and the small files."""
-    one = run.shape.params_total * _FLOAT32_BYTES + _FILES_BYTES
-    return len(checkpoint_steps(run.training)) * one + 3 * run.shape.params_total * _FLOAT32_BYTES
+    checkpoint_bytes = run.shape.params_total * _FLOAT32_BYTES + _FILES_BYTES
+    return (
+        len(checkpoint_steps(run.training)) * checkpoint_bytes + 3 * run.shape.params_total * _FLOAT32_BYTES
+    )
 
 
 def seconds_per_token(run: RunSpec) -> float:
     """Seconds a token of training takes on this device, from timing one- and two-layer models."""
-    one = _timed_step(replace(run.shape, layers=1), run)
-    two = _timed_step(replace(run.shape, layers=2), run)
-    return max(one + (run.shape.layers - 1) * (two - one), one)
+    one_layer = _timed_step(replace(run.shape, layers=1), run)
+    two_layers = _timed_step(replace(run.shape, layers=2), run)
+    return max(one_layer + (run.shape.layers - 1) * (two_layers - one_layer), one_layer)
 
 
 def refuse_without_space(needed_bytes: int, folder: Path) -> None:

@@ -147,30 +147,30 @@ def _lines(path: Path, text: str, above: int, declared: str | None) -> Lines:
     """The cells of each line that has any, split by whichever separator the lines agree on."""
     if declared is not None:
         return _split(path, text, declared, above)
-    found: dict[str, Lines] = {}
+    by_mark: dict[str, Lines] = {}
     faults: list[SparsityLabError] = []
     for mark in [mark for mark in SEPARATORS if mark in text] or [","]:
         try:
-            found[mark] = _split(path, text, mark, above)
+            by_mark[mark] = _split(path, text, mark, above)
         except SparsityLabError as error:  # quotes do not fit where the separator is another
             faults.append(error)
-    several = {mark: lines for mark, lines in found.items() if lines and len(lines[0][1]) > 1}
+    several = {mark: lines for mark, lines in by_mark.items() if lines and len(lines[0][1]) > 1}
     agreeing = [mark for mark, lines in several.items() if _agree(lines)]
     if len(agreeing) > 1:
-        one, other = (SEPARATORS[mark] for mark in agreeing[:2])
+        first, other = (SEPARATORS[mark] for mark in agreeing[:2])
         raise SparsityLabError(
             f"The separator of the table {path} is not certain",
-            why=f"Its lines have as many cells as its header whether they are split at {one} or at {other}",
-            fix=f"Put quotes around the cells that hold {other} or {one}",
+            why=f"Its lines have as many cells as its header whether they are split at {first} or at {other}",
+            fix=f"Put quotes around the cells that hold {other} or {first}",
         )
     if faults and not agreeing:
         raise faults[0]
-    mark = (agreeing or list(several) or list(found))[0]
+    mark = (agreeing or list(several) or list(by_mark))[0]
     if mark != "," and several:
         logger.info("%s: its cells are separated by %s.", path.name, SEPARATORS[mark])
     elif not several:
-        _refuse_other_separators(path, found[mark])
-    return found[mark]
+        _refuse_other_separators(path, by_mark[mark])
+    return by_mark[mark]
 
 
 def _split(path: Path, text: str, mark: str, above: int) -> Lines:

@@ -135,10 +135,10 @@ def _plain(text: str, reading: _Reading | None, said: dict[str, str]) -> str:
 
 def _said(readings: Iterable[_Reading | None], mark: str) -> str:
     """What a column's clear numbers say of a mark: decimal, thousands, both, or nothing."""
-    known = [one for one in readings if one is not None]
+    numbers = [reading for reading in readings if reading is not None]
     decimal, thousands = (
-        any(one.decimal == mark for one in known),
-        any(one.thousands == mark for one in known),
+        any(reading.decimal == mark for reading in numbers),
+        any(reading.thousands == mark for reading in numbers),
     )
     return DECIMAL * decimal + THOUSANDS * thousands
 

@@ -88,11 +88,11 @@ def json_or_none(path: Path) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"The key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-    return found
+    return mapping
 
 
 def _finite(text: str) -> float:

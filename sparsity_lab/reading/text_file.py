@@ -119,10 +119,10 @@ def _decoded(raw: bytes, path: Path, *, cut: bool, otherwise: str) -> FileText:
             otherwise,
         )
     plain, count = _LINE_END.subn("\n", text) if "\r" in text else (text, 0)
-    found = FileText(plain)
+    text_read = FileText(plain)
     if count:
-        found.notes = (f"The text has {count:,} line ends CR LF or CR: each is read as LF",)
-    return found
+        text_read.notes = (f"The text has {count:,} line ends CR LF or CR: each is read as LF",)
+    return text_read
 
 
 def _iconv(path: Path, encoding: str) -> str:

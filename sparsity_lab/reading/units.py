@@ -139,15 +139,15 @@ class Asked:
         Raises:
             SparsityLabError: a word that is no COLUMN=UNIT, or a column twice.
         """
-        found: dict[str, str] = {}
+        words: dict[str, str] = {}
         for pair in pairs:
             name, equals, word = (part.strip() for part in pair.rpartition("="))
             if not (name and equals and word):
                 raise SparsityLabError(f"--unit {pair!r} is not understood", fix="Write --unit tokens=1e9")
-            if name in found:
+            if name in words:
                 raise SparsityLabError(f"--unit names {name!r} twice", fix="Name each column once")
-            found[name] = word
-        return cls(found)
+            words[name] = word
+        return cls(words)
 
     def key_of(self, column: str, quantity: Quantity) -> str | None:
         """The name under which a flag speaks of a column: its own, or that of its quantity."""
@@ -160,11 +160,11 @@ class Asked:
             SparsityLabError: there is one.
         """
         read = list(units)
-        used = {self.key_of(one.column, one.quantity) for one in read}
+        used = {self.key_of(unit.column, unit.quantity) for unit in read}
         if idle := [name for name in self.words if name not in used]:
             raise SparsityLabError(
                 f"--unit {idle[0]}={self.words[idle[0]]} is about no column read of {table}",
-                why=f"Columns with a unit are {', '.join(one.column for one in read) or 'not among them'}",
+                why=f"Columns with a unit are {', '.join(unit.column for unit in read) or 'not among them'}",
                 fix="Name one of them, or leave it out",
             )
 
@@ -200,12 +200,12 @@ def read_unit(column: str, quantity: Quantity, asked: Asked = NOTHING_ASKED) -> 
     """
     if (key := asked.key_of(column, quantity)) is not None:
         return Unit(column, quantity, _factor(asked.words[key], quantity, column), BY_FLAG)
-    said = list(dict.fromkeys(_factors(column, quantity)))
-    named = [factor for factor in said if factor is not None]
-    if len(said) > 1 or len(named) < len(said):
+    factors = list(dict.fromkeys(_factors(column, quantity)))
+    named = [factor for factor in factors if factor is not None]
+    if len(factors) > 1 or len(named) < len(factors):
         raise SparsityLabError(
             f"The unit in the name of the column {column!r} is not clear",
-            why="It names two" if len(said) > 1 else "It may be the size of a model, or the name of a run",
+            why="It names two" if len(factors) > 1 else "It may be the size of a model, or the name of a run",
             fix=f"Say which: --unit {quantity.name}={quantity.example}, or =1 for none",
         )
     return Unit(column, quantity, *((named[0], BY_NAME) if named else (1.0, UNNAMED)))
@@ -224,23 +224,23 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
     Raises:
         SparsityLabError: they cannot; names the flag.
     """
-    known, what = [value for value in values if value > 0], unit.quantity
+    positive, what = [value for value in values if value > 0], unit.quantity
     sure = unit.origin == BY_FLAG or (unit.origin == BY_NAME and unit.factor == 1.0)
-    if not known:
+    if not positive:
         return
     fault = None
-    broken = [v for v in known if what.counted and v < LARGEST_FRACTION and abs(v - round(v)) > 1e-6]
+    broken = [v for v in positive if what.counted and v < LARGEST_FRACTION and abs(v - round(v)) > 1e-6]
     if unit.origin == BY_FLAG and unit.factor == 1.0:
         return
-    if max(known) > what.most:
-        fault = f"{max(known):g} is above {what.most:g}"
+    if max(positive) > what.most:
+        fault = f"{max(positive):g} is above {what.most:g}"
     elif sure:
         return
     elif broken:
         fault = f"{broken[0]:g} is not a whole number"
-    elif max(known) < what.least:
+    elif max(positive) < what.least:
         fault = f"all are below {what.least:g}"
-    elif unit.factor == 0.01 and max(known) <= 0.01:
+    elif unit.factor == 0.01 and max(positive) <= 0.01:
         fault = "all are below 1 percent"
     if fault is not None:
         plain = "fraction" if what is RATIO else "nats" if what is LOSS else "1"
@@ -255,8 +255,8 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
 def _bare(word: str) -> str:
     """A word without the prefix of its unit: tokens of btokens and megatokens."""
     prefixed = _PREFIX.fullmatch(word)
-    known = prefixed and any(prefixed[2] in q.words and len(prefixed[2]) > 2 for q in QUANTITIES)
-    return prefixed[2] if prefixed and known else word
+    is_prefix = prefixed and any(prefixed[2] in q.words and len(prefixed[2]) > 2 for q in QUANTITIES)
+    return prefixed[2] if prefixed and is_prefix else word
 
 
 def _factors(column: str, quantity: Quantity) -> Iterator[float | None]:
@@ -279,9 +279,9 @@ def _factors(column: str, quantity: Quantity) -> Iterator[float | None]:
 
 def _factor(word: str, quantity: Quantity, column: str) -> float:
     """What a flag's word multiplies cells by: a word of a unit, or a number."""
-    known = quantity.scales.get(word.strip().lower())
-    if known is not None:
-        return known
+    scale = quantity.scales.get(word.strip().lower())
+    if scale is not None:
+        return scale
     try:
         factor = float(word)
     except ValueError:

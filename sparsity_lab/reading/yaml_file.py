@@ -90,12 +90,12 @@ def _size(node: yaml.Node, sizes: dict[int, int], path: Path) -> int:
         children: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
             _refuse_twice(node, path)
-            children = [one for pair in node.value for one in pair]
+            children = [child for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
             children = node.value
         else:
             _refuse_odd(node, path)
-        sizes[id(node)] = min(1 + sum(_size(one, sizes, path) for one in children), MOST_VALUES + 1)
+        sizes[id(node)] = min(1 + sum(_size(child, sizes, path) for child in children), MOST_VALUES + 1)
     return sizes[id(node)]
 
 

@@ -110,13 +110,13 @@ def refuse_over_input(source: Path, *written: Path) -> None:
 @contextlib.contextmanager
 def no_empty_folders(folder: Path) -> Iterator[None]:
     """Where the work inside fails, remove the folders it made down to `folder` and left empty."""
-    made = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
+    absent = [parent for parent in (folder, *folder.parents) if not os.path.exists(parent)]
     try:
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # not empty, then: something was kept
-            for one in made:
-                one.rmdir()
+            for parent in absent:
+                parent.rmdir()
         raise
 
 

@@ -54,7 +54,7 @@ def bench_kernels(
         for case in cases(where, seed):
             rows.append(_row(case, where, copy.seconds, matmul.seconds, compiled))
             advance(1)
-    found: dict[str, object] = {
+    document: dict[str, object] = {
         "device": device_name(where),
         "implementation": "triton" if where.type == "cuda" else "torch",
         "checks_passed": checks,
@@ -65,7 +65,7 @@ def bench_kernels(
         "seed": seed,
         "provenance": provenance.provenance(device=device_name(where)),
     }
-    return {**found, "stem": str(_write(output, found))}
+    return {**document, "stem": str(_write(output, document))}
 
 
 def device_name(device: torch.device) -> str:
@@ -145,11 +145,11 @@ def _row(
     }
 
 
-def _write(output: Path, found: dict[str, object]) -> Path:
-    name = "".join(c if c.isalnum() else "-" for c in str(found["device"]).lower())
+def _write(output: Path, document: dict[str, object]) -> Path:
+    name = "".join(c if c.isalnum() else "-" for c in str(document["device"]).lower())
     stem = output / "-".join(part for part in name.split("-") if part)
-    records.write_json(stem.with_suffix(".json"), found)
-    rows = found["cases"]
+    records.write_json(stem.with_suffix(".json"), document)
+    rows = document["cases"]
     assert isinstance(rows, list)
     KERNELS.write(output, rows, name=stem.name)
     return stem

@@ -47,16 +47,16 @@ def copy_bandwidth(device: torch.device) -> Timing:
     size = 2**32 if device.type == "cuda" else 2**27
     source = torch.empty(size, dtype=torch.int8, device=device).fill_(3)
     target = torch.empty_like(source)
-    one = timed(lambda: target.copy_(source), device)
-    return Timing(one.seconds / (2 * size), one.spread / (2 * size), one.method)
+    copy = timed(lambda: target.copy_(source), device)
+    return Timing(copy.seconds / (2 * size), copy.spread / (2 * size), copy.method)
 
 
 def matmul_rate(device: torch.device) -> Timing:
     """Operations per second of a large bf16 product of random matrices; `seconds` of one operation."""
     size = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(size, size, device=device).to(torch.bfloat16) for _ in range(2))
-    one = timed(lambda: left @ right, device)
-    return Timing(one.seconds / (2 * size**3), one.spread / (2 * size**3), one.method)
+    product = timed(lambda: left @ right, device)
+    return Timing(product.seconds / (2 * size**3), product.spread / (2 * size**3), product.method)
 
 
 def _replayed(run: Run, milliseconds: int) -> float:

@@ -76,8 +76,8 @@ class EngineComparison:
 
     def summary(self) -> dict[str, object]:
         """Everything but the rows."""
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "rows"}
-        return {"question": self.rows[0].question, **own}
+        numbers = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "rows"}
+        return {"question": self.rows[0].question, **numbers}
 
 
 def compare_at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int = 0) -> EngineComparison:
@@ -157,17 +157,17 @@ def _timed(subject: Subject, work: Callable[[Subject], Any]) -> tuple[Any, tuple
     gc.collect()
     with peak_memory(device) as peak:
         start, cpu_start = time.perf_counter(), time.process_time()
-        found = work(subject)
+        result = work(subject)
         if device == "cuda":
             torch.cuda.synchronize()
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    return found, (seconds, cpu_seconds, peak)
+    return result, (seconds, cpu_seconds, peak)
 
 
 def _row(
     question: str,
     path: str,
-    found: Measurement,
+    measurement: Measurement,
     cost: tuple[float, float, Peak],
     *,
     products: float,
@@ -179,14 +179,14 @@ def _row(
         path=path,
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        forward_passes=found.forward_passes,
+        forward_passes=measurement.forward_passes,
         products=products,
         syncs=syncs,
         peak_mib=None if peak.bytes is None else peak.bytes / 2**20,
-        knob=found.knob,
-        activation_ratio=found.activation_ratio,
-        activation_ratio_se=found.spread.activation_ratio,
-        loss_delta_nats=found.loss_delta_nats,
-        loss_delta_se_nats=found.spread.loss_delta_nats,
-        flags=" ".join(found.flags),
+        knob=measurement.knob,
+        activation_ratio=measurement.activation_ratio,
+        activation_ratio_se=measurement.spread.activation_ratio,
+        loss_delta_nats=measurement.loss_delta_nats,
+        loss_delta_se_nats=measurement.spread.loss_delta_nats,
+        flags=" ".join(measurement.flags),
     )

@@ -47,19 +47,19 @@ def peak_memory(device: str) -> Iterator[Peak]:
     """Measure the peak of what runs in the context; on the CPU by Linux's own resettable high-water mark."""
     gc.collect()
     _return_free_memory()
-    found = Peak()
+    peak = Peak()
     if device != "cpu":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        yield found
-        found.bytes = torch.cuda.max_memory_allocated() - before
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated() - before
         return
     can_reset = _reset_high_water()
     before = status_bytes("VmRSS") if can_reset else 0
-    yield found
+    yield peak
     if can_reset:
-        found.bytes = status_bytes("VmHWM") - before
+        peak.bytes = status_bytes("VmHWM") - before
 
 
 def _return_free_memory() -> None:

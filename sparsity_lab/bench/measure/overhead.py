@@ -107,13 +107,13 @@ def run_overhead(spec: OverheadSpec, output: Path, *, progress: Progress = SILEN
         source = pinned(Source.of(spec.model))
         load_config(source)
         live = load_model(source, dtype=dtype, device=place)
-    found = overhead(
+    timed = overhead(
         live, tokens=spec.tokens, window=spec.window, pairs=spec.pairs, seed=spec.seed, progress=progress
     )
     row: dict[str, object] = {
-        "model": spec.model, "device": device_name(place), "dtype": spec.dtype, **found.as_row()
+        "model": spec.model, "device": device_name(place), "dtype": spec.dtype, **timed.as_row()
     }  # fmt: skip
-    times = {"plain_seconds": list(found.plain_seconds), "sparse_seconds": list(found.sparse_seconds)}
+    times = {"plain_seconds": list(timed.plain_seconds), "sparse_seconds": list(timed.sparse_seconds)}
     write_json(output / "measure.json", {**row, "all": times, "provenance": provenance()})
     return row
 

@@ -80,24 +80,24 @@ def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -
 
 def _shown(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     """The conventions of a panel, and of trained predictors the one that finds most at the middle budget."""
-    found = [(name, row) for name in SHOWN for _, row in rows[rows["convention"] == name].iterrows()]
+    shown = [(name, row) for name in SHOWN for _, row in rows[rows["convention"] == name].iterrows()]
     predictors = rows[rows["convention"] == "predictor"]
     if len(predictors):
         budgets = sorted(predictors["budget"].unique())
         middle = predictors[predictors["budget"] == budgets[len(budgets) // 2]]
         row = middle.loc[middle["recall"].idxmax()]
-        said = f"predictor, rank {row['rank']:g},\nrecall {100 * row['recall']:.0f} %"
-        found.insert(len(found) - 1, (said, row))
+        words = f"predictor, rank {row['rank']:g},\nrecall {100 * row['recall']:.0f} %"
+        shown.insert(len(shown) - 1, (words, row))
     for side in ("output-side", "oracle"):
         chunk = rows[(rows["convention"] == f"chunk-{side}") & (rows["tokens"] == CHUNK_TOKENS)]
-        found += [(f"{side}, {CHUNK_TOKENS} tokens", row) for _, row in chunk.iterrows()]
-    return [(said, row) for said, row in found if np.isfinite(row["ffn_speedup"])]
+        shown += [(f"{side}, {CHUNK_TOKENS} tokens", row) for _, row in chunk.iterrows()]
+    return [(words, row) for words, row in shown if np.isfinite(row["ffn_speedup"])]
 
 
 def _decoded(axes: Axes, decode: pd.DataFrame, of: pd.Series) -> None:
     """The timed speed-up, on the line of output-side, whose kernel it is."""
-    own = decode[(decode["name"] == of["name"]) & (decode["text"] == of["text"])]
-    for _, row in own.iterrows():
+    timed = decode[(decode["name"] == of["name"]) & (decode["text"] == of["text"])]
+    for _, row in timed.iterrows():
         reach = [[row["ratio"] - row["ratio_low"]], [row["ratio_high"] - row["ratio"]]]
         axes.errorbar(row["ratio"], 0, xerr=reach, **_look("decode"), capsize=1.5)
 
@@ -107,9 +107,9 @@ def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
     looks: dict[Any, dict[str, Any]] = {shape: look(i) for i, shape in enumerate(shapes)}
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
-        for (F, d), own in rows.groupby(["F", "d"], sort=False):
+        for (F, d), part_rows in rows.groupby(["F", "d"], sort=False):
             for what, line in (("planted", "-"), ("model", "")):
-                part = own[own["what"] == what].sort_values("activation_ratio")
+                part = part_rows[part_rows["what"] == what].sort_values("activation_ratio")
                 reach = [part["ratio"] - part["ratio_low"], part["ratio_high"] - part["ratio"]]
                 face = OWN_FACE if what == "model" else {}
                 axes.errorbar(part["activation_ratio"], part["ratio"], yerr=reach, linestyle=line, **BARS,

@@ -58,23 +58,23 @@ def _full(density: Density, report: DensityReport) -> bool:
     return len(density.tasks) == len(report.tasks) and not density.target.moe
 
 
-def _errorbars(axes: Axes, found: Sequence[Density], colour: str, marker: str, label: str) -> None:
-    if not found:
+def _errorbars(axes: Axes, models: Sequence[Density], colour: str, marker: str, label: str) -> None:
+    if not models:
         return
-    x = date2num([d.released for d in found])
-    y = np.array([d.rho for d in found], dtype=float)
+    x = date2num([d.released for d in models])
+    y = np.array([d.rho for d in models], dtype=float)
     # An open bound runs off the axis, which is how an open interval should look.
-    low = np.array([d.low if d.low is not None else 1e-12 for d in found])
-    high = np.array([d.high if d.high is not None else 1e12 for d in found])
+    low = np.array([d.low if d.low is not None else 1e-12 for d in models])
+    high = np.array([d.high if d.high is not None else 1e12 for d in models])
     axes.errorbar(
         x, y, yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)], fmt=marker, color=colour, label=label,
         elinewidth=0.6, markersize=3.2, markeredgewidth=0, alpha=0.95, zorder=3 if label == "frontier" else 2,
     )  # fmt: skip
 
 
-def _bounds(axes: Axes, found: Sequence[Density]) -> None:
-    if found:
-        x, y = date2num([d.released for d in found]), np.array([d.low for d in found], dtype=float)
+def _bounds(axes: Axes, models: Sequence[Density]) -> None:
+    if models:
+        x, y = date2num([d.released for d in models]), np.array([d.low for d in models], dtype=float)
         axes.plot(x, y, linestyle="none", marker=r"$\uparrow$", markersize=6, color=COLOURS[3],
                   label="beyond the ruler (lower bound)", zorder=3)  # fmt: skip
 
@@ -118,8 +118,8 @@ def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
     """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the colour of the bound."""
     ordered = report.by_date
     columns = [("mean", {d.target.model: d for d in report.densities})]
-    columns += [(task, {d.target.model: d for d in found}) for task, found in report.per_task.items()]
-    cells = [[found.get(d.target.model) for _, found in columns] for d in ordered]
+    columns += [(task, {d.target.model: d for d in densities}) for task, densities in report.per_task.items()]
+    cells = [[densities.get(d.target.model) for _, densities in columns] for d in ordered]
     models = [d.target.model for d in ordered]
     with styled([*models, *(name for name, _ in columns)]):
         drawn, (axes,) = figure(width=width_for(models), height=HEAD_INCHES + ROW_INCHES * len(ordered))

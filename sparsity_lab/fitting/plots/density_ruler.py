@@ -75,13 +75,13 @@ def _coloured(ladder: Ladder) -> list[tuple[Run, str, str, str]]:
     """Runs with the colour, marker and label of their size; only a size's first run carries the label."""
     sizes = sorted({run.params for run in ladder.references})
     seen: set[float] = set()
-    found = []
+    coloured = []
     for run in sorted(ladder.references, key=lambda r: r.params):
         number = sizes.index(run.params)
         label = "_nolegend_" if run.params in seen else _size_label(run.params)
         seen.add(run.params)
-        found.append((run, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], label))
-    return found + [
+        coloured.append((run, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], label))
+    return coloured + [
         (run, "#000000", "*", style.label(run.name)) for run in ladder.runs if run.role == "target"
     ]
 

@@ -21,18 +21,18 @@ def limits_figure(limits: Sequence[Limit], scale: Sequence[ScaleFit], stem: Path
         drawn, panels = style.figure(len(kinds), 1, height=1.9 * len(kinds))
         for i, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
             colour = style.COLOURS[i % len(style.COLOURS)]
-            own = [x for x in limits if x.activation == kind and math.isfinite(x.se)]
+            of_kind = [x for x in limits if x.activation == kind and math.isfinite(x.se)]
             for sure, fill in ((True, colour), (False, "white")):
-                part = [x for x in own if (x.verdict == IDENTIFIED) == sure]
+                part = [x for x in of_kind if (x.verdict == IDENTIFIED) == sure]
                 axes.errorbar(
                     [x.parameters for x in part], [x.value for x in part], yerr=_bars(part),
                     fmt="o", color=colour, markerfacecolor=fill, capsize=2, linewidth=0.8,
                     label="identified" if sure else "weakly identified",
                 )  # fmt: skip
-            for one in (s for s in scale if s.activation == kind):
-                n = np.geomspace(min(x.parameters for x in own), max(x.parameters for x in own), 50)
-                axes.plot(n, one.a + one.s * np.log(n / 1e9), color=style.COLOURS[-1], linewidth=0.8,
-                          label=f"slope {one.s:.2g} per ln N, p = {one.p_value:.2g}")  # fmt: skip
+            for line in (s for s in scale if s.activation == kind):
+                n = np.geomspace(min(x.parameters for x in of_kind), max(x.parameters for x in of_kind), 50)
+                axes.plot(n, line.a + line.s * np.log(n / 1e9), color=style.COLOURS[-1], linewidth=0.8,
+                          label=f"slope {line.s:.2g} per ln N, p = {line.p_value:.2g}")  # fmt: skip
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlim(0.8 * min(x.parameters for x in limits), 1.25 * max(x.parameters for x in limits))

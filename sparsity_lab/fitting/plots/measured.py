@@ -82,12 +82,12 @@ def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> 
     groups = frame.groupby(["series", "rule", "asked"], sort=False)
     kinds = list(frame.groupby(["rule", "asked"], sort=False).groups)
     many = len(groups) > MOST_CURVES
-    said = _series_said(frame) if many else frame["series"]
+    named = _series_said(frame) if many else frame["series"]
     for index, ((_, rule, asked), rows) in enumerate(groups):
         axes.errorbar(
             rows[x], rows["activation_ratio"], yerr=rows["activation_ratio_se"], linestyle="-" if joined else "none",
             **look(kinds.index((rule, asked)) if many else index), **BARS,
-            label=f"{label(said[rows.index[0]])}, {RULES.get(str(rule), str(rule))}{asked}",
+            label=f"{label(named[rows.index[0]])}, {RULES.get(str(rule), str(rule))}{asked}",
         )  # fmt: skip
     axes.set_ylabel("activation ratio")
     handles, labels = axes.get_legend_handles_labels()
@@ -128,11 +128,12 @@ def _side_by_side(axes: Axes, frame: pd.DataFrame, names: list[str]) -> None:
 
 def _asked(frame: pd.DataFrame) -> list[str]:
     """What each row's rule was given, where rows of one rule were given different things; else nothing."""
-    said = [""] * len(frame)
+    words_of_rows = [""] * len(frame)
     for rule, (column, scale, words) in GIVEN.items():
         given = frame[column].where(frame["rule"] == rule) if column in frame else pd.Series(dtype=float)
         if given.nunique() > 1:
-            said = [
-                one if pd.isna(v) else words.format(scale * v) for one, v in zip(said, given, strict=True)
+            words_of_rows = [
+                one if pd.isna(v) else words.format(scale * v)
+                for one, v in zip(words_of_rows, given, strict=True)
             ]
-    return said
+    return words_of_rows

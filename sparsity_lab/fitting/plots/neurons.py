@@ -146,11 +146,11 @@ def _decode(frame: pd.DataFrame, stem: Path) -> list[Path]:
     labels = [panel_title(name, text) for name, text in zip(frame["name"], frame["text"], strict=True)]
     lines = sum(1 + words.count("\n") for words in labels)
     drawn, (axes,) = figure(width=style.width_for(labels), height=1.0 + 0.26 * lines)
-    for index, (phase, said) in enumerate(AGAINST.items()):
+    for index, (phase, phase_words) in enumerate(AGAINST.items()):
         places = np.arange(len(frame)) + 0.24 * (index - 0.5)
         more, error = frame[f"written_less_{phase}"], HALF * frame[f"written_less_{phase}_se"]
         axes.errorbar(100 * more / frame[phase], places, xerr=100 * error / frame[phase], linestyle="",
-                      **look(index), **BARS, label=said)  # fmt: skip
+                      **look(index), **BARS, label=phase_words)  # fmt: skip
     axes.axvline(0, **CHANCE)
     named_rows(axes, labels)
     axes.set_xlabel("activation ratio of written tokens,\nchange against ... (%, 95 % bars)")
@@ -183,8 +183,10 @@ def _pairs(pairs: pd.DataFrame, tokens: pd.DataFrame, stem: Path) -> list[Path]:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         for axis, name in ((axes.xaxis, pair["model"]), (axes.yaxis, pair["other"])):
             axis.set_label_text(style.broken(f"activation ratio, {label(name)}", inches=PANEL_TITLE_INCHES))
-        found = f"r = {pair['correlation']:.2f} ± {HALF * pair['correlation_se']:.2f}"
-        axes.set_title(style.broken(f"{label(pair['text'])}: {found}", inches=PANEL_TITLE_INCHES), loc="left")
+        correlation = f"r = {pair['correlation']:.2f} ± {HALF * pair['correlation_se']:.2f}"
+        axes.set_title(
+            style.broken(f"{label(pair['text'])}: {correlation}", inches=PANEL_TITLE_INCHES), loc="left"
+        )
     for unused in panels[len(shown) :]:
         unused.set_axis_off()
     return save(drawn, stem)

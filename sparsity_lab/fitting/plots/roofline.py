@@ -17,22 +17,22 @@ from matplotlib.axes import Axes
 from sparsity_lab.fitting.plots.canvas import style
 
 
-def roofline(found: Mapping[str, Any], stem: Path) -> list[Path]:
+def roofline(benchmark: Mapping[str, Any], stem: Path) -> list[Path]:
     """Draw the JSON of the kernels' benchmark; writes `stem.png` and `stem.svg`."""
-    with style.styled([found["device"]]):
+    with style.styled([benchmark["device"]]):
         drawn, (axes,) = style.figure(height=3.4)
-        _roof(axes, found)
-        _points(axes, found["cases"])
+        _roof(axes, benchmark)
+        _points(axes, benchmark["cases"])
         axes.set(xscale="log", yscale="log", xlabel="operations per byte moved at least")
         axes.set_ylabel("operations per second ($10^{12}$)")
-        axes.set_title(style.label(found["device"]), loc="left")
+        axes.set_title(style.label(benchmark["device"]), loc="left")
         drawn.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.0)
         return style.save(drawn, stem)
 
 
-def _roof(axes: Axes, found: Mapping[str, Any]) -> None:
-    bandwidth, rate = found["copy_bytes_per_second"], found["matmul_operations_per_second"]
-    at = [row["operations_per_byte"] for row in found["cases"]]
+def _roof(axes: Axes, benchmark: Mapping[str, Any]) -> None:
+    bandwidth, rate = benchmark["copy_bytes_per_second"], benchmark["matmul_operations_per_second"]
+    at = [row["operations_per_byte"] for row in benchmark["cases"]]
     x = np.geomspace(min(at) / 3, max(*at, rate / bandwidth) * 3, 200)
     axes.plot(
         x, np.minimum(rate, x * bandwidth) / 1e12, color="#000000", label="copy bandwidth, bf16 matmul rate"
@@ -42,10 +42,10 @@ def _roof(axes: Axes, found: Mapping[str, Any]) -> None:
 def _points(axes: Axes, cases: Sequence[Mapping[str, Any]]) -> None:
     kernels = list(dict.fromkeys(case["kernel"] for case in cases))
     for kernel, colour, marker in zip(kernels, style.COLOURS, style.MARKERS, strict=False):
-        own = [case for case in cases if case["kernel"] == kernel]
-        x = [case["operations_per_byte"] for case in own]
+        of_kernel = [case for case in cases if case["kernel"] == kernel]
+        x = [case["operations_per_byte"] for case in of_kernel]
         for key, filled in (("milliseconds", True), ("eager_milliseconds", False)):
-            y = [case["operations"] / case[key] * 1e3 / 1e12 for case in own]
+            y = [case["operations"] / case[key] * 1e3 / 1e12 for case in of_kernel]
             face = colour if filled else "none"
             axes.plot(x, y, marker, color=colour, markerfacecolor=face, label=kernel if filled else None)
     axes.plot([], [], "o", color="#666666", markerfacecolor="none", label="the same in eager PyTorch")

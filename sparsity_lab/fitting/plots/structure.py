@@ -62,8 +62,8 @@ def _panels(
     frame: pd.DataFrame, panel: Panel, stem: Path, lines: tuple[tuple[str, str, str, str], ...]
 ) -> list[Path]:
     handles = [
-        Line2D([], [], color=colour, linestyle=line, marker="o" if kind == "found" else None, label=said)
-        for kind, said, colour, line in lines
+        Line2D([], [], color=colour, linestyle=line, marker="o" if kind == "found" else None, label=words)
+        for kind, words, colour, line in lines
     ]
     return by_model_and_text(frame, panel, stem, handles=handles)
 
@@ -153,10 +153,10 @@ def _drift(frame: pd.DataFrame, stem: Path) -> list[Path]:
 
 def _alike(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     for index, measure in enumerate(MEASURES):
-        own = rows[rows["measure"] == measure]
-        x = [names.index(name) for name in own["name"]]
-        axes.errorbar(x, own["alike"], yerr=HALF * own["alike_se"], **look(index), **BARS)
-        axes.plot(x, own["between_halves"], color=COLOURS[index], linestyle=":", linewidth=0.8)
+        of_measure = rows[rows["measure"] == measure]
+        x = [names.index(name) for name in of_measure["name"]]
+        axes.errorbar(x, of_measure["alike"], yerr=HALF * of_measure["alike_se"], **look(index), **BARS)
+        axes.plot(x, of_measure["between_halves"], color=COLOURS[index], linestyle=":", linewidth=0.8)
     axes.set_xticks(
         range(len(names)), [label(name.rpartition("/")[2]) for name in names], rotation=45, ha="right"
     )

@@ -64,14 +64,15 @@ def all_runs(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) -> 
 
 def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) -> list[Path]:
     """The ratio against d/L at equal tokens, one line a rule, 95 % bars."""
-    rules = list(dict.fromkeys(one.rule for one in shapes))
+    rules = list(dict.fromkeys(shape.rule for shape in shapes))
     with styled():
         drawn, (axes,) = figure(height=2.7)
         for i, rule in enumerate(rules):
-            own = [one for one in shapes if one.rule == rule]
+            of_rule = [shape for shape in shapes if shape.rule == rule]
             axes.errorbar(
-                [one.width_depth_ratio * SIDESTEP ** (i - 1) for one in own], [one.activation_ratio for one in own],
-                yerr=[HALF * one.activation_ratio_se for one in own], **look(i), **BARS, linewidth=0.8,
+                [shape.width_depth_ratio * SIDESTEP ** (i - 1) for shape in of_rule],
+                [shape.activation_ratio for shape in of_rule],
+                yerr=[HALF * shape.activation_ratio_se for shape in of_rule], **look(i), **BARS, linewidth=0.8,
                 label=rule_words(rule, ppl_increase=ppl_increase),
             )  # fmt: skip
         axes.set_xscale("log")
@@ -85,11 +86,11 @@ def width_depth(shapes: Sequence[Shaped], stem: Path, *, ppl_increase: float) ->
 def _most_sizes(curves: Sequence[RunCurve]) -> list[str]:
     """ReLU and SiLU where they are, otherwise the one or two activations with most sizes."""
     kinds = selection.activations(curves)
-    known: list[str] = [kind for kind in kinds if kind in ("relu", "silu")]
+    usual: list[str] = [kind for kind in kinds if kind in ("relu", "silu")]
     by_sizes = sorted(
         kinds, key=lambda kind: -len(selection.sizes(selection.of(curves, rule=SERIES, activation=kind)))
     )
-    return known or by_sizes[:2]
+    return usual or by_sizes[:2]
 
 
 def _one_rule(axes: Axes, curve: RunCurve, i: int) -> None:

@@ -143,10 +143,14 @@ def two_rules(outcome: StudyOutcome, activations: Sequence[str]) -> Rows:
 
 
 def _two_rules(outcome: StudyOutcome, activation: str) -> dict[str, object]:
-    series, own = (selection.of(outcome.curves, rule=rule, activation=activation) for rule in (SERIES, OWN))
-    if not series or not own:
+    series, of_each = (
+        selection.of(outcome.curves, rule=rule, activation=activation) for rule in (SERIES, OWN)
+    )
+    if not series or not of_each:
         return {}
-    pairs = [(trends.trend(first), trends.trend(second)) for first, second in zip(series, own, strict=True)]
+    pairs = [
+        (trends.trend(first), trends.trend(second)) for first, second in zip(series, of_each, strict=True)
+    ]
     words = Counter(trends.together(*pair) for pair in pairs)
     agreed = {first.way for first, second in pairs if trends.together(first, second) == AGREE}
     parts = Counter(segment.verdict for segment in outcome.segments if segment.activation == activation)
@@ -159,7 +163,7 @@ def _two_rules(outcome: StudyOutcome, activation: str) -> dict[str, object]:
         },
         "stretches": ", ".join(f"{word} {parts[word]}" for word in (AGREE, DISAGREE, OPEN)),
         "agreed way": " or ".join(sorted(agreed)),
-        "CETT of equal quality": counted(trends.knob_trend(curve).way for curve in own),
+        "CETT of equal quality": counted(trends.knob_trend(curve).way for curve in of_each),
         "the published direction is one": verdict,
     }
 
@@ -197,7 +201,7 @@ def standards(outcome: StudyOutcome, activations: Sequence[str]) -> Rows:
 
 def _apart(outcome: StudyOutcome, run: str) -> str:
     """From where on the slopes of the two rules are no longer told apart, in tokens per parameter."""
-    parts = sorted((one for one in outcome.segments if one.run == run), key=lambda segment: segment.low)
+    parts = sorted((part for part in outcome.segments if part.run == run), key=lambda part: part.low)
     apart = [segment for segment in parts if segment.difference.way in (RISES, FALLS)]
     if not apart:
         return "nowhere apart" if parts else ""
@@ -247,13 +251,15 @@ def size(outcome: StudyOutcome, *, ppl_increase: float) -> Rows:
     rows: Rows = []
     for slopes in outcome.against_size:
         sizes = [
-            one for one in outcome.sizes if (one.rule, one.activation) == (slopes.rule, slopes.activation)
+            sized
+            for sized in outcome.sizes
+            if (sized.rule, sized.activation) == (slopes.rule, slopes.activation)
         ]
-        bounded = sum(one.fitted is not None and one.fitted.bounded for one in sizes)
+        bounded = sum(sized.fitted is not None and sized.fitted.bounded for sized in sizes)
         ten = (TEN * value for value in (slopes.values.slope, slopes.values.low, slopes.values.high))
         values = (
-            f"{number(one.ratio, 3)} ± {number(one.se, 1)} ({number(one.parameters / 1e6, 2)}M)"
-            for one in sizes
+            f"{number(sized.ratio, 3)} ± {number(sized.se, 1)} ({number(sized.parameters / 1e6, 2)}M)"
+            for sized in sizes
         )
         short = slopes.limits.way == SHORT
         rows.append({

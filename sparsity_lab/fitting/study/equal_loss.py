@@ -59,29 +59,29 @@ class Versus:
 
 def at_lowest_common_loss(curves: Sequence[RunCurve]) -> list[AtLoss]:
     """Every activation of every group of twins, rule by rule, at the lowest loss all of the group reached."""
-    found = []
+    points = []
     for rule in selection.rules(curves):
         for group in selection.twins(selection.of(curves, rule=rule)):
             levels = common_losses(group)
             for curve in group:
-                found += [_at(curve, level) for level in levels[-1:]]
-    return found
+                points += [_at(curve, level) for level in levels[-1:]]
+    return points
 
 
 def versus(curves: Sequence[RunCurve], *, reference: str) -> list[Versus]:
     """Every other activation against the reference, twin by twin, along the losses both have."""
-    found = []
+    pairs = []
     for rule in selection.rules(curves):
         for group in selection.twins(selection.of(curves, rule=rule)):
-            own = [curve for curve in group if curve.activation == reference]
+            references = [curve for curve in group if curve.activation == reference]
             others = [curve for curve in group if curve.activation != reference]
-            found += [
-                _pair(own[0], other, loss)
+            pairs += [
+                _pair(references[0], other, loss)
                 for other in others
-                if own
-                for loss in common_losses([own[0], other])
+                if references
+                for loss in common_losses([references[0], other])
             ]
-    return found
+    return pairs
 
 
 def common_losses(curves: Sequence[RunCurve]) -> list[float]:
@@ -100,16 +100,16 @@ def _at(curve: RunCurve, loss: float) -> AtLoss:
     )
 
 
-def _pair(one: RunCurve, other: RunCurve, loss: float) -> Versus:
-    (ratio, se), (other_ratio, other_se) = _ratio(one, loss), _ratio(other, loss)
+def _pair(reference: RunCurve, other: RunCurve, loss: float) -> Versus:
+    (ratio, se), (other_ratio, other_se) = _ratio(reference, loss), _ratio(other, loss)
     gap, half = other_ratio - ratio, HALF * math.hypot(se, other_se)
     return Versus(
-        one.parameters, one.rule, loss, one.activation, other.activation, ratio, other_ratio, gap,
+        reference.parameters, reference.rule, loss, reference.activation, other.activation, ratio, other_ratio, gap,
         gap - half, gap + half,
     )  # fmt: skip
 
 
 def _ratio(curve: RunCurve, loss: float) -> tuple[float, float]:
-    found = between(curve.loss_nats, curve.ratio, curve.se, loss)
-    assert found is not None, "losses are taken inside the range of every curve"
-    return found
+    ratio = between(curve.loss_nats, curve.ratio, curve.se, loss)
+    assert ratio is not None, "losses are taken inside the range of every curve"
+    return ratio

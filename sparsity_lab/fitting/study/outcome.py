@@ -61,7 +61,7 @@ class StudyOutcome:
 
     def shapes_of(self, rule: str) -> list[Shaped]:
         """The shapes under a rule."""
-        return [one for one in self.shapes if one.rule == rule]
+        return [shape for shape in self.shapes if shape.rule == rule]
 
     def bottleneck(self, rule: str) -> Bottleneck | None:
         """Whether the shapes are flat, straight or bent under a rule."""
@@ -70,8 +70,8 @@ class StudyOutcome:
 
 def reference_of(curves: Sequence[RunCurve]) -> str:
     """ReLU where there is one, otherwise the first activation."""
-    known = selection.activations(curves)
-    return "relu" if "relu" in known else known[0]
+    kinds = selection.activations(curves)
+    return "relu" if "relu" in kinds else kinds[0]
 
 
 def outcome(
@@ -98,47 +98,47 @@ def outcome(
     )
 
 
-def write_tables(found: StudyOutcome, folder: Path) -> None:
+def write_tables(outcome: StudyOutcome, folder: Path) -> None:
     """Write every table as CSV and Markdown, and compare.json with all of them."""
     tables = {
-        DIRECTIONS: [direction(found, curve) for curve in found.curves],
-        SEGMENTS: [row for segment in found.segments for row in _segment(segment)],
-        EQUAL_LOSS: [asdict(point) for point in found.at_loss],
-        VERSUS: [{**asdict(pair), "verdict": pair.verdict} for pair in found.versus],
-        SHAPES: [asdict(shape) for shape in found.shapes],
-        SIZES: [_sized(size) for size in found.sizes],
-        AGAINST_SIZE: [_against(slopes) for slopes in found.against_size],
+        DIRECTIONS: [direction(outcome, curve) for curve in outcome.curves],
+        SEGMENTS: [row for segment in outcome.segments for row in _segment(segment)],
+        EQUAL_LOSS: [asdict(point) for point in outcome.at_loss],
+        VERSUS: [{**asdict(pair), "verdict": pair.verdict} for pair in outcome.versus],
+        SHAPES: [asdict(shape) for shape in outcome.shapes],
+        SIZES: [_sized(size) for size in outcome.sizes],
+        AGAINST_SIZE: [_against(slopes) for slopes in outcome.against_size],
     }
     for table, rows in tables.items():
         if rows:
             table.write(folder, [plain(row) for row in rows])
         else:
             write_table(folder / table.name, [], ["none"])
-    for activation, rows in losses(found.curves).items():
+    for activation, rows in losses(outcome.curves).items():
         LOSS_POINTS.write(folder, rows, name=f"losses-{activation}")
     write_json(folder / "compare.json", plain({table.name: rows for table, rows in tables.items()}))
 
 
 def losses(curves: Sequence[RunCurve]) -> dict[str, Rows]:
     """Activation -> N, D and dense loss of one run a size, where there are two sizes or more."""
-    found: dict[str, Rows] = {}
+    points: dict[str, Rows] = {}
     first_rule = selection.rules(curves)[0]
     for activation in selection.activations(curves):
         family = selection.one_a_size(selection.of(curves, rule=first_rule, activation=activation))
         if len(family) < 2:
             continue
-        found[activation] = [
+        points[activation] = [
             dict(zip(LOSS_POINTS.header, (c.run, int(c.parameters), int(tokens), float(loss)), strict=True))
             for c in family
             for tokens, loss in zip(c.tokens, c.loss_nats, strict=True)
         ]
-    return found
+    return points
 
 
-def direction(found: StudyOutcome, curve: RunCurve) -> dict[str, object]:
+def direction(outcome: StudyOutcome, curve: RunCurve) -> dict[str, object]:
     """Which way a run goes: a row of the directions."""
     slope, knob = trends.trend(curve), trends.knob_trend(curve)
-    fitted = found.fits.get((curve.run, curve.rule))
+    fitted = outcome.fits.get((curve.run, curve.rule))
     return {
         "run": curve.run,
         "activation": curve.activation,
@@ -177,21 +177,21 @@ def _segment(segment: Segment) -> Rows:
         "from_tokens_per_parameter": segment.low, "to_tokens_per_parameter": segment.high,
     }  # fmt: skip
     rows: Rows = [
-        {**common, "rule": rule, "checkpoints": one.points, **_columns("slope", one), "way": one.way}
-        for rule, one in segment.trends.items()
+        {**common, "rule": rule, "checkpoints": slope.points, **_columns("slope", slope), "way": slope.way}
+        for rule, slope in segment.trends.items()
     ]
     gap = segment.difference
     return [*rows, {**common, "rule": "own less series", "checkpoints": gap.points, **_columns("slope", gap),
                     "way": segment.verdict}]  # fmt: skip
 
 
-def _sized(one: Sized) -> dict[str, object]:
-    return {**{key: value for key, value in asdict(one).items() if key != "fitted"}, **_fitted(one.fitted)}
+def _sized(size: Sized) -> dict[str, object]:
+    return {**{key: value for key, value in asdict(size).items() if key != "fitted"}, **_fitted(size.fitted)}
 
 
-def _against(one: AgainstSize) -> dict[str, object]:
+def _against(slopes: AgainstSize) -> dict[str, object]:
     return {
-        "rule": one.rule, "activation": one.activation, "sizes": one.sizes,
-        "tokens_per_parameter": one.tokens_per_parameter, **_columns("slope", one.values), "way": one.values.way,
-        "limits": one.limits.points, **_columns("limit_slope", one.limits), "limit_way": one.limits.way,
+        **{key: getattr(slopes, key) for key in ("rule", "activation", "sizes", "tokens_per_parameter")},
+        **_columns("slope", slopes.values), "way": slopes.values.way,
+        "limits": slopes.limits.points, **_columns("limit_slope", slopes.limits), "limit_way": slopes.limits.way,
     }  # fmt: skip

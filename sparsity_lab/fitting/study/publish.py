@@ -32,14 +32,14 @@ def publish(study: Path, folder: Path) -> int:
     if not report.exists():
         raise SparsityLabError(f"There is no {report}", fix="Run the study to its end first")
     prepare_output(folder)
-    found = _kept(study)
-    left = _kept(folder) - found if (folder / "study.json").exists() else set()
-    for name in sorted(found):
+    names = _kept(study)
+    left = _kept(folder) - names if (folder / "study.json").exists() else set()
+    for name in sorted(names):
         write_bytes(folder / name, (study / name).read_bytes())
     write_text(folder / "README.md", report.read_text(encoding="utf-8"))
     for name in left:
         (folder / name).unlink()
-    return len(found) + 1
+    return len(names) + 1
 
 
 def _kept(folder: Path) -> set[Path]:

@@ -181,8 +181,8 @@ def _direction_row(row: Mapping[str, Any], ppl_increase: float) -> dict[str, obj
 
 
 def _rules(outcome: StudyOutcome, *, page: Path) -> list[str]:
-    known = selection.activations(outcome.curves)
-    kinds = [kind for kind in EXPECTED if kind in known] or known
+    measured = selection.activations(outcome.curves)
+    kinds = [kind for kind in EXPECTED if kind in measured] or measured
     both = conclusions.two_rules(outcome, kinds)
     stretches = conclusions.deciding_stretches(outcome, kinds)
     return [

@@ -69,22 +69,22 @@ def fits_of(
     entries: Sequence[Mapping[str, Any]], curves: Sequence[RunCurve]
 ) -> dict[tuple[str, str], Fitted]:
     """(run, rule) -> what fits.json says of it; `sparsity-lab fit` names a series by its run, or run and rule."""
-    found = {}
+    fits = {}
     for curve in curves:
         for entry in entries:
-            own = str(entry["series"])
+            series = str(entry["series"])
             if (
-                own == curve.run
+                series == curve.run
                 if curve.rule.startswith(FIXED)
-                else own.startswith(f"{curve.run}-{curve.rule}")
+                else series.startswith(f"{curve.run}-{curve.rule}")
             ):
-                found[curve.run, curve.rule] = _fitted(entry)
-    return found
+                fits[curve.run, curve.rule] = _fitted(entry)
+    return fits
 
 
 def sized(curves: Sequence[RunCurve], fits: Mapping[tuple[str, str], Fitted]) -> list[Sized]:
     """One run a size for every rule and activation, at the most tokens a parameter that all sizes have."""
-    found = []
+    sizes = []
     for rule in selection.rules(curves):
         for activation in selection.activations(curves):
             family = selection.one_a_size(selection.of(curves, rule=rule, activation=activation))
@@ -94,32 +94,34 @@ def sized(curves: Sequence[RunCurve], fits: Mapping[tuple[str, str], Fitted]) ->
             for curve in family:
                 if (at := curve.at_tokens(mark * curve.parameters)) is not None:
                     fitted = fits.get((curve.run, rule))
-                    found.append(Sized(rule, activation, curve.run, curve.parameters, mark, *at, fitted))
-    return found
+                    sizes.append(Sized(rule, activation, curve.run, curve.parameters, mark, *at, fitted))
+    return sizes
 
 
 def against_size(sizes: Sequence[Sized]) -> list[AgainstSize]:
     """The slopes of all rules and activations with three sizes or more."""
     groups: dict[tuple[str, str], list[Sized]] = {}
-    for one in sizes:
-        groups.setdefault((one.rule, one.activation), []).append(one)
-    return [_against(own) for own in groups.values() if len(own) >= trends.FEWEST]
+    for size in sizes:
+        groups.setdefault((size.rule, size.activation), []).append(size)
+    return [_against(group) for group in groups.values() if len(group) >= trends.FEWEST]
 
 
-def _against(own: Sequence[Sized]) -> AgainstSize:
-    first = own[0]
+def _against(sizes: Sequence[Sized]) -> AgainstSize:
+    first = sizes[0]
     values = line(
-        np.log([one.parameters for one in own]),
-        np.array([one.ratio for one in own]),
-        np.array([one.se for one in own]),
+        np.log([size.parameters for size in sizes]),
+        np.array([size.ratio for size in sizes]),
+        np.array([size.se for size in sizes]),
     )
-    sure = [(one.parameters, one.fitted) for one in own if one.fitted is not None and one.fitted.bounded]
+    sure = [
+        (size.parameters, size.fitted) for size in sizes if size.fitted is not None and size.fitted.bounded
+    ]
     limits = line(
         np.log(np.array([n for n, _ in sure])),
         np.array([fit.limit for _, fit in sure], dtype=float),
         np.array([((fit.high or 0.0) - (fit.low or 0.0)) / 3.92 for _, fit in sure]),
     )
-    return AgainstSize(first.rule, first.activation, len(own), first.tokens_per_parameter, values, limits)
+    return AgainstSize(first.rule, first.activation, len(sizes), first.tokens_per_parameter, values, limits)
 
 
 def _fitted(entry: Mapping[str, Any]) -> Fitted:

@@ -30,13 +30,13 @@ def of(
 
 def sizes(curves: Sequence[RunCurve]) -> list[list[RunCurve]]:
     """Curves of one size together, smallest first; a size spans at most a factor `SAME_SIZE`."""
-    found: list[list[RunCurve]] = []
+    groups: list[list[RunCurve]] = []
     for curve in sorted(curves, key=lambda curve: curve.parameters):
-        if found and curve.parameters <= SAME_SIZE * found[-1][0].parameters:
-            found[-1].append(curve)
+        if groups and curve.parameters <= SAME_SIZE * groups[-1][0].parameters:
+            groups[-1].append(curve)
         else:
-            found.append([curve])
-    return found
+            groups.append([curve])
+    return groups
 
 
 def one_a_size(curves: Sequence[RunCurve]) -> list[RunCurve]:
@@ -64,8 +64,8 @@ def shapes(curves: Sequence[RunCurve]) -> list[RunCurve]:
 def _one_a_ratio(curves: Sequence[RunCurve]) -> list[RunCurve]:
     longest: dict[float, RunCurve] = {}
     for curve in curves:
-        known = longest.get(curve.width_depth_ratio)
-        if known is None or curve.tokens[-1] > known.tokens[-1]:
+        longer_one = longest.get(curve.width_depth_ratio)
+        if longer_one is None or curve.tokens[-1] > longer_one.tokens[-1]:
             longest[curve.width_depth_ratio] = curve
     return [longest[ratio] for ratio in sorted(longest)]
 

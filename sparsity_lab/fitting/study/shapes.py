@@ -56,9 +56,9 @@ def bottleneck(shapes: Sequence[Shaped]) -> Bottleneck | None:
     """Flat, straight, or linear then flat, by F-tests; None with fewer shapes than can tell."""
     if len(shapes) < FEWEST:
         return None
-    ratios = np.array([one.width_depth_ratio for one in shapes])
-    values = np.array([one.activation_ratio for one in shapes])
-    errors = np.array([one.activation_ratio_se for one in shapes])
+    ratios = np.array([shape.width_depth_ratio for shape in shapes])
+    values = np.array([shape.activation_ratio for shape in shapes])
+    errors = np.array([shape.activation_ratio_se for shape in shapes])
     return families.width_depth(ratios, values, se=errors if np.all(errors > 0) else None)
 
 

@@ -55,8 +55,8 @@ def trend(curve: RunCurve) -> Trend:
 
 def knob_trend(curve: RunCurve) -> Trend:
     """The slope of ln c against ln tokens, from its scatter."""
-    known = curve.knob > 0
-    return line(np.log(curve.tokens[known]), np.log(curve.knob[known]))
+    positive = curve.knob > 0
+    return line(np.log(curve.tokens[positive]), np.log(curve.knob[positive]))
 
 
 def segments(curves: Sequence[RunCurve], edges: Sequence[float]) -> list[Segment]:
@@ -64,22 +64,22 @@ def segments(curves: Sequence[RunCurve], edges: Sequence[float]) -> list[Segment
     by_run: dict[str, dict[str, RunCurve]] = {}
     for curve in curves:
         by_run.setdefault(curve.run, {})[curve.rule] = curve
-    found = []
-    for run, own in by_run.items():
-        if SERIES not in own or OWN not in own:
+    stretches = []
+    for run, by_rule in by_run.items():
+        if SERIES not in by_rule or OWN not in by_rule:
             continue
         for low, high in pairwise(edges):
-            slopes = {rule: _within(curve, low, high) for rule, curve in own.items()}
+            slopes = {rule: _within(curve, low, high) for rule, curve in by_rule.items()}
             if slopes[SERIES].way != SHORT and slopes[OWN].way != SHORT:
-                first = own[SERIES]
+                first = by_rule[SERIES]
                 gap = _gap(slopes[OWN], slopes[SERIES])
-                found.append(Segment(run, first.activation, first.parameters, low, high, slopes, gap))
-    return found
+                stretches.append(Segment(run, first.activation, first.parameters, low, high, slopes, gap))
+    return stretches
 
 
-def together(one: Trend, other: Trend) -> str:
+def together(first: Trend, second: Trend) -> str:
     """Whether two slopes have the same sign, each beyond its error."""
-    ways = {one.way, other.way}
+    ways = {first.way, second.way}
     if ways & {LEVEL, SHORT}:
         return OPEN
     return AGREE if len(ways) == 1 else DISAGREE
@@ -92,8 +92,8 @@ def _within(curve: RunCurve, low: float, high: float) -> Trend:
     return line(np.log(curve.tokens[inside]), curve.ratio[inside], curve.se[inside])
 
 
-def _gap(one: Trend, other: Trend) -> Trend:
+def _gap(first: Trend, second: Trend) -> Trend:
     """The difference of two slopes; their half-widths added in squares."""
-    gap = one.slope - other.slope
-    half = math.hypot(one.high - one.slope, other.high - other.slope)
-    return Trend(min(one.points, other.points), gap, gap - half, gap + half)
+    gap = first.slope - second.slope
+    half = math.hypot(first.high - first.slope, second.high - second.slope)
+    return Trend(min(first.points, second.points), gap, gap - half, gap + half)

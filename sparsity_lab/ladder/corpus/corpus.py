@@ -99,13 +99,13 @@ def held_out(text: str, *, share: float, seed: int) -> bool:
 
 def _sources(roots: tuple[Path, ...]) -> Iterator[str]:
     """Sources in an order that mixes the packages and is the same on every run."""
-    found = {path: _unit_hash(str(path.relative_to(root))) for root in roots for path in _python_files(root)}
-    if not found:
+    order = {path: _unit_hash(str(path.relative_to(root))) for root in roots for path in _python_files(root)}
+    if not order:
         raise SparsityLabError(
             f"There are no Python sources in {', '.join(map(str, roots))}",
             fix="Name `files` or a `dataset` under data in place of `corpus`",
         )
-    for path in sorted(found, key=lambda path: (found[path], str(path))):
+    for path in sorted(order, key=lambda path: (order[path], str(path))):
         yield _read(path)
 
 

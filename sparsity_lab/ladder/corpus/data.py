@@ -69,9 +69,9 @@ def prepare_data(
     (output / "manifest.json").unlink(missing_ok=True)  # until the new files are whole
     corpus = open_corpus(data)
     text = corpus.fingerprint()
-    made, notes = make_tokenizer(corpus, data, tokenizer, seed=seed)
-    made.save_pretrained(output / "tokenizer")
-    sizes = _tokenize(corpus, data, made, output=output, seed=seed, progress=progress)
+    trained, notes = make_tokenizer(corpus, data, tokenizer, seed=seed)
+    trained.save_pretrained(output / "tokenizer")
+    sizes = _tokenize(corpus, data, trained, output=output, seed=seed, progress=progress)
     manifest = {
         "data": asdict(data),
         "tokenizer": asdict(tokenizer),

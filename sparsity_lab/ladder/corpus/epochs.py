@@ -50,11 +50,11 @@ def corpus_size(config: LadderConfig, *, prepared: Path, replace: bool = False) 
     Raises:
         SparsityLabError: the corpus cannot be read, or the folder holds data of another configuration.
     """
-    found = existing_data(
+    prepared_data = existing_data(
         config.data, tokenizer=config.tokenizer, output=prepared, seed=config.seed, replace=replace
     )
-    if found is not None:
-        return CorpusSize(found.train_tokens, exact=True)
+    if prepared_data is not None:
+        return CorpusSize(prepared_data.train_tokens, exact=True)
     corpus = open_corpus(config.data)
     share = config.data.validation_share
     kept = [

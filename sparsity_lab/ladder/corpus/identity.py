@@ -45,10 +45,10 @@ def _content(path: Path) -> dict[str, Any]:
 
 def places_and_sizes(roots: Iterable[Path], files: Iterable[Path]) -> str:
     """One hash of where files are below their roots and how large they are; they are not read."""
-    known = tuple(roots)
+    folders = tuple(roots)
     lines = []
     for path in files:
-        root = next(root for root in known if path.is_relative_to(root))
+        root = next(root for root in folders if path.is_relative_to(root))
         lines.append(f"{path.relative_to(root).as_posix()}:{path.stat().st_size}")
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "backslashreplace")).hexdigest()
 

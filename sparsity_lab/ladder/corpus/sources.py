@@ -47,10 +47,10 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = [path for path in matching(pattern) if not path.is_dir()]
-        if not found:
+        files = [path for path in matching(pattern) if not path.is_dir()]
+        if not files:
             raise SparsityLabError(f"No file is named {pattern}", fix="Check `files` under data")
-        paths.extend(found)
+        paths.extend(files)
     for path in paths:
         refuse_undecodable(str(path))
         if path.suffix.lower() not in (*_TEXTS, ".parquet"):

@@ -54,8 +54,8 @@ class Study:
     @property
     def text(self) -> Path:
         """The text measured on."""
-        own = self.config.measure.text
-        return self.train / "data" / "validation.txt" if own is None else Path(own)
+        given = self.config.measure.text
+        return self.train / "data" / "validation.txt" if given is None else Path(given)
 
     @property
     def window(self) -> int:
@@ -84,8 +84,8 @@ class Study:
     @property
     def loss_tables(self) -> dict[str, Path]:
         """Activation -> the table its loss law is fitted to, as the comparison wrote them."""
-        found = sorted(self.compare.glob("losses-*.csv"))
-        return {path.stem.removeprefix("losses-"): path for path in found}
+        tables = sorted(self.compare.glob("losses-*.csv"))
+        return {path.stem.removeprefix("losses-"): path for path in tables}
 
 
 @dataclass(frozen=True)
@@ -111,23 +111,23 @@ def standing(study: Study) -> list[Standing]:
         SparsityLabError: a folder holds a run of another configuration.
     """
     done = _measured(study)
-    found = []
+    standings = []
     for run, folder in zip(study.config.ladder.runs, study.run_folders, strict=True):
         planned, have = checkpoint_steps(run.training), checkpoints_of(run, output=folder)
         left = (planned[-1] - max(have, default=0)) * run.training.tokens_per_step
         cells = len(planned) * (1 + len(study.knobs))
-        found.append(Standing(run, planned[-1] in have, left, cells, done.get(run.name, 0)))
-    return found
+        standings.append(Standing(run, planned[-1] in have, left, cells, done.get(run.name, 0)))
+    return standings
 
 
 def _measured(study: Study) -> dict[str, int]:
     """Run -> how many of its checkpoints have records, counted once a rule."""
-    found = {
+    cells = {
         (record["series"], record["model"], name, record["rule"])
         for name in study.knobs
         for record in records.iter_records(study.folder / "measure" / name / "records")
     }
-    return dict(Counter(series for series, *_ in found))
+    return dict(Counter(series for series, *_ in cells))
 
 
 # Seconds of a cell over those of training on as many tokens, all rules together and the search of the series
@@ -142,8 +142,8 @@ def plan_rows(study: Study, stages: Sequence[str]) -> list[dict[str, object]]:
     Raises:
         SparsityLabError: the folder holds runs of another configuration.
     """
-    found = standing(study)
-    rows = {"train": _train(found), "measure": _measure(study, found), "fit": _fit(study)}
+    standings = standing(study)
+    rows = {"train": _train(standings), "measure": _measure(study, standings), "fit": _fit(study)}
     return [
         {"stage": stage, **rows.get(stage, {"what": "from the tables, seconds", "cells": None, "done": None})}
         for stage in stages
@@ -156,22 +156,22 @@ def _seconds_per_token(run: RunSpec) -> float:
     return seconds_per_token(run)
 
 
-def _train(found: Sequence[Standing]) -> dict[str, object]:
-    left = sum(_seconds_per_token(one.run) * one.tokens_left for one in found if one.tokens_left)
-    trained = sum(one.trained for one in found)
-    return {"what": "runs", "cells": len(found), "done": trained, "seconds": round(left)}
+def _train(standings: Sequence[Standing]) -> dict[str, object]:
+    left = sum(_seconds_per_token(run.run) * run.tokens_left for run in standings if run.tokens_left)
+    trained = sum(run.trained for run in standings)
+    return {"what": "runs", "cells": len(standings), "done": trained, "seconds": round(left)}
 
 
-def _measure(study: Study, found: Sequence[Standing]) -> dict[str, object]:
+def _measure(study: Study, standings: Sequence[Standing]) -> dict[str, object]:
     tokens = study.config.measure.tokens
     left = sum(
-        _seconds_per_token(one.run) * CELL_COST * tokens * (one.cells - one.measured)
-        for one in found
-        if one.cells > one.measured
+        _seconds_per_token(run.run) * CELL_COST * tokens * (run.cells - run.measured)
+        for run in standings
+        if run.cells > run.measured
     )
     return {
-        "what": "checkpoints x rules", "cells": sum(one.cells for one in found),
-        "done": sum(one.measured for one in found), "seconds": round(left),
+        "what": "checkpoints x rules", "cells": sum(run.cells for run in standings),
+        "done": sum(run.measured for run in standings), "seconds": round(left),
     }  # fmt: skip
 
 

@@ -133,11 +133,11 @@ class StudyConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for JSON."""
-        own = {
+        sections = {
             "measure": {**asdict(self.measure), "fixed_cett": list(self.measure.knobs)},
             "fit": asdict(self.fit),
         }
-        return {"ladder": self.ladder.as_dict(), **own}
+        return {"ladder": self.ladder.as_dict(), **sections}
 
 
 def load_study(name: str | Path) -> StudyConfig:

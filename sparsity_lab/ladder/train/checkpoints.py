@@ -129,8 +129,8 @@ def _drop_older(newest: Path) -> None:
 
 
 def _numbered(run: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
-    found = {int(match[1]): path for path in run.glob("*-*") if (match := pattern.fullmatch(path.name))}
-    return dict(sorted(found.items()))
+    numbered = {int(match[1]): path for path in run.glob("*-*") if (match := pattern.fullmatch(path.name))}
+    return dict(sorted(numbered.items()))
 
 
 def _flush(folder: Path) -> None:

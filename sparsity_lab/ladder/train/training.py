@@ -113,10 +113,10 @@ def checkpoints_of(spec: RunSpec, *, output: Path) -> dict[int, Path]:
     Raises:
         SparsityLabError: the directory holds another run.
     """
-    found = _identity(output)
-    if found is None:
+    identity = _identity(output)
+    if identity is None:
         return {}
-    if found.get("spec") != records.as_json(spec.as_dict()):
+    if identity.get("spec") != records.as_json(spec.as_dict()):
         raise _another_run(output)
     return checkpoints.finished(output)
 
@@ -124,12 +124,12 @@ def checkpoints_of(spec: RunSpec, *, output: Path) -> dict[int, Path]:
 def _claim(output: Path, spec: RunSpec, data: PreparedData) -> None:
     """Write the run's identity, or make sure that the directory holds this very run."""
     identity = {"spec": spec.as_dict(), "tokens_sha256": data.train_sha256}
-    found = _identity(records.prepare_output(output))
-    if found is None:
+    written = _identity(records.prepare_output(output))
+    if written is None:
         if ranks.is_main():
             records.write_json(output / IDENTITY, {**identity, "provenance": provenance()})
         return
-    if {key: found.get(key) for key in identity} != records.as_json(identity):
+    if {key: written.get(key) for key in identity} != records.as_json(identity):
         raise _another_run(output)
 
 

@@ -35,15 +35,15 @@ def tables(contents: Contents) -> list[Path]:
 
 def _blocks(contents: Contents, path: Path) -> list[Block]:
     rows, blocks = rows_of(path), list[Block]()
-    for own in groups(rows, "model", "revision", "criterion", "rule").values():
-        name = f"{own[0].get('series')}, {own[0].get('criterion')}, {own[0].get('rule')}"
-        blocks += listed(_worst(own, name))
-        texts = list(dict.fromkeys(str(row["measured_on"]) for row in own))
+    for cells in groups(rows, "model", "revision", "criterion", "rule").values():
+        name = f"{cells[0].get('series')}, {cells[0].get('criterion')}, {cells[0].get('rule')}"
+        blocks += listed(_worst(cells, name))
+        texts = list(dict.fromkeys(str(row["measured_on"]) for row in cells))
         for title, key, error in MATRICES:
             lines = [
                 {"on": calibrated,
                  **{str(row["measured_on"]): measured(row[key], row.get(error), space=" ") for row in group}}
-                for (calibrated,), group in groups(own, "calibrated_on").items()
+                for (calibrated,), group in groups(cells, "calibrated_on").items()
             ]  # fmt: skip
             columns = {"on": "calibrated on", **{text: f"measured on {text}" for text in texts}}
             blocks.append(table(f"{title}: {name}", lines, columns, note=NOTE))
@@ -57,8 +57,9 @@ def _worst(rows: Sequence[Row], name: str) -> list[str]:
     if not foreign:
         return []
     worst = max(foreign, key=lambda row: float(row["ppl_ratio"]))
-    own = [row for row in usable if row["calibrated_on"] == row["measured_on"] == worst["measured_on"]]
-    beside = f"; with its own {measured(own[0]['ppl_ratio'], own[0].get('ppl_ratio_se'))}" if own else ""
+    at_home = [row for row in usable if row["calibrated_on"] == row["measured_on"] == worst["measured_on"]]
+    home = measured(at_home[0]["ppl_ratio"], at_home[0].get("ppl_ratio_se")) if at_home else ""
+    beside = f"; with its own {home}" if home else ""
     return [
         f"**{name}**: thresholds from {worst['calibrated_on']} raise the perplexity of {worst['measured_on']} to "
         f"{measured(worst['ppl_ratio'], worst.get('ppl_ratio_se'))} times the dense one{beside}. Activation ratios "

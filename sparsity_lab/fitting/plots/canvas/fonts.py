@@ -22,7 +22,9 @@ RIGHT_TO_LEFT = ("R", "AL", "AN")
 
 def families(texts: Iterable[str]) -> list[str]:
     """The usual family, and others of this machine that have what it lacks for these texts."""
-    missing = {one for text in texts for one in text if one.isprintable()} - set(map(chr, _characters(USUAL)))
+    missing = {sign for text in texts for sign in text if sign.isprintable()} - set(
+        map(chr, _characters(USUAL))
+    )
     chosen = [USUAL]
     candidates = _candidates() if any(map(can_be_shaped, missing)) else ()
     while missing and len(chosen) < MOST_FAMILIES:
@@ -30,7 +32,7 @@ def families(texts: Iterable[str]) -> list[str]:
         if best is None or not _count(best, missing):
             break
         chosen.append(best)
-        missing = {one for one in missing if ord(one) not in _characters(best)}
+        missing = {sign for sign in missing if ord(sign) not in _characters(best)}
     return chosen
 
 

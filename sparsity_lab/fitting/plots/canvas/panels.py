@@ -34,8 +34,8 @@ def by_model_and_text(
     columns = 1 if len(groups) <= ONE_COLUMN else 2
     rows = -(-len(groups) // columns)
     drawn, axes = figure(rows, columns, width=COLUMN_WIDTH_INCHES * columns, height=0.7 + PANEL_INCHES * rows)
-    for place, ((name, text), own) in enumerate(groups):
-        panel(axes[place], own)
+    for place, ((name, text), rows_here) in enumerate(groups):
+        panel(axes[place], rows_here)
         axes[place].set_title(panel_title(name, text, note=note), loc="left")
         if place + columns < len(groups):
             axes[place].set_xlabel("")
@@ -55,11 +55,11 @@ def panel_title(name: object, text: object, *, note: str = "") -> str:
 def names_in(*frames: pd.DataFrame) -> list[str]:
     """Models and texts of tables, which figures show by name."""
     return [
-        str(one)
+        str(name)
         for frame in frames
         for key in ("name", "text")
         if key in frame
-        for one in frame[key].unique()
+        for name in frame[key].unique()
     ]
 
 

@@ -81,12 +81,12 @@ def styled(names: Iterable[object] = ()) -> Iterator[None]:
 def label(name: object) -> str:
     """A name as a figure shows it: in one line, whole or cut, and no part of it read as mathematics or as hidden."""
     text = str(name)
-    known = (_SHOWN.get() or {}).get(text)
-    if known is None:
+    shown = (_SHOWN.get() or {}).get(text)
+    if shown is None:
         chosen = [fonts.USUAL, *matplotlib.rcParams["font.family"]]
-        known = labels.shown([text], is_drawn=lambda one: fonts.is_drawn(one, chosen))[text]
+        shown = labels.shown([text], is_drawn=lambda one: fonts.is_drawn(one, chosen))[text]
     # Legends leave out what begins with an underscore.
-    return (UNSEEN if known.startswith("_") else "") + known.replace("$", r"\$")
+    return (UNSEEN if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def beside(name: object, formula: str, plain: str) -> str:
