@@ -130,6 +130,6 @@ def test_a_law_of_a_loss_leaves_out_the_largest_losses_and_predicts_the_smallest
     assert entry.held_out_rmse < 0.05
     y[0] = 0.0  # the largest model is never trained on
     worse = rivals.extrapolation_errors(
-        Problem.of(law, losses[::-1], y[::-1]).subset(slice(3, None)), rivals.HELD_OUT
-    )
+        Problem.of(law, losses[::-1], y[::-1]).subset(slice(3, None)), (rivals.HELD_OUT,)
+    )[rivals.HELD_OUT]
     assert np.abs(worse).max() > 0.5

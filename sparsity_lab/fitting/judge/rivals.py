@@ -94,8 +94,7 @@ def _entry(problem: Problem, seed: int, extrapolate: bool) -> Rival:
     sse = (
         solution.sse if np.ptp(problem.y) > 0 else 0.0
     )  # what is left of points that do not change is rounding
-    origins = ORIGINS if extrapolate else ()
-    errors = {share: extrapolation_errors(problem, share, seed=seed) for share in origins}
+    errors = extrapolation_errors(problem, ORIGINS if extrapolate else (), seed=seed)
     return Rival(
         law=law.name,
         coefficients=problem.coefficients_of(solution) if describes else {},
@@ -112,16 +111,23 @@ def _gap(aicc: float, least: float) -> float:
     return 0.0 if aicc == least else aicc - least
 
 
-def extrapolation_errors(problem: Problem, share: float, *, seed: int = 0) -> np.ndarray:
-    """Errors of predicting the points after the first `share` from those before; NaN where too few."""
-    first = math.ceil(share * len(problem.y))
-    held = len(problem.y) - first
-    if held < 1:
-        return np.empty(0)
-    if first < len(problem.law.parameters) + 1:
-        return np.full(held, math.nan)
-    train = problem.subset(slice(0, first))
-    return train.curve(engine.solve(train, seed=seed), problem.x[first:]) - problem.y[first:]
+def extrapolation_errors(
+    problem: Problem, shares: Sequence[float], *, seed: int = 0
+) -> dict[float, np.ndarray]:
+    """Errors of predicting the points after each first share from those before; NaN where too few."""
+    rows = np.arange(len(problem.y))
+    firsts = {share: math.ceil(share * len(rows)) for share in shares}
+    enough = {share: first for share, first in firsts.items() if first > len(problem.law.parameters)}
+    solved = engine.solve_parts(problem, [rows[:first] for first in enough.values()], seed=seed)
+    curves = {
+        share: part.curve(solution, problem.x) for share, (part, solution) in zip(enough, solved, strict=True)
+    }
+    return {
+        share: curves[share][first:] - problem.y[first:]
+        if share in curves
+        else np.full(len(rows) - first, math.nan)
+        for share, first in firsts.items()
+    }
 
 
 def rms(errors: Iterable[np.ndarray]) -> float:

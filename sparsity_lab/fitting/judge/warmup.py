@@ -14,11 +14,10 @@ from scipy.stats import f as f_distribution
 
 from sparsity_lab.fitting.judge import shape, windows
 from sparsity_lab.fitting.solve import engine
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 
 LARGEST_SHARE = 1 / 3
-MOST_COUNTS = 200  # of leading points left out; a series with more is fitted at few counts, evenly spaced
-FEW_COUNTS = 20
+MOST_COUNTS = 30  # of leading points left out; a longer series is fitted at so many counts, evenly spaced
 SIGNIFICANCE = 0.01
 AUTO_RULE = (
     "the fewest leading points such that no further ones deviate from the fit to the rest "
@@ -43,25 +42,18 @@ def sensitivity(problem: Problem, *, seed: int = 0) -> list[DropRow]:
 
     First are the smallest models, whichever way x goes (`windows.forward`).
     """
-    rows, order = [], windows.forward(problem.x, problem.law.forward)
-    most = int(LARGEST_SHARE * len(problem.y))
-    for count in range(0, most + 1, 1 if most <= MOST_COUNTS else math.ceil(most / FEW_COUNTS)):
-        part = problem.subset(order[count:])
-        if part.freedom < 2:
-            break
-        solution = engine.solve(part, seed=seed)
-        describes = shape.misfit(part, solution) is None
-        rows.append(
-            DropRow(
-                count,
-                len(part.y),
-                part.freedom,
-                part.coefficients_of(solution) if describes else {},
-                solution.sse,
-                solution.sse / part.freedom,
-            )
-        )
-    return rows
+    order = windows.forward(problem.x, problem.law.forward)
+    most = min(int(LARGEST_SHARE * len(order)), problem.freedom - 2)
+    counts = range(0, most + 1, max(1, math.ceil(most / MOST_COUNTS)))
+    solved = engine.solve_parts(problem, [order[count:] for count in counts], seed=seed)
+    return [_row(count, part, solution) for count, (part, solution) in zip(counts, solved, strict=True)]
+
+
+def _row(count: int, part: Problem, solution: Solution) -> DropRow:
+    describes = shape.misfit(part, solution) is None
+    values = part.coefficients_of(solution) if describes else {}
+    sse, freedom = solution.sse, part.freedom
+    return DropRow(count, len(part.y), freedom, values, sse, sse / freedom)
 
 
 def choose(rows: Sequence[DropRow]) -> int:
