@@ -52,7 +52,7 @@ def sensitivity(problem: Problem, *, seed: int = 0) -> list[DropRow]:
 def _row(count: int, part: Problem, solution: Solution) -> DropRow:
     describes = shape.misfit(part, solution) is None
     values = part.coefficients_of(solution) if describes else {}
-    sse, freedom = solution.sse, part.freedom
+    sse, freedom = solution.objective, part.freedom
     return DropRow(count, len(part.y), freedom, values, sse, sse / freedom)
 
 
