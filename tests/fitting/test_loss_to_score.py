@@ -5,12 +5,12 @@ import pytest
 
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.fit import solve_and_judge
-from sparsity_lab.fitting.judge import levels
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty import noise
+from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
 from sparsity_lab.laws._law import ANY
 
 LAW = load_law("loss-to-score")
@@ -57,7 +57,7 @@ def test_the_ends_of_a_ceiling_are_those_of_a_search_over_all_curves():
     problem = Problem.of(LAW, series.x, series.y)
     solution = engine.solve(problem)
     scale = noise.scale_of(problem, solution)
-    found = levels.profile_of(problem, solution, scale, "c + d", box=(0.0, 1.0))
+    found = intervals(problem, solution, scale, Wanted(names=("c + d",), box=(0.0, 1.0))).profiles["c + d"]
     level = found.level
     box = LAW.search_box(problem.span)
     # The best of theta on a fine grid around the optimum, and for each the sums of c and d within the level.
