@@ -46,7 +46,7 @@ def test_too_few_points_or_none_left_over_say_nothing():
 
 @pytest.mark.parametrize(
     ("rho", "points", "flagged"),
-    [(0.6, 20, True), (0.5, 20, False), (0.6, 40, False), (0.8, 40, True), (0.8, 100, False),
+    [(0.65, 20, True), (0.6, 20, False), (0.6, 40, False), (0.8, 40, True), (0.8, 100, False),
      (0.9, 100, True), (0.6, 12, False), (0.9, 12, True), (0.9, 3, False)],
 )  # fmt: skip
 def test_noise_is_too_correlated_where_its_points_are_worth_too_few(rho, points, flagged):
@@ -57,7 +57,7 @@ def test_noise_is_too_correlated_where_its_points_are_worth_too_few(rho, points,
 
 
 @pytest.mark.parametrize("points", [8, 12, 20, 40, 100])
-def test_independent_noise_is_called_too_correlated_once_in_thirty(points):
+def test_independent_noise_is_called_too_correlated_once_in_thirty_or_less(points):
     basis = diagnostics.fitted_basis(design(points))
     drawn = np.random.default_rng(1).normal(size=(400, points))
     estimates = [
@@ -65,4 +65,4 @@ def test_independent_noise_is_called_too_correlated_once_in_thirty(points):
         for residuals in drawn - (drawn @ basis) @ basis.T
     ]
     flagged = sum(noise.too_correlated(rho, points=points, coefficients=3) is not None for rho in estimates)
-    assert flagged <= 0.05 * len(estimates)
+    assert flagged <= 0.03 * len(estimates)

@@ -15,7 +15,7 @@ DRAWS = 1999
 MOST_NUMBERS = 2_000_000  # drawn for one test; of many points fewer draws are enough
 FEWEST_SPARE = 3  # points beyond the coefficients, below which residuals say nothing of their spread
 LEAST_LEFT = 0.05  # of a point's noise that a fit leaves in its residual, below which it says nothing
-SURE = 1.96  # standard errors, for a correlation that independent noise exceeds once in 40
+SURE = 2.33  # standard errors, for a correlation that independent noise exceeds once in 100
 ENOUGH_EACH = 2.0  # independent points a coefficient
 
 
@@ -83,7 +83,7 @@ def too_correlated(rho: float, *, points: int, coefficients: int) -> str | None:
 
     n points with correlation rho are worth n (1 - rho)/(1 + rho) independent ones. With fewer than two for each
     coefficient the correlation itself is known too badly to widen intervals by it: simulated 95 % intervals then hold
-    70 to 88 %. A correlation that independent noise exceeds once in 40 is not taken for one.
+    70 to 88 %. A correlation that independent noise exceeds once in 100 is not taken for one.
 
     Args:
         rho: lag-1 correlation, corrected for the coefficients (`diagnostics.corrected_lag1`).
