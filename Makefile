@@ -18,9 +18,13 @@ PYTEST  = OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
 demo: $(READY)
 	$(BIN)/sparsity-lab demo --output runs/demo
 
-test: lint types unit
+# The types are checked while the tests run, and the environments are made and tested two at a time: each takes one core.
+test: $(READY)
+	$(MAKE) --jobs lint types unit
 
-test-all: lint types every light lowest
+test-all: $(READY)
+	$(MAKE) --jobs lint types every
+	$(MAKE) --jobs light lowest
 
 lint: $(READY)
 	$(BIN)/ruff check .

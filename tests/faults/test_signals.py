@@ -39,7 +39,7 @@ class Job:
         rows = [line.split() for line in found.stdout.splitlines()]
         return {int(pid) for pid, state in rows if "Z" not in state} - {self.process.pid}
 
-    def await_(self, there, seconds=120):
+    def await_(self, there, seconds=600):
         until = time.monotonic() + seconds
         while not there():
             assert self.process.poll() is None, self.words_said()
@@ -138,7 +138,7 @@ def test_measure_keeps_what_was_finished_and_goes_on(started, checkpoints, sourc
         path for path in job.folder.rglob("*") if "claim" in path.name or path.name.endswith(".partial")
     ]
     again = started(*words)
-    assert again.process.wait(120) == 0, again.words_said()
+    assert again.process.wait(600) == 0, again.words_said()
     assert f"{4 - len(kept)} cell(s) measured in this run" in again.words_said()
 
 
@@ -163,7 +163,7 @@ def test_train_with_workers_goes_on(started, source_text, tmp_path):
     assert code == 130, said
     assert "Traceback" not in said
     again = started(*words, "--jobs", 2)
-    assert again.process.wait(180) == 0, again.words_said()
+    assert again.process.wait(600) == 0, again.words_said()
     assert len(list(runs.glob("*/step-*"))) == 8
 
 
