@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,8 +46,7 @@ class LadderEstimate:
     def timed(self, config: LadderConfig) -> LadderEstimate:
         """The same with `seconds`, from timing short pieces on this machine."""
         seconds = (seconds_per_token(run) * run.training.trained_tokens for run in config.runs)
-        rows = ({**row, "seconds": round(s, 1)} for row, s in zip(self.rows, seconds, strict=True))
-        return LadderEstimate(tuple(rows), self.disk_bytes)
+        return self._with("seconds", [round(s, 1) for s in seconds])
 
     def on(self, config: LadderConfig, size: CorpusSize) -> LadderEstimate:
         """The same with `epochs`.
@@ -55,7 +55,10 @@ class LadderEstimate:
             SparsityLabError: a run walks the corpus more often than the config allows.
         """
         epochs = [refuse_repeats(run, size, max_epochs=config.data.max_epochs) for run in config.runs]
-        rows = ({**row, "epochs": round(e, 3)} for row, e in zip(self.rows, epochs, strict=True))
+        return self._with("epochs", [round(e, 3) for e in epochs])
+
+    def _with(self, key: str, values: Sequence[float]) -> LadderEstimate:
+        rows = ({**row, key: value} for row, value in zip(self.rows, values, strict=True))
         return LadderEstimate(tuple(rows), self.disk_bytes)
 
     @property

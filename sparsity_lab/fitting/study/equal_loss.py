@@ -8,7 +8,7 @@ says nothing about how another seed would come out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,29 +59,30 @@ class Versus:
 
 def at_lowest_common_loss(curves: Sequence[RunCurve]) -> list[AtLoss]:
     """Every activation of every group of twins, rule by rule, at the lowest loss all of the group reached."""
-    points = []
-    for rule in selection.rules(curves):
-        for group in selection.twins(selection.of(curves, rule=rule)):
-            levels = common_losses(group)
-            for curve in group:
-                points += [_at(curve, level) for level in levels[-1:]]
-    return points
+    return [
+        _at(curve, level)
+        for group in _twins(curves)
+        for level in common_losses(group)[-1:]
+        for curve in group
+    ]
 
 
 def versus(curves: Sequence[RunCurve], *, reference: str) -> list[Versus]:
     """Every other activation against the reference, twin by twin, along the losses both have."""
-    pairs = []
+    return [
+        _pair(first, other, loss)
+        for group in _twins(curves)
+        for first in [curve for curve in group if curve.activation == reference][:1]
+        for other in group
+        if other.activation != reference
+        for loss in common_losses([first, other])
+    ]
+
+
+def _twins(curves: Sequence[RunCurve]) -> Iterator[list[RunCurve]]:
+    """Groups of runs that differ in their activation alone, rule by rule."""
     for rule in selection.rules(curves):
-        for group in selection.twins(selection.of(curves, rule=rule)):
-            references = [curve for curve in group if curve.activation == reference]
-            others = [curve for curve in group if curve.activation != reference]
-            pairs += [
-                _pair(references[0], other, loss)
-                for other in others
-                if references
-                for loss in common_losses([references[0], other])
-            ]
-    return pairs
+        yield from selection.twins(selection.of(curves, rule=rule))
 
 
 def common_losses(curves: Sequence[RunCurve]) -> list[float]:
