@@ -115,8 +115,8 @@ def test_laws_of_any_x_take_zeros_and_negative_values(tmp_path, caplog, law, fir
     path = write(tmp_path / "t.csv", t=t, y=0.5 + 0.02 * t + 0.01 * np.sin(t))
     (result,) = fit_table(path, output=tmp_path / "out", mapping=ONE, spec=FitSpec(law=law, draws=0))
     assert len(result.series.y) == 12
-    assert {rival.law for rival in result.comparison.rivals} == {"constant"}
-    assert "power, logspace-power, sigmoid, logarithmic begin above 0" in caplog.text
+    assert {rival.law for rival in result.comparison.rivals} == {law, "constant"}
+    assert "power, logspace-power, rising-exponential, sigmoid, logarithmic begin above 0" in caplog.text
     assert next(iter((tmp_path / "out" / "plots").glob("all.png"))).stat().st_size > 0
 
 
