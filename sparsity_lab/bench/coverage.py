@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series, read_series
-from sparsity_lab.fitting.fit import solve_and_judge
-from sparsity_lab.fitting.judge import rivals
+from sparsity_lab.fitting.fit import compared
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT, WEAK
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.spec import PAPER_LAWS, RIVALS
+from sparsity_lab.fitting.solved import solve_and_judge
+from sparsity_lab.fitting.spec import PAPER_LAWS, FitSpec
 from sparsity_lab.laws._law import DATA, RATIO, Array
 from sparsity_lab.machine import signals
 from sparsity_lab.machine.workers import Workers, side_by_side
@@ -88,11 +88,12 @@ def simulate(truth: Truth, *, rho: float | None, draw: int, seed: int) -> Covera
     name = f"{truth.series} {truth.law} {truth.truth}"
     generator = np.random.default_rng([seed, draw, zlib.crc32(name.encode())])
     y = truth.y + truth.sd * autoregressive(len(truth.x), truth.rho if rho is None else rho, generator)
-    series = Series(truth.series, truth.x, y, None, None, DATA, RATIO, (0.0, 1.0), "")
-    comparison = rivals.compare(truth.x, y, [load_law(name) for name in RIVALS], seed=draw, extrapolate=False)
-    judged = solve_and_judge(series, load_law(truth.law), comparison=comparison, seed=draw)
-    limit = judged.profiles.get(
-        judged.problem.law.asymptote or ""
+    series = Series(truth.series, truth.x, y, None, None, (DATA,), RATIO, (0.0, 1.0), "")
+    spec = FitSpec(seed=draw)
+    comparison = compared(series, spec, extrapolate=False)
+    found = solve_and_judge(series, load_law(truth.law), spec, comparison=comparison)
+    limit = found.profiles.get(
+        found.problem.law.asymptote or ""
     )  # none where the law cannot describe the points
     return CoverageOutcome(judged.verdict.word, limit is None or limit.low <= truth.limit <= limit.high)
 

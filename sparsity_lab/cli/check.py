@@ -64,6 +64,7 @@ def command(options: CheckOptions) -> None:
     """
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.fitting.locks import check, check_report
+    from sparsity_lab.fitting.locks.since import since as newer
 
     paths, since = options.paths or [Path("results")], options.since
     if since is None:
@@ -74,9 +75,7 @@ def command(options: CheckOptions) -> None:
         return
     refuse_idle(options, "reason", because="without --update", fix="Leave it out")
     findings = (
-        check.check(paths, progress=progress())
-        if since is None
-        else check.since(paths, since, unit=options.unit)
+        check.check(paths, progress=progress()) if since is None else newer(paths, since, unit=options.unit)
     )
     typer.echo(check_report.render(findings, options.form))
     if options.output is not None:

@@ -12,16 +12,14 @@ from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import of_fields, refuse_idle
 from sparsity_lab.cli.shared_options import FOLDER_HELP, Config
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.settings import AUTO, BOOTSTRAP, OUTPUT, TABLE, WHAT, Flag, Seed
+from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, OUTPUT, TABLE, WHAT, Flag, Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.data.columns import Columns
-    from sparsity_lab.fitting.ladders.runs import LadderColumns
-    from sparsity_lab.fitting.ladders.runs_table import LadderSpec
     from sparsity_lab.fitting.result import FitResult
     from sparsity_lab.fitting.spec import FitSpec
 
-PUBLISHED = "published"
+PUBLISHED, CHINCHILLA = "published", "chinchilla"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +96,23 @@ class FitOptions:
     weighted: Annotated[bool, Flag("Weight points by 1/se^2.")] = False
     x: Annotated[str | None, Flag("Column of x; N,D for a law of two inputs.", TABLE)] = None
     y: Annotated[str | None, Flag("Column of y.", TABLE)] = None
-    group: Annotated[str | None, Flag("Column that distinguishes series (or runs).", TABLE)] = None
-    se: Annotated[str | None, Flag("Column of the standard errors of y.", TABLE)] = None
-    exclude: Annotated[
-        str | None, Flag("Column that is true in the rows to leave out (several inputs only).", TABLE)
+    group: Annotated[
+        str | None,
+        Flag("Column that distinguishes series; of several inputs, names the run of a row.", TABLE),
     ] = None
-    robust: Annotated[bool, Flag("Minimise the sum of Huber losses on ln y (several inputs only).")] = False
+    by: Annotated[
+        str | None, Flag("Fit a law of its own to each value of this column (several inputs only).", TABLE)
+    ] = None
+    se: Annotated[str | None, Flag("Column of the standard errors of y.", TABLE)] = None
+    exclude: Annotated[str | None, Flag("Column that is true in the rows to leave out.", TABLE)] = None
+    holdout: Annotated[
+        str | None, Flag("Hold out the rows with the largest values of this column, and predict them.", TABLE)
+    ] = None
+    robust: Annotated[bool, Flag("Minimise the sum of Huber losses on ln y.")] = False
+    delta: Annotated[float, Flag("Where the loss of --robust turns from square to absolute, in ln y.")] = (
+        DELTA
+    )
+    log_y: Annotated[bool, Flag("Minimise the sum of squares of ln y.")] = False
     reach: Annotated[
         tuple[float, ...],
         Flag("Report the x at which y reaches this value; a ratio as a fraction. Repeatable.", WHAT),
@@ -120,25 +129,42 @@ class FitOptions:
     lock: Annotated[
         str | None, Flag("Lock these fits for `check`, and state why.", OUTPUT, metavar="REASON")
     ] = None
+    follow: Annotated[
+        bool, Flag("With --lock: the table may be measured anew, and only drift beyond noise counts.", OUTPUT)
+    ] = False
+    plots: Annotated[bool, Flag("Draw figures.", OUTPUT)] = True
     strict: Annotated[bool, Flag("Exit with code 1 if a fit is not identified.", OUTPUT)] = False
     config: Config = None
 
     def spec(self) -> FitSpec:
         """What to fit to each series, and how."""
-        from sparsity_lab.fitting.spec import RIVALS, FitSpec
+        from sparsity_lab.fitting.spec import FitSpec
 
         drops, rule = _drops(self.drop, self.data)
-        rivals = RIVALS if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
+        rivals = None if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
+        if not self.robust and self.data != CHINCHILLA:
+            refuse_idle(self, "delta", because="without --robust", fix="Leave it out, or add --robust")
+        # The published fit of these points is robust.
+        robust = self.robust or (self.data == CHINCHILLA and not self.log_y and not self.weighted)
         return FitSpec(
             law=self.law_text(), rivals=rivals, drop=drops, drop_rule=rule,
-            weighted=self.weighted, draws=self.bootstrap, reach=self.reach, seed=self.seed,
+            weighted=self.weighted, robust=robust, delta=self.delta, log=self.log_y,
+            draws=self.bootstrap, reach=self.reach, seed=self.seed,
         )  # fmt: skip
 
     def columns(self) -> Columns:
         """Which columns of the table are read."""
         from sparsity_lab.fitting.data.columns import Columns
 
-        return Columns(self.inputs_and_columns()[1], self.y, self.group, self.se, self.unit)
+        x, y, exclude = self._inputs(), self.y, self.exclude
+        if self.data == CHINCHILLA:
+            x, y, exclude = x or ("params", "tokens"), y or "loss", exclude or "epoch_excluded"
+        elif len(x) > 1:
+            y = y or "loss"
+        idle = ("reach",) if len(x) > 1 else ("by",)
+        several = "several inputs" if len(x) > 1 else "one input, whose series --group tells apart"
+        refuse_idle(self, *idle, because=f"for a law of {several}", fix="Leave it out")
+        return Columns(x, y, self.group, self.se, exclude, self.by, self.unit, self.holdout)
 
     def law_text(self) -> str:
         """The law and all that is said of it."""
@@ -164,86 +190,53 @@ class FitOptions:
             )
         return tuple(name.strip() for name, _, _ in pairs), ",".join(column for _, _, column in pairs)
 
-    def ladder(self) -> tuple[LadderColumns, LadderSpec]:
-        """Columns and law of several inputs; the bundled Chinchilla points know their columns."""
-        from sparsity_lab.fitting.ladders.runs import LadderColumns
-        from sparsity_lab.fitting.ladders.runs_table import LadderSpec
+    def _inputs(self) -> tuple[str, ...]:
+        """The columns of x; one such as `tokens (1,000,000)` is not taken for several."""
+        from sparsity_lab.reading.csv_file import read_csv
 
-        bundled = self.data == "chinchilla"
-        columns = LadderColumns(
-            tuple((self.inputs_and_columns()[1] or "params,tokens").split(",")), self.y or "loss", self.group,
-            self.exclude or ("epoch_excluded" if bundled else None), self.unit,
-        )  # fmt: skip
-        law = "loss-power" if self.law_text() == AUTO else self.law_text()
-        return columns, LadderSpec(law, self.robust or bundled, self.bootstrap, self.seed)
+        columns = self.inputs_and_columns()[1]
+        if columns is None:
+            return ()
+        whole = "," not in columns or (self.table is not None and columns in read_csv(self.table)[0])
+        return (columns,) if whole else tuple(columns.split(","))
 
 
 @of_fields
 def command(options: FitOptions) -> None:
-    """Fit activation-ratio laws to every series of a table; write JSON, CSV, Markdown and plots."""
-    source = _source(options.table, options.data)
-    if options.lock is not None and not options.lock.strip():
-        raise SparsityLabError("--lock needs a reason", fix='Say why these numbers hold: --lock "..."')
-    folder = options.output or Path("runs") / f"fit-{options.data or Path(source).stem}"
-    if _is_several(options.inputs_and_columns()[1], source) or options.data == "chinchilla":
-        refuse_idle(options, "rivals", because="for a law of several inputs", fix="Leave it out")
-        doubtful = _several_inputs(source, folder, options)
-    else:
-        doubtful = _each_series(source, folder, options)
-    save_resolved(options, folder)
-    typer.echo(f"Written to {folder}")
-    if options.strict and doubtful:
-        raise typer.Exit(1)
-
-
-def _is_several(x: str | None, source: Path | str) -> bool:
-    """Whether --x names several columns, rather than one such as `tokens (1,000,000)`."""
-    from sparsity_lab.reading.csv_file import read_csv
-
-    return "," in (x or "") and not (isinstance(source, Path) and x in read_csv(source)[0])
-
-
-def _each_series(source: Path | str, folder: Path, options: FitOptions) -> bool:
-    """Fit a law of one input to each series; whether any is not identified."""
+    """Fit laws to every series of a table, or one of several inputs to its runs; write JSON, CSV, Markdown, plots."""
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.fitting.fit_table import fit_table
     from sparsity_lab.fitting.judge.verdict import NOT
 
+    source = _source(options.table, options.data)
+    if options.lock is None:
+        refuse_idle(options, "follow", because="without --lock", fix="Leave it out, or say why with --lock")
+    elif not options.lock.strip():
+        raise SparsityLabError("--lock needs a reason", fix='Say why these numbers hold: --lock "..."')
+    folder = options.output or Path("runs") / f"fit-{options.data or Path(source).stem}"
     results = fit_table(
-        source, output=folder, spec=options.spec(), mapping=options.columns(), lock=options.lock, jobs=options.jobs,
-        progress=progress(),
+        source, output=folder, spec=options.spec(), mapping=options.columns(), lock=options.lock,
+        follow=options.follow, plots=options.plots, jobs=options.jobs, progress=progress(),
     )  # fmt: skip
     for result in results:
-        typer.echo(f"{result.series.name}: {_said(result)}")
-    return any(result.verdict.word == NOT for result in results)
+        typer.echo(f"{result.name}: {_sentence(result)}")
+    save_resolved(options, folder)
+    typer.echo(f"Written to {folder}")
+    if options.strict and any(result.verdict.word == NOT for result in results):
+        raise typer.Exit(1)
 
 
-def _said(result: FitResult) -> str:
+def _sentence(result: FitResult) -> str:
     """The verdict in a line; the best rival first where the law cannot describe the points."""
     if not result.describes:
         best = result.comparison.best_by_aicc
         return f"best by AICc is {best}; {result.verdict.word}: {result.verdict.reason}"
     bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
-    return f"{result.law.name}, {result.verdict.word}{bound}"
-
-
-def _several_inputs(source: Path | str, folder: Path, options: FitOptions) -> bool:
-    """Fit a law of several inputs; whether it is not identified."""
-    from sparsity_lab.cli.console.progress import progress
-    from sparsity_lab.fitting.judge.verdict import NOT
-    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
-
-    result = fit_ladder_table(
-        source, *options.ladder(), output=folder, lock=options.lock, progress=progress()
-    )
-    if not result.verdict.describes:
-        typer.echo(f"{result.verdict.word}: {result.verdict.reason}")
-        return True
-    values = ", ".join(f"{name} = {value:.5g}" for name, (value, _, _) in result.coefficients.items())
-    bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
-    typer.echo(f"{result.law.name}, {result.verdict.word}{bound}: {values}; "
-               f"{result.objective_name} = {result.objective:.6g}")  # fmt: skip
-    return result.verdict.word == NOT
+    words = f"{result.law.name}, {result.verdict.word}{bound}"
+    if result.series.inputs == 1:
+        return words
+    values = ", ".join(f"{name} = {value:.5g}" for name, value in result.values.items())
+    return f"{words}: {values}; {result.objective} = {result.solution.objective:.6g}"
 
 
 def _source(table: Path | None, data: str | None) -> Path | str:

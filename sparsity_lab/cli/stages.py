@@ -174,18 +174,11 @@ def width_depth(study: Study) -> None:
 
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
-    from sparsity_lab.fitting import stage
-    from sparsity_lab.fitting.ladders.runs_table import fit_ladder_table
+    from sparsity_lab.fitting.spec import FitSpec
 
-    for activation, table in study.loss_tables.items():
+    for activation in study.loss_tables:
         options = loss_options(study)[activation]
-        folder = study.folder / "loss" / activation
-        settings = {"draws": options.bootstrap, "seed": options.seed, "law": options.law}
-        with stage.once(folder, table, settings) as needed:
-            if needed:
-                fit_ladder_table(
-                    table, *options.ladder(), output=folder, lock=options.lock, progress=progress()
-                )
+        _fit_table(options, replace(options.spec(), drop_rule=FitSpec.drop_rule), columns=options.columns())
 
 
 def report(study: Study) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sparsity_lab import ranges
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
-from sparsity_lab.fitting import report
 from sparsity_lab.fitting.data.columns import Columns, say_units
 from sparsity_lab.fitting.data.series import Series, read_series
-from sparsity_lab.fitting.fit import fit_series
-from sparsity_lab.fitting.laws_by_name import law_of_one, load_law
+from sparsity_lab.fitting.fit import fit_series, rivals_of
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file, toml
+from sparsity_lab.fitting.locks.lock import Agreed, lock_of
+from sparsity_lab.fitting.parts import Parts
+from sparsity_lab.fitting.report import files
 from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.fitting.spec import FitSpec, law_of
 from sparsity_lab.machine.cores import available_cores
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.machine.workers import side_by_side
-from sparsity_lab.progress import SILENT, Advance, Progress
+from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.settings import AUTO
 from sparsity_lab.store import bundled, records
 
@@ -30,6 +36,9 @@ logger = logging.getLogger(__name__)
 SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
 FEWEST_PLACES = 3  # different x, for a curve
 FEWEST_SPARE = 2  # points beyond the coefficients, below which a fit says nothing
+NO_PARTS = Parts(None)
+
+Perform = Callable[[Sequence[Callable[[], Any]]], Iterator[tuple[int, Any]]]
 
 
 def fit_table(
@@ -39,10 +48,14 @@ def fit_table(
     spec: FitSpec | None = None,
     mapping: Columns | None = None,
     lock: str | None = None,
+    follow: bool = False,
+    plots: bool = True,
     jobs: int = 1,
     progress: Progress = SILENT,
 ) -> list[FitResult]:
-    """Fit every series of a table and write fits.json, fits.csv, fits.md and the plots.
+    """Fit every series of a table and write fits.json, fits.csv, fits.md, residuals.csv and the plots.
+
+    A call that is ended keeps the series it has fitted; the same call goes on with the others.
 
     Args:
         path: a CSV (`series.read_series` says which columns), or the name of a bundled table.
@@ -50,6 +63,8 @@ def fit_table(
         spec: what to fit; the defaults where None.
         mapping: columns of a foreign CSV.
         lock: the reason to lock these fits, under `locks/`; None for no locks.
+        follow: make locks that follow a table which is measured anew, rather than pin its points.
+        plots: whether to draw figures.
         jobs: worker processes; 0 for one a core. The numbers do not depend on it.
         progress: how to show progress.
 
@@ -57,21 +72,25 @@ def fit_table(
         SparsityLabError: the table is faulty, a law or series is unknown, or the output cannot be written.
     """
     source = bundled.path(path) if isinstance(path, str) and path in bundled.names() else Path(path)
-    series, spec, folder = read_series(source, mapping=mapping), spec or FitSpec(), Path(output)
+    spec, columns, folder = spec or FitSpec(), mapping or Columns(), Path(output)
+    inputs = max(len(columns.x), 1)
+    law = None if (name := spec.law_name(inputs)) == AUTO else law_of(name, inputs=inputs)
+    series = read_series(source, mapping=columns, law=law, positive_y=spec.on_log)
     say_units(series[0].units, source)
-    records.refuse_over_input(source, folder / "fits.csv")
+    records.refuse_over_input(source, folder / "fits.csv", folder / "residuals.csv")
+    entry = toml.table_entry(path, folder)
     if lock is not None:
-        table = toml.table_entry(path, folder)
-        subject, law = (
-            {"table": table, **vars(mapping or Columns())},
-            None if spec.law == AUTO else load_law(spec.law).name,
-        )
-        toml.refuse_others(folder, [one.name for one in series], subject=subject, law=law)
-    with sole_writer(folder):
-        results = fit_all(series, spec, jobs=jobs, progress=progress)
-        report.write(results, folder, source=source)
+        subject = {"table": entry, **vars(columns)}
+        names = [each.name for each in series]
+        toml.refuse_others(folder, names, subject=subject, law=None if law is None else law.name)
+    kept, parts = _checked(series, spec, jobs), Parts(folder)
+    with sole_writer(folder), _crew(jobs, len(kept)) as perform:
+        results = _fit_each(kept, spec, perform, parts=parts, progress=progress)
+        files.write(results, folder, source=source)
         if lock is not None:
-            _lock(results, folder, table=table, reason=lock, columns=mapping)
+            _lock(results, folder, agreed=Agreed(entry, lock, follow, columns))
+        files.draw(results, folder, perform if plots else None, progress=progress)
+        parts.clear()
     return results
 
 
@@ -83,34 +102,78 @@ def fit_all(
     Raises:
         SparsityLabError: a law or series is unknown, a number is out of its range, or no series has enough points.
     """
+    kept = _checked(series, spec, jobs)
+    with _crew(jobs, len(kept)) as perform:
+        return _fit_each(kept, spec, perform, progress=progress)
+
+
+def _checked(series: Sequence[Series], spec: FitSpec, jobs: int) -> list[Series]:
+    """The series with enough points.
+
+    Raises:
+        SparsityLabError: what is asked for cannot be done with these series, or none has enough points.
+    """
     ranges.check("jobs", jobs, command="fit")
-    spec.check_names([one.name for one in series])
+    spec.check_names([each.name for each in series])
     _check_reach(series, spec)
-    for name in (*spec.rivals, *((spec.law,) if spec.law != AUTO else ())):
-        law_of_one(name)
+    inputs = series[0].inputs
+    law = spec.law_name(inputs)
+    laws = [
+        law_of(name, inputs=inputs) for name in (*spec.rival_names(inputs), *((law,) if law != AUTO else ()))
+    ]
+    _say_rivals_left_out(series, spec)
     if spec.weighted and (bare := [s.name for s in series if s.se is None or not (s.se > 0).all()]):
         raise SparsityLabError(
             f"The series {', '.join(bare)} cannot be weighted",
             why="Some of their points have no standard error above 0",
             fix="Name the column of standard errors with --se, or fit without --weighted",
         )
-    kept = [one for one in series if _long_enough(one, spec)]
+    needed = FEWEST_SPARE + max(
+        len(each.parameters)
+        for each in ([laws[-1]] if law != AUTO else [load_law("power"), load_law("logspace-power")])
+    )
+    kept = [each for each in series if _long_enough(each, spec, needed)]
     if not kept:
         raise SparsityLabError(
             "No series has enough points to fit",
-            why=f"The longest has {max(len(one.y) for one in series)} points before any are dropped",
+            why=f"The longest has {max(len(each.y) for each in series)} points before any are dropped",
             fix="Measure more checkpoints or drop fewer of them",
         )
-    jobs = min(jobs or min(available_cores(), len(kept) // SERIES_PER_WORKER), len(kept)) or 1
-    with progress.track("fit", len(kept)) as advance:
-        if jobs == 1:
-            return [_told(_fit(one, spec), advance) for one in kept]
-        results: dict[int, FitResult] = {}
-        with side_by_side(jobs, torch_too=False) as workers:
-            for number, result in workers.perform([partial(_fit, one, spec) for one in kept]):
-                results[number] = result
-                advance(1)
-    return [_told(results[number]) for number in range(len(kept))]
+    return kept
+
+
+def _fit_each(
+    series: Sequence[Series], spec: FitSpec, perform: Perform, *, parts: Parts = NO_PARTS,
+    progress: Progress = SILENT,
+) -> list[FitResult]:  # fmt: skip
+    """The results in the order of the series; each is kept as it is complete."""
+    results = {at: found for at, each in enumerate(series) if (found := parts.read(each, spec)) is not None}
+    if results:
+        logger.info("%d of %d series were fitted by an earlier call.", len(results), len(series))
+    left = [at for at in range(len(series)) if at not in results]
+    with progress.track("fit", len(left)) as advance:
+        for number, result in perform([partial(_fit, series[at], spec) for at in left]):
+            results[left[number]] = result
+            parts.write(series[left[number]], result)
+            advance(1)
+    ordered = [results[at] for at in range(len(series))]
+    for result in ordered:
+        logger.info(
+            "%s: law %s (%s), %d leading points dropped (%s).",
+            result.series.name, result.law.name, result.law_rule, result.series.dropped, result.drop_rule,
+        )  # fmt: skip
+    return ordered
+
+
+@contextmanager
+def _crew(jobs: int, count: int) -> Iterator[Perform]:
+    """How to perform as many calls: here one by one, or in processes side by side."""
+    jobs = min(jobs or min(available_cores(), count // SERIES_PER_WORKER), count) or 1
+    if jobs == 1:
+        yield lambda calls: ((number, call()) for number, call in enumerate(calls))
+        return
+    with side_by_side(jobs, torch_too=False) as workers:
+        yield workers.perform
 
 
 def _fit(series: Series, spec: FitSpec) -> FitResult:
@@ -131,49 +194,51 @@ def _fit(series: Series, spec: FitSpec) -> FitResult:
         ) from error
 
 
-def _lock(
-    results: Sequence[FitResult], folder: Path, *, table: str, reason: str, columns: Columns | None
-) -> None:
+def _lock(results: Sequence[FitResult], folder: Path, *, agreed: Agreed) -> None:
     for result in results:
         if not result.describes or not all(map(math.isfinite, result.values.values())):
             logger.warning("%s is not locked: %s.", result.series.name, result.verdict.reason)
             continue
-        made = lock_file.lock_of(result, table=table, reason=reason, columns=columns)
-        lock_file.write(made, toml.path_of(folder, result.series.name))
-    toml.remove_renamed(folder, [result.series.name for result in results])
+        lock_file.write(lock_of(result, agreed), toml.path_of(folder, result.name))
+    toml.note_locks(folder, toml.remove_renamed(folder, [result.name for result in results]))
 
 
 def _check_reach(series: Sequence[Series], spec: FitSpec) -> None:
     """Refuse values of y that are outside its physical range, such as a ratio in percent."""
-    for one in series:
-        low, high = one.y_box
+    for each in series:
+        low, high = each.y_box
         for value in spec.reach:
             if not low <= value <= high:
                 raise SparsityLabError(
-                    f"--reach {value:g} is outside the range of {one.y_variable.meaning}, {low:g} to {high:g}",
-                    why=f"It is in the unit of y: {one.y_variable.unit}",
+                    f"--reach {value:g} is outside the range of {each.y_variable.meaning}, {low:g} to {high:g}",
+                    why=f"It is in the unit of y: {each.y_variable.unit}",
                     fix="Write 0.125 for 12.5 %",
                 )
 
 
-def _told(result: FitResult, advance: Advance = lambda done: None) -> FitResult:
-    advance(1)
-    logger.info(
-        "%s: law %s (%s), %d leading points dropped (%s).",
-        result.series.name, result.law.name, result.law_rule, result.series.dropped, result.drop_rule,
-    )  # fmt: skip
-    return result
+def _say_rivals_left_out(series: Sequence[Series], spec: FitSpec) -> None:
+    """Note which rivals are not compared because an input is 0 or negative."""
+    asked = spec.rival_names(series[0].inputs)
+    for each in series:
+        taken = {law.name for law in rivals_of(each, spec)}
+        if gone := [name for name in asked if load_law(name).name not in taken]:
+            logger.warning(
+                "%s: %s begin%s above 0, and the series does not: not compared.",
+                each.name, ", ".join(gone), "s" * (len(gone) == 1),
+            )  # fmt: skip
 
 
-def _long_enough(series: Series, spec: FitSpec) -> bool:
-    laws = [load_law(spec.law)] if spec.law != AUTO else [load_law("power"), load_law("logspace-power")]
-    needed = max(len(law.parameters) for law in laws) + FEWEST_SPARE
+def _long_enough(series: Series, spec: FitSpec, needed: int) -> bool:
     left = len(series.y) - (spec.drop_for(series.name) or 0)
     if left < needed:
         logger.warning("Series %s is left out: it has %d points, a fit needs %d.", series.name, left, needed)
         return False
-    places = len(set(series.x))
-    if places < FEWEST_PLACES:
-        x = series.x_variable.meaning
-        logger.warning("Series %s is left out: it has only %d value(s) of %s.", series.name, places, x)
-    return places >= FEWEST_PLACES
+    places = [len(np.unique(column)) for column in series.x.reshape(len(series.y), -1).T]
+    fewest = FEWEST_PLACES if series.inputs == 1 else 2
+    for variable, count in zip(series.x_variables, places, strict=True):
+        if count < fewest:
+            logger.warning(
+                "Series %s is left out: it has only %d value(s) of %s.", series.name, count, variable.meaning
+            )
+            return False
+    return True

@@ -8,62 +8,72 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
+from sparsity_lab.fitting.holdout import HeldOut
 from sparsity_lab.fitting.judge.bands import Band, Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.judge.verdict import Verdict
 from sparsity_lab.fitting.judge.warmup import DropRow
 from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.solve.problem import Solution
+from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.fitting.uncertainty.bootstrap import Draws
 from sparsity_lab.fitting.uncertainty.intervals import Profile
-from sparsity_lab.laws._law import FALLING, Array, Law, Span
+from sparsity_lab.fitting.uncertainty.noise import NoiseScale
+from sparsity_lab.laws._law import FALLING, Array, Law
 
 FIT_KEYS: dict[str, str] = {
-    "series": "name of the run, with what sets it apart",
+    "series": "name of the run, with what sets it apart; of several inputs, table and law, or the value of --by",
     "law": "id of the law",
     "verdict": "identified, weakly identified or not identified",
     "reason": "why the verdict is what it is",
     "bound": "one-sided statement where the data allow no more, or null",
     "formula": "the law in plain text",
-    "x": "symbol, meaning and unit of x",
+    "x": "symbol, meaning and unit of the first input",
+    "inputs": "the same of every input",
     "y": "symbol, meaning and unit of y",
     "points": "points used",
+    "runs": "different runs among them; null for one input, where they are of one run",
     "dropped_points": "leading points left out",
     "drop_rule": "why that many",
     "law_rule": "why this law",
-    "coefficients": "name -> value, low, high (95 %), method (profile, bootstrap); a null end is open; none where the "
-    "law cannot describe the points",
+    "coefficients": "name -> value, low, high (95 %), method (profile); a null end is open; none where the law cannot "
+    "describe the points",
     "sse": "sum of squared residuals (weighted where weighted)",
     "mae": "mean absolute residual, unit of y",
+    "rmse": "root mean square residual, unit of y",
     "objective": "what was minimised",
+    "objective_value": "its least value",
+    "chi2_per_freedom": "sum of squared residuals in units of their standard errors, per degree of freedom; or null",
     "starts": "starts polished",
-    "starts_at_best": "starts that reached the best sum of squares within 1 %",
+    "starts_at_best": "starts that reached the best objective within 1 %",
     "at_edge": "whether a search coordinate lies at the edge of its range",
     "condition": "condition number of the Jacobian, columns scaled to unit length",
-    "decades": "log10 of largest over smallest x",
-    "lag1": "correlation of neighbouring residuals",
-    "variance_inflation": "factor on the profile's level for that correlation, 1 where none",
-    "chi2_per_freedom": "sum of squares over se^2 and degrees of freedom, about 1 where the errors are right; null "
-    "where not weighted",
+    "decades": "log10 of largest over smallest x; the least of several inputs",
+    "lag1": "correlation of neighbouring residuals; null for several inputs",
+    "variance_inflation": "factor on the level of intervals for correlation along a series, 1 where there is none",
     "windows": "the limit by the first 70 % and 85 % of the points, and whether the limit by all lies in its interval",
     "drift": "test of a term in ln x beside the law: F and its probability",
     "spread": "test of uneven noise: its probability, along x or the curve, and last over first third",
     "aicc": "Akaike's criterion, corrected",
-    "bootstrap": "draws, block length and interval of every coefficient",
+    "bootstrap": "draws, and interval of every coefficient; block is the length of blocks of residuals, null where "
+    "whole runs were drawn",
     "profiles": "per profiled coefficient: interval, open sides, level and curve",
     "drop_sensitivity": "coefficients against the number of leading points left out",
     "rivals": "every law: sum of squares, AICc gap, extrapolation errors; and the conclusions",
+    "holdout": "the largest values of a column, predicted from the rest by each law and by baselines; null unless "
+    "asked for",
     "limit": "y as models grow without end, by the law",
     "extrapolation_ratio": "distance from the last point to the limit over the range the data cover",
-    "reach": "x at which y takes the values asked for, and goes half and 0.9 of the way to the limit",
-    "band": "the curve along and beyond the points: x, value, low, high (95 %)",
+    "reach": "x at which y takes the values asked for, and goes half and 0.9 of the way to the limit; of one input",
+    "band": "the curve along and beyond the points: x, value, low, high (95 %); of one input",
     "units": "column -> the unit it was read in, and who named that",
-    "left_out_rows": "rows of the series without an x, or with an x of 0, that are left out",
+    "left_out_rows": "rows of the series that are excluded, or have no x, no y, or an x of 0 where laws begin above 0",
     "data_sha256": "hash of all points of the series",
     "seed": "of the search grid and the bootstrap",
 }
@@ -71,12 +81,12 @@ FIT_KEYS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A coefficient with its 95 % interval and how that was found."""
+    """A coefficient with its 95 % interval and how that was found; an end is NaN where the data give none."""
 
     value: float
     low: float
     high: float
-    method: str
+    method: str = "profile"
 
 
 @dataclass(frozen=True)
@@ -85,36 +95,36 @@ class FitResult:
 
     series: Series
     law: Law
-    span: Span
+    spec: FitSpec
+    solution: Solution
+    scale: NoiseScale
     verdict: Verdict
-    coefficients: Mapping[str, Coefficient]
+    coefficients: dict[str, Coefficient]
     drop_rule: str
     law_rule: str
     sse: float
-    mae: float
-    weighted: bool
-    starts: int
-    starts_at_best: int
-    at_edge: bool
     condition: float
     decades: float
     lag1: float
-    variance_inflation: float
     aicc: float
-    bootstrap: Mapping[str, Any]
-    profiles: Mapping[str, Profile]
+    profiles: dict[str, Profile]
     drop_sensitivity: tuple[DropRow, ...]
     comparison: Comparison
-    seed: int
-    residuals: Array = field(repr=False)
+    holdout: HeldOut | None
+    fitted: Array = field(repr=False)
     draws: Draws | None = field(repr=False)
     band: Band | None = field(repr=False)
     reaches: tuple[Reach, ...] = ()
 
     @property
+    def name(self) -> str:
+        """Of the series, and of its figure and lock."""
+        return self.series.name
+
+    @property
     def values(self) -> dict[str, float]:
         """Coefficients without their intervals; none where the law cannot describe the points."""
-        return {name: one.value for name, one in self.coefficients.items()}
+        return {name: coefficient.value for name, coefficient in self.coefficients.items()}
 
     @property
     def describes(self) -> bool:
@@ -133,16 +143,32 @@ class FitResult:
 
     @property
     def objective(self) -> str:
-        """What was minimised, in words."""
-        return "sum of squares weighted by 1/se^2" if self.weighted else "sum of squares"
+        """What was made least, in words."""
+        return self.spec.objective.words(weighted=self.spec.weighted)
+
+    @property
+    def residuals(self) -> Array:
+        """y less the fitted curve, shape (n,)."""
+        return np.asarray(self.series.y - self.fitted)
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute residual."""
+        return float(np.mean(np.abs(self.residuals)))
+
+    @property
+    def rmse(self) -> float:
+        """Root mean square residual."""
+        return float(np.sqrt(np.mean(self.residuals**2)))
 
     @property
     def chi2_per_freedom(self) -> float:
-        """Sum of squared residuals over squared standard errors and degrees of freedom; NaN where not weighted."""
-        if not self.weighted or self.series.se is None:
+        """Near 1 where the standard errors of y explain the scatter; NaN where there are none."""
+        se = self.series.se
+        if se is None or not np.all(se > 0):
             return math.nan
-        freedom = len(self.series.y) - len(self.law.parameters)
-        return float(np.sum((self.residuals / self.series.se) ** 2)) / freedom if freedom else math.nan
+        freedom = max(len(se) - len(self.law.parameters), 1)
+        return float(np.sum((self.residuals / se) ** 2)) / freedom
 
     @property
     def limit(self) -> float:
@@ -153,12 +179,22 @@ class FitResult:
     def extrapolation_ratio(self) -> float:
         """How far the limit lies beyond the last point, in units of the range the data cover."""
         ys = self.series.y
-        last, spread = float(ys[0 if self.law.forward == FALLING else -1]), float(ys.max() - ys.min())
+        spread = float(ys.max() - ys.min())
+        last = float(ys[0 if self.law.forward == FALLING else -1])
         return abs(self.limit - last) / spread if spread > 0 else math.nan
+
+    @property
+    def bootstrap(self) -> dict[str, Any]:
+        """Draws, block and intervals, as fits.json has them."""
+        draws, alone = self.draws, self.series.runs is None
+        if draws is None:
+            return {"draws": 0, "block": None, "intervals": {}}
+        intervals = {name: draws.interval(name) for name in draws.values}
+        return {"draws": len(draws), "block": draws.block if alone else None, "intervals": intervals}
 
     def to_json(self) -> dict[str, Any]:
         """The entry of fits.json."""
-        series = self.series
+        series, spec = self.series, self.spec
         entry = {
             "series": series.name,
             "law": self.law.name,
@@ -167,28 +203,36 @@ class FitResult:
             "bound": self.verdict.bound,
             "formula": self.law.formula,
             "x": vars(series.x_variable),
+            "inputs": [vars(variable) for variable in series.x_variables],
             "y": vars(series.y_variable),
             "points": len(series.y),
+            "runs": None if series.runs is None else len(set(series.runs)),
             "dropped_points": series.dropped,
-            "coefficients": {name: vars(one) for name, one in self.coefficients.items()},
-            "profiles": {name: vars(one) for name, one in self.profiles.items()},
+            "objective": self.objective,
+            "objective_value": self.solution.objective,
+            "starts": self.solution.starts,
+            "starts_at_best": self.solution.starts_at_best,
+            "at_edge": bool(self.solution.at_edge),
+            "variance_inflation": self.scale.inflation,
+            "coefficients": {name: vars(coefficient) for name, coefficient in self.coefficients.items()},
+            "profiles": {name: vars(profile) for name, profile in self.profiles.items()},
             "drop_sensitivity": [vars(row) for row in self.drop_sensitivity],
-            "rivals": {**vars(self.comparison), "rivals": [vars(r) for r in self.comparison.rivals]},
+            "rivals": {**vars(self.comparison), "rivals": [vars(rival) for rival in self.comparison.rivals]},
             "windows": [vars(window) for window in self.verdict.checks.windows],
             "drift": self.verdict.checks.drift and vars(self.verdict.checks.drift),
             "spread": self.verdict.checks.spread and vars(self.verdict.checks.spread),
-            "limit": self.limit,
-            "extrapolation_ratio": self.extrapolation_ratio,
-            "reach": [vars(one) for one in self.reaches],
+            "holdout": None if self.holdout is None else asdict(self.holdout),
+            "reach": [vars(place) for place in self.reaches],
             "band": None
             if self.band is None
             else {name: ends.tolist() for name, ends in vars(self.band).items()},
             "units": dict(series.units),
             "left_out_rows": series.left_out,
             "data_sha256": series.sha256,
+            "seed": spec.seed,
         }
-        own = {key: getattr(self, key) for key in FIT_KEYS if key not in entry}
-        return {key: plain({**entry, **own}[key]) for key in FIT_KEYS}
+        others = {key: getattr(self, key) for key in FIT_KEYS if key not in entry}
+        return {key: plain({**entry, **others}[key]) for key in FIT_KEYS}
 
 
 def plain(value: Any) -> Any:

@@ -154,6 +154,8 @@ def test_several_inputs(tmp_path):
         "fits.json",
         "fits.csv",
         "fits.md",
+        "residuals.csv",
+        "plots",
         "provenance.json",
     }
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sparsity_lab.fitting.data.series import read_series
-from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
+from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
@@ -291,10 +290,8 @@ def test_tables_are_read_without_the_row_which_is_counted(output_with_one, caplo
     assert len(found.x) == 6
     assert caplog.text.count("table.csv: 1 row(s) of checkpoints that failed are left out (line 3).") == 1
     assert "1 of 6 row(s) have flags, and their numbers are used: 1 untrained." in caplog.text
-    runs = read_runs(
-        output_with_one / "table.csv",
-        LadderColumns(x=("trained_tokens", "params_total"), y="loss_dense_nats"),
-    )
+    several = Columns(("trained_tokens", "params_total"), "loss_dense_nats")
+    (runs,) = read_series(output_with_one / "table.csv", mapping=several)
     assert len(runs.y) == 6
     assert exit_code("report", output_with_one) == 0
     page = (output_with_one / "report.html").read_text(encoding="utf-8")

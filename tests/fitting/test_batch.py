@@ -44,7 +44,7 @@ def test_files_and_keys(table, tmp_path):
         assert [r["dropped"] for r in entry["drop_sensitivity"]] == list(range(5))
         assert {r["law"] for r in entry["rivals"]["rivals"]} >= {"power", "logarithmic", "constant"}
     assert set(entries[0]["coefficients"]) == {"alpha", "b", "c", "A0"}
-    names = {"fits.csv", "fits.md", "fits.json", "provenance.json", "plots"}
+    names = {"fits.csv", "fits.md", "fits.json", "residuals.csv", "provenance.json", "plots"}
     assert {p.name for p in out.iterdir()} == names
     assert {p.name for p in (out / "plots").glob("*.png")} == {"small-relu.png", "small-silu.png", "all.png"}
     assert (out / "fits.csv").read_text(encoding="utf-8").count("\n") == 1 + len(results)

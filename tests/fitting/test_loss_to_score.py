@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.fit import solve_and_judge
 from sparsity_lab.fitting.judge import levels
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.uncertainty import noise
+from sparsity_lab.fitting.solved import solve_and_judge
+from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.laws._law import ANY
 
 LAW = load_law("loss-to-score")
@@ -21,7 +21,7 @@ def points(best, *, midpoint=1.1, height=0.7):
     """Scores of models whose losses go down to `best`."""
     losses = np.linspace(best, 2.2, 25)
     scores = 0.25 + height / (1 + np.exp(4.0 * (losses - midpoint))) + NOISE
-    return Series("task", losses, scores, None, None, LAW.inputs[0], LAW.output, ANY, "")
+    return Series("task", losses, scores, None, None, LAW.inputs, LAW.output, ANY, "")
 
 
 @pytest.mark.thorough

@@ -15,14 +15,14 @@ from sparsity_lab.fitting.data.columns import Columns
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.judge import warmup
-from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file
+from sparsity_lab.fitting.locks.lock import Agreed, lock_of
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import FitSpec
 
-MAPPED = Columns("x", "y", se="se")
+MAPPED = Columns(("x",), "y", se="se")
 
 
 def table(folder, rows):
@@ -46,10 +46,10 @@ def test_sizes_beyond_those_of_a_fit_are_refused_by_row(tmp_path, column, size):
 def test_a_ladder_refuses_them_as_well(tmp_path):
     (tmp_path / "t.csv").write_text("a,b,y\n1,2,3\n1,1e40,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="row 3, column 'b': '1e40'"):
-        read_runs(tmp_path / "t.csv", LadderColumns(x=("a", "b"), y="y"))
+        read_series(tmp_path / "t.csv", mapping=Columns(("a", "b"), "y"))
     (tmp_path / "t.csv").write_text("a,b,y\n1,1e-20,3\n1,1e20,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match=r"rows 2 and 3, column 'b'.*too far apart"):
-        read_runs(tmp_path / "t.csv", LadderColumns(x=("a", "b"), y="y"))
+        read_series(tmp_path / "t.csv", mapping=Columns(("a", "b"), "y"))
 
 
 def test_values_of_x_that_are_too_far_apart_are_refused_by_row(tmp_path):
@@ -87,9 +87,7 @@ def test_drawn_tables_are_fitted_without_a_warning_or_refused(tmp_path, capfd, r
     for result in results:
         assert all(map(math.isfinite, result.values.values()))
         if result.describes:
-            assert "nan" not in lock_file.to_toml(
-                lock_file.lock_of(result, table="t.csv", reason="why", columns=MAPPED)
-            )
+            assert "nan" not in lock_file.to_toml(lock_of(result, Agreed("t.csv", "why", False, MAPPED)))
 
 
 def test_the_largest_and_smallest_sizes_are_fitted_and_drawn(tmp_path):
@@ -111,9 +109,9 @@ def test_a_fit_that_crashes_names_its_series(tmp_path, monkeypatch, jobs):
     path = tmp_path / "t.csv"
     rows = [f"{name},{n},{1 / n}" for name in ("good", "broken") for n in range(1, 8)]
     path.write_text("run,x,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    series = read_series(path, mapping=Columns("x", "y", "run"))
+    series = read_series(path, mapping=Columns(("x",), "y", "run"))
     object.__setattr__(series[1], "y", series[1].y.reshape(1, -1))  # as no table gives it
-    monkeypatch.setattr(batch, "_long_enough", lambda one, spec: True)
+    monkeypatch.setattr(batch, "_long_enough", lambda one, spec, needed: True)
     with pytest.raises(SparsityLabError, match=r"The fit of the series 'broken' failed. [A-Z][A-Za-z]*Error"):
         batch.fit_all(series, FitSpec(draws=0), jobs=jobs)
 
@@ -123,20 +121,20 @@ def test_a_long_series_is_fitted_without_a_few_counts_of_leading_points(tmp_path
     (one,) = read_series(path, mapping=MAPPED)
     problem = Problem.of(load_law("logarithmic"), one.x, one.y)
     counts = [row.dropped for row in warmup.sensitivity(problem)]
-    assert counts == list(range(0, 2001, 100))
+    assert counts == list(range(0, 2001, 67))
     assert [row.dropped for row in warmup.sensitivity(problem.subset(slice(0, 30)))] == list(range(11))
     power = Problem.of(load_law("power"), one.x, one.y)
     assert power.coefficients(engine.solve(power).theta)["alpha"] == pytest.approx(0.5, rel=0.02)
 
 
 def test_a_rule_that_tries_few_counts_says_which():
-    """A long series is fitted without 0, 12, 24, ... leading points, and a short one without each number of them."""
+    """A long series is fitted without 0, 8, 16, ... leading points, and a short one without each number of them."""
     tokens = np.geomspace(1e8, 1e11, 690)
     ratios = 0.1 + 0.4 * (tokens / 1e8) ** -0.5
     law = registry.load("laws", "power").LAW
-    for points, told in ((slice(None), "among the multiples of 12"), (slice(0, 60), None)):
+    for points, told in ((slice(None), "among the multiples of 8"), (slice(0, 60), None)):
         rows = warmup.sensitivity(Problem.of(law, tokens[points], ratios[points]))
         rule = warmup.rule_of(rows)
         assert (told or warmup.AUTO_RULE) in rule
         assert (told is None) == (rule == warmup.AUTO_RULE)
-        assert [row.dropped for row in rows][:3] == ([0, 12, 24] if told else [0, 1, 2])
+        assert [row.dropped for row in rows][:3] == ([0, 8, 16] if told else [0, 1, 2])

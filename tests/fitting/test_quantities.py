@@ -60,13 +60,15 @@ def test_a_lock_remembers_the_rivals_its_verdict_was_reached_against(tmp_path):
     rows = [{"rule": "own", "ratio": a, "value": b} for a, b in zip(r, y, strict=True)]
     (tmp_path / "shapes.csv").write_text(to_csv(rows, list(rows[0])))
     spec = FitSpec(law="width-depth", rivals=("width-depth", "linear", "constant"), draws=0)
-    columns = Columns("ratio", "value", "rule")
+    columns = Columns(("ratio",), "value", "rule")
     (result,) = fit_table(
         tmp_path / "shapes.csv", output=tmp_path / "fit", spec=spec, mapping=columns, lock="a test"
     )
     assert result.comparison.best_by_aicc == "width-depth"
     (path,) = (tmp_path / "fit" / "locks").glob("*.toml")
     lock = lock_file.read(path)
-    assert lock.rivals == ("constant", "linear", "width-depth")
+    assert lock.spec.rivals == ("width-depth", "linear", "constant")
     assert check.check_one(path).status == check.PASS
-    assert "rivals" not in lock_file.to_toml(replace(lock, rivals=lock_file.UNNAMED_RIVALS))
+    assert "rivals" not in lock_file.to_toml(
+        replace(lock, spec=replace(lock.spec, rivals=lock_file.UNNAMED_RIVALS))
+    )

@@ -5,13 +5,17 @@ import pytest
 from scipy.optimize import minimize
 
 from sparsity_lab import registry
-from sparsity_lab.fitting.ladders import runs
+from sparsity_lab.fitting.data.series import Columns, read_series
+from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.objective import HUBER
 from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solved import solve_and_judge
+from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
 from sparsity_lab.store import bundled
+from tests.fitting.points import series_of
 
 LAW = registry.load("laws", "loss-power").LAW
 TRUTH = {"alpha": 0.35, "beta": 0.37, "a": 480.0, "b": 2100.0, "E": 1.8}
@@ -29,11 +33,9 @@ def huber_sum(values, x, y, delta=1e-3):
 
 
 def test_the_ends_of_the_chinchilla_profile_are_on_the_level():
-    found = runs.read_runs(
-        bundled.path("chinchilla"),
-        runs.LadderColumns(x=("params", "tokens"), y="loss", exclude="epoch_excluded"),
-    )
-    fit = runs.fit_runs(found, LAW, huber=True, draws=0)
+    mapping = Columns(x=("params", "tokens"), y="loss", exclude="epoch_excluded")
+    (found,) = read_series(bundled.path("chinchilla"), mapping=mapping, law=LAW)
+    fit = solve_and_judge(found, LAW, FitSpec(robust=True), comparison=None)
     limit = fit.profiles["E"]
     assert fit.verdict.word == "identified"
     assert (limit.low, limit.high) == pytest.approx((1.780, 1.851), abs=2e-3)
@@ -72,10 +74,23 @@ def test_huber_intervals_hold_the_truth_as_often_as_they_say():
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [True, False])
+def test_points_that_share_a_run_do_not_narrow_an_interval(huber):
+    x, y = ladder(np.random.default_rng(4), 60)
+    spec, runs = FitSpec(robust=huber), np.arange(60).astype(str)
+    once = solve_and_judge(series_of(LAW, x, y), LAW, spec, comparison=None)
+    copies = series_of(LAW, np.repeat(x, 4, axis=0), np.repeat(y, 4), runs=np.repeat(runs, 4))
+    often = solve_and_judge(copies, LAW, spec, comparison=None)
+    for name in ("E", "alpha", "beta"):
+        single, shared = once.profiles[name], often.profiles[name]
+        assert shared.high - shared.low == pytest.approx(single.high - single.low, rel=0.1)
+
+
+@pytest.mark.thorough(1)
+@pytest.mark.parametrize("huber", [True, False])
 def test_a_ladder_without_a_limit_is_not_identified(huber):
     truth = {"alpha": 0.06, "beta": 0.07, "a": 3.0, "b": 4.0, "E": 0.0}
     x, y = ladder(np.random.default_rng(5), 40, low=(1e8, 1e10), high=(1e9, 1e11), truth=truth)
-    fit = runs.fit_runs(runs.Runs(x, y, np.arange(40), 0, ""), LAW, huber=huber, draws=0)
+    fit = fit_series(series_of(LAW, x, y), FitSpec(robust=huber, draws=0))
     assert fit.verdict.word == "not identified"
     assert fit.profiles["E"].open_low
     entry = fit.to_json()

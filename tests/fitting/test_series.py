@@ -53,7 +53,7 @@ def test_checkpoints_without_training_are_left_out(tmp_path):
 
 def test_any_csv_by_its_columns(tmp_path):
     text = "run,steps,loss,err\na,10,-3,0.1\na,10,4,0.2\nb,20,5,0.3\n"
-    a, b = read_series(table(tmp_path, text), mapping=Columns("steps", "loss", "run", "err"))
+    a, b = read_series(table(tmp_path, text), mapping=Columns(("steps",), "loss", "run", "err"))
     assert (a.name, b.name) == ("a", "b")
     np.testing.assert_array_equal(a.y, [-3, 4])
     assert a.y_box[0] == -np.inf
@@ -91,7 +91,7 @@ def test_no_such_file(tmp_path):
 
 def test_a_mapped_column_that_is_not_there(tmp_path):
     with pytest.raises(SparsityLabError, match="no column 'stpes'"):
-        read_series(table(tmp_path, "steps,loss\n1,2\n"), mapping=Columns(x="stpes", y="loss"))
+        read_series(table(tmp_path, "steps,loss\n1,2\n"), mapping=Columns(x=("stpes",), y="loss"))
 
 
 def test_a_table_of_measure_counts_training_tokens_and_keeps_knobs_apart(tmp_path):
@@ -133,22 +133,22 @@ def test_a_table_of_measure_without_any_trained_tokens_names_the_flags(tmp_path)
 
 def test_a_start_at_nought_is_left_out_of_any_column_and_a_negative_one_refused(tmp_path, caplog):
     text = "run,steps,loss\na,0,5\na,10,3\na,20,2.5\nb,0,5\nb,10,4\n"
-    a, b = read_series(table(tmp_path, text), mapping=Columns("steps", "loss", "run"))
+    a, b = read_series(table(tmp_path, text), mapping=Columns(("steps",), "loss", "run"))
     assert (a.x.tolist(), b.x.tolist(), a.left_out, b.left_out) == ([10, 20], [10], 1, 1)
     assert "steps is 0 there" in caplog.text
     with pytest.raises(SparsityLabError, match="row 2, column 'steps': '-10'"):
-        read_series(table(tmp_path, text.replace("a,0", "a,-10")), mapping=Columns("steps", "loss", "run"))
+        read_series(table(tmp_path, text.replace("a,0", "a,-10")), mapping=Columns(("steps",), "loss", "run"))
 
 
 def test_rows_of_an_export_without_a_value_of_the_named_column_are_left_out_and_counted(tmp_path, caplog):
     text = '"Step","a - loss","a - loss__MIN","b - loss"\n'
     text += '"0","5","5",""\n"1","4","4","3"\n"2","","",""\n"3","3","3",""\n'
-    (one,) = read_series(table(tmp_path, text), mapping=Columns("Step", "a - loss"))
+    (one,) = read_series(table(tmp_path, text), mapping=Columns(("Step",), "a - loss"))
     assert (one.x.tolist(), one.y.tolist(), one.left_out) == ([1, 3], [4, 3], 2)
     assert "2 row(s) are left out (line 2, 4): 1 have no a - loss; Step is 0 there" in caplog.text
     with pytest.raises(SparsityLabError, match="row 3, column 'a - loss': 'NaN'"):
         read_series(
-            table(tmp_path, text.replace('"4","4"', '"NaN","4"')), mapping=Columns("Step", "a - loss")
+            table(tmp_path, text.replace('"4","4"', '"NaN","4"')), mapping=Columns(("Step",), "a - loss")
         )
 
 
@@ -182,17 +182,22 @@ def test_runs_under_each_other_without_a_name_are_reported(tmp_path, caplog):
     text = "run,step,loss\n" + "".join(
         f"{run},{step},{loss}\n" for run in "ab" for step, loss in [(10, 3), (20, 2)]
     )
-    read_series(table(tmp_path, text), mapping=Columns("step", "loss"))
+    read_series(table(tmp_path, text), mapping=Columns(("step",), "loss"))
     assert "2 values of step more than once" in caplog.text
     assert "--group" in caplog.text
     caplog.clear()
-    assert len(read_series(table(tmp_path, text), mapping=Columns("step", "loss", "run"))) == 2
+    assert len(read_series(table(tmp_path, text), mapping=Columns(("step",), "loss", "run"))) == 2
     assert "more than once" not in caplog.text
 
 
 @pytest.mark.parametrize(
     "mapping",
-    [Columns("tokens", "tokens"), Columns(se="activation_ratio"), Columns(y="tokens"), Columns(se="tokens")],
+    [
+        Columns(("tokens",), "tokens"),
+        Columns(se="activation_ratio"),
+        Columns(y="tokens"),
+        Columns(se="tokens"),
+    ],
 )
 def test_a_column_asked_for_twice_is_refused(tmp_path, mapping):
     with pytest.raises(SparsityLabError, match="asked for twice"):

@@ -6,15 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting import report
-from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.fitting.fit_table import fit_all, fit_table
 from sparsity_lab.fitting.judge import shape
 from sparsity_lab.fitting.judge.verdict import NOT
-from sparsity_lab.fitting.ladders.runs import LadderColumns
-from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import check
+from sparsity_lab.fitting.report import text
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.spec import FitSpec
@@ -49,7 +47,7 @@ def fitted(folder, values, *, activation="relu", **settings):
 
 def assert_no_nan(result):
     """No nan and no inf in anything for readers, and no coefficient without a value in fits.json."""
-    page = report.markdown([result])
+    page = text.markdown([result])
     assert not {"nan", "inf", "-inf", "none"} & set(page.replace("|", " ").replace(",", " ").split()), page
     entry = json.loads(json.dumps(result.to_json(), allow_nan=False))
     for one in (entry, *entry["rivals"]["rivals"], *entry["drop_sensitivity"]):
@@ -70,7 +68,7 @@ def test_a_law_that_can_only_fall_says_so_of_points_that_do_not(tmp_path, kind):
     assert result.verdict.bound is None
     words = "do not change" if kind == "flat" else "logspace-power cannot describe these points"
     assert words in result.verdict.reason
-    page = report.markdown([result])
+    page = text.markdown([result])
     assert page.index("Rivals: best by AICc") < page.index("- Law: ")
 
 
@@ -188,10 +186,10 @@ def ladder(folder, loss):
 )
 def test_a_loss_that_rises_with_an_input_is_no_loss_law(tmp_path, name, loss, huber):
     out = tmp_path / "out"
-    result = fit_ladder_table(
+    (result,) = fit_table(
         ladder(tmp_path, loss),
-        LadderColumns(x=("params", "tokens"), y="loss"),
-        LadderSpec(law="loss-power", huber=huber, draws=20),
+        mapping=Columns(("params", "tokens"), "loss"),
+        spec=FitSpec(robust=huber, draws=20),
         output=out,
         lock="so",
     )

@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting.data.series import read_series
-from sparsity_lab.fitting.fit import fit_series, solve_and_judge
+from sparsity_lab.fitting.data.series import Columns, read_series
+from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.judge import rivals
 from sparsity_lab.fitting.judge.verdict import NOT
-from sparsity_lab.fitting.ladders.runs import LadderColumns, fit_runs, read_runs
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solved import solve_and_judge
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.store import bundled
 
@@ -21,6 +22,12 @@ CHINCHILLA = "E + a*N^-alpha + b*D^-beta; inputs N, D; E>=0; a>=0; b>=0"
 SIGNIFICANT = (
     1e-5  # optima are exact in the sum of squares; where that is flat, the coefficients are as far apart
 )
+
+
+def of_chinchilla(law, *, robust):
+    columns = Columns(("params", "tokens"), "loss", exclude="epoch_excluded")
+    (series,) = read_series(bundled.path("chinchilla"), mapping=columns, law=load_law("loss-power"))
+    return solve_and_judge(series, load_law(law), FitSpec(robust=robust), comparison=None)
 
 
 def points(name):
@@ -42,7 +49,11 @@ def test_a_series_has_the_same_fit_and_verdict(name, law):
     # Neither is compared with the other, which would be as good as itself.
     compared = [
         rivals.compare(
-            series.x, series.y, [one, load_law("logarithmic"), load_law("sigmoid")], extrapolate=False
+            [
+                Problem.of(law, series.x, series.y)
+                for law in (one, load_law("logarithmic"), load_law("sigmoid"))
+            ],
+            extrapolate=False,
         )
         for one in (named, typed)
     ]
@@ -87,10 +98,8 @@ def test_a_law_by_name_with_a_range_fits_as_that_law():
 
 @pytest.mark.parametrize("huber", [False, True], ids=["squares", "huber"])
 def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
-    columns = LadderColumns(("params", "tokens"), "loss", exclude="epoch_excluded")
-    runs = read_runs(bundled.path("chinchilla"), columns)
-    named, typed = (fit_runs(runs, load_law(law), huber=huber, draws=0) for law in ("loss-power", CHINCHILLA))
-    assert typed.objective == pytest.approx(named.objective, rel=1e-10)
+    named, typed = (of_chinchilla(law, robust=huber) for law in ("loss-power", CHINCHILLA))
+    assert typed.solution.objective == pytest.approx(named.solution.objective, rel=1e-10)
     assert typed.values == pytest.approx(named.values, rel=SIGNIFICANT)
     assert typed.verdict == named.verdict
     for coefficient, profile in named.profiles.items():
@@ -100,10 +109,8 @@ def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
 
 def test_a_limit_that_is_given_is_kept_in_a_robust_fit():
     """The optimum with E = 1.69 by an optimiser of its own: 1.1436968e-3."""
-    columns = LadderColumns(("params", "tokens"), "loss", exclude="epoch_excluded")
-    runs = read_runs(bundled.path("chinchilla"), columns)
-    fit = fit_runs(runs, load_law("E + a*N^-al + b*D^-be; inputs N, D; E=1.69"), huber=True, draws=0)
-    assert fit.objective == pytest.approx(1.1436968e-3, rel=1e-6)
+    fit = of_chinchilla("E + a*N^-al + b*D^-be; inputs N, D; E=1.69", robust=True)
+    assert fit.solution.objective == pytest.approx(1.1436968e-3, rel=1e-6)
     assert fit.values == pytest.approx({"al": 0.290998, "be": 0.330870, "a": 184.336, "b": 1025.59}, rel=1e-4)
     assert math.isfinite(fit.condition)
 

@@ -9,11 +9,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.columns import Columns
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.fit_table import fit_table
-from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
-from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
-from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import check
-from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.fitting.locks.since import since
+from sparsity_lab.fitting.spec import FitSpec, load_law
 
 TOKENS = np.geomspace(2e7, 4e9, 9).round(-4)
 RATIOS = 0.2 - 0.02 * (TOKENS / 1e9) ** -0.3
@@ -105,12 +103,12 @@ def test_a_unit_of_no_column_is_refused(tmp_path):
 
 def test_mapped_columns_say_their_unit(tmp_path):
     path = table(tmp_path, tokens="flops (1e18)", by=1e6, ratio="loss_bits", times=10.0)
-    (one,) = read_series(path, mapping=Columns("flops (1e18)", "loss_bits", "series"))
+    (one,) = read_series(path, mapping=Columns(("flops (1e18)",), "loss_bits", "series"))
     assert (one.x_variable.unit, one.y_variable.unit) == ("1e18 FLOPs", "bits")
     np.testing.assert_allclose(one.x, TOKENS / 1e6)
     path = table(tmp_path, tokens="flops", by=1e9, ratio="loss", times=10.0)
     with pytest.raises(SparsityLabError, match="--unit flops=1e18"):
-        read_series(path, mapping=Columns("flops", "loss", "series"))
+        read_series(path, mapping=Columns(("flops",), "loss", "series"))
 
 
 def test_the_unit_stands_in_the_fits_and_in_the_lock_and_check_reads_by_it(tmp_path, caplog):
@@ -126,8 +124,8 @@ def test_the_unit_stands_in_the_fits_and_in_the_lock_and_check_reads_by_it(tmp_p
     assert [one.status for one in check.check([out])] == [check.PASS]
     plain = table(tmp_path, name="plain.csv")
     with pytest.raises(SparsityLabError, match="above 1e\\+15"):
-        check.since([out], plain)
-    assert [one.status for one in check.since([out], plain, unit=("tokens=1",))] == [check.PASS]
+        since([out], plain)
+    assert [one.status for one in since([out], plain, unit=("tokens=1",))] == [check.PASS]
 
 
 N, D = np.meshgrid([1e7, 3e7, 1e8, 3e8], [1e9, 3e9, 1e10, 3e10])
@@ -156,9 +154,10 @@ def ladder(folder, *, head="params,tokens,loss", by=(1.0, 1.0, 1.0)):
 def test_two_inputs_in_any_named_unit_give_the_same_law(tmp_path, head, by, unit):
     law, names = load_law("loss-power"), head.split(",")
     path = ladder(tmp_path, head=head, by=by)
-    runs = read_runs(path, LadderColumns(x=tuple(names[:2]), y=names[2], unit=unit), law=law)
-    np.testing.assert_allclose(runs.x, np.stack([N.ravel(), D.ravel()], axis=1), rtol=1e-9)
-    np.testing.assert_allclose(runs.y, LOSS.ravel(), rtol=1e-9)
+    (series,) = read_series(path, mapping=Columns(tuple(names[:2]), names[2], unit=unit), law=law)
+    order = np.argsort((np.log(N) + np.log(D)).ravel(), kind="stable")
+    np.testing.assert_allclose(series.x.prod(axis=1), (N * D).ravel()[order], rtol=1e-9)
+    np.testing.assert_allclose(np.sort(series.y), np.sort(LOSS.ravel()), rtol=1e-9)
 
 
 @pytest.mark.parametrize("by", [(1e6, 1.0, 1.0), (1.0, 1e9, 1.0), (1e9, 1e9, 1.0)])
@@ -166,9 +165,9 @@ def test_two_inputs_in_any_named_unit_give_the_same_law(tmp_path, head, by, unit
 def test_two_inputs_in_an_unnamed_unit_are_refused(tmp_path, head, by):
     names = head.split(",")
     with pytest.raises(SparsityLabError, match="--unit"):
-        read_runs(
+        read_series(
             ladder(tmp_path, head=head, by=by),
-            LadderColumns(x=tuple(names[:2]), y=names[2]),
+            mapping=Columns(tuple(names[:2]), names[2]),
             law=load_law("loss-power"),
         )
 
@@ -176,13 +175,8 @@ def test_two_inputs_in_an_unnamed_unit_are_refused(tmp_path, head, by):
 def test_units_of_two_inputs_stand_in_fits_and_lock(tmp_path):
     out = tmp_path / "out"
     path = ladder(tmp_path, by=(1.0, 1e9, 1.0))
-    fit_ladder_table(
-        path,
-        LadderColumns(x=("params", "tokens"), y="loss", unit=("tokens=1e9",)),
-        LadderSpec(law="loss-power", draws=0),
-        output=out,
-        lock="so",
-    )
+    columns = Columns(("params", "tokens"), "loss", unit=("tokens=1e9",))
+    fit_table(path, mapping=columns, spec=FitSpec(draws=0), output=out, lock="so", plots=False)
     (entry,) = json.loads((out / "fits.json").read_text(encoding="utf-8"))
     assert entry["units"]["tokens"] == "1e9 tokens (as asked for)"
     assert [one.status for one in check.check([out])] == [check.PASS]

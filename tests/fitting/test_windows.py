@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from sparsity_lab.fitting.data.series import Series, read_series
-from sparsity_lab.fitting.fit import solve_and_judge
 from sparsity_lab.fitting.judge import rivals, warmup, windows
 from sparsity_lab.fitting.judge.noise import autoregressive
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, WEAK
@@ -14,8 +13,8 @@ from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.solve import engine, gradients
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.uncertainty import noise
-from sparsity_lab.fitting.uncertainty.intervals import Profile
+from sparsity_lab.fitting.solved import solve_and_judge
+from sparsity_lab.fitting.spec import load_law
 from sparsity_lab.laws._law import DATA, FALLING, RATIO, RISING
 from sparsity_lab.store import bundled
 
@@ -32,7 +31,7 @@ def slow_tail(x):
 
 
 def series(x, y):
-    return Series("run", x, y, None, None, DATA, RATIO, (0.0, 1.0), "")
+    return Series("run", x, y, None, None, (DATA,), RATIO, (0.0, 1.0), "")
 
 
 def drift_of(x, y, *, law="power"):
@@ -126,7 +125,7 @@ def test_a_law_of_a_loss_leaves_out_the_largest_losses_and_predicts_the_smallest
     rows = warmup.sensitivity(Problem.of(law, losses, y))
     assert warmup.choose(rows) == 3
     clean = points.without_leading(3, law.forward)
-    (entry,) = rivals.compare(clean.x, clean.y, [law], forward=law.forward).rivals
+    (entry,) = rivals.compare([Problem.of(law, clean.x, clean.y)]).rivals
     assert entry.held_out_rmse < 0.05
     y[0] = 0.0  # the largest model is never trained on
     worse = rivals.extrapolation_errors(

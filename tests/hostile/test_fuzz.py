@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 from sparsity_lab.cli.console.options import whole_or_auto
 from sparsity_lab.cli.fit import _drops
 from sparsity_lab.cli.measure_options import last_of, tokens_of
-from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.fitting.density.lm_eval.answer_loss import answer_loss
 from sparsity_lab.fitting.density.rulers.files import read_ruler
 from sparsity_lab.fitting.density.rulers.ladder import read_ladder
 from sparsity_lab.fitting.density.scores.targets import read_targets
-from sparsity_lab.fitting.ladders import runs_locks
-from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file
 from sparsity_lab.measure.checkpoint.trained_tokens import read_table
@@ -30,11 +28,10 @@ PARSERS = {
     "calibration": read_calibration,
     "ruler": read_ruler,
     "lock": lock_file.read,
-    "runs lock": runs_locks.read,
     "yaml": read_yaml,
     "csv": read_csv,
     "series": read_series,
-    "runs": lambda path: read_runs(path, LadderColumns(x=("a", "b"), y="c")),
+    "runs": lambda path: read_series(path, mapping=Columns(("a", "b"), "c")),
     "targets": read_targets,
     "ladder": read_ladder,
     "samples": answer_loss,

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.fitting.density.rulers.ladder import read_ladder
 from sparsity_lab.fitting.density.scores.targets import read_targets
-from sparsity_lab.fitting.ladders.runs import LadderColumns, read_runs
 from sparsity_lab.measure.checkpoint.loading import Source
 from sparsity_lab.measure.checkpoint.trained_tokens import TokenCounts, read_table, steps_in, tokens_in
 from tests.hostile.made_up import BRIEF, VALUES, attempt, table, written
@@ -32,7 +31,14 @@ RUNS = ["run", "params", "tokens", "role", "x_bpb", "x_acc", "y_nats", "y_acc"]
 
 
 @BRIEF
-@given(content=table(SERIES), mapping=st.builds(Columns, *[st.none() | st.sampled_from(SERIES)] * 4))
+@given(
+    content=table(SERIES),
+    mapping=st.builds(
+        Columns,
+        st.sampled_from([(), *((name,) for name in SERIES)]),
+        *[st.none() | st.sampled_from(SERIES)] * 4,
+    ),
+)
 def test_tables_of_points(scratch, content, mapping):
     found = attempt(read_series, written(scratch, content), mapping=mapping)
     for series in found or ():
@@ -50,7 +56,8 @@ def test_tables_of_models(scratch, content):
 @given(content=table(RUNS))
 def test_tables_of_runs(scratch, content):
     attempt(read_ladder, written(scratch, content))
-    attempt(read_runs, written(scratch, content), LadderColumns(("params", "tokens"), "x_bpb", "run", "role"))
+    columns = Columns(("params", "tokens"), "x_bpb", "run", exclude="role")
+    attempt(lambda path: read_series(path, mapping=columns), written(scratch, content))
 
 
 @BRIEF

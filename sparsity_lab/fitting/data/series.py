@@ -2,7 +2,8 @@
 
 A table is either `measure`'s table.csv, or any CSV with the columns series (or model and activation), tokens
 and activation_ratio, or any CSV at all with its columns named. Rows measured by different rules or criteria
-are different quantities: they never share a series. Tokens become tokens/1e9 here, once.
+are different quantities: they never share a series. Tokens become tokens/1e9 here, once; where a law has several
+inputs, these are in the law's units, and the points of all runs are one series.
 """
 
 from __future__ import annotations
@@ -10,54 +11,52 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data import magnitudes
-from sparsity_lab.fitting.data.columns import ACTIVATIONS, QUANTITIES, Columns, Resolved, first, resolve
-from sparsity_lab.laws._law import FALLING, RISING, Array, Variable
-from sparsity_lab.reading import csv_numbers
-from sparsity_lab.reading.csv_file import Rows, read_csv
+from sparsity_lab.fitting.data.columns import Columns as Columns
+from sparsity_lab.fitting.data.columns import Resolved, resolve
+from sparsity_lab.fitting.data.rows import FROM_MEASURE, Needs, Row, nominal_size, row_of, sorted_out
+from sparsity_lab.laws._law import ANY, FALLING, RISING, Array, Law, Variable
+from sparsity_lab.reading.csv_file import read_csv
 
 logger = logging.getLogger(__name__)
 
-DRELU = "drelu"
-OWN_KNOB = "ppl-increase"
-FIXED_KNOB = "fixed"
-NOMINAL = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([MB])(?![a-zA-Z])")
-SHAPE = "width_depth_ratio"
 T = TypeVar("T")
-ANYTHING = (-math.inf, math.inf)
-IN_PERCENT = ", and read a ratio in percent with --unit activation_ratio=percent"
-FROM_MEASURE = "measure supplies trained tokens by --trained-tokens CSV, or by --tokens-per-step N"
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one run, in order of x.
+    """Points that one law is fitted to: those of one run in order of x, or of all runs in order of size.
+
+    The size of a point of several inputs is their product, such as parameters times tokens.
 
     Attributes:
-        name: as fits and locks call it. x: shape (n,), tokens/1e9 or the mapped column's own unit.
+        name: as fits and locks call it.
+        x: shape (n,), tokens/1e9 or the mapped column's own unit; shape (n, inputs) where there are several.
         y: shape (n,). se: standard errors of y, shape (n,), or None.
         activation: sigma's name where the table gives it, lower case.
-        y_box: the physical range of y. dropped: leading points already left out.
+        x_variables: what each input is. y_box: the physical range of y.
         sha256: hash of the points (x and y), of all points of the series.
+        dropped: leading points already left out.
         parameters: count, from the table's column or the nominal size in the model's name; None where
             neither.
         width_depth_ratio: hidden size over layers where the table has it.
         quantity: criterion, rule and target by which y was measured; series of different ones are never
             compared.
-        left_out: rows of the series that have no x, an x of 0, where no law begins, or no y in a column of y that was
-            named.
+        left_out: rows of the series that are excluded, or have no x, an x of 0 where the law begins above 0, or no y in
+            a column of y that was named.
         units: column -> the unit it was read in, and who named that.
+        runs: the run that each point belongs to, shape (n,); None where there is one input.
+        held: numbers of the column whose largest are held out, shape (n,), or None.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Series:
     y: Array
     se: Array | None
     activation: str | None
-    x_variable: Variable
+    x_variables: tuple[Variable, ...]
     y_variable: Variable
     y_box: tuple[float, float]
     sha256: str
@@ -75,32 +74,54 @@ class Series:
     quantity: tuple[str, ...] = ()
     left_out: int = 0
     units: Mapping[str, str] = field(default_factory=dict)
+    runs: np.ndarray | None = None
+    held: Array | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return len(self.x_variables)
+
+    @property
+    def x_variable(self) -> Variable:
+        """What the first input is."""
+        return self.x_variables[0]
+
+    @property
+    def se_sha256(self) -> str:
+        """Hash of the standard errors; empty where there are none."""
+        return "" if self.se is None else hashlib.sha256(self.se.astype("<f8").tobytes()).hexdigest()
 
     def without_leading(self, count: int, forward: str = RISING) -> Series:
         """The series without its first points: those of the smallest x, or of the largest where x goes down."""
         keep = slice(0, len(self.y) - count) if forward == FALLING else slice(count, None)
-        se = None if self.se is None else self.se[keep]
-        return replace(self, x=self.x[keep], y=self.y[keep], se=se, dropped=self.dropped + count)
+        return replace(self.chosen(keep), dropped=self.dropped + count)
+
+    def chosen(self, keep: slice | np.ndarray) -> Series:
+        """The series with some of its points alone; name and hash stay."""
+
+        def part(values: Any) -> Any:
+            return None if values is None else values[keep]
+
+        return replace(
+            self, x=self.x[keep], y=self.y[keep], se=part(self.se), runs=part(self.runs), held=part(self.held)
+        )
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    group: tuple[str, ...]
-    activation: str | None
-    x: float
-    y: float
-    se: float | None
-    parameters: float | None
-    width_depth_ratio: float | None
-    quantity: tuple[str, ...]
-
-
-def read_series(path: Path, *, mapping: Columns | None = None) -> list[Series]:
-    """All series of a CSV, in order of first appearance.
+def read_series(
+    path: Path, *, mapping: Columns | None = None, law: Law | None = None, positive_y: bool = False
+) -> list[Series]:
+    """All series of a CSV, in order of first appearance; of several inputs one, or one for each of `mapping.by`.
 
     Where the column of y is named, rows without a value in it are left out: an export of several runs has one row for
     each step of any of them.
+
+    Args:
+        path: the table.
+        mapping: which columns are what.
+        law: the one to be fitted; says what several inputs are, and whether x may be 0 or negative. None for one that
+            is chosen later, which begins above 0.
+        positive_y: whether ln y is fitted.
 
     Raises:
         SparsityLabError: no such file, a missing column, a value that is no number, out of range or twice
@@ -108,180 +129,107 @@ def read_series(path: Path, *, mapping: Columns | None = None) -> list[Series]:
     """
     header, raws = read_csv(path)
     mapping = mapping or Columns()
-    columns = resolve(header, mapping, path)
-    bare = [
-        (line, raw)
-        for line, raw in raws
-        if _without_x(raw, columns) or (mapping.y is not None and not raw[columns.y])
-    ]
-    missing = {line for line, _ in bare}
-    rows = [_row(raw, line, columns, path) for line, raw in raws if line not in missing]
-    if bare:
-        _say_left_out(bare, columns, path)
+    columns = resolve(header, mapping, path, law=law)
+    above = columns.x if law is None else tuple(columns.x[place] for place in law.positive_inputs)
+    needs = Needs(above, positive_y)
+    kept, left = sorted_out(raws, columns, path, needs)
+    rows = [row_of(raw, line, columns, path, needs) for line, raw in kept]
     if not rows:
         raise SparsityLabError(
             f"The table {path} has no rows with points",
-            why=f"{len(bare)} rows have no {columns.x} or no {columns.y}" if bare else "",
-            fix=FROM_MEASURE if bare and columns.measured else "Give it a row for each checkpoint",
+            why=f"{len(left)} rows have no {columns.x[0]} or no {columns.y}, or are excluded" if left else "",
+            fix=FROM_MEASURE if left and columns.measured else "Give it a row for each checkpoint",
         )
     _check_units(rows, columns, path)
-    groups: dict[tuple[str, ...], list[_Row]] = {}
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
-    names = _names(list(groups))
-    apart = Counter(tuple((raw.get(column) or "").strip() for column in columns.group) for _, raw in bare)
+    alone = "all" if len(columns.x) == 1 else f"{path.stem}-{_id(law)}"
+    names = _names(list(groups), alone)
+    apart = Counter(tuple((raw.get(column) or "").strip() for column in columns.group) for _, raw in left)
     return [
         _series(names[group], members, columns, path, left_out=apart[group[: len(columns.group)]])
         for group, members in groups.items()
     ]
 
 
-def _say_left_out(bare: Rows, columns: Resolved, path: Path) -> None:
-    """Note which rows have no x or no y, and what supplies x."""
-    lines = ", ".join(str(line) for line, _ in bare[:8]) + (", ..." if len(bare) > 8 else "")
-    without_y = sum(not raw[columns.y] for _, raw in bare)
-    blank = sum(not raw[columns.x] for _, raw in bare if raw[columns.y])
-    reasons = [
-        *([f"{blank} have no {columns.x}"] if blank else []),
-        *([f"{without_y} have no {columns.y}"] if without_y else []),
-    ]
-    if len(bare) > blank + without_y:
-        reasons.append(f"{columns.x} is 0 there, and the laws start above 0")
-    logger.warning(
-        "%s: %d row(s) are left out (line %s): %s.%s",
-        path.name, len(bare), lines, "; ".join(reasons),
-        f" {FROM_MEASURE}." if blank and columns.measured else "",
-    )  # fmt: skip
+def _id(law: Law | None) -> str:
+    """A law's id, or a word for a formula."""
+    return law.name if law is not None and law.name in registry.names("laws") else "formula"
 
 
-def _check_units(rows: list[_Row], columns: Resolved, path: Path) -> None:
+def _check_units(rows: list[Row], columns: Resolved, path: Path) -> None:
     """Refuse columns whose values cannot be in their unit."""
     scale = 1e9 if columns.in_tokens else 1.0
-    columns.check(columns.x, [row.x * scale for row in rows], table=path.name)
+    for place, column in enumerate(columns.x):
+        columns.check(column, [row.x[place] * scale for row in rows], table=path.name)
     columns.check(columns.y, [row.y for row in rows], table=path.name)
     if columns.size is not None:
         sizes = [row.parameters for row in rows if row.parameters is not None]
         columns.check(columns.size, sizes, table=path.name)
 
 
-def _row(raw: Mapping[str, str], line: int, columns: Resolved, path: Path) -> _Row:
-    x = _number(raw, columns.x, line, path) * columns.factor(columns.x)
-    y = _number(raw, columns.y, line, path) * columns.factor(columns.y)
-    if why := magnitudes.beyond_x(x):
-        raise _bad(path, line, columns.x, raw[columns.x], why, fix=magnitudes.SCALE_FIX)
-    if why := magnitudes.beyond_y(y):
-        raise _bad(path, line, columns.y, raw[columns.y], why, fix=magnitudes.SCALE_FIX)
-    if x < 0:
-        what = "Token counts cannot be negative" if columns.in_tokens else "The laws start above 0"
-        raise _bad(path, line, columns.x, raw[columns.x], what)
-    if columns.y_is_ratio and not 0.0 <= y <= 1.0:
-        raise _bad(
-            path, line, columns.y, raw[columns.y],
-            f"An activation ratio lies between 0 and 1, and this column is read in {columns.units[columns.y]}",
-            fix="Correct the cell, or name the column's unit: --unit activation_ratio=percent",
-        )  # fmt: skip
-    error = None
-    if columns.se is not None and (raw.get(columns.se) or "").strip():
-        error = _number(raw, columns.se, line, path) * columns.factor(columns.se)
-        if error < 0:
-            raise _bad(path, line, columns.se, raw[columns.se], "A standard error cannot be negative")
-        if why := magnitudes.beyond_y(error):
-            raise _bad(path, line, columns.se, raw[columns.se], why, fix=magnitudes.SCALE_FIX)
-    group = tuple((raw.get(column) or "").strip() for column in columns.group)
-    quantity = _quantity(raw, columns)
-    if "rule" in columns.group:
-        # One knob makes one curve, unless each checkpoint has a knob of its own by the rule.
-        group += ("" if raw.get("rule") == OWN_KNOB else (raw.get("knob") or "").strip(),)
-    size = _size(raw, line, columns, path)
-    ratio = _number(raw, SHAPE, line, path) if (raw.get(SHAPE) or "").strip() else None
-    return _Row(line, group, kind_of(raw), x / 1e9 if columns.in_tokens else x, y, error, size, ratio,
-                quantity)  # fmt: skip
+def _series(name: str, rows: list[Row], columns: Resolved, path: Path, *, left_out: int) -> Series:
+    several = len(columns.x) > 1
+    points = np.array([(*row.x, row.y) for row in rows])
+    order = np.argsort(_size_of(points[:, :-1]) if several else points[:, 0], kind="stable")
+    placed = points[order]
+    rows = [rows[i] for i in order]
+    for place, column in enumerate(columns.x):
+        if (ends := magnitudes.too_wide([row.x[place] for row in rows])) is not None:
+            raise magnitudes.apart(path, column, [(rows[at].line, rows[at].x[place]) for at in ends])
+    if not several:
+        _check_places(name, rows, columns, path)
+    x, y = placed[:, :-1], placed[:, -1]
+    # Both kinds are hashed as they always were: rows as in the table, or x and then y in order of x.
+    hashed = points if several else np.stack([x[:, 0], y])
+    errors = [row.se for row in rows]
+    return Series(
+        name, x if several else x[:, 0], y,
+        None if any(error is None for error in errors) else np.array(errors, dtype=float),
+        _shared(row.activation for row in rows),
+        columns.x_variables,
+        columns.y_variable,
+        (0.0, 1.0) if columns.y_is_ratio else ANY,
+        sha256=hashlib.sha256(hashed.astype("<f8").tobytes()).hexdigest(),
+        parameters=None if several else _parameters(rows),
+        width_depth_ratio=None if several else _shared(row.width_depth_ratio for row in rows),
+        quantity=rows[0].quantity,
+        left_out=left_out,
+        units={column: str(unit) for column, unit in columns.units.items()},
+        runs=np.array([row.run for row in rows]) if several else None,
+        held=None if columns.asked.holdout is None else np.array([row.held for row in rows], dtype=float),
+    )  # fmt: skip
 
 
-def _size(raw: Mapping[str, str], line: int, columns: Resolved, path: Path) -> float | None:
-    """The parameter count: a number in the column's unit, or words such as 0.8B; None where the cell is blank."""
-    text = (raw.get(columns.size or "") or "").strip()
-    if columns.size is None or not text:
-        return None
-    return nominal_size(text) or _number(raw, columns.size, line, path) * columns.factor(columns.size)
+def _parameters(rows: list[Row]) -> float | None:
+    return _shared(row.parameters for row in rows) or nominal_size(" ".join(rows[0].group))
 
 
-def _without_x(raw: Mapping[str, str], columns: Resolved) -> bool:
-    """Whether a row says nothing of its x: trained tokens that `measure` did not know, or a start at 0."""
-    text = (raw.get(columns.x) or "").strip()
-    if columns.measured and not text:
-        return True
-    try:
-        return csv_numbers.number(text) == 0.0
-    except ValueError:
-        return False
+def _size_of(x: Array) -> Array:
+    """What points of several inputs (n, inputs) are put in order by: the product, or a sum of shares of the ranges."""
+    if np.all(x > 0):
+        return np.asarray(np.log(x).sum(axis=1))
+    return np.asarray(((x - x.min(axis=0)) / np.maximum(np.ptp(x, axis=0), 1e-300)).sum(axis=1))
 
 
-def _quantity(raw: Mapping[str, str], columns: Resolved) -> tuple[str, ...]:
-    """What was measured: one knob for a series is one quantity whatever the knob, a fixed knob another each."""
-    named = [(raw.get(column) or "").strip() for column in columns.group if column in QUANTITIES]
-    fixed = "rule" in columns.group and raw.get("rule") == FIXED_KNOB
-    return (*named, (raw.get("knob") or "").strip()) if fixed else tuple(named)
-
-
-def kind_of(raw: Mapping[str, str | None]) -> str | None:
-    """The activation of a row, lower case; dReLU's config calls its function relu, its architecture tells."""
-    named = first(ACTIVATIONS, raw)
-    word = (raw.get(named) or "").strip().lower() if named else ""
-    return DRELU if (raw.get("architecture") or "").startswith(DRELU) else word or None
-
-
-def nominal_size(text: str) -> float | None:
-    """The parameter count in a model's name, such as 0.8B or 350M."""
-    found = NOMINAL.search(text)
-    return float(found[1]) * (1e9 if found[2] == "B" else 1e6) if found else None
-
-
-def _number(raw: Mapping[str, str], column: str, line: int, path: Path) -> float:
-    text = raw.get(column)
-    try:
-        value = csv_numbers.number((text or "").strip())
-    except ValueError:
-        why, fix = csv_numbers.problem(text or "", percent=IN_PERCENT)
-        raise _bad(path, line, column, text, why, fix=fix) from None
-    if not math.isfinite(value):
-        raise _bad(path, line, column, text, "That is not finite")
-    return value
-
-
-def _series(name: str, rows: list[_Row], columns: Resolved, path: Path, *, left_out: int) -> Series:
-    rows = sorted(rows, key=lambda row: row.x)
+def _check_places(name: str, rows: list[Row], columns: Resolved, path: Path) -> None:
+    """Refuse one token count twice; note other values of x that are there again and again."""
+    x = columns.x[0]
     if columns.in_tokens:
         for before, after in itertools.pairwise(rows):
             if before.x == after.x:
                 raise SparsityLabError(
-                    f"{path}: lines {before.line} and {after.line}, column {columns.x!r}: "
+                    f"{path}: lines {before.line} and {after.line}, column {x!r}: "
                     f"the series {name!r} has the same token count twice",
                     why="Two values at one token count are two series, or one is a mistake",
                     fix="Remove one of the rows or tell the runs apart in the column series",
                 )
-    x, y = np.array([row.x for row in rows]), np.array([row.y for row in rows])
-    if (ends := magnitudes.too_wide(x.tolist())) is not None:
-        raise magnitudes.apart(path, columns.x, [(rows[at].line, rows[at].x) for at in ends])
-    if len(again := [places for places, count in Counter(row.x for row in rows).items() if count > 1]) > 1:
+    if len(again := [place for place, count in Counter(row.x for row in rows).items() if count > 1]) > 1:
         logger.warning(
             "%s: the series %r has %d values of %s more than once; if these are several runs, name the column that "
-            "tells them apart with --group.", path.name, name, len(again), columns.x,
+            "tells them apart with --group.", path.name, name, len(again), x,
         )  # fmt: skip
-    errors = [row.se for row in rows]
-    se = None if any(error is None for error in errors) else np.array(errors, dtype=float)
-    return Series(
-        name, x, y, se, _shared(row.activation for row in rows),
-        columns.x_variable,
-        columns.y_variable,
-        (0.0, 1.0) if columns.y_is_ratio else ANYTHING,
-        sha256=hashlib.sha256(np.stack([x, y]).astype("<f8").tobytes()).hexdigest(),
-        parameters=_shared(row.parameters for row in rows) or nominal_size(" ".join(rows[0].group)),
-        width_depth_ratio=_shared(row.width_depth_ratio for row in rows),
-        quantity=rows[0].quantity,
-        left_out=left_out,
-        units={column: str(unit) for column, unit in columns.units.items()},
-    )  # fmt: skip
 
 
 def _shared(values: Iterable[T]) -> T | None:
@@ -290,21 +238,10 @@ def _shared(values: Iterable[T]) -> T | None:
     return different.pop() if len(different) == 1 else None
 
 
-def _names(groups: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+def _names(groups: list[tuple[str, ...]], alone: str) -> dict[tuple[str, ...], str]:
     """Short names: only the parts that tell series apart, and always the first."""
     if groups == [()]:
-        return {(): "all"}
+        return {(): alone}
     telling = [0] + [i for i in range(1, len(groups[0])) if len({group[i] for group in groups}) > 1]
     names = {group: "-".join(group[i] for i in telling if group[i]) for group in groups}
     return names if len(set(names.values())) == len(names) else {group: "-".join(group) for group in groups}
-
-
-def _bad(
-    path: Path, line: int, column: str, text: str | None, why: str, *,
-    fix: str = "Correct the cell, or remove its row",
-) -> SparsityLabError:  # fmt: skip
-    return SparsityLabError(
-        f"{path}: row {line}, column {column!r}: {(text or '')[:80]!r}",
-        why=why,
-        fix=fix,
-    )

@@ -15,7 +15,7 @@ import numpy as np
 from sparsity_lab.fitting.judge import shape, windows
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.laws._law import RISING, Array, Law
+from sparsity_lab.laws._law import FALLING, RISING
 
 ORIGINS = (0.5, 0.6, 0.7, 0.8, 0.9)
 HELD_OUT = 0.7
@@ -60,29 +60,18 @@ class Comparison:
         return next((rival for rival in self.rivals if rival.law == law), None)
 
 
-def compare(
-    x: Array,
-    y: Array,
-    laws: Sequence[Law],
-    *,
-    root_weights: Array | None = None,
-    seed: int = 0,
-    extrapolate: bool = True,
-    forward: str = RISING,
-) -> Comparison:
+def compare(problems: Sequence[Problem], *, seed: int = 0, extrapolate: bool = True) -> Comparison:
     """Fit each law to the same points and rank them; laws with too many coefficients are left out.
 
     Args:
-        x: inputs. y: shape (n,). laws: the rivals.
-        root_weights: 1/se up to a factor, or None.
+        problems: the rivals, each on the same points; the first are those of the smallest models, whichever way x goes
+            (`windows.forward`), by what the laws say.
         seed: of the search grid.
         extrapolate: whether to refit on the first shares of the points as well.
-        forward: which way x goes as models grow; the first points are those of the smallest.
     """
-    order = windows.forward(x, forward)
-    weights = None if root_weights is None else root_weights[order]
-    problems = [Problem.of(law, x[order], y[order], root_weights=weights) for law in laws]
-    coefficients = {law.name: len(law.parameters) for law in laws}
+    way = FALLING if any(each.law.forward == FALLING for each in problems) else RISING
+    problems = [each.subset(windows.forward(each.x, way)) for each in problems]
+    coefficients = {each.law.name: len(each.law.parameters) for each in problems}
     entries = [_entry(one, seed, extrapolate) for one in problems if one.freedom >= 1]
     entries.sort(key=lambda entry: (entry.aicc, coefficients[entry.law]))
     return _conclude(tuple(replace(e, aicc_gap=_gap(e.aicc, entries[0].aicc)) for e in entries))
@@ -91,10 +80,10 @@ def compare(
 def _entry(problem: Problem, seed: int, extrapolate: bool) -> Rival:
     law, solution = problem.law, engine.solve(problem, seed=seed)
     describes = shape.misfit(problem, solution) is None
-    sse = (
-        solution.sse if np.ptp(problem.y) > 0 else 0.0
-    )  # what is left of points that do not change is rounding
-    errors = extrapolation_errors(problem, ORIGINS if extrapolate else (), seed=seed)
+    # What is left of points that do not change is rounding.
+    sse = float(np.sum(problem.residuals(solution) ** 2)) if np.ptp(problem.y) > 0 else 0.0
+    origins = ORIGINS if extrapolate else ()
+    errors = {share: extrapolation_errors(problem, share, seed=seed) for share in origins}
     return Rival(
         law=law.name,
         coefficients=problem.coefficients_of(solution) if describes else {},

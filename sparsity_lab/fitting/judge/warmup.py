@@ -10,14 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.stats import f as f_distribution
 
 from sparsity_lab.fitting.judge import shape, windows
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem, Solution
+from sparsity_lab.laws._law import Coefficients
 
 LARGEST_SHARE = 1 / 3
-MOST_COUNTS = 30  # of leading points left out; a longer series is fitted at so many counts, evenly spaced
+MOST_COUNTS = 30  # of leading points left out that are tried; of a long series they are evenly spaced
 SIGNIFICANCE = 0.01
 AUTO_RULE = (
     "the fewest leading points such that no further ones deviate from the fit to the rest "
@@ -37,23 +39,45 @@ class DropRow:
     mean_square: float
 
 
-def sensitivity(problem: Problem, *, seed: int = 0) -> list[DropRow]:
+def sensitivity(problem: Problem, *, seed: int = 0, near: Coefficients | None = None) -> list[DropRow]:
     """Fits of the series without its first 0, 1, 2, ... points, up to a third of them; of a long one without some.
 
     First are the smallest models, whichever way x goes (`windows.forward`).
+
+    Args:
+        problem: the law and all points. seed: of the search grid.
+        near: coefficients of a fit to start from, so that nothing is searched.
     """
+    rows: list[DropRow] = []
     order = windows.forward(problem.x, problem.law.forward)
-    most = min(int(LARGEST_SHARE * len(order)), problem.freedom - 2)
-    counts = range(0, most + 1, max(1, math.ceil(most / MOST_COUNTS)))
-    solved = engine.solve_parts(problem, [order[count:] for count in counts], seed=seed)
-    return [_row(count, part, solution) for count, (part, solution) in zip(counts, solved, strict=True)]
+    most = int(LARGEST_SHARE * len(problem.y))
+    for count in range(0, most + 1, max(1, math.ceil(most / MOST_COUNTS))):
+        part = problem.subset(order[count:])
+        if part.freedom < 2:
+            break
+        solution = _warm(part, [near, *(row.coefficients for row in rows[-1:])]) if near else None
+        solution = solution or engine.solve(part, seed=seed)
+        describes = shape.misfit(part, solution) is None
+        rows.append(
+            DropRow(
+                count,
+                len(part.y),
+                part.freedom,
+                part.coefficients_of(solution) if describes else {},
+                solution.objective,
+                solution.objective / part.freedom,
+            )
+        )
+    return rows
 
 
-def _row(count: int, part: Problem, solution: Solution) -> DropRow:
-    describes = shape.misfit(part, solution) is None
-    values = part.coefficients_of(solution) if describes else {}
-    sse, freedom = solution.sse, part.freedom
-    return DropRow(count, len(part.y), freedom, values, sse, sse / freedom)
+def _warm(part: Problem, near: Sequence[Coefficients]) -> Solution | None:
+    """The best fit from near ones; None where these have no search coordinates."""
+    box = part.law.search_box(part.span)
+    with np.errstate(all="ignore"):
+        starts = [part.law.locate(values, part.span) for values in near if values]
+    starts = [np.clip(start, box[:, 0], box[:, 1]) for start in starts if np.all(np.isfinite(start))]
+    return engine.refit(part, starts) if starts else None
 
 
 def choose(rows: Sequence[DropRow]) -> int:

@@ -1,36 +1,34 @@
 """Guards locked fits: refits their input and says pass, drift, stale, missing or unidentified.
 
 The predictions at the recorded probe points are the primary gate, because coefficients of one fit can trade
-against each other without moving the curve; the coefficients come second. A lock of a study whose fits.json
-is beside it also guards the numbers written there.
+against each other without moving the curve; the coefficients come second. The files beside a lock that readers see are
+compared with it as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.data.columns import say_units
 from sparsity_lab.fitting.data.series import Series, read_series
-from sparsity_lab.fitting.fit import Judged, solve_and_judge
-from sparsity_lab.fitting.judge import rivals
+from sparsity_lab.fitting.fit import compared, fit_series, forward_of, interval_of
 from sparsity_lab.fitting.judge.verdict import NOT
-from sparsity_lab.fitting.ladders import runs_check, runs_locks
-from sparsity_lab.fitting.ladders.runs_locks import RunsLock
-from sparsity_lab.fitting.laws_by_name import law_of_one
 from sparsity_lab.fitting.locks import lock_file, toml
-from sparsity_lab.fitting.locks.lock_file import Agreed, Lock
+from sparsity_lab.fitting.locks.lock import Agreed, Lock, lock_of, xs_of
+from sparsity_lab.fitting.locks.written import disagreements
+from sparsity_lab.fitting.solved import Judged, solve_and_judge
+from sparsity_lab.fitting.spec import law_of
+from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"
 UNSEARCHED = "unsearched"
-CONFIDENCE = 0.95
+END_TOLERANCE = 0.02  # of the interval's width: how far a refit's end may lie from the locked one
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Finding:
     Attributes:
         lock: path of the lock. status: pass, drift, stale, missing or unidentified; unsearched of a folder that
             cannot be read, whatever locks it holds.
-        details: sentences, one a difference.
+        details: sentences, one a difference; of a lock that passes, what its reader must know.
     """
 
     lock: str
@@ -61,225 +59,180 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
         for path in located.paths:
             findings.append(check_one(path))
             advance(1)
-    return findings + [Finding(str(entry.path), "", UNSEARCHED, (entry.why,)) for entry in located.unsearched]
+    why = f"{toml.MANIFEST} beside it names this lock, and it is not there"
+    gone = [Finding(str(path), path.stem, MISSING, (why,)) for path in located.gone]
+    unsearched = [Finding(str(entry.path), "", UNSEARCHED, (entry.why,)) for entry in located.unsearched]
+    return findings + gone + unsearched
 
 
 def check_one(path: Path) -> Finding:
-    """Check one lock: input, verdict, predictions, coefficients, and the fits.json beside it.
+    """Check one lock: input, verdict, predictions, coefficients, and the files beside it.
 
     Raises:
         SparsityLabError: the lock or its table cannot be read; names the lock.
     """
-    lock = runs_locks.read(path) if runs_locks.is_runs_lock(path) else lock_file.read(path)
+    lock = lock_file.read(path)
     try:
-        return _check_runs(lock, path) if isinstance(lock, RunsLock) else _check_series(lock, path)
+        status, details = _judged(lock, path)
     except SparsityLabError as error:
         fix = error.fix or toml.LOCK_ANEW
         raise SparsityLabError(f"The lock {path}: {error.what}", why=error.why, fix=fix) from error
+    return Finding(str(path), lock.series, status, (*details, *_unusual(lock)))
 
 
-def _check_series(lock: Lock, path: Path) -> Finding:
-    """A lock of a law of one input."""
-    series = _input(lock, path)
-    if isinstance(series, str):
-        return Finding(str(path), lock.series, MISSING, (series,))
-    if lock.pinned and series.sha256 != lock.points_sha256:
-        now = _refit(lock, series)
-        moved = _worst_prediction(lock, now) if now.verdict.describes else now.verdict.reason
-        why = f"the points of {lock.table} are not those that were locked (sha256 differs)"
-        return Finding(str(path), lock.series, STALE, (why, moved))
-    now = _refit(lock, series)
-    if not now.verdict.describes:
-        return Finding(str(path), lock.series, UNIDENTIFIED, (now.verdict.reason,))
-    details = [*_predictions(lock, now), *_coefficients(lock, now), *_written(lock, path)]
-    if lock.verdict != now.verdict.word:
-        details.insert(
-            0, f"the verdict was {lock.verdict}, now it is {now.verdict.word}: {now.verdict.reason}"
-        )
-        if now.verdict.word == NOT:
-            return Finding(str(path), lock.series, UNIDENTIFIED, tuple(details))
-    return Finding(str(path), lock.series, DRIFT if details else PASS, tuple(details))
-
-
-def since(paths: Sequence[Path], table: Path, *, unit: Sequence[str] = ()) -> list[Finding]:
-    """Whether checkpoints newer than those locked lie inside the frozen law's prediction band.
-
-    The band holds a new point of its own noise with 95 % confidence, jointly over the new points of a series
-    (Bonferroni). Beyond the last probe nothing is claimed.
-
-    Args:
-        paths: locks, or folders of locks. table: the newer points.
-        unit: units of this table's columns; those of the locked table where none are given.
-
-    Raises:
-        SparsityLabError: the table is faulty, or none of its series is locked.
-    """
-    single = [path for path in toml.find(paths).paths if not runs_locks.is_runs_lock(path)]
-    if not single:
-        raise SparsityLabError(
-            "These locks are of laws of several inputs",
-            why="They lock no series of checkpoints",
-            fix="Name locks of series, or leave --since out",
-        )
-    found = [(path, lock_file.read(path)) for path in single]
-    known = {lock.series for _, lock in found}
-    columns = found[0][1].columns
-    if unit:
-        columns = replace(columns, unit=tuple(unit))
-    tables = {one.name: one for one in read_series(table, mapping=columns)}
-    if not known & set(tables):
-        raise SparsityLabError(
-            f"No series of {table} is locked",
-            why=f"The table has {', '.join(tables)}; the locks have {', '.join(sorted(known))}"[:400],
-            fix="Name the table's series as the locks do",
-        )
-    say_units(next(iter(tables.values())).units, table)
-    return [_since_one(path, lock, tables[lock.series]) for path, lock in found if lock.series in tables]
-
-
-def update(path: Path, *, reason: str) -> tuple[Lock, Lock] | tuple[RunsLock, RunsLock]:
-    """Refit the input of a lock and write the lock anew; returns the old and the new one.
+def update(path: Path, *, reason: str) -> tuple[Lock, Lock]:
+    """Refit the input of a lock and write the lock anew, its tolerances kept; returns the old and the new one.
 
     Raises:
         SparsityLabError: no reason, or the input is not there.
     """
-    if runs_locks.is_runs_lock(path):
-        return runs_check.update(path, reason=reason)
     old = lock_file.read(path)
-    series = _input(old, path)
-    if isinstance(series, str):
+    full = _input(old, path)
+    if isinstance(full, str):
         raise SparsityLabError(
-            f"Cannot update {path}", why=series, fix="Put the table back, or lock another fit"
+            f"Cannot update {path}", why=full, fix="Put the table back, or lock another fit"
         )
-    now = _refit(old, series)
-    if not now.verdict.describes:
+    now = fit_series(full, replace(old.spec, drop=old.dropped_points))
+    if not now.describes:
         raise SparsityLabError(f"Cannot update {path}", why=now.verdict.reason, fix="Lock another law")
-    new = lock_file.lock_from(
-        series, now.problem, now.solution, verdict=now.verdict.word,
-        agreed=Agreed(old.table, reason, old.pinned, old.columns, old.seed, old.weighted, old.rivals),
-    )  # fmt: skip
     new = replace(
-        new, prediction_tolerance=old.prediction_tolerance, coefficient_tolerance=old.coefficient_tolerance
-    )
+        lock_of(now, Agreed(old.table, reason, not old.pinned, old.columns)), series=old.series,
+        prediction_tolerance=old.prediction_tolerance, coefficient_tolerance=old.coefficient_tolerance,
+    )  # fmt: skip
     lock_file.write(new, path)
     return old, new
 
 
-def differences(old: Lock | RunsLock, new: Lock | RunsLock) -> list[str]:
+def differences(old: Lock, new: Lock) -> list[str]:
     """What an update changes, old and new."""
     lines = [f"verdict: {old.verdict} -> {new.verdict}"] if old.verdict != new.verdict else []
     if old.points_sha256 != new.points_sha256:
         lines.append(
             f"points: {old.points} ({old.points_sha256[:12]}) -> {new.points} ({new.points_sha256[:12]})"
         )
-    for name, (value, _) in new.coefficients.items():
-        before = old.coefficients.get(name, (math.nan, math.nan))[0]
-        lines.append(f"{name}: {before:.6g} -> {value:.6g}")
+    for name, number in new.coefficients.items():
+        before = old.coefficients[name].value if name in old.coefficients else math.nan
+        lines.append(f"{name}: {before:.6g} -> {number.value:.6g}")
     return lines
 
 
-def _check_runs(lock: RunsLock, path: Path) -> Finding:
-    """A lock of a law of several inputs, by the same statuses."""
-    found = runs_check.compare(lock, path)
-    if found.missing:
-        return Finding(str(path), found.series, MISSING, found.details)
-    if found.stale:
-        return Finding(str(path), found.series, STALE, found.details)
-    if found.lost:
-        return Finding(str(path), found.series, UNIDENTIFIED, found.details)
-    return Finding(str(path), found.series, DRIFT if found.details else PASS, found.details)
+def _judged(lock: Lock, path: Path) -> tuple[str, list[str]]:
+    """The status of a lock, and sentences on why."""
+    full = _input(lock, path)
+    if isinstance(full, str):
+        return MISSING, [full]
+    series = full.without_leading(lock.dropped_points, forward_of(lock.spec, full.inputs))
+    now = _refit(lock, series)
+    if lock.pinned and (full.sha256 != lock.points_sha256 or lock.se_sha256 not in ("", full.se_sha256)):
+        what = "points" if full.sha256 != lock.points_sha256 else "standard errors"
+        why = f"the {what} of {lock.table} are not those that were locked (sha256 differs)"
+        return STALE, [why, _worst_prediction(lock, now) if now.verdict.describes else now.verdict.reason]
+    if not now.verdict.describes:
+        return UNIDENTIFIED, [now.verdict.reason]
+    details = [
+        *_predictions(lock, now),
+        *_coefficients(lock, now),
+        *(_intervals(lock, now) if lock.pinned else ()),
+        *disagreements(lock, path.parent.parent),
+    ]
+    word = now.verdict.word
+    lost = word == NOT and lock.verdict != NOT
+    # Noise alone may move the verdict of a table that is measured anew, between identified and weakly identified.
+    if word != lock.verdict and (lock.pinned or lost):
+        details.insert(0, f"the verdict was {lock.verdict}, now it is {word}: {now.verdict.reason}")
+    return UNIDENTIFIED if lost else DRIFT if details else PASS, details
 
 
 def _input(lock: Lock, path: Path) -> Series | str:
-    """The series a lock is about, its warm-up points left out; or what is missing."""
+    """The series a lock is about; or what is missing."""
     source = toml.source_of(lock.table, path)
     if not source.exists():
         return f"the table {lock.table} is not there"
-    named = {one.name: one for one in read_series(source, mapping=lock.columns)}
+    law = law_of(lock.law, inputs=max(len(lock.columns.x), 1))
+    found = read_series(source, mapping=lock.columns, law=law, positive_y=lock.spec.on_log)
+    if lock.columns.several and lock.columns.by is None:
+        return found[0]  # one law of one table, whatever it is called
+    named = {series.name: series for series in found}
     if lock.series not in named:
         return f"the table {lock.table} has no series {lock.series}"
     full = named[lock.series]
     if len(full.y) - lock.dropped_points <= len(lock.coefficients):
         return f"the series {lock.series} has only {len(full.y)} points left"
-    return full.without_leading(lock.dropped_points, law_of_one(lock.law).forward)
+    return full
 
 
 def _refit(lock: Lock, series: Series) -> Judged:
-    weights = None if not lock.weighted or series.se is None else 1.0 / series.se
-    laws = [law_of_one(name) for name in lock.rivals]
-    comparison = rivals.compare(
-        series.x, series.y, laws, root_weights=weights, seed=lock.seed, extrapolate=False
-    )
-    law = law_of_one(lock.law)
-    return solve_and_judge(series, law, comparison=comparison, root_weights=weights, seed=lock.seed)
+    comparison = compared(series, lock.spec, extrapolate=False)
+    law = law_of(lock.law, inputs=series.inputs)
+    return solve_and_judge(series, law, lock.spec, comparison=comparison)
 
 
-def _predictions(lock: Lock, now: Judged) -> list[str]:
-    values = now.problem.coefficients(now.solution.theta)
-    predicted = now.problem.law.predict(values, np.array([probe.x for probe in lock.probes]))
-    details = []
-    for probe, y in zip(lock.probes, predicted, strict=True):
+def _gaps(lock: Lock, now: Judged) -> Array:
+    """Predictions of the refit less those locked, one a probe."""
+    predicted = now.problem.law.predict(now.values, xs_of(lock.probes))
+    return np.asarray(predicted - np.array([probe.y for probe in lock.probes]))
+
+
+def _place(lock: Lock, probe: int) -> str:
+    names = lock.columns.x if lock.columns.several else ("x",)
+    places = zip(names, lock.probes[probe].x, strict=True)
+    return ", ".join(f"{name} = {value:.6g}" for name, value in places)
+
+
+def _predictions(lock: Lock, now: Judged) -> Iterator[str]:
+    for at, (probe, gap) in enumerate(zip(lock.probes, _gaps(lock, now), strict=True)):
         allowed = lock.prediction_tolerance.of(probe.y, probe.se)
-        if not abs(y - probe.y) <= allowed:
-            details.append(
-                f"at x = {probe.x:.6g} it predicts {y:.6g}, locked {probe.y:.6g} (+- {allowed:.2g})"
+        if not abs(gap) <= allowed:
+            yield (
+                f"at {_place(lock, at)} it predicts {probe.y + gap:.6g}, locked {probe.y:.6g} (+- {allowed:.2g})"
             )
-    return details
 
 
 def _worst_prediction(lock: Lock, now: Judged) -> str:
-    values = now.problem.coefficients(now.solution.theta)
-    predicted = now.problem.law.predict(values, np.array([probe.x for probe in lock.probes]))
-    gaps = predicted - np.array([probe.y for probe in lock.probes])
-    worst = int(np.argmax(np.abs(gaps)))
-    return (
-        f"a refit moves the predictions by at most {abs(gaps[worst]):.3g}, at x = {lock.probes[worst].x:.6g}"
-    )
+    gaps = np.abs(_gaps(lock, now))
+    worst = int(np.argmax(gaps))
+    return f"a refit moves the predictions by at most {gaps[worst]:.3g}, at {_place(lock, worst)}"
 
 
-def _coefficients(lock: Lock, now: Judged) -> list[str]:
+def _coefficients(lock: Lock, now: Judged) -> Iterator[str]:
     if lock.verdict == NOT:
-        return []  # coefficients of such a fit are no numbers; its predictions are
-    values = now.problem.coefficients(now.solution.theta)
-    return toml.differing(lock.coefficients, lock.coefficient_tolerance, values, "refitted")
+        return  # coefficients of such a fit are no numbers; its predictions are
+    for name, number in lock.coefficients.items():
+        value, allowed = now.values.get(name), lock.coefficient_tolerance.of(number.value, number.se)
+        if value is None or not abs(value - number.value) <= allowed:
+            shown = "nothing" if value is None else f"{value:.6g}"
+            yield f"{name} refitted is {shown}, locked {number.value:.6g} (+- {allowed:.2g})"
 
 
-def _written(lock: Lock, path: Path) -> list[str]:
-    """Whether the study's fits.json still says what was locked."""
-    beside = path.parent.parent / "fits.json"
-    if not beside.exists():
-        return []
-    entry = toml.written_fit(beside, series=lock.series, law=lock.law)
-    if entry is None:
-        return [f"{beside.name} has no fit of {lock.series} by {lock.law}"]
-    values, verdict = entry
-    wrong = [] if verdict == lock.verdict else [f"{beside.name} says {verdict}, locked {lock.verdict}"]
-    if lock.verdict == NOT:
-        return wrong
-    where = f"in {beside.name}"
-    return wrong + toml.differing(lock.coefficients, lock.coefficient_tolerance, values, where)
+def _intervals(lock: Lock, now: Judged) -> Iterator[str]:
+    """Ends of profiled intervals that moved or opened, and the bound of a fit that is not identified."""
+    if lock.says_all and (lock.bound or "") != (now.verdict.bound or ""):
+        yield f"the bound was {lock.bound or 'none'}, now it is {now.verdict.bound or 'none'}"
+    for name in now.profiles:
+        number = lock.coefficients.get(name)
+        if number is None or number.low is None or number.high is None or lock.verdict == NOT:
+            continue
+        ends = interval_of(now.profiles[name])
+        width = number.high - number.low if math.isfinite(number.high - number.low) else 4.0 * number.se
+        allowed = END_TOLERANCE * width
+        for end, locked, value in zip(("low", "high"), (number.low, number.high), ends, strict=True):
+            same = math.isnan(locked) and math.isnan(value)
+            if not same and not abs(value - locked) <= allowed:
+                yield f"the {end} end of {name} refitted is {_end(value)}, locked {_end(locked)} (+- {allowed:.2g})"
 
 
-def _since_one(path: Path, lock: Lock, series: Series) -> Finding:
-    new = series.x > lock.last_x
-    count = int(new.sum())
-    if count == 0:
-        return Finding(str(path), lock.series, PASS, ("no checkpoint is newer than those locked",))
-    xs, ys = series.x[new], series.y[new]
-    probes = np.array([(p.x, p.y, p.se) for p in lock.probes])
-    quantile = float(student.ppf(1 - (1 - CONFIDENCE) / (2 * count), lock.freedom))
-    claimed = xs <= probes[-1, 0]
-    curve, se = (np.interp(np.log(xs), np.log(probes[:, 0]), probes[:, i]) for i in (1, 2))
-    half = quantile * np.hypot(se, lock.noise_sd)
-    outside = claimed & (np.abs(ys - curve) > half)
-    details = [
-        f"at x = {x:.6g} the table has {y:.6g}, the band is {c - h:.6g} to {c + h:.6g}"
-        for x, y, c, h in zip(xs[outside], ys[outside], curve[outside], half[outside], strict=True)
+def _end(value: float) -> str:
+    return "open" if math.isnan(value) else f"{value:.6g}"
+
+
+def _unusual(lock: Lock) -> list[str]:
+    """A sentence on tolerances that are not the usual ones."""
+    usual = toml.PINNED if lock.pinned else toml.FOLLOWED
+    pairs: Mapping[str, tuple[toml.Tolerance, toml.Tolerance]] = {
+        "predictions": (lock.prediction_tolerance, usual[0]),
+        "coefficients": (lock.coefficient_tolerance, usual[1]),
+    }
+    others = [
+        f"of {name} {own} rather than {default}" for name, (own, default) in pairs.items() if own != default
     ]
-    if not claimed.all():
-        details.append(
-            f"{int((~claimed).sum())} newer points lie beyond x = {probes[-1, 0]:.6g}: no claim there"
-        )
-    if not details:
-        details = [f"{count} newer checkpoints, all inside the band"]
-    return Finding(str(path), lock.series, DRIFT if outside.any() else PASS, tuple(details))
+    return [f"its tolerances are not the usual ones: {'; '.join(others)}"] if others else []

@@ -1,47 +1,39 @@
-"""Locks: what a fit said when somebody agreed to it, as TOML beside the results.
+"""Locks as files: `results/<study>/locks/<series>.toml`.
 
-`results/<study>/locks/<series>.toml` holds the input's hash, predictions at probe points with their standard
-errors, coefficients with theirs, the verdict, tolerances and the reason they were agreed to. A difference is
-tolerated up to the largest of an absolute, a relative and a standard-error part.
+They hold the input's hash, how it is fitted, predictions at probe points with their standard errors, coefficients with
+theirs and their intervals, the verdict, tolerances and the reason they were agreed to. Locks of format 1, which were of
+two kinds for one and for several inputs, are read as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.columns import Columns
-from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.locks.lock import Lock, LockedNumber, Probe
 from sparsity_lab.fitting.locks.toml import (
-    FOLLOWED,
     INCOMPLETE,
     LOCK_ANEW,
-    PINNED,
     UNREADABLE,
-    Tolerance,
-    coefficients_in,
     counted,
+    optional,
     parsed,
     tolerance_in,
     toml_key,
     toml_value,
     typed,
 )
-from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.fitting.solve import diagnostics
-from sparsity_lab.fitting.solve.problem import Problem, Solution
-from sparsity_lab.fitting.spec import RIVALS
+from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.settings import BOOTSTRAP, DELTA
 from sparsity_lab.store.records import write_text
 
-FORMAT = 1
+FORMAT = 2
 UNNAMED_RIVALS = (
     "power",
     "logspace-power",
@@ -49,139 +41,7 @@ UNNAMED_RIVALS = (
     "logarithmic",
     "constant",
 )  # of a lock that names none
-PROBES_INSIDE = 7
-PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A prediction: y of the law at x with the standard error of the curve."""
-
-    x: float
-    y: float
-    se: float
-
-
-@dataclass(frozen=True)
-class Lock:
-    """One locked fit.
-
-    Attributes:
-        table: `bundled:NAME`, or a path relative to the study's folder. points_sha256: of the series' points.
-        pinned: another hash is stale; otherwise the table may be measured anew and only drift counts.
-        noise_sd: standard deviation of the residuals; freedom: points less coefficients.
-        coefficients: name -> (value, standard error).
-        rivals: ids of the laws the verdict was reached against.
-    """
-
-    series: str
-    law: str
-    verdict: str
-    reason: str
-    table: str
-    points_sha256: str
-    pinned: bool
-    points: int
-    dropped_points: int
-    last_x: float
-    noise_sd: float
-    freedom: int
-    probes: tuple[Probe, ...]
-    coefficients: dict[str, tuple[float, float]]
-    prediction_tolerance: Tolerance
-    coefficient_tolerance: Tolerance
-    columns: Columns = field(default_factory=Columns)
-    weighted: bool = False
-    seed: int = 0
-    rivals: tuple[str, ...] = RIVALS
-
-
-def lock_of(
-    result: FitResult, *, table: str, reason: str, pinned: bool = True, columns: Columns | None = None
-) -> Lock:
-    """The lock of a fit.
-
-    Raises:
-        SparsityLabError: no reason is given.
-    """
-    problem = Problem.of(result.law, result.series.x, result.series.y)
-    theta = problem.law.locate(result.values, problem.span)
-    solution = Solution(theta, problem.project(theta).linear, result.sse)
-    agreed = Agreed(
-        table, reason, pinned, columns or Columns(), result.seed, result.weighted, _rivals(result)
-    )
-    return lock_from(result.series, problem, solution, verdict=result.verdict.word, agreed=agreed)
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """What a lock says beside its numbers: who agreed to what, and how it is fitted again.
-
-    Attributes:
-        table: the input, as `toml.table_entry` writes it.
-        reason: why these numbers hold.
-        pinned: whether the points may not change, or are followed as they grow.
-        columns: how the table is read.
-        seed, weighted, rivals: of the fit.
-    """
-
-    table: str
-    reason: str
-    pinned: bool
-    columns: Columns
-    seed: int
-    weighted: bool
-    rivals: tuple[str, ...] = RIVALS
-
-
-def lock_from(series: Series, problem: Problem, solution: Solution, *, verdict: str, agreed: Agreed) -> Lock:
-    """A lock of a solved problem; `lock_of` makes one of a finished fit."""
-    if not agreed.reason.strip():
-        raise SparsityLabError("A lock needs a reason", fix='Say why these numbers hold: --reason "..."')
-    law, values = problem.law, problem.coefficients(solution.theta)
-    residuals = series.y - law.predict(values, series.x)
-    freedom = max(len(series.y) - len(law.parameters), 1)
-    variance = float(residuals @ residuals) / freedom
-    spread = diagnostics.covariance(law, values, series.x, variance=variance)
-    prediction, coefficient = PINNED if agreed.pinned else FOLLOWED
-    xs = probe_points(series.x, ahead=verdict != NOT)
-    errors = np.sqrt(np.einsum("ij,jk,ik->i", *_sandwich(law, values, xs, spread)))
-    return Lock(
-        series=series.name,
-        law=law.name,
-        verdict=verdict,
-        reason=agreed.reason.strip(),
-        table=agreed.table,
-        points_sha256=series.sha256,
-        pinned=agreed.pinned,
-        points=len(series.y),
-        dropped_points=series.dropped,
-        last_x=float(series.x.max()),
-        noise_sd=math.sqrt(variance),
-        freedom=freedom,
-        probes=tuple(Probe(*map(float, p)) for p in zip(xs, law.predict(values, xs), errors, strict=True)),
-        coefficients={n: (v, float(math.sqrt(spread[i, i]))) for i, (n, v) in enumerate(values.items())},
-        prediction_tolerance=prediction,
-        coefficient_tolerance=coefficient,
-        columns=agreed.columns,
-        weighted=agreed.weighted,
-        seed=agreed.seed,
-        rivals=agreed.rivals,
-    )
-
-
-def _rivals(result: FitResult) -> tuple[str, ...]:
-    """The usual ones, or those the fit was compared with."""
-    compared = {rival.law for rival in result.comparison.rivals}
-    return RIVALS if compared <= set(RIVALS) else tuple(sorted(compared))
-
-
-def probe_points(x: np.ndarray, *, ahead: bool) -> np.ndarray:
-    """Where predictions are recorded: along the data, and beyond them where the law has a say there."""
-    low, high = float(x.min()), float(x.max())
-    inside = np.geomspace(low, high, PROBES_INSIDE) if low > 0 else np.linspace(low, high, PROBES_INSIDE)
-    beyond = [factor * high for factor in PROBES_AHEAD] if ahead and high > 0 else []
-    return np.concatenate([inside, beyond])
+READ = (1, 2)
 
 
 def write(lock: Lock, path: Path) -> None:
@@ -201,81 +61,118 @@ def read(path: Path) -> Lock:
         raise SparsityLabError(
             f"Cannot read the lock {path}", why=why_unread(path, error), fix=LOCK_ANEW
         ) from error
-    except INCOMPLETE as error:
-        raise SparsityLabError(
-            f"The lock {path} is not complete", why=f"{type(error).__name__}: {error}"[:400], fix=LOCK_ANEW
-        ) from error
+    except (*INCOMPLETE, SparsityLabError) as error:
+        why = error.paragraph() if isinstance(error, SparsityLabError) else f"{type(error).__name__}: {error}"
+        raise SparsityLabError(f"The lock {path} is not complete", why=why[:400], fix=LOCK_ANEW) from error
 
 
 def to_toml(lock: Lock) -> str:
     """The text of a lock."""
+    spec = lock.spec
+    rivals = spec.rival_names(max(len(lock.columns.x), 1))
+    unnamed = (lock.law,) if lock.columns.several else UNNAMED_RIVALS
     lines = [
         "# A locked fit: `sparsity-lab check` refits its input and compares. Change it with",
         "# `sparsity-lab check --update --reason ...`, or edit a tolerance together with its reason.",
-        f"format = {FORMAT}",
-        *_pairs(lock, ("series", "law", "verdict", "reason", "weighted", "seed")),
-        *([] if lock.rivals == UNNAMED_RIVALS else _pairs(lock, ("rivals",))),
-        "",
-        "[input]",
-        *_pairs(lock, ("table", "points_sha256", "pinned", "points", "dropped_points", "last_x")),
-        *[f"{key} = {toml_value(value)}" for key, value in asdict(lock.columns).items() if value],
-        "",
-        "[noise]",
-        *_pairs(lock, ("noise_sd", "freedom")),
-    ]
-    for name in ("prediction_tolerance", "coefficient_tolerance"):
-        lines += [
-            "",
-            f"[{name}]",
-            *[f"{k} = {toml_value(v)}" for k, v in asdict(getattr(lock, name)).items()],
-        ]
-    for coefficient, (value, se) in lock.coefficients.items():
-        lines += [
-            "",
-            f"[coefficients.{toml_key(coefficient)}]",
-            f"value = {toml_value(value)}",
-            f"se = {toml_value(se)}",
-        ]
+        *_pairs(
+            format=FORMAT, series=lock.series, law=lock.law, verdict=lock.verdict, reason=lock.reason,
+            bound=lock.bound, weighted=spec.weighted, robust=spec.robust or None, log=spec.log or None,
+            delta=spec.delta if spec.robust else None, seed=spec.seed, draws=spec.draws,
+            rivals=None if rivals == unnamed else list(rivals),
+        ),
+        *_section(
+            "input", table=lock.table, points_sha256=lock.points_sha256, se_sha256=lock.se_sha256 or None,
+            pinned=lock.pinned, points=lock.points, dropped_points=lock.dropped_points,
+            last_x=_known(lock.last_x), **{key: value for key, value in asdict(lock.columns).items() if value},
+        ),
+        *_section("noise", noise_sd=lock.noise_sd, freedom=lock.freedom, inflation=lock.inflation),
+        *_section("written", sse=lock.sse, limit=lock.limit),
+        *_section("prediction_tolerance", **asdict(lock.prediction_tolerance)),
+        *_section("coefficient_tolerance", **asdict(lock.coefficient_tolerance)),
+    ]  # fmt: skip
+    for name, number in lock.coefficients.items():
+        lines += _section(f"coefficients.{toml_key(name)}", **asdict(number))
     for probe in lock.probes:
-        lines += ["", "[[probes]]", *[f"{key} = {toml_value(value)}" for key, value in asdict(probe).items()]]
+        x = probe.x[0] if len(probe.x) == 1 else list(probe.x)
+        lines += ["", "[[probes]]", *_pairs(x=x, y=probe.y, se=probe.se)]
     return "\n".join(lines) + "\n"
 
 
-def _pairs(lock: Lock, keys: Sequence[str]) -> list[str]:
-    return [f"{key} = {toml_value(getattr(lock, key))}" for key in keys]
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _section(title: str, **values: Any) -> list[str]:
+    return ["", f"[{title}]", *_pairs(**values)]
+
+
+def _pairs(**values: Any) -> list[str]:
+    """Keys with their values; None is left out."""
+    return [f"{key} = {toml_value(value)}" for key, value in values.items() if value is not None]
 
 
 def _from_raw(raw: dict[str, Any]) -> Lock:
-    if raw["format"] != FORMAT:
-        raise ValueError(f"format {raw['format']}, this version reads {FORMAT}")
-    given, noise = raw["input"], raw["noise"]
+    if raw["format"] not in READ:
+        raise ValueError(f"format {raw['format']}, this version reads {' and '.join(map(str, READ))}")
+    given, noise, written = raw["input"], raw.get("noise", {}), raw.get("written", {})
     if not str(raw["reason"]).strip():
         raise ValueError("the reason is empty")
+    columns = _columns(given)
     return Lock(
         **{key: typed(raw, key, str) for key in ("series", "law", "verdict", "reason")},
-        weighted=typed(raw, "weighted", bool),
-        seed=counted(raw, "seed"),
+        spec=_spec(raw, columns),
         **{key: typed(given, key, str) for key in ("table", "points_sha256")},
-        pinned=typed(given, "pinned", bool),
         points=counted(given, "points"),
-        dropped_points=counted(given, "dropped_points"),
-        last_x=typed(given, "last_x", float),
-        noise_sd=typed(noise, "noise_sd", float),
-        freedom=counted(noise, "freedom"),
-        probes=tuple(
-            Probe(**{key: typed(one, key, float) for key in ("x", "y", "se")}) for one in raw["probes"]
-        ),
-        coefficients=coefficients_in(raw),
+        probes=tuple(_probe(each) for each in raw["probes"]),
+        coefficients={
+            name: LockedNumber(
+                typed(each, "value", float), typed(each, "se", float),
+                optional(each, "low", float), optional(each, "high", float),
+            )
+            for name, each in raw["coefficients"].items()
+        },
         prediction_tolerance=tolerance_in(raw, "prediction_tolerance"),
         coefficient_tolerance=tolerance_in(raw, "coefficient_tolerance"),
-        columns=Columns(
-            **{key: typed(given, key, str) for key in ("x", "y", "group", "se") if key in given},
-            unit=tuple(map(str, typed(given, "unit", list))) if "unit" in given else (),
-        ),
-        rivals=tuple(raw.get("rivals", UNNAMED_RIVALS)),
+        columns=columns,
+        pinned=optional(given, "pinned", bool, True),
+        dropped_points=counted(given, "dropped_points") if "dropped_points" in given else 0,
+        last_x=optional(given, "last_x", float, math.nan),
+        noise_sd=optional(noise, "noise_sd", float, math.nan),
+        freedom=counted(noise, "freedom") if noise else 1,
+        inflation=optional(noise, "inflation", float, 1.0),
+        se_sha256=optional(given, "se_sha256", str, ""),
+        bound=optional(raw, "bound", str),
+        sse=optional(written, "sse", float, math.nan),
+        limit=optional(written, "limit", float, math.nan),
+        says_all=raw["format"] > 1,
+    )  # fmt: skip
+
+
+def _spec(raw: Mapping[str, Any], columns: Columns) -> FitSpec:
+    """How a locked fit is fitted; several inputs of format 1 say `huber`."""
+    usual = () if columns.several else UNNAMED_RIVALS
+    robust = optional(raw, "robust", bool, False) or optional(raw, "huber", bool, False)
+    return FitSpec(
+        law=typed(raw, "law", str),
+        rivals=tuple(map(str, typed(raw, "rivals", list))) if "rivals" in raw else usual,
+        weighted=optional(raw, "weighted", bool, False),
+        robust=robust,
+        delta=optional(raw, "delta", float, DELTA),
+        log=optional(raw, "log", bool, False),
+        draws=counted(raw, "draws") if "draws" in raw else BOOTSTRAP,
+        seed=counted(raw, "seed"),
     )
 
 
-def _sandwich(law: Any, values: Any, xs: np.ndarray, spread: np.ndarray) -> tuple[Any, Any, Any]:
-    jacobian = diagnostics.curve_jacobian(law, values, xs)
-    return jacobian, spread, jacobian
+def _columns(given: Mapping[str, Any]) -> Columns:
+    x = given.get("x", [])
+    if not isinstance(x, list):
+        x = [typed(given, "x", str)]
+    named = {key: optional(given, key, str) for key in ("y", "group", "se", "exclude", "by", "holdout")}
+    return Columns(tuple(map(str, x)), unit=tuple(map(str, optional(given, "unit", list, []))), **named)
+
+
+def _probe(raw: Mapping[str, Any]) -> Probe:
+    x = raw["x"]
+    places = tuple(map(float, x)) if isinstance(x, list) else (typed(raw, "x", float),)
+    return Probe(places, typed(raw, "y", float), typed(raw, "se", float))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.data.series import kind_of
+from sparsity_lab.fitting.data.rows import kind_of
 from sparsity_lab.laws._law import Array
 from sparsity_lab.reading.csv_file import read_csv
 

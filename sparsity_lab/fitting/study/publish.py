@@ -13,9 +13,9 @@ from sparsity_lab.store.records import prepare_output, write_bytes, write_text
 
 KEPT = (
     "study.json", "plots/*.png", "measure/*/table.csv", "measure/*/table.md", "compare/*",
-    "fit/*/fits.csv", "fit/*/fits.json", "fit/*/families.*", "fit/*/provenance.json", "fit/*/locks/*.toml",
-    "fit/*/plots/all.png", "width-depth/fits.*", "width-depth/locks/*.toml", "width-depth/plots/all.png",
-    "loss/*/fits.*", "loss/*/locks/*.toml",
+    "fit/*/fits.csv", "fit/*/fits.json", "fit/*/families.*", "fit/*/provenance.json", "fit/*/locks/*",
+    "fit/*/plots/all.png", "width-depth/fits.*", "width-depth/locks/*", "width-depth/plots/all.png",
+    "loss/*/fits.*", "loss/*/locks/*",
 )  # fmt: skip
 
 

@@ -387,7 +387,7 @@ def test_every_fit_has_its_own_figure_on_the_page(tmp_path):
         "run,d,a\n" + "".join(f"{name},{d},{a}\n" for name, d, a in rows), encoding="utf-8"
     )
     spec = FitSpec(draws=0, law="power", rivals=("linear",))
-    fit_table(tmp_path / "t.csv", output=tmp_path / "out", spec=spec, mapping=Columns("d", "a", "run"))
+    fit_table(tmp_path / "t.csv", output=tmp_path / "out", spec=spec, mapping=Columns(("d",), "a", "run"))
     found = find(tmp_path)
     shown = figures_of([fits.section(found)])
     assert shown == set(found.figures)

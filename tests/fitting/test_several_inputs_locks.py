@@ -10,12 +10,15 @@ from typer.testing import CliRunner
 from sparsity_lab import registry
 from sparsity_lab.cli.main import app
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.ladders import runs, runs_locks
-from sparsity_lab.fitting.ladders.runs import LadderColumns
-from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
-from sparsity_lab.fitting.locks import check
+from sparsity_lab.fitting.data.columns import Columns
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.fit_table import fit_table
+from sparsity_lab.fitting.locks import check, lock_file
+from sparsity_lab.fitting.locks.since import since
+from sparsity_lab.fitting.spec import FitSpec
 
 LAW = registry.load("laws", "loss-power").LAW
+COLUMNS = Columns(("n", "d"), "l")
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +34,16 @@ def table(path, rows):
     path.write_text("n,d,l\n" + "".join(f"{n!r},{d!r},{loss!r}\n" for n, d, loss in rows), encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def locked(rows, tmp_path_factory):
-    """A table and its locked fit."""
-    folder = tmp_path_factory.mktemp("locked") / "study"
-    folder.mkdir()
-    table(folder / "t.csv", rows)
-    fit_ladder_table(
-        folder / "t.csv",
-        LadderColumns(x=("n", "d"), y="l"),
-        LadderSpec(law="loss-power", huber=True, draws=0),
-        output=folder / "out",
-        lock="planted",
-    )
-    return folder
+def fit_and_lock(path, output, reason, *, columns=COLUMNS):
+    spec = FitSpec(robust=True, draws=0)
+    fit_table(path, mapping=columns, spec=spec, output=output, lock=reason, plots=False)
 
 
 @pytest.fixture
-def study(locked, tmp_path):
-    """A copy for one test to change."""
-    return shutil.copytree(locked, tmp_path, dirs_exist_ok=True)
+def study(tmp_path, rows):
+    table(tmp_path / "t.csv", rows)
+    fit_and_lock(tmp_path / "t.csv", tmp_path / "out", "planted")
+    return tmp_path
 
 
 def only(study):
@@ -60,10 +53,10 @@ def only(study):
 
 def test_a_lock_reads_back_and_passes(study):
     path = study / "out" / "locks" / "t-loss-power.toml"
-    lock = runs_locks.read(path)
-    assert runs_locks.to_toml(lock) == path.read_text(encoding="utf-8")
+    lock = lock_file.read(path)
+    assert lock_file.to_toml(lock) == path.read_text(encoding="utf-8")
     assert lock.table == "../t.csv"
-    assert lock.columns == LadderColumns(("n", "d"), "l")
+    assert lock.columns == COLUMNS
     assert len(lock.probes) == 10
     assert only(study).status == check.PASS
 
@@ -107,9 +100,9 @@ def test_a_ladder_that_lost_its_limit_is_unidentified(study):
     limitless = {"alpha": 0.06, "beta": 0.07, "a": 3.0, "b": 4.0, "E": 0.0}
     y = LAW.predict(limitless, x) * np.exp(generator.normal(0, 4e-3, 40))
     table(study / "t.csv", [(*map(float, at), float(loss)) for at, loss in zip(x, y, strict=True)])
-    digest = runs.read_runs(study / "t.csv", runs.LadderColumns(x=("n", "d"), y="l")).sha256
+    digest = read_series(study / "t.csv", mapping=COLUMNS)[0].sha256
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace(runs_locks.read(path).points_sha256, digest), encoding="utf-8")
+    path.write_text(text.replace(lock_file.read(path).points_sha256, digest), encoding="utf-8")
     finding = only(study)
     assert finding.status == check.UNIDENTIFIED
     assert "open below" in finding.details[0]
@@ -135,13 +128,7 @@ def test_an_update_keeps_tolerances_and_says_what_changed(study, rows):
 
 def test_a_reason_and_a_whole_lock_are_needed(study, rows):
     with pytest.raises(SparsityLabError, match="needs a reason"):
-        fit_ladder_table(
-            study / "t.csv",
-            LadderColumns(x=("n", "d"), y="l"),
-            LadderSpec(law="loss-power", draws=0),
-            output=study / "again",
-            lock=" ",
-        )
+        fit_and_lock(study / "t.csv", study / "again", " ")
     path = study / "out" / "locks" / "t-loss-power.toml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("points_sha256", "points_sha"), encoding="utf-8")
@@ -159,17 +146,15 @@ def test_a_lock_of_another_fit_is_not_replaced(study, other):
     (study / "moved" / "t.csv").write_bytes((study / "t.csv").read_bytes())
     before = {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()}
     source = study / "moved" / "t.csv" if other == "table" else study / "t.csv"
-    columns = LadderColumns(("n", "d"), "m" if other == "y" else "l", "g" if other == "group" else None)
+    columns = Columns(("n", "d"), "m" if other == "y" else "l", "g" if other == "group" else None)
     with pytest.raises(SparsityLabError, match="locks another fit"):
-        fit_ladder_table(
-            source, columns, LadderSpec("loss-power", draws=0), output=study / "out", lock="a second one"
-        )
+        fit_and_lock(source, study / "out", "a second one", columns=columns)
     assert {path: path.read_bytes() for path in (study / "out").rglob("*") if path.is_file()} == before
 
 
 def test_since_asks_for_series_of_checkpoints(study):
     with pytest.raises(SparsityLabError, match="several inputs"):
-        check.since([study / "out"], study / "t.csv")
+        since([study / "out"], study / "t.csv")
 
 
 def test_the_command_locks_and_exits_1_on_drift(study, rows):

@@ -7,22 +7,32 @@ import pytest
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.ladders import runs
-from sparsity_lab.fitting.ladders.runs import LadderColumns
-from sparsity_lab.fitting.ladders.runs_table import LadderSpec, fit_ladder_table
+from sparsity_lab.fitting.data.columns import Columns
+from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.solve import engine, packed
 from sparsity_lab.fitting.solve.objective import HUBER
 from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solved import solve_and_judge
+from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.laws.average_parameters import average_parameters
 from sparsity_lab.store import bundled
+from tests.fitting.points import series_of
 
 LAW = registry.load("laws", "loss-power").LAW
-COLUMNS = LadderColumns(("params", "tokens"), "loss", exclude="epoch_excluded")
+COLUMNS = Columns(("params", "tokens"), "loss", exclude="epoch_excluded")
+PLAIN = Columns(("n", "d"), "l")
+
+
+def read(path, columns=PLAIN, law=None):
+    """The one series of a table of several inputs."""
+    (series,) = read_series(path, mapping=columns, law=law)
+    return series
 
 
 @pytest.fixture(scope="module")
 def chinchilla():
-    return runs.read_runs(bundled.path("chinchilla"), COLUMNS)
+    return read(bundled.path("chinchilla"), COLUMNS)
 
 
 def huber_sum(problem, values, delta=1e-3):
@@ -61,15 +71,13 @@ def test_an_outlier_hardly_moves_a_robust_fit():
     y = LAW.predict(truth, x) * np.exp(generator.normal(0, 1e-3, 60))
     spoiled = y.copy()
     spoiled[7] *= 1.5
-    fits = [runs.fit_runs(_runs(x, values), LAW, huber=huber, draws=0)
-            for values, huber in ((y, True), (spoiled, True), (spoiled, False))]  # fmt: skip
-    clean, robustly, plainly = (fit.coefficients["E"][0] for fit in fits)
+    fits = [
+        solve_and_judge(series_of(LAW, x, values), LAW, FitSpec(robust=huber), comparison=None)
+        for values, huber in ((y, True), (spoiled, True), (spoiled, False))
+    ]
+    clean, robustly, plainly = (fit.values["E"] for fit in fits)
     assert abs(robustly - clean) < 0.02
     assert abs(plainly - 1.8) > 2 * abs(robustly - 1.8)
-
-
-def _runs(x, y):
-    return runs.Runs(x, y, np.arange(len(y)), 0, "")
 
 
 def test_the_interval_of_a_known_ladder_holds_its_truth(tmp_path):
@@ -79,17 +87,16 @@ def test_the_interval_of_a_known_ladder_holds_its_truth(tmp_path):
     y = LAW.predict(truth, x) * np.exp(generator.normal(0, 3e-3, 60))
     rows = [f"{float(a)!r},{float(b)!r},{float(c)!r}" for (a, b), c in zip(x, y, strict=True)]
     (tmp_path / "t.csv").write_text("n,d,l\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    fit = fit_ladder_table(
-        tmp_path / "t.csv",
-        LadderColumns(x=("n", "d"), y="l"),
-        LadderSpec(law="loss-power", draws=60),
-        output=tmp_path / "out",
+    (fit,) = fit_table(
+        tmp_path / "t.csv", mapping=PLAIN, spec=FitSpec(draws=60), output=tmp_path / "out", plots=False
     )
-    for name, (value, low, high) in fit.coefficients.items():
+    for name, (value, low, high) in {
+        k: (c.value, c.low, c.high) for k, c in fit.coefficients.items()
+    }.items():
         assert low < value < high
         assert low - 0.5 * (high - low) < truth[name] < high + 0.5 * (high - low)
     (entry,) = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
-    assert entry["coefficients"]["E"]["value"] == fit.coefficients["E"][0]
+    assert entry["coefficients"]["E"]["value"] == fit.values["E"]
 
 
 @pytest.mark.parametrize(
@@ -104,12 +111,12 @@ def test_the_interval_of_a_known_ladder_holds_its_truth(tmp_path):
 def test_faulty_tables(tmp_path, text, told):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     with pytest.raises(SparsityLabError, match=told):
-        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("n", "d"), y="l"))
+        read(tmp_path / "t.csv")
 
 
-def test_a_law_of_another_number_of_inputs(chinchilla):
+def test_a_law_of_another_number_of_inputs(tmp_path):
     with pytest.raises(SparsityLabError, match=r"has 1 input.*names 2 column"):
-        runs.fit_runs(chinchilla, registry.load("laws", "power").LAW)
+        fit_table("chinchilla", mapping=COLUMNS, spec=FitSpec(law="power"), output=tmp_path / "out")
 
 
 def test_the_mean_parameters_of_a_pruning_schedule():
@@ -132,7 +139,7 @@ def test_columns_in_the_place_of_another_input_are_refused(tmp_path, order):
     header = [*order, "y"]
     (tmp_path / "t.csv").write_text(",".join(header) + "\n1e9,2e9,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="is in the place of"):
-        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=order, y="y"), law=LAW)
+        read(tmp_path / "t.csv", Columns(tuple(order), "y"), LAW)
 
 
 @pytest.mark.parametrize(
@@ -141,23 +148,20 @@ def test_columns_in_the_place_of_another_input_are_refused(tmp_path, order):
 def test_what_is_no_loss_per_token_is_read_only_where_that_is_said(tmp_path, y):
     (tmp_path / "t.csv").write_text(f"N,D,{y}\n1e8,2e9,3\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="in the place of loss, in nats per token"):
-        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("N", "D"), y=y), law=LAW)
-    read = runs.read_runs(
-        tmp_path / "t.csv", runs.LadderColumns(x=("N", "D"), y=y, unit=(f"{y}=nats",)), law=LAW
-    )
-    assert read.y.tolist() == [3.0]
+        read(tmp_path / "t.csv", Columns(("N", "D"), y), LAW)
+    assert read(tmp_path / "t.csv", Columns(("N", "D"), y, unit=(f"{y}=nats",)), LAW).y.tolist() == [3.0]
 
 
 @pytest.mark.parametrize("word", ["true", "TRUE", "True ", "1", "yes", "y"])
 def test_rows_to_leave_out_are_known_by_any_word_for_true(tmp_path, word):
     text = f"n,d,l,bad\n1,2,3,false\n1,3,3,{word}\n1,4,3,\n1,5,3,0\n"
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
-    read = runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("n", "d"), y="l", exclude="bad"))
-    assert (len(read.y), read.left_out) == (3, 1)
+    series = read(tmp_path / "t.csv", Columns(("n", "d"), "l", exclude="bad"))
+    assert (len(series.y), series.left_out) == (3, 1)
 
 
 @pytest.mark.parametrize("word", ["excluded", "2", "maybe", "nan"])
 def test_a_word_that_is_neither_true_nor_false_is_refused(tmp_path, word):
     (tmp_path / "t.csv").write_text(f"n,d,l,bad\n1,2,3,\n1,3,3,{word}\n", encoding="utf-8")
     with pytest.raises(SparsityLabError, match="row 3, column 'bad'"):
-        runs.read_runs(tmp_path / "t.csv", runs.LadderColumns(x=("n", "d"), y="l", exclude="bad"))
+        read(tmp_path / "t.csv", Columns(("n", "d"), "l", exclude="bad"))

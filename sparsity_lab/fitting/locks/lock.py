@@ -1,0 +1,185 @@
+"""A lock: what a fit said when somebody agreed to it, with predictions at places where it is compared.
+
+A difference is tolerated up to the largest of an absolute, a relative and a standard-error part.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.data.columns import Columns
+from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.locks.toml import FOLLOWED, PINNED, Tolerance
+from sparsity_lab.fitting.result import FitResult
+from sparsity_lab.fitting.solve import gradients
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solved import curve_errors, problem_of
+from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.laws._law import Array
+
+PROBES_INSIDE = 7
+PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
+PROBES_PER_INPUT = {2: 3, 3: 3}  # of several; 2 of more
+AHEAD_OF_ALL = 10.0  # times the largest of every input at once
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A prediction: y of the law at x, one number for each input, with the standard error of the curve."""
+
+    x: tuple[float, ...]
+    y: float
+    se: float
+
+
+@dataclass(frozen=True)
+class LockedNumber:
+    """A coefficient with its standard error and its interval.
+
+    Attributes:
+        low, high: NaN where the data bound it on no such side; None in locks that do not say.
+    """
+
+    value: float
+    se: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One locked fit.
+
+    Attributes:
+        spec: how it is fitted; the law's id among it, and the rivals the verdict was reached against.
+        table: `bundled:NAME`, or a path relative to the study's folder. points_sha256: of the series' points;
+            se_sha256: of their standard errors, where they are weights.
+        pinned: another hash is stale; otherwise the table may be measured anew and only drift counts.
+        last_x: the largest x; NaN for several inputs.
+        noise_sd: standard deviation of the residuals; freedom: points less coefficients; inflation: g, which the
+            standard errors contain.
+        bound: one-sided statement of a fit that is not identified. sse, limit: as fits.json has them; NaN in locks
+            that do not say.
+    """
+
+    series: str
+    law: str
+    verdict: str
+    reason: str
+    spec: FitSpec
+    table: str
+    points_sha256: str
+    points: int
+    probes: tuple[Probe, ...]
+    coefficients: dict[str, LockedNumber]
+    prediction_tolerance: Tolerance
+    coefficient_tolerance: Tolerance
+    columns: Columns = field(default_factory=Columns)
+    pinned: bool = True
+    dropped_points: int = 0
+    last_x: float = math.nan
+    noise_sd: float = math.nan
+    freedom: int = 1
+    inflation: float = 1.0
+    se_sha256: str = ""
+    bound: str | None = None
+    sse: float = math.nan
+    limit: float = math.nan
+    says_all: bool = True  # of a format that holds intervals and bounds
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What a lock says beside its numbers: who agreed to what.
+
+    Attributes:
+        table: the input, as `toml.table_entry` writes it.
+        reason: why these numbers hold.
+        follow: whether the table may be measured anew.
+        columns: how the table is read.
+    """
+
+    table: str
+    reason: str
+    follow: bool
+    columns: Columns
+
+
+def lock_of(result: FitResult, agreed: Agreed) -> Lock:
+    """The lock of a fit.
+
+    Raises:
+        SparsityLabError: no reason is given.
+    """
+    if not agreed.reason.strip():
+        raise SparsityLabError("A lock needs a reason", fix='Say why these numbers hold: --reason "..."')
+    series, law, values, scale = result.series, result.law, result.values, result.scale
+    problem = problem_of(law, series, result.spec)
+    prediction, coefficient = FOLLOWED if agreed.follow else PINNED
+    xs = probe_points(series.x, ahead=result.verdict.word != NOT)
+    errors = curve_errors(problem, result.solution, scale, xs)
+    probes = zip(xs, law.predict(values, xs), errors, strict=True)
+    return Lock(
+        series=series.name,
+        law=law.name,
+        verdict=result.verdict.word,
+        reason=agreed.reason.strip(),
+        spec=result.spec,
+        table=agreed.table,
+        points_sha256=series.sha256,
+        points=len(series.y),
+        probes=tuple(Probe(tuple(map(float, np.atleast_1d(x))), float(y), float(se)) for x, y, se in probes),
+        coefficients={
+            name: LockedNumber(each.value, _error(result, problem, name), each.low, each.high)
+            for name, each in result.coefficients.items()
+        },
+        prediction_tolerance=prediction,
+        coefficient_tolerance=coefficient,
+        columns=agreed.columns,
+        pinned=not agreed.follow,
+        dropped_points=series.dropped,
+        last_x=float(series.x.max()) if series.inputs == 1 else math.nan,
+        noise_sd=math.sqrt(scale.variance),
+        freedom=scale.freedom,
+        inflation=scale.inflation,
+        se_sha256=series.se_sha256 if result.spec.weighted else "",
+        bound=result.verdict.bound,
+        sse=result.sse,
+        limit=result.limit,
+    )
+
+
+def _error(result: FitResult, problem: Problem, name: str) -> float:
+    """The standard error of a coefficient, to first order."""
+    return result.scale.error_of(gradients.of_coefficient(problem, result.solution, name))
+
+
+def probe_points(x: Array, *, ahead: bool) -> Array:
+    """Where predictions are recorded, shape as x: along the data, and beyond where the law has a say there.
+
+    Of several inputs: a grid over their ranges, and one point beyond.
+    """
+    if x.ndim == 1:
+        low, high = float(x.min()), float(x.max())
+        inside = np.geomspace(low, high, PROBES_INSIDE) if low > 0 else np.linspace(low, high, PROBES_INSIDE)
+        beyond = [factor * high for factor in PROBES_AHEAD] if ahead and high > 0 else []
+        return np.concatenate([inside, beyond])
+    count = PROBES_PER_INPUT.get(x.shape[1], 2)
+    axes = [
+        np.geomspace(low, high, count) if low > 0 else np.linspace(low, high, count)
+        for low, high in zip(x.min(0), x.max(0), strict=True)
+    ]
+    grid = np.array(list(itertools.product(*axes)))
+    return np.vstack([grid, AHEAD_OF_ALL * x.max(0)]) if ahead and bool(np.all(x.max(0) > 0)) else grid
+
+
+def xs_of(probes: Sequence[Probe]) -> Array:
+    """The places of probes, shape (m,) of one input or (m, inputs)."""
+    xs = np.array([probe.x for probe in probes])
+    return xs[:, 0] if xs.shape[1] == 1 else xs

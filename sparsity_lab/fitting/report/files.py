@@ -1,0 +1,133 @@
+"""Writes what fits found: fits.json (everything), fits.csv (one line a fit), fits.md (for readers), and figures."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sparsity_lab.fitting.data.names import figure_name
+from sparsity_lab.fitting.figures import KINDS, attempted, file_of
+from sparsity_lab.fitting.report.text import markdown
+from sparsity_lab.fitting.reproduce import families_report
+from sparsity_lab.fitting.result import FitResult
+from sparsity_lab.laws._law import Variable
+from sparsity_lab.progress import Progress
+from sparsity_lab.provenance import provenance
+from sparsity_lab.store.records import write_json, write_text
+from sparsity_lab.store.tables import to_csv
+
+ALL = "all"
+RESIDUAL_KEYS = ("series", "run", "y", "fitted", "residual", "se")
+
+
+def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:
+    """Write all files of a batch of fits into `folder` but the figures.
+
+    fits.json, fits.csv, fits.md and residuals.csv are the same bytes for the same input and seed; what differs
+    from run to run (time, versions, command) is in provenance.json.
+    """
+    write_json(folder / "fits.json", [result.to_json() for result in results])
+    rows = [_row(result) for result in results]
+    write_text(folder / "fits.csv", to_csv(rows, list(dict.fromkeys(key for row in rows for key in row))))
+    left = [row for result in results for row in _residuals(result)]
+    write_text(
+        folder / "residuals.csv", to_csv(left, list(dict.fromkeys(key for row in left for key in row)))
+    )
+    families_report.write(results, folder)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    write_json(folder / "provenance.json", provenance(table=source.name, table_sha256=digest))
+    write_text(folder / "fits.md", markdown(results))
+
+
+def draw(
+    results: Sequence[FitResult], folder: Path,
+    perform: Callable[[Sequence[Callable[[], bool]]], Iterator[tuple[int, bool]]] | None, *, progress: Progress,
+) -> None:  # fmt: skip
+    """Draw the figures and link them in fits.md; where `perform` is None, remove those of an earlier call."""
+    stems = [folder / "plots" / figure_name(result.name) for result in results]
+    if perform is None:
+        for stem in (*stems, folder / "plots" / ALL):
+            for kind in KINDS:
+                with suppress(OSError):
+                    file_of(stem, kind).unlink(missing_ok=True)
+        return
+    drawn = set()
+    calls = [partial(_sheet, result, stem) for result, stem in zip(results, stems, strict=True)]
+    with progress.track("figures", len(calls)) as advance:
+        for place, is_drawn in perform(calls):
+            drawn |= {results[place].name} if is_drawn else set()
+            advance(1)
+    with attempted(folder / "plots" / ALL):
+        from sparsity_lab.fitting.plots import fits as plots
+
+        plots.overview(results, folder / "plots" / ALL)
+    write_text(folder / "fits.md", markdown(results, drawn=drawn))
+
+
+def _sheet(result: FitResult, stem: Path) -> bool:
+    """Draw the sheet of a series; whether it is there."""
+    with attempted(stem):
+        from sparsity_lab.fitting.plots import fits as plots
+
+        plots.sheet(result, stem)
+        return True
+    return False
+
+
+def _row(result: FitResult) -> dict[str, object]:
+    """One line of fits.csv."""
+    row: dict[str, object] = {
+        "series": result.name, "law": result.law.name, "verdict": result.verdict.word,
+        "reason": result.verdict.reason, "bound": result.verdict.bound, "points": len(result.series.y),
+        "dropped_points": result.series.dropped,
+    }  # fmt: skip
+    for name, coefficient in result.coefficients.items():
+        ends = {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
+        row |= {key: _finite(value) for key, value in ends.items()}
+    keys = (
+        "sse",
+        "mae",
+        "rmse",
+        "aicc",
+        "lag1",
+        "condition",
+        "decades",
+    )
+    numbers = {key: _finite(getattr(result, key)) for key in keys}
+    solution = result.solution
+    reached = {"starts": solution.starts, "starts_at_best": solution.starts_at_best}
+    least = {"objective": result.objective, "objective_value": solution.objective}
+    return {**row, **least, **numbers, **reached, "data_sha256": result.series.sha256}
+
+
+def _meaning(variable: Variable) -> str:
+    return variable.meaning
+
+
+def _residuals(result: FitResult) -> Iterator[dict[str, Any]]:
+    """The points of a fit with the curve, a line of residuals.csv each."""
+    series = result.series
+    names = [f"{name} (x)" if name in RESIDUAL_KEYS else name for name in map(_meaning, series.x_variables)]
+    points = zip(
+        series.x.reshape(len(series.y), -1).tolist(), series.y.tolist(), result.fitted.tolist(), strict=True
+    )
+    for at, (x, y, fitted) in enumerate(points):
+        yield {
+            "series": result.name,
+            **({} if series.runs is None else {"run": str(series.runs[at])}),
+            **dict(zip(names, x, strict=True)),
+            "y": y,
+            "fitted": fitted,
+            "residual": y - fitted,
+            **({} if series.se is None else {"se": float(series.se[at])}),
+        }
+
+
+def _finite(value: float) -> float | None:
+    """The number, or an empty cell where the points do not suffice for one."""
+    return value if math.isfinite(value) else None

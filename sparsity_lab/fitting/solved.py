@@ -1,0 +1,158 @@
+"""One law solved on one series as a specification says, profiled and judged: a fit without its report."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsity_lab.fitting.data.series import Series
+from sparsity_lab.fitting.judge import checks, shape
+from sparsity_lab.fitting.judge.checks import Checks
+from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
+from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
+from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.solve import diagnostics, engine, gradients
+from sparsity_lab.fitting.solve.problem import Problem, Solution
+from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.fitting.uncertainty import bootstrap, noise
+from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
+from sparsity_lab.fitting.uncertainty.noise import NoiseScale
+from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.store.whole_files import encoded
+
+PLAIN = FitSpec()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A solved law with the evidence its verdict rests on.
+
+    Attributes:
+        values: coefficients; none where the law cannot describe the points.
+        profiles: of all coefficients, by name.
+    """
+
+    problem: Problem
+    solution: Solution
+    scale: NoiseScale
+    values: Mapping[str, float]
+    profiles: dict[str, Profile]
+    condition: float
+    verdict: Verdict
+
+
+def problem_of(law: Law, series: Series, spec: FitSpec) -> Problem:
+    """The law on the points, with the specification's weights and objective."""
+    weights = spec.root_weights(series)
+    return Problem.of(
+        law, series.x, series.y, root_weights=weights, objective=spec.objective, runs=series.runs
+    )
+
+
+def solve_and_judge(
+    series: Series, law: Law, spec: FitSpec = PLAIN, *, comparison: Comparison | None, profiled: bool = True
+) -> Judged:
+    """Fit one law to points as they are, profile it and judge it.
+
+    Args:
+        series: the points. law: of as many inputs. spec: how to fit. comparison: rivals on these points, or None.
+        profiled: whether to profile at all; a verdict without profiles says no more than whether the law fits.
+    """
+    problem = problem_of(law, series, spec)
+    solution = engine.solve(problem, seed=spec.seed)
+    scale = noise.scale_of(problem, solution)
+    misfit = _misfit(problem, solution, comparison)
+    box = _box(series, law)
+    profiles: dict[str, Profile] = {}
+    if misfit is None and profiled:
+        profiles = intervals(problem, solution, scale, Wanted(box=box)).profiles
+    condition = diagnostics.condition(problem, solution)
+    tests = Checks()
+    if profiles:
+        limit = profiles.get(law.far_end or "")
+        tests = checks.of(problem, solution, limit, box=box, scale=scale, seed=spec.seed)
+    verdict = judge(
+        Evidence(
+            asymptote=profiles.get(law.asymptote or ""),
+            exponents=tuple(profiles[name] for name in law.exponents if name in profiles),
+            box=box,
+            y_range=float(np.ptp(problem.y)),
+            condition=condition,
+            at_edge=bool(solution.at_edge),
+            limitless_rival=_limitless(comparison, law),
+            better_rival=_better(comparison, law),
+            misfit=misfit,
+            ends=tuple(profiles[name] for name in law.other_ends if name in profiles),
+            bend=shape.bend(problem, solution.theta, solution.linear, rejects=AICC_REJECTS),
+            checks=tests,
+        )
+    )
+    values = problem.coefficients_of(solution) if verdict.describes else {}
+    return Judged(problem, solution, scale, values, profiles, condition, verdict)
+
+
+def _box(series: Series, law: Law) -> tuple[float, float]:
+    """The physical range of the limit: that of y by the table and by the law."""
+    low, high = series.y_box if series.inputs == 1 else (0.0, float(series.y.max()))
+    return max(low, law.output_box[0]), min(high, law.output_box[1])
+
+
+def curve_errors(problem: Problem, solution: Solution, scale: NoiseScale, x: Array) -> Array:
+    """Standard errors of the curve at x, to first order, shape (m,)."""
+    _, slopes = gradients.of_predictions(problem, solution, x)
+    return np.array([scale.error_of(slope) for slope in slopes])
+
+
+def draws_of(judged: Judged, series: Series, spec: FitSpec) -> bootstrap.Draws | None:
+    """Bootstrap refits: of blocks of residuals along a series, or of whole runs."""
+    problem, solution = judged.problem, judged.solution
+    if spec.draws == 0 or not judged.verdict.describes:
+        return None
+    if series.runs is not None:
+        generator = np.random.default_rng(spec.seed)
+        return bootstrap.resample_runs(problem, solution, series.runs, draws=spec.draws, generator=generator)
+    block = diagnostics.block_length(problem.residuals(solution))
+    generator = series_seed(spec.seed, series.name)
+    return bootstrap.residual_blocks(problem, solution, draws=spec.draws, block=block, generator=generator)
+
+
+def can_describe(law: Law, series: Series, spec: FitSpec) -> bool:
+    """Whether the best curve of a law goes the way of the points."""
+    problem = problem_of(law, series, spec)
+    return shape.misfit(problem, engine.solve(problem, seed=spec.seed)) is None
+
+
+def series_seed(seed: int, name: str) -> np.random.Generator:
+    """A generator of a series' own: the same numbers whatever else is fitted, and on however many cores."""
+    return np.random.default_rng([seed, zlib.crc32(encoded(name))])
+
+
+def _misfit(problem: Problem, solution: Solution, comparison: Comparison | None) -> str | None:
+    """Why the law cannot describe the points: the wrong way, or a turn that neither it nor a rival has; or None."""
+    if reason := shape.misfit(problem, solution):
+        return reason
+    if problem.objective.log:
+        return None  # a turn is told from the AICc of squares of y
+    own = diagnostics.aicc(solution.sse, points=len(problem.y), coefficients=len(problem.law.parameters))
+    others = () if comparison is None else (rival.aicc for rival in comparison.rivals)
+    return shape.turn(problem, below=min([own, *others]) - AICC_REJECTS)
+
+
+def _limitless(comparison: Comparison | None, law: Law) -> str | None:
+    """A law without a limit that is as good as this one by AICc."""
+    own = None if comparison is None else comparison.find(law.name)
+    if comparison is None or own is None or law.asymptote is None:
+        return None
+    as_good = (rival.law for rival in comparison.rivals if rival.aicc < own.aicc + AICC_TIE)
+    return next((name for name in as_good if load_law(name).asymptote is None), None)
+
+
+def _better(comparison: Comparison | None, law: Law) -> str | None:
+    """A law that explains the points far better, so that this one's form is in doubt."""
+    own = None if comparison is None else comparison.find(law.name)
+    if comparison is None or own is None or own.aicc_gap < AICC_REJECTS:
+        return None
+    return f"{comparison.best_by_aicc}, AICc lower by {own.aicc_gap:.0f}"
