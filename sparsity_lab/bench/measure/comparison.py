@@ -25,7 +25,7 @@ OURS, AGAIN, THEIRS = "sparsity-lab", "sparsity-lab, again", "sparsinglaw"
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRun:
     """One run of one path; `AGAINST` of `store/table_columns/bench.py` says what the numbers are."""
 
     question: str
@@ -62,7 +62,7 @@ class EngineComparison:
         target_miss_nats: the engine's loss rise less ln(1 + p); None at a fixed c.
     """
 
-    rows: tuple[Row, Row, Row]
+    rows: tuple[ComparedRun, ComparedRun, ComparedRun]
     speed_up: float
     speed_up_least: float
     cpu_speed_up: float
@@ -172,9 +172,9 @@ def _row(
     *,
     products: float,
     syncs: int,
-) -> Row:
+) -> ComparedRun:
     seconds, cpu_seconds, peak = cost
-    return Row(
+    return ComparedRun(
         question=question,
         path=path,
         seconds=seconds,

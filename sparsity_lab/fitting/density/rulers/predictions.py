@@ -115,7 +115,7 @@ def _our_choice(
 
 
 def _row(
-    step: Prediction, goal: Run, ruler: TwoStepRuler, published: dict[tuple[str, str], float]
+    step: RecipePrediction, goal: Run, ruler: TwoStepRuler, published: dict[tuple[str, str], float]
 ) -> dict[str, object]:
     task = step.task
     curve = replace(ruler.curves[task], tokens=goal.tokens)
@@ -150,7 +150,7 @@ MULTIPLES = ("1xC", "2xC", "5xC", "10xC")
 
 
 @dataclass(frozen=True)
-class Prediction:
+class RecipePrediction:
     """One task's three predictions for one target run; losses in the ladder's unit, scores 0 to 1."""
 
     task: str
@@ -167,7 +167,7 @@ def published_runs(ladder: Ladder) -> tuple[Run, ...]:
 
 def predict_published(
     ladder: Ladder, target: Run, *, runs: Sequence[Run] | None = None, artificial_point: bool = True
-) -> list[Prediction]:
+) -> list[RecipePrediction]:
     """Predict a target run's tasks by the published recipe."""
     runs = published_runs(ladder) if runs is None else runs
     return [_predict(task, runs, target, artificial_point=artificial_point) for task in ladder.tasks]
@@ -197,13 +197,13 @@ def score_curve(loss: Array | float, a: float, middle: float, k: float, b: float
     return a / (1 + np.exp(-k * (np.asarray(loss) - middle))) + b
 
 
-def _predict(task: str, runs: Sequence[Run], target: Run, *, artificial_point: bool) -> Prediction:
+def _predict(task: str, runs: Sequence[Run], target: Run, *, artificial_point: bool) -> RecipePrediction:
     law = stack([fit_runs(task, runs, starts=[PUBLISHED_START])])
     loss = float(law.predict(target.params, target.tokens)[0])
     losses, scores = smoothed_points(task, runs)
     if artificial_point:
         losses, scores = np.append(losses, PERFECT_POINT[0]), np.append(scores, PERFECT_POINT[1])
     curve = fit_score_curve(losses, scores)
-    return Prediction(
+    return RecipePrediction(
         task, loss, float(score_curve(target.final_loss(task), *curve)), float(score_curve(loss, *curve))
     )
