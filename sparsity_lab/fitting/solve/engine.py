@@ -98,14 +98,6 @@ def best_of(problem: Problem, starts: Array | Sequence[Array]) -> Solution:
     return Solution(theta[best], at.linear, at.sse, len(starts), _reached(sse), edges(problem, theta[best]))
 
 
-def refit(problem: Problem, starts: Sequence[Array]) -> Solution:
-    """The best fit near given coordinates alone, without a search."""
-    if problem.objective.log:
-        near = [(theta, problem.project(theta).linear) for theta in starts]
-        return packed.solve(problem, near, box=_box(problem))
-    return best_of(problem, np.asarray(starts))
-
-
 def random_starts(problem: Problem, count: int, generator: np.random.Generator) -> list[Array]:
     """Starts drawn evenly from the search box."""
     box = _box(problem)

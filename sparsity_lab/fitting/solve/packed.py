@@ -23,6 +23,7 @@ from sparsity_lab.laws._law import Array
 WILD = 50.0  # no exponent and no weight of a fit is e to this power
 AT_BEST = 0.01
 REPEATS = 3
+SAME = 1e-5  # of coordinates: starts that near end in the same place
 TINY = 1e-300
 WALL = 1e3  # how steeply a held number pushes a coefficient back above its bound, in y's own size
 
@@ -144,13 +145,30 @@ class Packing:
 def solve(problem: Problem, starts: Sequence[tuple[Array, Array]], *, box: Array) -> Solution:
     """Polish each start, coordinates and linear coefficients, and keep the best."""
     packing = Packing(problem)
-    found = [polish(packing, packing.pack(theta, linear)) for theta, linear in starts]
+    vectors, times = _distinct(np.array([packing.pack(theta, linear) for theta, linear in starts]))
+    found = [polish(packing, vector) for vector in vectors]
     vector, least = min(found, key=lambda pair: pair[1])
-    reached = sum(value <= least * (1 + AT_BEST) for _, value in found)
+    reached = sum(
+        count for count, (_, value) in zip(times, found, strict=True) if value <= least * (1 + AT_BEST)
+    )
     theta, linear = packing.unpack(vector)
     slack = 0.005 * (box[:, 1] - box[:, 0])
     at_edge = np.flatnonzero((theta < box[:, 0] + slack) | (theta > box[:, 1] - slack))
-    return Solution(theta, linear, least, len(found), reached, tuple(map(int, at_edge)))
+    return Solution(theta, linear, least, len(starts), reached, tuple(map(int, at_edge)))
+
+
+def _distinct(vectors: Array) -> tuple[list[Array], list[int]]:
+    """Starts that differ, and how often each is among them: what has met in one place is polished once."""
+    kept: list[Array] = []
+    times: list[int] = []
+    for vector in vectors:
+        same = [i for i, other in enumerate(kept) if np.allclose(vector, other, rtol=SAME, atol=SAME)]
+        if same:
+            times[same[0]] += 1
+        else:
+            kept.append(vector)
+            times.append(1)
+    return kept, times
 
 
 def polish(
