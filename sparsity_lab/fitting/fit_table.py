@@ -20,7 +20,7 @@ from sparsity_lab.fitting.fit import fit_series, rivals_of
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.lock import Agreed, lock_of
-from sparsity_lab.fitting.parts import Parts
+from sparsity_lab.fitting.parts import KeptParts
 from sparsity_lab.fitting.report import files
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.spec import FitSpec, law_of
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
 FEWEST_PLACES = 3  # different x, for a curve
 FEWEST_SPARE = 2  # points beyond the coefficients, below which a fit says nothing
-NO_PARTS = Parts(None)
+NO_PARTS = KeptParts(None)
 
 Perform = Callable[[Sequence[Callable[[], Any]]], Iterator[tuple[int, Any]]]
 
@@ -83,7 +83,7 @@ def fit_table(
         subject = {"table": entry, **vars(columns)}
         names = [each.name for each in series]
         toml.refuse_others(folder, names, subject=subject, law=None if law is None else law.name)
-    kept, parts = _checked(series, spec, jobs), Parts(folder)
+    kept, parts = _checked(series, spec, jobs), KeptParts(folder)
     with sole_writer(folder), _crew(jobs, len(kept)) as perform:
         results = _fit_each(kept, spec, perform, parts=parts, progress=progress)
         files.write(results, folder, source=source)
@@ -143,7 +143,7 @@ def _checked(series: Sequence[Series], spec: FitSpec, jobs: int) -> list[Series]
 
 
 def _fit_each(
-    series: Sequence[Series], spec: FitSpec, perform: Perform, *, parts: Parts = NO_PARTS,
+    series: Sequence[Series], spec: FitSpec, perform: Perform, *, parts: KeptParts = NO_PARTS,
     progress: Progress = SILENT,
 ) -> list[FitResult]:  # fmt: skip
     """The results in the order of the series; each is kept as it is complete."""

@@ -27,7 +27,7 @@ LAST, LINE = "the largest kept", "straight line in ln x"
 
 
 @dataclass(frozen=True)
-class Prediction:
+class HeldOutPrediction:
     """How well the held-out points are predicted.
 
     Attributes:
@@ -54,7 +54,7 @@ class HeldOut:
     points: int
     kept: int
     least: float
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[HeldOutPrediction, ...]
 
 
 def held_out(series: Series, spec: FitSpec, laws: Sequence[str]) -> HeldOut:
@@ -93,7 +93,7 @@ def _threshold(values: Array, name: str) -> float:
     return float(within[-1] if within else places[0])
 
 
-def _by_law(name: str, kept: Series, away: Series, spec: FitSpec) -> Prediction | None:
+def _by_law(name: str, kept: Series, away: Series, spec: FitSpec) -> HeldOutPrediction | None:
     law = load_law(name)
     if len(kept.y) <= len(law.parameters) or len(np.unique(kept.x, axis=0)) < 2:
         return None
@@ -108,10 +108,10 @@ def _by_law(name: str, kept: Series, away: Series, spec: FitSpec) -> Prediction 
     return _error(law.name, curve, away, half=half)
 
 
-def _error(by: str, predicted: Array, away: Series, *, half: Array | None = None) -> Prediction:
+def _error(by: str, predicted: Array, away: Series, *, half: Array | None = None) -> HeldOutPrediction:
     gaps = predicted - away.y
     inside = math.nan if half is None else float(np.mean(np.abs(gaps) <= half))
-    return Prediction(by, float(np.sqrt(np.mean(gaps**2))), float(np.mean(gaps)), inside)
+    return HeldOutPrediction(by, float(np.sqrt(np.mean(gaps**2))), float(np.mean(gaps)), inside)
 
 
 def _at_largest(kept: Series) -> float:
@@ -120,7 +120,7 @@ def _at_largest(kept: Series) -> float:
     return float(np.mean(kept.y[kept.held == kept.held.max()]))
 
 
-def _straight(kept: Series, away: Series) -> Prediction:
+def _straight(kept: Series, away: Series) -> HeldOutPrediction:
     """Least squares on 1 and the logarithms of the inputs, or the inputs themselves where one is not above 0."""
     positive = bool(min(kept.x.min(), away.x.min()) > 0)
 

@@ -31,7 +31,7 @@ APART = ("series", "law", "spec")  # known from the table and the command, or by
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
+class KeptParts:
     """What a fit has kept in its output; nothing where `folder` is None."""
 
     folder: Path | None

@@ -257,7 +257,7 @@ def test_a_fit_that_was_ended_goes_on_with_the_series_it_has_not_fitted(tmp_path
 
 def test_a_kept_result_of_other_points_or_choices_is_not_taken(tmp_path):
     path, mapping = many(tmp_path / "t.csv", 1), Columns(("t",), "y", "run")
-    parts = batch.Parts(tmp_path)
+    parts = batch.KeptParts(tmp_path)
     (series,) = read_series(path, mapping=mapping)
     parts.write(series, batch.fit_all([series], QUICK)[0])
     assert parts.read(series, QUICK).to_json() == batch.fit_all([series], QUICK)[0].to_json()
@@ -266,7 +266,7 @@ def test_a_kept_result_of_other_points_or_choices_is_not_taken(tmp_path):
     assert parts.read(series, QUICK) is None
     for kept in (tmp_path / "parts").iterdir():
         kept.write_text("{", encoding="utf-8")
-    assert batch.Parts(tmp_path).read(read_series(path, mapping=mapping)[0], QUICK) is None
+    assert batch.KeptParts(tmp_path).read(read_series(path, mapping=mapping)[0], QUICK) is None
 
 
 def test_the_numbers_are_written_before_the_figures_which_can_be_left_out(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Row:
+class PointRow:
     """A point; `x` has one number for each input, `held` is that of the column whose largest are held out."""
 
     line: int
@@ -81,7 +81,7 @@ def sorted_out(raws: Rows, columns: Resolved, path: Path, needs: Needs) -> tuple
     return [pair for pair in raws if pair[0] not in gone], [pair for pair in raws if pair[0] in gone]
 
 
-def row_of(raw: Mapping[str, str], line: int, columns: Resolved, path: Path, needs: Needs) -> Row:
+def row_of(raw: Mapping[str, str], line: int, columns: Resolved, path: Path, needs: Needs) -> PointRow:
     """A row as a point.
 
     Raises:
@@ -95,7 +95,7 @@ def row_of(raw: Mapping[str, str], line: int, columns: Resolved, path: Path, nee
     run = columns.asked.group if len(columns.x) > 1 else None
     x = tuple(_input(raw, column, line, columns, path, needs) for column in columns.x)
     held = columns.asked.holdout
-    return Row(
+    return PointRow(
         line=line,
         group=group,
         run=raw[run] if run else str(line),

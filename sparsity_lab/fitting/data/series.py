@@ -24,7 +24,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data import magnitudes
 from sparsity_lab.fitting.data.columns import Columns as Columns
 from sparsity_lab.fitting.data.columns import Resolved, resolve
-from sparsity_lab.fitting.data.rows import FROM_MEASURE, Needs, Row, nominal_size, row_of, sorted_out
+from sparsity_lab.fitting.data.rows import FROM_MEASURE, Needs, PointRow, nominal_size, row_of, sorted_out
 from sparsity_lab.laws._law import ANY, FALLING, RISING, Array, Law, Variable
 from sparsity_lab.reading.csv_file import read_csv
 
@@ -141,7 +141,7 @@ def read_series(
             fix=FROM_MEASURE if left and columns.measured else "Give it a row for each checkpoint",
         )
     _check_units(rows, columns, path)
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[PointRow]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     alone = "all" if len(columns.x) == 1 else f"{path.stem}-{_id(law)}"
@@ -158,7 +158,7 @@ def _id(law: Law | None) -> str:
     return law.name if law is not None and law.name in registry.names("laws") else "formula"
 
 
-def _check_units(rows: list[Row], columns: Resolved, path: Path) -> None:
+def _check_units(rows: list[PointRow], columns: Resolved, path: Path) -> None:
     """Refuse columns whose values cannot be in their unit."""
     scale = 1e9 if columns.in_tokens else 1.0
     for place, column in enumerate(columns.x):
@@ -169,7 +169,7 @@ def _check_units(rows: list[Row], columns: Resolved, path: Path) -> None:
         columns.check(columns.size, sizes, table=path.name)
 
 
-def _series(name: str, rows: list[Row], columns: Resolved, path: Path, *, left_out: int) -> Series:
+def _series(name: str, rows: list[PointRow], columns: Resolved, path: Path, *, left_out: int) -> Series:
     several = len(columns.x) > 1
     points = np.array([(*row.x, row.y) for row in rows])
     order = np.argsort(_size_of(points[:, :-1]) if several else points[:, 0], kind="stable")
@@ -202,7 +202,7 @@ def _series(name: str, rows: list[Row], columns: Resolved, path: Path, *, left_o
     )  # fmt: skip
 
 
-def _parameters(rows: list[Row]) -> float | None:
+def _parameters(rows: list[PointRow]) -> float | None:
     return _shared(row.parameters for row in rows) or nominal_size(" ".join(rows[0].group))
 
 
@@ -213,7 +213,7 @@ def _size_of(x: Array) -> Array:
     return np.asarray(((x - x.min(axis=0)) / np.maximum(np.ptp(x, axis=0), 1e-300)).sum(axis=1))
 
 
-def _check_places(name: str, rows: list[Row], columns: Resolved, path: Path) -> None:
+def _check_places(name: str, rows: list[PointRow], columns: Resolved, path: Path) -> None:
     """Refuse one token count twice; note other values of x that are there again and again."""
     x = columns.x[0]
     if columns.in_tokens:

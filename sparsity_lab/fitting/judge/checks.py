@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.judge import noise, windows
-from sparsity_lab.fitting.judge.noise import Spread
+from sparsity_lab.fitting.judge.noise import NoiseSpread
 from sparsity_lab.fitting.judge.windows import Drift, Window
 from sparsity_lab.fitting.solve import diagnostics, gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
@@ -32,7 +32,7 @@ class Checks:
 
     windows: tuple[Window, ...] = ()
     drift: Drift | None = None
-    spread: Spread | None = None
+    spread: NoiseSpread | None = None
     correlation: str | None = None
 
     def sentences(self, law: Law) -> list[str]:
@@ -82,7 +82,7 @@ def of(
     return Checks(refitted, drift, spread, correlation)
 
 
-def _on_spread(spread: Spread, x: str) -> str:
+def _on_spread(spread: NoiseSpread, x: str) -> str:
     if not spread.uneven:
         return f"Noise: nothing says that its spread is uneven (p = {spread.p:.2g})"
     along = f"along {x}" if spread.along == "x" else "with the curve"

@@ -20,7 +20,7 @@ ENOUGH_EACH = 2.0  # independent points a coefficient
 
 
 @dataclass(frozen=True)
-class Spread:
+class NoiseSpread:
     """Whether the noise is equally wide throughout.
 
     Attributes:
@@ -39,7 +39,7 @@ class Spread:
         return self.p < UNEVEN_LEVEL
 
 
-def spread(residuals: Array, jacobian: Array, curve: Array, *, rho: float) -> Spread | None:
+def spread(residuals: Array, jacobian: Array, curve: Array, *, rho: float) -> NoiseSpread | None:
     """Glejser's test, of absolute residuals against the order of the points and against the curve.
 
     The larger of the two correlations is compared with those of simulated even Gaussian noise with the given
@@ -67,7 +67,7 @@ def spread(residuals: Array, jacobian: Array, curve: Array, *, rho: float) -> Sp
     simulated = _correlations((noise - (noise @ basis) @ basis.T) / left, axes).max(axis=1)
     chief = list(along)[int(found.argmax())]
     p = (1 + int(np.sum(simulated >= found.max()))) / (draws + 1)
-    return Spread(p, chief, _ratio((residuals / left)[np.argsort(along[chief], kind="stable")]))
+    return NoiseSpread(p, chief, _ratio((residuals / left)[np.argsort(along[chief], kind="stable")]))
 
 
 def autoregressive(shocks: Array, rho: float) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sparsity_lab.settings import DELTA as DELTA
+DELTA = 1e-3
 
 
 @dataclass(frozen=True)
