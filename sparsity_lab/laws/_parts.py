@@ -26,7 +26,7 @@ NOT_ABOVE_ZERO = (0.0, -1.3)  # inputs at which a formula may have no value
 
 
 @dataclass(frozen=True)
-class Parts:
+class FormulaParts:
     """What a formula is made of.
 
     Attributes:
@@ -56,7 +56,7 @@ class Parts:
     positive_inputs: tuple[int, ...]
 
 
-def parts_of(terms: Terms) -> Parts:
+def parts_of(terms: Terms) -> FormulaParts:
     """The parts of a formula.
 
     Raises:
@@ -86,7 +86,7 @@ def parts_of(terms: Terms) -> Parts:
     signs, lower = _bounds(terms, linear)
     asymptote, limits = _limits(terms, linear, weights, signs)
     given = {*terms.ranges, *terms.relative}
-    return Parts(
+    return FormulaParts(
         tree=tree,
         columns={
             name: DesignColumn(column, terms.symbols, scaled=name not in settled)
