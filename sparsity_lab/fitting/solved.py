@@ -145,10 +145,10 @@ def _misfit(problem: Problem, solution: Solution, comparison: Comparison | None)
 def _limitless(comparison: Comparison | None, law: Law) -> str | None:
     """A law without a limit that is as good as this one by AICc."""
     own = None if comparison is None else comparison.find(law.name)
-    if comparison is None or own is None or law.asymptote is None:
+    if comparison is None or own is None or law.far_end is None:
         return None
     as_good = (rival.law for rival in comparison.rivals if rival.aicc < own.aicc + AICC_TIE)
-    return next((name for name in as_good if load_law(name).asymptote is None), None)
+    return next((name for name in as_good if load_law(name).far_end is None), None)
 
 
 def _better(comparison: Comparison | None, law: Law) -> str | None:

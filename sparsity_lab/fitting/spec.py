@@ -164,4 +164,4 @@ def choose_law(
 
 def _tends(law: Law) -> bool:
     """Whether a law goes somewhere and has a limit."""
-    return law.asymptote is not None and len(law.parameters) > 1
+    return law.far_end is not None and len(law.parameters) > 1

@@ -27,7 +27,7 @@ from sparsity_lab.laws._law import (
     Span,
     Variable,
 )
-from sparsity_lab.laws._parts import Parts, at_infinity, parts_of
+from sparsity_lab.laws._parts import FormulaParts, at_infinity, parts_of
 from sparsity_lab.laws._terms import Terms
 
 
@@ -41,7 +41,7 @@ class Expression(Terms, Law):
 
     linear: tuple[str, ...] = field(init=False)
     nonlinear: tuple[str, ...] = field(init=False)
-    parts: Parts = field(init=False, repr=False, compare=False)
+    parts: FormulaParts = field(init=False, repr=False, compare=False)
 
     source = "given as text"
     output = Variable("y", "y", "as in the table")
@@ -202,7 +202,7 @@ class Expression(Terms, Law):
                 self.parts.tree, {**{name: number(value) for name, value in coefficients.items()}, **inputs}
             )
 
-    def _parameter_of(self, name: str, parts: Parts) -> Parameter:
+    def _parameter_of(self, name: str, parts: FormulaParts) -> Parameter:
         kind = LOG_LINEAR if name in parts.logarithms else LINEAR if name in parts.columns else NONLINEAR
         box = self.bounds.get(name, ANY)
         return Parameter(name, "as the formula", name, box, like_output=name == parts.asymptote, kind=kind)

@@ -173,7 +173,8 @@ class Law(ABC):
     @property
     def far_end(self) -> str | None:
         """The name of the limit that y nears as models grow without end; None where there is none."""
-        return self.limits[-1][0] if self.limits and self.forward == FALLING else self.asymptote
+        ends = self.other_ends if self.asymptote is None else (self.asymptote, *self.other_ends)
+        return next(iter(ends[:: -1 if self.forward == FALLING else 1]), None)
 
     def guess(self, x: Array, y: Array) -> dict[str, float]:
         """A rough start: the best of seven values a coordinate, beta by least squares."""

@@ -26,7 +26,7 @@ NOT_ABOVE_ZERO = (0.0, -1.3)  # inputs at which a formula may have no value
 
 
 @dataclass(frozen=True)
-class Parts:
+class FormulaParts:
     """What a formula is made of.
 
     Attributes:
@@ -56,7 +56,7 @@ class Parts:
     positive_inputs: tuple[int, ...]
 
 
-def parts_of(terms: Terms) -> Parts:
+def parts_of(terms: Terms) -> FormulaParts:
     """The parts of a formula.
 
     Raises:
@@ -86,7 +86,7 @@ def parts_of(terms: Terms) -> Parts:
     signs, lower = _bounds(terms, linear)
     asymptote, limits = _limits(terms, linear, weights, signs)
     given = {*terms.ranges, *terms.relative}
-    return Parts(
+    return FormulaParts(
         tree=tree,
         columns={
             name: DesignColumn(column, terms.symbols, scaled=name not in settled)
@@ -235,16 +235,25 @@ def _limits(
     terms: Terms, linear: _structure.LinearPart, weights: Mapping[str, float | None], signs: Sequence[float]
 ) -> tuple[str | None, Limits]:
     """The coefficient that is the limit, and the limit by its weights of the columns."""
-    settled = [weight for weight in weights.values() if weight is not None]
     turned = [*signs, *([] if linear.rest is None else [1.0])]
+    if terms.limit_name is not None:
+        weights = {name: float(name == terms.limit_name) for name in weights}
+    settled = [weight for weight in weights.values() if weight is not None]
     alone = [name for name, weight in weights.items() if weight]
     if len(settled) < len(weights) or not alone or alone == [""]:
-        return terms.limit_name, ()
-    share = tuple(weight * sign for weight, sign in zip(settled, turned, strict=True))
-    plain = [name for name in alone if name in linear.columns and name not in linear.logarithms]
-    if alone == plain and len(alone) == 1 and 1.0 in share:
-        return terms.limit_name or alone[0], ((alone[0], share),)
-    return terms.limit_name, (("limit", share),)
+        return None, ()
+    share = tuple(weight * sign + 0.0 for weight, sign in zip(settled, turned, strict=True))
+    label = " + ".join(_term(name, weight, linear) for name, weight in weights.items() if weight)
+    return label if label in linear.columns and 1.0 in share else None, ((label, share),)
+
+
+def _term(name: str, weight: float | None, linear: _structure.LinearPart) -> str:
+    """A part of a limit, such as `a`, `2*a`, `exp(b)` or a number."""
+    if not name:
+        return f"{weight:g}"
+    sign = linear.logarithms.get(name)
+    text = name if sign is None else f"exp({name})" if sign > 0 else f"exp(-{name})"
+    return text if weight == 1.0 else f"{weight:g}*{text}"
 
 
 def _positive_inputs(terms: Terms, tree: ast.expr, coordinates: Mapping[str, Coordinate]) -> tuple[int, ...]:

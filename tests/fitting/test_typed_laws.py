@@ -24,6 +24,11 @@ SIGNIFICANT = (
 )
 
 
+def said(verdict):
+    """What a verdict says, without the numbers of its tests."""
+    return verdict.word, verdict.reason, verdict.bound, verdict.describes
+
+
 def of_chinchilla(law, *, robust):
     columns = Columns(("params", "tokens"), "loss", exclude="epoch_excluded")
     (series,) = read_series(bundled.path("chinchilla"), mapping=columns, law=load_law("loss-power"))
@@ -70,7 +75,7 @@ def test_a_series_has_the_same_fit_and_verdict(name, law):
         assert (other.low, other.high) == pytest.approx((profile.low, profile.high), rel=SIGNIFICANT)
         assert (other.open_low, other.open_high) == (profile.open_low, profile.open_high)
         assert other.one_sided == pytest.approx(profile.one_sided, rel=SIGNIFICANT, nan_ok=True)
-    assert as_typed.verdict == by_name.verdict
+    assert said(as_typed.verdict) == said(by_name.verdict)
     ranks = [{r.law.partition(";")[0]: r.aicc_gap for r in one.rivals} for one in compared]
     assert ranks[1][typed.text] == pytest.approx(ranks[0][law], abs=1e-8)
 
@@ -93,7 +98,7 @@ def test_a_law_by_name_with_a_range_fits_as_that_law():
         for law in ("power", "power; alpha=0.1:2")
     )
     assert ranged.values == pytest.approx(usual.values, rel=1e-5)
-    assert (ranged.law.name, ranged.verdict) == ("power; alpha=0.1:2.0", usual.verdict)
+    assert (ranged.law.name, said(ranged.verdict)) == ("power; alpha=0.1:2.0", said(usual.verdict))
 
 
 @pytest.mark.parametrize("huber", [False, True], ids=["squares", "huber"])
@@ -101,7 +106,7 @@ def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
     named, typed = (of_chinchilla(law, robust=huber) for law in ("loss-power", CHINCHILLA))
     assert typed.solution.objective == pytest.approx(named.solution.objective, rel=1e-10)
     assert typed.values == pytest.approx(named.values, rel=SIGNIFICANT)
-    assert typed.verdict == named.verdict
+    assert said(typed.verdict) == said(named.verdict)
     for coefficient, profile in named.profiles.items():
         other = typed.profiles[coefficient]
         assert (other.low, other.high) == pytest.approx((profile.low, profile.high), rel=1e-4)
@@ -124,3 +129,20 @@ def test_the_limit_of_a_formula_is_its_value_far_away():
     values = {"E": 1.8, "a": 480.0, "b": 2100.0, "al": 0.35, "be": 0.37}
     size = two.invert(values, 2.0)
     assert two.predict(values, np.array([[size, 1e300]]))[0] == pytest.approx(2.0)
+
+
+def test_a_limit_that_is_a_sum_is_judged_as_one_that_is_a_coefficient():
+    """0.1 + b (1 - exp(-c x)) ends at b + 0.1, as A - b exp(-c x) at A."""
+    x = np.geomspace(1, 100, 25)
+    y = 0.1 + 0.2 * (1 - np.exp(-0.05 * x)) + 0.002 * np.random.default_rng(0).standard_normal(25)
+    series = dataclasses.replace(SERIES["0.1B-silu"], x=x, y=y, se=None)
+    summed, alone = (
+        solve_and_judge(series, load_law(text), comparison=None)
+        for text in ("a + b*(1 - exp(-c*x))", "A - b*exp(-c*x)")
+    )
+    ends = [(p.low, p.high) for p in (summed.profiles["a + b"], alone.profiles["A"])]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-5)
+    assert summed.verdict.word == alone.verdict.word
+    fixed = solve_and_judge(series, load_law("a + b*(1 - exp(-c*x)); a=0.1"), comparison=None)
+    level, height = fixed.profiles["b + 0.1"], fixed.profiles["b"]
+    assert (level.low, level.high) == pytest.approx((height.low + 0.1, height.high + 0.1), rel=1e-6)

@@ -68,7 +68,7 @@ class Evidence:
     @property
     def shape(self) -> tuple[Profile, ...]:
         """Profiles of the exponents, or of all coefficients of a law without limit and exponents."""
-        return self.exponents or (self.others if self.asymptote is None else ())
+        return self.exponents or (() if self.levels else self.others)
 
     @property
     def levels(self) -> tuple[Profile, ...]:
@@ -101,7 +101,7 @@ def bound(levels: tuple[Profile, ...]) -> str | None:
 
 def _grounds(evidence: Evidence) -> str:
     """Why a fit is identified: what was profiled, and what was seen of the window."""
-    if evidence.asymptote is None:
+    if not evidence.levels:
         return f"the profiles of {', '.join(profile.name for profile in evidence.shape)} are closed"
     closed = "the profile is closed within the physical range and narrower than the data's own range"
     parts = " and ".join(window.percent for window in evidence.checks.windows)
@@ -142,7 +142,7 @@ def _weaknesses(evidence: Evidence) -> list[str]:
         if not profile.closed:
             side = "below" if profile.open_low else "above"
             reasons.append(f"the profile of {profile.name} is open {side}")
-    if evidence.asymptote is None and not evidence.shape:
+    if not evidence.levels and not evidence.shape:
         reasons.append("no coefficient of the law has a profile, so nothing says how far the points bound it")
     if evidence.at_edge:
         reasons.append("the best fit lies at the edge of the search range")
