@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from tests.hostile.battery import Case, battery, run_case
 
 PART = "--tokens 512 --window 64"
@@ -80,6 +82,7 @@ TEXTS = battery(
 )  # fmt: skip
 
 
+@pytest.mark.thorough(12)
 @TEXTS
 def test_texts(case, world, capfd):
     run_case(case, world, capfd)

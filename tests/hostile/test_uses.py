@@ -170,6 +170,7 @@ def test_flags(case, using, capfd):
     run_case(case, using, capfd)
 
 
+@pytest.mark.thorough(20)
 @GIVEN
 def test_what_is_given(case, using, capfd):
     run_case(case, using, capfd)

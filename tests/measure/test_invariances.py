@@ -154,7 +154,7 @@ def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text, act
     the_same(batched(model.to(dtype), ids, window, knob=0.2))
 
 
-@pytest.mark.thorough(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stories260K", "relu-2m"])
 def test_trained_models_count_the_same_for_every_batch_size(name):
     source = Source(str(at_hand(f"models/{name}")))

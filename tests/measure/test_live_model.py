@@ -122,6 +122,7 @@ def state_of(model):
     }
 
 
+@pytest.mark.thorough(10)  # each call and each state
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("change", STATES)
 def test_the_numbers_are_those_of_evaluation_and_the_state_is_as_before(model, ids, tokenizer, name, change):
@@ -204,6 +205,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrapped_models_give_the_numbers_of_the_model_inside(model, ids, tokenizer, one_process, name):
     expected = {call: str(CALLS[call](model.eval(), ids, tokenizer)) for call in CALLS}
@@ -283,6 +285,7 @@ class LoraLinear(nn.Module):
         return y if self.merged or self.disable_adapters else y + self.more(x)
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("module", ["self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"])
 def test_an_adapter_counts_when_it_is_merged_and_not_when_it_is_off(model, ids, tokenizer, module):
     expected = {call: str(CALLS[call](model.eval(), ids, tokenizer)) for call in CALLS}
