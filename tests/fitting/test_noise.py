@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparsity_lab.fitting.judge import noise
+from sparsity_lab.fitting.judge import noise, windows
 from sparsity_lab.fitting.solve import diagnostics
 
 
@@ -66,3 +66,33 @@ def test_independent_noise_is_called_too_correlated_once_in_thirty_or_less(point
     ]
     flagged = sum(noise.too_correlated(rho, points=points, coefficients=3) is not None for rho in estimates)
     assert flagged <= 0.03 * len(estimates)
+
+
+def shared(runs, *, sets):
+    """Jacobian of a linear law of two inputs, and residuals of its fit to even noise that runs of ten points share."""
+    generator = np.random.default_rng(runs)
+    size, tokens = np.repeat(generator.uniform(0.0, 1.0, runs), 10), np.tile(np.linspace(0.0, 1.0, 10), runs)
+    members = np.repeat(np.arange(runs), 10)
+    jacobian = np.column_stack([np.ones_like(size), size, tokens])
+    basis = diagnostics.fitted_basis(jacobian)
+    drawn = generator.normal(size=(sets, 10 * runs)) + 3.0 * generator.normal(size=(sets, runs))[:, members]
+    return jacobian, members, drawn - (drawn @ basis) @ basis.T
+
+
+def test_noise_that_runs_share_is_neither_uneven_nor_a_drift():
+    jacobian, runs, drawn = shared(22, sets=40)
+    terms = jacobian[:, 1:] ** 2
+    uneven = [noise.spread(left, jacobian, jacobian @ [1.0, 2.0, 3.0], runs=runs).uneven for left in drawn]
+    drifts = [windows.drift(left, jacobian, terms, runs=runs).found for left in drawn]
+    assert sum(uneven) <= 7  # of 40 at 5 %: 8 or more once in 1000
+    assert sum(drifts) <= 4
+    as_points = [windows.drift(left, jacobian, terms).found for left in drawn]
+    assert sum(as_points) >= 8  # what points taken for independent would say
+
+
+def test_a_drift_that_all_runs_have_is_seen():
+    jacobian, runs, drawn = shared(22, sets=10)
+    basis = diagnostics.fitted_basis(jacobian)
+    curved = 8.0 * jacobian[:, 2:] ** 2
+    bent = drawn / 3.0 + (curved - basis @ (basis.T @ curved))[:, 0]
+    assert all(windows.drift(left, jacobian, curved, runs=runs).found for left in bent)

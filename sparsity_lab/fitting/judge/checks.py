@@ -73,11 +73,13 @@ def of(
     jacobian = gradients.jacobian(problem, solution)
     # Points of several inputs are in no order in which noise could be correlated.
     rho = diagnostics.corrected_lag1(residuals, coefficients=count) if problem.x.ndim == 1 else 0.0
-    spread = noise.spread(residuals, jacobian, problem.curve(solution), rho=rho)
+    runs = None if scale.sandwich is None else problem.runs
+    spread = noise.spread(residuals, jacobian, problem.curve(solution), rho=rho, runs=runs)
     correlation = noise.too_correlated(rho, points=len(residuals), coefficients=count)
     if limit is None:
         return Checks(spread=spread, correlation=correlation)
-    drift = windows.drift(residuals, jacobian, _terms(problem), inflation=scale.inflation)
+    clipped = np.clip(residuals, -problem.objective.delta, problem.objective.delta)
+    drift = windows.drift(clipped, jacobian, _terms(problem), inflation=scale.inflation, runs=runs)
     refitted = windows.refitted(problem, limit, scale, box=box, seed=seed) if limit.closed else ()
     return Checks(refitted, drift, spread, correlation)
 

@@ -39,7 +39,9 @@ class NoiseSpread:
         return self.p < UNEVEN_LEVEL
 
 
-def spread(residuals: Array, jacobian: Array, curve: Array, *, rho: float) -> NoiseSpread | None:
+def spread(
+    residuals: Array, jacobian: Array, curve: Array, *, rho: float = 0.0, runs: np.ndarray | None = None
+) -> NoiseSpread | None:
     """Glejser's test, of absolute residuals against the order of the points and against the curve.
 
     The larger of the two correlations is compared with those of simulated even Gaussian noise with the given
@@ -49,7 +51,8 @@ def spread(residuals: Array, jacobian: Array, curve: Array, *, rho: float) -> No
     Args:
         residuals: weighted as fitted, in the order of the points, shape (n,).
         jacobian: of the curve by all coefficients, weighted alike, shape (n, p). curve: shape (n,).
-        rho: lag-1 correlation of the noise.
+        rho: lag-1 correlation of the noise. runs: the run of each point, shape (n,), where points share runs: the
+            simulated points of a run then share as much as the residuals do.
 
     Returns:
         The test, or None where the points are too few or there is no noise.
@@ -63,7 +66,13 @@ def spread(residuals: Array, jacobian: Array, curve: Array, *, rho: float) -> No
     axes = np.stack(list(along.values()), axis=1)
     found = _correlations((residuals / left)[None], axes)[0]
     draws = min(DRAWS, max(MOST_NUMBERS // n, 99))
-    noise = autoregressive(np.random.default_rng(0).normal(size=(draws, n)), rho)
+    generator = np.random.default_rng(0)
+    noise = autoregressive(generator.normal(size=(draws, n)), rho)
+    if runs is not None:
+        members = np.unique(runs, return_inverse=True)[1]
+        share = _within_runs(residuals, members)
+        together = generator.normal(size=(draws, int(members.max()) + 1))[:, members]
+        noise = math.sqrt(1.0 - share) * noise + math.sqrt(share) * together
     simulated = _correlations((noise - (noise @ basis) @ basis.T) / left, axes).max(axis=1)
     chief = list(along)[int(found.argmax())]
     p = (1 + int(np.sum(simulated >= found.max()))) / (draws + 1)
@@ -97,6 +106,20 @@ def too_correlated(rho: float, *, points: int, coefficients: int) -> str | None:
         f"noise too correlated for {points} points, or a law that misses them: with a lag-1 correlation of {rho:.2f} "
         f"they are worth {worth:.1f}, for {coefficients} coefficients"
     )
+
+
+def _within_runs(residuals: Array, members: np.ndarray) -> float:
+    """Correlation of residuals within runs, by the analysis of variance; 0 to 0.99."""
+    sizes = np.bincount(members)
+    n, count = len(residuals), len(sizes)
+    if count < 2 or count == n:
+        return 0.0
+    means = np.bincount(members, weights=residuals) / sizes
+    within = float(np.sum((residuals - means[members]) ** 2)) / (n - count)
+    between = float(sizes @ (means - residuals.mean()) ** 2) / (count - 1)
+    size = (n - float(sizes @ sizes) / n) / (count - 1)
+    total = between + (size - 1.0) * within
+    return min(max((between - within) / total, 0.0), 0.99) if total > 0 else 0.0
 
 
 def _standard(values: Array) -> Array:

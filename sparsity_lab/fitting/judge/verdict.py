@@ -7,7 +7,7 @@ and of the exponents; the edges of the search; the conditioning of the problem; 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.windows import Drift, Window
@@ -31,7 +31,7 @@ class Verdict:
     reason: str
     bound: str | None = None
     describes: bool = True
-    checks: Checks = NO_CHECKS
+    checks: Checks = field(default=NO_CHECKS, compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Evidence:
     ends: tuple[Profile, ...] = ()
     others: tuple[Profile, ...] = ()
     bend: str | None = None
-    checks: Checks = NO_CHECKS
+    checks: Checks = field(default=NO_CHECKS, compare=False)
 
     @property
     def shape(self) -> tuple[Profile, ...]:

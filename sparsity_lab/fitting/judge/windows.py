@@ -102,13 +102,17 @@ def refitted(
     return tuple(windows)
 
 
-def drift(residuals: Array, jacobian: Array, terms: Array, *, inflation: float) -> Drift | None:
+def drift(
+    residuals: Array, jacobian: Array, terms: Array, *, inflation: float = 1.0, runs: np.ndarray | None = None
+) -> Drift | None:
     """The score test of further terms beside a fitted law.
 
     Args:
         residuals: of the fit, weighted as fitted, shape (n,). jacobian: of the curve by all coefficients, shape (n, p).
         terms: what may drift, ln of each input, weighted like the residuals, shape (n, k).
         inflation: g, for correlation along the series.
+        runs: the run of each point, shape (n,), where points share runs: what a run shifts together is no drift, so
+            whole runs are counted (Hotelling's test of their sums).
 
     Returns:
         The test, or None where the points are too few or the law itself follows such terms.
@@ -117,12 +121,19 @@ def drift(residuals: Array, jacobian: Array, terms: Array, *, inflation: float) 
     outside = terms - basis @ (basis.T @ terms)
     apart = np.linalg.norm(outside, axis=0) > TOLD_APART * np.linalg.norm(terms, axis=0)
     outside = outside[:, apart]
-    freedom = len(residuals) - jacobian.shape[1] - outside.shape[1]
+    count = len(residuals) if runs is None else len(np.unique(runs))
+    freedom = count - jacobian.shape[1] - outside.shape[1]
     if outside.shape[1] == 0 or freedom < 1:
         return None
-    explained = float(np.sum((np.linalg.qr(outside)[0].T @ residuals) ** 2))
-    rest = float(residuals @ residuals) - explained
-    if rest <= 0:
+    scores = np.linalg.qr(outside)[0] * residuals[:, None]
+    if runs is None:
+        share = float(np.sum(scores.sum(axis=0) ** 2)) / float(residuals @ residuals)
+    else:
+        members = np.unique(runs, return_inverse=True)[1]
+        by_run = np.stack([np.bincount(members, weights=column) for column in scores.T], axis=1)
+        total = by_run.sum(axis=0)
+        share = float(total @ np.linalg.pinv(by_run.T @ by_run) @ total) / count
+    if not 0.0 <= share < 1.0:
         return None
-    statistic = explained / outside.shape[1] / (rest / freedom) / inflation
+    statistic = share / (1.0 - share) * freedom / outside.shape[1] / inflation
     return Drift(statistic, float(f_distribution.sf(statistic, outside.shape[1], freedom)))
