@@ -99,7 +99,7 @@ D = np.geomspace(1, 50, 12)
     [
         (np.full(12, 0.25), {"not identified"}),
         (np.zeros(12), {"not identified"}),
-        (np.where(D > 7, 0.4, 0.2), {"not identified"}),
+        (np.where(D > 7, 0.4, 0.2), {"weakly identified"}),
         (0.1 + 0.05 * np.exp(-D / 10), {"identified"}),
         (0.4 - 0.1 * D**-0.5 + 1e-3 * np.sin(7 * D), {"identified"}),
         (
