@@ -132,12 +132,17 @@ def _checked(series: Sequence[Series], spec: FitSpec, jobs: int) -> list[Series]
         len(each.parameters)
         for each in ([laws[-1]] if law != AUTO else [load_law("power"), load_law("logspace-power")])
     )
-    kept = [each for each in series if _long_enough(each, spec, needed)]
+    reasons = {each.name: _too_little(each, spec, needed) for each in series}
+    for name, reason in reasons.items():
+        if reason is not None:
+            logger.warning("Series %s is left out: it has %s.", name, reason)
+    kept = [each for each in series if reasons[each.name] is None]
     if not kept:
+        longest = max(series, key=lambda each: len(each.y))
         raise SparsityLabError(
             "No series has enough points to fit",
-            why=f"The longest has {max(len(each.y) for each in series)} points before any are dropped",
-            fix="Measure more checkpoints or drop fewer of them",
+            why=f"The longest, {longest.name}, has {reasons[longest.name]}",
+            fix="Measure more checkpoints, drop fewer of them, or name another column with --x",
         )
     return kept
 
@@ -228,17 +233,18 @@ def _say_rivals_left_out(series: Sequence[Series], spec: FitSpec) -> None:
             )  # fmt: skip
 
 
-def _long_enough(series: Series, spec: FitSpec, needed: int) -> bool:
+def _too_little(series: Series, spec: FitSpec, needed: int) -> str | None:
+    """What a series has too little of for a fit, or None."""
     left = len(series.y) - (spec.drop_for(series.name) or 0)
     if left < needed:
-        logger.warning("Series %s is left out: it has %d points, a fit needs %d.", series.name, left, needed)
-        return False
+        return f"{left} points, and a fit needs {needed}"
     places = [len(np.unique(column)) for column in series.x.reshape(len(series.y), -1).T]
     fewest = FEWEST_PLACES if series.inputs == 1 else 2
-    for variable, count in zip(series.x_variables, places, strict=True):
-        if count < fewest:
-            logger.warning(
-                "Series %s is left out: it has only %d value(s) of %s.", series.name, count, variable.meaning
-            )
-            return False
-    return True
+    return next(
+        (
+            f"only {count} value(s) of {variable.meaning}"
+            for variable, count in zip(series.x_variables, places, strict=True)
+            if count < fewest
+        ),
+        None,
+    )
