@@ -16,6 +16,7 @@ from sparsity_lab.laws._column import Known
 from sparsity_lab.laws._formula import Dual, number, walk
 from sparsity_lab.laws._law import (
     ANY,
+    AS_IN_TABLE,
     LINEAR,
     LOG_LINEAR,
     NONLINEAR,
@@ -44,7 +45,7 @@ class Expression(Terms, Law):
     parts: FormulaParts = field(init=False, repr=False, compare=False)
 
     source = "given as text"
-    output = Variable("y", "y", "as in the table")
+    output = Variable("y", "y", AS_IN_TABLE)
 
     def __post_init__(self) -> None:
         parts = parts_of(self)
@@ -59,7 +60,7 @@ class Expression(Terms, Law):
             "formula": self.text,
             "typed": self.text,
             "latex": "",
-            "inputs": tuple(Variable(symbol, symbol, "as in the table") for symbol in self.symbols),
+            "inputs": tuple(Variable(symbol, symbol, AS_IN_TABLE) for symbol in self.symbols),
             "parameters": tuple(self._parameter_of(name, parts) for name in (*nonlinear, *linear)),
             "linear_lower": parts.lower,
             "offset_columns": () if parts.rest is None else ((len(linear), 1.0),),

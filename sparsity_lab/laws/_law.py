@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 Coefficients = Mapping[str, float]
 ANY = (-math.inf, math.inf)
 POSITIVE = (0.0, math.inf)
+AS_IN_TABLE = "as in the table"  # the unit of what a table does not name
 Limits = tuple[tuple[str, tuple[float, ...]], ...]
 # How a coefficient of the paper depends on what is solved for: the search coordinates alone, a sum of the linear
 # coefficients with weights of the coordinates, or the logarithm of such a sum.

@@ -37,7 +37,7 @@ def test_the_ends_of_the_chinchilla_profile_are_on_the_level():
     (found,) = read_series(bundled.path("chinchilla"), mapping=mapping, law=LAW)
     fit = solve_and_judge(found, LAW, FitSpec(robust=True), comparison=None)
     limit = fit.profiles["E"]
-    assert fit.verdict.word == "identified"
+    assert fit.verdict.word == "weakly identified"  # the limit moves with the window
     assert (limit.low, limit.high) == pytest.approx((1.780, 1.851), abs=2e-3)
 
     def held(packed, value):

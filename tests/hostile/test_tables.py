@@ -78,10 +78,10 @@ POINTS_CASES = battery(
     Case("dropping of a series that is not there", FIT + " --drop other=1", "other", "", table(GOOD)),
     Case("several: not there", SEVERAL, "bad.csv", "No such file"),
     Case("several: no column", SEVERAL, "'params'", "bad.csv", table("tokens,loss\n1,2\n")),
-    Case("several: nothing learned", SEVERAL, "column 'loss'", "row 2", table("params,tokens,loss\n1,2,0\n")),
+    Case("several: nothing learned", SEVERAL, "column 'loss'", "row 2", table("params,tokens,loss\n1e6,2e6,nan\n")),
     Case("several: a column twice", SEVERAL, "'loss' twice", "bad.csv", table("params,tokens,loss,loss\n1,2,3,4\n")),
     Case("several: a short row", SEVERAL, "row 3", "bad.csv", table("params,tokens,loss\n1,2,3\n4,5\n")),
-    Case("several: too few", SEVERAL, "loss-power", "too few", table("params,tokens,loss\n1e6,2e6,3\n4e6,5e6,2\n")),
+    Case("several: too few", SEVERAL, "loss-power", "needs 7", table("params,tokens,loss\n1e6,2e6,3\n4e6,5e6,2\n")),
 )  # fmt: skip
 
 MODELS = "model,params_b,MMLU\n"

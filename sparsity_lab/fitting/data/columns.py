@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.laws._law import DATA, RATIO, Law, Variable
+from sparsity_lab.laws._law import AS_IN_TABLE, DATA, RATIO, Law, Variable
 from sparsity_lab.reading import units
 from sparsity_lab.reading.csv_file import MEASURED
 from sparsity_lab.reading.units import Asked, Unit
@@ -129,7 +129,7 @@ class Resolved:
     def _variable(self, column: str) -> Variable:
         unit = self.units.get(column)
         if unit is None:
-            return Variable(column, column, "as in the table")
+            return Variable(column, column, AS_IN_TABLE)
         return Variable(column, column, unit.quantity.unit if len(self.x) > 1 else unit.name)
 
 

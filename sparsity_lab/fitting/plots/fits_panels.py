@@ -18,7 +18,7 @@ from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.intervals import Profile
-from sparsity_lab.laws._law import Array, Law, Variable
+from sparsity_lab.laws._law import AS_IN_TABLE, Array, Law, Variable
 
 SMALL: dict[str, Any] = {"fontsize": 6, "handlelength": 1.2, "labelspacing": 0.3}
 MOST_MARKS = 5000
@@ -28,7 +28,7 @@ BLUE, RED, GREEN, BLACK = style.COLOURS[0], style.COLOURS[1], style.COLOURS[2], 
 
 def axis_label(variable: Variable) -> str:
     """Meaning and unit."""
-    unit = {"tokens/1e9": "10⁹", "fraction": "", "as in the table": ""}.get(variable.unit, variable.unit)
+    unit = {"tokens/1e9": "10⁹", "fraction": "", AS_IN_TABLE: ""}.get(variable.unit, variable.unit)
     meaning = style.label(variable.meaning)
     return f"{meaning} ({unit})" if unit else meaning
 

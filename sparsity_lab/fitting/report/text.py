@@ -11,6 +11,7 @@ from sparsity_lab.fitting.judge.bands import Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.result import Coefficient, FitResult
+from sparsity_lab.laws._law import AS_IN_TABLE
 from sparsity_lab.store.tables import interval, number, to_markdown
 
 TWOFOLD = 2.0  # in width, beyond which two intervals of one number are told apart
@@ -40,7 +41,7 @@ def _law(result: FitResult) -> str:
 
 
 def _unit(unit: str) -> str:
-    return unit if unit == "as in the table" else f"in {unit}"
+    return unit if unit == AS_IN_TABLE else f"in {unit}"
 
 
 def _summary(results: Sequence[FitResult]) -> str:
