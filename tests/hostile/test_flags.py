@@ -78,7 +78,7 @@ FLAGS = battery(
     Case("fit a range of nothing", "fit --data sparsing-law --law 'a+b*exp(-k*x)' --range k", "--range"),
     Case("fit a range upside down", "fit --data sparsing-law --law 'a+b*exp(-k*x)' --range k=9:1", "k=9:1"),
     Case("fit a rival of nobody", "fit --data sparsing-law --rivals power,sigmod", "'sigmod'", "sigmoid"),
-    Case("fit several inputs with rivals", "fit --data chinchilla --rivals power", "--rivals"),
+    Case("fit several inputs with rivals", "fit --data chinchilla --rivals power", "power", "--x A,B"),
     Case("fit a negative drop", "fit --data sparsing-law --drop -1", "--drop"),
     Case("fit a drop of superscript", "fit --data sparsing-law --drop ²", "--drop"),
     Case("fit a drop of half a point", "fit --data sparsing-law --drop 0.5", "--drop"),

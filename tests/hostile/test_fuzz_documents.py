@@ -90,5 +90,5 @@ def test_locks(scratch, line, value):
     lines[line] = f"{lines[line].split(' = ')[0]} = {lock_file.toml_value(value)}"
     found = attempt(lock_file.read, written(scratch, "\n".join(lines)))
     if found is not None:
-        assert isinstance(found.seed, int)
+        assert isinstance(found.spec.seed, int)
         assert found.dropped_points >= 0

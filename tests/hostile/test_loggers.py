@@ -33,8 +33,8 @@ REFUSED = battery(
         "log: {wandb: true}\n")),
     Case("train to nobody", "train demo --log wanbd", "'wanbd'", "Did you mean 'wandb'"),
     Case("train to nobody, dry", "train demo --dry-run --log wanbd", "'wanbd'", "Did you mean 'wandb'"),
-    *(Case(f"{command} to a logger", f"{command} {{trained}} --thresholds {{record}} --text {{text}} --log wandb",
-           "--log", f"{command} --help") for command in ("neurons", "structure", "predict")),
+    *(Case(f"{command} to a logger", f"{command} {{trained}} --thresholds {{record}} --text {{text}} --log wanbd",
+           "'wanbd'", "Did you mean 'wandb'") for command in ("neurons", "structure", "predict")),
 )  # fmt: skip
 
 
