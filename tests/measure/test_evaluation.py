@@ -12,6 +12,7 @@ import pytest
 
 from sparsity_lab.errors import UnknownNameError
 from sparsity_lab.measure.lm_eval.bridge import task_manager
+from sparsity_lab.measure.lm_eval.scoring import EvalSpec, task_files
 from tests import command
 from tests.at_hand import at_hand
 from tests.loggers import reading
@@ -193,6 +194,25 @@ def test_dense_and_under_thresholds(tasks, evaluated, family, tmp_path):
     twice = run("eval", MODEL, "--tasks", "stories_ll", "--include-path", tasks, "--offline",
                 "--thresholds", records[0], "--thresholds", records[0], "--output", tmp_path, code=2)  # fmt: skip
     assert "are both called PPL-1%" in twice.stderr
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["data_files: {file}", "data_files: [{file}]", "dataset_path: '{folder}'", "test: ../apart/d.json"],
+)
+def test_data_that_a_task_names_elsewhere_are_part_of_its_key(tmp_path, named):
+    tasks, apart, output = tmp_path / "tasks", tmp_path / "apart", tmp_path / "out"
+    tasks.mkdir()
+    apart.mkdir()
+    data = apart / "d.json"
+    data.write_text("[1]")
+    (tasks / "t.yaml").write_text("task: t\n" + named.format(file=data, folder=apart) + "\ninclude: /\n")
+    spec = EvalSpec("model", ("t",), include_path=tasks)
+    before = task_files(spec, output=output)
+    assert [name for name, _, _ in before] == ["../apart/d.json", "t.yaml"]
+    assert task_files(spec, output=output) == before
+    data.write_text("[1, 2]")
+    assert task_files(spec, output=output) != before
 
 
 def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, tmp_path):

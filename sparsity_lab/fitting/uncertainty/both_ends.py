@@ -116,7 +116,7 @@ class Walked:
 
 
 def both_ends(numbers: Numbers, lanes: Lanes, *, least: float) -> Walked:
-    """OutwardWalk all numbers down and up.
+    """Walk all numbers down and up.
 
     Args:
         numbers: what is walked. lanes: along which. least: the objective of the best fit.

@@ -20,7 +20,7 @@ from sparsity_lab.laws._law import Array
 
 CONFIDENCE = 0.95
 LEAST_INFLATION = (
-    0.1  # by a sandwich of few runs; below it an estimate of a variance is too uncertain to be paid out
+    0.1  # by a sandwich; a smaller estimate of a variance from few runs is too uncertain to be used
 )
 
 

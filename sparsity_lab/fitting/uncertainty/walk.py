@@ -52,7 +52,7 @@ class OutwardWalk:
     least: float
 
     def ends(self, lanes: Lanes) -> Ends:
-        """OutwardWalk all lanes to their ends."""
+        """Walk all lanes to their ends."""
         inside, outside, found = _bracketed(self, lanes)
         rows = np.flatnonzero(~found.is_open)
         if len(rows):

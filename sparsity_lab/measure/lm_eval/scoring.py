@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,6 +30,7 @@ ALGORITHM = 1  # raised when a change to this room changes scores; part of every
 NOTE_KEY = "sparsity_lab"
 BOOTSTRAP_DRAWS = 1000
 CPU_BATCH = 8
+TASK_SUFFIXES = (".yaml", ".yml", ".py")
 METRIC_ORDER = ("acc", "exact_match", "pass@1", "acc_norm", "f1")
 Record = dict[str, Any]
 
@@ -185,13 +189,34 @@ def tasks_at_hand(spec: EvalSpec, kept: Kept) -> Any:
 
 
 def task_files(spec: EvalSpec, *, output: Path) -> tuple[tuple[str, int, int], ...]:
-    """Path, size and time of change of every file below `include_path`, those of the output left out."""
-    folder, ours = spec.include_path, output.resolve()
-    if folder is None:
+    """Path, size and time of change of the files that tasks of one's own are made of.
+
+    These are all below `include_path`, and what those name elsewhere, such as the `data_files` of a task: without these
+    a score would be taken for that of data that have changed. The files of the output are left out.
+    """
+    if spec.include_path is None:
         return ()
-    files = [path for path in folder.resolve().rglob("*") if ours not in path.parents and path.is_file()]
-    states = [(path.relative_to(folder.resolve()).as_posix(), path.stat()) for path in sorted(files)]
+    folder, ours = spec.include_path.resolve(), output.resolve()
+    files = _files_below(folder)
+    named = {path for file in files if file.suffix in TASK_SUFFIXES for path in _named_in(file, folder)}
+    every = [path for path in sorted({*files, *named}) if ours not in path.parents]
+    states = [(os.path.relpath(path, folder), path.stat()) for path in every]
     return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+def _named_in(file: Path, folder: Path) -> Iterator[Path]:
+    """Files outside a folder that words of a task's file name, and for YAML those below folders that it names."""
+    for word in set(re.findall(r"[^\s'\"\[\]{},]+", file.read_text(encoding="utf-8", errors="replace"))):
+        for place in (Path(word), file.parent / word) if "/" in word or "." in word else ():
+            with contextlib.suppress(OSError, ValueError):
+                path = place.resolve()
+                if path != folder and folder not in path.parents and path not in folder.parents:
+                    is_data = path.is_dir() and file.suffix != ".py"
+                    yield from _files_below(path) if is_data else [path] if path.is_file() else []
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
 
 
 def scores_of(record: Mapping[str, Any]) -> dict[str, float]:
