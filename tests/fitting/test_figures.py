@@ -16,9 +16,12 @@ import pandas as pd
 import pytest
 
 from sparsity_lab import labels
+from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.figures import attempted
+from sparsity_lab.fitting.fit import fit_series
 from sparsity_lab.fitting.fit_table import fit_table
-from sparsity_lab.fitting.plots import measured
+from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.plots import fits_panels, measured
 from sparsity_lab.fitting.plots.canvas import fonts, style
 from sparsity_lab.fitting.spec import FitSpec
 
@@ -305,3 +308,31 @@ def test_a_font_of_the_machine_is_taken_for_what_the_usual_one_lacks(monkeypatch
     assert fonts.families(["a模型", private]) == ["DejaVu Sans", "Noto Sans CJK JP"]
     assert fonts.is_drawn("型", ["DejaVu Sans", "Noto Sans CJK JP"])
     assert not fonts.is_drawn("ア", ["DejaVu Sans", "Noto Sans CJK JP"])
+
+
+@pytest.mark.parametrize(
+    ("law", "shown"),
+    [
+        ("logspace-power", "logspace-power"),
+        ("power; alpha=0.1:2.0", "power"),
+        ("A0 - c*x^-a; a=0.01:10.0", "A0 - c*x^-a"),
+        ("A0 + a1*exp(-b1*x) + a2*exp(-b2*x); b1=0.1:1.0", "A0 + a1*exp(-b1*x) + …"),
+    ],
+)
+def test_a_legend_has_room_for_the_name_of_a_law(law, shown):
+    assert fits_panels.short_name(law) == shown
+
+
+def test_the_panel_of_extrapolation_fits_by_the_objective_of_the_fit():
+    """One outlier of fifty: squares of y follow it, Huber losses do not."""
+    generator = np.random.default_rng(3)
+    x = np.exp(generator.uniform(np.log([1e8, 1e9]), np.log([1e10, 1e11]), size=(50, 2)))
+    x = x[np.argsort(x.prod(axis=1))]
+    y = 1.8 + 480.0 * x[:, 0] ** -0.35 + 2100.0 * x[:, 1] ** -0.37
+    y[5] *= 1.6
+    law = load_law("loss-power")
+    series = Series("s", x, y, None, None, law.inputs, law.output, (0.0, 9.0), "")
+    result = fit_series(series, FitSpec(law="loss-power", robust=True, draws=0))
+    (curve,) = fits_panels.extrapolated(result).values()
+    others = np.arange(50) != 5
+    assert np.abs(curve - y)[others].max() < 1e-3

@@ -12,11 +12,12 @@ from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, Nul
 
 from sparsity_lab.fitting.judge.rivals import HELD_OUT
 from sparsity_lab.fitting.judge.verdict import NOT
+from sparsity_lab.fitting.judge.windows import forward
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.plots.canvas import style
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solved import problem_of
 from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.laws._law import AS_IN_TABLE, Array, Law, Variable
 
@@ -83,6 +84,16 @@ def grid(x: Array, ahead: float) -> Array:
     return np.linspace(x[0], x[-1] + (ahead - 1.0) / AHEAD * (x[-1] - x[0]), 200)
 
 
+def short_name(law: str) -> str:
+    """The id of a law, or the beginning of a formula without its ranges, as a legend has room for it."""
+    return textwrap.shorten(law.partition(";")[0], style.LONG_NAME, placeholder=" …")
+
+
+def drawn_name(result: FitResult) -> str:
+    """What the curve that is drawn is called."""
+    return short_name(result.drawn[0].name) + ("" if result.describes else " (rival)")
+
+
 def against_panel(axes: Axes, result: FitResult) -> None:
     """What the law of several inputs says against what was measured."""
     law, values = result.drawn
@@ -90,9 +101,8 @@ def against_panel(axes: Axes, result: FitResult) -> None:
     axes.plot(said, y, linestyle="", marker="o", color=BLACK, markersize=2, rasterized=len(y) > MOST_MARKS)
     ends = [min(said.min(), y.min()), max(said.max(), y.max())]
     axes.plot(ends, ends, color=BLUE, linewidth=0.9)
-    name = law.name if result.describes else f"{law.name} (rival)"
     axes.set_title("Data against law")
-    axes.set_xlabel(f"{style.label(name)}: {axis_label(result.series.y_variable)}")
+    axes.set_xlabel(f"{axis_label(result.series.y_variable)} by {drawn_name(result)}")
     axes.set_ylabel(axis_label(result.series.y_variable))
 
 
@@ -106,7 +116,7 @@ def curve_panel(axes: Axes, result: FitResult) -> None:
     law, values = result.drawn
     curve = law.predict(values, x)
     curve = np.where(x > result.series.x[-1], possible(result, curve), curve)
-    axes.plot(x, curve, color=BLUE, label=law.name if result.describes else f"{law.name} (rival)")
+    axes.plot(x, curve, color=BLUE, label=drawn_name(result))
     limit = result.limit
     if result.verdict.word != NOT and math.isfinite(limit):
         axes.axhline(limit, color=GREEN, linestyle="--", linewidth=0.9, label="limit")
@@ -122,7 +132,7 @@ def residuals_panel(axes: Axes, result: FitResult) -> None:
     left = result.residuals if result.describes else result.series.y - law.predict(values, result.series.x)
     known = result.describes and math.isfinite(result.lag1)
     points(axes, result, 1e3 * left, color=BLUE, markersize=2.5, linestyle="-", linewidth=0.5)
-    correlation = f" (lag-1 correlation {result.lag1:.2f})" if known else f" of {law.name}"
+    correlation = f" (lag-1 correlation {result.lag1:.2f})" if known else f" of {short_name(law.name)}"
     axes.set_title(f"Residuals{correlation}")
     log_x(axes, result)
     axes.set_ylabel("data less law (10⁻³)")
@@ -179,7 +189,13 @@ def extrapolation_panel(axes: Axes, result: FitResult) -> None:
     series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
     axes.axhline(0, color=BLACK, linewidth=0.6)
     for colour, (name, curve) in zip((BLUE, RED, GREEN), extrapolated(result).items(), strict=False):
-        how = {"color": colour, "markersize": 2, "linestyle": "-", "linewidth": 0.6, "label": name}
+        how = {
+            "color": colour,
+            "markersize": 2,
+            "linestyle": "-",
+            "linewidth": 0.6,
+            "label": short_name(name),
+        }
         points(axes, result, 1e3 * (curve - series.y), **how)
     places = places_of(result)
     axes.axvspan(places[first - 1], places[-1], color=BLACK, alpha=0.07, linewidth=0, label="held out")
@@ -190,18 +206,16 @@ def extrapolation_panel(axes: Axes, result: FitResult) -> None:
 
 
 def extrapolated(result: FitResult) -> dict[str, Array]:
-    """Rival -> its curve, fitted to the first points; of the three best that have enough of them."""
+    """Rival -> its curve, fitted to the first points as the fit itself; of the three best that have enough of them."""
     series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
-    shown = [r.law for r in result.comparison.rivals if r.law != "constant" and r.describes][:3]
-    curves = {name: _from_first(load_law(name), series.x, series.y, first) for name in shown}
-    return {name: curve for name, curve in curves.items() if curve is not None}
-
-
-def _from_first(law: Law, x: Array, y: Array, first: int) -> Array | None:
-    if first < len(law.parameters) + 1:
-        return None
-    part = Problem.of(law, x[:first], y[:first])
-    return part.curve(engine.solve(part), x)
+    shown = [load_law(r.law) for r in result.comparison.rivals if r.law != "constant" and r.describes]
+    enough = [law for law in shown if first > len(law.parameters)][:3]
+    curves = {}
+    for law in enough:
+        whole = problem_of(law, series, result.spec)
+        ((part, solution),) = engine.solve_parts(whole, [forward(series.x, law.forward)[:first]])
+        curves[law.name] = part.curve(solution, series.x)
+    return curves
 
 
 def words_panel(axes: Axes, result: FitResult) -> None:
