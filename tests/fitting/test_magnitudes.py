@@ -111,7 +111,7 @@ def test_a_fit_that_crashes_names_its_series(tmp_path, monkeypatch, jobs):
     path.write_text("run,x,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
     series = read_series(path, mapping=Columns(("x",), "y", "run"))
     object.__setattr__(series[1], "y", series[1].y.reshape(1, -1))  # as no table gives it
-    monkeypatch.setattr(batch, "_long_enough", lambda one, spec, needed: True)
+    monkeypatch.setattr(batch, "_too_little", lambda series, spec, needed: None)
     with pytest.raises(SparsityLabError, match=r"The fit of the series 'broken' failed. [A-Z][A-Za-z]*Error"):
         batch.fit_all(series, FitSpec(draws=0), jobs=jobs)
 
