@@ -27,7 +27,7 @@ from sparsity_lab.fitting.fit import compared
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, NOT, WEAK
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
-from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve import diagnostics, engine, gradients
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solved import solve_and_judge
 from sparsity_lab.fitting.spec import PAPER_LAWS, FitSpec
@@ -150,7 +150,7 @@ def _fitted(series: Series, law: str) -> tuple[Array, float, float, float]:
     problem = Problem.of(load_law(law), series.x, series.y)
     solution = engine.solve(problem)
     values = problem.coefficients(solution.theta)
-    rho = diagnostics.corrected_lag1(problem.project(solution.theta).residuals, coefficients=len(values))
+    rho = diagnostics.corrected_lag1(problem.residuals(solution), gradients.jacobian(problem, solution))
     sd = math.sqrt(solution.sse / problem.freedom)
     return problem.law.predict(values, series.x), sd, rho, problem.law.limit(values)
 

@@ -25,9 +25,9 @@ import numpy as np
 from sparsity_lab.bench.coverage import autoregressive
 from sparsity_lab.fitting.judge.noise import too_correlated
 from sparsity_lab.fitting.laws_by_name import load_law
-from sparsity_lab.fitting.solve import diagnostics, engine
+from sparsity_lab.fitting.solve import diagnostics, engine, gradients
 from sparsity_lab.fitting.solve.objective import HUBER, SQUARES, Objective
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.fitting.uncertainty.intervals import Intervals, Wanted, intervals
 from sparsity_lab.laws._law import Array
@@ -40,7 +40,7 @@ from sparsity_lab.store.table_columns.bench import INTERVAL_COVERAGE
 logger = logging.getLogger(__name__)
 
 POINTS, CORRELATIONS = (8, 12, 20, 40, 100), (0.0, 0.3, 0.6)
-RUNS, CHECKPOINTS = (12, 22), 10
+RUNS, CHECKPOINTS = (12, 22), 10  # and runs of one point each, as many as POINTS says
 SLOW = 5  # a fit of Huber losses takes that many times as long, and more: so many fewer sets
 
 
@@ -97,20 +97,49 @@ def series_set(curve: KnownCurve, points: int, rho: float, draw: int) -> dict[st
         held["reach"] = (
             found.reach[0].low <= law.invert(curve.coefficients, curve.target) <= found.reach[0].high
         )
-    held["flagged"] = _flagged(problem.residuals(solution), points, len(law.parameters))
+    held["flagged"] = _flagged(problem, solution)
     return held
 
 
-def ladder_set(runs: int, effect: float, objective: Objective, draw: int) -> dict[str, bool]:
+@dataclass(frozen=True)
+class Ladder:
+    """Runs of loss-power.
+
+    Attributes:
+        runs: number of runs. checkpoints: of each run, evenly spread over its tokens.
+        rho: lag-1 correlation of the noise along a run. effect: standard deviation in ln y of what a run shares.
+    """
+
+    runs: int
+    checkpoints: int = CHECKPOINTS
+    rho: float = 0.0
+    effect: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.runs} runs of {self.checkpoints}{', shared effect' if self.effect else ''}"
+
+
+LADDERS = (
+    *(Ladder(points, checkpoints=1) for points in POINTS),
+    *(Ladder(runs, rho=rho) for runs in RUNS for rho in CORRELATIONS),
+    *(Ladder(runs, effect=LADDER_SD) for runs in RUNS),
+)
+
+
+def ladder_set(ladder: Ladder, objective: Objective, draw: int) -> dict[str, bool]:
     """Simulate and fit one ladder of runs with checkpoints."""
-    law, generator = load_law("loss-power"), np.random.default_rng([draw, runs, round(1e4 * effect)])
+    law, runs, checkpoints = load_law("loss-power"), ladder.runs, ladder.checkpoints
+    generator = np.random.default_rng(
+        [draw, runs, checkpoints, round(100 * ladder.rho), round(1e4 * ladder.effect)]
+    )
     size = generator.permutation(np.geomspace(5e7, 2e9, runs))
     last = np.exp(generator.uniform(np.log(2e10), np.log(3e11), runs))
-    run = np.repeat(np.arange(runs), CHECKPOINTS)
-    tokens = last[run] * np.tile(np.arange(1, CHECKPOINTS + 1) / CHECKPOINTS, runs)
+    run = np.repeat(np.arange(runs), checkpoints)
+    tokens = last[run] * np.tile(np.arange(1, checkpoints + 1) / checkpoints, runs)
     x = np.stack([size[run], tokens], axis=1)
-    shared = effect * generator.normal(size=runs)[run]
-    y = law.predict(LADDER, x) * np.exp(LADDER_SD * generator.normal(size=len(run)) + shared)
+    shared = ladder.effect * generator.normal(size=runs)[run]
+    noises = np.concatenate([autoregressive(checkpoints, ladder.rho, generator) for _ in range(runs)])
+    y = law.predict(LADDER, x) * np.exp(LADDER_SD * noises + shared)
     problem = Problem.of(law, x, y, objective=objective, runs=run)
     solution = engine.solve(problem, seed=draw)
     wanted = Wanted(box=(0.0, float(y.max())), x=LADDER_AHEAD, curves=False)
@@ -126,10 +155,11 @@ def _held(found: Intervals, truth: Mapping[str, float], ahead: float) -> dict[st
     return {**held, "prediction": found.band[0].low <= ahead <= found.band[0].high}
 
 
-def _flagged(residuals: Array, points: int, coefficients: int) -> bool:
+def _flagged(problem: Problem, solution: Solution) -> bool:
     """Whether a verdict would say that the noise is too correlated."""
-    rho = diagnostics.corrected_lag1(residuals, coefficients=coefficients)
-    return too_correlated(rho, points=points, coefficients=coefficients) is not None
+    rho = diagnostics.corrected_lag1(problem.residuals(solution), gradients.jacobian(problem, solution))
+    count = len(problem.law.parameters)
+    return too_correlated(rho, points=len(problem.y), coefficients=count) is not None
 
 
 def run(*, sets: int, jobs: int = 1) -> list[dict[str, object]]:
@@ -141,15 +171,13 @@ def run(*, sets: int, jobs: int = 1) -> list[dict[str, object]]:
                 cells[curve.law, str(points), rho] = [
                     partial(series_set, curve, points, rho, draw) for draw in range(sets)
                 ]
-    for runs in RUNS:
-        for objective in (SQUARES, HUBER):
-            for effect in (0.0, LADDER_SD):
-                name = f"loss-power, {'Huber' if objective.huber else 'squares'}"
-                shape = f"{runs} runs of {CHECKPOINTS}{', shared effect' if effect else ''}"
-                count = sets // SLOW if objective.huber else sets
-                cells[name, shape, 0.0] = [
-                    partial(ladder_set, runs, effect, objective, draw) for draw in range(count)
-                ]
+    for objective in (SQUARES, HUBER):
+        name = f"loss-power, {'Huber' if objective.huber else 'squares'}"
+        count = sets // SLOW if objective.huber else sets
+        for ladder in LADDERS:
+            cells[name, str(ladder), ladder.rho] = [
+                partial(ladder_set, ladder, objective, draw) for draw in range(count)
+            ]
     rows: list[dict[str, object]] = []
     with side_by_side(jobs, torch_too=False) as workers:
         for (law, shape, rho), calls in cells.items():

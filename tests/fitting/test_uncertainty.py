@@ -67,7 +67,7 @@ def test_correlated_noise_is_seen_and_lengthens_blocks():
     found = [coverage.autoregressive(40, 0.6, generator) for _ in range(300)]
     assert np.mean([np.var(noise) for noise in found]) == pytest.approx(0.92, abs=0.1)
     centred = [noise - noise.mean() for noise in found]
-    corrected = np.mean([diagnostics.corrected_lag1(c, coefficients=1) for c in centred])
+    corrected = np.mean([diagnostics.corrected_lag1(c, np.ones((40, 1))) for c in centred])
     assert corrected == pytest.approx(0.6, abs=0.06)
     assert np.mean([diagnostics.block_length(c) for c in centred]) > 2
     white = [coverage.autoregressive(40, 0.0, generator) for _ in range(300)]

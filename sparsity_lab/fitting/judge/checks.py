@@ -72,7 +72,7 @@ def of(
         return Checks()
     jacobian = gradients.jacobian(problem, solution)
     # Points of several inputs are in no order in which noise could be correlated.
-    rho = diagnostics.corrected_lag1(residuals, coefficients=count) if problem.x.ndim == 1 else 0.0
+    rho = diagnostics.corrected_lag1(residuals, jacobian) if problem.x.ndim == 1 else 0.0
     runs = None if scale.sandwich is None else problem.runs
     spread = noise.spread(residuals, jacobian, problem.curve(solution), rho=rho, runs=runs)
     correlation = noise.too_correlated(rho, points=len(residuals), coefficients=count)

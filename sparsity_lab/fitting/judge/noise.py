@@ -97,7 +97,7 @@ def too_correlated(rho: float, *, points: int, coefficients: int) -> str | None:
     Args:
         rho: lag-1 correlation, corrected for the coefficients (`diagnostics.corrected_lag1`).
     """
-    if points <= 3 or rho <= SURE * math.sqrt(points) / (points - 3.0):
+    if points <= 4 or rho <= SURE * math.sqrt(points) / (points - 4.0):
         return None
     worth = points * (1.0 - rho) / (1.0 + rho)
     if worth >= ENOUGH_EACH * coefficients:

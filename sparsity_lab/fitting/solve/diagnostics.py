@@ -10,6 +10,8 @@ from sparsity_lab.fitting.solve import gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array, Coefficients, Law
 
+CORRELATIONS = np.linspace(-0.6, 0.98, 41)  # of noise, between which that of the residuals is interpolated
+
 
 def lag1(residuals: Array) -> float:
     """Correlation of neighbouring residuals; 0 where there are none."""
@@ -17,25 +19,55 @@ def lag1(residuals: Array) -> float:
     return float(residuals[1:] @ residuals[:-1]) / total if total > 0 else 0.0
 
 
-def variance_inflation(residuals: Array, *, coefficients: int) -> float:
+def variance_inflation(residuals: Array, jacobian: Array) -> float:
     """g >= 1, by which correlation along the series inflates the variance of smooth contrasts.
 
-    For first-order autoregressive noise it is (1 + rho)/(1 - rho), rho as `corrected_lag1` says. Negative
+    For first-order autoregressive noise it is (1 + rho)/(1 - rho). rho is taken half a standard error above its
+    estimate, since what is too small an estimate costs more coverage than too large a one gives back: simulated 95 %
+    intervals of 8 to 100 points then hold 93 to 98 % up to a correlation of 0.3 and 87 to 95 % at 0.6. Negative
     correlation narrows nothing: an estimate of it from a few dozen points is too uncertain to be paid out.
+
+    Args:
+        residuals: weighted as fitted, in the order of the points, shape (n,).
+        jacobian: of the curve, weighted alike, shape (n, k).
     """
-    rho = corrected_lag1(residuals, coefficients=coefficients)
+    rho = corrected_lag1(residuals, jacobian, errors=0.5)
     return (1.0 + rho) / (1.0 - rho)
 
 
-def corrected_lag1(residuals: Array, *, coefficients: int) -> float:
+def corrected_lag1(residuals: Array, jacobian: Array, *, errors: float = 0.0) -> float:
     """The noise's lag-1 correlation from that of residuals, 0 to 0.95.
 
-    A fit takes part of the noise, so its residuals' own correlation is too low on average, to first order by
-    (p + 3 rho)/n for p coefficients (of a mean it is (1 + 3 rho)/n); that is given back.
+    A fit takes part of the noise, so its residuals' own correlation is too low on average. Noise of covariance S(rho)
+    leaves residuals M e with M = 1 - Q Q^T, Q a basis of the Jacobian, and of these the lag-1 correlation is about
+    tr(M D M S)/tr(M S), D having 1/2 beside its diagonal; the rho is returned at which that is what is seen.
+
+    Args:
+        residuals, jacobian: as of `variance_inflation`.
+        errors: standard errors sqrt((1 - rho^2)/n) to add.
     """
-    n = len(residuals)
-    rho = (lag1(residuals) * n + coefficients) / (n - 3.0) if n > 3 else lag1(residuals)
-    return min(max(rho, 0.0), 0.95)
+    n, basis = len(residuals), fitted_basis(jacobian)
+    beside = np.zeros_like(basis)
+    beside[:-1] += basis[1:] / 2
+    beside[1:] += basis[:-1] / 2
+    spread = _correlated(basis)
+    taken = basis.T @ spread
+    shifted = (n - 1) * CORRELATIONS - 2.0 * np.sum(beside * spread, axis=(1, 2))
+    shifted += np.sum(basis.T @ beside * taken, axis=(1, 2))
+    expected = shifted / np.maximum(n - np.trace(taken, axis1=1, axis2=2), 1e-9)
+    rho = float(np.interp(lag1(residuals), np.maximum.accumulate(expected), CORRELATIONS))
+    return min(max(rho + errors * math.sqrt((1.0 - rho**2) / n), 0.0), 0.95)
+
+
+def _correlated(basis: Array) -> Array:
+    """S(rho) Q for each rho of CORRELATIONS, shape (rhos, n, k): sums over the points before and after."""
+    before, after = np.empty((2, len(basis), len(CORRELATIONS), basis.shape[1]))
+    rho = CORRELATIONS[:, None]
+    before[0], after[-1] = basis[0], basis[-1]
+    for i in range(1, len(basis)):
+        before[i] = basis[i] + rho * before[i - 1]
+        after[-1 - i] = basis[-1 - i] + rho * after[-i]
+    return (before + after - basis[:, None]).swapaxes(0, 1)
 
 
 def block_length(residuals: Array) -> int:

@@ -116,9 +116,7 @@ def scale_of(problem: Problem, solution: Solution) -> NoiseScale:
     variance = float(residuals @ residuals) / freedom / curvature**2
     bread = inverse(jacobian)
     if problem.runs is None or len(np.unique(problem.runs)) == points:
-        inflation = (
-            diagnostics.variance_inflation(residuals, coefficients=count) if problem.x.ndim == 1 else 1.0
-        )
+        inflation = diagnostics.variance_inflation(residuals, jacobian) if problem.x.ndim == 1 else 1.0
         return NoiseScale(variance, freedom, inflation, bread, weight=weight)
     free = max(len(np.unique(problem.runs)) - count, 1)
     sandwich = (
