@@ -35,7 +35,7 @@ def found(problem, solution, *, inflation=None, **wanted):
     return intervals(problem, solution, scale, Wanted(**wanted))
 
 
-def grid_about(problem, solution, reach=0.9):
+def grid_about(problem, solution, reach=1.5):
     axes = [
         np.linspace(t - reach, t + reach, 4000 if len(solution.theta) == 1 else 260) for t in solution.theta
     ]
@@ -90,6 +90,22 @@ def test_the_rate_of_a_curved_valley_is_followed_to_its_end():
 
     assert least(one.low * 1.05) < one.level < least(one.low * 0.95)
     assert least(one.high * 0.95) < one.level < least(one.high * 1.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "law", "levels"),
+    [("2.4B-relu", "logspace-power", (1.958, 2.5, 2.803, 3.0)), ("0.4B-silu", "sigmoid", (6.0, 9.0))],
+)
+def test_a_higher_level_gives_a_wider_interval(name, law, levels):
+    """A search that misses the least objective at some value ends an interval within a narrower one."""
+    problem, solution = solved(name, law)
+    inner = {}
+    for inflation in levels:
+        profiles = found(problem, solution, inflation=inflation, box=(0.0, 1.0)).profiles
+        for number, (low, high) in inner.items():
+            assert profiles[number].low < low
+            assert profiles[number].high > high
+        inner = {name: (profile.low, profile.high) for name, profile in profiles.items() if profile.closed}
 
 
 def test_for_a_linear_law_they_are_students_intervals():

@@ -12,6 +12,9 @@ from sparsity_lab.laws._law import Array
 GROWTH = 1.7  # of the steps outwards
 MOST_STEPS = 80
 MOST_ROOTS = 40
+MOST_RESUMED = 3
+ONWARDS = 0.25  # of the way so far: the first step of a walk that is resumed
+JUMP = 0.9  # of the level's rise: less than that next to the crossing is no crossing
 ROOT = 1e-6  # of the way from the best value to the end
 
 
@@ -51,13 +54,37 @@ class OutwardWalk:
     level: Array
     least: float
 
-    def ends(self, lanes: Lanes) -> Ends:
-        """Walk all lanes to their ends."""
-        inside, outside, found = _bracketed(self, lanes)
+    def ends(self, lanes: Lanes, *, resumed: int = 0) -> Ends:
+        """Walk all lanes to their ends.
+
+        A least objective does not jump. Where it seems to, a search above the level has missed the least one, and the
+        lane is walked on from inside.
+        """
+        before, inside, outside, found = _bracketed(self, lanes)
         rows = np.flatnonzero(~found.is_open)
         if len(rows):
-            _crossings(self, lanes, rows, inside, outside, found)
+            _crossings(self, lanes, rows, (before, inside, outside), found)
+        if resumed < MOST_RESUMED and len(rows := self._jumps(inside, outside, found)):
+            step = np.sign(self.step[rows]) * np.maximum(
+                ONWARDS * np.abs(inside.value - self.start)[rows], 1e-3 * np.abs(self.step[rows])
+            )
+            onwards = OutwardWalk(
+                self.lane[rows], inside.value[rows], inside.theta[rows], inside.objective[rows],
+                np.zeros_like(self.tangent[rows]), step, self.edge[rows], self.level[rows], self.least,
+            )  # fmt: skip
+            further = onwards.ends(lanes, resumed=resumed + 1)
+            found.value[rows], found.theta[rows] = further.value, further.theta
+            found.is_open[rows] = further.is_open
         return found
+
+    def _jumps(self, inside: _Place, outside: _Place, found: Ends) -> np.ndarray:
+        """Lanes whose last places on both sides of the level, next to each other, are far from it."""
+        rise = self.level - self.least
+        below, above = (
+            inside.objective - self.least < JUMP * rise,
+            JUMP * (outside.objective - self.least) > rise,
+        )
+        return np.flatnonzero(~found.is_open & below & above & np.isfinite(outside.objective))
 
 
 @dataclass
@@ -66,13 +93,23 @@ class _Place:
     objective: Array
     theta: Array
 
+    def at(self, rows: np.ndarray) -> _Place:
+        """Those of some lanes."""
+        return _Place(self.value[rows], self.objective[rows], self.theta[rows])
 
-def _bracketed(walk: OutwardWalk, lanes: Lanes) -> tuple[_Place, _Place, Ends]:
-    """The last places inside the level, the first outside, and the lanes that reach their edge."""
+    def take(self, other: _Place, rows: np.ndarray) -> None:
+        """Put some lanes where another has them."""
+        self.value[rows], self.objective[rows], self.theta[rows] = other.value, other.objective, other.theta
+
+
+def _bracketed(walk: OutwardWalk, lanes: Lanes) -> tuple[_Place, _Place, _Place, Ends]:
+    """The last two places inside the level, the first outside, and the lanes that reach their edge."""
     inside = _Place(walk.start.copy(), walk.objective.copy(), walk.theta.copy())
     outside = _Place(walk.edge.copy(), np.full(len(walk.start), np.inf), walk.theta.copy())
     found = Ends(walk.edge.copy(), np.zeros(len(walk.start), dtype=bool), walk.theta.copy())
-    before = _Place(walk.start - walk.step, walk.objective, walk.theta - walk.step[:, None] * walk.tangent)
+    before = _Place(
+        walk.start - walk.step, walk.objective.copy(), walk.theta - walk.step[:, None] * walk.tangent
+    )
     step, rows = walk.step.copy(), np.arange(len(walk.start))
     for number in range(MOST_STEPS):
         ahead = inside.value[rows] + step[rows]
@@ -80,18 +117,13 @@ def _bracketed(walk: OutwardWalk, lanes: Lanes) -> tuple[_Place, _Place, Ends]:
         last |= number == MOST_STEPS - 1
         ahead = np.where(last, walk.edge[rows], ahead)
         objective, theta = _least(
-            lanes, walk.lane[rows], ahead, _straight_on(before, inside, rows, ahead), walk.level[rows]
+            lanes, walk.lane[rows], ahead, [_straight_on(before, inside, rows, ahead)], walk.level[rows]
         )
         crossed = ~(objective <= walk.level[rows])
-        outside.value[rows[crossed]], outside.objective[rows[crossed]] = ahead[crossed], objective[crossed]
-        outside.theta[rows[crossed]] = theta[crossed]
+        outside.take(_Place(ahead[crossed], objective[crossed], theta[crossed]), rows[crossed])
         still = ~crossed
-        before.value[rows[still]], before.theta[rows[still]] = (
-            inside.value[rows[still]],
-            inside.theta[rows[still]],
-        )
-        inside.value[rows[still]], inside.objective[rows[still]] = ahead[still], objective[still]
-        inside.theta[rows[still]] = theta[still]
+        before.take(inside.at(rows[still]), rows[still])
+        inside.take(_Place(ahead[still], objective[still], theta[still]), rows[still])
         at_edge = still & last
         found.is_open[rows[at_edge]], found.theta[rows[at_edge]] = True, theta[at_edge]
         rows = rows[still & ~last]
@@ -100,7 +132,7 @@ def _bracketed(walk: OutwardWalk, lanes: Lanes) -> tuple[_Place, _Place, Ends]:
             break
     if (scan := lanes.scanned()) is not None:
         _beyond_kinks(walk, scan, inside, outside, found)
-    return inside, outside, found
+    return before, inside, outside, found
 
 
 def _beyond_kinks(
@@ -130,24 +162,35 @@ def _straight_on(before: _Place, inside: _Place, rows: np.ndarray, ahead: Array)
     return np.asarray(inside.theta[rows] + share[:, None] * (inside.theta[rows] - before.theta[rows]))
 
 
-def _least(lanes: Lanes, rows: np.ndarray, values: Array, near: Array, level: Array) -> tuple[Array, Array]:
-    """The least objective from nearby, and where that is above the level also from elsewhere."""
-    objective, theta = lanes.least(rows, values, near)
+def _least(
+    lanes: Lanes, rows: np.ndarray, values: Array, near: list[Array], level: Array
+) -> tuple[Array, Array]:
+    """The least objective from the first start, and where that is above the level also from others and elsewhere."""
+    objective, theta = lanes.least(rows, values, near[0])
     objective = np.where(np.isfinite(objective), objective, np.inf)
-    above = objective > level
-    other = lanes.elsewhere(rows[above], values[above]) if above.any() else None
-    if other is not None:
-        again, there = lanes.least(rows[above], values[above], other)
-        better = again < objective[above]
-        where = np.flatnonzero(above)[better]
-        objective[where], theta[where] = again[better], there[better]
+    for start in (*near[1:], None):
+        above = np.flatnonzero(objective > level)
+        if len(above) == 0:
+            break
+        other = lanes.elsewhere(rows[above], values[above]) if start is None else start[above]
+        if other is not None:
+            again, there = lanes.least(rows[above], values[above], other)
+            better = again < objective[above]
+            objective[above[better]], theta[above[better]] = again[better], there[better]
     return objective, theta
 
 
 def _crossings(
-    walk: OutwardWalk, lanes: Lanes, rows: np.ndarray, inside: _Place, outside: _Place, found: Ends
+    walk: OutwardWalk, lanes: Lanes, rows: np.ndarray, places: tuple[_Place, _Place, _Place], found: Ends
 ) -> None:
-    """Regula falsi (the Illinois kind) on the square root of the rise, which is near straight."""
+    """Regula falsi (the Illinois kind) on the square root of the rise, which is near straight.
+
+    The place outside may lie in another valley, so what is above the level is also sought straight on from inside.
+
+    Args:
+        places: the last two inside the level and the first outside.
+    """
+    before, inside, outside = places
     target = np.sqrt(walk.level - walk.least)
 
     def height(objective: Array, at: np.ndarray) -> Array:
@@ -164,16 +207,21 @@ def _crossings(
         share = np.divide(-low[rows], high[rows] - low[rows], out=np.full(len(rows), 0.5), where=straight)
         values = a + np.clip(share, 1e-3, 1 - 1e-3) * (b - a)
         share = np.divide(values - a, b - a, out=np.zeros(len(rows)), where=b != a)[:, None]
-        near = inside.theta[rows] + share * (outside.theta[rows] - inside.theta[rows])
-        objective, theta = _least(lanes, walk.lane[rows], values, near, outside.objective[rows])
+        near = [
+            inside.theta[rows] + share * (outside.theta[rows] - inside.theta[rows]),
+            _straight_on(before, inside, rows, values),
+        ]
+        objective, theta = _least(lanes, walk.lane[rows], values, near, walk.level[rows])
         now = height(np.where(np.isfinite(objective), objective, np.inf), rows)
         into = now <= 0
+        before.take(inside.at(rows[into]), rows[into])
         for place, heights, other, which, sign in (
             (inside, low, high, into, -1),
             (outside, high, low, ~into, 1),
         ):
             at = rows[which]
-            place.value[at], place.theta[at], heights[at] = values[which], theta[which], now[which]
+            place.take(_Place(values[which], objective[which], theta[which]), at)
+            heights[at] = now[which]
             again = at[side[at] == sign]
             other[again] *= 0.5  # the same side twice: the other end weighs less
             side[at] = sign
