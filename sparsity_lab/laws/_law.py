@@ -195,6 +195,22 @@ class Law(ABC):
         return next(p for p in self.parameters if p.name == name)
 
 
+class ClosedForm(Law):
+    """A law without search coordinates: least squares alone."""
+
+    def search_box(self, span: Span) -> Array:
+        """Nothing to search."""
+        return np.empty((0, 2))
+
+    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
+        """Nothing to search."""
+        return np.empty((*theta.shape[:-1], 0, len(x), len(self.linear_lower)))
+
+    def locate(self, coefficients: Coefficients, span: Span) -> Array:
+        """Nothing to search."""
+        return np.empty(0)
+
+
 def numbers(coefficients: Mapping[str, Array]) -> dict[str, float]:
     """Coefficients of one point as plain numbers."""
     return {name: float(value) for name, value in coefficients.items()}

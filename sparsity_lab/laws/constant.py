@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import DATA, LINEAR, RATIO, Array, Coefficients, Law, Parameter, Span
+from sparsity_lab.laws._law import DATA, LINEAR, RATIO, Array, ClosedForm, Coefficients, Parameter, Span
 
 
-class Constant(Law):
+class Constant(ClosedForm):
     """A = A0."""
 
     name = "constant"
@@ -23,25 +23,13 @@ class Constant(Law):
     asymptote = "A0"
     asymptote_column = 0
 
-    def search_box(self, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty((0, 2))
-
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """One column of ones."""
         return np.ones((*theta.shape[:-1], len(x), 1))
 
-    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty((*theta.shape[:-1], 0, len(x), 1))
-
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """The coefficient A0."""
         return {"A0": linear[..., 0]}
-
-    def locate(self, coefficients: Coefficients, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty(0)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """A0 everywhere."""

@@ -6,6 +6,7 @@ No search coordinate: least squares in closed form.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from sparsity_lab.laws._law import (
     LINEAR,
     RATIO,
     Array,
+    ClosedForm,
     Coefficients,
-    Law,
     Parameter,
     Span,
     Variable,
@@ -22,7 +23,7 @@ from sparsity_lab.laws._law import (
 )
 
 
-class Linear(Law):
+class Linear(ClosedForm):
     """A = m + k r."""
 
     name = "linear"
@@ -37,39 +38,31 @@ class Linear(Law):
     )
     linear_lower = (-math.inf, -math.inf)
     typed = "m + k*x"
-
-    def search_box(self, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty((0, 2))
+    level: ClassVar[str] = "m"  # the coefficients by their names
+    rate: ClassVar[str] = "k"
 
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and (x - x_min)/(x_max - x_min)."""
         return per_theta(theta, np.stack([np.ones_like(x), (x - span.low[0]) / span.width()], axis=1))
 
-    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty((*theta.shape[:-1], 0, len(x), 2))
-
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
-        """Coefficients m and k."""
+        """The value at zero and the slope."""
         slope = linear[..., 1] / span.width()
-        return {"m": linear[..., 0] - slope * span.low[0], "k": slope}
-
-    def locate(self, coefficients: Coefficients, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty(0)
+        values = {self.level: linear[..., 0] - slope * span.low[0], self.rate: slope}
+        return {parameter.name: values[parameter.name] for parameter in self.parameters}
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """m + k x."""
-        return coefficients["m"] + coefficients["k"] * x
+        return coefficients[self.level] + coefficients[self.rate] * x
 
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
         """k."""
-        return np.full_like(x, coefficients["k"])
+        return np.full_like(x, coefficients[self.rate])
 
     def invert(self, coefficients: Coefficients, y: float) -> float:
         """(y - m) / k."""
-        return math.inf if coefficients["k"] == 0 else (y - coefficients["m"]) / coefficients["k"]
+        rate = coefficients[self.rate]
+        return math.inf if rate == 0 else (y - coefficients[self.level]) / rate
 
 
 LAW = Linear()

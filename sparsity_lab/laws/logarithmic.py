@@ -9,10 +9,20 @@ import math
 
 import numpy as np
 
-from sparsity_lab.laws._law import DATA, LINEAR, RATIO, Array, Coefficients, Law, Parameter, Span, per_theta
+from sparsity_lab.laws._law import (
+    DATA,
+    LINEAR,
+    RATIO,
+    Array,
+    ClosedForm,
+    Coefficients,
+    Parameter,
+    Span,
+    per_theta,
+)
 
 
-class Logarithmic(Law):
+class Logarithmic(ClosedForm):
     """A = a + s ln D."""
 
     name = "logarithmic"
@@ -29,25 +39,13 @@ class Logarithmic(Law):
     positive_inputs = (0,)
     typed = "a + s*log(x)"
 
-    def search_box(self, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty((0, 2))
-
     def design(self, theta: Array, x: Array, span: Span) -> Array:
         """Columns 1 and ln(x/x_min)."""
         return per_theta(theta, np.stack([np.ones_like(x), np.log(x / span.low[0])], axis=1))
 
-    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty((*theta.shape[:-1], 0, len(x), 2))
-
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients a and s."""
         return {"a": linear[..., 0] - linear[..., 1] * math.log(span.low[0]), "s": linear[..., 1]}
-
-    def locate(self, coefficients: Coefficients, span: Span) -> Array:
-        """Nothing to search."""
-        return np.empty(0)
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """a + s ln x."""

@@ -18,18 +18,15 @@ from sparsity_lab.laws._law import (
     POSITIVE,
     Array,
     Coefficients,
-    Law,
     Limits,
     Parameter,
     Span,
     Variable,
 )
-
-MIDPOINT_RANGE = (-1.0, 2.0)
-STEEPNESS_RANGE = (0.5, 100.0)
+from sparsity_lab.laws.sigmoid import Logistic, logistic
 
 
-class LossToScore(Law):
+class LossToScore(Logistic):
     """S = d + c / (1 + exp(-gamma (L - l)))."""
 
     name = "loss-to-score"
@@ -46,7 +43,6 @@ class LossToScore(Law):
     )
     linear_lower = (-math.inf, 0.0)
     asymptote = "d"
-    asymptote_column = 0
     typed = "d + c/(1 + exp(-gamma*(x - l)))"
     output_box = (0.0, 1.0)
     forward = FALLING
@@ -56,23 +52,9 @@ class LossToScore(Law):
         """Chance, at a large loss, and the ceiling, at a small one."""
         return (("d", (1.0, 0.0)), ("c + d", (1.0, 1.0)))
 
-    def search_box(self, span: Span) -> Array:
-        """The midpoint's place and ln of the steepness over the data's range."""
-        return np.array([MIDPOINT_RANGE, np.log(STEEPNESS_RANGE)])
-
-    def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """Columns 1 and 1/(1 + exp(|gamma| (L - l)))."""
-        step = _logistic(-_argument(theta, x, span))
-        return np.stack([np.ones_like(step), step], axis=-1)
-
-    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
-        """By the midpoint's place and by ln steepness."""
-        z = _argument(theta, x, span)
-        bell = _logistic(z) * _logistic(-z)
-        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
-        gradient[..., 0, :, 1] = bell * np.exp(theta[..., 1:])
-        gradient[..., 1, :, 1] = -bell * z
-        return gradient
+    def place(self, x: Array, span: Span) -> Array:
+        """In x itself."""
+        return np.asarray((x - span.low[0]) / (span.high[0] - span.low[0]))
 
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients gamma, l, c, d."""
@@ -93,7 +75,7 @@ class LossToScore(Law):
 
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """d + c / (1 + exp(-gamma (L - l)))."""
-        return coefficients["d"] + coefficients["c"] * _logistic(
+        return coefficients["d"] + coefficients["c"] * logistic(
             coefficients["gamma"] * (x - coefficients["l"])
         )
 
@@ -104,7 +86,7 @@ class LossToScore(Law):
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
         """c gamma times the logistic bell."""
         z = coefficients["gamma"] * (x - coefficients["l"])
-        return coefficients["c"] * coefficients["gamma"] * _logistic(z) * _logistic(-z)
+        return coefficients["c"] * coefficients["gamma"] * logistic(z) * logistic(-z)
 
     def invert(self, coefficients: Coefficients, y: float) -> float:
         """l - ln(c/(S - d) - 1)/gamma; NaN outside the open range d to d + c."""
@@ -112,15 +94,6 @@ class LossToScore(Law):
         if above <= 0 or above >= coefficients["c"]:
             return math.nan
         return coefficients["l"] - math.log(coefficients["c"] / above - 1.0) / coefficients["gamma"]
-
-
-def _argument(theta: Array, x: Array, span: Span) -> Array:
-    width = span.high[0] - span.low[0]
-    return np.asarray(np.exp(theta[..., 1:]) * ((x - span.low[0]) / width - theta[..., :1]))
-
-
-def _logistic(z: Array) -> Array:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
 
 
 LAW = LossToScore()

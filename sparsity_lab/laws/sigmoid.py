@@ -7,6 +7,8 @@ of ln D (0 first point, 1 last point) and ln(g ln(D_max/D_min)); A0 and h are li
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,7 +29,45 @@ MIDPOINT_RANGE = (-1.0, 2.0)
 STEEPNESS_RANGE = (0.5, 100.0)
 
 
-class Sigmoid(Law):
+class Logistic(Law):
+    """A step of logistic form; coordinates are its middle's place in the data's range, and ln of its steepness there.
+
+    Attributes:
+        sign: of the step's column.
+    """
+
+    linear_lower = (-math.inf, -math.inf)
+    asymptote_column = 0
+    sign: ClassVar[float] = 1.0
+
+    @abstractmethod
+    def place(self, x: Array, span: Span) -> Array:
+        """The place of x in the data's range: 0 at one end, 1 at the other."""
+
+    def argument(self, theta: Array, x: Array, span: Span) -> Array:
+        """What the logistic function is taken of."""
+        return np.asarray(np.exp(theta[..., 1:]) * (self.place(x, span) - theta[..., :1]))
+
+    def search_box(self, span: Span) -> Array:
+        """The midpoint's place and ln of the steepness over the data's range."""
+        return np.array([MIDPOINT_RANGE, np.log(STEEPNESS_RANGE)])
+
+    def design(self, theta: Array, x: Array, span: Span) -> Array:
+        """Columns 1 and the step, which falls from 1 to 0, with its sign."""
+        step = logistic(-self.argument(theta, x, span))
+        return np.stack([np.ones_like(step), self.sign * step], axis=-1)
+
+    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
+        """By the midpoint's place and by ln steepness."""
+        z = self.argument(theta, x, span)
+        bell = self.sign * logistic(z) * logistic(-z)
+        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
+        gradient[..., 0, :, 1] = bell * np.exp(theta[..., 1:])
+        gradient[..., 1, :, 1] = -bell * z
+        return gradient
+
+
+class Sigmoid(Logistic):
     """A = A0 - h / (1 + (D/m)^g)."""
 
     name = "sigmoid"
@@ -42,29 +82,14 @@ class Sigmoid(Law):
         Parameter("h", "fraction", "height of the step", ANY, kind=LINEAR),
         Parameter("A0", "fraction", "limit with infinite data", like_output=True, kind=LINEAR),
     )
-    linear_lower = (-math.inf, -math.inf)
     asymptote = "A0"
-    asymptote_column = 0
+    sign = -1.0
     positive_inputs = (0,)
     typed = "A0 - h/(1 + (x/m)^g)"
 
-    def search_box(self, span: Span) -> Array:
-        """The midpoint's place and ln of the steepness over the data's range."""
-        return np.array([MIDPOINT_RANGE, np.log(STEEPNESS_RANGE)])
-
-    def design(self, theta: Array, x: Array, span: Span) -> Array:
-        """Columns 1 and -1/(1 + (x/m)^g)."""
-        step = _logistic(-_argument(theta, x, span))
-        return np.stack([np.ones_like(step), -step], axis=-1)
-
-    def design_gradient(self, theta: Array, x: Array, span: Span) -> Array:
-        """By the midpoint's place and by ln steepness."""
-        z = _argument(theta, x, span)
-        bell = _logistic(z) * _logistic(-z)
-        gradient = np.zeros((*theta.shape[:-1], 2, len(x), 2))
-        gradient[..., 0, :, 1] = -bell * np.exp(theta[..., 1:])
-        gradient[..., 1, :, 1] = bell * z
-        return gradient
+    def place(self, x: Array, span: Span) -> Array:
+        """In ln x."""
+        return np.asarray(np.log(x / span.low[0]) / math.log(span.high[0] / span.low[0]))
 
     def assemble(self, theta: Array, linear: Array, span: Span) -> dict[str, Array]:
         """Coefficients g, m, h, A0."""
@@ -81,12 +106,12 @@ class Sigmoid(Law):
     def predict(self, coefficients: Coefficients, x: Array) -> Array:
         """A0 - h / (1 + (x/m)^g)."""
         z = coefficients["g"] * np.log(x / coefficients["m"])
-        return coefficients["A0"] - coefficients["h"] * _logistic(-z)
+        return coefficients["A0"] - coefficients["h"] * logistic(-z)
 
     def slope(self, coefficients: Coefficients, x: Array) -> Array:
         """h g / x times the logistic bell."""
         z = coefficients["g"] * np.log(x / coefficients["m"])
-        return coefficients["h"] * coefficients["g"] / x * _logistic(z) * _logistic(-z)
+        return coefficients["h"] * coefficients["g"] / x * logistic(z) * logistic(-z)
 
     def invert(self, coefficients: Coefficients, y: float) -> float:
         """m (h/(A0 - y) - 1)^(1/g)."""
@@ -97,13 +122,9 @@ class Sigmoid(Law):
         return float(coefficients["m"] * odds ** (1.0 / coefficients["g"])) if odds >= 0 else math.nan
 
 
-def _argument(theta: Array, x: Array, span: Span) -> Array:
-    width = math.log(span.high[0] / span.low[0])
-    return np.asarray(np.exp(theta[..., 1:]) * (np.log(x / span.low[0]) / width - theta[..., :1]))
-
-
-def _logistic(z: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * z))
+def logistic(z: Array) -> Array:
+    """1 / (1 + exp(-z)) without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
 
 
 LAW = Sigmoid()
