@@ -15,12 +15,7 @@ PARSERS = {
 # What is no file, or has a reader of its own for a reason.
 ELSEWHERE = {
     "extras.py": "pip's note on where the package came from, which importlib.metadata hands over as a text",
-    "fitting/locks/toml.py": "the reader of TOML: no other file of ours is written in it",
-    "fitting/locks/written.py": "what fits left, which `check` judges where it cannot be read",
-    "fitting/page/parts/fits.py": "a lock that cannot be read is left to `check`, which judges it",
-    "fitting/parts.py": "a kept result that is damaged is made again",
     "fitting/plots/canvas/frames.py": "tables of our own as pandas frames, each column with its dtype",
-    "fitting/stage.py": "its own refusals, which name the folder to remove",
     "loggers/_guard.py": "lines of a pipe",
     "loggers/_host.py": "lines of a pipe, read before the package itself is imported",
     "machine/sole_writer.py": "the text of a file that is open and locked",

@@ -23,6 +23,7 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.store.records import content_key
 from sparsity_lab.store.whole_files import write_text
 
@@ -40,8 +41,8 @@ class KeptParts:
         """The result of a series that an earlier call kept; None where there is none, or it is damaged."""
         if self.folder is None:
             return None
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            raw = json.loads(self._path(full, spec).read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            raw = json_or_none(self._path(full, spec))
             hints = typing.get_type_hints(FitResult)
             names = [field.name for field in dataclasses.fields(FitResult) if field.name not in APART]
             built = {name: _built(hints[name], raw[name]) for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from sparsity_lab import __version__
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.store import records
 
 MARK = "made-of.json"
@@ -41,18 +40,13 @@ def once(folder: Path, table: Path, settings: Mapping[str, object]) -> Iterator[
 
 def entries(folder: Path) -> list[dict[str, Any]]:
     """The entries of a folder's fits.json; none where nothing could be fitted."""
-    found = _read(folder / "fits.json")
-    if found is not None and not (isinstance(found, list) and all(isinstance(one, dict) for one in found)):
+    fits = _read(folder / "fits.json") or []
+    if not (isinstance(fits, list) and all(isinstance(fit, dict) for fit in fits)):
         raise SparsityLabError(
-            f"Cannot read {folder / 'fits.json'}", why="It is no list of fits", fix="Remove it"
+            f"Cannot read {folder / 'fits.json'}", why="It is not a list of fits", fix="Remove it"
         )
-    return found or []
+    return fits
 
 
 def _read(path: Path) -> Any:
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SparsityLabError(f"Cannot read {path}", why=why_unread(path, error), fix="Remove it") from error
+    return read_json(path, fix="Remove it", finite=False) if path.exists() else None

@@ -4,6 +4,7 @@
     csv_file.py      tables as spreadsheets, loggers and pandas write them
     csv_numbers.py   numbers as people write them: 0,5 or 1 000 000 or 1,000,000.5
     json_file.py     JSON of users and of programs, strictly or where it can be had
+    toml_file.py     TOML, strictly or where it can be had
     yaml_file.py     YAML as plain values, without its traps
     units.py         the unit a column is read in, and whether its values can be in it
     unit_names.py    the words and amounts in a column's name

@@ -228,6 +228,9 @@ def test_data_of_a_version_without_hashes_are_taken_with_a_word(texts, tmp_path,
     assert "earlier version" in caplog.text
     with pytest.raises(SparsityLabError, match="max_bytes"):
         prepare(replace(data, max_bytes=30_000), tmp_path / "data")
+    change_a_bit(tmp_path / "data" / "train.bin")
+    with pytest.raises(SparsityLabError, match=r"train\.bin"):
+        prepare(data, tmp_path / "data")
 
 
 @pytest.mark.parametrize("advice", [{"max_epochs": 9}, {"max_bytes": 60_000}])

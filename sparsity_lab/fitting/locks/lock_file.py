@@ -19,17 +19,15 @@ from sparsity_lab.fitting.locks.lock import Lock, LockedNumber, Probe
 from sparsity_lab.fitting.locks.toml import (
     INCOMPLETE,
     LOCK_ANEW,
-    UNREADABLE,
     counted,
     optional,
-    parsed,
     tolerance_in,
     toml_key,
     toml_value,
     typed,
 )
 from sparsity_lab.fitting.spec import FitSpec
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.toml_file import read_toml
 from sparsity_lab.settings import BOOTSTRAP, DELTA
 from sparsity_lab.store.records import write_text
 
@@ -55,12 +53,9 @@ def read(path: Path) -> Lock:
     Raises:
         SparsityLabError: it cannot be read, or lacks a key.
     """
+    raw = read_toml(path, kind="lock", fix=LOCK_ANEW)
     try:
-        return _from_raw(parsed(path))
-    except UNREADABLE as error:
-        raise SparsityLabError(
-            f"Cannot read the lock {path}", why=why_unread(path, error), fix=LOCK_ANEW
-        ) from error
+        return _from_raw(raw)
     except (*INCOMPLETE, SparsityLabError) as error:
         why = error.paragraph() if isinstance(error, SparsityLabError) else f"{type(error).__name__}: {error}"
         raise SparsityLabError(f"The lock {path} is not complete", why=why[:400], fix=LOCK_ANEW) from error

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
 import os
 import re
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.unreadable import why_unread
+from sparsity_lab.reading.json_file import read_object
+from sparsity_lab.reading.toml_file import toml_or_none
 from sparsity_lab.reading.walking import LeftOut, Walk
 from sparsity_lab.store import bundled
 from sparsity_lab.store.file_names import file_name, refuse_undecodable
 from sparsity_lab.store.records import write_json
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 LOCK_ANEW = "Take it from version control, or write it anew with `sparsity-lab fit TABLE --lock REASON`"
-UNREADABLE = (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError)
 INCOMPLETE = (KeyError, TypeError, ValueError, AttributeError)
 BUNDLED = "bundled:"
 LOCKS = "locks"
@@ -158,15 +151,10 @@ def _named(manifest: Path) -> list[str]:
     Raises:
         SparsityLabError: it cannot be read.
     """
-    try:
-        names = json.loads(manifest.read_text(encoding="utf-8"))["locks"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise TypeError("locks is no list of file names")
-        return names
-    except (OSError, RecursionError, *INCOMPLETE) as error:
-        raise SparsityLabError(
-            f"Cannot read {manifest}", why=why_unread(manifest, error)[:400], fix=LOCK_ANEW
-        ) from error
+    names: list[str] = read_object(manifest, fix=LOCK_ANEW, shape={"locks": list})["locks"]
+    if not all(isinstance(name, str) for name in names):
+        raise SparsityLabError(f"{manifest} is damaged", why="`locks` lists more than names", fix=LOCK_ANEW)
+    return names
 
 
 def _holds_locks(folder: Path) -> bool:
@@ -221,10 +209,8 @@ def _locked(study: Path, series: Sequence[str]) -> Iterator[tuple[Path, dict[str
     """The locks of some series in a study's folder; `check` judges those that cannot be read."""
     folder = study / LOCKS
     for path in sorted(folder.glob("*.toml")) if os.path.isdir(folder) else ():
-        with contextlib.suppress(*UNREADABLE):
-            raw = parsed(path)
-            if raw.get("series") in series:
-                yield path, raw
+        if (raw := toml_or_none(path)) is not None and raw.get("series") in series:
+            yield path, raw
 
 
 def _plain(value: object) -> object:
@@ -234,11 +220,6 @@ def _plain(value: object) -> object:
 def _listed(value: object) -> object:
     """One column and a list of it alike, and none for an empty list."""
     return [value] if isinstance(value, str) else value or None
-
-
-def parsed(path: Path) -> dict[str, Any]:
-    """A lock's file as TOML holds it; what it raises is among `UNREADABLE`."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def toml_value(value: object) -> str:

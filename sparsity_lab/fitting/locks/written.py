@@ -6,8 +6,6 @@ compared to that.
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -19,9 +17,12 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.locks.lock import Lock
 from sparsity_lab.fitting.locks.toml import INCOMPLETE, Tolerance, typed
+from sparsity_lab.reading.csv_file import read_csv
+from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.reading.unreadable import why_unread
 
 COUNTS = ("points", "dropped points")
+FIT_AGAIN = "Fit again, or take it from version control"
 ROUNDED = 5.1e-3  # three digits: half a unit of the third, at most
 _CELL = re.compile(r"(?P<value>\S+)(?: \[(?P<low>\S+), (?P<high>\S+)\])?")
 
@@ -58,11 +59,9 @@ def disagreements(lock: Lock, study: Path) -> list[str]:
             continue
         try:
             said = read(path, lock)
-        except (OSError, RecursionError, csv.Error, *INCOMPLETE) as error:
+        except (OSError, *INCOMPLETE) as error:
             raise SparsityLabError(
-                f"Cannot read {path}",
-                why=why_unread(path, error)[:400],
-                fix="Fit again, or take it from version control",
+                f"Cannot read {path}", why=why_unread(path, error)[:400], fix=FIT_AGAIN
             ) from error
         if said is None:
             details.append(f"{name} has no fit of {lock.series} by {lock.law}")
@@ -114,7 +113,7 @@ def _allowed(lock: Lock, key: str, number: float) -> float:
 
 def _json(path: Path, lock: Lock) -> Said | None:
     """Locks of several inputs of format 1 have a name that fits.json did not: one law was fitted to one table."""
-    for entry in json.loads(path.read_text(encoding="utf-8")):
+    for entry in read_json(path, fix=FIT_AGAIN, finite=False):
         if entry["law"] == lock.law and entry.get("series", lock.series) == lock.series:
             break
     else:
@@ -134,8 +133,7 @@ def _number(section: Mapping[str, Any], key: str) -> float | None:
 
 def _csv(path: Path, lock: Lock) -> Said | None:
     """One line a fit; of several inputs in format 1, one a coefficient."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = [row for _, row in read_csv(path, fix=FIT_AGAIN, as_written=True)[1]]
     if rows and "coefficient" in rows[0]:
         return Said({row["coefficient"]: float(row["value"]) for row in rows}, {})
     row = next((row for row in rows if (row["series"], row["law"]) == (lock.series, lock.law)), None)

@@ -13,6 +13,7 @@ from sparsity_lab.ladder.config.spec import DataSpec, TokenizerSpec
 from sparsity_lab.ladder.corpus import identity
 from sparsity_lab.ladder.corpus.sources import open_corpus
 from sparsity_lab.ladder.corpus.tokenizer import for_training, load_tokenizer, refuse_ids_beyond
+from sparsity_lab.measure.checkpoint.fingerprints import file_sha256
 from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.store.records import as_json
 
@@ -91,7 +92,10 @@ def _has_shape(manifest: dict[str, Any]) -> bool:
     """Whether what a manifest may hold besides is of its type."""
     files = manifest.get("prepared", [])
     return (
-        all(isinstance(manifest.get(key) or {}, dict) for key in ("tokenizer", "settings", "text"))
+        all(
+            isinstance(manifest.get(key) or {}, dict)
+            for key in ("tokenizer", "settings", "text", "validation")
+        )
         and isinstance(files, list)
         and all(isinstance(file, dict) and isinstance(file.get("name"), str) for file in files)
     )
@@ -190,16 +194,19 @@ def _refuse_other_tokenizer(prepared: PreparedData, spec: TokenizerSpec) -> None
 
 
 def _refuse_damaged(prepared: PreparedData) -> None:
-    """Refuse data of which a file is not what was written.
+    """Refuse data of which a file is not what was written; earlier versions kept the hashes of the tokens alone.
 
     Raises:
-        SparsityLabError: one has another size or hash.
+        SparsityLabError: one is not there or has another hash.
     """
-    for file in prepared.manifest.get("prepared", ()):
-        path = prepared.folder / file["name"]
-        if not path.exists() or identity.described([path], root=prepared.folder) != [file]:
+    parts = {f"{part}.bin": prepared.manifest.get(part) for part in ("train", "validation")}
+    written = [(name, part.get("sha256")) for name, part in parts.items() if part is not None]
+    written += [(file["name"], file.get("sha256")) for file in prepared.manifest.get("prepared", ())]
+    for name, sha256 in dict.fromkeys(written):
+        path = prepared.folder / name
+        if not path.exists() or file_sha256(path) != sha256:
             raise SparsityLabError(
                 f"{path} is not the file that was prepared",
-                why="Its size or hash differs from what manifest.json says",
+                why="Its hash differs from what manifest.json says",
                 fix=f"Restore it, or remove {prepared.folder} to have the data prepared again",
             )

@@ -7,7 +7,6 @@ condition number, residual correlation, both kinds of interval, rivals, extrapol
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,8 @@ from sparsity_lab.fitting.data.names import figure_name
 from sparsity_lab.fitting.page.blocks import Block, Facts, Figure, Fold, Heading, Prose, Section, table
 from sparsity_lab.fitting.page.cells import shown, whole
 from sparsity_lab.fitting.page.collect import Contents
+from sparsity_lab.reading.toml_file import toml_or_none
 from sparsity_lab.store.tables import bounds, interval
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Entry = Mapping[str, Any]
 
@@ -218,12 +213,9 @@ def _reach(entry: Entry) -> list[Block]:
 def _lock(folder: Path, entry: Entry) -> list[Block]:
     """The lock that guards this fit, where there is one."""
     for path in sorted((folder / "locks").glob("*.toml")):
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError):
-            continue  # `check` is the command that judges locks
+        raw = toml_or_none(path)  # `check` is the command that judges those that cannot be read
         key = "series" if entry.get("series") else "law"  # a ladder of runs has one fit a law
-        if raw.get(key) == entry.get(key):
+        if raw is not None and raw.get(key) == entry.get(key):
             return [Facts(tuple(_locked(path, raw)))]
     return [Prose(("No lock guards this fit.",))]
 
