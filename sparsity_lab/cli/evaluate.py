@@ -37,12 +37,13 @@ def command(options: EvalOptions) -> None:
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
     from sparsity_lab.measure.spec import as_json
+    from sparsity_lab.measure.work.run_cells import Means
     from sparsity_lab.store.tables import to_markdown
 
     tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
     spec, crew, output = fill(EvalSpec, options, tasks=tasks), options.crew(), options.output
     with open_loggers(options.log, job=Job("eval", output, as_json(spec), options.offline)) as loggers:
-        report = run_eval(spec, output=output, options=crew, loggers=loggers, progress=progress())
+        report = run_eval(spec, output=output, means=Means(crew, loggers, progress()))
     save_resolved(options, output)
     typer.echo(to_markdown(report.rows, report.columns))
     typer.echo(f"Written to {output}")

@@ -33,10 +33,11 @@ def command(options: HeatOptions) -> None:
     refuse_idle(options, "jobs", because="with one text of one model", fix="Leave it out")
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.token_heat import HeatSpec, write_heat
+    from sparsity_lab.measure.work.run_cells import Means
 
     output = options.output
     spec = fill(HeatSpec, options)
-    heat = write_heat(spec, output=output, options=options.crew(), progress=progress())
+    heat = write_heat(spec, output=output, means=Means(options.crew(), progress=progress()))
     with attempted(output / "token_heat"):
         from sparsity_lab.fitting.plots.token_heat import draw_heat
 

@@ -28,6 +28,7 @@ def command(options: MeasureOptions) -> None:
     """
     options.refuse_idle()
     from sparsity_lab.loggers import check_names
+    from sparsity_lab.measure.work.run_cells import Means
 
     crew = options.crew()
     check_names(options.log)
@@ -36,7 +37,7 @@ def command(options: MeasureOptions) -> None:
         failed = _plan(spec, checkpoints, options)
     else:
         with _loggers(spec, options) as loggers:
-            run = {"output": options.output, "options": crew, "loggers": loggers, "progress": progress()}
+            run = {"output": options.output, "means": Means(crew, loggers, progress())}
             if options.transfer:
                 failed = _transfer(spec, checkpoints, options, run)
             elif options.criterion == ALL:

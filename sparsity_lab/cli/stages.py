@@ -133,13 +133,14 @@ def measure(study: Study) -> None:
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.checkpoints import measure_checkpoints
     from sparsity_lab.measure.spec import as_json
+    from sparsity_lab.measure.work.run_cells import Means
 
     for options in measurements(study).values():
         spec, folder = options.spec(), options.output
         with open_loggers(options.log, job=Job("measure", folder, as_json(spec))) as loggers:
             measure_checkpoints(
                 spec, options.checkpoints(), output=folder, per_checkpoint=options.per_checkpoint,
-                progress=progress(), options=options.crew(), loggers=loggers,
+                means=Means(options.crew(), loggers, progress()),
             )  # fmt: skip
         with attempted(folder / "activation_ratio"):
             from sparsity_lab.fitting.plots.measured import draw_table

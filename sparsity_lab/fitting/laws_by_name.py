@@ -108,22 +108,6 @@ def load_law(name: str) -> Law:
     return _with_ranges(law, said) if clauses else law
 
 
-def law_of_one(name: str) -> Law:
-    """`load_law`, for a series, which has one column of x.
-
-    Raises:
-        SparsityLabError: there is no such law, or it has several inputs.
-    """
-    law = load_law(name)
-    if len(law.inputs) > 1:
-        raise SparsityLabError(
-            f"The law {law.name} has {len(law.inputs)} inputs, a series has one",
-            why=f"Its inputs are {' and '.join(one.meaning for one in law.inputs)}",
-            fix="Name one column for each with --x A,B, or choose another law",
-        )
-    return law
-
-
 def _with_ranges(law: Law, said: _Said) -> Law:
     """A law of the room that searches some of its exponents elsewhere.
 

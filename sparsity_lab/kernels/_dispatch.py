@@ -24,7 +24,6 @@ from torch import Tensor
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 
-Backend = Literal["auto", "torch", "triton"]
 BACKENDS = ("auto", "torch", "triton")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _log = logging.getLogger(__name__)

@@ -154,13 +154,6 @@ def build_model(shape: ModelShape, *, seed: int, eos_token_id: int | None = None
         )
 
 
-def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
-    """(total, non-embedding) parameters of a live model, each tensor once."""
-    total = sum(parameter.numel() for parameter in model.parameters())
-    ends = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings())}
-    return total, total - sum(weight.numel() for weight in ends.values())
-
-
 def _config_class(shape: ModelShape) -> Any:
     from transformers import LlamaConfig
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.live.arguments import check_names, check_numbers, stream_of
+from sparsity_lab.measure.live.arguments import Reading, Windowing, check_names, check_numbers, stream_of
 from sparsity_lab.measure.live.live_model import evaluating, undisturbed
 from sparsity_lab.measure.model.hooks import tapped
 from sparsity_lab.measure.model.loaded import find_sites
@@ -30,6 +30,9 @@ from sparsity_lab.measure.thresholds.stored import (
 )
 from sparsity_lab.measure.work.record import shape_of
 from sparsity_lab.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def measure(
@@ -97,13 +100,9 @@ def measure_under(
     ids: torch.Tensor,
     thresholds: Applicable,
     *,
-    window: int | None = None,
-    bos_id: int | None = None,
-    batch_size: int | None = None,
     seed: int = 0,
-    architecture_file: Path | None = None,
     allow_untrained: bool = False,
-    progress: Progress = SILENT,
+    **reading: Unpack[Reading],
 ) -> Measurement:
     """Activation ratio and loss rise of a live model under thresholds found on another text.
 
@@ -111,16 +110,14 @@ def measure_under(
         model: as in `measure`.
         ids: the token ids of the text to measure on, int64 [tokens].
         thresholds: as `sparsified` takes them.
-        window, bos_id, batch_size, seed, architecture_file, allow_untrained, progress: as in `measure`.
+        seed, allow_untrained: as in `measure`.
+        reading: window, bos_id, batch_size, architecture_file and progress, as in `measure`.
 
     Raises:
         SparsityLabError: thresholds of another model, or as in `measure`.
     """
     check_numbers(seed=seed)
-    with live_under(
-        model, ids, thresholds, window=window, bos_id=bos_id, batch_size=batch_size,
-        architecture_file=architecture_file, progress=progress,
-    ) as live:  # fmt: skip
+    with live_under(model, ids, thresholds, **reading) as live:
         live.subject.allow_untrained = allow_untrained
         return engine.at_thresholds(live.subject, calibration=live.calibration, seed=seed)
 
@@ -146,18 +143,17 @@ def live_under(
     ids: torch.Tensor,
     thresholds: Applicable,
     *,
-    window: int | None = None,
-    bos_id: int | None = None,
-    batch_size: int | None = None,
     architecture_file: Path | None = None,
     progress: Progress = SILENT,
+    **windowing: Unpack[Windowing],
 ) -> Iterator[Live]:
     """A live model with its text, cut into windows, and thresholds proved to be of a model of its shape.
 
     The model is in evaluation mode while the context lasts, and left as it was.
 
     Args:
-        model, ids, thresholds, window, bos_id, batch_size, architecture_file, progress: as in `measure_under`.
+        model, ids, thresholds: as in `measure_under`.
+        architecture_file, progress, windowing: as `Reading` explains them.
 
     Raises:
         SparsityLabError: thresholds of another model, an unknown model, or a text that is too short.
@@ -167,12 +163,17 @@ def live_under(
         name, sites = find_sites(itself, architecture_file=architecture_file)
         shape = shape_of(itself, sites, architecture=name, architecture_file=architecture_file)
         refuse_other_models(calibration, sites, shape=shape)
-        windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
+        windows, batch = _windows(itself, ids, **windowing)
         yield Live(Subject(itself, sites, windows, batch, progress), calibration, shape)
 
 
 def _windows(
-    model: Any, ids: torch.Tensor, *, window: int | None, bos_id: int | None, batch_size: int | None
+    model: Any,
+    ids: torch.Tensor,
+    *,
+    window: int | None = None,
+    bos_id: int | None = None,
+    batch_size: int | None = None,
 ) -> tuple[Windows, int]:
     """The text's windows, and how many of them to pass at once."""
     check_numbers(window=window, batch_size=batch_size, bos_id=bos_id)

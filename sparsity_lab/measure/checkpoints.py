@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.plausible import UNTRAINED
@@ -19,7 +18,6 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.failures import Lost, pinned, together
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import (
     MeasurePlan,
     MeasureRecipe,
@@ -29,9 +27,8 @@ from sparsity_lab.measure.work.measuring import (
     planned,
 )
 from sparsity_lab.measure.work.preparing import Preparer
-from sparsity_lab.measure.work.run_cells import CellRun
+from sparsity_lab.measure.work.run_cells import HERE, CellRun, Means
 from sparsity_lab.measure.work.text_length import grown
-from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
 
 logger = logging.getLogger(__name__)
@@ -54,9 +51,7 @@ def measure_checkpoints(
     *,
     output: Path,
     per_checkpoint: bool = False,
-    progress: Progress = SILENT,
-    options: Options = ALONE,
-    loggers: Loggers = NO_LOGGERS,
+    means: Means = HERE,
 ) -> list[dict[str, Any]]:
     """Measure every checkpoint; cells with a record are not measured again.
 
@@ -68,10 +63,8 @@ def measure_checkpoints(
         checkpoints: in the order of their training, series by series.
         output: gets `records/`, `config.json`, `table.csv` and `table.md`.
         per_checkpoint: with the series rule, also measure each checkpoint at its own knob.
-        progress: where to report.
-        options: the launcher that hands cells to processes and what it is told; the numbers do not depend on it.
-        loggers: get a point of each record as it is there; under `error_share`, which measures on growing text, at
-            the end.
+        means: launcher, loggers and progress; under `error_share`, which measures on growing text, loggers get all
+            points at the end.
 
     Returns:
         The records of the table, in its order, and `failures.failed_row`s among them.
@@ -84,8 +77,9 @@ def measure_checkpoints(
     spec, checkpoints = together(spec, checkpoints)
     at_commits = [pinned(checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
     records.refuse_model_folder(output)
+    loggers = means.loggers
     tell = loggers.record if loggers.guards and spec.error_share is None else None
-    with measure_run(spec, output=output, options=options, progress=progress) as run:
+    with measure_run(spec, means, output=output) as run:
 
         def measure(grown_spec: MeasureSpec) -> list[dict[str, Any]]:
             prepared = Preparer(grown_spec, elsewhere=run.crew.device).prepare_all(at_commits)

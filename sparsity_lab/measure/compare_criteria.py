@@ -16,7 +16,6 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import InapplicableError, SparsityLabError
-from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import Setting, setting_of
@@ -24,7 +23,6 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.table import names_of, readable, write_table
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.failures import FAILED, together
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import (
     MeasurePlan,
     MeasureRecipe,
@@ -34,9 +32,8 @@ from sparsity_lab.measure.work.measuring import (
     planned,
 )
 from sparsity_lab.measure.work.preparing import Preparer
-from sparsity_lab.measure.work.run_cells import CellRun
+from sparsity_lab.measure.work.run_cells import HERE, CellRun, Means
 from sparsity_lab.measure.work.text_length import grown
-from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.columns import headings
 from sparsity_lab.store.table_columns.measured import SWEEP, TABLE
@@ -56,9 +53,7 @@ def compare_criteria(
     *,
     output: Path,
     sweep: bool = False,
-    progress: Progress = SILENT,
-    options: Options = ALONE,
-    loggers: Loggers = NO_LOGGERS,
+    means: Means = HERE,
 ) -> list[dict[str, Any]]:
     """Measure every criterion on every checkpoint; one that a model cannot have is left out, and that is said.
 
@@ -69,9 +64,7 @@ def compare_criteria(
         checkpoints: which models.
         output: gets `records/`, `table.csv`, `table.md`, `criteria.md` and, with `sweep`, `sweep.csv`.
         sweep: measure at a range of perplexity increases as well.
-        progress: where to report.
-        options: the launcher that hands cells to processes and what it is told.
-        loggers: get a point of each record of the comparison at the end.
+        means: launcher, progress, and loggers, which get the points of the comparison at the end.
 
     Returns:
         The records of the comparison, those of the sweep not among them.
@@ -83,7 +76,7 @@ def compare_criteria(
     spec, checkpoints = together(spec, checkpoints)
     at_commits = [failures.pinned(checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
     settings = _settings(spec, sweep=sweep)
-    with measure_run(spec, output=output, options=options, progress=progress, leave_out=True) as run:
+    with measure_run(spec, means, output=output, leave_out=True) as run:
 
         def measure(grown_spec: MeasureSpec) -> list[dict[str, Any]]:
             preparer = Preparer(grown_spec, elsewhere=run.crew.device)
@@ -96,7 +89,7 @@ def compare_criteria(
     compared = [row for row in rows if row["rule"] in (settings[0].rule, "fixed") and _at(row, settings[0])]
     _write(output, compared)
     for row in failures.measured(compared):
-        loggers.record(row)
+        means.loggers.record(row)
     if sweep:
         records.write_text(output / "sweep.csv", SWEEP.csv(failures.measured(rows)))
     failures.tell(rows, total=len(checkpoints), table="table.csv")

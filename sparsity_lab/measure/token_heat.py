@@ -32,10 +32,8 @@ from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokeniz
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.preparing import ModelPreparer
-from sparsity_lab.measure.work.run_cells import cell_run, command_words
-from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.reading.text_file import FileText
 from sparsity_lab.settings import HeatSettings, ModelSettings
 from sparsity_lab.store import records, tables
@@ -189,16 +187,13 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
         }
 
 
-def write_heat(
-    spec: HeatSpec, *, output: Path, options: Options = ALONE, progress: Progress = SILENT
-) -> dict[str, Any]:
+def write_heat(spec: HeatSpec, *, output: Path, means: Means = HERE) -> dict[str, Any]:
     """Count the kept neurons of a text's tokens, where it has not been done before.
 
     Args:
         spec: what to show.
         output: gets `heat_records/` and `token_heat.json`, `.csv` and `.md`.
-        options: the launcher that hands the work to a process and what it is told.
-        progress: where to report.
+        means: launcher and progress.
 
     Raises:
         SparsityLabError: no such model, record or text, or as `token_heat`.
@@ -209,7 +204,7 @@ def write_heat(
     reading = ModelSettings(device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file)
     source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
     terms = RunTerms(output / RECORDS, command_words(), spec.again)
-    with cell_run(terms, options=options, progress=progress) as run:
+    with cell_run(terms, means) as run:
         ready = ModelPreparer(reading, elsewhere=run.crew.device).prepare(Checkpoint(source, source.model))
         recipe = HeatRecipe(calibration, paragraph, spec.text.name, spec.tokens, spec.bos)
         (record,) = run.records([Cell(recipe, ready)], label="heat")

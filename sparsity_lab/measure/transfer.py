@@ -16,7 +16,6 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import name_of
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import given, setting_of
@@ -26,11 +25,9 @@ from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell
 from sparsity_lab.measure.work.failures import Lost, failed_row, together
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.measuring import RECORDS, MeasurePlan, MeasureRecipe, Record, measure_run
 from sparsity_lab.measure.work.preparing import OnTexts, Preparer, prepared_on
-from sparsity_lab.measure.work.run_cells import CellRun
-from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.measure.work.run_cells import HERE, CellRun, Means
 from sparsity_lab.store import records
 from sparsity_lab.store.table_columns.measured import TRANSFER
 
@@ -43,9 +40,7 @@ def measure_transfer(
     *,
     texts: Sequence[NamedText],
     output: Path,
-    progress: Progress = SILENT,
-    options: Options = ALONE,
-    loggers: Loggers = NO_LOGGERS,
+    means: Means = HERE,
 ) -> list[dict[str, Any]]:
     """Calibrate on every text and apply each one's thresholds to all; cells with a record are not measured again.
 
@@ -56,9 +51,7 @@ def measure_transfer(
         checkpoints: which models.
         texts: two or more, from `named_texts`.
         output: gets `records/`, `config.json`, `transfer.csv` and `transfer.md`.
-        progress: where to report.
-        options: the launcher that hands cells to processes and what it is told.
-        loggers: get a point of each application, in a series for each text.
+        means: launcher, progress, and loggers, which get a point of each application, in a series for each text.
 
     Returns:
         One row for each checkpoint, text calibrated on and text measured on; `failures.failed_row`s among them.
@@ -70,16 +63,16 @@ def measure_transfer(
     asked = spec
     spec, checkpoints = together(spec, checkpoints)
     records.refuse_model_folder(output)
-    with measure_run(spec, output=output, options=options, progress=progress) as run:
+    with measure_run(spec, means, output=output) as run:
         on_texts = _prepare_all(spec, checkpoints, texts, elsewhere=run.crew.device)
-        loggers.start()
+        means.loggers.start()
         # A process that works alone keeps one model: it has done with each checkpoint before it loads the next.
         batches = [[each] for each in on_texts] if run.crew.alone else [on_texts]
         rows = []
         for batch in batches:
             batch_rows = _matrices(run, spec, batch)
             for row in failures.measured(batch_rows):  # a curve for each text measured on
-                loggers.record({**row, "series": f"{row['series']} on {row['measured_on']}"})
+                means.loggers.record({**row, "series": f"{row['series']} on {row['measured_on']}"})
             rows += batch_rows
     records.write_json(output / "config.json", _config(asked, checkpoints, texts))
     records.write_text(output / "transfer.csv", TRANSFER.csv(rows))

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.ladder.models import ACTIVATIONS, ModelShape, build_model, count_parameters
+from sparsity_lab.ladder.models import ACTIVATIONS, ModelShape, build_model
 from sparsity_lab.measure import architectures
 
 SHAPE = {
@@ -20,6 +20,12 @@ SHAPE = {
     "vocabulary": 512,
     "positions": 64,
 }
+
+
+def count_parameters(model):
+    """All parameters, and those that are no embedding, each tensor once."""
+    ends = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings())}
+    return model.num_parameters(), model.num_parameters() - sum(weight.numel() for weight in ends.values())
 
 
 @pytest.mark.parametrize(

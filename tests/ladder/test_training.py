@@ -22,7 +22,7 @@ from sparsity_lab.ladder.config.ladder_config import load_config
 from sparsity_lab.ladder.corpus.data import prepare_data
 from sparsity_lab.ladder.corpus.tokens import TrainingWindows
 from sparsity_lab.ladder.ladder import train_ladder
-from sparsity_lab.ladder.models import build_model, count_parameters
+from sparsity_lab.ladder.models import build_model
 from sparsity_lab.ladder.train import checkpoints
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
 from sparsity_lab.ladder.train.setup import make_trainer
@@ -51,7 +51,7 @@ def test_checkpoints_are_complete_directories_that_sort(trained):
     assert sorted(trained.checkpoints) == list(trained.checkpoints)
     for path in trained.checkpoints:
         model = AutoModelForCausalLM.from_pretrained(path)
-        assert count_parameters(model)[0] == trained.spec.shape.params_total
+        assert model.num_parameters() == trained.spec.shape.params_total
         assert len(AutoTokenizer.from_pretrained(path)) == 300
         assert model.config.use_cache
         assert not list(path.glob("*.bin")) + list(path.glob("*.pt*"))

@@ -20,6 +20,7 @@ from sparsity_lab.loggers import Job, _guard, check_names, open_loggers
 from sparsity_lab.loggers import tensorboard as tensorboard_logger
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, as_json, expand
+from sparsity_lab.measure.work.run_cells import Means
 from tests.faults.test_disks import UNSHARE, mounting
 from tests.loggers import reading
 
@@ -45,7 +46,7 @@ def measured(checkpoints, source_text, tmp_path):
         job = Job("measure", tmp_path / name, as_json(spec))
         with open_loggers(loggers, job=job) as opened:
             found = measure_checkpoints(
-                spec, expand([str(checkpoints)])[:count], output=tmp_path / name, loggers=opened
+                spec, expand([str(checkpoints)])[:count], output=tmp_path / name, means=Means(loggers=opened)
             )
         return found, tmp_path / name
 

@@ -21,6 +21,7 @@ from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.work import shards
 from sparsity_lab.measure.work.launchers import Options
+from sparsity_lab.measure.work.run_cells import Means
 from sparsity_lab.store.records import read_record
 
 WINDOWS, WINDOW, BATCH = 23, 64, 3
@@ -123,7 +124,7 @@ def test_the_record_is_that_of_the_whole_and_no_part_is_left(
     one = replace(spec, thresholds=calibrated)
     whole = measured(one, trained, tmp_path / "whole")
     split = replace(one, text_shards=4)
-    parts = measured(split, trained, tmp_path / "parts", options=options)
+    parts = measured(split, trained, tmp_path / "parts", means=Means(options))
     assert timeless(parts) == timeless(whole)
     assert parts["forward_passes"] == 2
     assert os.listdir(tmp_path / "parts" / "records") == [f"{whole['content_key']}.json"]

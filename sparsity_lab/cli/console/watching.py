@@ -41,6 +41,7 @@ def run_watch(
     from sparsity_lab.loggers import Job, check_names, open_loggers
     from sparsity_lab.measure.neurons.watching import watch_checkpoints
     from sparsity_lab.measure.spec import as_json
+    from sparsity_lab.measure.work.run_cells import Means
 
     checkpoints, crew = options.checkpoints(), options.crew()
     check_names(options.log)
@@ -49,9 +50,8 @@ def run_watch(
         return
     job = Job(command.kind.command, output, as_json(command.watch), options.offline)
     with open_loggers(options.log, job=job) as loggers:
-        watched = watch_checkpoints(
-            command, checkpoints, output=output, options=crew, loggers=loggers, progress=progress()
-        )
+        means = Means(crew, loggers, progress())
+        watched = watch_checkpoints(command, checkpoints, output=output, means=means)
     name, draw = figures
     with attempted(output / name):
         draw(output)

@@ -11,12 +11,11 @@ from sparsity_lab.fitting.locks.check import PASS, UNSEARCHED, Finding
 from sparsity_lab.store.records import prepare_output, write_json, write_text
 from sparsity_lab.store.tables import to_csv, to_markdown
 
-FORMATS = ("table", "json", "markdown", "github")
 COLUMNS = ("status", "series", "lock", "details")
 
 
 def render(findings: Sequence[Finding], form: str) -> str:
-    """The findings in one of `FORMATS`, without a last line feed."""
+    """The findings as a table, json, markdown or github, without a last line feed."""
     if form == "json":
         return json.dumps(_rows(findings), indent=1, ensure_ascii=False)
     if form == "markdown":

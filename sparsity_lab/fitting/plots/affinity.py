@@ -61,6 +61,7 @@ def draw_affinity(folder: Path) -> list[Path]:
 
 def _conventions(frame: pd.DataFrame, decode: pd.DataFrame | None, stem: Path) -> list[Path]:
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        """Speed-ups of the FFN and of the whole model, a row for each convention."""
         chosen = _shown(rows)
         for place, (_, row) in enumerate(chosen):
             for part, lift in (("ffn", -0.12), ("model", 0.12)):
@@ -107,6 +108,7 @@ def _products(frame: pd.DataFrame, stem: Path) -> list[Path]:
     looks: dict[Any, dict[str, Any]] = {shape: look(i) for i, shape in enumerate(shapes)}
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        """Speed-up of the product W_d a against the activation ratio, a line for each shape."""
         for (F, d), part_rows in rows.groupby(["F", "d"], sort=False):
             for what, line in (("planted", "-"), ("model", "")):
                 part = part_rows[part_rows["what"] == what].sort_values("activation_ratio")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,8 +13,7 @@ from sparsity_lab.fitting.data.names import figure_name
 from sparsity_lab.fitting.figures import KINDS, attempted, file_of
 from sparsity_lab.fitting.report.text import markdown
 from sparsity_lab.fitting.reproduce import families_report
-from sparsity_lab.fitting.result import FitResult
-from sparsity_lab.laws._law import Variable
+from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.progress import Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.records import write_json, write_text
@@ -88,7 +86,7 @@ def _row(result: FitResult) -> dict[str, object]:
     }  # fmt: skip
     for name, coefficient in result.coefficients.items():
         ends = {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
-        row |= {key: _finite(value) for key, value in ends.items()}
+        row |= {key: plain(value) for key, value in ends.items()}
     keys = (
         "sse",
         "mae",
@@ -98,21 +96,18 @@ def _row(result: FitResult) -> dict[str, object]:
         "condition",
         "decades",
     )
-    numbers = {key: _finite(getattr(result, key)) for key in keys}
+    numbers = {key: plain(getattr(result, key)) for key in keys}
     solution = result.solution
     reached = {"starts": solution.starts, "starts_at_best": solution.starts_at_best}
     least = {"objective": result.objective, "objective_value": solution.objective}
     return {**row, **least, **numbers, **reached, "data_sha256": result.series.sha256}
 
 
-def _meaning(variable: Variable) -> str:
-    return variable.meaning
-
-
 def _residuals(result: FitResult) -> Iterator[dict[str, Any]]:
     """The points of a fit with the curve, a line of residuals.csv each."""
     series = result.series
-    names = [f"{name} (x)" if name in RESIDUAL_KEYS else name for name in map(_meaning, series.x_variables)]
+    meanings = [variable.meaning for variable in series.x_variables]
+    names = [f"{name} (x)" if name in RESIDUAL_KEYS else name for name in meanings]
     points = zip(
         series.x.reshape(len(series.y), -1).tolist(), series.y.tolist(), result.fitted.tolist(), strict=True
     )
@@ -126,8 +121,3 @@ def _residuals(result: FitResult) -> Iterator[dict[str, Any]]:
             "residual": y - fitted,
             **({} if series.se is None else {"se": float(series.se[at])}),
         }
-
-
-def _finite(value: float) -> float | None:
-    """The number, or an empty cell where the points do not suffice for one."""
-    return value if math.isfinite(value) else None

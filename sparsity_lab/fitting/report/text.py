@@ -10,7 +10,7 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge.bands import Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.reproduce import published
-from sparsity_lab.fitting.result import Coefficient, FitResult
+from sparsity_lab.fitting.result import Coefficient, FitResult, plain
 from sparsity_lab.laws._law import AS_IN_TABLE
 from sparsity_lab.store.tables import interval, number, to_markdown
 
@@ -181,9 +181,9 @@ def _rivals(comparison: Comparison) -> list[str]:
     rows = [
         {
             "law": rival.law,
-            "AICc gap": _finite(round(rival.aicc_gap, 1)),
-            "rolling-origin RMSE": _finite(rival.rolling_rmse),
-            "RMSE after 70 %": _finite(rival.held_out_rmse),
+            "AICc gap": plain(round(rival.aicc_gap, 1)),
+            "rolling-origin RMSE": plain(rival.rolling_rmse),
+            "RMSE after 70 %": plain(rival.held_out_rmse),
             "sum of squares": rival.sse,
         }
         for rival in comparison.rivals
@@ -208,17 +208,12 @@ def _holdout(result: FitResult) -> list[str]:
             "by": each.by,
             "RMSE": each.rmse,
             "mean error": each.bias,
-            "in the 95 % band": _finite(each.coverage),
+            "in the 95 % band": plain(each.coverage),
         }
         for each in held.predictions
     ]
     words = f"Held out: the {held.points} points from {number(held.least)} on, predicted from the other {held.kept}:"
     return ["", words, "", to_markdown(rows, list(rows[0]))]
-
-
-def _finite(value: float) -> float | None:
-    """The number, or an empty cell where the points do not suffice for one."""
-    return value if math.isfinite(value) else None
 
 
 def _drops(result: FitResult) -> str:

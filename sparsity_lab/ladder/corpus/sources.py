@@ -60,6 +60,7 @@ def file_corpus(patterns: tuple[str, ...], *, text_column: str, license_note: st
             )
 
     def read() -> Iterator[str]:
+        """The documents of every file, in the order of the files."""
         for path in paths:
             yield from _text(path) if path.suffix.lower() in _TEXTS else _parquet(path, text_column)
 
@@ -84,6 +85,7 @@ def dataset_corpus(data: DataSpec) -> Corpus:
         return {"kind": "dataset", **chosen, **_dataset(str(data.dataset))}
 
     def read() -> Iterator[str]:
+        """The documents of the dataset, as they are streamed."""
         extras.require("datasets", who=f"The dataset {data.dataset}")
         from datasets import load_dataset
 

@@ -183,6 +183,7 @@ class _Run:
         return self.dense
 
     def answer(self, *, seed: int, ppl_increase: float | None = None, reached: bool = True) -> Reproduced:
+        """The last evaluation as a measurement, with errors by a bootstrap over windows."""
         assert self.dense is not None, "evaluate first"
         assert self.sums is not None
         chosen, subject = self.evaluations[-1], self.subject

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sparsity_lab.kernels.score_histogram import LogGrid, score_histogram
 from sparsity_lab.measure.criteria._scores import Score, kept, mean_size
-from sparsity_lab.measure.criteria._tally import Tally, dense_run
+from sparsity_lab.measure.criteria._tally import OnScores, Tally, dense_run
 from sparsity_lab.measure.model.hooks import FfnSite, up_tapped
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.search.counts import Counts, DenseSums, Floats, Ints
+from sparsity_lab.measure.search.counts import Counts, Floats, Ints
 from sparsity_lab.measure.thresholds.masks import CountingVisitor, ThresholdVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
@@ -26,40 +26,10 @@ FINE_BINS = (
 CROWDED = 0.005  # of all scores in one bin
 
 
-class ByThreshold:
+class ByThreshold(OnScores):
     """Thresholds on a score, fixed for all layers; the base of the calibrated rules."""
 
-    def __init__(self, subject: Subject, *, criterion: str, score: Score) -> None:
-        score.check(subject.sites, criterion=criterion)
-        self.subject, self.score = subject, score
-        self.weights = [score.static_weights(site) for site in subject.sites]
-        self._sums: DenseSums | None = None
-
-    def pilot(self, rows: Ints) -> Counts:
-        """The dense losses of the pilot, calibrated on it where the rule calibrates."""
-        return self._dense(rows, label="calibrating (pilot)")[0]
-
-    def calibrate(self, knobs: tuple[float, float]) -> Counts:
-        """The dense losses of the whole text, calibrated on it where the rule calibrates."""
-        dense, tally = self._dense(self.subject.all_rows, label="calibrating")
-        self._sums = tally.sums
-        return dense
-
-    def refine(self, knob: float) -> None:
-        """Nothing to refine."""
-
-    def sums(self) -> DenseSums:
-        """Zeros of the dense run."""
-        assert self._sums is not None, "calibrate comes first"
-        return self._sums
-
-    def covers(self, knob: float) -> bool:
-        """Any knob, once the whole text was calibrated on."""
-        return self._sums is not None
-
-    def doubtful(self, knob: float) -> bool:
-        """The knob is the threshold."""
-        return False
+    LABEL = "calibrating"
 
     def thresholds(self, knob: float) -> list[float]:
         """The knob itself, for every layer."""
@@ -72,10 +42,6 @@ class ByThreshold:
     def visitor(self, knob: float) -> CountingVisitor:
         """Masks scores at or below the thresholds."""
         return _ScoreVisitor(self, self.thresholds(knob))
-
-    def _dense(self, rows: Ints, *, label: str) -> tuple[Counts, Tally]:
-        tally = Tally(self.subject)
-        return dense_run(self.subject, rows, tally, label=label), tally
 
 
 class ByQuantile(ByThreshold):

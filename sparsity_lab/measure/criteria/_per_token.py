@@ -9,51 +9,23 @@ from torch import Tensor
 
 from sparsity_lab.kernels.topk_threshold import topk_threshold
 from sparsity_lab.measure.criteria._scores import Score
-from sparsity_lab.measure.criteria._tally import Tally, dense_run
+from sparsity_lab.measure.criteria._tally import OnScores
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.thresholds.masks import CountingVisitor
 
 # scores [..., F] float32 and the knob -> which of them stay, bool [..., F].
 Keeping = Callable[[Tensor, float], Tensor]
 
 
-class PerToken:
+class PerToken(OnScores):
     """A per-token rule on one model and text."""
 
+    LABEL = "dense run"
+
     def __init__(self, subject: Subject, *, criterion: str, score: Score, keeping: Keeping) -> None:
-        score.check(subject.sites, criterion=criterion)
-        self.subject, self.score, self.keeping = subject, score, keeping
-        self.weights = [score.static_weights(site) for site in subject.sites]
-        self._sums: DenseSums | None = None
-
-    def pilot(self, rows: Ints) -> Counts:
-        """The dense losses of the pilot."""
-        return dense_run(self.subject, rows, Tally(self.subject), label="dense run (pilot)")
-
-    def calibrate(self, knobs: tuple[float, float]) -> Counts:
-        """The dense losses of the whole text."""
-        tally = Tally(self.subject)
-        dense = dense_run(self.subject, self.subject.all_rows, tally, label="dense run")
-        self._sums = tally.sums
-        return dense
-
-    def refine(self, knob: float) -> None:
-        """Nothing to refine: the rule is exact."""
-
-    def sums(self) -> DenseSums:
-        """Zeros of the dense run."""
-        assert self._sums is not None, "calibrate comes first"
-        return self._sums
-
-    def covers(self, knob: float) -> bool:
-        """Any knob, once the dense run is there."""
-        return self._sums is not None
-
-    def doubtful(self, knob: float) -> bool:
-        """The rule is exact."""
-        return False
+        super().__init__(subject, criterion=criterion, score=score)
+        self.keeping = keeping
 
     def thresholds(self, knob: float) -> list[float] | None:
         """The rule has no thresholds that another text could be cut by."""

@@ -12,20 +12,28 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.progress import Progress
 
 
-class Reading(TypedDict, total=False):
-    """How a live model reads a text, in the keywords of the functions that take both.
+class Windowing(TypedDict, total=False):
+    """How a text is cut, in the keywords of the functions that take one.
 
     Attributes:
         window: tokens of a window; up to 1,024 by default.
         bos_id: token put in front of each window and not counted.
         batch_size: windows per forward pass; changes speed only.
-        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
-        progress: where to report.
     """
 
     window: int | None
     bos_id: int | None
     batch_size: int | None
+
+
+class Reading(Windowing, total=False):
+    """How a live model reads a text, in the keywords of the functions that take both.
+
+    Attributes:
+        architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
+        progress: where to report.
+    """
+
     architecture_file: Path | None
     progress: Progress
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sparsity_lab import extras, ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.loggers import NO_LOGGERS, Loggers
+from sparsity_lab.loggers import Loggers
 from sparsity_lab.measure.checkpoint.devices import check_dtype
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.checkpoint.source import Source
@@ -31,10 +31,8 @@ from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell, RunTerms
 from sparsity_lab.measure.work.failures import FAILED
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.preparing import ModelPreparer
-from sparsity_lab.measure.work.run_cells import cell_run, command_words
-from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.provenance import provenance
 from sparsity_lab.settings import ModelSettings
 from sparsity_lab.store.records import read_record, write_json
@@ -58,14 +56,7 @@ class EvalReport:
         return FAILED in self.columns
 
 
-def run_eval(
-    spec: EvalSpec,
-    *,
-    output: Path,
-    options: Options = ALONE,
-    loggers: Loggers = NO_LOGGERS,
-    progress: Progress = SILENT,
-) -> EvalReport:
+def run_eval(spec: EvalSpec, *, output: Path, means: Means = HERE) -> EvalReport:
     """Evaluate a model in every setting that has no record yet.
 
     Of several settings, one that fails leaves a row that says why, and no record. Under `spec.fail_fast`, and where
@@ -74,9 +65,7 @@ def run_eval(
     Args:
         spec: model, tasks, thresholds and limits.
         output: gets lm-eval's results in a folder for each setting, `eval_records/`, and `eval.csv`, `.md`, `.json`.
-        options: the launcher that hands settings to processes and what it is told.
-        loggers: get the scores of each setting as they are there.
-        progress: told of each setting.
+        means: launcher, progress, and loggers, which get the scores of each setting.
 
     Raises:
         SparsityLabError: no such model, task or record, thresholds of another model, or a failure that is to end the
@@ -88,7 +77,7 @@ def run_eval(
     spec = replace(spec, model=source.model, revision=source.revision)
     settings = read_settings(spec)
     terms = RunTerms(output / RECORDS, command_words(), spec.again, spec.fail_fast or len(settings) == 1)
-    with cell_run(terms, options=options, progress=progress) as run:
+    with cell_run(terms, means) as run:
         tasks_at_hand(spec, run.desk.kept)
         reading = ModelSettings(
             device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file
@@ -97,9 +86,9 @@ def run_eval(
         ready = preparer.prepare(Checkpoint(source, Path(source.model).name))
         files = task_files(spec, output=output)
         cells = [Cell(EvalRecipe(spec, setting, tuple(settings), files), ready) for setting in settings]
-        loggers.start()
+        means.loggers.start()
         answers = run.answers(
-            cells, label="lm-eval settings", tell=lambda record: _log(loggers, ready, record)
+            cells, label="lm-eval settings", tell=lambda record: _log(means.loggers, ready, record)
         )
     return _written(spec, settings, answers, output=output)
 

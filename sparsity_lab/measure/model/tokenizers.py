@@ -18,11 +18,6 @@ from sparsity_lab.errors import SparsityLabError
 
 logger = logging.getLogger(__name__)
 
-SAMPLE = (
-    "The Sun's 1,392,700 km across;  don't look at it!\n\n\tdef f(x_1): return x_1**2  # naïve\n"
-    "In 2024 they've shipped 12345 URLs (https://example.org/a?b=c) to Zürich, 東京 and Москва…\r\n"
-)
-
 
 @dataclass(frozen=True)
 class TextTokenizer:

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.spec import NeuronSpec
@@ -22,10 +21,8 @@ from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
 from sparsity_lab.measure.work.failures import FAILED, Lost
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.places import Place, load, names_of, place_of, places
-from sparsity_lab.measure.work.run_cells import cell_run, command_words
-from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store import records
 from sparsity_lab.store.arrays import Kind, Sealed
@@ -139,9 +136,7 @@ def watch_checkpoints(
     checkpoints: Sequence[Checkpoint],
     *,
     output: Path,
-    options: Options = ALONE,
-    loggers: Loggers = NO_LOGGERS,
-    progress: Progress = SILENT,
+    means: Means = HERE,
 ) -> Watched:
     """Watch every checkpoint on every text; cells with a record are not run again.
 
@@ -152,9 +147,7 @@ def watch_checkpoints(
         command: what to ask; see the `run.py` of each command's folder.
         checkpoints: which models.
         output: gets the folder of records, the tables and the summary.
-        options: the launcher that hands checkpoints to processes and what it is told.
-        loggers: get a point of each record as it is there, in a series for each text.
-        progress: where to report.
+        means: launcher, progress, and loggers, which get a point of each record, in a series for each text.
 
     Raises:
         SparsityLabError: bad settings, texts or thresholds, or a failure that is to end the run; records already
@@ -164,16 +157,16 @@ def watch_checkpoints(
     terms = RunTerms(
         output / kind.folder, command_words(), watch.again, watch.fail_fast or len(checkpoints) == 1
     )
-    with cell_run(terms, options=options, progress=progress) as run:
+    with cell_run(terms, means) as run:
         planned = plan_cells(command, checkpoints, elsewhere=run.crew.device)
         cells = [each[1] for each in planned if not isinstance(each, Lost)]
         steps = {cell.key: cell.prepared.trained_tokens for cell in cells}
-        loggers.start()
+        means.loggers.start()
 
         def log(record: Sealed) -> None:
             body = record.body
             series = f"{body['series']} on {body['text']}"
-            loggers.values(series, kind.command, command.values(body), step=steps[body["content_key"]])
+            means.loggers.values(series, kind.command, command.values(body), step=steps[body["content_key"]])
 
         answers = iter(run.answers(cells, label=kind.command, tell=log))
     watched = Watched([], [])

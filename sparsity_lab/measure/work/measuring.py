@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,9 @@ from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.thresholds.stored import refuse_other_models, write_weights
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms
 from sparsity_lab.measure.work.failures import Lost, failed_row, together
-from sparsity_lab.measure.work.launchers import ALONE, Options
 from sparsity_lab.measure.work.preparing import Preparer
 from sparsity_lab.measure.work.record import record_body, shape_of
-from sparsity_lab.measure.work.run_cells import CellRun, cell_run, command_words
+from sparsity_lab.measure.work.run_cells import HERE, CellRun, Means, cell_run, command_words
 from sparsity_lab.measure.work.shards import (
     has_part,
     measure_part,
@@ -32,7 +31,6 @@ from sparsity_lab.measure.work.shards import (
     spans,
     write_part,
 )
-from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import records
 
 Record = dict[str, Any]
@@ -185,23 +183,16 @@ class PartRecipe(Recipe[Prepared, bool]):
         return True
 
 
-@contextmanager
 def measure_run(
-    spec: MeasureSpec,
-    *,
-    output: Path,
-    options: Options = ALONE,
-    progress: Progress = SILENT,
-    leave_out: bool = False,
-) -> Iterator[CellRun[Record]]:
+    spec: MeasureSpec, means: Means = HERE, *, output: Path, leave_out: bool = False
+) -> AbstractContextManager[CellRun[Record]]:
     """A run of measurements, whose records lie in `output`; see `run_cells.cell_run`.
 
     Raises:
         SparsityLabError: an output that cannot be written, or as `cell_run`.
     """
     terms = RunTerms(output / RECORDS, command_words(), spec.again, spec.fail_fast, leave_out)
-    with cell_run(terms, options=options, progress=progress) as run:
-        yield run
+    return cell_run(terms, means)
 
 
 @dataclass(frozen=True)

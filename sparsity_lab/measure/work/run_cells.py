@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.loggers import NO_LOGGERS, Loggers
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.work.cells import Cell, Desk, RunTerms
 from sparsity_lab.measure.work.claims import ClaimWatch, sweep
@@ -29,6 +31,24 @@ POLL_S = 0.5  # between looks at a cell that somebody else makes
 
 R = TypeVar("R")
 Tell = Callable[[R], None]
+
+
+@dataclass(frozen=True)
+class Means:
+    """By which means a run is carried out; its numbers do not depend on them.
+
+    Attributes:
+        options: the launcher that hands cells to processes, and what it is told.
+        loggers: get the values of each record.
+        progress: where to report.
+    """
+
+    options: Options = ALONE
+    loggers: Loggers = NO_LOGGERS
+    progress: Progress = SILENT
+
+
+HERE = Means()
 
 
 class CellRun(Generic[R]):
@@ -84,20 +104,19 @@ class CellRun(Generic[R]):
 
 
 @contextmanager
-def cell_run(
-    terms: RunTerms, *, options: Options = ALONE, progress: Progress = SILENT
-) -> Iterator[CellRun[Any]]:
-    """A run whose cells are made by the launcher that the options name.
+def cell_run(terms: RunTerms, means: Means = HERE) -> Iterator[CellRun[Any]]:
+    """A run whose cells are made by the launcher that the means name.
 
     Raises:
         SparsityLabError: options that the launcher does not heed, a folder that cannot be written, or the launcher
             cannot begin.
     """
+    options = means.options
     check_options(options)
     with records.no_empty_folders(terms.folder):
         records.prepare_output(records.prepare_output(terms.folder.parent) / terms.folder.name)
         with registry.load("launchers", options.launcher).crew(options) as crew:
-            yield CellRun(terms, crew, progress=progress)
+            yield CellRun(terms, crew, progress=means.progress)
 
 
 def command_words() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.work import preparing
 from sparsity_lab.measure.work.launchers import Options
+from sparsity_lab.measure.work.run_cells import Means
 
 
 def spec_of(text, **changed):
@@ -22,7 +23,7 @@ def spec_of(text, **changed):
 
 def measured(spec, folder, output, *, jobs, **more):
     checkpoints = expand([str(folder)])
-    return measure_checkpoints(spec, checkpoints, output=output, options=Options(jobs=jobs), **more)
+    return measure_checkpoints(spec, checkpoints, output=output, means=Means(Options(jobs=jobs)), **more)
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])

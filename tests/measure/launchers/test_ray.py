@@ -12,6 +12,7 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.measure.work import launchers
 from sparsity_lab.measure.work.launchers import Options
+from sparsity_lab.measure.work.run_cells import Means
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -29,7 +30,7 @@ def cluster():
 
 
 def test_a_cluster_of_our_own_starts_measures_and_stops(small, alone, tmp_path, timeless):
-    measure_checkpoints(*small, output=tmp_path, options=Options(launcher="ray", jobs=2))
+    measure_checkpoints(*small, output=tmp_path, means=Means(Options(launcher="ray", jobs=2)))
     assert not ray.is_initialized()
     assert timeless(tmp_path) == timeless(alone)
 
@@ -70,7 +71,7 @@ def test_a_mistake_is_told_as_by_one_process(small, tmp_path, checkpoints):
                 small[0],
                 expand([str(broken)]),
                 output=tmp_path / launcher,
-                options=Options(launcher=launcher),
+                means=Means(Options(launcher=launcher)),
             )
         told.append(str(error.value))
         assert not (tmp_path / launcher).exists()
@@ -80,7 +81,7 @@ def test_a_mistake_is_told_as_by_one_process(small, tmp_path, checkpoints):
 
 def test_no_cluster_at_the_address(small, tmp_path):
     with pytest.raises(SparsityLabError, match="There is no Ray cluster at the address"):
-        measure_checkpoints(*small, output=tmp_path, options=Options(launcher="ray", address="auto"))
+        measure_checkpoints(*small, output=tmp_path, means=Means(Options(launcher="ray", address="auto")))
 
 
 @pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (1, "cuda"), (4, "auto")])
@@ -111,7 +112,7 @@ def test_workers_that_cannot_start_are_told_of(small, tmp_path, monkeypatch):
     with pytest.raises(
         SparsityLabError, match=r"could be started.*No module named 'sparsity_lab'.*every node"
     ):
-        measure_checkpoints(*small, output=tmp_path / "out", options=Options(launcher="ray"))
+        measure_checkpoints(*small, output=tmp_path / "out", means=Means(Options(launcher="ray")))
     assert not (tmp_path / "out").exists()
     assert not ray.is_initialized()
 
@@ -131,7 +132,7 @@ def test_work_that_kills_its_workers_is_begun_again_as_often_as_told(small, tmp_
 
     monkeypatch.setattr(_actors, "Measurer", Dying)
     with pytest.raises(SparsityLabError, match="was lost, and so were those that began its work again"):
-        measure_checkpoints(*small, output=tmp_path / "out", options=Options(launcher="ray", retries=2))
+        measure_checkpoints(*small, output=tmp_path / "out", means=Means(Options(launcher="ray", retries=2)))
     assert len(list(begun.iterdir())) == 3
 
 
@@ -140,15 +141,15 @@ def test_checkpoints_that_fail_do_not_stop_the_others(with_broken, tmp_path):
     """And all can be measured anew."""
     spec, checkpoints = with_broken
     output, options = tmp_path / "out", Options(launcher="ray", jobs=2)
-    rows = measure_checkpoints(spec, checkpoints, output=output, options=options)
+    rows = measure_checkpoints(spec, checkpoints, output=output, means=Means(options))
     assert [bool(row.get("failed")) for row in rows] == [False, True, True, False]
     assert "cut short" in rows[1]["failed"]
     assert "Cannot load the config" in rows[2]["failed"]
     paths = {path: path.stat().st_ino for path in (output / "records").iterdir()}
     assert len(paths) == 2
     again = replace(spec, again=True)
-    anew = measure_checkpoints(again, checkpoints, output=output, options=options)
+    anew = measure_checkpoints(again, checkpoints, output=output, means=Means(options))
     assert [row["activation_ratio"] for row in anew] == [row["activation_ratio"] for row in rows]
     assert all(path.stat().st_ino != inode for path, inode in paths.items())
     with pytest.raises(SparsityLabError, match="Cannot load the config"):
-        measure_checkpoints(replace(spec, fail_fast=True), checkpoints, output=output, options=options)
+        measure_checkpoints(replace(spec, fail_fast=True), checkpoints, output=output, means=Means(options))

@@ -9,6 +9,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.work.launchers import Options, _address
+from sparsity_lab.measure.work.run_cells import Means
 
 
 @pytest.fixture(params=["refuses", "is silent", "closes", "speaks otherwise"])
@@ -35,7 +36,7 @@ def test_the_command_says_so_in_seconds(small, tmp_path, no_ray, scheme):
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     since, address = time.monotonic(), scheme + no_ray
     with pytest.raises(SparsityLabError, match=f"There is no Ray cluster at the address {address}"):
-        measure_checkpoints(*small, output=tmp_path, options=Options(launcher="ray", address=address))
+        measure_checkpoints(*small, output=tmp_path, means=Means(Options(launcher="ray", address=address)))
     assert time.monotonic() - since < 60
 
 

@@ -12,6 +12,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.work.launchers import Options
+from sparsity_lab.measure.work.run_cells import Means
 
 submitit = pytest.importorskip("submitit", reason="the extra cluster is not installed")
 LOCAL = {"cluster": "local", "timeout_min": "10"}
@@ -30,7 +31,7 @@ def test_jobs_find_what_one_process_does_and_a_killed_one_is_submitted_again(
     saboteur = threading.Thread(target=kill)
     saboteur.start()
     options = Options(launcher="slurm", jobs=2, slurm=LOCAL)
-    measure_checkpoints(*small, output=tmp_path, options=options)
+    measure_checkpoints(*small, output=tmp_path, means=Means(options))
     saboteur.join()
     assert killed
     assert timeless(tmp_path) == timeless(alone)
@@ -72,7 +73,7 @@ def test_a_job_that_is_lost_too_often_is_told(small, tmp_path):
     try:
         with pytest.raises(SparsityLabError, match="was lost, and 1 before it"):
             measure_checkpoints(
-                *small, output=tmp_path, options=Options(launcher="slurm", retries=1, slurm=LOCAL)
+                *small, output=tmp_path, means=Means(Options(launcher="slurm", retries=1, slurm=LOCAL))
             )
     finally:
         stop.set()
@@ -85,7 +86,7 @@ def test_a_job_that_is_lost_too_often_is_told(small, tmp_path):
 )
 def test_jobs_that_cannot_be_submitted(small, tmp_path, slurm, told):
     with pytest.raises(SparsityLabError, match=f"cannot be submitted.*{told}"):
-        measure_checkpoints(*small, output=tmp_path, options=Options(launcher="slurm", slurm=slurm))
+        measure_checkpoints(*small, output=tmp_path, means=Means(Options(launcher="slurm", slurm=slurm)))
 
 
 def test_options_reach_submitit_under_its_own_names(tmp_path):
@@ -109,15 +110,15 @@ def test_checkpoints_that_fail_do_not_stop_the_others(with_broken, tmp_path):
     """And all can be measured anew."""
     spec, checkpoints = with_broken
     output, options = tmp_path / "out", Options(launcher="slurm", jobs=2, slurm=LOCAL)
-    rows = measure_checkpoints(spec, checkpoints, output=output, options=options)
+    rows = measure_checkpoints(spec, checkpoints, output=output, means=Means(options))
     assert [bool(row.get("failed")) for row in rows] == [False, True, True, False]
     assert "cut short" in rows[1]["failed"]
     assert "Cannot load the config" in rows[2]["failed"]
     paths = {path: path.stat().st_ino for path in (output / "records").iterdir()}
     assert len(paths) == 2
     again = replace(spec, again=True)
-    anew = measure_checkpoints(again, checkpoints, output=output, options=options)
+    anew = measure_checkpoints(again, checkpoints, output=output, means=Means(options))
     assert [row["activation_ratio"] for row in anew] == [row["activation_ratio"] for row in rows]
     assert all(path.stat().st_ino != inode for path, inode in paths.items())
     with pytest.raises(SparsityLabError, match="Cannot load the config"):
-        measure_checkpoints(replace(spec, fail_fast=True), checkpoints, output=output, options=options)
+        measure_checkpoints(replace(spec, fail_fast=True), checkpoints, output=output, means=Means(options))

@@ -67,6 +67,7 @@ def fit_loss_law(
     ln_n, ln_d, ln_l = np.log(params), np.log(tokens), np.log(losses)
 
     def objective(theta: Array) -> tuple[float, Array]:
+        """The sum of Huber losses of ln L, in nats, and its gradient by (ln A, ln B, alpha, beta, E), shape (5,)."""
         size, data = np.exp(theta[0] - theta[2] * ln_n), np.exp(theta[1] - theta[3] * ln_d)
         predicted = size + data + theta[4]
         residual = np.log(predicted) - ln_l

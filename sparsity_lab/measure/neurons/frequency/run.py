@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,8 @@ class FrequencyRecipe(PlaceRecipe):
             logger.info("%s: on %d tokens a neuron that fires rarely may look dead", place.text, tokens)
         seed = self.watch.seed
         shape, subject = self.loaded(place, desk)
-
-        def counted() -> NeuronReport:
-            return report_of(
-                subject, place.calibration, decode=self.plan, params_total=shape["params_total"], seed=seed
-            )
-
-        report = halving(subject, counted)
+        asked = partial(report_of, decode=self.plan, params_total=shape["params_total"], seed=seed)
+        report = halving(subject, lambda: asked(subject, place.calibration))
         arrays = arrays_of(report)
         words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
         return {**_body(report, place, seed=seed), **shape, "token_text": words}, arrays
@@ -75,6 +71,7 @@ def neurons_command(spec: NeuronSpec, thresholds: Sequence[Path]) -> PlaceComman
     """What `neurons` asks: `neuron_records/`, the tables of `tables.py`, and `neurons.json`."""
 
     def recipes(of_checkpoint: Sequence[Place]) -> list[FrequencyRecipe]:
+        """One for each text, with what the model writes there."""
         plans = [_plan(spec, window=place.prepared.windows.window) for place in of_checkpoint]
         pairs = zip(of_checkpoint, plans, strict=True)
         return [FrequencyRecipe(spec, place.calibration, place.text, plan) for place, plan in pairs]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab.measure.model.halving import halving
 from sparsity_lab.measure.neurons.predictors import record
-from sparsity_lab.measure.neurons.predictors.api import PredictReport, report_of
+from sparsity_lab.measure.neurons.predictors.api import report_of
 from sparsity_lab.measure.neurons.predictors.record import KIND
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
@@ -38,17 +39,10 @@ class PredictorRecipe(PlaceRecipe):
     def made(self, place: Place, desk: Desk) -> Made:
         """See `PlaceRecipe`."""
         shape, subject = self.loaded(place, desk)
-
-        def judged() -> PredictReport:
-            return report_of(
-                subject,
-                place.calibration,
-                settings=self.settings,
-                params_total=shape["params_total"],
-                seed=self.watch.seed,
-            )
-
-        report = halving(subject, judged)
+        asked = partial(
+            report_of, settings=self.settings, params_total=shape["params_total"], seed=self.watch.seed
+        )
+        report = halving(subject, lambda: asked(subject, place.calibration))
         body = {
             "settings": asdict(self.settings),
             "training_tokens": report.training_tokens,
@@ -67,6 +61,7 @@ def predict_command(spec: PredictSpec, thresholds: Sequence[Path]) -> PlaceComma
     spec.settings.check()
 
     def recipes(of_checkpoint: Sequence[Place]) -> list[PredictorRecipe]:
+        """One for each text."""
         for place in of_checkpoint:
             refuse_unhalved(place.prepared.windows, text=place.text)
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,10 @@ class StructureRecipe(PlaceRecipe):
     def made(self, place: Place, desk: Desk) -> Made:
         """See `PlaceRecipe`."""
         _, subject = self.loaded(place, desk)
-
-        def examined() -> StructureReport:
-            return report_of(
-                subject,
-                place.calibration,
-                settings=self.settings,
-                unit_windows=self.unit_windows,
-                seed=self.watch.seed,
-            )
-
-        report = halving(subject, examined)
+        asked = partial(
+            report_of, settings=self.settings, unit_windows=self.unit_windows, seed=self.watch.seed
+        )
+        report = halving(subject, lambda: asked(subject, place.calibration))
         return _body(report), arrays_of(report, subject.sizes)
 
 
@@ -77,6 +71,7 @@ def structure_command(spec: StructureSpec, thresholds: Sequence[Path]) -> PlaceC
     settings.check()
 
     def recipes(of_checkpoint: Sequence[Place]) -> list[StructureRecipe]:
+        """One for each text, all with units of the same number of windows."""
         for place in of_checkpoint:
             refuse_unhalved(place.prepared.windows, text=place.text)
         windows = [place.prepared.windows.count for place in of_checkpoint]
