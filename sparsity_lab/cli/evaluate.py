@@ -1,4 +1,4 @@
-"""`sparsity-lab eval`: lm-eval on a model, dense and with thresholds applied."""
+"""`sparsity-lab eval`: lm-eval on models, dense and with thresholds applied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ class EvalOptions(EvalSettings, LaunchOptions, ModelOptions):
 
     tasks: Annotated[str, Flag("Tasks of lm-eval, separated by commas.", WHAT)]
     thresholds: Annotated[
-        tuple[Path, ...], Flag("Record of `measure` whose thresholds are applied. Repeatable.", WHAT)
+        tuple[Path, ...],
+        Flag(
+            "Records of `measure` whose thresholds are applied, one after another; of several models one for each, or "
+            "the folder that `measure` wrote.",
+            WHAT,
+        ),
     ] = ()
     log: Log = ()
     output: Output = Path("runs/eval")
@@ -29,10 +34,10 @@ class EvalOptions(EvalSettings, LaunchOptions, ModelOptions):
 
 @of_fields
 def command(options: EvalOptions) -> None:
-    """Run lm-eval on the dense model and under each threshold file.
+    """Run lm-eval on each model, dense and under the thresholds of records.
 
-    A run that was stopped goes on where it was: settings with a record are not evaluated again. Of several settings,
-    one that fails is marked in the table and the others are evaluated; the exit code is 1 then.
+    A run that was stopped goes on where it was: settings with a record are not evaluated again. Of several settings or
+    models, one that fails is marked in the table and the others are evaluated; the exit code is 1 then.
     """
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
@@ -41,9 +46,14 @@ def command(options: EvalOptions) -> None:
     from sparsity_lab.store.tables import to_markdown
 
     tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
-    spec, crew, output = fill(EvalSpec, options, tasks=tasks), options.crew(), options.output
+    checkpoints, crew, output = options.checkpoints(), options.crew(), options.output
+    named: dict[str, str | None] = {"model": " ".join(options.model)}
+    if len(checkpoints) == 1:
+        (source,) = (checkpoint.source for checkpoint in checkpoints)
+        named, checkpoints = {"model": source.model, "revision": source.revision}, []
+    spec = fill(EvalSpec, options, tasks=tasks, **named)
     with open_loggers(options.log, job=Job("eval", output, as_json(spec), options.offline)) as loggers:
-        report = run_eval(spec, output=output, means=Means(crew, loggers, progress()))
+        report = run_eval(spec, checkpoints, output=output, means=Means(crew, loggers, progress()))
     save_resolved(options, output)
     typer.echo(to_markdown(report.rows, report.columns))
     typer.echo(f"Written to {output}")

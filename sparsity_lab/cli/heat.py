@@ -11,15 +11,15 @@ import typer
 from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.shared_options import LaunchOptions, ModelOptions, Output
-from sparsity_lab.settings import TEXT, WHAT, Flag, HeatSettings
+from sparsity_lab.cli.shared_options import LaunchOptions, ModelOptions, Output, Thresholds
+from sparsity_lab.settings import TEXT, Flag, HeatSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatOptions(HeatSettings, LaunchOptions, ModelOptions):
     """The options of `sparsity-lab heat`."""
 
-    thresholds: Annotated[Path, Flag("Record of `measure` whose thresholds are applied.", WHAT)]
+    thresholds: Thresholds
     text: Annotated[Path, Flag("Text in UTF-8; its beginning is shown.", TEXT)]
     output: Output = Path("runs/heat")
 
@@ -28,20 +28,25 @@ class HeatOptions(HeatSettings, LaunchOptions, ModelOptions):
 def command(options: HeatOptions) -> None:
     """Count the kept neurons of each token of a text in each layer, and draw the text as a heat map.
 
-    `sparsity-lab report` shows the result as a text one can point at.
+    Of several models each has a folder of its own in the output. `sparsity-lab report` shows the result as a text that
+    can be pointed at.
     """
-    refuse_idle(options, "jobs", because="with one text of one model", fix="Leave it out")
     from sparsity_lab.fitting.figures import attempted
+    from sparsity_lab.measure.neurons.spec import record_of_each
     from sparsity_lab.measure.token_heat import HeatSpec, write_heat
     from sparsity_lab.measure.work.run_cells import Means
 
-    output = options.output
-    spec = fill(HeatSpec, options)
-    heat = write_heat(spec, output=output, means=Means(options.crew(), progress=progress()))
-    with attempted(output / "token_heat"):
-        from sparsity_lab.fitting.plots.token_heat import draw_heat
+    output, checkpoints = options.output, options.checkpoints()
+    if len(checkpoints) == 1:
+        refuse_idle(options, "jobs", because="with one text of one model", fix="Leave it out")
+    asked = list(zip(checkpoints, record_of_each(options.thresholds, checkpoints), strict=True))
+    means = Means(options.crew(), progress=progress())
+    for folder, heat in write_heat(fill(HeatSpec, options), asked, output=output, means=means):
+        with attempted(folder / "token_heat"):
+            from sparsity_lab.fitting.plots.token_heat import draw_heat
 
-        draw_heat(heat, output=output)
+            draw_heat(heat, output=folder)
+        ratio = f"activation ratio {heat['activation_ratio']:.4f} over {len(heat['tokens'])} tokens"
+        typer.echo(ratio if folder == output else f"{folder.name}: {ratio}")
     save_resolved(options, output)
-    typer.echo(f"activation ratio {heat['activation_ratio']:.4f} over {len(heat['tokens'])} tokens")
     typer.echo(f"Written to {output}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +50,13 @@ Log = Annotated[
         metavar="LOGGER",
     ),
 ]
+Thresholds = Annotated[
+    tuple[Path, ...],
+    Flag(
+        "A record of `measure` for all models, one for each in their order, or the folder that `measure` wrote.",
+        WHAT,
+    ),
+]
 DryRun = Annotated[bool, Flag("Print what would be done, and write nothing.", OUTPUT)]
 Config = Annotated[
     Path | None,
@@ -87,47 +95,60 @@ class HubOptions(OfflineOptions):
         ),
     ] = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions(HubOptions):
-    """Options of the commands that load one model."""
-
-    model: Annotated[
-        str, typer.Argument(help="Directory, GGUF file, Hub id or ID@REVISION of a causal language model.")
-    ]
-    revision: Annotated[str | None, Flag("Revision of a Hub id.", WHAT)] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointOptions(HubOptions):
-    """Options of the commands that go through many checkpoints."""
-
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            help="Checkpoint directories, directories of checkpoints, globs, GGUF files, Hub ids or ID@REVISION."
-        ),
-    ]
-    revisions: Annotated[str | None, Flag("Revisions of a Hub id, separated by commas.", WHAT)] = None
-    limit: Annotated[int | None, Flag("At most N checkpoints.", WHAT, metavar="N")] = None
-    dry_run: DryRun = False
-
-    def checkpoints(self, *, gathered: bool = False) -> list[Checkpoint]:
-        """The checkpoints named, `--limit` of them; `gathered` as in `expand`.
+    def expanded(
+        self, models: Sequence[str], revisions: str | None, *, gathered: bool = False
+    ) -> list[Checkpoint]:
+        """The checkpoints of some models and revisions with commas between; `gathered` as in `expand`.
 
         Raises:
             SparsityLabError: as `expand`, or an empty name among the revisions.
         """
         from sparsity_lab.measure.spec import expand
 
-        revisions = [] if self.revisions is None else [name.strip() for name in self.revisions.split(",")]
-        if not all(revisions):
+        names = [] if revisions is None else [name.strip() for name in revisions.split(",")]
+        if not all(names):
             raise SparsityLabError(
-                f"--revisions {self.revisions!r} holds an empty name",
+                f"--revisions {revisions!r} holds an empty name",
                 fix="Write names with commas between: step1000,step2000",
             )
-        expanded = expand(self.models, revisions=revisions, gathered=gathered, tokenizer=self.tokenizer)
-        return expanded[: self.limit]
+        return expand(models, revisions=names, gathered=gathered, tokenizer=self.tokenizer)
+
+
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        help="Checkpoint directories, directories of checkpoints, globs, GGUF files, Hub ids or ID@REVISION."
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(HubOptions):
+    """Options of the commands that load one model or several."""
+
+    model: Models
+    revision: Annotated[
+        str | None,
+        Flag("Revisions of a Hub id, separated by commas.", WHAT, flags=("--revision", "--revisions")),
+    ] = None
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints named; raises as `expanded`."""
+        return self.expanded(self.model, self.revision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(HubOptions):
+    """Options of the commands that go through many checkpoints."""
+
+    models: Models
+    revisions: Annotated[str | None, Flag("Revisions of a Hub id, separated by commas.", WHAT)] = None
+    limit: Annotated[int | None, Flag("At most N checkpoints.", WHAT, metavar="N")] = None
+    dry_run: DryRun = False
+
+    def checkpoints(self, *, gathered: bool = False) -> list[Checkpoint]:
+        """The checkpoints named, `--limit` of them; `gathered` as in `expand`, raises as `expanded`."""
+        return self.expanded(self.models, self.revisions, gathered=gathered)[: self.limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,13 +182,7 @@ class LaunchOptions(LaunchSettings):
 class WatchOptions(RecordSettings, LaunchOptions, CheckpointOptions, WindowSettings):
     """Options of the commands that watch neurons under the thresholds of records."""
 
-    thresholds: Annotated[
-        tuple[Path, ...],
-        Flag(
-            "A record of `measure` for all models, one for each in their order, or the folder that `measure` wrote.",
-            WHAT,
-        ),
-    ]
+    thresholds: Thresholds
     texts: Annotated[
         tuple[str, ...],
         Flag(

@@ -17,7 +17,7 @@ from sparsity_lab.measure.series_rule import series_knobs
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.work import failures
-from sparsity_lab.measure.work.failures import Lost, pinned, together
+from sparsity_lab.measure.work.failures import Lost, attempted, together
 from sparsity_lab.measure.work.measuring import (
     MeasurePlan,
     MeasureRecipe,
@@ -75,7 +75,7 @@ def measure_checkpoints(
     check_spec(spec)
     asked = spec
     spec, checkpoints = together(spec, checkpoints)
-    at_commits = [pinned(checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
+    at_commits = [attempted(Checkpoint.pinned, each, fail_fast=spec.fail_fast) for each in checkpoints]
     records.refuse_model_folder(output)
     loggers = means.loggers
     tell = loggers.record if loggers.guards and spec.error_share is None else None

@@ -22,7 +22,7 @@ from sparsity_lab.measure.search.settings import Setting, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.table import names_of, readable, write_table
 from sparsity_lab.measure.work import failures
-from sparsity_lab.measure.work.failures import FAILED, together
+from sparsity_lab.measure.work.failures import FAILED, attempted, together
 from sparsity_lab.measure.work.measuring import (
     MeasurePlan,
     MeasureRecipe,
@@ -74,7 +74,7 @@ def compare_criteria(
     """
     check_compared(spec)
     spec, checkpoints = together(spec, checkpoints)
-    at_commits = [failures.pinned(checkpoint, fail_fast=spec.fail_fast) for checkpoint in checkpoints]
+    at_commits = [attempted(Checkpoint.pinned, each, fail_fast=spec.fail_fast) for each in checkpoints]
     settings = _settings(spec, sweep=sweep)
     with measure_run(spec, means, output=output, leave_out=True) as run:
 

@@ -22,7 +22,6 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
 from sparsity_lab.measure.checkpoint.prepared import Ready
-from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.live.live_model import undisturbed
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
 from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
@@ -37,6 +36,7 @@ from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_w
 from sparsity_lab.reading.text_file import FileText
 from sparsity_lab.settings import HeatSettings, ModelSettings
 from sparsity_lab.store import records, tables
+from sparsity_lab.store.file_names import file_name
 
 logger = logging.getLogger(__name__)
 ALGORITHM = 1  # raised when a change to this file changes numbers; part of every content key
@@ -46,21 +46,9 @@ MOST_TOKENS = 2048
 
 @dataclass(frozen=True)
 class HeatSpec(HeatSettings):
-    """What to show.
+    """What to show: the beginning of `text`, a UTF-8 file; the other settings are those of `HeatSettings`."""
 
-    Attributes:
-        model: directory, GGUF file, Hub id or ID@REVISION; `revision` of an id.
-        thresholds: a record of `measure`.
-        text: UTF-8 file.
-        tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
-    The others are those of `HeatSettings` and the classes that it inherits.
-    """
-
-    model: str
-    thresholds: Path
     text: Path
-    revision: str | None = None
-    tokenizer: str | None = None
 
 
 def token_heat(
@@ -187,32 +175,42 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
         }
 
 
-def write_heat(spec: HeatSpec, *, output: Path, means: Means = HERE) -> dict[str, Any]:
+def write_heat(
+    spec: HeatSpec, asked: Sequence[tuple[Checkpoint, Path]], *, output: Path, means: Means = HERE
+) -> list[tuple[Path, dict[str, Any]]]:
     """Count the kept neurons of a text's tokens, where it has not been done before.
 
     Args:
         spec: what to show.
-        output: gets `heat_records/` and `token_heat.json`, `.csv` and `.md`.
+        asked: models, each with the record of `measure` whose thresholds are applied. A failure of one ends the run.
+        output: gets `heat_records/` and `token_heat.json`, `.csv` and `.md`; these in a folder for each of several.
         means: launcher and progress.
+
+    Returns:
+        The folder and the counts of each model; for these see `token_heat`.
 
     Raises:
         SparsityLabError: no such model, record or text, or as `token_heat`.
     """
     ranges.check_fields(spec, command="heat")
-    calibration = calibration_of(spec.thresholds)
+    calibrations = [calibration_of(record) for _, record in asked]
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
     reading = ModelSettings(device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file)
-    source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
+    recipes = [HeatRecipe(each, paragraph, spec.text.name, spec.tokens, spec.bos) for each in calibrations]
     terms = RunTerms(output / RECORDS, command_words(), spec.again)
     with cell_run(terms, means) as run:
-        ready = ModelPreparer(reading, elsewhere=run.crew.device).prepare(Checkpoint(source, source.model))
-        recipe = HeatRecipe(calibration, paragraph, spec.text.name, spec.tokens, spec.bos)
-        (record,) = run.records([Cell(recipe, ready)], label="heat")
-    heat: dict[str, Any] = {key: value for key, value in record.items() if key not in records.SEALS}
-    records.write_json(output / "token_heat.json", heat)
-    rows = _rows(heat)
-    tables.write_table(output / "token_heat", rows, list(rows[0]))
-    return heat
+        preparer = ModelPreparer(reading, elsewhere=run.crew.device)
+        ready = [preparer.prepare(checkpoint) for checkpoint, _ in asked]
+        answers = run.records(list(map(Cell, recipes, ready)), label="heat")
+    written = []
+    for (checkpoint, _), record in zip(asked, answers, strict=True):
+        heat = {key: value for key, value in record.items() if key not in records.SEALS}
+        folder = output if len(asked) == 1 else output / file_name(checkpoint.name)
+        records.write_json(folder / "token_heat.json", heat)
+        rows = _rows(heat)
+        tables.write_table(folder / "token_heat", rows, list(rows[0]))
+        written.append((folder, heat))
+    return written
 
 
 class _TokenCounts(BatchVisitor):

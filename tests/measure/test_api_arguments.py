@@ -138,9 +138,7 @@ SPECS = {
         **{"text": path, "output": path.parent, "every_steps": 1, **more}
     ),
     "neurons": lambda path, **more: NeuronSpec(**{"texts": (), **more}).check(),
-    "heat": lambda path, **more: write_heat(
-        HeatSpec(**{"model": "m", "thresholds": path, "text": path, **more}), output=path.parent
-    ),
+    "heat": lambda path, **more: write_heat(HeatSpec(**{"text": path, **more}), [], output=path.parent),
     "eval": lambda path, **more: run_eval(
         EvalSpec(**{"model": "m", "tasks": ("t",), **more}), output=path.parent
     ),
@@ -157,7 +155,7 @@ WRONG = {
         {"text": None}, {"output": None}, {"architecture_file": "x.py"}, {"bos": "no"}, {"tokenizer": "gpt2"},
     ],
     "neurons": [{"tokens": "64"}, {"prompts": 1.5}, {"architecture_file": "x.py"}, {"device": 0}],
-    "heat": [{"tokens": "5"}, {"line": "1"}, {"text": "t.txt"}, {"model": 3}],
+    "heat": [{"tokens": "5"}, {"line": "1"}, {"text": "t.txt"}],
     "eval": [{"limit": "5"}, {"batch_size": 2}, {"tasks": "t"}, {"thresholds": ("x.json",)}, {"revision": 5}],
     "a live model": [
         {"ppl_increase": "1%"}, {"knob": "0.1"}, {"activation_ratio": "30%"}, {"seed": "0"}, {"knob": [0.1]},

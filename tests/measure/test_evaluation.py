@@ -5,8 +5,10 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -264,6 +266,63 @@ def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, t
     assert "broken late" in failed["failed"]
     assert dense["odd (acc)"] == rows[0]["stories_ll (acc)"]
     assert "broken late" in run(*words, "--fail-fast", "--output", broken, code=2).stderr
+
+
+def test_several_models_have_a_row_for_each_and_one_that_fails_leaves_the_others(
+    tasks, evaluated, family, tmp_path
+):
+    shutil.copytree(family, tmp_path / "family")
+    words = (
+        "--tasks",
+        "stories_mc,stories_ll",
+        "--include-path",
+        tasks,
+        "--offline",
+        "--output",
+        tmp_path / "out",
+    )
+    with (evaluated / "tiny-5" / "eval.csv").open() as stream:
+        (alone,) = csv.DictReader(stream)
+    (tmp_path / "family" / "tiny-2" / "model.safetensors").write_bytes(b"")
+    done = run("eval", tmp_path / "family", *words, code=1)
+    assert "1 of 4 settings failed" in done.stderr
+    with (tmp_path / "out" / "eval.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [Path(row["model"]).name for row in rows] == [f"tiny-{n}" for n in (2, 3, 4, 5)]
+    assert [bool(row["failed"]) for row in rows] == [True, False, False, False]
+    assert {key: rows[-1][key] for key in alone} == alone
+    results = (tmp_path / "out" / "dense").rglob("results_*.json")
+    assert {json.loads(path.read_text())["model_name"][-6:] for path in results} == {
+        "tiny-3",
+        "tiny-4",
+        "tiny-5",
+    }
+
+
+def test_each_of_several_models_is_evaluated_under_its_own_record(tasks, family, tmp_path):
+    models = [family / "tiny-4", family / "tiny-5"]
+    run("measure", *models, "--text", TEXT, "--knob", "0.1", "--tokens", "1024", "--window", "128", "--device", "cpu",
+        "--output", tmp_path / "measured")  # fmt: skip
+    words = ("eval", *models, "--tasks", "stories_ll", "--include-path", tasks, "--offline")
+    run(*words, "--no-dense", "--thresholds", tmp_path / "measured", "--output", tmp_path / "out")
+    with (tmp_path / "measured" / "table.csv").open() as stream:
+        measured = {row["content_key"]: row["activation_ratio"] for row in csv.DictReader(stream)}
+    notes = [
+        json.loads(path.read_text())["sparsity_lab"]
+        for path in sorted((tmp_path / "out").rglob("results_*.json"))
+    ]
+    assert {note["content_key"] for note in notes} == set(measured)
+    with (tmp_path / "out" / "eval.csv").open() as stream:
+        assert sorted(row["activation_ratio"] for row in csv.DictReader(stream)) == sorted(measured.values())
+    none = run(*words, "--thresholds", evaluated_alone(tmp_path), "--output", tmp_path / "none", code=2)
+    assert "record" in none.stderr
+
+
+def evaluated_alone(folder):
+    """A folder of records that holds one of the two models alone."""
+    (record, _) = sorted((folder / "measured" / "records").glob("*.json"))
+    (folder / "one" / "records").mkdir(parents=True)
+    return Path(shutil.copy(record, folder / "one" / "records")).parents[1]
 
 
 def test_thresholds_of_another_model(tasks, family, tmp_path):

@@ -131,3 +131,24 @@ def test_the_command_writes_what_a_report_reads(trained, source_text, tmp_path):
     done = run(*words, "--line", 10**6, cwd=tmp_path)
     assert done.returncode == 2
     assert "no line 1000000" in done.stderr
+
+
+def test_several_models_have_a_folder_each_with_the_counts_of_each_alone(checkpoints, source_text, tmp_path):
+    models = sorted(checkpoints.iterdir())[:2]
+    reading = ("--text", source_text)
+    done = run(
+        "measure", *models, *reading, "--window", 64, "--tokens", 512, "--knob", 0.2, "-o", tmp_path / "m"
+    )
+    assert done.returncode == 0, done.stderr
+    shown = (*reading, "--tokens", 20, "--thresholds", tmp_path / "m")
+    done = run("heat", *models, *shown, "--jobs", 2, "-o", tmp_path / "both")
+    assert done.returncode == 0, done.stderr
+    folders = sorted(path.parent for path in (tmp_path / "both").rglob("token_heat.json"))
+    assert [folder.parent for folder in folders] == [tmp_path / "both"] * 2
+    for model, folder in zip(models, folders, strict=True):
+        done = run("heat", model, *shown, "-o", tmp_path / model.name)
+        assert done.returncode == 0, done.stderr
+        places = tmp_path / model.name, folder
+        one, other = (json.loads((place / "token_heat.json").read_text(encoding="utf-8")) for place in places)
+        assert {**one, "provenance": None} == {**other, "provenance": None}
+        assert (folder / "token_heat.png").exists()

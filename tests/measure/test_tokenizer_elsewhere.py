@@ -143,9 +143,9 @@ def test_every_command_that_reads_a_text_takes_it(trained, bare, source_text, tm
     given = str(tokenizer_only(trained, tmp_path / "given"))
     record_of(bare, source_text, tmp_path / "out", tokenizer=given)
     (record,) = (tmp_path / "out" / "records").glob("*.json")
-    heat = write_heat(
-        HeatSpec(str(bare), record, source_text, tokens=20, tokenizer=given), output=tmp_path / "heat"
-    )
+    (checkpoint,) = expand([str(bare)], tokenizer=given)
+    asked = [(checkpoint, record)]
+    ((_, heat),) = write_heat(HeatSpec(source_text, tokens=20), asked, output=tmp_path / "heat")
     assert heat["provenance"]["tokenizer"][0].startswith(f"The tokenizer is that of {given}")
     spec = NeuronSpec((NamedText("code", source_text),), written_tokens=0, **SMALL)
     command = neurons_command(spec, [record])

@@ -68,8 +68,8 @@ def _by_flag(parameters: Sequence[Any]) -> dict[str, Any]:
 
 
 def _several(parameter: Any, value: object) -> object:
-    """A single value of an option that may be repeated is a list of one."""
-    several = getattr(parameter, "multiple", False)
+    """A single value of what takes several is a list of one."""
+    several = getattr(parameter, "multiple", False) or parameter.nargs != 1
     return [value] if several and value is not None and not isinstance(value, list) else value
 
 

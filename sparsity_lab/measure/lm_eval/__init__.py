@@ -1,7 +1,7 @@
-"""Benchmark scores of one model, dense and under thresholds: `sparsity-lab eval`.
+"""Benchmark scores of models, dense and under thresholds: `sparsity-lab eval`.
 
-In: a model, names of lm-eval tasks, and records of `measure`. Out: lm-eval's own result and sample files for each
-setting, and `eval.csv`, `eval.md` and `eval.json` with one row a setting.
+In: models, names of lm-eval tasks, and records of `measure`. Out: lm-eval's own result and sample files for each
+setting, and `eval.csv`, `eval.md` and `eval.json` with one row for each model and setting.
 
     evaluation.py   the settings, a cell for each, and the table
     scoring.py      one cell: the model in one setting, evaluated unless its record and files are there

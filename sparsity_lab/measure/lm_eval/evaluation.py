@@ -7,8 +7,9 @@ thresholds were applied; logged samples carry the log-likelihoods that densities
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from sparsity_lab.measure.lm_eval.scoring import (
     task_files,
     tasks_at_hand,
 )
+from sparsity_lab.measure.neurons.spec import record_of_each
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell, RunTerms
-from sparsity_lab.measure.work.failures import FAILED
+from sparsity_lab.measure.work.failures import FAILED, Lost, attempted
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.provenance import provenance
@@ -56,14 +58,17 @@ class EvalReport:
         return FAILED in self.columns
 
 
-def run_eval(spec: EvalSpec, *, output: Path, means: Means = HERE) -> EvalReport:
-    """Evaluate a model in every setting that has no record yet.
+def run_eval(
+    spec: EvalSpec, checkpoints: Sequence[Checkpoint] = (), *, output: Path, means: Means = HERE
+) -> EvalReport:
+    """Evaluate each model in every setting that has no record yet.
 
-    Of several settings, one that fails leaves a row that says why, and no record. Under `spec.fail_fast`, and where
-    there is but one, its error ends the run.
+    Of several settings or models, one that fails leaves a row that says why, and no record. Under `spec.fail_fast`,
+    and where there is but one cell, its error ends the run.
 
     Args:
-        spec: model, tasks, thresholds and limits.
+        spec: tasks, thresholds and limits, and the model where no checkpoints are given.
+        checkpoints: several models, each dense and under the record whose thresholds go with it (`thresholds_of`).
         output: gets lm-eval's results in a folder for each setting, `eval_records/`, and `eval.csv`, `.md`, `.json`.
         means: launcher, progress, and loggers, which get the scores of each setting.
 
@@ -73,49 +78,77 @@ def run_eval(spec: EvalSpec, *, output: Path, means: Means = HERE) -> EvalReport
     """
     extras.require("lm_eval", "datasets", who="An evaluation by lm-eval")
     _check(spec)
-    source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
-    spec = replace(spec, model=source.model, revision=source.revision)
-    settings = read_settings(spec)
-    terms = RunTerms(output / RECORDS, command_words(), spec.again, spec.fail_fast or len(settings) == 1)
+    asked = _asked(spec, checkpoints)
+    alone = sum(len(settings) for _, settings in asked) == 1
+    terms = RunTerms(output / RECORDS, command_words(), spec.again, spec.fail_fast or alone)
     with cell_run(terms, means) as run:
         tasks_at_hand(spec, run.desk.kept)
         reading = ModelSettings(
             device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file
         )
         preparer = ModelPreparer(reading, elsewhere=run.crew.device)
-        ready = preparer.prepare(Checkpoint(source, Path(source.model).name))
         files = task_files(spec, output=output)
-        cells = [Cell(EvalRecipe(spec, setting, tuple(settings), files), ready) for setting in settings]
+        wanted: list[tuple[Ready | Lost, EvalRecipe]] = []
+        for checkpoint, settings in asked:
+            ready = attempted(preparer.prepare, checkpoint, fail_fast=spec.fail_fast or len(asked) == 1)
+            about = replace(spec, model=checkpoint.source.model, revision=checkpoint.source.revision)
+            wanted += [(ready, EvalRecipe(about, each, tuple(settings), files)) for each in settings]
+        cells = [Cell(recipe, each) for each, recipe in wanted if isinstance(each, Ready)]
         means.loggers.start()
-        answers = run.answers(
-            cells, label="lm-eval settings", tell=lambda record: _log(means.loggers, ready, record)
-        )
-    return _written(spec, settings, answers, output=output)
+        log = partial(_log, means.loggers, {cell.key: cell.prepared for cell in cells})
+        answers = iter(run.answers(cells, label="lm-eval settings", tell=log))
+    evaluated = [
+        (each.checkpoint, recipe.setting.name, each.error if isinstance(each, Lost) else next(answers))
+        for each, recipe in wanted
+    ]
+    return _written(spec, evaluated, output=output, several=len(asked) > 1)
 
 
-def _log(loggers: Loggers, ready: Ready, record: dict[str, Any]) -> None:
-    """A point of one setting's scores."""
-    label = f"lm-eval {record['setting']}"
-    loggers.values(ready.checkpoint.series, label, scores_of(record), step=ready.trained_tokens)
+def _asked(
+    spec: EvalSpec, checkpoints: Sequence[Checkpoint]
+) -> list[tuple[Checkpoint, list[EvaluationSetting]]]:
+    """Each model with its settings: of one all records, of several the record that goes with each.
+
+    Raises:
+        SparsityLabError: no such model or record, or a folder of records that holds none of a model.
+    """
+    if not checkpoints:
+        source = Source.of(spec.model, spec.revision, tokenizer=spec.tokenizer)
+        return [(Checkpoint(source, Path(source.model).name), read_settings(spec))]
+    records_of: list[tuple[Path, ...]] = [()] * len(checkpoints)
+    if spec.thresholds:
+        records_of = [(record,) for record in record_of_each(spec.thresholds, checkpoints)]
+    return [
+        (checkpoint, read_settings(replace(spec, thresholds=chosen)))
+        for checkpoint, chosen in zip(checkpoints, records_of, strict=True)
+    ]
+
+
+def _log(loggers: Loggers, ready: Mapping[str, Ready], record: dict[str, Any]) -> None:
+    """A point of one setting's scores; `ready` are the models by content key."""
+    prepared, label = ready[record["content_key"]], f"lm-eval {record['setting']}"
+    loggers.values(prepared.checkpoint.series, label, scores_of(record), step=prepared.trained_tokens)
 
 
 def _written(
     spec: EvalSpec,
-    settings: Sequence[EvaluationSetting],
-    answers: Sequence[dict[str, Any] | SparsityLabError],
+    evaluated: Sequence[tuple[Checkpoint, str, dict[str, Any] | SparsityLabError]],
     *,
     output: Path,
+    several: bool,
 ) -> EvalReport:
-    """Write the table of all settings."""
+    """Write the table of all settings, of each model where there are several."""
     rows: list[dict[str, Any]] = []
     files, failed = [], []
     notes: dict[str, None] = {}  # of the tokenizer, each once
-    for setting, answer in zip(settings, answers, strict=True):
+    for checkpoint, setting, answer in evaluated:
+        model = {"model": checkpoint.name} if several else {}
         if isinstance(answer, SparsityLabError):
-            rows.append({"setting": setting.name, FAILED: answer.paragraph()})
-            failed.append({"model": setting.name, "revision": None, "commit": None, **rows[-1]})
+            rows.append({**model, "setting": setting, FAILED: answer.paragraph()})
+            called = f"{checkpoint.name}, {setting}" if several else setting
+            failed.append({**rows[-1], "model": called, "revision": None, "commit": None})
             continue
-        rows.append(answer["row"])
+        rows.append({**model, **answer["row"]})
         files += [output / name for name in answer["files"]]
         notes |= dict.fromkeys(answer["notes"])
     columns = tuple(dict.fromkeys(key for row in rows for key in row if key != FAILED))

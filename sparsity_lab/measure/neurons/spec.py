@@ -80,6 +80,20 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
     return list(paths)
 
 
+def record_of_each(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path]:
+    """The same where every checkpoint must have a record.
+
+    Raises:
+        SparsityLabError: as `thresholds_of`, or a folder has none for one of them.
+    """
+    chosen = []
+    for path in thresholds_of(paths, checkpoints):
+        if isinstance(path, SparsityLabError):
+            raise path
+        chosen.append(path)
+    return chosen
+
+
 def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
     inner = folder / "records"
     where = inner if inner.is_dir() else folder

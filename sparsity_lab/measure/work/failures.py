@@ -9,10 +9,10 @@ from __future__ import annotations
 import gc
 import logging
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -25,6 +25,7 @@ from sparsity_lab.measure.work.record import Named
 from sparsity_lab.store import records
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 FAILED = "failed"  # the key of a row, and the column of a table, that says why there is no number
 MOST_LETTERS = 300  # of what a library said
@@ -54,14 +55,18 @@ def together(spec: MeasureSpec, checkpoints: Sequence[Checkpoint]) -> tuple[Meas
     return (replace(spec, fail_fast=True) if len(marked) == 1 else spec), marked
 
 
-def pinned(checkpoint: Checkpoint, *, fail_fast: bool) -> Checkpoint | Lost:
-    """The checkpoint at the commit that its revision means now, or why there is none.
+def attempted(
+    work: Callable[[Checkpoint], Result], checkpoint: Checkpoint | Lost, *, fail_fast: bool
+) -> Result | Lost:
+    """What the work makes of a checkpoint, or why it makes nothing; the latter never under `fail_fast`.
 
     Raises:
         Exception: that is to end the run; see `failure`.
     """
+    if isinstance(checkpoint, Lost):
+        return checkpoint
     try:
-        return checkpoint.pinned()
+        return work(checkpoint)
     except Exception as error:
         return Lost(checkpoint, failure(error, checkpoint, fail_fast=fail_fast))
 

@@ -31,7 +31,7 @@ from sparsity_lab.measure.model.windows import (
     tokenize,
 )
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
-from sparsity_lab.measure.work.failures import Lost, failure
+from sparsity_lab.measure.work.failures import Lost, attempted
 from sparsity_lab.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
@@ -121,12 +121,7 @@ class Preparer(ModelPreparer):
 
     def prepared(self, checkpoint: Checkpoint | Lost) -> Prepared | Lost:
         """A checkpoint prepared, or why it cannot be; the latter never under `fail_fast`."""
-        if isinstance(checkpoint, Lost):
-            return checkpoint
-        try:
-            return self.prepare(checkpoint)
-        except Exception as error:
-            return Lost(checkpoint, failure(error, checkpoint, fail_fast=self.spec.fail_fast))
+        return attempted(self.prepare, checkpoint, fail_fast=self.spec.fail_fast)
 
     def prepare(self, checkpoint: Checkpoint) -> Prepared:
         """Read a checkpoint's config and tokenise the text for it.
@@ -174,10 +169,12 @@ def prepared_on(
     Raises:
         SparsityLabError: two texts of the same tokens.
     """
-    try:
+
+    def on_each(checkpoint: Checkpoint) -> OnTexts:
         at_commit = checkpoint.pinned()
-        on_texts = {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
-    except Exception as error:
-        return Lost(checkpoint, failure(error, checkpoint, fail_fast=fail_fast))
-    refuse_same_tokens({name: prepared.windows for name, prepared in on_texts.items()})
+        return {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
+
+    on_texts = attempted(on_each, checkpoint, fail_fast=fail_fast)
+    if not isinstance(on_texts, Lost):
+        refuse_same_tokens({name: prepared.windows for name, prepared in on_texts.items()})
     return on_texts
