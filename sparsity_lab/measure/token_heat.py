@@ -214,7 +214,7 @@ def write_heat(
 
 
 class _TokenCounts(BatchVisitor):
-    """Counts what is left of each token's activations; stands behind the mask."""
+    """Counts what the mask has left of each token's activations."""
 
     def __init__(self, layers: int) -> None:
         self.counts: list[Tensor] = [torch.zeros(0)] * layers
@@ -251,7 +251,7 @@ def _pieces(tokenizer: Any, text: str, read: TokenizedText) -> list[str]:
         )
     if read.spans is None:
         return [tokenization.decoded(as_text_tokenizer(tokenizer).encoder, [token]) for token in ids]
-    # A character split over several tokens belongs to the last of them; the others stand for nothing seen.
+    # A character split over several tokens belongs to the last of them; the others show as empty.
     starts = [0, *(start for start, _ in read.spans[1:])]
     ends = [*starts[1:], read.spans[-1][1]]
     return [text[start:end] for start, end in zip(starts, ends, strict=True)]

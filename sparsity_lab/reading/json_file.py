@@ -52,7 +52,7 @@ def read_object(path: Path, *, fix: str, shape: Shape | None = None) -> dict[str
         shape: type of each key that it must have, or the shape of an object in it.
 
     Raises:
-        SparsityLabError: as `read_json`; it is no JSON object, or a key is missing or of another type.
+        SparsityLabError: as `read_json`; it is not a JSON object, or a key is missing or of another type.
     """
     value = read_json(path, fix=fix, finite=False)
     if not isinstance(value, dict):
@@ -66,7 +66,7 @@ def read_json_lines(path: Path, *, kind: str, fix: str) -> Iterator[tuple[str, A
     """The values of a file of JSON lines, each with where it is; empty lines are left out, NaN is let pass.
 
     Raises:
-        SparsityLabError: unreadable, not UTF-8, or a line that is no JSON; names the line.
+        SparsityLabError: unreadable, not UTF-8, or a line that is not JSON; names the line.
     """
     number = 0
     try:
@@ -80,7 +80,7 @@ def read_json_lines(path: Path, *, kind: str, fix: str) -> Iterator[tuple[str, A
 
 
 def json_or_none(path: Path) -> Any:
-    """The value of a JSON file, or None where there is no such file, it cannot be read, or it is no JSON."""
+    """The value of a JSON file, or None where there is no such file, it cannot be read, or it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except _UNREAD:
@@ -91,7 +91,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"The key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        raise ValueError(f"The key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
     return mapping
 
 
@@ -102,7 +102,7 @@ def _finite(text: str) -> float:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _unlike(value: dict[str, Any], shape: Shape) -> str:

@@ -26,7 +26,7 @@ def read_toml(path: Path, *, kind: str, fix: str) -> dict[str, Any]:
         fix: what to try where it cannot be read.
 
     Raises:
-        SparsityLabError: unreadable, not UTF-8, no TOML, or nested too deeply.
+        SparsityLabError: unreadable, not UTF-8, not TOML, or nested too deeply.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def read_toml(path: Path, *, kind: str, fix: str) -> dict[str, Any]:
 
 
 def toml_or_none(path: Path) -> dict[str, Any] | None:
-    """The values of a TOML file, or None where there is no such file, it cannot be read, or it is no TOML."""
+    """The values of a TOML file, or None where there is no such file, it cannot be read, or it is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except _UNREAD:

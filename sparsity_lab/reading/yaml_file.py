@@ -1,6 +1,6 @@
 """YAML of a user's as plain values: what `yaml.safe_load` makes of it, less what it lets pass in silence.
 
-A key that stands twice would lose its first value, a few lines of nested aliases can stand for 10^9 values that no
+A key that is given twice would lose its first value, a few lines of nested aliases can stand for 10^9 values that no
 program ever needs, and YAML reads 0100 as the octal 64 and 1:30 as 90 seconds; all are refused, with their line.
 Tags that would make Python objects are no part of the safe loader.
 """
@@ -26,7 +26,7 @@ def read_yaml(path: Path) -> object:
     """The content of a YAML file: mappings, lists, words, numbers, dates.
 
     Raises:
-        SparsityLabError: unreadable, not UTF-8, no YAML, of a tag that is not plain, a key that stands twice, a
+        SparsityLabError: unreadable, not UTF-8, no YAML, of a tag that is not plain, a key that is given twice, a
             number in base 8 or 60, a word that is not Unicode, or too large once its aliases are written out.
     """
     try:
@@ -107,7 +107,7 @@ def _refuse_twice(node: yaml.MappingNode, path: Path) -> None:
         line = key.start_mark.line + 1
         if key.value in seen:
             raise SparsityLabError(
-                f"{path}: the key {key.value!r} stands twice, in lines {seen[key.value]} and {line}",
+                f"{path}: the key {key.value!r} is given twice, in lines {seen[key.value]} and {line}",
                 fix="Keep one of them",
             )
         seen[key.value] = line

@@ -162,7 +162,7 @@ def test_fits_json_has_to_be_there_and_unusual_tolerances_are_told(agreed, tmp_p
     folder, limit = agreed
     (place,) = (folder / "out" / "locks").glob("*.toml")
     lock = lock_file.read(place)
-    assert check.disagreements(lock, tmp_path) == ["fits.json is not beside the locks"]
+    assert check.disagreements(lock, tmp_path) == ["there is no fits.json next to the locks"]
     number = lock.coefficients[limit]
     wide = toml.Tolerance(0.0, 0.001, 10.0)
     changed = replace(

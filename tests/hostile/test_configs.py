@@ -32,8 +32,8 @@ LADDERS = battery(
     Case("tabs", TRAIN, "bad.yaml", "\\t", holding("model:\n\thidden_size: 64\n")),
     Case("UTF-16", TRAIN, "bad.yaml", "UTF-8", holding((MODEL + TRAINING).encode("utf-16"))),
     Case("binary", TRAIN, "bad.yaml", "UTF-8", holding(b"\x00\x01\x02\xff" * 50)),
-    Case("a key twice", TRAIN, "'training' stands twice", "lines 2 and 3", holding(MODEL + TRAINING + TRAINING)),
-    Case("an inner key twice", TRAIN, "'layers' stands twice", "bad.yaml", holding(
+    Case("a key twice", TRAIN, "'training' is given twice", "lines 2 and 3", holding(MODEL + TRAINING + TRAINING)),
+    Case("an inner key twice", TRAIN, "'layers' is given twice", "bad.yaml", holding(
         "model: {layers: 2, layers: 4, hidden_size: 64}\n")),
     Case("code as a tag", TRAIN, "bad.yaml", "python/object", holding(
         "model: !!python/object/apply:os.system ['touch ran']\n")),
@@ -73,7 +73,7 @@ LADDERS = battery(
     Case("a corpus that is not there", TRAIN, "nowhere.txt", "", holding(
         MODEL + TRAINING + "data: {files: [nowhere.txt]}\n"), planned=True),
     Case("bench: an open bracket", "bench train bad.yaml", "bad.yaml", "line", holding("model: {\n")),
-    Case("study: a key twice", STUDY, "'model' stands twice", "bad.yaml", holding(MODEL + MODEL)),
+    Case("study: a key twice", STUDY, "'model' is given twice", "bad.yaml", holding(MODEL + MODEL)),
     Case("study: an unknown key", STUDY, "'stabilize'", "Did you mean 'stabilise'", holding(
         MODEL + TRAINING + CORPUS + "measure: {stabilize: 3}\n")),
     Case("study: a criterion of nobody", STUDY, "'cet'", "cett", holding(
@@ -90,7 +90,7 @@ DEFAULTS = battery(
     Case("not there", OPTIONS, "bad.yaml", "No such file"),
     Case("empty", OPTIONS, "bad.yaml", "no mapping", holding("")),
     Case("a near miss", OPTIONS, "'knobb'", "Did you mean 'knob'", holding("knobb: 0.1\n")),
-    Case("a key twice", OPTIONS, "'knob' stands twice", "bad.yaml", holding("knob: 0.1\nknob: 0.2\n")),
+    Case("a key twice", OPTIONS, "'knob' is given twice", "bad.yaml", holding("knob: 0.1\nknob: 0.2\n")),
     Case("a word for a number", OPTIONS, "'--window'", "", holding("window: wide\n")),
     Case("a list for a number", OPTIONS, "window in bad.yaml is a list", "one value", holding("window: [64, 128]\n")),
     Case("a mapping for a path", OPTIONS, "--thresholds", "", holding("thresholds: {a: b}\n")),

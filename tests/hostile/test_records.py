@@ -122,7 +122,7 @@ RULERS = battery(
     Case("a size that is a word", RULER, "bad.json", "damaged", ruler(
         points=[{"model": "a", "size": "big", "scores": {}}])),
     Case("a score of NaN", RULER, "bad.json", "NaN", holding('{"format": "sparsity-lab ruler 1", "x": NaN}')),
-    Case("a key twice", RULER, "bad.json", "'format' stands twice", holding('{"format": "a", "format": "b"}')),
+    Case("a key twice", RULER, "bad.json", "'format' is given twice", holding('{"format": "a", "format": "b"}')),
     Case("50,000 braces", RULER, "bad.json", "deeply", holding(DEEP)),
 )  # fmt: skip
 
@@ -155,7 +155,7 @@ RESULTS_CASES = battery(
     Case("a list", RESULTS, "results_2024-01-01.json", "", results([])),
     Case("a configuration that is a list", RESULTS, "results_2024-01-01.json", "", results(
         {"results": {"arc_easy": {"acc,none": 0.5}}, "config": [1]})),
-    Case("a key twice", RESULTS, "results_2024-01-01.json", "'results' stands twice", results(
+    Case("a key twice", RESULTS, "results_2024-01-01.json", "'results' is given twice", results(
         '{"results": {}, "results": {}}')),
     Case("50,000 braces", RESULTS, "results_2024-01-01.json", "deeply", results(DEEP)),
     Case("samples cut short", RESULTS, "samples_arc_easy", "", with_samples('{"doc_id": 0, "targ')),

@@ -19,7 +19,7 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     """Callback of an eager `--config` option: its values become the defaults of the other options.
 
     Raises:
-        SparsityLabError: unreadable, no mapping, or a key that is no option of the command.
+        SparsityLabError: unreadable, not a mapping, or a key that is not an option of the command.
     """
     if path is None:
         return None
@@ -29,7 +29,8 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise SparsityLabError(
-            f"The config {path} is no mapping of option names to values", fix="Write one a line, as knob: 0.1"
+            f"The config {path} is not a mapping of option names to values",
+            fix="Write one a line, as knob: 0.1",
         )
     known = _by_flag(context.command.params)
     for key in values:
@@ -41,7 +42,7 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
         if isinstance(value, bool) and not getattr(parameter, "is_flag", False):
             raise SparsityLabError(
                 f"{key} in {path} is {str(value).lower()}",
-                why="It is no switch, and YAML reads yes, no, on, off, true and false as one",
+                why="It is not a switch, and YAML reads yes, no, on, off, true and false as one",
                 fix="Write its value, in quotes if it is such a word",
             )
         if isinstance(value, list) and not (getattr(parameter, "multiple", False) or parameter.nargs != 1):

@@ -20,7 +20,7 @@ from sparsity_lab.store import bundled
 from sparsity_lab.store.file_names import file_name, refuse_undecodable
 from sparsity_lab.store.records import write_json
 
-LOCK_ANEW = "Take it from version control, or write it anew with `sparsity-lab fit TABLE --lock REASON`"
+LOCK_ANEW = "Take it from version control, or write it again with `sparsity-lab fit TABLE --lock REASON`"
 INCOMPLETE = (KeyError, TypeError, ValueError, AttributeError)
 BUNDLED = "bundled:"
 LOCKS = "locks"
@@ -90,7 +90,7 @@ def find(paths: Sequence[Path]) -> Locks:
     """Lock files among files and folders; a folder gives all `locks/*.toml` below it, links followed.
 
     Raises:
-        SparsityLabError: a path is not there, or there is no lock at all.
+        SparsityLabError: a path does not exist, or there are no locks at all.
     """
     found: dict[Path, None] = {}
     gone: list[Path] = []
@@ -195,7 +195,7 @@ def refuse_others(study: Path, series: Sequence[str], *, subject: Mapping[str, A
 
 
 def remove_renamed(study: Path, series: Sequence[str]) -> list[str]:
-    """Remove the locks of series that lie under an earlier name of theirs, and are written anew; their names."""
+    """Remove the locks of series that are written again under another name now; the names of the files."""
     removed = []
     for path, raw in _locked(study, series):
         if path != (now := path_of(study, raw["series"])) and now.exists():

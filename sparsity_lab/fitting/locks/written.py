@@ -1,4 +1,4 @@
-"""Whether what a study publishes still says what was locked: fits.json, fits.csv and fits.md beside the locks.
+"""Whether what a study publishes still says what was locked: fits.json, fits.csv and fits.md next to the locks.
 
 fits.json has to be there; the other two are compared where they are. Numbers of fits.md are rounded for readers, and
 compared to that.
@@ -47,7 +47,7 @@ def disagreements(lock: Lock, study: Path) -> list[str]:
         SparsityLabError: one of them cannot be read, or is not in the shape in which fits are written.
     """
     if not (study / "fits.json").exists():
-        return ["fits.json is not beside the locks"]
+        return ["there is no fits.json next to the locks"]
     details = []
     for name, read, rounded in (
         ("fits.json", _json, 0.0),

@@ -89,7 +89,7 @@ def existing_data(
 
 
 def _has_shape(manifest: dict[str, Any]) -> bool:
-    """Whether what a manifest may hold besides is of its type."""
+    """Whether the optional parts of a manifest are of their types."""
     files = manifest.get("prepared", [])
     return (
         all(

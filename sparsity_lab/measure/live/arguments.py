@@ -42,7 +42,7 @@ ONE_STREAM = "Give the text's token ids in one row: tokenizer(text, add_special_
 
 
 def check_numbers(**given: object) -> None:
-    """Refuse numbers out of the range of their names, whole ones that are not, and what is no number; None passes.
+    """Refuse what is not a number, or not in the range of its name, or not whole where it must be; None passes.
 
     Raises:
         SparsityLabError: one is.
@@ -55,7 +55,7 @@ def check_numbers(**given: object) -> None:
 
 
 def check_names(*, criterion: str = "cett", architecture_file: Path | None = None) -> None:
-    """Refuse a criterion that is no name, and a file that is no path.
+    """Refuse a criterion that is not a name, and a file that is not a path.
 
     Raises:
         SparsityLabError: one is.

@@ -205,7 +205,7 @@ def _refuse_one_name(settings: Sequence[EvaluationSetting]) -> None:
 def setting_name(record: dict[str, Any]) -> str:
     """How a record's thresholds are called in tables: the quality they were set at, or the knob.
 
-    A criterion other than cett is named beside the quality.
+    A criterion other than cett is named as well.
     """
     target, criterion = record.get("ppl_increase_target"), str(record["criterion"])
     if target is not None:

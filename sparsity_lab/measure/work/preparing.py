@@ -50,7 +50,7 @@ class ModelPreparer:
 
     def __init__(self, reading: ModelSettings, *, elsewhere: str | None = None) -> None:
         self.reading, self.elsewhere, self.token_counts = reading, elsewhere, TokenCounts()
-        self._device()  # what no checkpoint can mend is told before any is looked at
+        self._device()  # what is wrong for every checkpoint is reported before any is read
         if reading.architecture_file is not None:
             architectures.load_file(reading.architecture_file)
 

@@ -148,7 +148,7 @@ def _origin(contents: Contents, folder: Path) -> list[tuple[str, str]]:
     """Command, code and versions of the fits of a folder."""
     provenance = contents.documents.get(folder / "provenance.json")
     if not isinstance(provenance, dict):
-        return [("Provenance", "no provenance.json beside these fits")]
+        return [("Provenance", "no provenance.json next to these fits")]
     names = {"command": "Command", "git": "Revision of the code", "versions": "Versions", "time": "Written",
              "table": "Table", "table_sha256": "Table sha256"}  # fmt: skip
     return _said([(heading, provenance.get(key)) for key, heading in names.items()])
