@@ -118,13 +118,9 @@ def _markdown(
 
 def _speed_row(speed: families.Speed, marks: Sequence[str]) -> dict[str, object]:
     slopes = {mark: _slope(value) for mark, (_, value) in zip(marks, speed.per_doubling, strict=True)}
-    left = _share(speed.remaining)
+    left = f"{number(100 * speed.remaining, 3)} %" if math.isfinite(speed.remaining) else "unknown"
     return {"series": speed.series, **slopes, END: speed.end_tokens_per_parameter, LEFT: left}
 
 
 def _slope(value: float) -> str:
     return number(value, 3) if math.isfinite(value) else "no data there"
-
-
-def _share(value: float) -> str:
-    return f"{number(100 * value, 3)} %" if math.isfinite(value) else "unknown"

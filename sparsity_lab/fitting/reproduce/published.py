@@ -86,7 +86,8 @@ def implied_tolerance(law: Law, values: Mapping[str, float], halves: Array, x: A
 
 def agreements(results: Sequence[FitResult]) -> list[Agreement]:
     """All coefficients of fits whose points, law and drops are those of a published row."""
-    known, ours = published_rows(), _bundled_hashes()
+    known = published_rows()
+    ours = {series.name: series.sha256 for series in read_series(bundled.path("sparsing-law"))}
     found = []
     for result in results:
         row = known.get(result.series.name)
@@ -95,10 +96,6 @@ def agreements(results: Sequence[FitResult]) -> list[Agreement]:
         if result.series.dropped == row.dropped and result.describes:
             found += compare(result, row)
     return found
-
-
-def _bundled_hashes() -> dict[str, str]:
-    return {series.name: series.sha256 for series in read_series(bundled.path("sparsing-law"))}
 
 
 def drops() -> dict[str, int]:

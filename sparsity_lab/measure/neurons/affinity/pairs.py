@@ -7,7 +7,6 @@ whatever their distribution.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import binom
 
 Run = Callable[[], object]
 Prepared = Callable[[], AbstractContextManager[Run]]
@@ -68,14 +68,9 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """
     ordered = sorted(values)
     left_out = 0
-    while 1 - 2 * _at_most(left_out + 1, len(ordered)) >= LEVEL:
+    while 1 - 2 * binom.cdf(left_out + 1, len(ordered), 0.5) >= LEVEL:
         left_out += 1
     return ordered[left_out], ordered[-1 - left_out]
-
-
-def _at_most(most: int, count: int) -> float:
-    """Chance that at most so many of `count` values lie below their median."""
-    return sum(math.comb(count, k) for k in range(most + 1)) / 2**count
 
 
 def _seconds(run: Run, device: str) -> float:

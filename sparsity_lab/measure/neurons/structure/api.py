@@ -104,7 +104,7 @@ def report_of(
         experts = expert_pass(subject, calibration, layout=layout, segments=settings.segments,
                               cache_ratio=settings.cache_ratio)  # fmt: skip
         return StructureReport(settings, layout, None, (), None, experts, draws, window)
-    settings.refuse_small_layers(int(subject.sizes.min()))
+    grouping.capacities(min(int(subject.sizes.min()), settings.most_neurons), settings.clusters)  # or refuse
     counts = survey(subject, calibration, layout=layout)
     labels = tuple(
         _clusters(subject, counts, layout, settings, layer=layer, seed=seed)

@@ -8,7 +8,6 @@ from typing import Any
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.neurons.structure.clustering.clusters import capacities
 from sparsity_lab.measure.neurons.structure.clustering.quality import Questions
 from sparsity_lab.settings import BASES, GroupSettings
 
@@ -65,14 +64,6 @@ class StructureSettings(GroupSettings):
     def identity(self) -> dict[str, Any]:
         """For a content key; what is computed afterwards from records is no part of it."""
         return {name: value for name, value in asdict(self).items() if name != "permutations"}
-
-    def refuse_small_layers(self, neurons: int) -> None:
-        """Refuse a layer of too few neurons.
-
-        Raises:
-            SparsityLabError: as `capacities`.
-        """
-        capacities(min(neurons, self.most_neurons), self.clusters)
 
 
 @dataclass(frozen=True)
