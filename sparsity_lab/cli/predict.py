@@ -26,10 +26,10 @@ def command(options: PredictOptions) -> None:
     frequent neurons, and those of the last token.
     """
     from sparsity_lab.measure.neurons.predictors.run import predict_command
-    from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
+    from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
 
-    spec = PredictSpec(options.watch(written_tokens=0), fill(PredictorSettings, options))
-    asked = predict_command(spec, options.thresholds)
+    watch, settings = options.watch(written_tokens=0), fill(PredictorSettings, options)
+    asked = predict_command(watch, settings, options.thresholds)
     run_watch(options, asked, output=options.output, figures=("recall", _draw), tables=("predictors",))
 
 

@@ -26,10 +26,10 @@ def command(options: StructureOptions) -> None:
     checkpoints of a run: where patterns settle. A mixture of experts: how steadily it routes.
     """
     from sparsity_lab.measure.neurons.structure.run import structure_command
-    from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
+    from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 
-    spec = StructureSpec(options.watch(written_tokens=0), fill(StructureSettings, options))
-    asked = structure_command(spec, options.thresholds)
+    watch, settings = options.watch(written_tokens=0), fill(StructureSettings, options)
+    asked = structure_command(watch, settings, options.thresholds)
     tables = ("clusters", "routing", "specialised", "settled")
     run_watch(options, asked, output=options.output, figures=("clusters", _draw), tables=tables)
 

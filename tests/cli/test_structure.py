@@ -10,7 +10,7 @@ from sparsity_lab.measure.neurons.predictors import record as predictions
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.neurons.structure import record as structure
 from sparsity_lab.measure.neurons.structure.run import structure_command
-from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.predictors import PREDICTORS
@@ -108,8 +108,9 @@ def test_what_was_examined_is_not_examined_again(examined, checkpoints, measured
     watch = NeuronSpec(
         texts_of([str(word) for word in named]), tokens=1024, window=64, batch_size=3, written_tokens=0
     )
-    spec = StructureSpec(watch, StructureSettings(clusters=4, routed=1, draws=39, permutations=99))
-    watch_checkpoints(structure_command(spec, [measured]), expand([str(checkpoints)])[:3], output=output)
+    settings = StructureSettings(clusters=4, routed=1, draws=39, permutations=99)
+    command = structure_command(watch, settings, [measured])
+    watch_checkpoints(command, expand([str(checkpoints)])[:3], output=output)
     changed = [path for path, time in times.items() if path.stat().st_mtime_ns != time]
     assert changed == []  # the damaged one was set aside before, by the dry run, and is new
     assert first.exists()

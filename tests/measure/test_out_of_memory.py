@@ -14,11 +14,9 @@ from sparsity_lab.measure.model.halving import is_out_of_memory
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.predictors.run import predict_command
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings as PredictSettings
-from sparsity_lab.measure.neurons.predictors.spec import PredictSpec
 from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
 from sparsity_lab.measure.neurons.structure.run import structure_command
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings as StructureSettings
-from sparsity_lab.measure.neurons.structure.spec import StructureSpec
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
@@ -81,11 +79,11 @@ def watched(command, trained, text, thresholds, output):
     watch = NeuronSpec(
         texts_of([f"own={text}"]), tokens=1024, window=WINDOW, batch_size=8, device="cpu", written_tokens=0
     )
-    structure = StructureSpec(watch, StructureSettings(clusters=4, routed=2, draws=19, permutations=19))
+    structure = StructureSettings(clusters=4, routed=2, draws=19, permutations=19)
     asked = {
         "neurons": partial(neurons_command, watch),
-        "structure": partial(structure_command, structure),
-        "predict": partial(predict_command, PredictSpec(watch, PredictSettings(ranks=(4,), epochs=1))),
+        "structure": partial(structure_command, watch, structure),
+        "predict": partial(predict_command, watch, PredictSettings(ranks=(4,), epochs=1)),
     }[command]
     (found,) = watch_checkpoints(asked([thresholds]), expand([str(trained)]), output=output).records
     return {key: value for key, value in found.body.items() if key not in APART}

@@ -13,8 +13,9 @@ from sparsity_lab.measure.neurons.predictors import record
 from sparsity_lab.measure.neurons.predictors.api import report_of
 from sparsity_lab.measure.neurons.predictors.record import KIND
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
-from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings, PredictSpec
+from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
 from sparsity_lab.measure.neurons.rows import ALL
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.tables import write_records
 from sparsity_lab.measure.neurons.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.measure.work.cells import Desk
@@ -34,7 +35,7 @@ class PredictorRecipe(PlaceRecipe):
 
     def determinants(self, measured: str) -> dict[str, Any]:
         """See `PlaceRecipe`."""
-        return {"predictors": ALGORITHM, "measured": measured, "settings": self.settings.identity()}
+        return {"predictors": ALGORITHM, "measured": measured, "settings": asdict(self.settings)}
 
     def made(self, place: Place, desk: Desk) -> Made:
         """See `PlaceRecipe`."""
@@ -52,22 +53,21 @@ class PredictorRecipe(PlaceRecipe):
         return body, record.arrays_of(report)
 
 
-def predict_command(spec: PredictSpec, thresholds: Sequence[Path]) -> PlaceCommand:
+def predict_command(
+    watch: NeuronSpec, settings: PredictorSettings, thresholds: Sequence[Path]
+) -> PlaceCommand:
     """What `predict` asks: `predictor_records/`, `predictors.csv`, `.md`, `.json` and `training.csv`.
 
     Raises:
         SparsityLabError: bad settings.
     """
-    spec.settings.check()
+    settings.check()
 
     def recipes(of_checkpoint: Sequence[Place]) -> list[PredictorRecipe]:
         """One for each text."""
         for place in of_checkpoint:
             refuse_unhalved(place.prepared.windows, text=place.text)
-        return [
-            PredictorRecipe(spec.watch, place.calibration, place.text, spec.settings)
-            for place in of_checkpoint
-        ]
+        return [PredictorRecipe(watch, place.calibration, place.text, settings) for place in of_checkpoint]
 
     def write(output: Path, watched: Watched) -> dict[str, Any]:
         plan = {"predictor_rows": PREDICTORS, "training_rows": TRAINING}
@@ -75,8 +75,8 @@ def predict_command(spec: PredictSpec, thresholds: Sequence[Path]) -> PlaceComma
         return {}
 
     return PlaceCommand(
-        KIND, spec.watch, thresholds, recipes, write, values=_values, summary="predictors", keys=("training_tokens",),
-        settings={"settings": asdict(spec.settings)},
+        KIND, watch, thresholds, recipes, write, values=_values, summary="predictors", keys=("training_tokens",),
+        settings={"settings": asdict(settings)},
     )  # fmt: skip
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.settings import TrainSettings
 
 
@@ -69,20 +67,3 @@ class PredictorSettings(TrainSettings):
                     why="Where one neuron is active on average, it would name them all",
                     fix="Write a small multiple of the mean number of active neurons, as --budget 2",
                 )
-
-    def identity(self) -> dict[str, Any]:
-        """For a content key."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class PredictSpec:
-    """A run of `predict`.
-
-    Attributes:
-        watch: texts, tokens and how the model runs; its settings of writing are not used.
-        settings: what is trained and asked.
-    """
-
-    watch: NeuronSpec
-    settings: PredictorSettings = field(default_factory=PredictorSettings)

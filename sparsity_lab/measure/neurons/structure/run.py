@@ -11,11 +11,12 @@ from typing import Any
 
 from sparsity_lab.measure.model.halving import halving
 from sparsity_lab.measure.neurons.rows import ALL, Row
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.structure import rows
 from sparsity_lab.measure.neurons.structure.api import StructureReport, report_of
 from sparsity_lab.measure.neurons.structure.counts import MOST_UNITS
 from sparsity_lab.measure.neurons.structure.record import KIND, arrays_of
-from sparsity_lab.measure.neurons.structure.spec import StructureSettings, StructureSpec
+from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 from sparsity_lab.measure.neurons.structure.tables import write_tables
 from sparsity_lab.measure.neurons.watching import Made, PlaceCommand, PlaceRecipe, Watched
 from sparsity_lab.measure.work.cells import Desk
@@ -59,7 +60,9 @@ class StructureRecipe(PlaceRecipe):
         return _body(report), arrays_of(report, subject.sizes)
 
 
-def structure_command(spec: StructureSpec, thresholds: Sequence[Path]) -> PlaceCommand:
+def structure_command(
+    watch: NeuronSpec, settings: StructureSettings, thresholds: Sequence[Path]
+) -> PlaceCommand:
     """What `structure` asks: `structure_records/`, the tables of `tables.py`, and `structure.json`.
 
     Checkpoints of one series are compared with each other.
@@ -67,7 +70,6 @@ def structure_command(spec: StructureSpec, thresholds: Sequence[Path]) -> PlaceC
     Raises:
         SparsityLabError: bad settings.
     """
-    settings, seed = spec.settings, spec.watch.seed
     settings.check()
 
     def recipes(of_checkpoint: Sequence[Place]) -> list[StructureRecipe]:
@@ -78,17 +80,16 @@ def structure_command(spec: StructureSpec, thresholds: Sequence[Path]) -> PlaceC
         # At least two units in the second part.
         unit = max(1, min(-(-max(windows) // MOST_UNITS), min(windows) // 3))
         return [
-            StructureRecipe(spec.watch, place.calibration, place.text, settings, unit)
-            for place in of_checkpoint
+            StructureRecipe(watch, place.calibration, place.text, settings, unit) for place in of_checkpoint
         ]
 
     def write(output: Path, watched: Watched) -> dict[str, list[Row]]:
         return write_tables(
-            output, watched, permutations=settings.permutations, draws=settings.draws, seed=seed
+            output, watched, permutations=settings.permutations, draws=settings.draws, seed=watch.seed
         )
 
     return PlaceCommand(
-        KIND, spec.watch, thresholds, recipes, write, values=_values, summary="structure",
+        KIND, watch, thresholds, recipes, write, values=_values, summary="structure",
         settings={"settings": asdict(settings)},
     )  # fmt: skip
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.structure.clustering.quality import Questions
 from sparsity_lab.settings import BASES, GroupSettings
 
@@ -64,16 +63,3 @@ class StructureSettings(GroupSettings):
     def identity(self) -> dict[str, Any]:
         """For a content key; what is computed afterwards from records is no part of it."""
         return {name: value for name, value in asdict(self).items() if name != "permutations"}
-
-
-@dataclass(frozen=True)
-class StructureSpec:
-    """A run of `structure`.
-
-    Attributes:
-        watch: texts, tokens and how the model runs; its settings of writing are not used.
-        settings: what is asked.
-    """
-
-    watch: NeuronSpec
-    settings: StructureSettings = field(default_factory=StructureSettings)
