@@ -228,11 +228,15 @@ def command(options: FitOptions) -> None:
 
 def _sentence(result: FitResult) -> str:
     """The verdict in a line; the best rival first where the law cannot describe the points."""
+    from sparsity_lab.fitting.report.text import derived_number
+
     if not result.describes:
         best = result.comparison.best_by_aicc
         return f"best by AICc is {best}; {result.verdict.word}: {result.verdict.reason}"
     bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
     words = f"{result.law.name}, {result.verdict.word}{bound}"
+    for each in result.law.derived:
+        words += f"; {each.name} {derived_number(result, each.name)}"
     if result.series.inputs == 1:
         return words
     values = ", ".join(f"{name} = {value:.5g}" for name, value in result.values.items())

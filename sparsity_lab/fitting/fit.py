@@ -15,7 +15,7 @@ from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import diagnostics
 from sparsity_lab.fitting.solved import can_describe, draws_of, problem_of, solve_and_judge
 from sparsity_lab.fitting.spec import FitSpec, choose_law, law_of
-from sparsity_lab.fitting.uncertainty.intervals import Profile
+from sparsity_lab.fitting.uncertainty.intervals import derived
 from sparsity_lab.laws._law import FALLING, RISING, Law
 from sparsity_lab.settings import AUTO
 
@@ -50,8 +50,11 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         scale=judged.scale,
         verdict=judged.verdict,
         coefficients={
-            name: Coefficient(value, *interval_of(judged.profiles[name]))
-            for name, value in judged.values.items()
+            name: Coefficient(value, *judged.profiles[name].ends) for name, value in judged.values.items()
+        },
+        derived={
+            name: Coefficient(each.value, each.low, each.high)
+            for name, each in derived(law, judged.profiles).items()
         },
         drop_rule=drop_rule,
         law_rule=law_rule,
@@ -108,12 +111,6 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
     law, _ = choose_law(full, spec, comparison, describes=lambda law: can_describe(law, full, spec))
     rows = _sensitivity(full, law, spec)
     return warmup.choose(rows), warmup.rule_of(rows)
-
-
-def interval_of(profile: Profile) -> tuple[float, float]:
-    """Both ends of a profile's interval; NaN at an open side."""
-    low = math.nan if profile.open_low or profile.excluded else profile.low
-    return low, math.nan if profile.open_high or profile.excluded else profile.high
 
 
 def _sensitivity(full: Series, law: Law, spec: FitSpec) -> tuple[warmup.DropRow, ...]:

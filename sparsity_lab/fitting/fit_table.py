@@ -16,7 +16,7 @@ from sparsity_lab import ranges
 from sparsity_lab.errors import REPORT_FIX, SparsityLabError
 from sparsity_lab.fitting.data.columns import Columns, say_units
 from sparsity_lab.fitting.data.series import Series, read_series
-from sparsity_lab.fitting.fit import fit_series, rivals_of
+from sparsity_lab.fitting.fit import fit_series, forward_of, rivals_of
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.lock import Agreed, lock_of
@@ -139,8 +139,9 @@ def _checked(series: Sequence[Series], spec: FitSpec, jobs: int) -> list[Series]
     kept = [each for each in series if reasons[each.name] is None]
     if not kept:
         longest = max(series, key=lambda each: len(each.y))
+        short = len(longest.y) - (spec.drop_for(longest.name) or 0) < needed
         raise SparsityLabError(
-            "No series has enough points to fit",
+            "No series has enough points to fit" if short else "No series has enough different x to fit",
             why=f"The longest, {longest.name}, has {reasons[longest.name]}",
             fix="Measure more checkpoints, drop fewer of them, or name another column with --x",
         )
@@ -233,18 +234,19 @@ def _say_rivals_left_out(series: Sequence[Series], spec: FitSpec) -> None:
             )  # fmt: skip
 
 
-def _too_little(series: Series, spec: FitSpec, needed: int) -> str | None:
-    """What a series has too little of for a fit, or None."""
-    left = len(series.y) - (spec.drop_for(series.name) or 0)
-    if left < needed:
-        return f"{left} points, and a fit needs {needed}"
-    places = [len(np.unique(column)) for column in series.x.reshape(len(series.y), -1).T]
-    fewest = FEWEST_PLACES if series.inputs == 1 else 2
-    return next(
-        (
-            f"only {count} value(s) of {variable.meaning}"
-            for variable, count in zip(series.x_variables, places, strict=True)
-            if count < fewest
-        ),
-        None,
+def _too_little(full: Series, spec: FitSpec, needed: int) -> str | None:
+    """What a series has too little of for a fit, without the leading points that are dropped; or None."""
+    series = full.without_leading(
+        min(spec.drop_for(full.name) or 0, len(full.y)), forward_of(spec, full.inputs)
     )
+    points = len(series.y)
+    if points < needed:
+        return f"{points} points, and a fit needs {needed}"
+    fewest = FEWEST_PLACES if series.inputs == 1 else 2
+    for variable, column in zip(series.x_variables, series.x.reshape(points, -1).T, strict=True):
+        count = len(np.unique(column))
+        if count == 1:
+            return f"{points} points, all at {variable.meaning} = {column[0]:g}"
+        if count < fewest:
+            return f"{points} points at only {count} different values of {variable.meaning}"
+    return None

@@ -44,6 +44,7 @@ FIT_KEYS: dict[str, str] = {
     "law_rule": "why this law",
     "coefficients": "name -> value, low, high (95 %), method (profile); a null end is open; none where the law cannot "
     "describe the points",
+    "derived": "name -> the same, of numbers that follow from a coefficient, such as the doubling time of `densing`",
     "sse": "sum of squared residuals (weighted where weighted)",
     "mae": "mean absolute residual, unit of y",
     "rmse": "root mean square residual, unit of y",
@@ -100,6 +101,7 @@ class FitResult:
     scale: NoiseScale
     verdict: Verdict
     coefficients: dict[str, Coefficient]
+    derived: dict[str, Coefficient]
     drop_rule: str
     law_rule: str
     sse: float
@@ -125,6 +127,11 @@ class FitResult:
     def values(self) -> dict[str, float]:
         """Coefficients without their intervals; none where the law cannot describe the points."""
         return {name: coefficient.value for name, coefficient in self.coefficients.items()}
+
+    @property
+    def numbers(self) -> dict[str, Coefficient]:
+        """Coefficients, and the numbers that follow from them."""
+        return {**self.coefficients, **self.derived}
 
     @property
     def describes(self) -> bool:
@@ -215,6 +222,7 @@ class FitResult:
             "at_edge": bool(self.solution.at_edge),
             "variance_inflation": self.scale.inflation,
             "coefficients": {name: vars(coefficient) for name, coefficient in self.coefficients.items()},
+            "derived": {name: vars(number) for name, number in self.derived.items()},
             "profiles": {name: vars(profile) for name, profile in self.profiles.items()},
             "drop_sensitivity": [vars(row) for row in self.drop_sensitivity],
             "rivals": {**vars(self.comparison), "rivals": [vars(rival) for rival in self.comparison.rivals]},

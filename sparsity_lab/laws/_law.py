@@ -59,6 +59,23 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A number that one coefficient gives: `numerator` over it, such as the doubling time from a growth rate.
+
+    It is in the unit of x, and has no value where the coefficient is not above zero.
+    """
+
+    name: str
+    meaning: str
+    of: str
+    numerator: float
+
+    def value(self, coefficient: float) -> float:
+        """The number for a value of the coefficient; NaN where there is none."""
+        return self.numerator / coefficient if coefficient > 0 else math.nan
+
+
+@dataclass(frozen=True)
 class Span:
     """Smallest and largest input of the points a fit uses, per input; scales the search coordinates."""
 
@@ -91,6 +108,7 @@ class Law(ABC):
         exponents: parameter name -> search coordinate that is its logarithm.
         offset_columns: (column, value) of columns whose coefficient is no parameter but a fixed number.
         positive_inputs: indices of the inputs that must be above zero.
+        derived: numbers that follow from one coefficient each.
         typed: the law as a formula that can be typed (`_expression`), its input x or the symbols of its inputs; empty
             where there is none.
         note: what was found where nothing was said, or empty.
@@ -111,6 +129,7 @@ class Law(ABC):
     exponents: Mapping[str, int] = {}
     offset_columns: tuple[tuple[int, float], ...] = ()
     positive_inputs: tuple[int, ...] = ()
+    derived: tuple[Derived, ...] = ()
     typed: str = ""
     note: str = ""
 

@@ -6,7 +6,9 @@ time is ln 2 / A.
 
 from __future__ import annotations
 
-from sparsity_lab.laws._law import LINEAR, Parameter, Variable
+import math
+
+from sparsity_lab.laws._law import LINEAR, Derived, Parameter, Variable
 from sparsity_lab.laws.linear import Linear
 
 
@@ -23,6 +25,7 @@ class Densing(Linear):
         Parameter("A", "1/day", "growth rate; ln 2 / A is the doubling time", kind=LINEAR),
         Parameter("B", "ln 1", "ln rho_max at t = 0", kind=LINEAR),
     )
+    derived = (Derived("doubling", "time in which the largest density doubles", "A", math.log(2.0)),)
     typed = "A*x + B"
     level = "B"
     rate = "A"

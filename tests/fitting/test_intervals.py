@@ -14,7 +14,7 @@ from sparsity_lab.fitting.solve import engine, gradients
 from sparsity_lab.fitting.solve.objective import HUBER, Objective
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty import noise
-from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
+from sparsity_lab.fitting.uncertainty.intervals import Wanted, derived, intervals
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.store import bundled
 
@@ -128,6 +128,49 @@ def test_for_a_linear_law_they_are_students_intervals():
     slope = both.profiles["A"]
     half = quantile * error / math.sqrt(np.sum((x - x.mean()) ** 2))
     assert (slope.low, slope.high) == pytest.approx((slope.value - half, slope.value + half), rel=1e-6)
+
+
+# ln of the largest density so far, by days since the first model, of eight releases.
+RELEASES = np.array([0.0, 60, 130, 220, 300, 420, 500, 590])
+LN_DENSITY = np.array([-4.146, -3.659, -3.088, -2.268, -1.542, -0.876, 0.023, 0.292])
+
+
+def doubling(x, y):
+    law = registry.load("laws", "densing").LAW
+    problem = Problem.of(law, x, y)
+    solution = engine.solve(problem)
+    profiles = found(problem, solution).profiles
+    return derived(law, profiles)["doubling"], profiles["A"]
+
+
+def test_the_doubling_time_is_held_as_the_rate_is():
+    """At both ends the best line that doubles in that time is as bad as the level, and at ln 2 over the rate's ends."""
+    time, rate = doubling(RELEASES, LN_DENSITY)
+    ends = np.array([time.value, time.low, time.high])
+    assert ends == pytest.approx(math.log(2) / np.array([rate.value, rate.high, rate.low]))
+    for end in ends[1:]:
+        left = LN_DENSITY - math.log(2) / end * RELEASES
+        assert np.sum((left - left.mean()) ** 2) == pytest.approx(rate.level, rel=1e-4)
+
+
+def test_a_rate_that_may_be_zero_leaves_the_doubling_time_open():
+    noise = np.random.default_rng(3).normal(0, 0.5, 12)
+    x = 30.0 * np.arange(12)
+    time, rate = doubling(x, 3e-4 * x + noise - noise.mean())
+    assert rate.low < 0 < rate.value
+    assert math.isnan(time.high)
+    assert time.low == pytest.approx(math.log(2) / rate.high)
+    falling, rate = doubling(RELEASES, LN_DENSITY[::-1])
+    assert rate.high < 0
+    assert np.isnan([falling.value, falling.low, falling.high]).all()
+
+
+def test_intervals_of_the_doubling_time_hold_it_nineteen_times_in_twenty():
+    generator, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        time, _ = doubling(RELEASES, 0.0073 * RELEASES + generator.normal(0, 0.3, 8))
+        held += time.low <= math.log(2) / 0.0073 <= time.high
+    assert 180 <= held <= 197
 
 
 def test_where_a_value_is_reached_is_where_the_band_ends_there():

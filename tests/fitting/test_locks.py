@@ -274,6 +274,33 @@ law = "power"\nverdict = "identified"\nreason = "so"\nweighted = true\nseed = 2
     assert second.probes[0].x == (1.0, 2.0)
 
 
+def test_the_doubling_time_is_written_locked_and_guarded(tmp_path):
+    t = 60.0 * np.arange(12)
+    y = 0.0073 * t + np.random.default_rng(0).normal(0, 0.3, 12)
+    rows = [f"{a!r},{b!r}" for a, b in zip(t.tolist(), y.tolist(), strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["t,y", *rows]) + "\n", encoding="utf-8")
+    spec = FitSpec(law="densing", rivals=("constant",), draws=0)
+    (result,) = fit_table(
+        tmp_path / "t.csv", output=tmp_path / "out", mapping=Columns(("t",), "y"), spec=spec, lock="agreed",
+        plots=False,
+    )  # fmt: skip
+    time, rate = result.derived["doubling"], result.coefficients["A"]
+    assert (time.value, time.low, time.high) == pytest.approx(np.log(2) / [rate.value, rate.high, rate.low])
+    assert "doubling, the time in which" in (tmp_path / "out" / "fits.md").read_text(encoding="utf-8")
+    assert only(tmp_path).status == check.PASS
+    (place,) = (tmp_path / "out" / "locks").glob("*.toml")
+    lock = lock_file.read(place)
+    assert lock.derived["doubling"].se == pytest.approx(
+        time.value * lock.coefficients["A"].se / rate.value, rel=1e-9
+    )
+    slower = replace(lock.derived["doubling"], value=1.01 * time.value)
+    lock_file.write(replace(lock, derived={"doubling": slower}), place)
+    details = only(tmp_path).details
+    assert [detail.partition(" is ")[0] for detail in details] == [
+        "doubling refitted", "doubling in fits.json", "doubling in fits.csv", "doubling in fits.md"
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.6])
 def test_newer_checkpoints_with_correlated_noise_raise_few_false_alarms(tmp_path, rho):

@@ -128,9 +128,39 @@ def test_a_law_that_begins_above_0_tells_of_zeros_and_refuses_negative_values(tm
     write(path, t=[-1.0, *t], y=[0.1, *y])
     with pytest.raises(SparsityLabError, match=r"row 2, column 't': '-1\.0'"):
         fitted(path, ONE)
-    write(path, t=np.full(14, 3.0), y=y)
-    with pytest.raises(SparsityLabError, match="No series has enough points"):
-        fitted(path, ONE)
+
+
+@pytest.mark.parametrize(
+    ("t", "drop", "told"),
+    [
+        (np.full(14, 3.0), 0, "has 14 points, all at t = 3$"),
+        (np.repeat([1.0, 7.0], 7), 0, "has 14 points at only 2 different values of t$"),
+        (np.append(np.arange(1.0, 5.0), np.full(10, 7.0)), 4, "has 10 points, all at t = 7$"),
+    ],
+)
+def test_x_that_does_not_change_is_refused_by_that_reason(tmp_path, t, drop, told):
+    path = write(tmp_path / "t.csv", t=t, y=curve()[1])
+    with pytest.raises(SparsityLabError, match="No series has enough different x to fit") as refused:
+        fitted(path, ONE, FitSpec(law="power", rivals=("constant",), drop=drop, draws=0))
+    assert re.search(told, refused.value.why)
+
+
+def test_one_of_several_inputs_that_does_not_change_is_refused(tmp_path):
+    n, d, y = ladder()
+    path = write(tmp_path / "t.csv", n=np.full_like(n, 1e7), d=d, y=y)
+    with pytest.raises(SparsityLabError, match="No series has enough different x to fit") as refused:
+        fitted(path, TWO, SEVERAL)
+    assert refused.value.why.endswith("16 points, all at parameters = 1e+07")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_y_that_does_not_change_has_no_coefficients(tmp_path, several):
+    n, d, y = ladder()
+    columns = {"n": n, "d": d} if several else {"t": curve(16)[0]}
+    path = write(tmp_path / "t.csv", **columns, y=np.full_like(y, 2.0))
+    result = fitted(path, TWO if several else ONE, SEVERAL if several else QUICK)
+    assert (result.verdict.word, result.values) == ("not identified", {})
+    assert "do not change at all" in result.verdict.reason
 
 
 def test_y_that_is_fitted_by_its_logarithm_is_above_0(tmp_path):

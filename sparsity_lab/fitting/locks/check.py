@@ -16,13 +16,14 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.series import Series, read_series
-from sparsity_lab.fitting.fit import compared, fit_series, forward_of, interval_of
+from sparsity_lab.fitting.fit import compared, fit_series, forward_of
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.lock import Agreed, Lock, lock_of, xs_of
 from sparsity_lab.fitting.locks.written import disagreements
 from sparsity_lab.fitting.solved import Judged, solve_and_judge
 from sparsity_lab.fitting.spec import law_of
+from sparsity_lab.fitting.uncertainty.intervals import Interval, derived
 from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 
@@ -110,8 +111,8 @@ def differences(old: Lock, new: Lock) -> list[str]:
         lines.append(
             f"points: {old.points} ({old.points_sha256[:12]}) -> {new.points} ({new.points_sha256[:12]})"
         )
-    for name, number in new.coefficients.items():
-        before = old.coefficients[name].value if name in old.coefficients else math.nan
+    for name, number in new.numbers.items():
+        before = old.numbers[name].value if name in old.numbers else math.nan
         lines.append(f"{name}: {before:.6g} -> {number.value:.6g}")
     return lines
 
@@ -197,8 +198,9 @@ def _worst_prediction(lock: Lock, now: Judged) -> str:
 def _coefficients(lock: Lock, now: Judged) -> Iterator[str]:
     if lock.verdict == NOT:
         return  # coefficients of such a fit are no numbers; its predictions are
-    for name, number in lock.coefficients.items():
-        value, allowed = now.values.get(name), lock.coefficient_tolerance.of(number.value, number.se)
+    values = {**now.values, **{name: each.value for name, each in _derived(now).items()}}
+    for name, number in lock.numbers.items():
+        value, allowed = values.get(name), lock.coefficient_tolerance.of(number.value, number.se)
         if value is None or not abs(value - number.value) <= allowed:
             shown = "nothing" if value is None else f"{value:.6g}"
             yield f"{name} refitted is {shown}, locked {number.value:.6g} (+- {allowed:.2g})"
@@ -208,17 +210,22 @@ def _intervals(lock: Lock, now: Judged) -> Iterator[str]:
     """Ends of profiled intervals that moved or opened, and the bound of a fit that is not identified."""
     if lock.says_all and (lock.bound or "") != (now.verdict.bound or ""):
         yield f"the bound was {lock.bound or 'none'}, now it is {now.verdict.bound or 'none'}"
-    for name in now.profiles:
-        number = lock.coefficients.get(name)
+    ends_of = {name: profile.ends for name, profile in now.profiles.items()}
+    ends_of |= {name: (each.low, each.high) for name, each in _derived(now).items()}
+    for name, ends in ends_of.items():
+        number = lock.numbers.get(name)
         if number is None or number.low is None or number.high is None or lock.verdict == NOT:
             continue
-        ends = interval_of(now.profiles[name])
         width = number.high - number.low if math.isfinite(number.high - number.low) else 4.0 * number.se
         allowed = END_TOLERANCE * width
         for end, locked, value in zip(("low", "high"), (number.low, number.high), ends, strict=True):
             same = math.isnan(locked) and math.isnan(value)
             if not same and not abs(value - locked) <= allowed:
                 yield f"the {end} end of {name} refitted is {_end(value)}, locked {_end(locked)} (+- {allowed:.2g})"
+
+
+def _derived(now: Judged) -> dict[str, Interval]:
+    return derived(now.problem.law, now.profiles)
 
 
 def _end(value: float) -> str:

@@ -16,7 +16,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.columns import Columns
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.locks.toml import FOLLOWED, PINNED, Tolerance
-from sparsity_lab.fitting.result import FitResult
+from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import gradients
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solved import curve_errors, problem_of
@@ -66,6 +66,7 @@ class Lock:
             standard errors contain.
         bound: one-sided statement of a fit that is not identified. sse, limit: as fits.json has them; NaN in locks
             that do not say.
+        derived: numbers that follow from a coefficient each.
     """
 
     series: str
@@ -91,7 +92,13 @@ class Lock:
     bound: str | None = None
     sse: float = math.nan
     limit: float = math.nan
+    derived: dict[str, LockedNumber] = field(default_factory=dict)
     says_all: bool = True  # of a format that holds intervals and bounds
+
+    @property
+    def numbers(self) -> dict[str, LockedNumber]:
+        """Coefficients, and the numbers that follow from them."""
+        return {**self.coefficients, **self.derived}
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,10 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
     xs = probe_points(series.x, ahead=result.verdict.word != NOT)
     errors = curve_errors(problem, result.solution, scale, xs)
     probes = zip(xs, law.predict(values, xs), errors, strict=True)
+    coefficients = {
+        name: LockedNumber(each.value, _error(result, problem, name), each.low, each.high)
+        for name, each in result.coefficients.items()
+    }
     return Lock(
         series=series.name,
         law=law.name,
@@ -135,10 +146,7 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
         points_sha256=series.sha256,
         points=len(series.y),
         probes=tuple(Probe(tuple(map(float, np.atleast_1d(x))), float(y), float(se)) for x, y, se in probes),
-        coefficients={
-            name: LockedNumber(each.value, _error(result, problem, name), each.low, each.high)
-            for name, each in result.coefficients.items()
-        },
+        coefficients=coefficients,
         prediction_tolerance=prediction,
         coefficient_tolerance=coefficient,
         columns=agreed.columns,
@@ -152,7 +160,18 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
         bound=result.verdict.bound,
         sse=result.sse,
         limit=result.limit,
+        derived={
+            each.name: _following(result.derived[each.name], coefficients[each.of])
+            for each in law.derived
+            if math.isfinite(result.derived[each.name].value)
+        },
     )
+
+
+def _following(derived: Coefficient, coefficient: LockedNumber) -> LockedNumber:
+    """A number over a coefficient: its relative standard error is that of the coefficient."""
+    se = abs(derived.value * coefficient.se / coefficient.value)
+    return LockedNumber(derived.value, se, derived.low, derived.high)
 
 
 def _error(result: FitResult, problem: Problem, name: str) -> float:

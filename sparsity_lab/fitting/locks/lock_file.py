@@ -85,8 +85,9 @@ def to_toml(lock: Lock) -> str:
         *_section("prediction_tolerance", **asdict(lock.prediction_tolerance)),
         *_section("coefficient_tolerance", **asdict(lock.coefficient_tolerance)),
     ]  # fmt: skip
-    for name, number in lock.coefficients.items():
-        lines += _section(f"coefficients.{toml_key(name)}", **asdict(number))
+    for kind, numbers in (("coefficients", lock.coefficients), ("derived", lock.derived)):
+        for name, number in numbers.items():
+            lines += _section(f"{kind}.{toml_key(name)}", **asdict(number))
     for probe in lock.probes:
         x = probe.x[0] if len(probe.x) == 1 else list(probe.x)
         lines += ["", "[[probes]]", *_pairs(x=x, y=probe.y, se=probe.se)]
@@ -119,13 +120,8 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
         **{key: typed(given, key, str) for key in ("table", "points_sha256")},
         points=counted(given, "points"),
         probes=tuple(_probe(each) for each in raw["probes"]),
-        coefficients={
-            name: LockedNumber(
-                typed(each, "value", float), typed(each, "se", float),
-                optional(each, "low", float), optional(each, "high", float),
-            )
-            for name, each in raw["coefficients"].items()
-        },
+        coefficients=_numbers(raw["coefficients"]),
+        derived=_numbers(raw.get("derived", {})),
         prediction_tolerance=tolerance_in(raw, "prediction_tolerance"),
         coefficient_tolerance=tolerance_in(raw, "coefficient_tolerance"),
         columns=columns,
@@ -165,6 +161,16 @@ def _columns(given: Mapping[str, Any]) -> Columns:
         x = [typed(given, "x", str)]
     named = {key: optional(given, key, str) for key in ("y", "group", "se", "exclude", "by", "holdout")}
     return Columns(tuple(map(str, x)), unit=tuple(map(str, optional(given, "unit", list, []))), **named)
+
+
+def _numbers(raw: Mapping[str, Any]) -> dict[str, LockedNumber]:
+    return {
+        name: LockedNumber(
+            typed(each, "value", float), typed(each, "se", float),
+            optional(each, "low", float), optional(each, "high", float),
+        )
+        for name, each in raw.items()
+    }  # fmt: skip
 
 
 def _probe(raw: Mapping[str, Any]) -> Probe:

@@ -94,7 +94,7 @@ def _numbers(lock: Lock) -> dict[str, float]:
     if (
         lock.says_all or lock.verdict != NOT
     ):  # format 1 locked no coefficients of a fit that is not identified
-        for name, each in lock.coefficients.items():
+        for name, each in lock.numbers.items():
             numbers[name] = each.value
             ends = {f"{name} low": each.low, f"{name} high": each.high}
             numbers |= {key: end for key, end in ends.items() if end is not None}
@@ -106,8 +106,8 @@ def _numbers(lock: Lock) -> dict[str, float]:
 
 def _allowed(lock: Lock, key: str, number: float) -> float:
     name = key.removesuffix(" low").removesuffix(" high")
-    if name in lock.coefficients:
-        return lock.coefficient_tolerance.of(number, lock.coefficients[name].se)
+    if name in lock.numbers:
+        return lock.coefficient_tolerance.of(number, lock.numbers[name].se)
     return Tolerance(0.0, 1e-3, 0.0).of(number, math.nan) if key in ("sse", "limit") else 0.0
 
 
@@ -119,7 +119,7 @@ def _json(path: Path, lock: Lock) -> Said | None:
     else:
         return None
     numbers: dict[str, float | None] = {}
-    for name, each in entry["coefficients"].items():
+    for name, each in {**entry["coefficients"], **entry.get("derived", {})}.items():
         numbers[name] = _number(each, "value")
         numbers |= {f"{name} {end}": _number(each, end) for end in ("low", "high") if end in each}
     keys = {"points": "points", "dropped_points": "dropped points", "sse": "sse", "limit": "limit"}
@@ -139,8 +139,8 @@ def _csv(path: Path, lock: Lock) -> Said | None:
     row = next((row for row in rows if (row["series"], row["law"]) == (lock.series, lock.law)), None)
     if row is None:
         return None
-    columns = {name: name for name in lock.coefficients}
-    columns |= {f"{name}_{end}": f"{name} {end}" for name in lock.coefficients for end in ("low", "high")}
+    columns = {name: name for name in lock.numbers}
+    columns |= {f"{name}_{end}": f"{name} {end}" for name in lock.numbers for end in ("low", "high")}
     columns |= {"points": "points", "dropped_points": "dropped points", "sse": "sse"}
     numbers = {called: float(row[key]) if row[key] else None for key, called in columns.items() if key in row}
     return Said(numbers, {"verdict": row["verdict"], "bound": row["bound"]})
@@ -167,7 +167,7 @@ def _summary(row: Mapping[str, str], lock: Lock) -> Said:
         "points": _read(row["points"]),
         "dropped points": _read(row["dropped"]),
     }
-    for name in lock.coefficients:
+    for name in lock.numbers:
         cell = _CELL.fullmatch(row.get(name, ""))
         numbers[name] = _read(cell["value"]) if cell else None
         if cell and cell["low"]:

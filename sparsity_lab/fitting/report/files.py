@@ -84,7 +84,7 @@ def _row(result: FitResult) -> dict[str, object]:
         "reason": result.verdict.reason, "bound": result.verdict.bound, "points": len(result.series.y),
         "dropped_points": result.series.dropped,
     }  # fmt: skip
-    for name, coefficient in result.coefficients.items():
+    for name, coefficient in result.numbers.items():
         ends = {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
         row |= {key: plain(value) for key, value in ends.items()}
     keys = (

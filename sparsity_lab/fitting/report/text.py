@@ -45,14 +45,14 @@ def _unit(unit: str) -> str:
 
 
 def _summary(results: Sequence[FitResult]) -> str:
-    names = list(dict.fromkeys(name for result in results for name in result.coefficients))
+    names = list(dict.fromkeys(name for result in results for name in result.numbers))
     rows = []
     for result in results:
         row: dict[str, object] = {
             "series": result.name, "law": result.law.name, "verdict": result.verdict.word,
             "points": len(result.series.y), "dropped": result.series.dropped,
         }  # fmt: skip
-        row |= {name: interval(c.value, c.low, c.high) for name, c in result.coefficients.items()}
+        row |= {name: interval(c.value, c.low, c.high) for name, c in result.numbers.items()}
         rows.append({**row, "bound": result.verdict.bound or ""})
     return to_markdown(rows, ["series", "law", "verdict", "points", "dropped", *names, "bound"])
 
@@ -131,11 +131,23 @@ def _checklist(result: FitResult) -> list[str]:
         lines.append(
             f"  - {name}: {interval(result.values[name], *ends)}{_unlike(result.coefficients[name], ends)}"
         )
+    for each in result.law.derived:
+        lines.append(f"- {each.name}, the {each.meaning}: {derived_number(result, each.name)}")
     lines += [f"- {sentence}" for sentence in result.verdict.checks.sentences(result.law)]
     if math.isfinite(result.extrapolation_ratio):
         ratio = number(result.extrapolation_ratio, 3)
         lines.append(f"- The limit lies {ratio} ranges of the data beyond the last point")
     return [*lines, *_reaches(result), f"- Data sha256: `{series.sha256}`"]
+
+
+def derived_number(result: FitResult, name: str) -> str:
+    """A number that follows from a coefficient, with its interval and its unit."""
+    found = result.derived[name]
+    if math.isnan(found.value):
+        return "none, since the curve does not grow"
+    return (
+        f"{interval(found.value, found.low, found.high)}, in the unit of {result.series.x_variable.meaning}"
+    )
 
 
 def _widened(result: FitResult) -> str:

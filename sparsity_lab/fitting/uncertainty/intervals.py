@@ -9,7 +9,7 @@ not bound the number there. How often such intervals hold is simulated in `bench
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from sparsity_lab.fitting.uncertainty.both_ends import Numbers, Walked, both_end
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
 from sparsity_lab.fitting.uncertainty.lanes import CoordinateLanes, HeldLanes, Lanes, Sought
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
-from sparsity_lab.laws._law import LOG_LINEAR, NONLINEAR, Array
+from sparsity_lab.laws._law import LOG_LINEAR, NONLINEAR, Array, Law
 
 FIRST_STEP = 1.05  # of the half width that the curvature at the best fit promises
 FARTHEST = 1e3  # ranges of y: how far a number without a physical range is followed
@@ -58,6 +58,12 @@ class Profile:
     def closed(self) -> bool:
         """Whether the data bound the coefficient on both sides."""
         return not (self.open_low or self.open_high or self.excluded)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of the interval; NaN at an open side."""
+        low = math.nan if self.open_low or self.excluded else self.low
+        return low, math.nan if self.open_high or self.excluded else self.high
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,16 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
         [Interval(float(best[i]), *map(float, ends[i])) for i in range(first, last)],
         [Interval(float(value), *map(float, end)) for value, end in zip(reached, ends[last:], strict=True)],
     )
+
+
+def derived(law: Law, profiles: Mapping[str, Profile]) -> dict[str, Interval]:
+    """The numbers that follow from one coefficient each, with the ends of its profile; NaN at an open side."""
+    found = {}
+    for each in law.derived:
+        if (profile := profiles.get(each.of)) is not None:
+            low, high = profile.ends
+            found[each.name] = Interval(each.value(profile.value), each.value(high), each.value(low))
+    return found
 
 
 def _profiles(walked: Walked, names: Sequence[str], shown: Collection[str]) -> dict[str, Profile]:
