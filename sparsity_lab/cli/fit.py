@@ -76,6 +76,19 @@ class FitOptions:
             shown="found from the formula",
         ),
     ] = None
+    forward: Annotated[
+        str | None,
+        Flag(
+            "Which way the inputs of a formula go as models grow: rising, or falling as a loss does.",
+            WHAT,
+            metavar="WAY",
+            shown="rising",
+        ),
+    ] = None
+    y_range: Annotated[
+        str | None,
+        Flag("The range that y of a formula has by its nature.", WHAT, metavar="[LOW]:[HIGH]"),
+    ] = None
     rivals: Annotated[
         str | None, Flag("Laws to compare, separated by commas.", WHAT, shown="the activation-ratio laws")
     ] = None
@@ -171,7 +184,9 @@ class FitOptions:
         from sparsity_lab.fitting.laws_by_name import LawWords
 
         symbols = self.inputs_and_columns()[0]
-        return LawWords(symbols, self.ranges, self.fix, self.tie, self.bound, self.asymptote).text(self.law)
+        return LawWords(
+            symbols, self.ranges, self.fix, self.tie, self.bound, self.asymptote, self.forward, self.y_range
+        ).text(self.law)
 
     def inputs_and_columns(self) -> tuple[tuple[str, ...], str | None]:
         """Names of a formula's inputs, none where they are not given, and the columns of x."""

@@ -8,6 +8,7 @@ What is said comes behind semicolons, in any order, so that a text alone makes a
         ; E=1.69 ; be=al                   a coefficient is a number, or another one
         ; a>=0 ; asymptote E               a bound, and which coefficient is the limit
         ; c=0.001:60 over the data         a range relative to the data, as one that was found is written
+        ; forward falling ; output 0:1     which way x goes as models grow, and the range of y by its nature
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.laws._coordinates import OVER_DATA, Edges, range_text
 from sparsity_lab.laws._expression import Expression
-from sparsity_lab.laws._law import Array, Law, Span
-from sparsity_lab.laws._terms import ASYMPTOTE, INPUTS, refuse_symbols
+from sparsity_lab.laws._law import ANY, FALLING, RISING, Array, Law, Span
+from sparsity_lab.laws._terms import ASYMPTOTE, FORWARD, INPUTS, OUTPUT, ends_text, refuse_symbols
 from sparsity_lab.settings import AUTO
 
 FARTHEST = 1e30  # edge of the search range of a formula's coefficient
@@ -40,6 +41,7 @@ class LawWords:
     Attributes:
         inputs: names of the inputs. ranges: `alpha=0.01:10`. fixed: `E=1.69`. ties: `be=al`.
         bounds: `a=0:`, `a=:5` or `a=0:5`. asymptote: the coefficient that is the limit.
+        forward: `falling`. output: the range of y, such as `0:1`.
     """
 
     inputs: tuple[str, ...] = ()
@@ -48,6 +50,8 @@ class LawWords:
     ties: tuple[str, ...] = ()
     bounds: tuple[str, ...] = ()
     asymptote: str | None = None
+    forward: str | None = None
+    output: str | None = None
 
     def text(self, law: str) -> str:
         """The text of a law with all of this, as `load_law` reads it.
@@ -64,6 +68,8 @@ class LawWords:
             clauses += [f"{name}>={low!r}"] if low > -math.inf else []
             clauses += [f"{name}<={high!r}"] if high < math.inf else []
         clauses += [f"{ASYMPTOTE} {self.asymptote}"] if self.asymptote is not None else []
+        clauses += [f"{FORWARD} {_way(self.forward)}"] if self.forward is not None else []
+        clauses += [f"{OUTPUT} {ends_text(_output(self.output))}"] if self.output is not None else []
         if clauses and law == AUTO:
             raise SparsityLabError(
                 f"{clauses[0]!r} is said of no law",
@@ -85,6 +91,8 @@ class _Said:
     fixed: dict[str, float] = field(default_factory=dict)
     ties: dict[str, str] = field(default_factory=dict)
     bounds: dict[str, Edges] = field(default_factory=dict)
+    forward: str = RISING
+    output_box: Edges = ANY
 
 
 def is_formula(name: str) -> bool:
@@ -161,6 +169,10 @@ def _read(clauses: Iterable[str]) -> _Said:
             refuse_symbols(said.symbols)
         elif word == ASYMPTOTE:
             said.limit_name = names.strip()
+        elif word == FORWARD:
+            said.forward = _way(names.strip())
+        elif word == OUTPUT:
+            said.output_box = _output(names)
         elif ">=" in clause or "<=" in clause:
             _add_bound(said.bounds, clause)
         elif clause.endswith(OVER_DATA):
@@ -209,17 +221,33 @@ def _range(text: str) -> tuple[str, Edges]:
 
 def _bound(text: str) -> tuple[str, Edges]:
     """`a=0:`, `a=:5` or `a=0:5` as a name and its bounds."""
-
-    def edges(text: str) -> Edges:
-        low, colon, high = (part.strip() for part in text.partition(":"))
-        found = float(low) if low else -math.inf, float(high) if high else math.inf
-        if not colon or not found[0] < found[1] or not (low or high) or not _within(low, high):
-            raise ValueError
-        return found
-
     return _named(
-        text, edges, what=f"--bound {text!r} is no bound of a coefficient", fix="Write a=0:, a=:5 or a=0:5"
+        text, _ends, what=f"--bound {text!r} is no bound of a coefficient", fix="Write a=0:, a=:5 or a=0:5"
     )
+
+
+def _output(text: str) -> Edges:
+    """`0:1`, `0:` or `:1` as the range of y."""
+    try:
+        return _ends(text)
+    except ValueError:
+        raise SparsityLabError(f"--y-range {text!r} is no range", fix="Write 0:1, 0: or :1") from None
+
+
+def _way(text: str) -> str:
+    """Which way the inputs go as models grow."""
+    if text not in (RISING, FALLING):
+        raise SparsityLabError(f"--forward {text!r} is no way", fix=f"Write {RISING} or {FALLING}")
+    return text
+
+
+def _ends(text: str) -> Edges:
+    """Both ends of a range, of which one may be missing; ValueError where it is none."""
+    low, colon, high = (part.strip() for part in text.partition(":"))
+    found = float(low) if low else -math.inf, float(high) if high else math.inf
+    if not colon or not found[0] < found[1] or not (low or high) or not _within(low, high):
+        raise ValueError
+    return found
 
 
 def _within(*edges: str) -> bool:

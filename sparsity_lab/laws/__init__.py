@@ -10,7 +10,8 @@ to the coefficients that papers print. A law from a formula as text takes these 
     _column.py       that as a column of the design, scaled so that the unit of an input does not matter
     _roles.py        what the other coefficients do: exponents, rates, scales, shifts
     _coordinates.py  where they are searched, where no range is given
-    _parts.py        all of this for one formula, with its limit
+    _limits.py       what it settles at, far away
+    _parts.py        all of this for one formula
     _expression.py   the law
 
 `average_parameters.py` also holds the mean parameter count of a run that prunes while it trains. x is in the unit that

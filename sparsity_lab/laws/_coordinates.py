@@ -58,12 +58,20 @@ class Coordinate:
 
     @property
     def in_ln(self) -> bool:
-        """Whether the search runs over the logarithm."""
-        return self.measure in (VALUE, CHANGE) and self.edges[0] > 0
+        """Whether the search runs over the logarithm, of the size where a change of an argument is negative."""
+        return self.measure in (VALUE, CHANGE) and (self.edges[0] > 0 or self.sign < 0)
+
+    @property
+    def sign(self) -> float:
+        """-1 of a negative change, else 1."""
+        return -1.0 if self.measure == CHANGE and self.edges[1] < 0 else 1.0
 
     def box(self) -> Edges:
         """Lower and upper edge of the search."""
-        return (math.log(self.edges[0]), math.log(self.edges[1])) if self.in_ln else self.edges
+        if not self.in_ln:
+            return self.edges
+        low, high = sorted(math.log(self.sign * edge) for edge in self.edges)
+        return low, high
 
     def value(self, at: Dual, corners: Sequence[Mapping[str, Dual]]) -> Dual:
         """The coefficient at its coordinate.
@@ -72,7 +80,7 @@ class Coordinate:
             at: the coordinate, of shape (..., 1).
             corners: values of inputs and of coefficients at every corner of the data.
         """
-        measured = at.through("exp") if self.in_ln else at
+        measured = at.through("exp") * number(self.sign) if self.in_ln else at
         if self.measure == VALUE:
             return measured
         low, high = self._ends(corners)
@@ -92,7 +100,7 @@ class Coordinate:
             return np.asarray((value - low) / (high - low))
         if self.measure == CHANGE:
             change = value**self.power * (high - low)
-            return np.log(change) if self.in_ln else np.asarray(change)
+            return np.log(self.sign * change) if self.in_ln else np.asarray(change)
         return np.asarray((-self.power * np.log(value) - np.log(low)) / (np.log(high) - np.log(low)))
 
     def text(self) -> str:
@@ -104,7 +112,7 @@ class Coordinate:
         """Values of the coefficient within its range, where the data are not known; shape (count, 1)."""
         low, high = self.box() if self.measure == VALUE else (-2.0, 2.0)
         drawn = generator.uniform(low, high, size=(count, 1))
-        return np.exp(drawn) if self.in_ln or self.measure == LOG_PLACE else drawn
+        return self.sign * np.exp(drawn) if self.in_ln or self.measure == LOG_PLACE else drawn
 
     def _ends(self, corners: Sequence[Mapping[str, Dual]]) -> tuple[Dual, Dual]:
         """Smallest and largest value over the data of what the coefficient is compared with; never equal."""
@@ -120,6 +128,12 @@ class Coordinate:
         least = high * number(SMALLEST_SHARE)
         low = where(~(low.value > least.value), least, low)
         return where(low.value > 0.999 * high.value, high * number(0.1), low), high
+
+
+def of_one_sign(coordinate: Coordinate, sign: float) -> Coordinate:
+    """A change of an argument over the data that is positive, or negative."""
+    low, high = FALL_RANGE
+    return replace(coordinate, edges=(low, high) if sign > 0 else (-high, -low))
 
 
 def replaced(coordinate: Coordinate, edges: Edges) -> Coordinate:

@@ -28,7 +28,8 @@ from sparsity_lab.laws._law import (
     Span,
     Variable,
 )
-from sparsity_lab.laws._parts import FormulaParts, at_infinity, parts_of
+from sparsity_lab.laws._limits import far_away, far_end_of
+from sparsity_lab.laws._parts import FormulaParts, parts_of
 from sparsity_lab.laws._terms import Terms
 
 
@@ -56,7 +57,9 @@ class Expression(Terms, Law):
             "linear": linear,
             "nonlinear": nonlinear,
             "name": self.full_text(parts.found),
-            "note": f"ranges found: {', '.join(parts.found)}" if parts.found else "",
+            "note": "; ".join(
+                [*([f"ranges found: {', '.join(parts.found)}"] if parts.found else []), *parts.notes]
+            ),
             "formula": self.text,
             "typed": self.text,
             "latex": "",
@@ -158,15 +161,21 @@ class Expression(Terms, Law):
         return float(low)
 
     def limit(self, coefficients: Coefficients) -> float:
-        """The formula where the inputs grow without end; NaN where it does not settle there."""
+        """The formula as models grow without end; NaN where it does not settle there."""
         known = {name: number(value) for name, value in coefficients.items()}
-        value = float(at_infinity(self.parts.tree, known, self.symbols))
+        end = far_end_of(self.forward, self.positive_inputs)
+        value = float(far_away(self.parts.tree, known, self.symbols, end))
         return value if math.isfinite(value) else math.nan
 
     @property
     def limits(self) -> Limits:
-        """Found from the formula where the inputs grow without end."""
+        """Found from the formula where the inputs grow without end, and where they go as models grow."""
         return self.parts.limits
+
+    @property
+    def far_end(self) -> str | None:
+        """Found from the formula where its inputs go as models grow."""
+        return self.parts.far_end
 
     def _design(self, theta: Array, x: Array, span: Span, *, slopes: bool) -> list[Dual]:
         with np.errstate(all="ignore"):

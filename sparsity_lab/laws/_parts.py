@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.laws import _coordinates, _roles, _structure
 from sparsity_lab.laws._column import DesignColumn
-from sparsity_lab.laws._coordinates import VALUE, Coordinate, Edges
-from sparsity_lab.laws._formula import Dual, names, number, walk
-from sparsity_lab.laws._law import ANY, Array, Limits
-from sparsity_lab.laws._roles import EXPONENT, Role
+from sparsity_lab.laws._coordinates import CHANGE, VALUE, Coordinate, Edges
+from sparsity_lab.laws._formula import called_by, names, parse
+from sparsity_lab.laws._law import ANY, Limits
+from sparsity_lab.laws._limits import limit_of, positive_inputs_of, refuse_limit, weights_at_ends
+from sparsity_lab.laws._roles import EXPONENT, FREE, Role
 from sparsity_lab.laws._terms import Terms
 
 MOST_SEARCHED = 4  # nonlinear coefficients; a grid over more has too many points
-SAMPLES = 32  # of the coefficients, for what holds whatever they are
-FAR = 1e150  # where a limit is looked for that is not defined at infinity
-SETTLED = 1e-9
-NOT_ABOVE_ZERO = (0.0, -1.3)  # inputs at which a formula may have no value
+WITHOUT_LOGARITHM = "Fit exp(y) by what is within the outer logarithm, with --log-y"
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,8 @@ class FormulaParts:
         rest: the part without linear coefficients, or None.
         coordinates: nonlinear coefficient -> how it is searched; those that depend on others come behind them.
         exponents: nonlinear coefficients that are exponents of an input, searched in the logarithm.
-        found: ranges that were found where none was given.
-        asymptote: the linear coefficient that is the limit, or None. limits: as of `Law.limits`.
+        found: ranges that were found where none was given. notes: what else a reader of the fit should know.
+        asymptote: the linear coefficient that is the limit, or None. limits, far_end: as of `Law`.
         positive_inputs: indices of inputs that must be above zero.
     """
 
@@ -51,8 +47,10 @@ class FormulaParts:
     coordinates: Mapping[str, Coordinate]
     exponents: tuple[str, ...]
     found: tuple[str, ...]
+    notes: tuple[str, ...]
     asymptote: str | None
     limits: Limits
+    far_end: str | None
     positive_inputs: tuple[int, ...]
 
 
@@ -62,11 +60,11 @@ def parts_of(terms: Terms) -> FormulaParts:
     Raises:
         SparsityLabError: it cannot be read, or what is said of it cannot be kept.
     """
-    tree = terms.whole_tree()
+    tree = _structure.with_powers(terms.whole_tree(), terms.symbols)
     coefficients = names(tree) - set(terms.symbols)
     bounded = {name for name in terms.bounds if not _linear_in(tree, name)}
     linear = _structure.linear_part(tree, coefficients - {*terms.ranges, *terms.relative, *bounded})
-    _refuse_limit(terms, linear)
+    refuse_limit(terms, linear)
     roles = {
         name: _roles.role_of(tree, name, terms.symbols) for name in sorted(coefficients - set(linear.columns))
     }
@@ -74,17 +72,22 @@ def parts_of(terms: Terms) -> FormulaParts:
         raise SparsityLabError(
             f"The formula {terms.text!r} is not linear in {len(roles)} coefficients: {', '.join(roles)}",
             why=f"At most {MOST_SEARCHED} are searched",
-            fix=f"Make one a number, such as --fix {min(roles)}=1, or two the same with --tie",
+            fix=WITHOUT_LOGARITHM
+            if _is_logarithm(tree)
+            else f"Make one a number, such as --fix {min(roles)}=1, or two the same with --tie",
         )
     coordinates = _coordinates_of(terms, roles, linear.columns)
-    weights = _at_infinity(terms, linear, coordinates)
+    positive = positive_inputs_of(terms, tree, coordinates)
+    weights = weights_at_ends(terms, linear, coordinates, positive)
     # The coefficient of a column that is divided by its size is another one: neither a limit, nor what a bound is of.
-    settled = {name for name, weight in weights.items() if weight} | {terms.limit_name}
+    settled = {name for end in weights for name, weight in end.items() if weight} | {terms.limit_name}
     settled |= {
         name for name, edges in terms.bounds.items() if any(edge and math.isfinite(edge) for edge in edges)
     }
     signs, lower = _bounds(terms, linear)
-    asymptote, limits = _limits(terms, linear, weights, signs)
+    limits = [limit_of(terms, linear, end, signs) for end in weights]
+    named = {label: share for label, share in filter(None, limits)}
+    first = next(iter(named), "")
     given = {*terms.ranges, *terms.relative}
     return FormulaParts(
         tree=tree,
@@ -103,19 +106,27 @@ def parts_of(terms: Terms) -> FormulaParts:
             if role.kind == EXPONENT and role.bare and coordinates[name].in_ln
         ),
         found=tuple(coordinates[name].text() for name in roles if name not in given),
-        asymptote=asymptote,
-        limits=limits,
-        positive_inputs=_positive_inputs(terms, tree, coordinates),
+        notes=tuple(_notes(terms, tree, roles, given)),
+        asymptote=first if first in linear.columns and 1.0 in named[first] else None,
+        limits=tuple(named.items()),
+        far_end=None if limits[-1] is None else limits[-1][0],
+        positive_inputs=positive,
     )
 
 
-def at_infinity(tree: ast.expr, known: Mapping[str, Dual], symbols: Sequence[str]) -> Array:
-    """The value of a tree where its inputs grow without end; NaN where it has none."""
-    with np.errstate(all="ignore"):
-        value, far = (
-            walk(tree, {**known, **dict.fromkeys(symbols, number(place))}).value for place in (math.inf, FAR)
-        )
-    return np.where(np.isnan(value), far, value)
+def _notes(terms: Terms, tree: ast.expr, roles: Mapping[str, Role], given: Collection[str]) -> Iterator[str]:
+    """What is taken for granted of a formula, and what nothing is known of."""
+    if unknown := [name for name, role in roles.items() if role.kind == FREE and name not in given]:
+        low, high = _coordinates.ANY_SCALE
+        yield f"no role is known for {', '.join(unknown)}, searched from {low:g} to {high:g}"
+    if roles and _is_logarithm(tree):
+        yield f"nothing within a logarithm is linear: {WITHOUT_LOGARITHM[:1].lower()}{WITHOUT_LOGARITHM[1:]}"
+    if any(isinstance(node, ast.Name) and node.id == "e" for node in ast.walk(parse(terms.text))):
+        yield "e is the number 2.71828"
+
+
+def _is_logarithm(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Call) and called_by(tree) == "log"
 
 
 def _linear_in(tree: ast.expr, name: str) -> bool:
@@ -158,8 +169,12 @@ def _within(coordinate: Coordinate, bounds: Edges, *, given: bool) -> Coordinate
     (low, high), name = coordinate.edges, coordinate.name
     if math.isfinite(bounds[0]) and math.isfinite(bounds[1]) and not given:
         return Coordinate(name, bounds)
+    if coordinate.measure == CHANGE and bounds in ((0.0, math.inf), (-math.inf, 0.0)):
+        if bounds[0] <= low and high <= bounds[1]:
+            return coordinate
+        return _coordinates.of_one_sign(coordinate, 1.0 if bounds[0] == 0.0 else -1.0)
     if coordinate.measure != VALUE:
-        if bounds[0] <= 0 and bounds[1] == math.inf and (coordinate.in_ln or coordinate.measure != "change"):
+        if bounds[0] <= 0 and bounds[1] == math.inf and (coordinate.in_ln or coordinate.measure != CHANGE):
             return coordinate
         raise SparsityLabError(
             f"The bound of {name} needs a range of {name} as well",
@@ -193,80 +208,3 @@ def _bounds(terms: Terms, linear: _structure.LinearPart) -> tuple[tuple[float, .
         lower.append(0.0 if name in linear.logarithms else -high if math.isfinite(high) else low)
     # The part without any linear coefficient is a column of its own with a weight of one.
     return tuple(signs), tuple(lower) if linear.rest is None else (*lower, 0.0)
-
-
-def _refuse_limit(terms: Terms, linear: _structure.LinearPart) -> None:
-    """Refuse a limit that is no linear coefficient, or one with an upper bound."""
-    name = terms.limit_name
-    if name is None:
-        return
-    if name not in linear.columns or name in linear.logarithms:
-        plain = [other for other in linear.columns if other not in linear.logarithms]
-        raise SparsityLabError(
-            f"The coefficient {name} of the formula {terms.text!r} cannot be its asymptote",
-            why="The formula is not linear in it",
-            fix=f"Name one of {', '.join(plain)}" if plain else "Leave --asymptote out",
-        )
-    if terms.bounds.get(name, ANY)[1] < math.inf:
-        raise SparsityLabError(
-            f"The asymptote {name} cannot have an upper bound",
-            fix=f"Leave out --bound {name}, or --asymptote",
-        )
-
-
-def _at_infinity(
-    terms: Terms, linear: _structure.LinearPart, coordinates: Mapping[str, Coordinate]
-) -> dict[str, float | None]:
-    """What each column and the rest (named "") settle at where the inputs grow without end; None where they do not."""
-    generator = np.random.default_rng(0)
-    known = {name: number(one.sample(generator, SAMPLES)) for name, one in coordinates.items()}
-    trees = {**linear.columns, **({} if linear.rest is None else {"": linear.rest})}
-    return {name: _settled(at_infinity(tree, known, terms.symbols)) for name, tree in trees.items()}
-
-
-def _settled(values: Array) -> float | None:
-    first = float(values.flat[0])
-    if not math.isfinite(first) or not np.all(np.abs(values - first) <= SETTLED * max(abs(first), SETTLED)):
-        return None
-    return 0.0 if abs(first) <= SETTLED else first
-
-
-def _limits(
-    terms: Terms, linear: _structure.LinearPart, weights: Mapping[str, float | None], signs: Sequence[float]
-) -> tuple[str | None, Limits]:
-    """The coefficient that is the limit, and the limit by its weights of the columns."""
-    turned = [*signs, *([] if linear.rest is None else [1.0])]
-    if terms.limit_name is not None:
-        weights = {name: float(name == terms.limit_name) for name in weights}
-    settled = [weight for weight in weights.values() if weight is not None]
-    alone = [name for name, weight in weights.items() if weight]
-    if len(settled) < len(weights) or not alone or alone == [""]:
-        return None, ()
-    share = tuple(weight * sign + 0.0 for weight, sign in zip(settled, turned, strict=True))
-    label = " + ".join(_term(name, weight, linear) for name, weight in weights.items() if weight)
-    return label if label in linear.columns and 1.0 in share else None, ((label, share),)
-
-
-def _term(name: str, weight: float | None, linear: _structure.LinearPart) -> str:
-    """A part of a limit, such as `a`, `2*a`, `exp(b)` or a number."""
-    if not name:
-        return f"{weight:g}"
-    sign = linear.logarithms.get(name)
-    text = name if sign is None else f"exp({name})" if sign > 0 else f"exp(-{name})"
-    return text if weight == 1.0 else f"{weight:g}*{text}"
-
-
-def _positive_inputs(terms: Terms, tree: ast.expr, coordinates: Mapping[str, Coordinate]) -> tuple[int, ...]:
-    """Inputs without which at zero, or below, the formula or its derivatives have no value."""
-    generator = np.random.default_rng(0)
-    values = {name: generator.uniform(0.3, 2.0, size=(SAMPLES, 1)) for name in coordinates}
-    known = {name: Dual(value, {name: np.ones_like(value)}) for name, value in values.items()}
-    known |= {name: number(1.0) for name in names(tree) - set(values) - set(terms.symbols)}
-    usual = dict.fromkeys(terms.symbols, number(1.7))
-
-    def needs(symbol: str) -> bool:
-        with np.errstate(all="ignore"):
-            at = [walk(tree, {**known, **usual, symbol: number(place)}) for place in NOT_ABOVE_ZERO]
-        return not all(np.all(np.isfinite(array)) for dual in at for array in (dual.value, *dual.by.values()))
-
-    return tuple(i for i, symbol in enumerate(terms.symbols) if needs(symbol))

@@ -105,14 +105,15 @@ def _as_factor_or_term(path: Path, inputs: Collection[str]) -> Role:
     around = path[at - 1] if at > 0 else None
     argument = isinstance(around, ast.Call) and called_by(around) in SATURATING
     raised = isinstance(around, ast.BinOp) and isinstance(around.op, ast.Pow) and path[at] is around.right
+    exponential = isinstance(around, ast.Call) and called_by(around) == "exp"
     in_function, multiplies = argument or raised, against is not None and _has(against, inputs)
     compared = [(other, sign) for other, sign in others if _has(other, inputs)]
     if in_function and multiplies:
-        growing = raised or (isinstance(around, ast.Call) and called_by(around) == "exp")
+        growing = raised or exponential
         return Role(
             RATE, against, power, either_sign=growing and power > 0 and _sign(path[at:]) > 0, in_function=True
         )
-    if in_function and compared:
+    if (in_function and compared) or (exponential and path[at] is path[-1]):
         return Role(OFFSET, in_function=True)
     if multiplies:
         return Role(SCALE, against, power)

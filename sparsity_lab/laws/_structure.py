@@ -10,8 +10,9 @@ import ast
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
-from sparsity_lab.laws._formula import called_by
+from sparsity_lab.laws._formula import called_by, names
 
 ONE = ast.Constant(1.0)
 
@@ -36,6 +37,48 @@ def with_names(tree: ast.expr, parts: Mapping[str, ast.expr]) -> ast.expr:
     if isinstance(tree, ast.Name):
         return parts.get(tree.id, tree)
     return _with_inner(tree, lambda part: with_names(part, parts))
+
+
+def with_powers(tree: ast.expr, inputs: Collection[str]) -> ast.expr:
+    """The tree with `exp(a - b*log(x))` written as `exp(a) * x^(-b)`, so that exponents of inputs are seen as such."""
+    changed = _with_inner(tree, lambda part: with_powers(part, inputs))
+    if not isinstance(changed, ast.Call) or called_by(changed) != "exp":
+        return changed
+    rest: ast.expr | None = None
+    powers: list[ast.expr] = []
+    for term, sign in terms(changed.args[0]):
+        if (power := _as_power(term, sign, inputs)) is not None:
+            powers.append(power)
+        else:
+            rest = _joined(rest, ast.Add() if sign > 0 else ast.Sub(), term)
+    if not powers:
+        return changed
+    parts = [*([] if rest is None else [ast.Call(changed.func, [rest], [])]), *powers]
+    return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), parts)
+
+
+def _as_power(term: ast.expr, sign: float, inputs: Collection[str]) -> ast.expr | None:
+    """What a term of an exponential multiplies it by, where that is a power of a logarithm's argument; or None."""
+    logarithms, others = [], []
+    for part, power in factors(term):
+        moves = bool(names(part) & set(inputs))
+        if moves and power > 0 and isinstance(part, ast.Call) and called_by(part) == "log":
+            logarithms.append(part)
+        elif moves:
+            return None
+        else:
+            others.append((part, power))
+    if len(logarithms) != 1:
+        return None
+    exponent: ast.expr = ONE
+    for part, power in others:
+        if exponent is ONE and power > 0:
+            exponent = part
+        else:
+            exponent = ast.BinOp(exponent, ast.Mult() if power > 0 else ast.Div(), part)
+    if sign < 0:
+        exponent = ast.UnaryOp(ast.USub(), exponent)
+    return ast.BinOp(logarithms[0].args[0], ast.Pow(), exponent)
 
 
 def linear_part(tree: ast.expr, candidates: Collection[str]) -> LinearPart:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.laws._coordinates import OVER_DATA, Edges, range_text
 from sparsity_lab.laws._formula import CONSTANTS, FUNCTIONS, names, parse
+from sparsity_lab.laws._law import ANY, RISING
 from sparsity_lab.laws._structure import with_names
 
 INPUT = "x"
-INPUTS, ASYMPTOTE = "inputs", "asymptote"  # words before names behind a formula
+# Words behind a formula, before what they say: names of inputs, a coefficient, a way, a range.
+INPUTS, ASYMPTOTE, FORWARD, OUTPUT = "inputs", "asymptote", "forward", "output"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Terms:
         bounds: lower and upper bound of coefficients, infinite where there is none.
         limit_name: the linear coefficient that is the limit; found from the formula where None.
         relative: ranges relative to the data (`_coordinates`).
+        forward, output_box: as of `Law`.
     """
 
     text: str
@@ -38,6 +41,8 @@ class Terms:
     bounds: Mapping[str, Edges] = field(default_factory=dict)
     limit_name: str | None = None
     relative: Mapping[str, Edges] = field(default_factory=dict)
+    forward: str = RISING
+    output_box: Edges = ANY
 
     def whole_tree(self) -> ast.expr:
         """The formula with its fixed coefficients as numbers and its tied ones as others.
@@ -81,7 +86,9 @@ class Terms:
         bounds = [f"{name}>={low!r}" for name, (low, _) in self.bounds.items() if low > -math.inf]
         bounds += [f"{name}<={high!r}" for name, (_, high) in self.bounds.items() if high < math.inf]
         limit = [] if self.limit_name is None else [f"{ASYMPTOTE} {self.limit_name}"]
-        return "; ".join([self.text, *inputs, *ranges, *fixed, *ties, *bounds, *limit])
+        output = [] if self.output_box == ANY else [f"{OUTPUT} {ends_text(self.output_box)}"]
+        forward = [] if self.forward == RISING else [f"{FORWARD} {self.forward}"]
+        return "; ".join([self.text, *inputs, *ranges, *fixed, *ties, *bounds, *limit, *forward, *output])
 
     def _refuse_strangers(
         self, asked: Iterable[str], coefficients: set[str], settled: Collection[str] = ()
@@ -96,6 +103,11 @@ class Terms:
                     why="It is a number or another coefficient" if name in settled else "",
                     fix=f"Its coefficients are {', '.join(sorted(coefficients)) or 'none'}",
                 )
+
+
+def ends_text(edges: Edges) -> str:
+    """Ends of a range, each of which may be missing, as they are written: `0.0:`."""
+    return ":".join(repr(edge) if math.isfinite(edge) else "" for edge in edges)
 
 
 def refuse_symbols(symbols: tuple[str, ...]) -> None:

@@ -43,7 +43,7 @@ class LossToScore(Logistic):
     )
     linear_lower = (-math.inf, 0.0)
     asymptote = "d"
-    typed = "d + c/(1 + exp(-gamma*(x - l)))"
+    typed = "d + c/(1 + exp(-gamma*(x - l))); gamma<=0; c>=0; forward falling; output 0:1"
     output_box = (0.0, 1.0)
     forward = FALLING
 

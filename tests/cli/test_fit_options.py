@@ -23,6 +23,8 @@ WORDS = {
     "tie": "alpha=c",
     "bound": "c=0:",
     "asymptote": "c",
+    "forward": "falling",
+    "y_range": "0:1",
     "rivals": ("linear", "power"),
     "drop": "2",
     "bootstrap": "25",
@@ -48,7 +50,12 @@ WORDS = {
     "strict": True,
     "config": "config.yaml",
 }
-REFUSED_AS = {"bound": "c>=0"}  # how a refusal writes what was given
+# How a refusal writes what was given.
+REFUSED_AS = {
+    "bound": "c>=0",
+    "forward": "forward falling",
+    "y_range": "output 0.0:1.0",
+}  # how a refusal writes what was given
 SAME_NUMBERS = {"jobs": "it shares the same work among processes"}
 
 

@@ -12,10 +12,12 @@ from sparsity_lab.fitting.judge import rivals
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
+from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.solved import solve_and_judge
+from sparsity_lab.fitting.solved import problem_of, solve_and_judge
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.store import bundled
+from tests.fitting.points import series_of
 
 SERIES = {one.name: one for one in read_series(bundled.path("sparsing-law"))}
 CHINCHILLA = "E + a*N^-alpha + b*D^-beta; inputs N, D; E>=0; a>=0; b>=0"
@@ -80,6 +82,46 @@ def test_a_series_has_the_same_fit_and_verdict(name, law):
     assert ranks[1][typed.text] == pytest.approx(ranks[0][law], abs=1e-8)
 
 
+def scores(best, *, midpoint=1.1, height=0.7, noise=4e-3):
+    """Scores of 25 models whose losses go down to `best`, in order of loss."""
+    losses = np.linspace(best, 2.2, 25)
+    curve = 0.25 + height / (1 + np.exp(4.0 * (losses - midpoint)))
+    law = load_law("loss-to-score")
+    return series_of(law, losses, curve + np.random.default_rng(0).normal(0, noise, 25))
+
+
+@pytest.mark.parametrize(
+    "series",
+    [scores(0.3), scores(0.3, height=0.9), scores(1.0, midpoint=0.5), scores(0.3, noise=0.1)],
+    ids=["identified", "above one", "not reached", "noise"],
+)
+def test_a_score_against_a_loss_has_the_same_fit_and_verdict(series):
+    named, typed = load_law("loss-to-score"), load_law(load_law("loss-to-score").typed)
+    assert (typed.limits, typed.far_end) == ((("d", (0.0, 1.0)), ("c + d", (1.0, 1.0))), "c + d")
+    by_name, as_typed = (solve_and_judge(series, law, comparison=None) for law in (named, typed))
+    assert as_typed.solution.sse == pytest.approx(by_name.solution.sse, rel=1e-9)
+    assert as_typed.values == pytest.approx(by_name.values, rel=1e-4)
+    assert said(as_typed.verdict) == (
+        by_name.verdict.word, by_name.verdict.reason.replace("loss-to-score", typed.name),
+        by_name.verdict.bound, True,
+    )  # fmt: skip
+    windows = [[(w.points, w.agrees) for w in one.verdict.checks.windows] for one in (by_name, as_typed)]
+    assert windows[0] == windows[1]
+    assert typed.limit(as_typed.values) == pytest.approx(named.limit(by_name.values), rel=1e-4)
+
+
+def test_the_way_of_the_inputs_and_the_range_of_y_make_the_verdict_of_a_score():
+    """Without them the far end is chance, and a ceiling above one is none that is impossible."""
+    series, text = scores(0.3, height=0.9), "d + c/(1 + exp(-gamma*(x - l)))"
+    plain = solve_and_judge(series, load_law(text), comparison=None)
+    assert plain.problem.law.far_end == "c + d"
+    assert plain.problem.law.limit(plain.values) == pytest.approx(0.25, abs=0.02)
+    whole = solve_and_judge(series, load_law(f"{text}; forward falling; output 0:1"), comparison=None)
+    assert whole.problem.law.far_end == "d"
+    assert whole.problem.law.limit(whole.values) == pytest.approx(1.15, abs=0.02)
+    assert (whole.verdict.word, "outside the physical range 0 to 1" in whole.verdict.reason) == (NOT, True)
+
+
 def test_a_formula_is_compared_with_the_rivals_and_judged():
     series = points("0.1B-silu")
     spec = FitSpec(law="A0 - c*x^-a", rivals=("logarithmic", "constant"), draws=0)
@@ -110,6 +152,31 @@ def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
     for coefficient, profile in named.profiles.items():
         other = typed.profiles[coefficient]
         assert (other.low, other.high) == pytest.approx((profile.low, profile.high), rel=1e-4)
+
+
+def test_sums_of_exponentials_of_logarithms_are_powers_with_a_limit():
+    """exp(a - al log N) is a N^-al: the same optimum, limit, exponents and verdict."""
+    n, d = (grid.ravel() for grid in np.meshgrid([1e7, 3e7, 1e8, 3e8], [1e9, 3e9, 1e10, 3e10]))
+    y = (1.7 + 400 * n**-0.34 + 400 * d**-0.28) * np.exp(np.random.default_rng(0).normal(0, 2e-3, 16))
+    series = series_of(load_law("loss-power"), np.stack([n, d], axis=1), y)
+    texts = (CHINCHILLA, "exp(a - alpha*log(N)) + exp(b - beta*log(D)) + exp(c); inputs N, D")
+    powers, sums = (solve_and_judge(series, load_law(text), comparison=None) for text in texts)
+    assert sums.solution.objective == pytest.approx(powers.solution.objective, rel=1e-9)
+    on_log = [engine.solve(problem_of(load_law(text), series, FitSpec(log=True))) for text in texts]
+    assert on_log[1].objective == pytest.approx(on_log[0].objective, rel=1e-9)
+    assert np.exp([sums.values[name] for name in "cab"]) == pytest.approx(
+        [powers.values[name] for name in "Eab"], rel=1e-4
+    )
+    law = sums.problem.law
+    assert (list(law.exponents), law.far_end) == (["alpha", "beta"], "exp(c)")
+    assert law.limit(sums.values) == pytest.approx(powers.values["E"], rel=1e-4)
+    for names in (("exp(c)", "E"), ("alpha", "alpha"), ("beta", "beta")):
+        ends = [
+            (profile.low, profile.high) for profile in (sums.profiles[names[0]], powers.profiles[names[1]])
+        ]
+        assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+    expected = powers.verdict.reason.replace(powers.problem.law.name, law.name)
+    assert (sums.verdict.word, sums.verdict.reason.replace("exp(c)", "E")) == (powers.verdict.word, expected)
 
 
 def test_a_limit_that_is_given_is_kept_in_a_robust_fit():

@@ -124,6 +124,14 @@ def test_a_law_that_is_typed_has_the_curve_that_it_has_by_name(name):
         ("2*E + a*x^-al", None, ["al"], {"2*E": (2, 0)}),
         ("a*x^-p - b*x^-q + A0", "A0", ["p", "q"], {"A0": (1, 0, 0)}),
         (CHINCHILLA, "E", ["al", "be"], {"E": (1, 0, 0)}),
+        (
+            "exp(a - al*log(N)) + exp(b - be*log(D)) + exp(c); inputs N, D",
+            None,
+            ["al", "be"],
+            {"exp(c)": (0, 0, 1)},
+        ),
+        ("E + exp(2*al*log(N)/3 - b)*exp(-D); inputs N, D", "E", [], {"E": (1, 0)}),
+        ("E + exp(-log(x)^2)", "E", [], {"E": (1, 0)}),
         (CHINCHILLA + "; E=1.69", None, ["al", "be"], {}),
         (CHINCHILLA + "; be=al", "E", ["al"], {"E": (1, 0, 0)}),
         ("E + a/N + b*log(D); inputs N, D", None, [], {}),
@@ -138,6 +146,22 @@ def test_limit_and_exponents_are_found_in_the_formula(text, asymptote, exponents
     if asymptote is not None:
         assert law.linear[law.asymptote_column] == asymptote
         assert law.parameter(asymptote).like_output
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a + b*k^x", "no role is known for k, searched from 0.001 to 1000"),
+        (
+            "log(exp(a - al*log(x)) + exp(c))",
+            "fit exp(y) by what is within the outer logarithm, with --log-y",
+        ),
+        ("exp(a - al*log(x)) + exp(e)", "e is the number 2.71828"),
+    ],
+)
+def test_what_nothing_is_known_of_is_said_with_the_law(text, told):
+    assert told in load_law(text).note
+    assert told not in load_law("A0 - c*x^-alpha").note
 
 
 def test_both_ends_of_a_score_are_limits():
@@ -156,6 +180,26 @@ def test_both_ends_of_a_score_are_limits():
 )  # fmt: skip
 def test_laws_say_which_inputs_must_be_positive(text, positive):
     assert load_law(text).positive_inputs == positive
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "far_end"),
+    [
+        ("d + c/(1 + exp(-g*(x - l)))", ["c + d", "d"], "d"),
+        ("d + c/(1 + exp(-g*(x - l))); g<=0", ["d", "c + d"], "c + d"),
+        ("a - b*x^2", [], None),
+        ("a - b*exp(-c*x)", ["a"], None),
+        ("a + b*tanh(c*x)", ["a + b", "a - b"], "a - b"),
+        ("a + b/(x + m)", ["a"], "a"),
+        ("a + b*x^-al", ["a"], None),
+        ("a*x^al + b; asymptote b; al=0.1:2", ["b"], "b"),
+    ],
+)
+def test_inputs_that_go_down_have_their_far_end_there(text, limits, far_end):
+    law = load_law(f"{text}; forward falling")
+    assert ([name for name, _ in law.limits], law.far_end) == (limits, far_end)
+    assert load_law(law.name).name == law.name
+    assert "forward falling" in law.name
 
 
 def test_a_logarithm_of_a_weight_is_solved_with_the_linear_coefficients():
@@ -239,12 +283,16 @@ def test_a_law_by_name_with_a_range_is_that_law():
         ("a + b*x; a<=1; asymptote a", "upper bound"),
         ("a + exp(-c*x); c>=2", "--bound c=LOW:HIGH"),
         ("a + p*x^q*sin(r*x)*cos(s*x)*exp(t*x + u*x^2)", "At most 4 are searched"),
+        ("log(exp(a - al*log(N)) + exp(b - be*log(D)) + exp(c)); inputs N, D", "with --log-y"),
         ("exp*x", "without brackets"),
         ("a*x + 'b'", "holds"),
         ("a*x + 1e999", "holds"),
         ("+".join(["x"] * 300), "too long"),
         ("a + b*x; a", "no range of a coefficient"),
         ("a + b*x^q; q=1:2; q=1:3", "Two things are said"),
+        ("a + b*x^-q; forward up", "--forward 'up' is no way"),
+        ("a + b*x^-q; output 1:0", "--y-range '1:0' is no range"),
+        ("power; forward falling", "the range of an exponent"),
     ],
 )
 def test_what_cannot_be_said_of_a_law_is_refused(text, told):
@@ -254,13 +302,15 @@ def test_what_cannot_be_said_of_a_law_is_refused(text, told):
 
 
 def test_words_of_a_command_line_are_the_text_of_a_law():
-    words = LawWords(("N", "D"), ("al=.1:1",), ("E=1.69",), ("be=al",), ("a=0:", "b=:9"), None)
+    words = LawWords(
+        ("N", "D"), ("al=.1:1",), ("E=1.69",), ("be=al",), ("a=0:", "b=:9"), None, "falling", "0:"
+    )
     assert words.text("E + a*N^-al + b*D^-be") == (
-        "E + a*N^-al + b*D^-be; inputs N, D; al=0.1:1.0; E=1.69; be=al; a>=0.0; b<=9.0"
+        "E + a*N^-al + b*D^-be; inputs N, D; al=0.1:1.0; E=1.69; be=al; a>=0.0; b<=9.0; forward falling; output 0.0:"
     )
     for wrong in (
         LawWords(ranges=("al",)), LawWords(fixed=("E=x",)), LawWords(ties=("a=1",)), LawWords(bounds=("a=1",)),
-        LawWords(bounds=("a=2:1",)),
+        LawWords(bounds=("a=2:1",)), LawWords(forward="up"), LawWords(output="1:0"),
     ):  # fmt: skip
         with pytest.raises(SparsityLabError, match="--"):
             wrong.text("E + a*x")

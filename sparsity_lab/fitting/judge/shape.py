@@ -34,7 +34,7 @@ def misfit(problem: Problem, solution: Solution) -> str | None:
     if np.ptp(problem.y) == 0:
         return UNCHANGING if len(law.parameters) > 1 else None
     design = law.design(theta, problem.x, problem.span)
-    for column in _one_way_columns(problem):
+    for column in _one_way_columns(problem, design):
         if np.ptp(design[:, column]) * abs(linear[column]) <= NO_WEIGHT * np.ptp(problem.y):
             return _without(problem, design[:, column])
     if problem.x.ndim > 1:
@@ -156,10 +156,11 @@ def trend(x: Array, y: Array) -> Trend:
     return line(np.log(x) if x.min() > 0 else x, y)
 
 
-def _one_way_columns(problem: Problem) -> list[int]:
-    """Columns whose weight cannot be negative and that are no limit and no fixed part: they go one way only."""
+def _one_way_columns(problem: Problem, design: Array) -> list[int]:
+    """Columns whose weight cannot be negative and that are no level and no fixed part: they go one way only."""
     law = problem.law
-    fixed = {law.asymptote_column, *(column for column, _ in law.offset_columns)}
+    levels = np.flatnonzero((design == design[0]).all(axis=0) & (design[0] != 0))
+    fixed = {law.asymptote_column, *levels.tolist(), *(column for column, _ in law.offset_columns)}
     return [j for j, low in enumerate(law.linear_lower) if math.isfinite(low) and j not in fixed]
 
 
