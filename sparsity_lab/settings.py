@@ -16,6 +16,7 @@ PPL_INCREASE = 0.01
 AUTO = "auto"
 BOOTSTRAP = 400
 DELTA = 1e-3
+EVEN, POWER = NOISES = ("even", "power")  # what the noise of a fit is taken for
 D0_TOKENS = 1e12
 HARNESS = "not stated"
 PREDICTED_RUN = "13B-5T"

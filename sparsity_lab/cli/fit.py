@@ -12,7 +12,7 @@ from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import of_fields, refuse_idle
 from sparsity_lab.cli.shared_options import FOLDER_HELP, Config
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, OUTPUT, TABLE, WHAT, Flag, Seed
+from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, EVEN, NOISES, OUTPUT, TABLE, WHAT, Flag, Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.data.columns import Columns
@@ -70,7 +70,7 @@ class FitOptions:
     asymptote: Annotated[
         str | None,
         Flag(
-            "The coefficient of a formula that is y's limit.",
+            "Coefficient of a formula that is y's limit.",
             WHAT,
             metavar="NAME",
             shown="found from the formula",
@@ -78,16 +78,10 @@ class FitOptions:
     ] = None
     forward: Annotated[
         str | None,
-        Flag(
-            "Which way the inputs of a formula go as models grow: rising, or falling as a loss does.",
-            WHAT,
-            metavar="WAY",
-            shown="rising",
-        ),
+        Flag("Whether a formula's inputs rise as models grow, or fall as losses do.", WHAT, metavar="WAY"),
     ] = None
     y_range: Annotated[
-        str | None,
-        Flag("The range that y of a formula has by its nature.", WHAT, metavar="[LOW]:[HIGH]"),
+        str | None, Flag("The range that y of a formula has by its nature.", WHAT, metavar="[LOW]:[HIGH]")
     ] = None
     rivals: Annotated[
         str | None, Flag("Laws to compare, separated by commas.", WHAT, shown="the activation-ratio laws")
@@ -122,10 +116,12 @@ class FitOptions:
         str | None, Flag("Hold out the rows with the largest values of this column, and predict them.", TABLE)
     ] = None
     robust: Annotated[bool, Flag("Minimise the sum of Huber losses on ln y.")] = False
-    delta: Annotated[float, Flag("Where the loss of --robust turns from square to absolute, in ln y.")] = (
-        DELTA
-    )
+    delta: Annotated[float, Flag("Where the losses of --robust turn from square to absolute.")] = DELTA
     log_y: Annotated[bool, Flag("Minimise the sum of squares of ln y.")] = False
+    noise: Annotated[
+        str,
+        Flag("Noise is even, or its variance is a power of the curve.", metavar="even|power", choices=NOISES),
+    ] = EVEN
     reach: Annotated[
         tuple[float, ...],
         Flag("Report the x at which y reaches this value; a ratio as a fraction. Repeatable.", WHAT),
@@ -158,10 +154,12 @@ class FitOptions:
         if not self.robust and self.data != CHINCHILLA:
             refuse_idle(self, "delta", because="without --robust", fix="Leave it out, or add --robust")
         # The published fit of these points is robust.
-        robust = self.robust or (self.data == CHINCHILLA and not self.log_y and not self.weighted)
+        robust = self.robust or (
+            self.data == CHINCHILLA and self.noise == EVEN and not (self.log_y or self.weighted)
+        )
         return FitSpec(
             law=self.law_text(), rivals=rivals, drop=drops, drop_rule=rule,
-            weighted=self.weighted, robust=robust, delta=self.delta, log=self.log_y,
+            weighted=self.weighted, robust=robust, delta=self.delta, log=self.log_y, noise=self.noise,
             draws=self.bootstrap, reach=self.reach, seed=self.seed,
         )  # fmt: skip
 
@@ -175,18 +173,16 @@ class FitOptions:
         elif len(x) > 1:
             y = y or "loss"
         idle = ("reach",) if len(x) > 1 else ("by",)
-        several = "several inputs" if len(x) > 1 else "one input, whose series --group tells apart"
-        refuse_idle(self, *idle, because=f"for a law of {several}", fix="Leave it out")
+        inputs = "several inputs" if len(x) > 1 else "one input, whose series --group tells apart"
+        refuse_idle(self, *idle, because=f"for a law of {inputs}", fix="Leave it out")
         return Columns(x, y, self.group, self.se, exclude, self.by, self.unit, self.holdout)
 
     def law_text(self) -> str:
         """The law and all that is said of it."""
         from sparsity_lab.fitting.laws_by_name import LawWords
 
-        symbols = self.inputs_and_columns()[0]
-        return LawWords(
-            symbols, self.ranges, self.fix, self.tie, self.bound, self.asymptote, self.forward, self.y_range
-        ).text(self.law)
+        said = (self.ranges, self.fix, self.tie, self.bound, self.asymptote, self.forward, self.y_range)
+        return LawWords(self.inputs_and_columns()[0], *said).text(self.law)
 
     def inputs_and_columns(self) -> tuple[tuple[str, ...], str | None]:
         """Names of a formula's inputs, none where they are not given, and the columns of x."""
@@ -248,10 +244,10 @@ def _sentence(result: FitResult) -> str:
     if not result.describes:
         best = result.comparison.best_by_aicc
         return f"best by AICc is {best}; {result.verdict.word}: {result.verdict.reason}"
-    bound = f" ({result.verdict.bound})" if result.verdict.bound else ""
-    words = f"{result.law.name}, {result.verdict.word}{bound}"
-    for each in result.law.derived:
-        words += f"; {each.name} {derived_number(result, each.name)}"
+    words = (
+        f"{result.law.name}, {result.verdict.word}{f' ({bound})' if (bound := result.verdict.bound) else ''}"
+    )
+    words += "".join(f"; {name} {derived_number(result, name)}" for name in result.derived)
     if result.series.inputs == 1:
         return words
     values = ", ".join(f"{name} = {value:.5g}" for name, value in result.values.items())

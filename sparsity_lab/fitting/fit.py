@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.holdout import held_out
@@ -13,11 +15,19 @@ from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import diagnostics
-from sparsity_lab.fitting.solved import can_describe, draws_of, problem_of, solve_and_judge
+from sparsity_lab.fitting.solve.variance import PowerNoise
+from sparsity_lab.fitting.solved import (
+    Judged,
+    can_describe,
+    draws_of,
+    noise_of,
+    problem_of,
+    solve_and_judge,
+)
 from sparsity_lab.fitting.spec import FitSpec, choose_law, law_of
 from sparsity_lab.fitting.uncertainty.intervals import derived
 from sparsity_lab.laws._law import FALLING, RISING, Law
-from sparsity_lab.settings import AUTO
+from sparsity_lab.settings import AUTO, EVEN
 
 
 def fit_series(full: Series, spec: FitSpec) -> FitResult:
@@ -28,10 +38,8 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     """
     count, drop_rule = _drop(full, spec)
     series = full.without_leading(count, forward_of(spec, full.inputs))
-    comparison = compared(series, spec)
-    law, law_rule = choose_law(
-        series, spec, comparison, describes=lambda law: can_describe(law, series, spec)
-    )
+    law, law_rule, noise, comparison = _chosen(series, spec)
+    series = series if noise is None else replace(series, noise=noise.sizes)
     judged = solve_and_judge(series, law, spec, comparison=comparison)
     problem, solution = judged.problem, judged.solution
     residuals = problem.residuals(solution)
@@ -48,6 +56,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         spec=spec,
         solution=solution,
         scale=judged.scale,
+        noise=noise,
         verdict=judged.verdict,
         coefficients={
             name: Coefficient(value, *judged.profiles[name].ends) for name, value in judged.values.items()
@@ -64,7 +73,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         lag1=diagnostics.lag1(residuals) if series.inputs == 1 else math.nan,
         aicc=diagnostics.aicc(sse, points=len(series.y), coefficients=len(law.parameters)),
         profiles=judged.profiles,
-        drop_sensitivity=_sensitivity(full, law, spec),
+        drop_sensitivity=_sensitivity(full, law, spec, judged, noise),
         comparison=comparison,
         holdout=None if series.held is None else held_out(series, spec, names),
         fitted=problem.curve(solution),
@@ -72,6 +81,29 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         band=band,
         reaches=reaches,
     )
+
+
+def _chosen(series: Series, spec: FitSpec) -> tuple[Law, str, PowerNoise | None, Comparison]:
+    """The law to report on, why that one, what its noise is, and the rivals on the points with that noise."""
+    even = replace(spec, noise=EVEN)
+    comparison = compared(series, even)
+    law, rule = choose_law(
+        series, even, comparison, describes=partial(can_describe, series=series, spec=even)
+    )
+    if spec.noise == EVEN:
+        return law, rule, None, comparison
+    for last in (False, False, True):
+        noise = noise_of(law, series, spec)
+        assert noise is not None
+        wide = replace(series, noise=noise.sizes)
+        comparison = compared(wide, spec)
+        again, why = choose_law(
+            wide, spec, comparison, describes=partial(can_describe, series=wide, spec=spec)
+        )
+        if last or again.name == law.name:
+            break
+        law, rule = again, why
+    return law, rule, noise, comparison
 
 
 def compared(series: Series, spec: FitSpec, *, extrapolate: bool = True) -> Comparison:
@@ -107,11 +139,18 @@ def _drop(full: Series, spec: FitSpec) -> tuple[int, str]:
     count = spec.drop_for(full.name)
     if count is not None:
         return count, spec.drop_rule
-    comparison = compared(full, spec, extrapolate=False)
-    law, _ = choose_law(full, spec, comparison, describes=lambda law: can_describe(law, full, spec))
-    rows = _sensitivity(full, law, spec)
+    even = replace(spec, noise=EVEN)
+    comparison = compared(full, even, extrapolate=False)
+    law, _ = choose_law(full, even, comparison, describes=partial(can_describe, series=full, spec=even))
+    noise = noise_of(law, full, spec)
+    rows = _sensitivity(full if noise is None else replace(full, noise=noise.sizes), law, spec)
     return warmup.choose(rows), warmup.rule_of(rows)
 
 
-def _sensitivity(full: Series, law: Law, spec: FitSpec) -> tuple[warmup.DropRow, ...]:
+def _sensitivity(
+    full: Series, law: Law, spec: FitSpec, judged: Judged | None = None, noise: PowerNoise | None = None
+) -> tuple[warmup.DropRow, ...]:
+    """The law without leading points; the noise of those that the fit leaves out is by its curve too."""
+    if judged is not None and noise is not None:
+        full = replace(full, noise=noise.at(judged.problem.curve(judged.solution, full.x)))
     return tuple(warmup.sensitivity(problem_of(law, full, spec), seed=spec.seed))

@@ -75,7 +75,7 @@ def fit_table(
     spec, columns, folder = spec or FitSpec(), mapping or Columns(), Path(output)
     inputs = max(len(columns.x), 1)
     law = None if (name := spec.law_name(inputs)) == AUTO else law_of(name, inputs=inputs)
-    series = read_series(source, mapping=columns, law=law, positive_y=spec.on_log)
+    series = read_series(source, mapping=columns, law=law, positive_y=spec.why_positive_y)
     say_units(series[0].units, source)
     records.refuse_over_input(source, folder / "fits.csv", folder / "residuals.csv")
     entry = toml.table_entry(path, folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t as student
@@ -17,7 +17,8 @@ from scipy.stats import t as student
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.laws_by_name import load_law
-from sparsity_lab.fitting.solved import curve_errors, solve_and_judge
+from sparsity_lab.fitting.solve.variance import PowerNoise
+from sparsity_lab.fitting.solved import curve_errors, noise_of, point_errors, solve_and_judge
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.laws._law import Array
 
@@ -69,8 +70,11 @@ def held_out(series: Series, spec: FitSpec, laws: Sequence[str]) -> HeldOut:
     assert series.held is not None
     least = _threshold(series.held, series.name)
     out = series.held >= least
-    kept, away = series.chosen(~out), series.chosen(out)
-    predictions = [prediction for law in laws if (prediction := _by_law(law, kept, away, spec)) is not None]
+    kept, away = replace(series.chosen(~out), noise=None), series.chosen(out)
+    noise = noise_of(load_law(laws[0]), kept, spec)
+    kept = kept if noise is None else replace(kept, noise=noise.sizes)
+    found = [_by_law(law, kept, away, spec, noise) for law in laws]
+    predictions = [prediction for prediction in found if prediction is not None]
     if not predictions:
         raise SparsityLabError(
             f"{len(kept.y)} points of {series.name} are too few to predict the {len(away.y)} held out",
@@ -93,7 +97,9 @@ def _threshold(values: Array, name: str) -> float:
     return float(within[-1] if within else places[0])
 
 
-def _by_law(name: str, kept: Series, away: Series, spec: FitSpec) -> HeldOutPrediction | None:
+def _by_law(
+    name: str, kept: Series, away: Series, spec: FitSpec, noise: PowerNoise | None
+) -> HeldOutPrediction | None:
     law = load_law(name)
     if len(kept.y) <= len(law.parameters) or len(np.unique(kept.x, axis=0)) < 2:
         return None
@@ -102,7 +108,9 @@ def _by_law(name: str, kept: Series, away: Series, spec: FitSpec) -> HeldOutPred
         return None
     problem, solution, scale = judged.problem, judged.solution, judged.scale
     curve = problem.curve(solution, away.x)
-    point = math.sqrt(scale.variance) * (np.abs(curve) if spec.on_log else 1.0)
+    if noise is not None:
+        away = replace(away, noise=noise.at(curve))
+    point = point_errors(scale, spec, kept, away, curve)
     band = np.hypot(curve_errors(problem, solution, scale, away.x), point)
     half = float(student.ppf(0.5 + CONFIDENCE / 2, scale.freedom)) * band
     return _error(law.name, curve, away, half=half)

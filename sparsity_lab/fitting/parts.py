@@ -20,6 +20,7 @@ import numpy as np
 
 from sparsity_lab import __version__, ranges
 from sparsity_lab.fitting.data.series import Series
+from sparsity_lab.fitting.fit import forward_of
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.spec import FitSpec
@@ -46,7 +47,9 @@ class KeptParts:
             hints = typing.get_type_hints(FitResult)
             names = [field.name for field in dataclasses.fields(FitResult) if field.name not in APART]
             built = {name: _built(hints[name], raw[name]) for name in names}
-            series = full.without_leading(raw["dropped"])
+            series = full.without_leading(raw["dropped"], forward_of(spec, full.inputs))
+            if (noise := built["noise"]) is not None:
+                series = dataclasses.replace(series, noise=noise.sizes)
             return FitResult(series=series, law=load_law(raw["law"]), spec=spec, **built)
         return None
 

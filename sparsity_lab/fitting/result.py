@@ -21,6 +21,7 @@ from sparsity_lab.fitting.judge.verdict import Verdict
 from sparsity_lab.fitting.judge.warmup import DropRow
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve.problem import Solution
+from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.fitting.uncertainty.bootstrap import Draws
 from sparsity_lab.fitting.uncertainty.intervals import Profile
@@ -58,6 +59,8 @@ FIT_KEYS: dict[str, str] = {
     "decades": "log10 of largest over smallest x; the least of several inputs",
     "lag1": "correlation of neighbouring residuals; null for several inputs",
     "variance_inflation": "factor on the level of intervals for correlation along a series, 1 where there is none",
+    "noise": "where its variance is taken for a power |f|^(2k) of the curve: k as power, with low and high (95 %); "
+    "else null",
     "windows": "the limit by the first 70 % and 85 % of the points, and whether the limit by all lies in its interval",
     "drift": "test of a term in ln x beside the law: F and its probability",
     "spread": "test of uneven noise: its probability, along x or the curve, and last over first third",
@@ -99,6 +102,7 @@ class FitResult:
     spec: FitSpec
     solution: Solution
     scale: NoiseScale
+    noise: PowerNoise | None
     verdict: Verdict
     coefficients: dict[str, Coefficient]
     derived: dict[str, Coefficient]
@@ -151,7 +155,8 @@ class FitResult:
     @property
     def objective(self) -> str:
         """What was made least, in words."""
-        return self.spec.objective.words(weighted=self.spec.weighted)
+        by = "1/se^2" if self.spec.weighted else "1/|f|^(2k)" if self.noise is not None else ""
+        return self.spec.objective.words(weighted_by=by)
 
     @property
     def residuals(self) -> Array:
@@ -221,6 +226,7 @@ class FitResult:
             "starts_at_best": self.solution.starts_at_best,
             "at_edge": bool(self.solution.at_edge),
             "variance_inflation": self.scale.inflation,
+            "noise": self.noise and {key: getattr(self.noise, key) for key in ("power", "low", "high")},
             "coefficients": {name: vars(coefficient) for name, coefficient in self.coefficients.items()},
             "derived": {name: vars(number) for name, number in self.derived.items()},
             "profiles": {name: vars(profile) for name, profile in self.profiles.items()},

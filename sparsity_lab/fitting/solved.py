@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,13 +15,15 @@ from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
 from sparsity_lab.fitting.laws_by_name import load_law
-from sparsity_lab.fitting.solve import diagnostics, engine, gradients
+from sparsity_lab.fitting.solve import diagnostics, engine, gradients, variance
 from sparsity_lab.fitting.solve.problem import Problem, Solution
+from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.fitting.uncertainty import bootstrap, noise
 from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.settings import EVEN, POWER
 from sparsity_lab.store.whole_files import encoded
 
 PLAIN = FitSpec()
@@ -52,18 +55,32 @@ def problem_of(law: Law, series: Series, spec: FitSpec) -> Problem:
     )
 
 
+def noise_of(law: Law, series: Series, spec: FitSpec) -> PowerNoise | None:
+    """The power of a law's curve that the noise of the points goes with; None where it is taken for even.
+
+    Raises:
+        SparsityLabError: the curve is not above 0 at all points.
+    """
+    if spec.noise != POWER:
+        return None
+    return variance.power_noise(problem_of(law, series, replace(spec, noise=EVEN)), seed=spec.seed)
+
+
 def solve_and_judge(
     series: Series, law: Law, spec: FitSpec = PLAIN, *, comparison: Comparison | None, profiled: bool = True
 ) -> Judged:
     """Fit one law to points as they are, profile it and judge it.
 
     Args:
-        series: the points. law: of as many inputs. spec: how to fit. comparison: rivals on these points, or None.
+        series: the points, with the model of their noise that `spec` asks for. law: of as many inputs.
+        spec: how to fit. comparison: rivals on these points, or None.
         profiled: whether to profile at all; a verdict without profiles says no more than whether the law fits.
     """
     problem = problem_of(law, series, spec)
     solution = engine.solve(problem, seed=spec.seed)
     scale = noise.scale_of(problem, solution)
+    if series.noise is not None:
+        scale = noise.weights_found(scale)
     misfit = _misfit(problem, solution, comparison)
     box = _box(series, law)
     profiles: dict[str, Profile] = {}
@@ -118,6 +135,18 @@ def draws_of(judged: Judged, series: Series, spec: FitSpec) -> bootstrap.Draws |
     block = diagnostics.block_length(problem.residuals(solution))
     generator = series_seed(spec.seed, series.name)
     return bootstrap.residual_blocks(problem, solution, draws=spec.draws, block=block, generator=generator)
+
+
+def point_errors(scale: NoiseScale, spec: FitSpec, fitted: Series, new: Series, curve: Array) -> Array:
+    """Standard deviations of the noise of new points, shape (m,).
+
+    Args:
+        scale: of the fit. spec: how it was made. fitted: the points it was made of. new: the new points.
+        curve: at the new points, shape (m,).
+    """
+    even = math.sqrt(scale.variance) * (np.abs(curve) if spec.on_log else np.ones(len(curve)))
+    before, now = spec.root_weights(fitted), spec.root_weights(new)
+    return even if before is None or now is None else np.asarray(even * np.sqrt(np.mean(before**2)) / now)
 
 
 def can_describe(law: Law, series: Series, spec: FitSpec) -> bool:

@@ -14,7 +14,7 @@ from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve.objective import SQUARES, Objective
 from sparsity_lab.laws._law import Array, Law
-from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA
+from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, EVEN, NOISES, POWER
 
 RIVALS = ("power", "logspace-power", "rising-exponential", "sigmoid", "logarithmic", "constant")
 SEVERAL_INPUTS = "loss-power"  # the usual law of two inputs
@@ -35,6 +35,7 @@ class FitSpec:
         weighted: weight points by 1/se^2 where the table has standard errors.
         robust: minimise the sum of Huber losses on ln y. delta: where these turn from square to absolute, in ln y.
         log: least squares on ln y.
+        noise: even, or POWER: with a variance that is a power of the curve (`solve.variance`).
         draws: bootstrap refits; 0 for none.
         reach: values of y whose x is asked for, besides those between the last point and the limit.
         seed: of the search grid and the bootstrap.
@@ -48,6 +49,7 @@ class FitSpec:
     robust: bool = False
     delta: float = DELTA
     log: bool = False
+    noise: str = EVEN
     draws: int = BOOTSTRAP
     reach: tuple[float, ...] = ()
     seed: int = 0
@@ -60,6 +62,30 @@ class FitSpec:
                 why="Huber losses are on ln y already, and take each point alike",
                 fix="Leave one of them out",
             )
+        if self.noise not in NOISES:
+            raise SparsityLabError(
+                f"noise={self.noise!r} is not understood", fix=f"Give {' or '.join(NOISES)}"
+            )
+        if self.noise == POWER and (self.robust or self.log or self.weighted):
+            other = "robust" if self.robust else "log" if self.log else "weighted"
+            raise SparsityLabError(
+                f"--noise power and {other} exclude each other",
+                why="Standard errors are the noise of each point already"
+                if self.weighted
+                else "Noise that is even in ln y is one power of y already",
+                fix="Leave one of them out",
+            )
+
+    @property
+    def why_positive_y(self) -> str:
+        """Why y has to be above 0; empty where it has not."""
+        if self.on_log:
+            return "Its logarithm is fitted, and it has none"
+        return (
+            "A power of it is the variance of its noise, so it has to be above 0"
+            if self.noise == POWER
+            else ""
+        )
 
     @property
     def on_log(self) -> bool:
@@ -84,7 +110,10 @@ class FitSpec:
         return rivals if law in (AUTO, *rivals) else (*rivals, law)
 
     def root_weights(self, series: Series) -> Array | None:
-        """1/se of what is fitted, shape (n,), or None for equal weights."""
+        """1 over the noise of what is fitted, up to a factor, shape (n,), or None for equal weights."""
+        if self.noise == POWER:
+            assert series.noise is not None  # `solved.noise_of` finds it
+            return np.asarray(1.0 / series.noise)
         if not self.weighted or series.se is None:
             return None
         return np.asarray((series.y if self.log else 1.0) / series.se)

@@ -42,6 +42,7 @@ WORDS = {
     "robust": True,
     "delta": "0.01",
     "log_y": True,
+    "noise": "power",
     "reach": "0.35",
     "unit": ("t=1e6", "d=1e6"),
     "lock": "agreed",
@@ -164,6 +165,15 @@ def test_an_option_does_something_or_is_refused(tables, plain, tmp_path, kind, n
         ("one", ["--se", "none"], "no column 'none'"),
         ("two", ["--se", "none"], "no column 'none'"),
         ("two", ["--rivals", "power"], "has 1 input"),
+        (
+            "one",
+            ["--noise", "power", "--weighted", "--se", "se"],
+            "--noise power and weighted exclude each other",
+        ),
+        ("two", ["--noise", "power", "--robust"], "--noise power and robust exclude each other"),
+        ("two", ["--noise", "power", "--log-y"], "--noise power and log exclude each other"),
+        ("one", ["--forward", "falling"], "Of a law by name only the range"),
+        ("two", ["--y-range", "0:1"], "is said of no law"),
         ("two", ["--range", "alpha=0.1:2"], "is said of no law"),
     ],
 )

@@ -33,11 +33,11 @@ class Needs:
     """Which numbers a fit can take.
 
     Attributes:
-        positive_x: columns of inputs that have to be above 0. positive_y: whether y has to.
+        positive_x: columns of inputs that have to be above 0. positive_y: why y has to; empty where it has not.
     """
 
     positive_x: tuple[str, ...]
-    positive_y: bool = False
+    positive_y: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ def _output(raw: Mapping[str, str], line: int, columns: Resolved, path: Path, ne
             fix="Correct the cell, or name the column's unit: --unit activation_ratio=percent",
         )  # fmt: skip
     if value <= 0 and needs.positive_y:
-        fix = "Correct the cell, remove its row, or fit y itself, without --robust and --log-y"
-        raise _bad(path, line, column, cell, "Its logarithm is fitted, and it has none", fix=fix)
+        fix = "Correct the cell, remove its row, or fit y itself, without --robust, --log-y and --noise power"
+        raise _bad(path, line, column, cell, needs.positive_y, fix=fix)
     return value
 
 

@@ -57,6 +57,7 @@ class Series:
         units: column -> the unit it was read in, and who named that.
         runs: the run that each point belongs to, shape (n,); None where there is one input.
         held: numbers of the column whose largest are held out, shape (n,), or None.
+        noise: relative standard deviations of the points by a model of their noise, shape (n,); None where it is even.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Series:
     units: Mapping[str, str] = field(default_factory=dict)
     runs: np.ndarray | None = None
     held: Array | None = None
+    noise: Array | None = None
 
     @property
     def inputs(self) -> int:
@@ -104,12 +106,13 @@ class Series:
             return None if values is None else values[keep]
 
         return replace(
-            self, x=self.x[keep], y=self.y[keep], se=part(self.se), runs=part(self.runs), held=part(self.held)
-        )
+            self, x=self.x[keep], y=self.y[keep], se=part(self.se), runs=part(self.runs), held=part(self.held),
+            noise=part(self.noise),
+        )  # fmt: skip
 
 
 def read_series(
-    path: Path, *, mapping: Columns | None = None, law: Law | None = None, positive_y: bool = False
+    path: Path, *, mapping: Columns | None = None, law: Law | None = None, positive_y: str = ""
 ) -> list[Series]:
     """All series of a CSV, in order of first appearance; of several inputs one, or one for each of `mapping.by`.
 
@@ -121,7 +124,7 @@ def read_series(
         mapping: which columns are what.
         law: the one to be fitted; says what several inputs are, and whether x may be 0 or negative. None for one that
             is chosen later, which begins above 0.
-        positive_y: whether ln y is fitted.
+        positive_y: why y has to be above 0, such as that ln y is fitted; empty where it has not.
 
     Raises:
         SparsityLabError: no such file, a missing column, a value that is no number, out of range or twice

@@ -28,12 +28,15 @@ class Checks:
         drift: whether the points drift away from the law; None where there is no limit to drift from.
         spread: whether the noise is equally wide; None where the points are too few to say.
         correlation: why the noise is too correlated, or None.
+        weighted: whether the points have weights. on_log: whether ln y is fitted.
     """
 
     windows: tuple[Window, ...] = ()
     drift: Drift | None = None
     spread: NoiseSpread | None = None
     correlation: str | None = None
+    weighted: bool = False
+    on_log: bool = False
 
     def sentences(self, law: Law) -> list[str]:
         """What was tested of a fit of the law and what came of it, for readers."""
@@ -51,9 +54,23 @@ class Checks:
             sentences.append(f"A drift away from the law, by {terms}, {word} seen (p = {self.drift.p:.2g})")
         if self.spread is not None:
             sentences.append(
-                _on_spread(self.spread, inputs[0] if len(inputs) == 1 else "the size of the models")
+                self._on_spread(self.spread, inputs[0] if len(inputs) == 1 else "the size of the models")
             )
         return sentences
+
+    def _on_spread(self, spread: NoiseSpread, x: str) -> str:
+        after = "after weighting, " if self.weighted else ""
+        if not spread.uneven:
+            return f"Noise: {after}nothing says that its spread is uneven (p = {spread.p:.2g})"
+        along = f"along {x}" if spread.along == "x" else "with the curve"
+        what = "intervals take it as even"
+        if not self.weighted:
+            model = "" if self.on_log else "take its variance for a power of the curve (--noise power), or "
+            what += f": {model}weight the points by their standard errors (--weighted)"
+        return (
+            f"Noise: {after}its spread is uneven (p = {spread.p:.2g}), {spread.ratio:.2g} times as wide at the end as "
+            f"at the start {along}; {what}"
+        )
 
 
 def of(
@@ -76,22 +93,13 @@ def of(
     runs = None if scale.sandwich is None else problem.runs
     spread = noise.spread(residuals, jacobian, problem.curve(solution), rho=rho, runs=runs)
     correlation = noise.too_correlated(rho, points=len(residuals), coefficients=count)
+    weighted, on_log = problem.root_weights is not None, problem.objective.log
     if limit is None:
-        return Checks(spread=spread, correlation=correlation)
+        return Checks(spread=spread, correlation=correlation, weighted=weighted, on_log=on_log)
     clipped = np.clip(residuals, -problem.objective.delta, problem.objective.delta)
     drift = windows.drift(clipped, jacobian, _terms(problem), inflation=scale.inflation, runs=runs)
     refitted = windows.refitted(problem, limit, scale, box=box, seed=seed) if limit.closed else ()
-    return Checks(refitted, drift, spread, correlation)
-
-
-def _on_spread(spread: NoiseSpread, x: str) -> str:
-    if not spread.uneven:
-        return f"Noise: nothing says that its spread is uneven (p = {spread.p:.2g})"
-    along = f"along {x}" if spread.along == "x" else "with the curve"
-    return (
-        f"Noise: its spread is uneven (p = {spread.p:.2g}), {spread.ratio:.2g} times as wide at the end as at the "
-        f"start {along}; intervals take it as even, so weight the points by their standard errors"
-    )
+    return Checks(refitted, drift, spread, correlation, weighted, on_log)
 
 
 def _terms(problem: Problem) -> Array:

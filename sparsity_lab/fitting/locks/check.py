@@ -21,7 +21,8 @@ from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.lock import Agreed, Lock, lock_of, xs_of
 from sparsity_lab.fitting.locks.written import disagreements
-from sparsity_lab.fitting.solved import Judged, solve_and_judge
+from sparsity_lab.fitting.solve.variance import PowerNoise
+from sparsity_lab.fitting.solved import Judged, noise_of, solve_and_judge
 from sparsity_lab.fitting.spec import law_of
 from sparsity_lab.fitting.uncertainty.intervals import Interval, derived
 from sparsity_lab.laws._law import Array
@@ -29,6 +30,7 @@ from sparsity_lab.progress import SILENT, Progress
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"
 UNSEARCHED = "unsearched"
+POWER_TOLERANCE = 1e-3  # of the power of the noise, or absolute where that is below 1
 END_TOLERANCE = 0.02  # of the interval's width: how far a refit's end may lie from the locked one
 
 
@@ -123,7 +125,7 @@ def _judged(lock: Lock, path: Path) -> tuple[str, list[str]]:
     if isinstance(full, str):
         return MISSING, [full]
     series = full.without_leading(lock.dropped_points, forward_of(lock.spec, full.inputs))
-    now = _refit(lock, series)
+    now, noise = _refit(lock, series)
     if lock.pinned and (full.sha256 != lock.points_sha256 or lock.se_sha256 not in ("", full.se_sha256)):
         what = "points" if full.sha256 != lock.points_sha256 else "standard errors"
         why = f"the {what} of {lock.table} are not those that were locked (sha256 differs)"
@@ -134,6 +136,7 @@ def _judged(lock: Lock, path: Path) -> tuple[str, list[str]]:
         *_predictions(lock, now),
         *_coefficients(lock, now),
         *(_intervals(lock, now) if lock.pinned else ()),
+        *(_noise(lock, noise) if lock.pinned and noise is not None else ()),
         *disagreements(lock, path.parent.parent),
     ]
     word = now.verdict.word
@@ -150,7 +153,7 @@ def _input(lock: Lock, path: Path) -> Series | str:
     if not source.exists():
         return f"the table {lock.table} is not there"
     law = law_of(lock.law, inputs=max(len(lock.columns.x), 1))
-    found = read_series(source, mapping=lock.columns, law=law, positive_y=lock.spec.on_log)
+    found = read_series(source, mapping=lock.columns, law=law, positive_y=lock.spec.why_positive_y)
     if lock.columns.several and lock.columns.by is None:
         return found[0]  # one law of one table, whatever it is called
     named = {series.name: series for series in found}
@@ -162,10 +165,12 @@ def _input(lock: Lock, path: Path) -> Series | str:
     return full
 
 
-def _refit(lock: Lock, series: Series) -> Judged:
-    comparison = compared(series, lock.spec, extrapolate=False)
+def _refit(lock: Lock, series: Series) -> tuple[Judged, PowerNoise | None]:
     law = law_of(lock.law, inputs=series.inputs)
-    return solve_and_judge(series, law, lock.spec, comparison=comparison)
+    noise = noise_of(law, series, lock.spec)
+    series = series if noise is None else replace(series, noise=noise.sizes)
+    comparison = compared(series, lock.spec, extrapolate=False)
+    return solve_and_judge(series, law, lock.spec, comparison=comparison), noise
 
 
 def _gaps(lock: Lock, now: Judged) -> Array:
@@ -226,6 +231,15 @@ def _intervals(lock: Lock, now: Judged) -> Iterator[str]:
 
 def _derived(now: Judged) -> dict[str, Interval]:
     return derived(now.problem.law, now.profiles)
+
+
+def _noise(lock: Lock, noise: PowerNoise) -> Iterator[str]:
+    """The power of the curve that the noise goes with, where it moved."""
+    if not abs(noise.power - lock.noise_power) <= POWER_TOLERANCE * max(1.0, abs(lock.noise_power)):
+        yield (
+            f"the noise goes with the curve to the power {noise.power:.6g}, locked {lock.noise_power:.6g} "
+            f"(+- {POWER_TOLERANCE:g})"
+        )
 
 
 def _end(value: float) -> str:

@@ -19,7 +19,7 @@ from sparsity_lab.fitting.locks.toml import FOLLOWED, PINNED, Tolerance
 from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import gradients
 from sparsity_lab.fitting.solve.problem import Problem
-from sparsity_lab.fitting.solved import curve_errors, problem_of
+from sparsity_lab.fitting.solved import curve_errors, point_errors, problem_of
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.laws._law import Array
 
@@ -63,7 +63,8 @@ class Lock:
         pinned: another hash is stale; otherwise the table may be measured anew and only drift counts.
         last_x: the largest x; NaN for several inputs.
         noise_sd: standard deviation of the residuals; freedom: points less coefficients; inflation: g, which the
-            standard errors contain.
+            standard errors contain. noise_power: k, where the noise goes with a power of the curve, whose standard
+            deviation is noise_sd |f|^k; else 0.
         bound: one-sided statement of a fit that is not identified. sse, limit: as fits.json has them; NaN in locks
             that do not say.
         derived: numbers that follow from a coefficient each.
@@ -88,6 +89,7 @@ class Lock:
     noise_sd: float = math.nan
     freedom: int = 1
     inflation: float = 1.0
+    noise_power: float = 0.0
     se_sha256: str = ""
     bound: str | None = None
     sse: float = math.nan
@@ -153,9 +155,10 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
         pinned=not agreed.follow,
         dropped_points=series.dropped,
         last_x=float(series.x.max()) if series.inputs == 1 else math.nan,
-        noise_sd=math.sqrt(scale.variance),
+        noise_sd=_noise_sd(result),
         freedom=scale.freedom,
         inflation=scale.inflation,
+        noise_power=0.0 if result.noise is None else result.noise.power,
         se_sha256=series.se_sha256 if result.spec.weighted else "",
         bound=result.verdict.bound,
         sse=result.sse,
@@ -166,6 +169,18 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
             if math.isfinite(result.derived[each.name].value)
         },
     )
+
+
+def _noise_sd(result: FitResult) -> float:
+    """Standard deviation of a point, where the curve is 1 if the noise goes with a power of it."""
+    sd, noise = math.sqrt(result.scale.variance), result.noise
+    if noise is None:
+        return sd
+    unit = (
+        point_errors(result.scale, result.spec, result.series, result.series, result.fitted)[0]
+        / noise.sizes[0]
+    )
+    return float(unit * math.exp(-noise.power * noise.centre))
 
 
 def _following(derived: Coefficient, coefficient: LockedNumber) -> LockedNumber:

@@ -28,7 +28,7 @@ from sparsity_lab.fitting.locks.toml import (
 )
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.reading.toml_file import read_toml
-from sparsity_lab.settings import BOOTSTRAP, DELTA
+from sparsity_lab.settings import BOOTSTRAP, DELTA, EVEN
 from sparsity_lab.store.records import write_text
 
 FORMAT = 2
@@ -72,6 +72,7 @@ def to_toml(lock: Lock) -> str:
         *_pairs(
             format=FORMAT, series=lock.series, law=lock.law, verdict=lock.verdict, reason=lock.reason,
             bound=lock.bound, weighted=spec.weighted, robust=spec.robust or None, log=spec.log or None,
+            noise_model=None if spec.noise == EVEN else spec.noise,
             delta=spec.delta if spec.robust else None, seed=spec.seed, draws=spec.draws,
             rivals=None if rivals == unnamed else list(rivals),
         ),
@@ -80,7 +81,8 @@ def to_toml(lock: Lock) -> str:
             pinned=lock.pinned, points=lock.points, dropped_points=lock.dropped_points,
             last_x=_known(lock.last_x), **{key: value for key, value in asdict(lock.columns).items() if value},
         ),
-        *_section("noise", noise_sd=lock.noise_sd, freedom=lock.freedom, inflation=lock.inflation),
+        *_section("noise", noise_sd=lock.noise_sd, freedom=lock.freedom, inflation=lock.inflation,
+                  noise_power=lock.noise_power or None),
         *_section("written", sse=lock.sse, limit=lock.limit),
         *_section("prediction_tolerance", **asdict(lock.prediction_tolerance)),
         *_section("coefficient_tolerance", **asdict(lock.coefficient_tolerance)),
@@ -131,6 +133,7 @@ def _from_raw(raw: dict[str, Any]) -> Lock:
         noise_sd=optional(noise, "noise_sd", float, math.nan),
         freedom=counted(noise, "freedom") if noise else 1,
         inflation=optional(noise, "inflation", float, 1.0),
+        noise_power=optional(noise, "noise_power", float, 0.0),
         se_sha256=optional(given, "se_sha256", str, ""),
         bound=optional(raw, "bound", str),
         sse=optional(written, "sse", float, math.nan),
@@ -150,6 +153,7 @@ def _spec(raw: Mapping[str, Any], columns: Columns) -> FitSpec:
         robust=robust,
         delta=optional(raw, "delta", float, DELTA),
         log=optional(raw, "log", bool, False),
+        noise=optional(raw, "noise_model", str, EVEN),
         draws=counted(raw, "draws") if "draws" in raw else BOOTSTRAP,
         seed=counted(raw, "seed"),
     )

@@ -69,7 +69,7 @@ def _since_one(path: Path, lock: Lock, series: Series) -> Finding:
     claimed = xs <= probes[-1, 0]
     at, ends = (np.log(xs), np.log(probes[:, 0])) if probes[0, 0] > 0 else (xs, probes[:, 0])
     curve, se = (np.interp(at, ends, probes[:, column]) for column in (1, 2))
-    half = quantile * np.hypot(se, noise * (np.abs(curve) if lock.spec.on_log else 1.0))
+    half = quantile * np.hypot(se, noise * np.abs(curve) ** (1.0 if lock.spec.on_log else lock.noise_power))
     outside = claimed & (np.abs(ys - curve) > half)
     details = [
         f"at x = {x:.6g} the table has {y:.6g}, the band is {c - h:.6g} to {c + h:.6g}"

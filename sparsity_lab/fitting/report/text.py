@@ -117,6 +117,9 @@ def _checklist(result: FitResult) -> list[str]:
     ]
     if not result.describes:
         return [*lines, f"- Data sha256: `{series.sha256}`"]
+    if (noise := result.noise) is not None:
+        symbol, k = result.law.output.symbol, interval(noise.power, noise.low, noise.high)
+        lines.append(f"- Noise: its variance is taken for a power of the curve, |{symbol}|^(2k), k = {k}")
     if math.isfinite(chi2 := result.chi2_per_freedom):
         lines.append(f"- Scatter against the standard errors: chi squared per degree of freedom {chi2:.3g}")
     correlation = "" if series.runs is not None else f"lag-1 correlation {result.lag1:.2f}; "

@@ -10,6 +10,7 @@ In: a `Law` and the arrays x and y, as a `Problem`. Out: a `Solution` in search 
     grid.py          where a search starts
     engine.py        the best fit: a seeded grid, the best eight starts polished; variants of the points
     packed.py        fits to ln y, all coefficients moved at once
+    variance.py      noise whose variance is a power of the curve
     gradients.py     how coefficients and predictions move, to first order
     diagnostics.py   correlation of residuals, conditioning, covariance, AICc
 

@@ -25,12 +25,12 @@ class Objective:
         """Whether it is a sum of Huber losses."""
         return math.isfinite(self.delta)
 
-    def words(self, *, weighted: bool = False) -> str:
-        """The objective for a reader."""
+    def words(self, *, weighted_by: str = "") -> str:
+        """The objective for a reader, with what its squares are weighted by."""
         if self.huber:
             return f"sum of Huber losses on ln y, delta {self.delta:g}"
         of = " of ln y" if self.log else ""
-        return f"sum of squares{of} weighted by 1/se^2" if weighted else f"sum of squares{of}"
+        return f"sum of squares{of}{weighted_by and f' weighted by {weighted_by}'}"
 
 
 SQUARES = Objective()

@@ -9,7 +9,7 @@ each number apart: what a run shifts together moves some numbers and leaves othe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import f as f_distribution
@@ -19,6 +19,8 @@ from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
 
 CONFIDENCE = 0.95
+# Simulated (a power law and noise of 4 % of it, 10 to 40 points): 95 % intervals without it hold 87 to 92 %.
+WEIGHTS_FOUND = 4.0
 LEAST_INFLATION = (
     0.1  # by a sandwich; a smaller estimate of a variance from few runs is too uncertain to be used
 )
@@ -123,6 +125,13 @@ def scale_of(problem: Problem, solution: Solution) -> NoiseScale:
         over_runs(jacobian, residuals / curvature, problem.runs, variance=variance) if variance > 0 else None
     )
     return NoiseScale(variance, free, 1.0, bread, sandwich, weight)
+
+
+def weights_found(scale: NoiseScale) -> NoiseScale:
+    """The scale where the weights were found from the same points: it is wider for that by WEIGHTS_FOUND/freedom."""
+    wider = 1.0 + WEIGHTS_FOUND / scale.freedom
+    sandwich = None if scale.sandwich is None else wider * scale.sandwich
+    return replace(scale, inflation=wider * scale.inflation, sandwich=sandwich)
 
 
 def _free_jacobian(problem: Problem, solution: Solution) -> Array:
