@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.optimize import least_squares, minimize
 
 from sparsity_lab.fitting.solve.batch import Held
+from sparsity_lab.fitting.solve.linear import Combination
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
 
@@ -39,7 +41,7 @@ class Packing:
     problem: Problem
     held: Held | None = None
 
-    @property
+    @cached_property
     def size(self) -> float:
         """A typical y, the unit of coefficients of either sign."""
         return float(np.median(np.abs(self.problem.y)))
@@ -91,13 +93,11 @@ class Packing:
         """The pivot's coefficient from the others, so that the held number holds, and what it does to derivatives."""
         assert self.held is not None
         law, span = self.problem.law, self.problem.span
-        weights, turning = (
-            self.held.weights(law, span, theta[None])[0],
-            self.held.gradient(law, span, theta[None])[0],
-        )
+        combination = self.held.combination(law, span, theta[None])
+        weights, turning = combination.weights[0], self.held.gradient(law, span, theta[None])[0]
         pivot = self.pivot
         own = weights[pivot] or TINY
-        linear = self.given(theta, linear)
+        linear = self._given(combination, linear)
         slope = -(turning @ linear) / own
         gradient = law.design_gradient(theta, self.problem.x, span) @ linear
         by_theta = gradient.T + design[:, pivot, None] * slope
@@ -112,14 +112,16 @@ class Packing:
     def given(self, theta: Array, linear: Array) -> Array:
         """The linear coefficients, that of the pivot from the others so that the held number holds."""
         assert self.held is not None
-        combination = self.held.combination(self.problem.law, self.problem.span, theta[None])
+        return self._given(self.held.combination(self.problem.law, self.problem.span, theta[None]), linear)
+
+    def _given(self, combination: Combination, linear: Array) -> Array:
         linear = linear.copy()
         linear[self.pivot] = 0.0
         rest = combination.value[0] - combination.weights[0] @ linear
         linear[self.pivot] = rest / (combination.weights[0, self.pivot] or TINY)
         return linear
 
-    @property
+    @cached_property
     def pivot(self) -> int:
         """The column that the held number gives: that of the asymptote where it has a weight, else the heaviest."""
         assert self.held is not None
@@ -129,11 +131,11 @@ class Packing:
         column = law.asymptote_column
         return column if column is not None and weights[column] > 0 else int(np.argmax(weights))
 
-    @property
+    @cached_property
     def _in_ln(self) -> np.ndarray:
         return np.asarray(self.problem.law.linear_lower) >= 0
 
-    @property
+    @cached_property
     def _moving(self) -> np.ndarray:
         moving = np.ones(len(self.problem.law.linear_lower), dtype=bool)
         moving[[column for column, _ in self.problem.law.offset_columns]] = False
@@ -191,11 +193,15 @@ def polish(
         full[moving] = part
         return full
 
+    @lru_cache(maxsize=1)
+    def at(place: bytes) -> tuple[Array, Array]:
+        return packing.residuals(whole(np.frombuffer(place)))
+
     def residuals(part: Array) -> Array:
-        return packing.residuals(whole(part))[0]
+        return at(part.tobytes())[0]
 
     def jacobian(part: Array) -> Array:
-        return packing.residuals(whole(part))[1][:, moving]
+        return at(part.tobytes())[1][:, moving]
 
     squares = math.isinf(delta)
     rough = least_squares(
