@@ -16,6 +16,7 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 VOCABULARY, POSITIONS = 300, 128
+READ = 120_000  # characters of a text that every command tokenises whole
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -52,16 +53,22 @@ def _notes_as_before():
 
 
 @pytest.fixture(scope="session")
-def source_text(tmp_path_factory):
+def sources():
+    """Sources of the standard library, one after another."""
+    files = [file for package in (json, email) for file in sorted(Path(package.__file__).parent.glob("*.py"))]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+@pytest.fixture(scope="session")
+def source_text(sources, tmp_path_factory):
     """Text the tiny checkpoint can read."""
     path = tmp_path_factory.mktemp("text") / "sources.txt"
-    files = [file for package in (json, email) for file in sorted(Path(package.__file__).parent.glob("*.py"))]
-    path.write_text("\n".join(file.read_text(encoding="utf-8") for file in files), encoding="utf-8")
+    path.write_text(sources[:READ], encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
-def trained(source_text, tmp_path_factory):
+def trained(sources, tmp_path_factory):
     """Folder with config, weights and tokenizer of a ReLU LLaMA; perplexity far below half its vocabulary."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -69,9 +76,8 @@ def trained(source_text, tmp_path_factory):
     from sparsity_lab.ladder.corpus.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("trained") / "tiny"
-    text = source_text.read_text(encoding="utf-8")
-    tokenizer = train_tokenizer([text], vocabulary=VOCABULARY, max_bytes=50_000)
-    ids = torch.tensor(tokenizer(text[:200_000], verbose=False)["input_ids"])
+    tokenizer = train_tokenizer([sources], vocabulary=VOCABULARY, max_bytes=50_000)
+    ids = torch.tensor(tokenizer(sources[:200_000], verbose=False)["input_ids"])
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=2, max_position_embeddings=POSITIONS, hidden_act="relu", tie_word_embeddings=True,

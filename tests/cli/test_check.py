@@ -24,6 +24,7 @@ def study(tmp_path):
         "power",
         "--bootstrap",
         0,
+        "--no-plots",
         "--output",
         "results/one",
         "--lock",

@@ -89,7 +89,8 @@ def test_a_ruler_built_and_used(tmp_path):
     assert set(ruler["tasks"]) == {"MMLU", "ARC-C", "MMLU + ARC-C"}
     assert len(ruler["points"]) == 8
     assert (tmp_path / "mine.png").stat().st_size > 1000
-    run("--targets", "obsscaling-models", "--ruler", tmp_path / "mine.json", "-o", tmp_path / "used")
+    words = ("--ruler", tmp_path / "mine.json", "--no-sensitivity", "-o", tmp_path / "used")
+    run("--targets", "obsscaling-models", *words)
     models = json.loads((tmp_path / "used" / "density.json").read_text())["models"]
     assert len(models) == 148
     assert all(m["rho"] is None or m["rho"] < 100 for m in models)

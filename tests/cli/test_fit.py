@@ -27,9 +27,10 @@ def test_a_config_says_what_flags_would(table, tmp_path):
     """The same numbers to the last digit, whichever way the options came; a flag wins over the file."""
     config = tmp_path / "fit.yaml"
     config.write_text(
-        f"table: {table}\nlaw: power\nbootstrap: 20\nseed: 5\noutput: nowhere\n", encoding="utf-8"
+        f"table: {table}\nlaw: power\nbootstrap: 20\nseed: 5\nplots: false\noutput: nowhere\n",
+        encoding="utf-8",
     )
-    words = ("--law", "power", "--bootstrap", 20, "--seed", 5, "--output", tmp_path / "flags")
+    words = ("--law", "power", "--bootstrap", 20, "--seed", 5, "--no-plots", "--output", tmp_path / "flags")
     assert run("fit", table, *words, cwd=tmp_path).returncode == 0
     done = run("fit", "--config", config, "--output", tmp_path / "file", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -66,6 +67,7 @@ def test_a_table_of_a_spreadsheet_gives_the_numbers_of_the_plain_one(table, tmp_
         "activation_ratio",
         "--group",
         "series",
+        "--no-plots",
     )
     plain = run("fit", table, "--output", tmp_path / "plain", "--x", "tokens", *words, cwd=tmp_path)
     done = run(
@@ -108,14 +110,16 @@ def test_strict_makes_an_open_limit_a_finding(tmp_path):
     path = tmp_path / "line.csv"
     rows = [f"run,{i * 10**9},{0.2 + 0.01 * i}" for i in range(1, 15)]
     path.write_text("series,tokens,activation_ratio\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    done = run("fit", path, "--law", "power", "--strict", "--bootstrap", 0, "--output", "out", cwd=tmp_path)
+    words = ("--law", "power", "--strict", "--bootstrap", 0, "--no-plots", "--output", "out")
+    done = run("fit", path, *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "not identified" in done.stdout
 
 
 def test_a_formula_as_the_law_its_lock_and_an_inversion(table, tmp_path):
-    words = ("fit", table, "--law", "A0 - c*x^-alpha", "--range", "alpha=0.05:5", "--bootstrap", 30)
-    done = run(*words, "--reach", 0.27, "--lock", "a formula", "--output", "results/f", cwd=tmp_path)
+    law = ("--law", "A0 - c*x^-alpha", "--range", "alpha=0.05:5")
+    words = ("--bootstrap", 30, "--no-plots", "--reach", 0.27, "--lock", "a formula", "--output", "results/f")
+    done = run("fit", table, *law, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "results" / "f" / "fits.md").read_text(encoding="utf-8")
     assert "- Reaches 0.27 at " in text
@@ -124,7 +128,8 @@ def test_a_formula_as_the_law_its_lock_and_an_inversion(table, tmp_path):
 
 
 def test_a_formula_without_a_range_says_which_it_finds(table, tmp_path):
-    done = run("fit", table, "--law", "A0 - c*x^-alpha", "--bootstrap", 0, "--output", "out", cwd=tmp_path)
+    words = ("--law", "A0 - c*x^-alpha", "--bootstrap", 0, "--no-plots", "--output", "out")
+    done = run("fit", table, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ranges found: alpha=0.01:10.0" in done.stderr
     (entry,) = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
@@ -174,7 +179,7 @@ def test_a_formula_of_named_inputs_is_locked_with_all_that_is_said_of_it(tmp_pat
         for d in (1e9, 1e10, 1e11)
     ]
     (tmp_path / "runs.csv").write_text("n,d,loss\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    said = ("--y", "loss", "--tie", "be=al", "--bound", "a=0:", "--bootstrap", 0)
+    said = ("--y", "loss", "--tie", "be=al", "--bound", "a=0:", "--bootstrap", 0, "--no-plots")
     done = run("fit", "runs.csv", *words, *said, "--lock", "a test", "--output", "results/a", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
@@ -183,8 +188,8 @@ def test_a_formula_of_named_inputs_is_locked_with_all_that_is_said_of_it(tmp_pat
 
 
 def test_a_law_by_name_with_a_range_stays_that_law(table, tmp_path):
-    words = ("--law", "power", "--range", "alpha=.1:2", "--rivals", "power,constant", "--bootstrap", 0)
-    done = run("fit", table, *words, "--output", "out", cwd=tmp_path)
+    law = ("--law", "power", "--range", "alpha=.1:2", "--rivals", "power,constant")
+    done = run("fit", table, *law, "--bootstrap", 0, "--no-plots", "--output", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "out" / "fits.json").read_text(encoding="utf-8"))
     assert (entry["law"], set(entry["coefficients"])) == ("power; alpha=0.1:2.0", {"alpha", "c", "A0"})

@@ -1,6 +1,7 @@
 """Locks of laws of several inputs: round trip, and every status that `check` gives them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -38,11 +39,18 @@ def fit_and_lock(path, output, reason, *, columns=COLUMNS):
     fit_table(path, mapping=columns, spec=spec, output=output, lock=reason, plots=False)
 
 
+@pytest.fixture(scope="module")
+def locked(rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("locked")
+    table(folder / "t.csv", rows)
+    fit_and_lock(folder / "t.csv", folder / "out", "planted")
+    return folder
+
+
 @pytest.fixture
-def study(tmp_path, rows):
-    table(tmp_path / "t.csv", rows)
-    fit_and_lock(tmp_path / "t.csv", tmp_path / "out", "planted")
-    return tmp_path
+def study(locked, tmp_path):
+    """A copy of the locked ladder for each test to change."""
+    return shutil.copytree(locked, tmp_path, dirs_exist_ok=True)
 
 
 def only(study):
@@ -158,7 +166,7 @@ def test_since_asks_for_series_of_checkpoints(study):
 
 def test_the_command_locks_and_exits_1_on_drift(study, rows):
     made = CliRunner().invoke(app, [
-        "fit", str(study / "t.csv"), "--x", "n,d", "--y", "l", "--robust", "--bootstrap", "0",
+        "fit", str(study / "t.csv"), "--x", "n,d", "--y", "l", "--robust", "--bootstrap", "0", "--no-plots",
         "--lock", "by hand", "--output", str(study / "by-hand"),
     ])  # fmt: skip
     assert made.exit_code == 0, made.output

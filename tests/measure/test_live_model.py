@@ -27,13 +27,17 @@ WINDOW = 32
 PREDICT = PredictorSettings(ranks=(4,), epochs=2)
 
 
-@pytest.fixture
-def model(trained):
-    """A fresh model with dropout, of which an evaluation tells nothing."""
-    model = AutoModelForCausalLM.from_pretrained(trained, attn_implementation="eager")
+def fresh(folder):
+    """A model with dropout, of which an evaluation tells nothing."""
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.3
     return model
+
+
+@pytest.fixture
+def model(trained):
+    return fresh(trained)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,13 @@ CALLS = {
 }
 
 
+@pytest.fixture(scope="module")
+def expected(trained, ids, tokenizer):
+    """What each call finds of a model as it was loaded."""
+    model = fresh(trained).eval()
+    return {name: str(call(model, ids, tokenizer)) for name, call in CALLS.items()}
+
+
 def training(model):
     model.train()
 
@@ -125,11 +136,12 @@ def state_of(model):
 @pytest.mark.thorough(10)  # each call and each state
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("change", STATES)
-def test_the_numbers_are_those_of_evaluation_and_the_state_is_as_before(model, ids, tokenizer, name, change):
-    expected = CALLS[name](model.eval(), ids, tokenizer)
+def test_the_numbers_are_those_of_evaluation_and_the_state_is_as_before(
+    model, ids, tokenizer, expected, name, change
+):
     change(model)
     before = state_of(model)
-    assert str(CALLS[name](model, ids, tokenizer)) == str(expected)
+    assert str(CALLS[name](model, ids, tokenizer)) == expected[name]
     after = state_of(model)
     assert [key for key in before if after[key] != before[key]] == []
 
@@ -207,8 +219,9 @@ WRAPPERS = {
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_wrapped_models_give_the_numbers_of_the_model_inside(model, ids, tokenizer, one_process, name):
-    expected = {call: str(CALLS[call](model.eval(), ids, tokenizer)) for call in CALLS}
+def test_wrapped_models_give_the_numbers_of_the_model_inside(
+    model, ids, tokenizer, expected, one_process, name
+):
     with torch.no_grad():
         wrapped = WRAPPERS[name](model)
     wrapped.train()
@@ -287,8 +300,7 @@ class LoraLinear(nn.Module):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("module", ["self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"])
-def test_an_adapter_counts_when_it_is_merged_and_not_when_it_is_off(model, ids, tokenizer, module):
-    expected = {call: str(CALLS[call](model.eval(), ids, tokenizer)) for call in CALLS}
+def test_an_adapter_counts_when_it_is_merged_and_not_when_it_is_off(model, ids, tokenizer, expected, module):
     parent, _, name = f"model.layers.1.{module}".rpartition(".")
     layer = LoraLinear(model.get_submodule(f"{parent}.{name}"))
     setattr(model.get_submodule(parent), name, layer)
