@@ -5,11 +5,13 @@ Command files import nothing heavy at the top, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -92,6 +94,12 @@ def options(
         os.environ.setdefault("TQDM_DISABLE", "1")  # other libraries' bars, before these are imported
 
 
+@functools.cache
+def command_line() -> Callable[..., Any]:
+    """All commands, built once: that takes longer than most mistakes take to be found."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns normally."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -121,7 +129,7 @@ def _run(words: list[str]) -> int:
     refuse_empty_output(words)
     whole_number("SOURCE_DATE_EPOCH", least=0)  # libraries read it, and fail where it is no number
     try:
-        return app(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
+        return command_line()(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
     except typer.Abort:
         return INTERRUPTED
     except click_exceptions.UsageError as error:

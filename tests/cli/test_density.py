@@ -71,7 +71,8 @@ def test_a_users_table_against_the_bundled_ruler(tmp_path):
     assert "No trend" in done.stdout
 
 
-def test_a_ruler_built_and_used(tmp_path):
+@pytest.mark.parametrize("targets", ["mine.csv", pytest.param("obsscaling-models", marks=pytest.mark.slow)])
+def test_a_ruler_built_and_used(tmp_path, targets):
     run(
         "ruler",
         "obsscaling-models",
@@ -90,9 +91,10 @@ def test_a_ruler_built_and_used(tmp_path):
     assert len(ruler["points"]) == 8
     assert (tmp_path / "mine.png").stat().st_size > 1000
     words = ("--ruler", tmp_path / "mine.json", "--no-sensitivity", "-o", tmp_path / "used")
-    run("--targets", "obsscaling-models", *words)
+    (tmp_path / "mine.csv").write_text("model,params_b,MMLU,ARC-C\na-3B,3,66,55\nb-1B,1,40,35\n")
+    run("--targets", tmp_path / targets if targets.endswith(".csv") else targets, *words)
     models = json.loads((tmp_path / "used" / "density.json").read_text())["models"]
-    assert len(models) == 148
+    assert len(models) == {"mine.csv": 2, "obsscaling-models": 148}[targets]
     assert all(m["rho"] is None or m["rho"] < 100 for m in models)
 
 
@@ -114,7 +116,8 @@ def test_prices(tmp_path):
 
 
 def test_a_break_where_none_can_be_tested(tmp_path):
-    done = run("--break", "2022-11-30", "--no-sensitivity", "-o", tmp_path, code=2)
+    words = ("--ruler", "Qwen2.5", "--tasks", "MMLU", "--no-sensitivity", "-o", tmp_path)
+    done = run("--break", "2022-11-30", *words, code=2)
     assert "0 frontier models lie before it" in done.stderr
     assert "is no date" in run("--break", "soon", "-o", tmp_path, code=2).stderr
 

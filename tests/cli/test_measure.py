@@ -22,11 +22,11 @@ def run(*words):
     return exit_code("measure", *words)
 
 
-def started(*words):
+def started(*words, cwd):
     """`sparsity-lab measure` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "sparsity_lab", "--quiet", "measure", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=cwd,
     )  # fmt: skip
 
 
@@ -290,29 +290,22 @@ def test_faulty_config_files(trained, source_text, tmp_path, output, capfd, cont
     assert not output.exists()
 
 
-def test_mistakes_in_a_process_of_its_own(broken, source_text, tmp_path):
+@pytest.mark.thorough(1)
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("broken",), "cut short"), (("nobody/no-such-model", "--offline"), "nobody/no-such-model")],
+)
+def test_mistakes_in_a_process_of_its_own(broken, source_text, tmp_path, output, words, told):
     """No library writes beside our one paragraph, and --offline holds for the Hub."""
     truncate(broken)
-    jobs = [
-        started(broken, "--text", source_text, *SMALL, "--output", tmp_path / "first"),
-        started(
-            "nobody/no-such-model",
-            "--text",
-            source_text,
-            *SMALL,
-            "--offline",
-            "--output",
-            tmp_path / "second",
-        ),
-    ]
-    for job, told in zip(jobs, ("cut short", "nobody/no-such-model"), strict=True):
-        out, err = job.communicate(timeout=120)
-        assert job.returncode == 2, err
-        assert out == ""
-        assert err.startswith("Error: ")
-        assert err.count("\n") == 1, err
-        assert told in err
-    assert not {"first", "second"} & set(files(tmp_path))
+    job = started(*words, "--text", source_text, *SMALL, "--output", output, cwd=tmp_path)
+    out, err = job.communicate(timeout=120)
+    assert job.returncode == 2, err
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1, err
+    assert told in err
+    assert not output.exists()
 
 
 def test_flags_win_over_the_config_file(trained, source_text, tmp_path, output):

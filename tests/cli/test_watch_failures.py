@@ -44,23 +44,32 @@ def rows_of(path):
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_others_are_watched_and_logged(places, source_text, tmp_path, command):
+QUICK = (("neurons", 2), ("structure", 1), ("predict", 1))
+
+
+@pytest.mark.parametrize(
+    ("command", "jobs"),
+    [
+        pytest.param(command, jobs, marks=() if (command, jobs) in QUICK else pytest.mark.slow)
+        for command in COMMANDS
+        for jobs in (1, 2)
+    ],
+)
+def test_the_others_are_watched_and_logged(places, source_text, tmp_path, command, jobs):
     models, record = places
     table, options, number = COMMANDS[command]
     words = (command, "--thresholds", record, "--text", f"own={source_text}", *PART, *options)
     sound, mixed = tmp_path / "sound", tmp_path / "mixed"
     done = run(*words, models[0], models[2], "--log", "tensorboard", "-o", sound)
     assert done.returncode == 0, done.stderr
-    for jobs in (1, 2):
-        done = run(*words, *models, "--jobs", jobs, "-o", mixed)
-        assert done.returncode == 1, done.stderr
-        assert "1 of 3 checkpoints failed" in done.stderr
-        assert "failed" in done.stdout
-        *others, failed = rows_of(mixed / f"{table}.csv")
-        assert [{**row, "failed": ""} for row in rows_of(sound / f"{table}.csv")] == others
-        assert str(models[1]) in failed["failed"]
-        assert failed[number] == ""
+    done = run(*words, *models, "--jobs", jobs, "-o", mixed)
+    assert done.returncode == 1, done.stderr
+    assert "1 of 3 checkpoints failed" in done.stderr
+    assert "failed" in done.stdout
+    *others, failed = rows_of(mixed / f"{table}.csv")
+    assert [{**row, "failed": ""} for row in rows_of(sound / f"{table}.csv")] == others
+    assert str(models[1]) in failed["failed"]
+    assert failed[number] == ""
     (summary,) = mixed.glob(f"{table if command == 'predict' else command}.json")
     assert [row["name"] for row in json.loads(summary.read_text(encoding="utf-8"))["failed"]] == [
         failed["name"]

@@ -37,7 +37,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     write_table(folder / "table.csv", *points())
     spec = FitSpec(draws=20, law="power")
-    fit_table(folder / "table.csv", output=folder / "study", spec=spec, lock="first agreed fit")
+    fit_table(folder / "table.csv", output=folder / "study", spec=spec, lock="first agreed fit", plots=False)
     return folder
 
 
@@ -76,7 +76,8 @@ def test_a_coefficient_of_any_name_reads_back(study, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("x,y\n" + "".join(f"{n},{1 + 2 / n}\n" for n in range(1, 9)), encoding="utf-8")
     spec = FitSpec(law="α + β*x^-κ; κ=0.1:5", rivals=("constant",), draws=0)
-    fit_table(table, output=tmp_path / "out", spec=spec, mapping=Columns(("x",), "y"), lock="agreed")
+    columns = Columns(("x",), "y")
+    fit_table(table, output=tmp_path / "out", spec=spec, mapping=columns, lock="agreed", plots=False)
     lock = lock_file.read(tmp_path / "out" / "locks" / "all.toml")
     assert sorted(lock.coefficients) == ["α", "β", "κ"]
     assert [finding.status for finding in check.check([tmp_path / "out"])] == [check.PASS]
@@ -263,7 +264,7 @@ COLUMNS = Columns(("d",), "a", "run")
 
 def fit_and_lock(path, output, *, columns=COLUMNS, law="power", reason="agreed"):
     spec = FitSpec(draws=0, law=law, rivals=("linear",))
-    return fit_table(path, output=output, spec=spec, mapping=columns, lock=reason)
+    return fit_table(path, output=output, spec=spec, mapping=columns, lock=reason, plots=False)
 
 
 @pytest.mark.slow

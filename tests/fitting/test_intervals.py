@@ -44,14 +44,13 @@ def grid_about(problem, solution, reach=1.5):
 
 def least_on(grid, problem, weights, value):
     """Independent: for every theta the two linear coefficients with w . beta held, by its normal equations."""
-    best = math.inf
-    for theta, (first, second) in zip(grid, weights, strict=True):
-        design = problem.law.design(theta, problem.x, problem.span)
-        # beta_0 = (v - w_1 beta_1) / w_0
-        column, gap = design[:, 1] - design[:, 0] * second / first, problem.y - design[:, 0] * value / first
-        weight = (column @ gap) / (column @ column)
-        best = min(best, float(np.sum((gap - weight * column) ** 2)))
-    return best
+    design = problem.law.design(grid, problem.x, problem.span)
+    # beta_0 = (v - w_1 beta_1) / w_0
+    first, second = weights[:, :1], weights[:, 1:]
+    column = design[..., 1] - design[..., 0] * second / first
+    gap = problem.y - design[..., 0] * value / first
+    weight = (column * gap).sum(axis=1) / (column * column).sum(axis=1)
+    return float(np.sum((gap - weight[:, None] * column) ** 2, axis=1).min())
 
 
 @pytest.mark.thorough(1)

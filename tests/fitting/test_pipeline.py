@@ -108,6 +108,7 @@ def test_hashes_of_both_kinds_are_what_they_always_were(tmp_path):
     assert np.all(np.diff(several.x.prod(axis=1)) >= 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("law", ["densing", "linear"])
 @pytest.mark.parametrize("first", [0.0, -30.0])
 def test_laws_of_any_x_take_zeros_and_negative_values(tmp_path, caplog, law, first):

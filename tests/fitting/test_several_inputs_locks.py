@@ -166,7 +166,7 @@ def test_since_asks_for_series_of_checkpoints(study):
 
 def test_the_command_locks_and_exits_1_on_drift(study, rows):
     made = CliRunner().invoke(app, [
-        "fit", str(study / "t.csv"), "--x", "n,d", "--y", "l", "--robust", "--bootstrap", "0", "--no-plots",
+        "fit", str(study / "t.csv"), "--x", "n,d", "--y", "l", "--bootstrap", "0", "--no-plots",
         "--lock", "by hand", "--output", str(study / "by-hand"),
     ])  # fmt: skip
     assert made.exit_code == 0, made.output

@@ -89,7 +89,7 @@ def test_auto_chooses_a_law_that_goes_the_way_of_the_points(tmp_path, kind):
 
 def test_what_is_not_described_is_not_locked(tmp_path, caplog):
     path, out = table(tmp_path, SERIES["rises"]), tmp_path / "out"
-    fit_table(path, output=out, spec=FitSpec(law="logspace-power", draws=0), lock="as measured")
+    fit_table(path, output=out, spec=FitSpec(law="logspace-power", draws=0), lock="as measured", plots=False)
     assert "run is not locked: logspace-power cannot describe these points" in caplog.text
     assert not list(out.glob("locks/*"))
     assert "nan" not in (out / "fits.csv").read_text(encoding="utf-8")
@@ -192,6 +192,7 @@ def test_a_loss_that_rises_with_an_input_is_no_loss_law(tmp_path, name, loss, hu
         spec=FitSpec(robust=huber, draws=20),
         output=out,
         lock="so",
+        plots=False,
     )
     assert result.verdict.word == NOT
     assert f"can only fall with {name}" in result.verdict.reason
@@ -203,7 +204,7 @@ def test_a_loss_that_rises_with_an_input_is_no_loss_law(tmp_path, name, loss, hu
 
 def test_check_of_points_that_turned_round_says_so(tmp_path):
     path = table(tmp_path, FALLING)
-    fit_table(path, output=tmp_path / "out", spec=FitSpec(draws=0), lock="as measured")
+    fit_table(path, output=tmp_path / "out", spec=FitSpec(draws=0), lock="as measured", plots=False)
     assert [one.status for one in check.check([tmp_path / "out"])] == [check.PASS]
     table(tmp_path, SERIES["rises"])
     (found,) = check.check([tmp_path / "out"])

@@ -41,6 +41,7 @@ def points(name):
     return SERIES[name].without_leading(published.drops().get(name, 0))
 
 
+@pytest.mark.thorough(4)
 @pytest.mark.parametrize(
     ("name", "law"),
     [
@@ -143,6 +144,7 @@ def test_a_law_by_name_with_a_range_fits_as_that_law():
     assert (ranged.law.name, said(ranged.verdict)) == ("power; alpha=0.1:2.0", said(usual.verdict))
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [False, True], ids=["squares", "huber"])
 def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
     named, typed = (of_chinchilla(law, robust=huber) for law in ("loss-power", CHINCHILLA))

@@ -45,5 +45,6 @@ def test_what_is_freed_is_not_faulted_in_again():
     assert faults_a_step("prepare_process()") < 100
 
 
+@pytest.mark.slow
 def test_the_users_own_setting_stays():
     assert faults_a_step("prepare_process()", MALLOC_TRIM_THRESHOLD_="131072") > 1_000

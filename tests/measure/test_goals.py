@@ -30,7 +30,7 @@ def gated():
     return model, encode(load_tokenizer(source), text, tokens=2048)
 
 
-@pytest.mark.thorough(3)
+@pytest.mark.thorough(2)
 @pytest.mark.parametrize("ratio", [0.1, 0.3])
 @pytest.mark.parametrize("criterion", SEARCHED)
 def test_every_criterion_meets_a_target_ratio(gated, criterion, ratio):

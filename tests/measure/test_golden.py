@@ -31,6 +31,7 @@ def assert_meets(point, *, thresholds, activation_ratio, per_layer, ppl_ratio):
     assert ppl_ratio == pytest.approx(point["ppl_ratio"], abs=0.001)
 
 
+@pytest.mark.thorough(3)
 @pytest.mark.parametrize("number", POINTS)
 def test_the_python_function_meets_the_golden_numbers(golden, number):
     expected, model, ids = golden
@@ -76,6 +77,7 @@ def test_the_command_line_meets_the_golden_numbers(tmp_path):
     assert record["provenance"]["dtype"] == "float32"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [1, 3])
 def test_bfloat16_is_near_float32(golden, number):
     expected, model, ids = golden
