@@ -15,7 +15,7 @@ import logging
 import math
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 POINTS, CORRELATIONS = (8, 12, 20, 40, 100), (0.0, 0.3, 0.6)
 RUNS, CHECKPOINTS = (12, 22), 10  # and runs of one point each, as many as POINTS says
-SLOW = 5  # a fit of Huber losses takes that many times as long, and more: so many fewer sets
+FEWER, FEWEST = (
+    3,
+    8,
+)  # a ladder takes ten times as long as a series, with Huber losses fifty: so many fewer sets
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,8 @@ def _flagged(problem: Problem, solution: Solution) -> bool:
     return too_correlated(rho, points=len(problem.y), coefficients=count) is not None
 
 
-def run(*, sets: int, jobs: int = 1) -> list[dict[str, object]]:
-    """The table's rows: one for each cell and number."""
+def run(*, sets: int, jobs: int = 1) -> Iterator[list[dict[str, object]]]:
+    """The table's rows cell by cell, one for each number."""
     cells: dict[tuple[str, str, float], list[partial[dict[str, bool]]]] = {}
     for curve in CURVES:
         for points in POINTS:
@@ -173,17 +176,15 @@ def run(*, sets: int, jobs: int = 1) -> list[dict[str, object]]:
                 ]
     for objective in (SQUARES, HUBER):
         name = f"loss-power, {'Huber' if objective.huber else 'squares'}"
-        count = sets // SLOW if objective.huber else sets
-        for ladder in LADDERS:
+        count = sets // (FEWEST if objective.huber else FEWER)
+        for ladder in LADDERS[len(POINTS) if objective.huber else 0 :]:
             cells[name, str(ladder), ladder.rho] = [
                 partial(ladder_set, ladder, objective, draw) for draw in range(count)
             ]
-    rows: list[dict[str, object]] = []
     with side_by_side(jobs, torch_too=False) as workers:
         for (law, shape, rho), calls in cells.items():
-            rows += _rows(law, shape, rho, [outcome for _, outcome in workers.perform(calls)])
+            yield _rows(law, shape, rho, [outcome for _, outcome in workers.perform(calls)])
             logger.info("%s, %s points, correlation %g", law, shape, rho)
-    return rows
 
 
 def _rows(law: str, points: str, rho: float, outcomes: list[dict[str, bool]]) -> list[dict[str, object]]:
@@ -205,8 +206,10 @@ def main(words: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     folder = records.prepare_output(Path(words[0]))
     sizes = [int(word) for word in words[1:]]
-    rows = run(sets=(sizes or [300])[0], jobs=([*sizes, 2, 2])[1])
-    INTERVAL_COVERAGE.write(folder, rows)
+    rows: list[dict[str, object]] = []
+    for cell in run(sets=(sizes or [300])[0], jobs=([*sizes, 2, 2])[1]):
+        rows += cell
+        INTERVAL_COVERAGE.write(folder, rows)
     records.write_json(folder / "provenance.json", provenance(module="sparsity_lab.bench.interval_coverage"))
 
 

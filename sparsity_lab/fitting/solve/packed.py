@@ -65,7 +65,10 @@ class Packing:
         return np.clip(vector[:count], -WILD, WILD), linear
 
     def residuals(self, vector: Array) -> tuple[Array, Array]:
-        """ln f - ln y of every point and its derivatives by the vector; a last row where a bound pushes back."""
+        """ln f - ln y of every point and its derivatives by the vector.
+
+        With a number held, there is a last row by which the pivot's bound pushes back.
+        """
         problem = self.problem
         theta, linear = self.unpack(vector)
         design = problem.law.design(theta, problem.x, problem.span)
@@ -89,7 +92,7 @@ class Packing:
 
     def _through(
         self, theta: Array, linear: Array, design: Array, chain: Array
-    ) -> tuple[Array, Array, Array, tuple[Array, Array] | None]:
+    ) -> tuple[Array, Array, Array, tuple[Array, Array]]:
         """The pivot's coefficient from the others, so that the held number holds, and what it does to derivatives."""
         assert self.held is not None
         law, span = self.problem.law, self.problem.span
@@ -102,11 +105,9 @@ class Packing:
         gradient = law.design_gradient(theta, self.problem.x, span) @ linear
         by_theta = gradient.T + design[:, pivot, None] * slope
         by_linear = (design - design[:, pivot, None] * weights / own) * chain
-        wall = None
-        if linear[pivot] < law.linear_lower[pivot]:
-            steep = WALL / self.size
-            row = np.concatenate([slope, (-weights / own * chain)[self._moving]]) * steep
-            wall = np.asarray((linear[pivot] - law.linear_lower[pivot]) * steep), row
+        steep = WALL / self.size if linear[pivot] < law.linear_lower[pivot] else 0.0
+        row = np.concatenate([slope, (-weights / own * chain)[self._moving]]) * steep
+        wall = np.asarray((linear[pivot] - law.linear_lower[pivot]) * steep if steep else 0.0), row
         return linear, by_theta, by_linear, wall
 
     def given(self, theta: Array, linear: Array) -> Array:
