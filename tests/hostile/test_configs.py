@@ -88,7 +88,7 @@ LADDERS = battery(
 
 DEFAULTS = battery(
     Case("not there", OPTIONS, "bad.yaml", "No such file"),
-    Case("empty", OPTIONS, "bad.yaml", "no mapping", holding("")),
+    Case("empty", OPTIONS, "bad.yaml", "not a mapping", holding("")),
     Case("a near miss", OPTIONS, "'knobb'", "Did you mean 'knob'", holding("knobb: 0.1\n")),
     Case("a key twice", OPTIONS, "'knob' is given twice", "bad.yaml", holding("knob: 0.1\nknob: 0.2\n")),
     Case("a word for a number", OPTIONS, "'--window'", "", holding("window: wide\n")),
