@@ -66,6 +66,8 @@ def _as_power(term: ast.expr, sign: float, inputs: Collection[str]) -> ast.expr 
             logarithms.append(part)
         elif moves:
             return None
+        elif isinstance(part, ast.Constant) and part.value == -1.0:
+            sign = -sign
         else:
             others.append((part, power))
     if len(logarithms) != 1:

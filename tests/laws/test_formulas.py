@@ -131,6 +131,7 @@ def test_a_law_that_is_typed_has_the_curve_that_it_has_by_name(name):
             {"exp(c)": (0, 0, 1)},
         ),
         ("E + exp(2*al*log(N)/3 - b)*exp(-D); inputs N, D", "E", [], {"E": (1, 0)}),
+        ("E - c*exp(-al*log(x))", "E", ["al"], {"E": (1, 0)}),
         ("E + exp(-log(x)^2)", "E", [], {"E": (1, 0)}),
         (CHINCHILLA + "; E=1.69", None, ["al", "be"], {}),
         (CHINCHILLA + "; be=al", "E", ["al"], {"E": (1, 0, 0)}),

@@ -21,7 +21,7 @@ from sparsity_lab.fitting.uncertainty.both_ends import Numbers, Walked, both_end
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
 from sparsity_lab.fitting.uncertainty.lanes import CoordinateLanes, HeldLanes, Lanes, Sought
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
-from sparsity_lab.laws._law import LOG_LINEAR, NONLINEAR, Array, Law
+from sparsity_lab.laws._law import FALLING, LOG_LINEAR, NONLINEAR, Array, Law
 
 FIRST_STEP = 1.05  # of the half width that the curvature at the best fit promises
 FARTHEST = 1e3  # ranges of y: how far a number without a physical range is followed
@@ -200,18 +200,19 @@ def _reaches(problem: Problem, solution: Solution, scale: NoiseScale, sought: So
     edges = (math.log(low / REACH_BEFORE), math.log(high * REACH_BEYOND)) if sought.in_ln else (
         low - REACH_BEFORE * width, high + REACH_BEFORE * width
     )  # fmt: skip
-    best = np.array([law.invert(values, target) for target in sought.targets.tolist()], dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        place = np.clip(
-            np.nan_to_num(np.log(best) if sought.in_ln else best, nan=edges[1], posinf=edges[1]), *edges
-        )
+    reached = np.array([law.invert(values, target) for target in sought.targets.tolist()], dtype=float)
+    # A value that the curve nears without end, or never takes, is sought from where it goes.
+    reached = np.where(np.isnan(reached), -math.inf if law.forward == FALLING else math.inf, reached)
+    with np.errstate(divide="ignore"):
+        best = np.log(np.maximum(reached, 0.0)) if sought.in_ln else reached
+    place = np.clip(best, *edges)
     at, unit = (np.exp(place), 1.0) if sought.in_ln else (place, width)
     slopes = list(gradients.of_predictions(problem, solution, at)[1])
     steps, rises = _sizes(scale, slopes, problem.y_range)
     steep = np.abs(np.asarray(law.slope(values, at), dtype=float)) * (at if sought.in_ln else 1.0)
     steps = np.clip(np.divide(steps, steep, out=np.full(count, unit), where=steep > 0), 1e-6 * unit, unit)
     starts, _ = _starts(problem, solution, scale, slopes)
-    return Numbers(place, starts, np.zeros_like(starts), steps, rises, np.tile(edges, (count, 1)))
+    return Numbers(best, starts, np.zeros_like(starts), steps, rises, np.tile(edges, (count, 1)))
 
 
 def _nonlinear(
