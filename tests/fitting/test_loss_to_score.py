@@ -71,3 +71,17 @@ def test_the_ends_of_a_ceiling_are_those_of_a_search_over_all_curves():
             highs.append(at.linear.sum() + half)
     assert found.low == pytest.approx(min(lows), abs=2e-4)
     assert found.high == pytest.approx(max(highs), abs=2e-4)
+
+
+def test_a_score_is_reached_within_the_losses_there_are_or_not_at_all():
+    """Near the ceiling the best curve has the score at a loss below zero; far above it no curve has it at any."""
+    series = points(0.6)
+    problem = Problem.of(LAW, series.x, series.y)
+    solution = engine.solve(problem)
+    values = problem.coefficients_of(solution)
+    near, far = LAW.limit(values) - 1e-4, LAW.limit(values) + 0.5
+    assert LAW.invert(values, near) < 0
+    found = intervals(problem, solution, noise.scale_of(problem, solution), Wanted((), reach=(near, far))).reach
+    assert found[0].low == 0.0
+    assert 0.0 < found[0].high < 0.6
+    assert np.isnan([found[1].low, found[1].high]).all()
