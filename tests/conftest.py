@@ -52,6 +52,19 @@ def _notes_as_before():
     logging.getLogger("sparsity_lab").setLevel(logging.NOTSET)
 
 
+@pytest.fixture(scope="module")
+def unrendered():
+    """Figures are composed and then written empty, which takes most of a small command's time.
+
+    For modules that look at numbers alone; those of figures, of pages and of each command's output render them.
+    """
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sources():
     """Sources of the standard library, one after another."""

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 PART, KNOB = ("--tokens", 1024, "--window", 64), ("--knob", 0.1)
 SMALL = (*PART, *KNOB)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -15,6 +15,8 @@ from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 PART = ("--tokens", 512, "--window", 64)
 KNOB = ("--knob", 0.1)
 MEASURED = (

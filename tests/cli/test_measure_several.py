@@ -11,6 +11,8 @@ from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 PART = ("--tokens", 512, "--window", 64)
 
 

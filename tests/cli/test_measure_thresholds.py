@@ -9,6 +9,8 @@ import pytest
 from sparsity_lab.store.records import read_record, seal, write_json
 from tests.command import exit_code
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SMALL = ("--tokens", 1024, "--window", 64)
 
 

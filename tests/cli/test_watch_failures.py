@@ -9,6 +9,8 @@ import pytest
 from tests.command import run
 from tests.loggers import reading
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 PART = ("--tokens", 1024, "--window", 64)
 COMMANDS = {
     "neurons": ("neurons", ("--written-tokens", 0), "activation_ratio"),

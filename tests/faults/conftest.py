@@ -26,6 +26,14 @@ def words(checkpoints, source_text):
 
 
 @pytest.fixture(scope="session")
+def corpus(sources, tmp_path_factory):
+    """Text that is enough for a validation set."""
+    path = tmp_path_factory.mktemp("corpus") / "sources.txt"
+    path.write_text(sources, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def points(tmp_path_factory):
     """A series that follows a power law, but for noise."""
     path = tmp_path_factory.mktemp("points") / "points.csv"
@@ -40,12 +48,12 @@ def points(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def disturbed(checkpoints, source_text, points, tmp_path_factory):
+def disturbed(checkpoints, source_text, corpus, points, tmp_path_factory):
     """A command by its name; `report` is of what `measure` wrote."""
     reported = tmp_path_factory.mktemp("reported")
     return {
         "measure": commands.measure(checkpoints, source_text),
-        "train": commands.train([source_text], tmp_path_factory.mktemp("config")),
+        "train": commands.train([corpus], tmp_path_factory.mktemp("config")),
         "fit": commands.fit(points),
         "report": commands.report(reported),
     }

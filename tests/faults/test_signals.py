@@ -154,8 +154,8 @@ def test_measure_at_any_moment(started, checkpoints, source_text, seconds):
 
 
 @pytest.mark.slow
-def test_train_with_workers_goes_on(started, source_text, tmp_path):
-    words = commands.train([source_text], tmp_path).words[1:]
+def test_train_with_workers_goes_on(started, corpus, tmp_path):
+    words = commands.train([corpus], tmp_path).words[1:]
     job = started(*words, "--jobs", 2)
     runs = job.folder / "out" / "runs"
     job.await_(lambda: list(runs.glob("*/step-*")))

@@ -29,6 +29,8 @@ from sparsity_lab.fitting.density.scores.benchmarks import (
 )
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 ROWS = {row.name: row for row in known().values()}
 LM_EVAL_NAMES = {
     "MMLU": "mmlu", "ARC-C": "arc_challenge", "HellaSwag": "hellaswag", "Winograd": "winogrande",

@@ -19,6 +19,8 @@ from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting,
 from sparsity_lab.fitting.density.scores.targets import TaskScore
 from tests.fitting.lm_eval_documents import accuracy, document, write_results
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SIZES = (1.6e8, 4.1e8, 1e9, 2.8e9, 6.9e9)
 RISING = (0.26, 0.3, 0.36, 0.43, 0.5)
 

@@ -20,6 +20,8 @@ from sparsity_lab.fitting.solve.objective import DELTA
 from sparsity_lab.fitting.solve.packed import huber
 from sparsity_lab.store import bundled
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SHARED = Path(__file__).parents[2].parent / "shared"
 TASK = "arc_easy"
 

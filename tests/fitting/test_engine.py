@@ -43,6 +43,7 @@ def test_the_jacobian_is_the_derivative_of_the_projected_residuals(series, law):
         np.testing.assert_allclose(exact[:, i], (ahead - behind) / 2e-6, rtol=1e-3, atol=2e-8)
 
 
+@pytest.mark.thorough(4)
 def test_sixty_random_starts_all_reach_the_best(series):
     problem = problem_of(series)
     best = engine.solve(problem).sse

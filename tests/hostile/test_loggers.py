@@ -9,6 +9,8 @@ from sparsity_lab.loggers import _guard
 from sparsity_lab.loggers import tensorboard as tensorboard_logger
 from tests.hostile.battery import Case, battery, run_case, snapshot
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 MEASURE = "measure {trained} --text {text} --tokens 512 --window 64 --knob 0.1"
 
 

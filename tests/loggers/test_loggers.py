@@ -24,6 +24,8 @@ from sparsity_lab.measure.work.run_cells import Means
 from tests.faults.test_disks import UNSHARE, mounting
 from tests.loggers import reading
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 LIBRARIES = ("tensorboard", "wandb")
 KEYS = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_RUN_GROUP")
 

@@ -3,11 +3,33 @@
 import contextlib
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote
 
+ROOT = Path(__file__).parents[2]
 ID = "acme/tiny"
+ASKER = """
+import contextlib, io, json, os, sys
+from huggingface_hub import constants
+from sparsity_lab.cli.main import main
+from sparsity_lab.measure.checkpoint import hub
+hub.AGAIN_S, hub.LINE_S = (0.1, 0.2, 0.3), 0.2
+for line in sys.stdin:
+    words, home = json.loads(line)
+    constants.HF_HOME, constants.HF_HUB_CACHE = home, os.path.join(home, "hub")
+    heard, code = io.StringIO(), 0
+    with contextlib.redirect_stderr(heard), contextlib.redirect_stdout(heard):
+        try:
+            main(words)
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, heard.getvalue()]), flush=True)
+"""
 
 
 class Hub(ThreadingHTTPServer):
@@ -104,3 +126,31 @@ def serving(server):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def asking(hub):
+    """A process that asks this Hub: words of a command line and a home of the cache -> exit code, all that was said.
+
+    One process asks all questions, as importing the libraries takes longer than any of them.
+    """
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": "", "no_proxy": "127.0.0.1",
+        "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+    }  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def ask(words, home):
+            process.stdin.write(json.dumps([[*map(str, words)], str(home)]) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()

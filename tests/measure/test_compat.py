@@ -21,6 +21,8 @@ from sparsity_lab.measure.search import engine
 from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 TARGET = math.log1p(0.01)
 WINDOW, WINDOWS = 64, 8
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.store.records import iter_records
-from tests.measure.hub_server import ID, Hub, serving
+from tests.measure.hub_server import ID, Hub, asking, serving
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -34,31 +34,52 @@ def commits(trained, tmp_path_factory):
     return {FIRST: trained, SECOND: other(trained, tmp_path_factory.mktemp("second") / "tiny")}
 
 
-@pytest.fixture
-def hub(commits):
-    """A Hub whose branch main is the first commit."""
-    with serving(Hub(dict(commits), {"main": FIRST, "step1": FIRST, "step2": SECOND})) as server:
+@pytest.fixture(scope="module")
+def server(commits):
+    with serving(Hub({}, {})) as server:
         yield server
 
 
 @pytest.fixture
-def measure(hub, source_text, tmp_path):
+def hub(server, commits):
+    """A Hub whose branch main is the first commit."""
+    server.commits, server.asked = dict(commits), []
+    server.refs = {"main": FIRST, "step1": FIRST, "step2": SECOND}
+    return server
+
+
+@pytest.fixture(scope="module")
+def asker(server):
+    with asking(server) as ask:
+        yield ask
+
+
+@pytest.fixture
+def measure(hub, asker, source_text, tmp_path):
     """`sparsity-lab measure` of the Hub's model; what it printed, and its rows."""
 
     def run(*words, output="out", code=0, **environment):
+        asked = ["measure", ID, "--text", source_text, *ASKED, *words, "--output", tmp_path / output]
+        ended, said = (
+            alone(asked, environment)
+            if environment or "--offline" in words  # which libraries read when they are imported
+            else asker(asked, tmp_path / "hf")
+        )
+        assert ended == code, said
+        if code:
+            return said, []
+        with (tmp_path / output / "table.csv").open(encoding="utf-8") as stream:
+            return said, list(csv.DictReader(stream))
+
+    def alone(asked, environment):
         done = subprocess.run(
-            [sys.executable, "-m", "sparsity_lab", "measure", ID, "--text", str(source_text),
-             *map(str, (*ASKED, *words)), "--output", str(tmp_path / output)],
+            [sys.executable, "-m", "sparsity_lab", *map(str, asked)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"),
                  "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": "",
                  "no_proxy": "127.0.0.1", **environment},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        if code:
-            return done.stderr, []
-        with (tmp_path / output / "table.csv").open(encoding="utf-8") as stream:
-            return done.stdout + done.stderr, list(csv.DictReader(stream))
+        return done.returncode, done.stdout + done.stderr
 
     return run
 
@@ -107,9 +128,7 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     ref.write_text(SECOND)
     _, (moved,) = measure("--offline", output="offline")
     assert (moved["commit"], answer(moved)) == (SECOND, answer(second))
-    hub.shutdown()
-    hub.server_close()
-    said, (unreached,) = measure(output="unreached")
+    said, (unreached,) = measure(output="unreached", HF_ENDPOINT="http://127.0.0.1:9")
     assert "the Hub was not asked" in said
     assert unreached["commit"] == SECOND
 

@@ -4,10 +4,7 @@ One process asks all questions, as importing the libraries takes longer than any
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,28 +19,11 @@ from sparsity_lab.measure.checkpoint.source import Source, split
 from sparsity_lab.measure.lm_eval.bridge import explained
 from sparsity_lab.measure.neurons.affinity.found import source_of
 from sparsity_lab.measure.spec import expand
-from tests.measure.hub_server import ID, Hub, serving
+from tests.measure.hub_server import ID, Hub, asking, serving
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "a" * 40
 HUNG_S = 600  # what a Hub takes that never answers
-ASKER = """
-import contextlib, io, json, os, sys
-from huggingface_hub import constants
-from sparsity_lab.cli.main import main
-from sparsity_lab.measure.checkpoint import hub
-hub.AGAIN_S, hub.LINE_S = (0.1, 0.2, 0.3), 0.2
-for line in sys.stdin:
-    words, home = json.loads(line)
-    constants.HF_HOME, constants.HF_HUB_CACHE = home, os.path.join(home, "hub")
-    heard, code = io.StringIO(), 0
-    with contextlib.redirect_stderr(heard), contextlib.redirect_stdout(heard):
-        try:
-            main(words)
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, heard.getvalue()]), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +34,8 @@ def hub(trained):
 
 @pytest.fixture(scope="module")
 def asker(hub):
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": "", "no_proxy": "127.0.0.1",
-        "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1",
-    }  # fmt: skip
-    with subprocess.Popen(
-        [sys.executable, "-c", ASKER],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.stdin.close()
+    with asking(hub) as ask:
+        yield ask
 
 
 @pytest.fixture
@@ -78,9 +46,7 @@ def measure(hub, asker, source_text, tmp_path):
         asked = [command, model, "--text", str(source_text), "--tokens", "256", *map(str, words)]
         if command == "measure":
             asked += ["--knob", "0.1", "--window", "64"]
-        asker.stdin.write(json.dumps([[*asked, "--output", str(tmp_path / "out")], str(home)]) + "\n")
-        asker.stdin.flush()
-        code, said = json.loads(asker.stdout.readline())
+        code, said = asker([*asked, "--output", str(tmp_path / "out")], home)
         assert "Traceback" not in said
         return code, said
 

@@ -18,6 +18,8 @@ from sparsity_lab.store.record_keys import RECORD_KEYS, Record
 from sparsity_lab.store.records import read_record
 from tests.command import exit_code
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SMALL = ("--tokens", 1024, "--window", 64, "--knob", 0.1)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -114,7 +114,7 @@ def measure_last_two(series, tmp_path_factory):
     def run(p, **settings):
         torch.set_num_threads(1)
         spec = MeasureSpec(
-            text=at_hand("text/wikitext2.valid.txt"), ppl_increase=p, stabilise_last=2, tokens=2048, window=128,
+            text=at_hand("text/wikitext2.valid.txt"), ppl_increase=p, stabilise_last=2, tokens=1024, window=128,
             **settings,
         )  # fmt: skip
         checkpoints = expand([str(series)])[-2:]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,26 @@ class CettCurves:
 
     def _invert(self, layer: int, c: float) -> float:
         """ln eps where a curve comes to c: what the shape says, mended by what it misses at the curve's own edges."""
+        if layer not in self._inverses:
+            self._inverses[layer] = self._inverse(layer)
+        lines = self._inverses[layer]
+        if not lines:
+            return math.log(self.edges[layer, 0])
         place = _odds(c, self.top[layer])
-        x, y = self._inverse(layer)
-        bent = None if self.shape is None else self.shape._inverse(layer)
-        if bent is None or len(bent[0]) < 2:
-            return _along(x, y, place) if len(x) else math.log(self.edges[layer, 0])
-        if not len(x):
-            return _along(*bent, place)
-        missed = np.array([value - _along(*bent, at) for at, value in zip(x, y, strict=True)])
-        return _along(*bent, place) + _along(x, missed, place)
+        return sum(line.at(place) for line in lines)
+
+    @cached_property
+    def _inverses(self) -> dict[int, tuple[_Line, ...]]:
+        """By layer, lines whose sum is ln eps against log odds of c; of those layers that were asked about."""
+        return {}
+
+    def _inverse(self, layer: int) -> tuple[_Line, ...]:
+        own = self._rising(layer)
+        bent = None if self.shape is None else self.shape._rising(layer)
+        if bent is None or len(bent.x) < 2:
+            return (own,) if len(own.x) else ()
+        missed = np.array([value - bent.at(at) for at, value in zip(own.x, own.y, strict=True)])
+        return (bent, _Line(own.x, missed)) if len(own.x) else (bent,)
 
     def doubt(self, c: float) -> float:
         """How far interpolated thresholds move where every other edge is left out: the largest share over layers."""
@@ -91,12 +103,12 @@ class CettCurves:
         kept = np.delete(np.arange(self.edges.shape[1]), dropped)
         return replace(self, edges=self.edges[:, kept], cett=self.cett[:, kept])
 
-    def _inverse(self, layer: int) -> tuple[Floats, Floats]:
-        """Log odds of c and ln eps where c rises; the largest eps with mean <= c inverts the lowest value to come."""
+    def _rising(self, layer: int) -> _Line:
+        """ln eps over log odds of c where c rises; the largest eps with mean <= c inverts the lowest value to come."""
         edges, top = self.edges[layer], self.top[layer]
         lowest = np.minimum.accumulate(self.cett[layer][::-1])[::-1]
         rising = (lowest > 0) & (lowest < top * ALMOST) & np.append(np.diff(lowest) > 0, True)
-        return _odds(lowest[rising], top), np.log(edges[rising])
+        return _Line(_odds(lowest[rising], top), np.log(edges[rising]))
 
     def within(self, low: float, high: float) -> Floats:
         """Thresholds that bracket those of the values of c from `low` to `high`, finite ones, float64 [layers, 2].
@@ -137,11 +149,26 @@ def _odds(c: Any, top: float) -> Any:
     return np.log(c) - np.log(np.maximum(top - c, (1 - ALMOST) * top))
 
 
-def _along(x: Floats, y: Floats, at: float) -> float:
-    """A monotone curve through the points, straight on beyond them."""
-    if len(x) < 2:
-        return float(y[0])
-    if x[0] <= at <= x[-1]:
-        return float(PchipInterpolator(x, y)(at))
-    (x0, x1), (y0, y1) = (x[:2], y[:2]) if at < x[0] else (x[-2:], y[-2:])
-    return float(y0 + (y1 - y0) * np.clip((at - x0) / (x1 - x0), -20, 3))
+@dataclass(frozen=True)
+class _Line:
+    """A monotone curve through points, straight on beyond them.
+
+    Attributes:
+        x: increasing. y: at each.
+    """
+
+    x: Floats
+    y: Floats
+
+    def at(self, place: float) -> float:
+        x, y = self.x, self.y
+        if len(x) < 2:
+            return float(y[0])
+        if x[0] <= place <= x[-1]:
+            return float(self._between(place))
+        (x0, x1), (y0, y1) = (x[:2], y[:2]) if place < x[0] else (x[-2:], y[-2:])
+        return float(y0 + (y1 - y0) * np.clip((place - x0) / (x1 - x0), -20, 3))
+
+    @cached_property
+    def _between(self) -> PchipInterpolator:
+        return PchipInterpolator(self.x, self.y)

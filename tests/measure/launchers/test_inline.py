@@ -26,14 +26,17 @@ def measured(spec, folder, output, *, jobs, **more):
     return measure_checkpoints(spec, checkpoints, output=output, means=Means(Options(jobs=jobs)), **more)
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_workers_find_what_one_process_finds(checkpoints, source_text, tmp_path, timeless, workers):
-    """Both rules at once: each checkpoint at its own knob, and at the one that the last two agree on."""
-    spec, three = spec_of(source_text, stabilise_last=2, tokens=512), expand([str(checkpoints)])[:3]
+@pytest.mark.parametrize(
+    ("workers", "last"),
+    [(2, None), *(pytest.param(workers, 3, marks=pytest.mark.slow) for workers in (2, 4))],
+)
+def test_workers_find_what_one_process_finds(checkpoints, source_text, tmp_path, timeless, workers, last):
+    """Each checkpoint at its own knob, and with both rules at the one that the last three agree on as well."""
+    spec = spec_of(source_text, stabilise_last=last, tokens=512)
     for jobs in (1, workers):
-        output, options = tmp_path / str(jobs), Options(jobs=jobs)
-        rows = measure_checkpoints(spec, three, output=output, options=options, per_checkpoint=True)
-        assert [row["rule"] for row in rows] == ["series"] * 3 + ["ppl-increase"] * 3
+        output = tmp_path / str(jobs)
+        rows = measured(spec, checkpoints, output, jobs=jobs, per_checkpoint=last is not None)
+        assert [row["rule"] for row in rows] == ["series"] * (4 if last else 0) + ["ppl-increase"] * 4
     alone = timeless(tmp_path / "1")
     assert {"table.csv", "table.md", "config.json"} < set(alone)
     assert not [name for name in alone if "claim" in name]
