@@ -163,23 +163,20 @@ def compare(study: Study) -> None:
 
 def width_depth(study: Study) -> None:
     """The width-depth law and its rivals on the shapes of one size."""
-    from sparsity_lab.fitting.spec import FitSpec
     from sparsity_lab.fitting.study.shapes import enough
 
     options = width_depth_options(study)
     if options.table is None or not enough(options.table):
         logger.info("width-depth: too few shapes of one size for a law")
         return
-    _fit_table(options, replace(options.spec(), drop_rule=FitSpec.drop_rule), columns=options.columns())
+    _fit_table(options, options.spec(), columns=options.columns())
 
 
 def loss(study: Study) -> None:
     """The loss law of every activation with two sizes or more."""
-    from sparsity_lab.fitting.spec import FitSpec
-
     for activation in study.loss_tables:
         options = loss_options(study)[activation]
-        _fit_table(options, replace(options.spec(), drop_rule=FitSpec.drop_rule), columns=options.columns())
+        _fit_table(options, options.spec(), columns=options.columns())
 
 
 def report(study: Study) -> None:
