@@ -105,7 +105,7 @@ def series_set(curve: KnownCurve, points: int, rho: float, draw: int) -> dict[st
 
 
 @dataclass(frozen=True)
-class Ladder:
+class SimulatedLadder:
     """Runs of loss-power.
 
     Attributes:
@@ -123,13 +123,13 @@ class Ladder:
 
 
 LADDERS = (
-    *(Ladder(points, checkpoints=1) for points in POINTS),
-    *(Ladder(runs, rho=rho) for runs in RUNS for rho in CORRELATIONS),
-    *(Ladder(runs, effect=LADDER_SD) for runs in RUNS),
+    *(SimulatedLadder(points, checkpoints=1) for points in POINTS),
+    *(SimulatedLadder(runs, rho=rho) for runs in RUNS for rho in CORRELATIONS),
+    *(SimulatedLadder(runs, effect=LADDER_SD) for runs in RUNS),
 )
 
 
-def ladder_set(ladder: Ladder, objective: Objective, draw: int) -> dict[str, bool]:
+def ladder_set(ladder: SimulatedLadder, objective: Objective, draw: int) -> dict[str, bool]:
     """Simulate and fit one ladder of runs with checkpoints."""
     law, runs, checkpoints = load_law("loss-power"), ladder.runs, ladder.checkpoints
     generator = np.random.default_rng(

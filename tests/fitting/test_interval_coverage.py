@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsity_lab.bench import interval_coverage
-from sparsity_lab.bench.interval_coverage import CURVES, Ladder, ladder_set, series_set
+from sparsity_lab.bench.interval_coverage import CURVES, SimulatedLadder, ladder_set, series_set
 from sparsity_lab.fitting.solve.objective import HUBER, SQUARES
 
 BY_LAW = {curve.law: curve for curve in CURVES}
@@ -26,7 +26,7 @@ def test_intervals_hold_under_correlated_noise(law):
 @pytest.mark.parametrize("objective", [SQUARES, HUBER])
 def test_a_ladder_of_few_single_runs_has_intervals(objective):
     """With Huber losses, a bound that began to push in the midst of a walk ended the fit with an IndexError."""
-    held = ladder_set(Ladder(8, checkpoints=1), objective, 0)
+    held = ladder_set(SimulatedLadder(8, checkpoints=1), objective, 0)
     assert held.keys() == {"alpha", "beta", "a", "b", "E", "prediction"}
 
 

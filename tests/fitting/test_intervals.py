@@ -107,6 +107,18 @@ def test_a_higher_level_gives_a_wider_interval(name, law, levels):
         inner = {name: (profile.low, profile.high) for name, profile in profiles.items() if profile.closed}
 
 
+@pytest.mark.parametrize(
+    ("name", "law", "number"), [("0.1B-silu", "power", "c"), ("0.1B-relu", "logspace-power", "c")]
+)
+def test_a_rate_is_open_where_its_end_is_that_of_the_search(name, law, number):
+    """Where alpha may be zero, c is as large as one likes: the smallest alpha searched does not bound it."""
+    problem, solution = solved(name, law)
+    profiles = found(problem, solution, box=(0.0, 1.0)).profiles
+    assert profiles["alpha"].open_low
+    assert profiles[number].open_high
+    assert not profiles[number].open_low
+
+
 def test_for_a_linear_law_they_are_students_intervals():
     x = np.linspace(1, 10, 12)
     y = 0.3 + np.random.default_rng(2).normal(0, 0.01, 12)

@@ -81,7 +81,9 @@ def test_a_score_is_reached_within_the_losses_there_are_or_not_at_all():
     values = problem.coefficients_of(solution)
     near, far = LAW.limit(values) - 1e-4, LAW.limit(values) + 0.5
     assert LAW.invert(values, near) < 0
-    found = intervals(problem, solution, noise.scale_of(problem, solution), Wanted((), reach=(near, far))).reach
+    found = intervals(
+        problem, solution, noise.scale_of(problem, solution), Wanted((), reach=(near, far))
+    ).reach
     assert found[0].low == 0.0
     assert 0.0 < found[0].high < 0.6
     assert np.isnan([found[1].low, found[1].high]).all()

@@ -24,6 +24,7 @@ from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import FALLING, LOG_LINEAR, NONLINEAR, Array, Law
 
 FIRST_STEP = 1.05  # of the half width that the curvature at the best fit promises
+EDGE = 1e-4  # of a coordinate's range: as near is at its edge
 FARTHEST = 1e3  # ranges of y: how far a number without a physical range is followed
 FARTHEST_LN = 30.0  # how far a logarithm is followed
 REACH_BEFORE, REACH_BEYOND = 1e3, 1e6  # times the smallest and largest x: how far a reach is followed
@@ -35,8 +36,8 @@ class Profile:
 
     Attributes:
         name: the coefficient. value: its best value.
-        low, high: ends of the interval; at an open side the edge of what is possible.
-        open_low, open_high: whether the level is never reached on that side.
+        low, high: ends of the interval; at an open side the edge of what is possible or searched.
+        open_low, open_high: whether the level is never reached on that side, or only since the search ends.
         excluded: no possible value reaches the level.
         level: the objective at the interval's ends. curve: (value, objective) pairs, sorted.
         one_sided: where one side alone is open, the 95 % bound on the other (a one-sided test has a lower
@@ -127,7 +128,8 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
     ]
     lanes: Lanes = PackedLanes(problem, sought.held) if problem.objective.log else HeldLanes(problem, sought)
     walked = both_ends(Numbers.together(parts), lanes, least=solution.objective)
-    found |= _profiles(walked, linear, shown)
+    edges = None if problem.objective.log else (law.search_box(problem.span), None)
+    found |= _profiles(walked, linear, shown, _stopped(walked, law, linear, edges))
     ends, best = walked.ranges(), walked.numbers.best
     first, last = len(linear), len(linear) + len(x)
     if sought.in_ln:
@@ -150,7 +152,34 @@ def derived(law: Law, profiles: Mapping[str, Profile]) -> dict[str, Interval]:
     return found
 
 
-def _profiles(walked: Walked, names: Sequence[str], shown: Collection[str]) -> dict[str, Profile]:
+def _stopped(
+    walked: Walked, law: Law, names: Sequence[str], edges: tuple[Array, np.ndarray | None] | None
+) -> np.ndarray:
+    """Which ends (lower, upper) of coefficients are set by how far other coordinates are searched, shape (2, K).
+
+    Where an exponent may as well be zero, the rate beside it has no largest value, and the one that belongs to the
+    smallest exponent searched is no end. Limits and exponents have ends of their own there: the curves tend to a
+    family in which they are bounded.
+
+    Args:
+        edges: ranges of the search coordinates (q, 2), and the coordinate that each number is; None where nothing is
+            known of them.
+    """
+    if edges is None or not len(names):
+        return np.zeros((2, len(names)), dtype=bool)
+    box, which = edges
+    theta = np.stack([ends.theta[: len(names), : len(box)] for ends in (walked.low, walked.high)])
+    slack = EDGE * np.ptp(box, axis=1)
+    at_edge = (theta <= box[:, 0] + slack) | (theta >= box[:, 1] - slack)
+    if which is not None:
+        at_edge[:, np.arange(len(names)), which] = False
+    free = [name not in law.exponents and name not in dict(law.limits) for name in names]
+    return np.asarray(at_edge.any(axis=2) & np.array(free))
+
+
+def _profiles(
+    walked: Walked, names: Sequence[str], shown: Collection[str], stopped: np.ndarray
+) -> dict[str, Profile]:
     """The profiles of the first numbers of a walk, with the objective along those that are shown."""
     bounds = walked.one_sided(len(names))
     rows = [i for i, name in enumerate(names) if name in shown]
@@ -158,7 +187,8 @@ def _profiles(walked: Walked, names: Sequence[str], shown: Collection[str]) -> d
     return {
         name: Profile(
             name, float(walked.numbers.best[i]), float(walked.low.value[i]), float(walked.high.value[i]),
-            bool(walked.low.is_open[i]), bool(walked.high.is_open[i]), not walked.inside[i], float(walked.level[i]),
+            bool(walked.low.is_open[i] or stopped[0, i]), bool(walked.high.is_open[i] or stopped[1, i]),
+            not walked.inside[i], float(walked.level[i]),
             curves.get(i, ()), float(bounds[i]),
         )
         for i, name in enumerate(names)
@@ -237,7 +267,9 @@ def _nonlinear(
     nearby = law.places(solution.theta + small * tangents[:, :count], problem.span)
     starts[:, :count], tangents[:, :count] = theta, (nearby - theta) / small
     numbers = Numbers(theta[which], starts, tangents, steps, rises, law.box[which])
-    found = _profiles(both_ends(numbers, lanes, least=solution.objective), names, shown)
+    walked = both_ends(numbers, lanes, least=solution.objective)
+    edges = None if problem.objective.log else (law.box, which)
+    found = _profiles(walked, names, shown, _stopped(walked, problem.law, names, edges))
     return {name: _of_coefficient(one, law) for name, one in found.items()}
 
 
