@@ -9,8 +9,10 @@ import pytest
 from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.fitting.fit_table import fit_all, fit_table
 from sparsity_lab.fitting.locks import check, lock_file
+from sparsity_lab.fitting.report import files
 from sparsity_lab.fitting.reproduce import families_report
 from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.progress import SILENT
 from sparsity_lab.store.tables import to_csv
 
 TOKENS = np.geomspace(1e6, 4e7, 9)
@@ -34,12 +36,14 @@ def two_rules(tmp_path_factory):
     rows = [{**row, "knob": 0.1} if row["rule"] == "series" else row for row in rows]
     (folder / "table.csv").write_text(to_csv(rows, list(rows[0])))
     spec = FitSpec(law="power", rivals=("constant",), draws=0)
-    families_report.write(fit_all(read_series(folder / "table.csv"), spec), folder / "fit")
-    return folder / "fit"
+    results = fit_all(read_series(folder / "table.csv"), spec)
+    families_report.write(results, folder / "fit")
+    return folder / "fit", results
 
 
 def test_each_rule_has_a_family_of_its_own(two_rules):
-    found = json.loads((two_rules / "families.json").read_text())["quantities"]
+    folder, _ = two_rules
+    found = json.loads((folder / "families.json").read_text())["quantities"]
     assert [entry["quantity"][1] for entry in found] == ["series", "ppl-increase"]
     for entry, limit in zip(found, (0.2, 0.5), strict=True):
         assert len(entry["limits"]) == 6
@@ -49,9 +53,18 @@ def test_each_rule_has_a_family_of_its_own(two_rules):
         )  # never one rule less another
         (scale, _) = entry["against_scale"]
         assert scale["runs"] == 3
-    text = (two_rules / "families.md").read_text()
+    text = (folder / "families.md").read_text()
     assert "together: series" in text
     assert "together: ppl-increase" in text
+
+
+def test_limits_are_drawn_with_the_other_figures_and_removed_with_them(two_rules, tmp_path):
+    _, results = two_rules
+    files.draw(results, tmp_path, lambda calls: iter(()), progress=SILENT)
+    names = {path.name for path in (tmp_path / "plots").glob("*.png")}
+    assert names == {"all.png", "limits-series.png", "limits-ppl-increase.png"}
+    files.draw(results, tmp_path, None, progress=SILENT)
+    assert not any((tmp_path / "plots").iterdir())
 
 
 def test_a_lock_remembers_the_rivals_its_verdict_was_reached_against(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,16 @@ def _title(result: FitResult) -> str:
 
 def _panels(result: FitResult) -> list[Callable[[Axes, FitResult], None]]:
     """The panels that have something to show, the words last."""
-    known = {
-        (panels.curve_panel if result.series.inputs == 1 else panels.against_panel): True,
-        panels.residuals_panel: True,
-        panels.profile_panel: panels.profiled(result) is not None,
-        panels.drops_panel: result.describes and any(row.coefficients for row in result.drop_sensitivity),
-        panels.extrapolation_panel: bool(panels.extrapolated(result)),
-    }
-    return [*(panel for panel, shown in known.items() if shown), panels.words_panel]
+    curves = panels.extrapolated(result)
+    shown: list[tuple[Callable[[Axes, FitResult], None], bool]] = [
+        (panels.curve_panel if result.series.inputs == 1 else panels.against_panel, True),
+        (panels.residuals_panel, True),
+        (panels.profile_panel, panels.profiled(result) is not None),
+        (panels.drops_panel, result.describes and any(row.coefficients for row in result.drop_sensitivity)),
+        (partial(panels.extrapolation_panel, curves=curves), bool(curves)),
+        (panels.words_panel, True),
+    ]
+    return [panel for panel, is_shown in shown if is_shown]
 
 
 def overview(results: Sequence[FitResult], stem: Path) -> list[Path]:
@@ -89,15 +92,16 @@ def _clear_legend(axes: Axes) -> None:
     how: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 0.8}
     names = axes.get_legend_handles_labels()[1]
     most = style.columns_for(names, most=3, inches=style.COLUMN_WIDTH_INCHES)
+    whole = axes.get_figure(root=True)
+    assert whole is not None
+    engine = whole.get_layout_engine()
+    assert engine is not None
+    engine.execute(whole)
+    places = np.concatenate([line.get_transform().transform(line.get_xydata()) for line in axes.get_lines()])
     for columns in [count for count in (2, 1, 3) if count <= most]:
         legend = axes.legend(ncols=columns, loc="best", **how)
         legend.set_in_layout(False)
-        whole = axes.get_figure(root=True)
-        assert whole is not None
-        whole.draw_without_rendering()
-        box = legend.get_window_extent().padded(3.0)
-        places = [line.get_transform().transform(line.get_xydata()) for line in axes.get_lines()]
-        if box.count_contains(np.concatenate(places)) == 0:
+        if legend.get_window_extent().padded(3.0).count_contains(places) == 0:
             return
     axes.legend(ncols=most, loc="upper center", bbox_to_anchor=(0.5, -0.25), **how)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -184,11 +185,11 @@ def drops_panel(axes: Axes, result: FitResult) -> None:
     axes.legend(loc="best", **SMALL)
 
 
-def extrapolation_panel(axes: Axes, result: FitResult) -> None:
-    """Laws fitted to the first points, less all points."""
+def extrapolation_panel(axes: Axes, result: FitResult, curves: Mapping[str, Array]) -> None:
+    """Laws fitted to the first points, less all points; `curves` are those of `extrapolated`."""
     series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
     axes.axhline(0, color=BLACK, linewidth=0.6)
-    for colour, (name, curve) in zip((BLUE, RED, GREEN), extrapolated(result).items(), strict=False):
+    for colour, (name, curve) in zip((BLUE, RED, GREEN), curves.items(), strict=False):
         how = {
             "color": colour,
             "markersize": 2,

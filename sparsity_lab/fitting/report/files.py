@@ -12,7 +12,7 @@ from typing import Any
 from sparsity_lab.fitting.data.names import figure_name
 from sparsity_lab.fitting.figures import KINDS, attempted, file_of
 from sparsity_lab.fitting.report.text import markdown
-from sparsity_lab.fitting.reproduce import families_report
+from sparsity_lab.fitting.reproduce import families, families_report
 from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.progress import Progress
 from sparsity_lab.provenance import provenance
@@ -48,8 +48,9 @@ def draw(
 ) -> None:  # fmt: skip
     """Draw the figures and link them in fits.md; where `perform` is None, remove those of an earlier call."""
     stems = [folder / "plots" / figure_name(result.name) for result in results]
+    limits = families_report.shown(results, folder)
     if perform is None:
-        for stem in (*stems, folder / "plots" / ALL):
+        for stem in (*stems, folder / "plots" / ALL, *limits):
             for kind in KINDS:
                 with suppress(OSError):
                     file_of(stem, kind).unlink(missing_ok=True)
@@ -64,6 +65,11 @@ def draw(
         from sparsity_lab.fitting.plots import fits as plots
 
         plots.overview(results, folder / "plots" / ALL)
+    for stem, each in limits.items():
+        with attempted(stem):
+            from sparsity_lab.fitting.plots.families import limits_figure
+
+            limits_figure(each, families.against_scale(each), stem)
     write_text(folder / "fits.md", markdown(results, drawn=drawn))
 
 

@@ -1,4 +1,4 @@
-"""Writes families.json and families.md, and the figure of limits against parameters."""
+"""Writes families.json and families.md; says what the figure of limits against parameters shows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.fitting.data.names import limits_name
-from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED
 from sparsity_lab.fitting.reproduce import families
-from sparsity_lab.fitting.reproduce.families import Bottleneck, ScaleFit
+from sparsity_lab.fitting.reproduce.families import Bottleneck, Limit, ScaleFit
 from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.store.records import write_json, write_text
 from sparsity_lab.store.tables import number, to_markdown
@@ -23,17 +22,14 @@ PAIR = ("parameters", "first", "second", "difference", "low", "high", "ratio")
 END, LEFT = "tokens per parameter at the end", "left to the limit"
 
 
-def write(results: Sequence[FitResult], folder: Path) -> bool:
-    """Write what the runs say together; False, and nothing written, where no two have a known size.
+def write(results: Sequence[FitResult], folder: Path) -> None:
+    """Write what the runs say together; nothing where no two have a known size.
 
     Runs measured by different rules are different quantities: each rule has a section of its own.
     """
-    groups: dict[tuple[str, ...], list[FitResult]] = {}
-    for result in results:
-        groups.setdefault(result.series.quantity, []).append(result)
-    known = {key: own for key, own in groups.items() if len(families.limits(own)) >= 2}
+    known = _quantities(results)
     if not known:
-        return False
+        return
     found, parts = [], []
     for quantity, own in known.items():
         entry, text = _family(own, title=" ".join(_named(quantity, list(known))))
@@ -42,14 +38,23 @@ def write(results: Sequence[FitResult], folder: Path) -> bool:
     alone = {key: value for key, value in found[0].items() if key != "quantity"}
     write_json(folder / "families.json", plain(alone if len(known) == 1 else {"quantities": found}))
     write_text(folder / "families.md", "\n".join(parts))
-    for quantity, own in known.items():
-        stem = folder / "plots" / limits_name("-".join(_named(quantity, list(known))))
-        with attempted(stem):
-            from sparsity_lab.fitting.plots.families import limits_figure
 
-            limits = families.limits(own)
-            limits_figure(limits, families.against_scale(limits), stem)
-    return True
+
+def shown(results: Sequence[FitResult], folder: Path) -> dict[Path, list[Limit]]:
+    """The figures to draw, each by its files without their endings: the limits of a quantity."""
+    known = _quantities(results)
+    names = (limits_name("-".join(_named(quantity, list(known)))) for quantity in known)
+    return {
+        folder / "plots" / name: families.limits(own) for name, own in zip(names, known.values(), strict=True)
+    }
+
+
+def _quantities(results: Sequence[FitResult]) -> dict[tuple[str, ...], list[FitResult]]:
+    """Quantity -> its fits, of those with two limits at a known size or more."""
+    groups: dict[tuple[str, ...], list[FitResult]] = {}
+    for result in results:
+        groups.setdefault(result.series.quantity, []).append(result)
+    return {key: own for key, own in groups.items() if len(families.limits(own)) >= 2}
 
 
 def _named(quantity: tuple[str, ...], among: Sequence[tuple[str, ...]]) -> list[str]:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
@@ -153,13 +153,16 @@ def undrawn(stem: Path) -> list[Path]:
 
 
 def save(drawn: Figure, stem: Path) -> list[Path]:
-    """Write `stem.png` and `stem.svg`, whole or not at all; the same figure gives the same bytes."""
-    metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}}
-    written = []
-    for kind in KINDS:
-        stream = io.BytesIO()
-        drawn.savefig(stream, format=kind, metadata=metadata[kind])
-        path = file_of(stem, kind)
-        write_bytes(path, stream.getvalue())
-        written.append(path)
-    return written
+    """Write `stem.png` and `stem.svg`, whole or not at all; the same figure gives the same bytes.
+
+    Panels are placed once, by the sizes of the SVG's text: placing them costs as much as drawing.
+    """
+    streams = {kind: io.BytesIO() for kind in KINDS}
+    drawn.dpi = matplotlib.rcParams["savefig.dpi"]
+    FigureCanvasSVG(drawn).print_svg(streams["svg"], metadata={"Date": None})
+    drawn.set_layout_engine("none")
+    drawn.dpi = matplotlib.rcParams["savefig.dpi"]  # an SVG's is its own
+    FigureCanvasAgg(drawn).print_png(streams["png"], metadata={"Software": None})
+    for kind, stream in streams.items():
+        write_bytes(file_of(stem, kind), stream.getvalue())
+    return [file_of(stem, kind) for kind in KINDS]
