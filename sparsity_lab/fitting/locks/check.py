@@ -8,13 +8,15 @@ compared with it as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.data.columns import Columns
 from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import compared, fit_series, forward_of
 from sparsity_lab.fitting.judge.verdict import NOT
@@ -25,11 +27,14 @@ from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.solved import Judged, noise_of, solve_and_judge
 from sparsity_lab.fitting.spec import law_of
 from sparsity_lab.fitting.uncertainty.intervals import Interval, derived
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.progress import SILENT, Progress
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"
 UNSEARCHED = "unsearched"
+Read = Callable[
+    [Path, Columns, Law, str], list[Series]
+]  # a table by its columns, for a law, with y above 0 or not
 POWER_TOLERANCE = 1e-3  # of the power of the noise, or absolute where that is below 1
 END_TOLERANCE = 0.02  # of the interval's width: how far a refit's end may lie from the locked one
 
@@ -58,9 +63,9 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
     """
     located = toml.find(paths)
     with progress.track("check", len(located.paths)) as advance:
-        findings = []
+        findings, read = [], cache(_table)
         for path in located.paths:
-            findings.append(check_one(path))
+            findings.append(check_one(path, read))
             advance(1)
     why = f"{toml.MANIFEST} beside it names this lock, and it is not there"
     gone = [Finding(str(path), path.stem, MISSING, (why,)) for path in located.gone]
@@ -68,15 +73,18 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
     return findings + gone + unsearched
 
 
-def check_one(path: Path) -> Finding:
+def check_one(path: Path, read: Read | None = None) -> Finding:
     """Check one lock: input, verdict, predictions, coefficients, and the files beside it.
+
+    Args:
+        path: of the lock. read: reads its table, once for many locks; None to read it for this one.
 
     Raises:
         SparsityLabError: the lock or its table cannot be read; names the lock.
     """
     lock = lock_file.read(path)
     try:
-        status, details = _judged(lock, path)
+        status, details = _judged(lock, path, read or _table)
     except SparsityLabError as error:
         fix = error.fix or toml.LOCK_ANEW
         raise SparsityLabError(f"The lock {path}: {error.what}", why=error.why, fix=fix) from error
@@ -90,7 +98,7 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock]:
         SparsityLabError: no reason, or the input is not there.
     """
     old = lock_file.read(path)
-    full = _input(old, path)
+    full = _input(old, path, _table)
     if isinstance(full, str):
         raise SparsityLabError(
             f"Cannot update {path}", why=full, fix="Put the table back, or lock another fit"
@@ -119,9 +127,9 @@ def differences(old: Lock, new: Lock) -> list[str]:
     return lines
 
 
-def _judged(lock: Lock, path: Path) -> tuple[str, list[str]]:
+def _judged(lock: Lock, path: Path, read: Read) -> tuple[str, list[str]]:
     """The status of a lock, and sentences on why."""
-    full = _input(lock, path)
+    full = _input(lock, path, read)
     if isinstance(full, str):
         return MISSING, [full]
     series = full.without_leading(lock.dropped_points, forward_of(lock.spec, full.inputs))
@@ -147,13 +155,17 @@ def _judged(lock: Lock, path: Path) -> tuple[str, list[str]]:
     return UNIDENTIFIED if lost else DRIFT if details else PASS, details
 
 
-def _input(lock: Lock, path: Path) -> Series | str:
+def _table(source: Path, columns: Columns, law: Law, positive_y: str) -> list[Series]:
+    return read_series(source, mapping=columns, law=law, positive_y=positive_y)
+
+
+def _input(lock: Lock, path: Path, read: Read) -> Series | str:
     """The series a lock is about; or what is missing."""
     source = toml.source_of(lock.table, path)
     if not source.exists():
         return f"the table {lock.table} is not there"
     law = law_of(lock.law, inputs=max(len(lock.columns.x), 1))
-    found = read_series(source, mapping=lock.columns, law=law, positive_y=lock.spec.why_positive_y)
+    found = read(source, lock.columns, law, lock.spec.why_positive_y)
     if lock.columns.several and lock.columns.by is None:
         return found[0]  # one law of one table, whatever it is called
     named = {series.name: series for series in found}

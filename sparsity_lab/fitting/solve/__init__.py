@@ -7,9 +7,9 @@ In: a `Law` and the arrays x and y, as a `Problem`. Out: a `Solution` in search 
     linear.py        many small least-squares problems at once, with bounds and with one combination held
     batch.py         one law at many search coordinates at once, for many variants of the points
     levenberg.py     moves many lanes of a batch to a least sum of squares
-    grid.py          where a search starts
     engine.py        the best fit: a seeded grid, the best eight starts polished; variants of the points
-    packed.py        fits to ln y, all coefficients moved at once
+    packed.py        fits to ln y: all coefficients in one vector
+    newton.py        moves many such vectors to a least sum of losses
     variance.py      noise whose variance is a power of the curve
     gradients.py     how coefficients and predictions move, to first order
     diagnostics.py   correlation of residuals, conditioning, covariance, AICc

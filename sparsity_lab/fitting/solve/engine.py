@@ -7,14 +7,15 @@ All starts, and all variants of the points (first shares of them, resamples), ar
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from sparsity_lab.fitting.solve import levenberg, packed
+from sparsity_lab.fitting.solve import levenberg, newton
 from sparsity_lab.fitting.solve.batch import Batch
-from sparsity_lab.fitting.solve.grid import seeded_grid
+from sparsity_lab.fitting.solve.packed import Packing
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
 
@@ -23,25 +24,24 @@ ENOUGH_TO_ORDER = 5000  # points that put the grid in order; all are used from t
 AT_BEST = 0.01
 GRID_NUMBERS = 2_000_000  # numbers of the grid's columns that are held in memory at once
 
+GRID_POINTS = {0: 1, 1: 60, 2: 20, 3: 9, 4: 6}
+MOST_AXES = 4  # with more, each has so few places that a random draw serves as well
+DRAWS = 1500
 
-def solve(problem: Problem, *, seed: int = 0, near: Array | None = None) -> Solution:
+
+def solve(problem: Problem, *, seed: int = 0) -> Solution:
     """The best fit.
 
     Args:
-        problem: the law, its points and what is made least.
-        seed: jitters the grid within its cells.
-        near: coordinates to start from as well; used for refits of slightly changed data.
+        problem: the law, its points and what is made least. seed: jitters the grid within its cells.
     """
     if problem.objective.log:
-        return packed.solve(problem, _log_starts(problem, seed), box=_box(problem))
-    starts = _starts(problem, _lanes(problem), seed)[0]
-    if near is not None:
-        starts = np.concatenate([starts, near[None]])
-    return best_of(problem, starts)
+        return solve_variants(problem, np.ones((1, len(problem.y))), seed=seed)[0]
+    return best_of(problem, _starts(problem, Batch.of(problem, 1), seed)[0])
 
 
 def solve_variants(problem: Problem, root: Array, *, y: Array | None = None, seed: int = 0) -> list[Solution]:
-    """The best fits by least squares of K variants of the points, in the problem's own search coordinates.
+    """The best fits of K variants of the points, in the problem's own search coordinates.
 
     Args:
         problem: the law and all its points.
@@ -51,24 +51,33 @@ def solve_variants(problem: Problem, root: Array, *, y: Array | None = None, see
     """
     own = 1.0 if problem.root_weights is None else problem.root_weights
     values = np.broadcast_to(problem.y if y is None else y, root.shape)
-    batch = Batch(problem, values, root * own)
+    # Weights 1/y are the logarithm's near the curve.
+    batch = Batch(problem, values, root * own / (values if problem.objective.log else 1.0))
     starts = _starts(problem, batch, seed)
     each = np.repeat(np.arange(len(root)), starts.shape[1])
-    theta, sse = levenberg.descend(batch.at(each), starts.reshape(len(each), starts.shape[2]), _box(problem))
-    theta, sse = theta.reshape(starts.shape), sse.reshape(starts.shape[:2])
-    best = np.argmin(sse, axis=1)
-    chosen = theta[np.arange(len(root)), best]
-    beta = batch.project(chosen).beta
+    theta, found = levenberg.descend(
+        batch.at(each), starts.reshape(len(each), starts.shape[2]), _box(problem)
+    )
+    if problem.objective.log:
+        packing = Packing(problem, values[each], root[each] ** 2)
+        vectors = packing.pack(theta, batch.at(each).project(theta).beta)
+        vectors, found = newton.descend(packing, vectors)
+        theta, linear = packing.unpack(vectors)
+    theta, found = theta.reshape(starts.shape), found.reshape(starts.shape[:2])
+    best = np.argmin(found, axis=1)
+    lanes = np.arange(len(root))
+    chosen = theta[lanes, best]
+    beta = linear[lanes * starts.shape[1] + best] if problem.objective.log else batch.project(chosen).beta
     return [
         Solution(
             chosen[k],
             beta[k],
-            float(sse[k, best[k]]),
-            len(sse[k]),
-            _reached(sse[k]),
+            float(found[k, best[k]]),
+            len(found[k]),
+            _reached(found[k]),
             edges(problem, chosen[k]),
         )
-        for k in range(len(root))
+        for k in lanes
     ]
 
 
@@ -81,8 +90,8 @@ def solve_parts(
         problem: the law and all its points. parts: rows of each part. seed: of the grid.
     """
     kept = [problem.part(rows) for rows in parts]
-    if problem.objective.log or not kept:
-        return [(part, solve(part, seed=seed)) for part in kept]
+    if not kept:
+        return []
     root = np.zeros((len(parts), len(problem.y)))
     for k, rows in enumerate(parts):
         root[k, rows] = 1.0
@@ -116,10 +125,6 @@ def _box(problem: Problem) -> Array:
     return problem.law.search_box(problem.span)
 
 
-def _lanes(problem: Problem) -> Batch:
-    return Batch.of(problem, 1)
-
-
 def _reached(sse: Array) -> int:
     return int(np.sum(sse <= sse.min() * (1 + AT_BEST)))
 
@@ -146,10 +151,12 @@ def _grid_sse(batch: Batch, grid: Array) -> Array:
     return np.concatenate(found)
 
 
-def _log_starts(problem: Problem, seed: int) -> list[tuple[Array, Array]]:
-    """Coordinates and linear coefficients near the best fit to ln y: weights 1/y are the logarithm's near the curve."""
-    own = 1.0 if problem.root_weights is None else problem.root_weights
-    weighted = Problem.of(problem.law, problem.x, problem.y, root_weights=own / problem.y)
-    starts = _starts(weighted, _lanes(weighted), seed)[0]
-    theta, _ = levenberg.descend(Batch.of(weighted, len(starts)), starts, _box(weighted))
-    return [(one, weighted.project(one).linear) for one in theta]
+def seeded_grid(box: Array, generator: np.random.Generator) -> Array:
+    """A grid over the box (q, 2), each point moved at random within its cell; shape (m, q)."""
+    axes = len(box)
+    if axes > MOST_AXES:
+        return box[:, 0] + generator.uniform(size=(DRAWS, axes)) * (box[:, 1] - box[:, 0])
+    per_axis = GRID_POINTS[axes]
+    cells = np.array(list(itertools.product(range(per_axis), repeat=axes)), dtype=float)
+    places = (cells + generator.uniform(size=cells.shape)) / per_axis
+    return np.asarray(box[:, 0] + places * (box[:, 1] - box[:, 0]))

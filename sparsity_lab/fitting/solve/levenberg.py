@@ -16,17 +16,61 @@ from sparsity_lab.fitting.solve.batch import Batch
 from sparsity_lab.laws._law import Array
 
 MOST_STEPS = 150
-TIGHT = 1e-15  # of the sum of squares: a gain below it is rounding
+TIGHT = 1e-14  # of the sum of squares: a gain below it is rounding
 EXACT = 1e-29  # of the sum of y squared: what is left of points that lie on the curve
 FIRST_DAMPING = 1e-3
 STUCK = 1e14  # damping at which no step changes theta any more
+FLAT = 1e-14  # curvature, in units of each number's own, below which a direction is taken for this steep
+
+
+@dataclass(frozen=True)
+class Model:
+    """Quadratic models of what B lanes make least, along their own axes.
+
+    Attributes:
+        slope, bend: first and second derivatives along each axis, in units of each number, shape (B, k).
+        axes: shape (B, k, k). unit: of each number, shape (B, k).
+    """
+
+    slope: Array
+    bend: Array
+    axes: Array
+    unit: Array
+
+    @classmethod
+    def of(cls, gradient: Array, curvature: Array, scale: Array, stopped: np.ndarray) -> Model:
+        """The models of gradients (B, k) and curvatures (B, k, k), less the numbers that are stopped.
+
+        Args:
+            scale: curvature along each number, which gives its unit, shape (B, k).
+        """
+        unit = np.sqrt(np.where(scale > 0, scale, 1.0))
+        free = ~stopped / unit
+        bend, axes = np.linalg.eigh(curvature * free[:, :, None] * free[:, None, :])
+        return cls(np.einsum("bkl,bk->bl", axes, gradient * free), bend, axes, unit)
+
+    def at(self, rows: np.ndarray) -> Model:
+        """Those of some lanes."""
+        return self if rows.all() else Model(*(each[rows] for each in vars(self).values()))
+
+    def promised(self) -> Array:
+        """The gain at the lowest point, shape (B,)."""
+        return np.asarray(0.5 * np.sum(self.slope**2 / np.maximum(np.abs(self.bend), FLAT), axis=1))
+
+    def step(self, damping: Array) -> tuple[Array, Array]:
+        """The damped step (B, k), downhill whatever the curvature, and the gain it promises (B,)."""
+        along = -self.slope / (np.abs(self.bend) + damping[:, None])
+        gain = -np.sum(along * (self.slope + 0.5 * self.bend * along), axis=1)
+        return np.einsum("bkl,bl->bk", self.axes, along) / self.unit, gain
 
 
 @dataclass
 class _Lanes:
-    """The state of the lanes that still move."""
+    """The lanes that still move: which these are, and where they are."""
 
+    batch: Batch
     rows: np.ndarray
+    still: np.ndarray
     theta: Array
     sse: Array
     residuals: Array
@@ -36,8 +80,11 @@ class _Lanes:
     growth: Array
 
     def keep(self, which: np.ndarray) -> None:
-        for name, value in vars(self).items():
-            setattr(self, name, value[which])
+        if which.all():
+            return
+        self.batch = self.batch.at(which)
+        for name in ("rows", "still", "theta", "sse", "residuals", "jacobian", "scale", "damping", "growth"):
+            setattr(self, name, getattr(self, name)[which])
 
 
 def descend(
@@ -57,97 +104,68 @@ def descend(
     still = np.zeros(theta.shape, dtype=bool) if still is None else np.broadcast_to(still, theta.shape)
     if theta.shape[1] == 0 or still.all():
         return theta, batch.project(theta).sse
-    lanes = _begin(batch, theta)
+    lanes = _begin(batch, theta, still)
     sse = lanes.sse.copy()
     nothing = EXACT * np.maximum(np.einsum("bn,bn->b", batch.y, batch.y), np.finfo(float).tiny)
     for _ in range(MOST_STEPS):
-        keep = np.isfinite(lanes.sse) & (lanes.sse > nothing[lanes.rows]) & (lanes.damping < STUCK)
-        if not keep.all():
-            lanes.keep(keep)
+        lanes.keep(np.isfinite(lanes.sse) & (lanes.sse > nothing[lanes.rows]) & (lanes.damping < STUCK))
+        model = _model(lanes, box)
+        moves = model.promised() > tight * lanes.sse
+        lanes.keep(moves)
         if len(lanes.rows) == 0:
             break
-        arrived = _advance(batch, lanes, box, still, tight)
+        _advance(lanes, model.at(moves), box)
         theta[lanes.rows], sse[lanes.rows] = lanes.theta, lanes.sse
-        if arrived.any():
-            lanes.keep(~arrived)
     return theta, sse
 
 
-def _begin(batch: Batch, theta: Array) -> _Lanes:
+def _begin(batch: Batch, theta: Array, still: np.ndarray) -> _Lanes:
     with np.errstate(all="ignore"):
         design = batch.design(theta)
         fit = batch.project(theta, design)
         jacobian = batch.jacobian(theta, design, fit)
     size = len(theta)
     lanes = _Lanes(
-        np.arange(size), theta.copy(), fit.sse, fit.residuals, jacobian,
+        batch, np.arange(size), still, theta.copy(), fit.sse, fit.residuals, jacobian,
         np.einsum("bnq,bnq->bq", jacobian, jacobian), np.full(size, FIRST_DAMPING), np.full(size, 2.0),
     )  # fmt: skip
     lanes.sse = np.where(np.isfinite(lanes.sse) & np.isfinite(jacobian).all(axis=(1, 2)), lanes.sse, np.inf)
     return lanes
 
 
-def _advance(batch: Batch, lanes: _Lanes, box: Array, still: np.ndarray, tight: float) -> np.ndarray:
-    """Try one step in every lane; which of them have arrived."""
-    jacobian = lanes.jacobian * _movable(lanes, box, still[lanes.rows])[:, None, :]
-    step = _step(jacobian, lanes)
+def _model(lanes: _Lanes, box: Array) -> Model:
+    """What is known of the sums of squares, less coordinates that are held or that an edge of the box stops."""
+    gradient = 2 * np.einsum("bnq,bn->bq", lanes.jacobian, lanes.residuals)
+    stopped = (lanes.theta <= box[:, 0]) & (gradient > 0) | (lanes.theta >= box[:, 1]) & (gradient < 0)
+    curvature = 2 * lanes.jacobian.transpose(0, 2, 1) @ lanes.jacobian
+    return Model.of(gradient, curvature, 2 * lanes.scale, lanes.still | stopped)
+
+
+def _advance(lanes: _Lanes, model: Model, box: Array) -> None:
+    """Try one step in every lane."""
+    step, predicted = model.step(lanes.damping)
     trial = np.clip(lanes.theta + step, box[:, 0], box[:, 1])
-    step = trial - lanes.theta
-    ahead = lanes.residuals + np.einsum("bnq,bq->bn", jacobian, step)
-    predicted = lanes.sse - np.einsum("bn,bn->b", ahead, ahead)
-    part = batch.at(lanes.rows)
     with np.errstate(all="ignore"):
-        design = part.design(trial)
-        fit = part.project(trial, design)
-    gain = lanes.sse - np.where(np.isfinite(fit.sse), fit.sse, np.inf)
+        design = lanes.batch.design(trial)
+        fit = lanes.batch.project(trial, design)
+    sse = fit.sse
+    gain = lanes.sse - np.where(np.isfinite(sse), sse, np.inf)
     better = gain > 0
-    small = tight * lanes.sse
-    arrived = (np.abs(predicted) <= small) & (np.abs(gain) <= small)
-    if arrived.any():
-        arrived[arrived] = _promised(jacobian[arrived], lanes.residuals[arrived]) <= small[arrived]
-    arrived |= ~np.any(step != 0, axis=1)
-    if better.any():
-        _accept(part, lanes, better, trial, design, fit)
-    share = np.divide(gain, predicted, out=np.zeros_like(gain), where=predicted > 0)
-    lanes.damping = np.where(
-        better,
-        lanes.damping * np.maximum(1 / 3, 1 - (2 * np.clip(share, 0, 1) - 1) ** 3),
-        lanes.damping * lanes.growth,
-    )
-    lanes.growth = np.where(better, 2.0, 2 * lanes.growth)
-    return np.asarray(arrived)
-
-
-def _movable(lanes: _Lanes, box: Array, still: np.ndarray) -> np.ndarray:
-    """Coordinates that are not held and that no edge of the box stops, shape (B, q)."""
-    downhill = -np.einsum("bnq,bn->bq", lanes.jacobian, lanes.residuals)
-    stopped = ((lanes.theta <= box[:, 0]) & (downhill < 0)) | ((lanes.theta >= box[:, 1]) & (downhill > 0))
-    return np.asarray(~(still | stopped))
-
-
-def _step(jacobian: Array, lanes: _Lanes) -> Array:
-    """The damped step, by orthogonal columns of the Jacobian over the square roots of the damping."""
-    size = jacobian.shape[2]
-    moving = (jacobian != 0).any(axis=1)
-    damped = (np.sqrt(lanes.damping[:, None] * lanes.scale) * moving)[:, :, None] * np.eye(size)
-    basis, triangle = linear.orthogonal(np.concatenate([jacobian, damped], axis=1))
-    shares = -np.einsum("bnk,bn->bk", basis[:, : jacobian.shape[1]], lanes.residuals)
-    return linear.back_substituted(triangle, shares)
-
-
-def _promised(jacobian: Array, residuals: Array) -> Array:
-    """The gain that the undamped step promises: a heavily damped one promises little far from the goal as well."""
-    shares = np.einsum("bnk,bn->bk", linear.orthogonal(jacobian)[0], residuals)
-    return np.asarray(np.einsum("bk,bk->b", shares, shares))
-
-
-def _accept(
-    part: Batch, lanes: _Lanes, better: np.ndarray, trial: Array, design: Array, fit: linear.LinearFit
-) -> None:
-    moved = part.at(better)
+    lanes.damping, lanes.growth = damped(lanes.damping, lanes.growth, gain, predicted)
+    if not better.any():
+        return
+    moved = lanes.batch if better.all() else lanes.batch.at(better)
     solved = linear.LinearFit(fit.beta[better], fit.residuals[better], fit.free[better], fit.pivot[better])
     with np.errstate(all="ignore"):
-        jacobian = moved.jacobian(trial[better], design[better], solved)
-    lanes.theta[better], lanes.sse[better] = trial[better], solved.sse
-    lanes.residuals[better], lanes.jacobian[better] = solved.residuals, np.nan_to_num(jacobian)
+        jacobian = np.nan_to_num(moved.jacobian(trial[better], design[better], solved))
+    lanes.theta[better], lanes.sse[better] = trial[better], sse[better]
+    lanes.residuals[better], lanes.jacobian[better] = solved.residuals, jacobian
     lanes.scale[better] = np.maximum(lanes.scale[better], np.einsum("bnq,bnq->bq", jacobian, jacobian))
+
+
+def damped(damping: Array, growth: Array, gain: Array, predicted: Array) -> tuple[Array, Array]:
+    """The next damping of lanes, and its growth should they fail again, by what the last step gained; (B,) each."""
+    share = np.divide(gain, predicted, out=np.zeros_like(gain), where=predicted > 0)
+    eased = damping * np.maximum(1 / 3, 1 - (2 * np.clip(share, 0, 1) - 1) ** 3)
+    better = gain > 0
+    return np.where(better, eased, damping * growth), np.where(better, 2.0, 2 * growth)

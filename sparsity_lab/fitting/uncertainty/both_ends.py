@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +68,12 @@ class Walked:
         high = np.where(self.high.is_open, math.inf, self.high.value)
         return np.where(self.inside[:, None], np.stack([low, high], axis=1), math.nan)
 
-    def one_sided(self, count: int) -> Array:
-        """The 95 % bounds on the closed sides of those of the first numbers that are open on the other, else NaN."""
-        numbers, bound = self.numbers, np.full(count, math.nan)
-        rows = np.flatnonzero(((self.low.is_open != self.high.is_open) & self.inside)[:count])
+    def one_sided(self, asked: Sequence[int]) -> dict[int, float]:
+        """The 95 % bounds on the closed sides of those among some numbers that are open on the other side."""
+        numbers, half_open = self.numbers, (self.low.is_open != self.high.is_open) & self.inside
+        rows = np.array([row for row in asked if half_open[row]], dtype=int)
         if len(rows) == 0:
-            return bound
+            return {}
         level = self.least + numbers.rises[1, rows]
         objective, theta = self.lanes.least(rows, self.start[rows], numbers.theta[rows])
         kept = objective <= level
@@ -91,8 +92,7 @@ class Walked:
             level,
             self.least,
         )
-        bound[rows] = walk.ends(self.lanes).value
-        return bound
+        return dict(zip(rows.tolist(), walk.ends(self.lanes).value.tolist(), strict=True))
 
     def curve(self, rows: list[int]) -> list[tuple[tuple[float, float], ...]]:
         """The objective over the intervals of some numbers, from starts between the best fit and the end."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.solve import gradients
-from sparsity_lab.fitting.solve.packed import PackedLanes
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.uncertainty.both_ends import Numbers, Walked, both_ends
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
-from sparsity_lab.fitting.uncertainty.lanes import CoordinateLanes, HeldLanes, Lanes, Sought
+from sparsity_lab.fitting.uncertainty.lanes import CoordinateLanes, HeldLanes, Lanes, PackedLanes, Sought
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import FALLING, LOG_LINEAR, NONLINEAR, Array, Law
 
@@ -85,7 +84,8 @@ class Wanted:
         box: the physical range of those levels; infinite ends stand for a thousand ranges of the data.
         x: inputs of predictions, shape (m,) or (m, inputs), or None.
         reach: values of y whose x is asked for, of a law of one input.
-        curves: whether the objective along the intervals of limits and exponents is wanted as well.
+        curves: whether the objective along the intervals of limits and exponents is wanted as well, and one-sided
+            bounds of these.
     """
 
     names: Sequence[str] | None = None
@@ -126,7 +126,7 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
         *([_predictions(problem, solution, scale, x)] if len(x) else []),
         *([_reaches(problem, solution, scale, sought)] if len(sought.targets) else []),
     ]
-    lanes: Lanes = PackedLanes(problem, sought.held) if problem.objective.log else HeldLanes(problem, sought)
+    lanes: Lanes = PackedLanes(problem, sought) if problem.objective.log else HeldLanes(problem, sought)
     walked = both_ends(Numbers.together(parts), lanes, least=solution.objective)
     edges = None if problem.objective.log else (law.search_box(problem.span), None)
     found |= _profiles(walked, linear, shown, _stopped(walked, law, linear, edges))
@@ -181,15 +181,15 @@ def _profiles(
     walked: Walked, names: Sequence[str], shown: Collection[str], stopped: np.ndarray
 ) -> dict[str, Profile]:
     """The profiles of the first numbers of a walk, with the objective along those that are shown."""
-    bounds = walked.one_sided(len(names))
     rows = [i for i, name in enumerate(names) if name in shown]
+    bounds = walked.one_sided(rows)
     curves = dict(zip(rows, walked.curve(rows), strict=True)) if rows else {}
     return {
         name: Profile(
             name, float(walked.numbers.best[i]), float(walked.low.value[i]), float(walked.high.value[i]),
             bool(walked.low.is_open[i] or stopped[0, i]), bool(walked.high.is_open[i] or stopped[1, i]),
             not walked.inside[i], float(walked.level[i]),
-            curves.get(i, ()), float(bounds[i]),
+            curves.get(i, ()), bounds.get(i, math.nan),
         )
         for i, name in enumerate(names)
     }  # fmt: skip

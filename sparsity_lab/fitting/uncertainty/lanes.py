@@ -11,9 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from sparsity_lab.fitting.solve import levenberg
+from sparsity_lab.fitting.solve import levenberg, newton
 from sparsity_lab.fitting.solve.batch import Batch, Held
-from sparsity_lab.fitting.solve.grid import seeded_grid
+from sparsity_lab.fitting.solve.engine import seeded_grid
+from sparsity_lab.fitting.solve.packed import Packing
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
 from sparsity_lab.laws._law import Array
@@ -142,6 +143,41 @@ class CoordinateLanes:
             sse = Batch.of(self.problem, len(starts)).project(starts).sse.reshape(len(rows), -1)
         best = np.argmin(np.where(np.isfinite(sse), sse, np.inf), axis=1)
         return np.asarray(starts.reshape(len(rows), len(grid), -1)[np.arange(len(rows)), best])
+
+
+@dataclass(frozen=True)
+class PackedLanes:
+    """Lanes of a fit to ln y; their coordinates are the search coordinates and then all linear coefficients.
+
+    Attributes:
+        sought: what lanes hold of numbers that are linear in the linear coefficients; None where each holds a search
+            coordinate.
+        which: the search coordinate that each lane holds, shape (K,).
+    """
+
+    problem: Problem
+    sought: Sought | None = None
+    which: np.ndarray | None = None
+
+    def least(self, rows: np.ndarray, values: Array, near: Array) -> tuple[Array, Array]:
+        """With all coefficients moved at once."""
+        count, lanes = len(self.problem.law.search_box(self.problem.span)), len(rows)
+        held = None if self.sought is None else self.sought.held(rows, values)
+        still = None if self.which is None else self.which[rows]
+        packing = Packing.of(self.problem, lanes, held=held, still=still)
+        theta = near[:, :count].copy()
+        if still is not None:
+            theta[np.arange(lanes), still] = values
+        vectors, objective = newton.descend(packing, packing.pack(theta, near[:, count:]), tight=TIGHT)
+        return objective, np.concatenate(packing.unpack(vectors), axis=1)
+
+    def elsewhere(self, rows: np.ndarray, values: Array) -> Array | None:
+        """There is none: a coarse grid of such fits costs more than it finds."""
+        return None
+
+    def scanned(self) -> tuple[Array, Array] | None:
+        """None: each value is a search of its own."""
+        return None
 
 
 def coarse_grid(box: Array) -> Array:
