@@ -20,8 +20,11 @@ from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
 
 STARTS = 8
-ENOUGH_TO_ORDER = 5000  # points that put the grid in order; all are used from there on
+ENOUGH = (
+    500  # points that put the grid in order and take starts near the best fit; all are used from there on
+)
 AT_BEST = 0.01
+ROUGH = 1e-6  # of the sum of squares: the gain at which every few points have told what they can
 GRID_NUMBERS = 2_000_000  # numbers of the grid's columns that are held in memory at once
 
 GRID_POINTS = {0: 1, 1: 60, 2: 20, 3: 9, 4: 6}
@@ -55,9 +58,7 @@ def solve_variants(problem: Problem, root: Array, *, y: Array | None = None, see
     batch = Batch(problem, values, root * own / (values if problem.objective.log else 1.0))
     starts = _starts(problem, batch, seed)
     each = np.repeat(np.arange(len(root)), starts.shape[1])
-    theta, found = levenberg.descend(
-        batch.at(each), starts.reshape(len(each), starts.shape[2]), _box(problem)
-    )
+    theta, found = _polished(batch.at(each), starts.reshape(len(each), starts.shape[2]))
     if problem.objective.log:
         packing = Packing(problem, values[each], root[each] ** 2)
         vectors = packing.pack(theta, batch.at(each).project(theta).beta)
@@ -101,7 +102,7 @@ def solve_parts(
 def best_of(problem: Problem, starts: Array | Sequence[Array]) -> Solution:
     """Polish each start (s, q) and keep the best."""
     starts = np.asarray(starts, dtype=float)
-    theta, sse = levenberg.descend(Batch.of(problem, len(starts)), starts, _box(problem))
+    theta, sse = _polished(Batch.of(problem, len(starts)), starts)
     best = int(np.argmin(sse))
     at = problem.project(theta[best])
     return Solution(theta[best], at.linear, at.sse, len(starts), _reached(sse), edges(problem, theta[best]))
@@ -125,6 +126,19 @@ def _box(problem: Problem) -> Array:
     return problem.law.search_box(problem.span)
 
 
+def _polished(batch: Batch, starts: Array) -> tuple[Array, Array]:
+    """Where the starts of lanes lead, by every few points of a long series first."""
+    box, few = _box(batch.problem), thinned(batch)
+    if few is not batch:
+        starts, _ = levenberg.descend(few, starts, box, tight=ROUGH)
+    return levenberg.descend(batch, starts, box)
+
+
+def thinned(batch: Batch) -> Batch:
+    """Every few points of a long series, enough to compare places by; a short one as it is."""
+    return batch.thinned(math.ceil(batch.y.shape[1] / ENOUGH))
+
+
 def _reached(sse: Array) -> int:
     return int(np.sum(sse <= sse.min() * (1 + AT_BEST)))
 
@@ -142,7 +156,7 @@ def _starts(problem: Problem, batch: Batch, seed: int) -> Array:
 
 def _grid_sse(batch: Batch, grid: Array) -> Array:
     """Sums of squares of one variant over a grid (m, q), of every few points of a long series."""
-    rough = batch.thinned(math.ceil(batch.y.shape[1] / ENOUGH_TO_ORDER))
+    rough = thinned(batch)
     numbers = rough.y.shape[1] * len(rough.problem.law.linear_lower)
     found = []
     for part in np.array_split(grid, math.ceil(len(grid) * numbers / GRID_NUMBERS)):

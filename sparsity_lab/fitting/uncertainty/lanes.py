@@ -11,9 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from sparsity_lab.fitting.solve import levenberg, newton
+from sparsity_lab.fitting.solve import engine, levenberg, newton
 from sparsity_lab.fitting.solve.batch import Batch, Held
-from sparsity_lab.fitting.solve.engine import seeded_grid
 from sparsity_lab.fitting.solve.packed import Packing
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
@@ -88,7 +87,11 @@ class HeldLanes:
         starts = np.tile(grid, (len(rows), 1))
         each = np.repeat(np.arange(len(rows)), len(grid))
         with np.errstate(all="ignore"):
-            sse = self._batch(rows[each], values[each]).project(starts).sse.reshape(len(rows), -1)
+            sse = (
+                engine.thinned(self._batch(rows[each], values[each]))
+                .project(starts)
+                .sse.reshape(len(rows), -1)
+            )
         return np.asarray(grid[np.argmin(np.where(np.isfinite(sse), sse, np.inf), axis=1)])
 
     def scanned(self) -> tuple[Array, Array] | None:
@@ -140,7 +143,9 @@ class CoordinateLanes:
         each = np.repeat(np.arange(len(rows)), len(grid))
         starts[np.arange(len(starts)), self.which[rows][each]] = values[each]
         with np.errstate(all="ignore"):
-            sse = Batch.of(self.problem, len(starts)).project(starts).sse.reshape(len(rows), -1)
+            sse = (
+                engine.thinned(Batch.of(self.problem, len(starts))).project(starts).sse.reshape(len(rows), -1)
+            )
         best = np.argmin(np.where(np.isfinite(sse), sse, np.inf), axis=1)
         return np.asarray(starts.reshape(len(rows), len(grid), -1)[np.arange(len(rows)), best])
 
@@ -182,5 +187,5 @@ class PackedLanes:
 
 def coarse_grid(box: Array) -> Array:
     """Some sixty places over the box, shape (m, q)."""
-    fine = seeded_grid(box, np.random.default_rng(0))
+    fine = engine.seeded_grid(box, np.random.default_rng(0))
     return fine[:: max(1, len(fine) // COARSE)]
