@@ -16,9 +16,10 @@ from sparsity_lab.fitting.solve.batch import Batch
 from sparsity_lab.laws._law import Array
 
 MOST_STEPS = 150
-TIGHT = 1e-14  # of the sum of squares: a gain below it is rounding
+TIGHT = 1e-16  # of the sum of squares: a gain below it is rounding
+ROUNDING = 1e-13  # of the same: a step that promises less and fails is lost in rounding
 EXACT = 1e-29  # of the sum of y squared: what is left of points that lie on the curve
-FIRST_DAMPING = 1e-3
+FIRST_DAMPING, FIRST_GROWTH = 1e-3, 2.0
 STUCK = 1e14  # damping at which no step changes theta any more
 FLAT = 1e-14  # curvature, in units of each number's own, below which a direction is taken for this steep
 
@@ -110,7 +111,9 @@ def descend(
     for _ in range(MOST_STEPS):
         lanes.keep(np.isfinite(lanes.sse) & (lanes.sse > nothing[lanes.rows]) & (lanes.damping < STUCK))
         model = _model(lanes, box)
-        moves = model.promised() > tight * lanes.sse
+        promised = model.promised()
+        lost = (lanes.growth > FIRST_GROWTH) & (promised <= ROUNDING * lanes.sse)
+        moves = (promised > tight * lanes.sse) & ~lost
         lanes.keep(moves)
         if len(lanes.rows) == 0:
             break
@@ -127,7 +130,7 @@ def _begin(batch: Batch, theta: Array, still: np.ndarray) -> _Lanes:
     size = len(theta)
     lanes = _Lanes(
         batch, np.arange(size), still, theta.copy(), fit.sse, fit.residuals, jacobian,
-        np.einsum("bnq,bnq->bq", jacobian, jacobian), np.full(size, FIRST_DAMPING), np.full(size, 2.0),
+        np.einsum("bnq,bnq->bq", jacobian, jacobian), np.full(size, FIRST_DAMPING), np.full(size, FIRST_GROWTH),
     )  # fmt: skip
     lanes.sse = np.where(np.isfinite(lanes.sse) & np.isfinite(jacobian).all(axis=(1, 2)), lanes.sse, np.inf)
     return lanes
@@ -168,4 +171,4 @@ def damped(damping: Array, growth: Array, gain: Array, predicted: Array) -> tupl
     share = np.divide(gain, predicted, out=np.zeros_like(gain), where=predicted > 0)
     eased = damping * np.maximum(1 / 3, 1 - (2 * np.clip(share, 0, 1) - 1) ** 3)
     better = gain > 0
-    return np.where(better, eased, damping * growth), np.where(better, 2.0, 2 * growth)
+    return np.where(better, eased, damping * growth), np.where(better, FIRST_GROWTH, 2 * growth)

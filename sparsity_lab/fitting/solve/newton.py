@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.fitting.solve.levenberg import FIRST_DAMPING, STUCK, Model, damped
+from sparsity_lab.fitting.solve.levenberg import FIRST_DAMPING, FIRST_GROWTH, STUCK, Model, damped
 from sparsity_lab.fitting.solve.packed import TINY, Packing, huber
 from sparsity_lab.laws._law import Array
 
@@ -110,7 +110,7 @@ def descend(packing: Packing, vectors: Array, *, tight: float = TIGHT) -> tuple[
     value = place.value.copy()
     lanes = _Lanes(
         packing, np.arange(count), vectors.copy(), place, np.zeros_like(place.bend), _sizes(place.bowl),
-        np.full(count, FIRST_DAMPING), np.full(count, 2.0),
+        np.full(count, FIRST_DAMPING), np.full(count, FIRST_GROWTH),
     )  # fmt: skip
     for _ in range(MOST_STEPS):
         lanes.keep(np.isfinite(lanes.place.value) & (lanes.damping < STUCK))

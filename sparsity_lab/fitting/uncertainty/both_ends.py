@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +67,10 @@ class Walked:
         high = np.where(self.high.is_open, math.inf, self.high.value)
         return np.where(self.inside[:, None], np.stack([low, high], axis=1), math.nan)
 
-    def one_sided(self, asked: Sequence[int]) -> dict[int, float]:
-        """The 95 % bounds on the closed sides of those among some numbers that are open on the other side."""
+    def one_sided(self, count: int) -> dict[int, float]:
+        """The 95 % bounds on the closed sides of those of the first numbers that are open on the other side."""
         numbers, half_open = self.numbers, (self.low.is_open != self.high.is_open) & self.inside
-        rows = np.array([row for row in asked if half_open[row]], dtype=int)
+        rows = np.flatnonzero(half_open[:count])
         if len(rows) == 0:
             return {}
         level = self.least + numbers.rises[1, rows]

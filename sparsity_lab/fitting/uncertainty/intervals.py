@@ -85,7 +85,7 @@ class Wanted:
         x: inputs of predictions, shape (m,) or (m, inputs), or None.
         reach: values of y whose x is asked for, of a law of one input.
         curves: whether the objective along the intervals of limits and exponents is wanted as well, and one-sided
-            bounds of these.
+            bounds of all.
     """
 
     names: Sequence[str] | None = None
@@ -115,7 +115,7 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
     names = [name for name in every if wanted.names is None or name in wanted.names]
     linear = [name for name in names if law.kind_of(name) != NONLINEAR]
     nonlinear = [name for name in names if law.kind_of(name) == NONLINEAR]
-    shown = {*dict(law.limits), *law.exponents} if wanted.curves else set()
+    shown = {*dict(law.limits), *law.exponents} if wanted.curves else None
     found = _nonlinear(problem, solution, scale, nonlinear, shown) if nonlinear else {}
     x = problem.x[:0] if wanted.x is None else wanted.x
     sought = Sought(tuple(linear), x, np.asarray(wanted.reach, dtype=float), in_ln=problem.span.low[0] > 0)
@@ -178,11 +178,14 @@ def _stopped(
 
 
 def _profiles(
-    walked: Walked, names: Sequence[str], shown: Collection[str], stopped: np.ndarray
+    walked: Walked, names: Sequence[str], shown: Collection[str] | None, stopped: np.ndarray
 ) -> dict[str, Profile]:
-    """The profiles of the first numbers of a walk, with the objective along those that are shown."""
-    rows = [i for i, name in enumerate(names) if name in shown]
-    bounds = walked.one_sided(rows)
+    """The profiles of the first numbers of a walk, with the objective along those that are shown.
+
+    Ends alone, without curves and one-sided bounds, where `shown` is None.
+    """
+    rows = [i for i, name in enumerate(names) if name in (shown or ())]
+    bounds = {} if shown is None else walked.one_sided(len(names))
     curves = dict(zip(rows, walked.curve(rows), strict=True)) if rows else {}
     return {
         name: Profile(
@@ -246,7 +249,11 @@ def _reaches(problem: Problem, solution: Solution, scale: NoiseScale, sought: So
 
 
 def _nonlinear(
-    problem: Problem, solution: Solution, scale: NoiseScale, names: Sequence[str], shown: Collection[str]
+    problem: Problem,
+    solution: Solution,
+    scale: NoiseScale,
+    names: Sequence[str],
+    shown: Collection[str] | None,
 ) -> dict[str, Profile]:
     """Profiles of nonlinear coefficients, walked in coordinates of the coefficients themselves."""
     law = InCoefficients(problem.law, problem.span)

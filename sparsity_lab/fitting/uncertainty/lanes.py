@@ -18,7 +18,7 @@ from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
 from sparsity_lab.laws._law import Array
 
-TIGHT = 1e-9  # of the sum of squares: ends of intervals need no more
+TIGHT = 1e-10  # of the sum of squares: ends of intervals need no more
 SCANNED = 1001
 COARSE = 60  # starts of a lane that seems to have left the interval
 
