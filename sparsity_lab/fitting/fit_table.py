@@ -79,10 +79,9 @@ def fit_table(
     say_units(series[0].units, source)
     records.refuse_over_input(source, folder / "fits.csv", folder / "residuals.csv")
     entry = toml.table_entry(path, folder)
-    if lock is not None:
-        subject = {"table": entry, **vars(columns)}
-        names = [each.name for each in series]
-        toml.refuse_others(folder, names, subject=subject, law=None if law is None else law.name)
+    # Files that a lock speaks of are not replaced by those of another fit, locked or not.
+    subject, names = {"table": entry, **vars(columns)}, [each.name for each in series]
+    toml.refuse_others(folder, names, subject=subject, law=None if law is None else law.name)
     kept, parts = _checked(series, spec, jobs), KeptParts(folder)
     with sole_writer(folder), _crew(jobs, len(kept)) as perform:
         results = _fit_each(kept, spec, perform, parts=parts, progress=progress)

@@ -262,15 +262,15 @@ def write_series(path, names):
 COLUMNS = Columns(("d",), "a", "run")
 
 
-def fit_and_lock(path, output, *, columns=COLUMNS, law="power", reason="agreed"):
+def fit_and_lock(path, output, *, columns=COLUMNS, law="power", reason="agreed", plots=False):
     spec = FitSpec(draws=0, law=law, rivals=("linear",))
-    return fit_table(path, output=output, spec=spec, mapping=columns, lock=reason, plots=False)
+    return fit_table(path, output=output, spec=spec, mapping=columns, lock=reason, plots=plots)
 
 
 @pytest.mark.slow
 def test_series_whose_names_look_alike_have_a_lock_and_a_figure_each(tmp_path):
     write_series(tmp_path / "t.csv", ALIKE)
-    fit_and_lock(tmp_path / "t.csv", tmp_path / "out")
+    fit_and_lock(tmp_path / "t.csv", tmp_path / "out", plots=True)
     names = [path.name for path in (tmp_path / "out" / "locks").glob("*.toml")]
     assert len({unicodedata.normalize("NFD", name).casefold() for name in names}) == len(ALIKE)
     figures = [path.stem for path in (tmp_path / "out" / "plots").glob("*.png")]
@@ -316,9 +316,12 @@ def test_a_lock_of_another_fit_is_not_replaced(tmp_path, other):
         "column": {"columns": Columns(("d",), "z", "run")},
         "law": {"law": "linear"},
     }[other]
-    with pytest.raises(SparsityLabError, match="locks another fit") as caught:
-        fit_and_lock(**{"path": tmp_path / "t.csv", "output": tmp_path / "out", **changed})
-    assert "a.toml" in caught.value.what
+    for reason in ("as published", None):
+        with pytest.raises(SparsityLabError, match="locks another fit") as caught:
+            fit_and_lock(
+                **{"path": tmp_path / "t.csv", "output": tmp_path / "out", "reason": reason, **changed}
+            )
+        assert "a.toml" in caught.value.what
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.toml")} == locked
     assert (tmp_path / "out" / "fits.json").read_bytes() == fits, "refused before anything is fitted"
     fit_and_lock(**{"path": tmp_path / "t.csv", "output": tmp_path / "other", **changed})

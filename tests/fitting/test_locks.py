@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from sparsity_lab import registry
 from sparsity_lab.cli.main import app
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.data.series import Columns
+from sparsity_lab.fitting.data.series import Columns, read_series
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.locks import check, lock_file, toml
 from sparsity_lab.fitting.locks.since import since
 from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.store import bundled
 
 LOSS = registry.load("laws", "loss-power").LAW
 QUICK = FitSpec(law="power", rivals=("constant",), draws=0)
@@ -299,6 +300,76 @@ def test_the_doubling_time_is_written_locked_and_guarded(tmp_path):
     assert [detail.partition(" is ")[0] for detail in details] == [
         "doubling refitted", "doubling in fits.json", "doubling in fits.csv", "doubling in fits.md"
     ]  # fmt: skip
+
+
+def test_the_written_numbers_of_a_fit_that_is_not_identified_are_guarded_too(tmp_path):
+    """Their standard errors are of any size: by these alone a bound of 0.3 could become one of 0.1."""
+    series = next(one for one in read_series(bundled.path("sparsing-law")) if one.name == "0.1B-silu")
+    points = zip(series.x[10:].tolist(), series.y[10:].tolist(), strict=True)
+    rows = [f"{a!r},{b!r},0.1" for a, b in points]
+    (tmp_path / "t.csv").write_text("\n".join(["t,y,se", *rows]) + "\n", encoding="utf-8")
+    limit = locked(tmp_path / "t.csv").coefficients["A0"]
+    (place,) = (tmp_path / "out" / "locks").glob("*.toml")
+    assert lock_file.read(place).coefficients["A0"].se > 10 * abs(limit.value)
+    path = tmp_path / "out" / "fits.json"
+    whole = path.read_text(encoding="utf-8")
+    for end, changed in (("value", 1.1 * limit.value), ("low", 0.9 * limit.low)):
+        entries = json.loads(whole)
+        entries[0]["coefficients"]["A0"][end] = changed
+        path.write_text(json.dumps(entries), encoding="utf-8")
+        assert [detail.partition(" in ")[0] for detail in only(tmp_path).details] == [
+            "A0" if end == "value" else "A0 low"
+        ]
+    path.write_text(whole, encoding="utf-8")
+    assert only(tmp_path).status == check.PASS
+
+
+def test_newer_models_have_smaller_losses_and_are_looked_for_there(tmp_path):
+    losses = np.linspace(0.3, 2.2, 25)
+    scores = 0.25 + 0.7 / (1 + np.exp(4 * (losses - 1.1)))
+    scores += np.random.default_rng(0).normal(0, 4e-3, 25)
+
+    def write(name, *more):
+        rows = [f"{a!r},{b!r}" for a, b in [*zip(losses.tolist(), scores.tolist(), strict=True), *more]]
+        (tmp_path / name).write_text("\n".join(["L,S", *rows]) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    spec = FitSpec(law="loss-to-score", rivals=("constant",), draws=0)
+    fit_table(
+        write("t.csv"),
+        output=tmp_path / "out",
+        mapping=Columns(("L",), "S"),
+        spec=spec,
+        lock="so",
+        plots=False,
+    )
+    assert only(tmp_path).status == check.PASS
+    (finding,) = since([tmp_path / "out"], write("new.csv", (0.2, 0.93), (0.15, 0.5), (0.05, 0.9)))
+    assert finding.status == check.DRIFT
+    assert [detail.partition(" ")[0] for detail in finding.details] == ["at", "1"]
+    assert "at x = 0.15 the table has 0.5" in finding.details[0]
+    assert "1 newer points lie beyond x = 0.1" in finding.details[1]
+
+
+def test_newer_points_of_a_weighted_lock_are_held_to_their_own_errors(tmp_path):
+    """The same gap is a finding for a point as sure as the others, and none for one thirty times less sure."""
+    t, y = curve(3)
+    se = np.full(20, 5e-4)
+
+    def write(name, *more):
+        points = [*zip(t.tolist(), y.tolist(), se.tolist(), strict=True), *more]
+        rows = [f"{a!r},{b!r},{c!r}" for a, b, c in points]
+        (tmp_path / name).write_text("\n".join(["t,y,se", *rows]) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    result = locked(write("t.csv"), spec=replace(QUICK, weighted=True))
+    place = float(result.law.predict(result.values, np.array([70.0]))[0]) + 0.01
+    statuses = [
+        since([tmp_path / "out"], write("n.csv", (70.0, place, of)))[0].status for of in (5e-4, 1.5e-2)
+    ]
+    assert statuses == [check.DRIFT, check.PASS]
+    with pytest.raises(SparsityLabError, match="no standard errors above 0"):
+        since([tmp_path / "out"], write("n.csv", (70.0, place, 0.0)))
 
 
 @pytest.mark.slow

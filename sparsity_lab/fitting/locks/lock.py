@@ -21,7 +21,7 @@ from sparsity_lab.fitting.solve import gradients
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solved import curve_errors, point_errors, problem_of
 from sparsity_lab.fitting.spec import FitSpec
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import FALLING, RISING, Array
 
 PROBES_INSIDE = 7
 PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
@@ -61,10 +61,11 @@ class Lock:
         table: `bundled:NAME`, or a path relative to the study's folder. points_sha256: of the series' points;
             se_sha256: of their standard errors, where they are weights.
         pinned: another hash is stale; otherwise the table may be measured anew and only drift counts.
-        last_x: the largest x; NaN for several inputs.
+        last_x: the x of the largest models; NaN for several inputs.
         noise_sd: standard deviation of the residuals; freedom: points less coefficients; inflation: g, which the
             standard errors contain. noise_power: k, where the noise goes with a power of the curve, whose standard
-            deviation is noise_sd |f|^k; else 0.
+            deviation is noise_sd |f|^k; else 0. weight_unit: the root mean square of the weights' roots, of points that
+            are weighted by their standard errors; NaN in locks that do not say.
         bound: one-sided statement of a fit that is not identified. sse, limit: as fits.json has them; NaN in locks
             that do not say.
         derived: numbers that follow from a coefficient each.
@@ -90,6 +91,7 @@ class Lock:
     freedom: int = 1
     inflation: float = 1.0
     noise_power: float = 0.0
+    weight_unit: float = math.nan
     se_sha256: str = ""
     bound: str | None = None
     sse: float = math.nan
@@ -131,7 +133,7 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
     series, law, values, scale = result.series, result.law, result.values, result.scale
     problem = problem_of(law, series, result.spec)
     prediction, coefficient = FOLLOWED if agreed.follow else PINNED
-    xs = probe_points(series.x, ahead=result.verdict.word != NOT)
+    xs = probe_points(series.x, ahead=result.verdict.word != NOT, forward=law.forward)
     errors = curve_errors(problem, result.solution, scale, xs)
     probes = zip(xs, law.predict(values, xs), errors, strict=True)
     coefficients = {
@@ -154,11 +156,14 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
         columns=agreed.columns,
         pinned=not agreed.follow,
         dropped_points=series.dropped,
-        last_x=float(series.x.max()) if series.inputs == 1 else math.nan,
+        last_x=math.nan
+        if series.inputs > 1
+        else float(series.x.min() if law.forward == FALLING else series.x.max()),
         noise_sd=_noise_sd(result),
         freedom=scale.freedom,
         inflation=scale.inflation,
         noise_power=0.0 if result.noise is None else result.noise.power,
+        weight_unit=_weight_unit(result),
         se_sha256=series.se_sha256 if result.spec.weighted else "",
         bound=result.verdict.bound,
         sse=result.sse,
@@ -183,6 +188,12 @@ def _noise_sd(result: FitResult) -> float:
     return float(unit * math.exp(-noise.power * noise.centre))
 
 
+def _weight_unit(result: FitResult) -> float:
+    """What the weights' roots were divided by; NaN where there are no weights."""
+    roots = result.spec.root_weights(result.series) if result.spec.weighted else None
+    return math.nan if roots is None else float(np.sqrt(np.mean(roots**2)))
+
+
 def _following(derived: Coefficient, coefficient: LockedNumber) -> LockedNumber:
     """A number over a coefficient: its relative standard error is that of the coefficient."""
     se = abs(derived.value * coefficient.se / coefficient.value)
@@ -194,16 +205,21 @@ def _error(result: FitResult, problem: Problem, name: str) -> float:
     return result.scale.error_of(gradients.of_coefficient(problem, result.solution, name))
 
 
-def probe_points(x: Array, *, ahead: bool) -> Array:
+def probe_points(x: Array, *, ahead: bool, forward: str = RISING) -> Array:
     """Where predictions are recorded, shape as x: along the data, and beyond where the law has a say there.
 
-    Of several inputs: a grid over their ranges, and one point beyond.
+    Beyond is where x goes as models grow. Of several inputs: a grid over their ranges, and one point beyond.
     """
     if x.ndim == 1:
         low, high = float(x.min()), float(x.max())
         inside = np.geomspace(low, high, PROBES_INSIDE) if low > 0 else np.linspace(low, high, PROBES_INSIDE)
-        beyond = [factor * high for factor in PROBES_AHEAD] if ahead and high > 0 else []
-        return np.concatenate([inside, beyond])
+        if forward == FALLING:
+            return np.concatenate(
+                [[low / factor for factor in PROBES_AHEAD[::-1]] if ahead and low > 0 else [], inside]
+            )
+        return np.concatenate(
+            [inside, [factor * high for factor in PROBES_AHEAD] if ahead and high > 0 else []]
+        )
     count = PROBES_PER_INPUT.get(x.shape[1], 2)
     axes = [
         np.geomspace(low, high, count) if low > 0 else np.linspace(low, high, count)

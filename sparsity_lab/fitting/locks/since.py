@@ -17,6 +17,7 @@ from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.check import DRIFT, PASS, Finding
 from sparsity_lab.fitting.locks.lock import Lock
 from sparsity_lab.fitting.spec import law_of
+from sparsity_lab.laws._law import FALLING, Array
 
 CONFIDENCE = 0.95
 
@@ -58,7 +59,8 @@ def since(paths: Sequence[Path], table: Path, *, unit: Sequence[str] = ()) -> li
 
 
 def _since_one(path: Path, lock: Lock, series: Series) -> Finding:
-    new = series.x > lock.last_x
+    falling = law_of(lock.law, inputs=1).forward == FALLING
+    new = series.x < lock.last_x if falling else series.x > lock.last_x
     count = int(new.sum())
     if count == 0:
         return Finding(str(path), lock.series, PASS, ("no checkpoint is newer than those locked",))
@@ -66,22 +68,41 @@ def _since_one(path: Path, lock: Lock, series: Series) -> Finding:
     probes = np.array([(*probe.x, probe.y, probe.se) for probe in lock.probes])
     noise, freedom = noise_of(lock)
     quantile = float(student.ppf(1 - (1 - CONFIDENCE) / (2 * count), freedom))
-    claimed = xs <= probes[-1, 0]
+    edge = probes[0, 0] if falling else probes[-1, 0]
+    claimed = xs >= edge if falling else xs <= edge
     at, ends = (np.log(xs), np.log(probes[:, 0])) if probes[0, 0] > 0 else (xs, probes[:, 0])
     curve, se = (np.interp(at, ends, probes[:, column]) for column in (1, 2))
-    half = quantile * np.hypot(se, noise * np.abs(curve) ** (1.0 if lock.spec.on_log else lock.noise_power))
+    wide = np.abs(curve) ** (1.0 if lock.spec.on_log else lock.noise_power)
+    if math.isfinite(lock.weight_unit):
+        wide = wide * lock.weight_unit / _roots(lock, series)[new]
+    half = quantile * np.hypot(se, noise * wide)
     outside = claimed & (np.abs(ys - curve) > half)
     details = [
         f"at x = {x:.6g} the table has {y:.6g}, the band is {c - h:.6g} to {c + h:.6g}"
         for x, y, c, h in zip(xs[outside], ys[outside], curve[outside], half[outside], strict=True)
     ]
     if not claimed.all():
-        details.append(
-            f"{int((~claimed).sum())} newer points lie beyond x = {probes[-1, 0]:.6g}: no claim there"
-        )
+        details.append(f"{int((~claimed).sum())} newer points lie beyond x = {edge:.6g}: no claim there")
     if not details:
         details = [f"{count} newer checkpoints, all inside the band"]
     return Finding(str(path), lock.series, DRIFT if outside.any() else PASS, tuple(details))
+
+
+def _roots(lock: Lock, series: Series) -> Array:
+    """1 over the standard errors of newer points, as a weighted fit takes them.
+
+    Raises:
+        SparsityLabError: some have none.
+    """
+    if series.se is None or not (series.se > 0).all():
+        raise SparsityLabError(
+            f"The newer points of {series.name} have no standard errors above 0",
+            why=f"The lock is weighted by {lock.columns.se or 'them'}, which says how far off a point may be",
+            fix="Give every row a standard error",
+        )
+    roots = lock.spec.root_weights(series)
+    assert roots is not None
+    return roots
 
 
 def noise_of(lock: Lock) -> tuple[float, float]:

@@ -107,7 +107,11 @@ def _numbers(lock: Lock) -> dict[str, float]:
 def _allowed(lock: Lock, key: str, number: float) -> float:
     name = key.removesuffix(" low").removesuffix(" high")
     if name in lock.numbers:
-        return lock.coefficient_tolerance.of(number, lock.numbers[name].se)
+        locked = lock.numbers[name]
+        # What points hardly tell has a standard error of any size; what was written of it is held to its interval.
+        ends = [abs(end - locked.value) for end in (locked.low, locked.high) if end is not None]
+        nearest = min([locked.se, *(half for half in ends if half > 0)])
+        return lock.coefficient_tolerance.of(number, nearest)
     return Tolerance(0.0, 1e-3, 0.0).of(number, math.nan) if key in ("sse", "limit") else 0.0
 
 
