@@ -43,20 +43,21 @@ def alpha_of(problem, *, found):
 
 
 def test_intervals_hold_the_exponent_more_often_than_those_of_even_noise():
-    held = np.zeros(2)
-    powers, sets = [], 60
+    """Of a loss that falls a hundredfold; with even noise about 60 of 100 hold it."""
+    held, powers, sets = np.zeros(2), [], 40
+    truth, x = {"alpha": 1.0, "c": -10.0, "A0": 0.05}, np.geomspace(1, 1000, 30)
+    curve = LAW.predict(truth, x)
     for seed in range(sets):
-        x, y = falling(20, seed=seed)
+        y = curve * (1.0 + 0.05 * np.random.default_rng([seed, 30]).normal(size=30))
         even = Problem.of(LAW, x, y)
         model = power_noise(even)
         powers.append(model.power)
         weighted = Problem.of(LAW, x, y, root_weights=1.0 / model.sizes)
         ends = [alpha_of(even, found=False), alpha_of(weighted, found=True)]
-        held += [each.low <= TRUTH["alpha"] <= each.high for each in ends]
+        held += [each.low <= truth["alpha"] <= each.high for each in ends]
     assert np.mean(powers) == pytest.approx(1.0, abs=0.1)
-    nominal = 0.95 * sets
-    assert held[1] >= 0.88 * sets
-    assert abs(held[1] - nominal) < abs(held[0] - nominal)
+    assert held[1] >= 0.88 * sets  # of 0.95: fewer once in 50
+    assert held[0] <= 0.8 * sets
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, -1.0, 2.0])

@@ -24,6 +24,7 @@ MOST_ROUNDS = 60
 STILL = 1e-8  # of k, where a round no longer moves it
 HALVED_FROM = 20  # the round from which steps are halved: some problems go to and fro
 LEAST_LEFT = 0.05  # of a point's noise that a fit leaves in its residual
+LOWEST = 0.1  # of the smallest y: what the curve counts for where it is lower
 EXACT = 1e-9  # root mean square residual over the range of y, below which what is left is rounding
 NEAREST = 1e-3  # of the smallest curve at the points: how near to zero the curve counts elsewhere
 CONFIDENCE = 0.95
@@ -57,7 +58,7 @@ def power_noise(problem: Problem, *, seed: int = 0) -> PowerNoise:
     """The power of the curve that the noise of a problem's points goes with.
 
     Args:
-        problem: a law and its points, without weights. seed: of the search grid.
+        problem: a law and its points, without weights and with y above 0. seed: of the search grid.
 
     Raises:
         SparsityLabError: the curve is not above 0 at all points.
@@ -67,13 +68,9 @@ def power_noise(problem: Problem, *, seed: int = 0) -> PowerNoise:
         weighted = replace(problem, root_weights=np.exp(-power * logs))
         solution = engine.solve(weighted, seed=seed)
         curve = problem.curve(solution)
-        if not curve.min() > 0:
-            raise SparsityLabError(
-                f"The noise cannot be a power of the curve of {problem.law.name}",
-                why=f"The curve is {curve.min():.3g} at one of the points, and has to be above 0 at all",
-                fix="Take the noise for even, --noise even, or fit another law",
-            )
-        logs = np.log(curve) - np.mean(np.log(curve))
+        # Before its noise is known a curve may be below all that is above 0.
+        level = np.log(np.maximum(curve, LOWEST * problem.y.min()))
+        logs = level - level.mean()
         squares = _squares(weighted, solution)
         if np.ptp(logs) == 0 or np.sqrt(squares.mean()) <= EXACT * problem.y_range:
             power, squares = 0.0, np.zeros(len(logs))
@@ -83,10 +80,14 @@ def power_noise(problem: Problem, *, seed: int = 0) -> PowerNoise:
             power = (before + power) / 2.0
         if abs(power - before) <= STILL:
             break
+    if not curve.min() > 0:
+        raise SparsityLabError(
+            f"The noise cannot be a power of the curve of {problem.law.name}",
+            why=f"The curve is {curve.min():.3g} at one of the points, and has to be above 0 at all",
+            fix="Take the noise for even, --noise even, or fit another law",
+        )
     low, high = _interval(power, squares, logs)
-    return PowerNoise(
-        power, low, high, float(np.mean(np.log(curve))), float(curve.min()), np.exp(power * logs)
-    )
+    return PowerNoise(power, low, high, float(level.mean()), float(curve.min()), np.exp(power * logs))
 
 
 def _squares(weighted: Problem, solution: Solution) -> Array:
