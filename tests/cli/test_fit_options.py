@@ -57,6 +57,8 @@ REFUSED_AS = {
     "forward": "forward falling",
     "y_range": "output 0.0:1.0",
 }  # how a refusal writes what was given
+# Of these the other kind of table is tried in the quick run.
+COSTLY = {("robust", "one"), ("log_y", "one"), ("plots", "one"), ("noise", "one")}
 SAME_NUMBERS = {"jobs": "it shares the same work among processes"}
 
 
@@ -125,8 +127,14 @@ def test_every_option_is_tried():
     assert set(WORDS) == {parameter.name for parameter in FIT.params}
 
 
-@pytest.mark.parametrize("kind", ["one", "two"])
-@pytest.mark.parametrize("name", [name for name in WORDS if name not in ("table", "strict")])
+TRIED = [(name, kind) for name in WORDS if name not in ("table", "strict") for kind in BASE]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [pytest.param(*pair, marks=pytest.mark.slow if pair in COSTLY else ()) for pair in TRIED],
+    ids=["-".join(pair) for pair in TRIED],
+)
 def test_an_option_does_something_or_is_refused(tables, plain, tmp_path, kind, name):
     parameter = next(each for each in FIT.params if each.name == name)
     flag, given = parameter.opts[0], WORDS[name]

@@ -46,17 +46,8 @@ def rows_of(path):
         return list(csv.DictReader(stream))
 
 
-QUICK = (("neurons", 2), ("structure", 1), ("predict", 1))
-
-
-@pytest.mark.parametrize(
-    ("command", "jobs"),
-    [
-        pytest.param(command, jobs, marks=() if (command, jobs) in QUICK else pytest.mark.slow)
-        for command in COMMANDS
-        for jobs in (1, 2)
-    ],
-)
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_others_are_watched_and_logged(places, source_text, tmp_path, command, jobs):
     models, record = places
     table, options, number = COMMANDS[command]

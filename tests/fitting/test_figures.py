@@ -220,7 +220,7 @@ def assert_room(drawn, share=0.25):
             assert box.x1 < across + 10
 
 
-@pytest.mark.thorough(3)
+@pytest.mark.thorough(1)
 @every_kind
 def test_fits_show_any_name(kind, fitted, tmp_path, kept):
     from sparsity_lab.fitting.plots import fits

@@ -100,6 +100,7 @@ def test_fits_json_is_guarded_too(study):
     assert finding.details[0].startswith("E in fits.json is")
 
 
+@pytest.mark.slow
 def test_a_ladder_that_lost_its_limit_is_unidentified(study):
     path = study / "out" / "locks" / "t-loss-power.toml"
     generator = np.random.default_rng(5)

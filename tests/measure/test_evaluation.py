@@ -217,7 +217,8 @@ def test_data_that_a_task_names_elsewhere_are_part_of_its_key(tmp_path, named):
     assert task_files(spec, output=output) != before
 
 
-def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, tmp_path):
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, tmp_path, jobs):
     """What was evaluated is kept, two processes find the same, and a setting that fails leaves the others."""
     model, record = family / "tiny-5", next(measured_records(tmp_path))
     words = (
@@ -232,7 +233,7 @@ def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, t
         record,
     )
     shared, alone = tmp_path / "shared", tmp_path / "alone"
-    run(*words, "--jobs", 2, "--log", "tensorboard", "--output", shared)
+    run(*words, "--jobs", jobs, "--log", "tensorboard", "--output", shared)
     run(*words, "--no-dense", "--output", alone)
     (kept,) = alone.rglob("results_*.json")
     run(*words, "--output", alone)
@@ -361,7 +362,7 @@ def test_bad_input(tasks, tmp_path):
     assert not list(tmp_path.rglob("results_*.json"))
 
 
-@pytest.mark.thorough(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "nearest", "fix"),
     [("q" * 12, None, "--include-path"), ("arc_eazy", "arc_easy", "'arc_easy'")],

@@ -67,6 +67,7 @@ def test_scales_of_up_and_down_that_cancel(llama, own_text, activation, scale):
     near(measure(model, ids, knob=0.2, window=64), before)
 
 
+@pytest.mark.thorough
 @ACTIVATIONS
 @pytest.mark.parametrize("power", [-3, 1, 6])
 def test_powers_of_two_that_cancel_change_no_count(llama, own_text, activation, power):
@@ -135,6 +136,7 @@ def nearly_the_same(results):
         assert other.loss_nats.sum() == pytest.approx(first.loss_nats.sum(), rel=2e-3)
 
 
+@pytest.mark.thorough(4)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("window", [64, 50, 33])
 @ACTIVATIONS
@@ -171,6 +173,7 @@ def test_trained_models_count_the_same_for_every_batch_size(name):
                 the_same(batched(model, ids, window, knob=0.1))
 
 
+@pytest.mark.thorough(3)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @ACTIVATIONS
 def test_the_mask_when_applying_is_the_mask_when_calibrating(llama, own_text, activation, dtype):

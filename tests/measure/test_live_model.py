@@ -217,7 +217,7 @@ WRAPPERS = {
 }
 
 
-@pytest.mark.thorough
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrapped_models_give_the_numbers_of_the_model_inside(
     model, ids, tokenizer, expected, one_process, name

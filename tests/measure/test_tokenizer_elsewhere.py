@@ -54,7 +54,7 @@ def record_of(model, text, output, **named):
     return record
 
 
-@pytest.mark.thorough
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("names", [OURS, {"tokenizer.json"}], ids=["all files", "tokenizer.json alone"])
 @pytest.mark.parametrize("bos", [False, True])
 def test_the_same_files_give_the_same_key_wherever_they_lie(trained, bare, source_text, tmp_path, names, bos):

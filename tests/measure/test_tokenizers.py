@@ -217,6 +217,7 @@ def _byte_fallback(text):
     return tokenizer
 
 
+@pytest.mark.thorough(3)
 @pytest.mark.parametrize("kind", sorted(LOSSLESS))
 def test_what_gives_the_text_back_says_nothing(kind, text, tmp_path):
     reader = load_text_tokenizer(saved(LOSSLESS[kind](text), tmp_path / "t"))

@@ -213,7 +213,7 @@ def dense_ratios(model, ids, sites, thresholds):
     return means
 
 
-@pytest.mark.thorough(6)
+@pytest.mark.thorough(3)
 @pytest.mark.parametrize(
     "criterion", ["cett", "cats", "per-channel", "teal-down", "top-k", "top-p", "wina-down"]
 )
