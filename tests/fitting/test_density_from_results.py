@@ -79,6 +79,7 @@ def test_groups_count_once_in_own_rulers_and_in_targets(kind, tmp_path):
     assert any("its parts" in note for note in ruler.notes) == (len(expected) < len(tasks))
 
 
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("kind", [kind for kind in GROUPS if GROUPS[kind][3]])
 def test_a_group_and_its_part_are_averaged_if_asked_and_that_is_said(kind, tmp_path):
     tasks, parts, _, asked = GROUPS[kind]

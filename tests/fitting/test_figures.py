@@ -247,7 +247,7 @@ def measured_table(folder, names):
     return folder / "table.csv"
 
 
-@pytest.mark.thorough(3)
+@pytest.mark.thorough
 @every_kind
 def test_measured_tables_show_any_name(kind, tmp_path, kept):
     names = [name for name in NAMES[kind] if name.strip() and "\udce9" not in name] or ["a"]
@@ -258,7 +258,7 @@ def test_measured_tables_show_any_name(kind, tmp_path, kept):
     assert_room(drawn)
 
 
-@pytest.mark.thorough(3)
+@pytest.mark.thorough
 @every_kind
 def test_labels_are_in_one_line_distinct_and_drawn(kind, tmp_path):
     names = [*NAMES[kind], "plain"]

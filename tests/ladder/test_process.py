@@ -40,6 +40,7 @@ def faults_a_step(prepare, **environment):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_what_is_freed_is_not_faulted_in_again():
     assert faults_a_step("") > 1_000
     assert faults_a_step("prepare_process()") < 100

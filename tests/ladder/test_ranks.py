@@ -12,6 +12,7 @@ from sparsity_lab.ladder.train import checkpoints
 from tests.command import PROGRAM, run
 
 
+@pytest.mark.slow
 def test_torchrun_gives_the_numbers_of_one_process(content, tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(content))

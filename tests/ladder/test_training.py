@@ -245,7 +245,7 @@ main(["train", sys.argv[1], "--output", sys.argv[2]])
 """
 
 
-@pytest.mark.thorough(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [100_000, 20_000])
 def test_a_disk_that_fills_is_said_and_training_goes_on_when_it_is_freed(content, tmp_path, limit):
     """The first limit stops the optimizer's state in torch's writer, the second the weights in safetensors'."""

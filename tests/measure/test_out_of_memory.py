@@ -58,7 +58,7 @@ def record(trained, text, output, **changes):
     return {key: value for key, value in found.items() if key not in APART}
 
 
-@pytest.mark.thorough
+@pytest.mark.thorough(1)
 @pytest.mark.parametrize("rule", [{"knob": 0.1}, {"ppl_increase": 0.05}])
 @pytest.mark.parametrize("after", [0, 3])
 def test_the_record_is_the_same(trained, source_text, tmp_path, scarce, caplog, rule, after):

@@ -44,7 +44,7 @@ def measured(series, tmp_path_factory):
         text=at_hand("text/wikitext2.valid.txt"),
         ppl_increase=P,
         stabilise_last=3,
-        tokens=2048,
+        tokens=1024,
         window=128,
     )
     output = tmp_path_factory.mktemp("out")
@@ -100,7 +100,7 @@ def test_measuring_again_measures_nothing(measured, series):
         text=at_hand("text/wikitext2.valid.txt"),
         ppl_increase=P,
         stabilise_last=3,
-        tokens=2048,
+        tokens=1024,
         window=128,
     )
     assert measure_checkpoints(spec, expand([str(series)]), output=output, per_checkpoint=True) == rows

@@ -77,6 +77,7 @@ def disturb(tokenizer, kind):
     return tokenizer
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind", ["truncation", "left truncation", "fixed padding", "multiple of padding", "dropout"]
 )
@@ -101,6 +102,7 @@ def test_truncation_padding_and_dropout_are_off_wherever_text_becomes_ids(kind, 
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_class_never_overrides_tokenizer_json(name, text, tmp_path):
     tokenizer = bytes_bpe(text)
@@ -259,6 +261,7 @@ BOS = {  # template -> add_bos_token -> BOS used, words of the note
 }
 
 
+@pytest.mark.thorough(6)
 @pytest.mark.parametrize("bos_token", ["<s>", None])
 @pytest.mark.parametrize(
     ("single", "flag"), [(single, flag) for single, flags in BOS.items() for flag in flags]

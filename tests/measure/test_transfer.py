@@ -88,6 +88,7 @@ def slow_run(trained, record, path, text):
     return [count / (rows.numel() * 48) for count in active], sum(losses) / len(losses)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("criterion", KNOBS)
 def test_thresholds_on_another_text_are_counted_as_a_slow_loop_counts(
     trained, texts, calibrated, tmp_path, criterion

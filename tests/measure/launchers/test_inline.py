@@ -31,12 +31,15 @@ def measured(spec, folder, output, *, jobs, **more):
     [(2, None), *(pytest.param(workers, 3, marks=pytest.mark.slow) for workers in (2, 4))],
 )
 def test_workers_find_what_one_process_finds(checkpoints, source_text, tmp_path, timeless, workers, last):
-    """Each checkpoint at its own knob, and with both rules at the one that the last three agree on as well."""
-    spec = spec_of(source_text, stabilise_last=last, tokens=512)
+    """One knob for all; or each checkpoint at its own, and at the one that the last three agree on."""
+    rules = {"stabilise_last": last} if last else {"knob": 0.1}
+    spec = spec_of(source_text, **rules, tokens=512)
     for jobs in (1, workers):
         output = tmp_path / str(jobs)
         rows = measured(spec, checkpoints, output, jobs=jobs, per_checkpoint=last is not None)
-        assert [row["rule"] for row in rows] == ["series"] * (4 if last else 0) + ["ppl-increase"] * 4
+        assert [row["rule"] for row in rows] == (
+            ["series"] * 4 + ["ppl-increase"] * 4 if last else ["fixed"] * 4
+        )
     alone = timeless(tmp_path / "1")
     assert {"table.csv", "table.md", "config.json"} < set(alone)
     assert not [name for name in alone if "claim" in name]
