@@ -27,14 +27,14 @@ from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.solved import Judged, noise_of, solve_and_judge
 from sparsity_lab.fitting.spec import law_of
 from sparsity_lab.fitting.uncertainty.intervals import Interval, derived
-from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 
 PASS, DRIFT, STALE, MISSING, UNIDENTIFIED = "pass", "drift", "stale", "missing", "unidentified"
 UNSEARCHED = "unsearched"
 Read = Callable[
-    [Path, Columns, Law, str], list[Series]
-]  # a table by its columns, for a law, with y above 0 or not
+    [Path, Columns, str, str], list[Series]
+]  # a table's series by columns, law, and why y is above 0
 POWER_TOLERANCE = 1e-3  # of the power of the noise, or absolute where that is below 1
 END_TOLERANCE = 0.02  # of the interval's width: how far a refit's end may lie from the locked one
 
@@ -155,7 +155,8 @@ def _judged(lock: Lock, path: Path, read: Read) -> tuple[str, list[str]]:
     return UNIDENTIFIED if lost else DRIFT if details else PASS, details
 
 
-def _table(source: Path, columns: Columns, law: Law, positive_y: str) -> list[Series]:
+def _table(source: Path, columns: Columns, name: str, positive_y: str) -> list[Series]:
+    law = law_of(name, inputs=max(len(columns.x), 1))
     return read_series(source, mapping=columns, law=law, positive_y=positive_y)
 
 
@@ -164,8 +165,7 @@ def _input(lock: Lock, path: Path, read: Read) -> Series | str:
     source = toml.source_of(lock.table, path)
     if not source.exists():
         return f"the table {lock.table} is not there"
-    law = law_of(lock.law, inputs=max(len(lock.columns.x), 1))
-    found = read(source, lock.columns, law, lock.spec.why_positive_y)
+    found = read(source, lock.columns, lock.law, lock.spec.why_positive_y)
     if lock.columns.several and lock.columns.by is None:
         return found[0]  # one law of one table, whatever it is called
     named = {series.name: series for series in found}
