@@ -58,7 +58,12 @@ def _training(name: PurePosixPath, output: Path) -> bool:
 def fit(table: Path) -> Command:
     """One short series, with its plots and its lock."""
     words = ("--quiet", "fit", table, "--bootstrap", 3, "--jobs", 1, "--rivals", "power", "--lock", "A test")
-    return Command("fit", words)
+    return Command("fit", words, in_the_making=_fitting)
+
+
+def _fitting(name: PurePosixPath, output: Path) -> bool:
+    """Series that are kept until all is done, and the page until it names the figures."""
+    return name.parts[0] == "parts" or (name.name == "fits.md" and (output / "parts").exists())
 
 
 def report(folder: Path) -> Command:
