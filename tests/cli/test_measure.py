@@ -275,7 +275,7 @@ def test_an_output_that_is_a_file(trained, source_text, tmp_path, capfd):
     ("content", "told"),
     [
         ("knobb: 0.1\n", "Did you mean 'knob'?"),
-        ("- a\n- b\n", "no mapping"),
+        ("- a\n- b\n", "not a mapping"),
         ("a: [1\n", "Cannot read the config"),
         ("tokens: yes\n", "tokens in"),
         ("dtype: on\n", "in quotes if it is such a word"),
