@@ -78,7 +78,11 @@ class FitOptions:
     ] = None
     forward: Annotated[
         str | None,
-        Flag("Whether a formula's inputs rise as models grow, or fall as losses do.", WHAT, metavar="rising|falling"),
+        Flag(
+            "Whether a formula's inputs rise as models grow, or fall as losses do.",
+            WHAT,
+            metavar="rising|falling",
+        ),
     ] = None
     y_range: Annotated[
         str | None, Flag("The range that y of a formula has by its nature.", WHAT, metavar="[LOW]:[HIGH]")

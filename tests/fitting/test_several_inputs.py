@@ -60,7 +60,7 @@ def test_the_robust_gradient_is_the_derivative(chinchilla):
     packing = Packing.of(Problem.of(LAW, chinchilla.x, chinchilla.y, objective=HUBER), 11)
     vector = packing.pack(np.log([0.3, 0.4]), np.array([1.7, 1.0, 1.2]))
     steps = 1e-6 * np.eye(5)
-    place = newton.Place.of(packing, np.concatenate([vector[None], vector + steps, vector - steps]))
+    place = newton.ResidualPlace.of(packing, np.concatenate([vector[None], vector + steps, vector - steps]))
     assert place.gradient[0] == pytest.approx((place.value[1:6] - place.value[6:]) / 2e-6, rel=1e-4)
 
 

@@ -25,7 +25,7 @@ SAFE = 1e-12  # of a secant's length: below it the step says nothing of the curv
 
 
 @dataclass
-class Place:
+class ResidualPlace:
     """The sum of losses of B lanes and its derivatives.
 
     Attributes:
@@ -43,7 +43,7 @@ class Place:
     bowl: Array
 
     @classmethod
-    def of(cls, packing: Packing, vectors: Array) -> Place:
+    def of(cls, packing: Packing, vectors: Array) -> ResidualPlace:
         """That at vectors (B, k); an infinite value where there is none."""
         delta = packing.problem.objective.delta
         factor = 1.0 if math.isfinite(delta) else 2.0
@@ -63,24 +63,24 @@ class Place:
         good = np.isfinite(value) & np.isfinite(gradient).all(axis=1) & np.isfinite(bowl).all(axis=(1, 2))
         return cls(np.where(good, value, np.inf), pull, jacobian, gradient, bend, bowl)
 
-    def keep(self, which: np.ndarray) -> Place:
+    def keep(self, which: np.ndarray) -> ResidualPlace:
         """Some of the lanes."""
-        return Place(**{name: value[which] for name, value in vars(self).items()})
+        return ResidualPlace(**{name: value[which] for name, value in vars(self).items()})
 
-    def put(self, which: np.ndarray, other: Place) -> None:
+    def put(self, which: np.ndarray, other: ResidualPlace) -> None:
         """Take over some lanes of another."""
         for name, value in vars(self).items():
             value[which] = getattr(other, name)[which]
 
 
 @dataclass
-class _Lanes:
+class _NewtonLanes:
     """The lanes that still move: which these are, their vectors, places, learnt curvature and damping."""
 
     packing: Packing
     rows: np.ndarray
     vectors: Array
-    place: Place
+    place: ResidualPlace
     learnt: Array
     scale: Array
     damping: Array
@@ -106,9 +106,9 @@ def descend(packing: Packing, vectors: Array, *, tight: float = TIGHT) -> tuple[
     """
     low, high = packing.box.T
     vectors = np.clip(vectors, low, high)
-    place, count = Place.of(packing, vectors), len(vectors)
+    place, count = ResidualPlace.of(packing, vectors), len(vectors)
     value = place.value.copy()
-    lanes = _Lanes(
+    lanes = _NewtonLanes(
         packing, np.arange(count), vectors.copy(), place, np.zeros_like(place.bend), _sizes(place.bowl),
         np.full(count, FIRST_DAMPING), np.full(count, FIRST_GROWTH),
     )  # fmt: skip
@@ -124,21 +124,21 @@ def descend(packing: Packing, vectors: Array, *, tight: float = TIGHT) -> tuple[
     return vectors, value
 
 
-def _model(lanes: _Lanes, low: Array, high: Array) -> Model:
+def _model(lanes: _NewtonLanes, low: Array, high: Array) -> Model:
     """What is known of the sums of losses, less the numbers that an edge of the box stops."""
     gradient, curvature = lanes.place.gradient, lanes.place.bend + lanes.learnt
     stopped = (lanes.vectors <= low) & (gradient > 0) | (lanes.vectors >= high) & (gradient < 0)
     return Model.of(gradient, curvature, lanes.scale, stopped)
 
 
-def _advance(lanes: _Lanes, model: Model) -> None:
+def _advance(lanes: _NewtonLanes, model: Model) -> None:
     """Try one step in every lane."""
     packing, (low, high) = lanes.packing, lanes.packing.box.T
     step, predicted = model.step(lanes.damping)
     trial = np.clip(lanes.vectors + step, low, high)
-    place = Place.of(packing, trial)
+    place = ResidualPlace.of(packing, trial)
     again = trial + _linear_step(place, len(packing.problem.law.linear_lower))
-    other = Place.of(packing, again)
+    other = ResidualPlace.of(packing, again)
     lower = other.value < place.value
     place.put(lower, other)
     trial[lower] = again[lower]
@@ -158,7 +158,7 @@ def _sizes(bowl: Array) -> Array:
     return np.array(np.einsum("bkk->bk", bowl))
 
 
-def _linear_step(place: Place, count: int) -> Array:
+def _linear_step(place: ResidualPlace, count: int) -> Array:
     """A step of the linear coefficients, the last `count` numbers, down the bowl with all others as they are."""
     step = np.zeros_like(place.gradient)
     bowl, gradient = np.nan_to_num(place.bowl[:, -count:, -count:]), np.nan_to_num(place.gradient[:, -count:])
@@ -169,7 +169,7 @@ def _linear_step(place: Place, count: int) -> Array:
     return step
 
 
-def _learnt(learnt: Array, moved: Array, before: Place, after: Place) -> Array:
+def _learnt(learnt: Array, moved: Array, before: ResidualPlace, after: ResidualPlace) -> Array:
     """What the residuals' own curvature adds, brought up to date by one step."""
     secant = np.einsum("bnk,bn->bk", after.jacobian - before.jacobian, after.pull)
     turned = after.gradient - before.gradient
