@@ -11,7 +11,7 @@ from sparsity_lab.fitting.judge.noise import autoregressive
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED, WEAK
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.reproduce import published
-from sparsity_lab.fitting.solve import engine, gradients
+from sparsity_lab.fitting.solve import diagnostics, engine, gradients
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solved import solve_and_judge
 from sparsity_lab.fitting.uncertainty import noise
@@ -38,8 +38,9 @@ def series(x, y):
 def drift_of(x, y, *, law="power"):
     problem = Problem.of(load_law(law), x, y)
     solution = engine.solve(problem)
-    jacobian, scale = gradients.jacobian(problem, solution), noise.scale_of(problem, solution)
-    return windows.drift(problem.residuals(solution), jacobian, np.log(x)[:, None], inflation=scale.inflation)
+    jacobian, residuals = gradients.jacobian(problem, solution), problem.residuals(solution)
+    rho = diagnostics.corrected_lag1(residuals, jacobian)
+    return windows.drift(residuals, jacobian, np.log(x)[:, None], inflation=(1 + rho) / (1 - rho))
 
 
 def noisy(curve, points, *, sets, rho=0.0):

@@ -97,7 +97,9 @@ def of(
     if limit is None:
         return Checks(spread=spread, correlation=correlation, weighted=weighted, on_log=on_log)
     clipped = np.clip(residuals, -problem.objective.delta, problem.objective.delta)
-    drift = windows.drift(clipped, jacobian, _terms(problem), inflation=scale.inflation, runs=runs)
+    # By the estimate itself: half a standard error more would hide a drift, which looks like correlation.
+    inflation = (1.0 + rho) / (1.0 - rho)
+    drift = windows.drift(clipped, jacobian, _terms(problem), inflation=inflation, runs=runs)
     refitted = windows.refitted(problem, limit, scale, box=box, seed=seed) if limit.closed else ()
     return Checks(refitted, drift, spread, correlation, weighted, on_log)
 
