@@ -53,8 +53,9 @@ def noisy(curve, points, *, sets, rho=0.0):
 @pytest.mark.parametrize(("points", "fewest"), [(20, 6), (40, 10)])
 def test_a_slow_tail_is_seen_where_every_fit_was_identified_and_none_held_the_limit(points, fewest):
     x, sets = noisy(slow_tail, points, sets=10)
-    assert sum(drift_of(x, y).found for y in sets) >= fewest
-    judged = solve_and_judge(series(x, sets[0]), load_law("power"), comparison=None)
+    seen = [y for y in sets if drift_of(x, y).found]
+    assert len(seen) >= fewest
+    judged = solve_and_judge(series(x, seen[0]), load_law("power"), comparison=None)
     limit = judged.profiles["A0"]
     assert limit.closed
     assert limit.high < 0.4
