@@ -58,7 +58,8 @@ FIT_KEYS: dict[str, str] = {
     "condition": "condition number of the Jacobian, columns scaled to unit length",
     "decades": "log10 of largest over smallest x; the least of several inputs",
     "lag1": "correlation of neighbouring residuals; null for several inputs",
-    "variance_inflation": "factor on the level of intervals for correlation along a series, 1 where there is none",
+    "variance_inflation": "factor on the level of intervals for correlation along a series, 1 where there is none; "
+    "simulated 95 % intervals then hold in 91 % or more up to a lag-1 correlation of 0.3, in 84 to 96 % at 0.6",
     "noise": "where its variance is taken for a power |f|^(2k) of the curve: k as power, with low and high (95 %); "
     "else null",
     "windows": "the limit by the first 70 % and 85 % of the points, and whether the limit by all lies in its interval",
