@@ -1,6 +1,7 @@
 """Intervals against searches of another kind: a dense grid, exact theory, a derivative-free minimiser."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sparsity_lab import registry
 from sparsity_lab.fitting.data.series import read_series
 from sparsity_lab.fitting.reproduce.published import drops
 from sparsity_lab.fitting.solve import engine, gradients
-from sparsity_lab.fitting.solve.objective import HUBER, Objective
+from sparsity_lab.fitting.solve.objective import HUBER, SQUARES, Objective
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.fitting.uncertainty.intervals import Wanted, derived, intervals
@@ -110,9 +111,11 @@ def test_a_higher_level_gives_a_wider_interval(name, law, levels):
 @pytest.mark.parametrize(
     ("name", "law", "number"), [("0.1B-silu", "power", "c"), ("0.1B-relu", "logspace-power", "c")]
 )
-def test_a_rate_is_open_where_its_end_is_that_of_the_search(name, law, number):
+@pytest.mark.parametrize("objective", [SQUARES, Objective(log=True)])
+def test_a_rate_is_open_where_its_end_is_that_of_the_search(name, law, number, objective):
     """Where alpha may be zero, c is as large as one likes: the smallest alpha searched does not bound it."""
-    problem, solution = solved(name, law)
+    problem = replace(solved(name, law)[0], objective=objective)
+    solution = engine.solve(problem)
     profiles = found(problem, solution, box=(0.0, 1.0)).profiles
     assert profiles["alpha"].open_low
     assert profiles[number].open_high

@@ -128,8 +128,7 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
     ]
     lanes: Lanes = PackedLanes(problem, sought) if problem.objective.log else HeldLanes(problem, sought)
     walked = both_ends(Numbers.together(parts), lanes, least=solution.objective)
-    edges = None if problem.objective.log else (law.search_box(problem.span), None)
-    found |= _profiles(walked, linear, shown, _stopped(walked, law, linear, edges))
+    found |= _profiles(walked, linear, shown, _stopped(walked, law, linear, law.search_box(problem.span)))
     ends, best = walked.ranges(), walked.numbers.best
     first, last = len(linear), len(linear) + len(x)
     if sought.in_ln:
@@ -153,7 +152,7 @@ def derived(law: Law, profiles: Mapping[str, Profile]) -> dict[str, Interval]:
 
 
 def _stopped(
-    walked: Walked, law: Law, names: Sequence[str], edges: tuple[Array, np.ndarray | None] | None
+    walked: Walked, law: Law, names: Sequence[str], box: Array, which: np.ndarray | None = None
 ) -> np.ndarray:
     """Which ends (lower, upper) of coefficients are set by how far other coordinates are searched, shape (2, K).
 
@@ -162,19 +161,16 @@ def _stopped(
     family in which they are bounded.
 
     Args:
-        edges: ranges of the search coordinates (q, 2), and the coordinate that each number is; None where nothing is
-            known of them.
+        box: ranges of the search coordinates, shape (q, 2). which: the coordinate that each number is, shape (K,), or
+            None.
     """
-    if edges is None or not len(names):
-        return np.zeros((2, len(names)), dtype=bool)
-    box, which = edges
     theta = np.stack([ends.theta[: len(names), : len(box)] for ends in (walked.low, walked.high)])
     slack = EDGE * np.ptp(box, axis=1)
     at_edge = (theta <= box[:, 0] + slack) | (theta >= box[:, 1] - slack)
     if which is not None:
         at_edge[:, np.arange(len(names)), which] = False
     free = [name not in law.exponents and name not in dict(law.limits) for name in names]
-    return np.asarray(at_edge.any(axis=2) & np.array(free))
+    return np.asarray(at_edge.any(axis=2) & np.array(free, dtype=bool))
 
 
 def _profiles(
@@ -275,8 +271,7 @@ def _nonlinear(
     starts[:, :count], tangents[:, :count] = theta, (nearby - theta) / small
     numbers = Numbers(theta[which], starts, tangents, steps, rises, law.box[which])
     walked = both_ends(numbers, lanes, least=solution.objective)
-    edges = None if problem.objective.log else (law.box, which)
-    found = _profiles(walked, names, shown, _stopped(walked, problem.law, names, edges))
+    found = _profiles(walked, names, shown, _stopped(walked, problem.law, names, law.box, which))
     return {name: _of_coefficient(one, law) for name, one in found.items()}
 
 

@@ -6,7 +6,7 @@ coefficient and prediction, to both sides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -177,8 +177,22 @@ class PackedLanes:
         return objective, np.concatenate(packing.unpack(vectors), axis=1)
 
     def elsewhere(self, rows: np.ndarray, values: Array) -> Array | None:
-        """There is none: a coarse grid of such fits costs more than it finds."""
-        return None
+        """The best of a coarse grid in every lane, by squares of relative errors, which are near those of ln y."""
+        box = self.problem.law.search_box(self.problem.span)
+        if len(box) < (1 if self.which is None else 2):
+            return None
+        grid = coarse_grid(box)
+        each, starts = np.repeat(np.arange(len(rows)), len(grid)), np.tile(grid, (len(rows), 1))
+        if self.which is not None:
+            starts[np.arange(len(starts)), self.which[rows][each]] = values[each]
+        held = None if self.sought is None else self.sought.held(rows[each], values[each])
+        batch = Batch.of(self.problem, len(starts), held=held)
+        root = (1.0 if batch.root is None else batch.root) / np.abs(batch.y)
+        with np.errstate(all="ignore"):
+            projection = replace(batch, root=root).project(starts)
+        sse = np.where(np.isfinite(projection.sse), projection.sse, np.inf).reshape(len(rows), -1)
+        best = np.arange(len(rows)) * len(grid) + np.argmin(sse, axis=1)
+        return np.concatenate([starts[best], projection.beta[best]], axis=1)
 
     def scanned(self) -> tuple[Array, Array] | None:
         """None: each value is a search of its own."""
