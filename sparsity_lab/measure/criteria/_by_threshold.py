@@ -193,6 +193,7 @@ class _HistogramVisitor(Tally):
         self.counts = [torch.zeros(_count(rungs) + 2, dtype=torch.int64) for rungs in edges]
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
+        """Count one site's scores: a and s of shape (sequences, positions, neurons)."""
         scores = self.rule.score.values(a, s, self.rule.weights[site.layer])
         flat = self.subject.valid(scores).flatten(0, 1)
         edges = self.edges[site.layer]
