@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparsity_lab.fitting.solve import linear
-from sparsity_lab.fitting.solve.linear import Combination, LinearFit
+from sparsity_lab.fitting.solve.linear import Combination, LinearFit, einsum
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.laws._law import LOG_LINEAR, Array, Law, Span
 
@@ -27,7 +27,7 @@ class Held:
     Attributes:
         names: coefficients that lanes hold. points: inputs at which lanes hold predictions, shape (m,) or (m, inputs).
         which: shape (B,); an index into names, or len(names) + an index into points.
-        value: shape (B,); ln of the number for a coefficient that is LOG_LINEAR.
+        value: shape (B,); a coefficient that is LOG_LINEAR is held by its exponential.
     """
 
     names: tuple[str, ...]
@@ -41,22 +41,22 @@ class Held:
 
     def combination(self, law: Law, span: Span, theta: Array) -> Combination:
         """The weights and values of the linear coefficients at theta (B, q)."""
-        value = self.value
-        for i, name in enumerate(self.names):
-            if law.kind_of(name) == LOG_LINEAR:
-                value = np.where(self.which == i, np.exp(value), value)
-        return Combination(self.weights(law, span, theta), value)
+        return Combination(self.weights(law, span, theta), self.value)
 
     def weights(self, law: Law, span: Span, theta: Array) -> Array:
-        """Weights of the linear coefficients at theta (B, q), shape (B, p)."""
-        found = np.empty((len(theta), len(law.linear_lower)))
+        """Weights of the linear coefficients at theta (B, q), or of all lanes m times at theta (m B, q); (..., p)."""
+        which = self.which
+        if len(theta) != len(which):
+            which = np.tile(which, len(theta) // len(which))
+        found, levels = np.empty((len(theta), len(law.linear_lower))), dict(law.limits)
         for i, name in enumerate(self.names):
-            rows = np.flatnonzero(self.which == i)
+            rows = (which == i).nonzero()[0]
             if len(rows):
-                found[rows] = coefficient_weights(law, span, name, theta[rows])
-        rows = np.flatnonzero(self.which >= len(self.names))
+                level = levels.get(name)
+                found[rows] = coefficient_weights(law, span, name, theta[rows]) if level is None else level
+        rows = (which >= len(self.names)).nonzero()[0]
         if len(rows):
-            places = self.which[rows] - len(self.names)
+            places = which[rows] - len(self.names)
             found[rows] = law.design(theta[rows], self.points, span)[np.arange(len(rows)), places]
         return found
 
@@ -67,22 +67,19 @@ class Held:
             return np.empty((*theta.shape, len(law.linear_lower)))
         steps = STEP * np.eye(axes)[:, None]
         trials = np.concatenate([theta + steps, theta - steps]).reshape(-1, axes)
-        every = replace(self, which=np.tile(self.which, 2 * axes), value=np.tile(self.value, 2 * axes))
-        weights = every.weights(law, span, trials).reshape(2, axes, len(theta), -1)
+        weights = self.weights(law, span, trials).reshape(2, axes, len(theta), -1)
         return np.asarray((weights[0] - weights[1]).transpose(1, 0, 2) / (2 * STEP))
 
 
 def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
     """How a coefficient of the paper (or its exponential) is made of the linear ones at theta (B, q), shape (B, p)."""
-    if (weights := dict(law.limits).get(name)) is not None:
-        return np.broadcast_to(np.asarray(weights), (len(theta), len(weights)))
-    count = len(law.linear_lower)
-    units = np.broadcast_to(np.eye(count)[:, None], (count, len(theta), count))
+    count, lanes = len(law.linear_lower), len(theta)
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts = law.assemble(np.broadcast_to(theta, (count, *theta.shape)), units, span)[name]
+        units = np.repeat(np.eye(count), lanes, axis=0).reshape(count, lanes, count)
+        parts = law.assemble(np.array([theta] * count), units, span)[name]
         if law.parameter(name).kind == LOG_LINEAR:
             parts = np.nan_to_num(np.exp(parts), nan=0.0)
-    return np.broadcast_to(parts, (count, len(theta))).T
+    return parts.T if parts.shape == (count, lanes) else np.broadcast_to(parts, (count, lanes)).T
 
 
 @dataclass(frozen=True)
@@ -142,8 +139,8 @@ class Batch:
         law = self.problem.law
         design = self.design(theta) if design is None else design
         targets = self.y if self.root is None else self.y * self.root
-        held = None if self.held is None else self.held.combination(law, self.problem.span, theta)
         lower, fixed = np.asarray(law.linear_lower, dtype=float), dict(law.offset_columns)
+        held = None if self.held is None else self.held.combination(law, self.problem.span, theta)
         return linear.solve(design, targets, lower, held, fixed=fixed)
 
     def jacobian(self, theta: Array, design: Array, fit: LinearFit) -> Array:
@@ -152,32 +149,34 @@ class Batch:
         gradient = law.design_gradient(theta, self.problem.x, span)
         if self.root is not None:
             gradient = gradient * self.root[:, None, :, None]
-        moved = np.einsum("bqnp,bp->bqn", gradient, fit.beta)
-        pulled = np.einsum("bqnp,bn->bqp", gradient, fit.residuals)
-        columns = design * fit.free[:, None, :]
-        if self.held is not None:
-            moved, pulled, columns = self._through_pivot(theta, design, fit, gradient, moved, pulled)
+        moved = einsum("bqnp,bp->bqn", gradient, fit.beta)
+        pulled = einsum("bqnp,bn->bqp", gradient, fit.residuals)
+        if fit.weights is None:
+            columns = design * fit.free[:, None, :]
+        else:
+            moved, pulled, columns = self._through_pivot(theta, design, fit, moved, pulled)
         pulled = pulled * fit.free[:, None, :]
         basis, triangle = linear.orthogonal(columns)
-        outside = moved - np.einsum("bnk,bqk->bqn", basis, np.einsum("bnk,bqn->bqk", basis, moved))
+        outside = moved - einsum("bnk,bqk->bqn", basis, einsum("bnk,bqn->bqk", basis, moved))
         turned = linear.forward_substituted(triangle, pulled.transpose(0, 2, 1))
-        return np.asarray(-(outside.transpose(0, 2, 1) + np.einsum("bnk,bkq->bnq", basis, turned)))
+        return np.asarray(-(outside.transpose(0, 2, 1) + einsum("bnk,bkq->bnq", basis, turned)))
 
     def _through_pivot(
-        self, theta: Array, design: Array, fit: LinearFit, gradient: Array, moved: Array, pulled: Array
+        self, theta: Array, design: Array, fit: LinearFit, moved: Array, pulled: Array
     ) -> tuple[Array, Array, Array]:
         """The same with the pivot's column as a function of the others, which holds the combination."""
         assert self.held is not None
-        law, span, lanes = self.problem.law, self.problem.span, np.arange(len(theta))
-        weights, turning = self.held.weights(law, span, theta), self.held.gradient(law, span, theta)
+        assert fit.weights is not None
+        lanes, weights = np.arange(len(theta)), fit.weights
+        turning = self.held.gradient(self.problem.law, self.problem.span, theta)
         own = weights[lanes, fit.pivot][:, None]
         ratio = weights / own
         by_ratio = (turning - ratio[:, None, :] * turning[lanes, :, fit.pivot][..., None]) / own[..., None]
         pivot = design[lanes, :, fit.pivot]
         moved = (
-            moved - np.einsum("bqp,bp->bq", turning, fit.beta)[..., None] / own[..., None] * pivot[:, None, :]
+            moved - einsum("bqp,bp->bq", turning, fit.beta)[..., None] / own[..., None] * pivot[:, None, :]
         )
-        along = np.einsum("bn,bn->b", pivot, fit.residuals)
+        along = einsum("bn,bn->b", pivot, fit.residuals)
         pulled_pivot = pulled[lanes, :, fit.pivot]
         pulled = pulled - pulled_pivot[..., None] * ratio[:, None, :] - along[:, None, None] * by_ratio
         columns = (design - pivot[..., None] * ratio[:, None, :]) * fit.free[:, None, :]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.fitting.solve import linear
 from sparsity_lab.fitting.solve.batch import Batch
+from sparsity_lab.fitting.solve.linear import einsum
 from sparsity_lab.laws._law import Array
 
 MOST_STEPS = 150
@@ -47,8 +47,10 @@ class Model:
         """
         unit = np.sqrt(np.where(scale > 0, scale, 1.0))
         free = ~stopped / unit
-        bend, axes = np.linalg.eigh(curvature * free[:, :, None] * free[:, None, :])
-        return cls(np.einsum("bkl,bk->bl", axes, gradient * free), bend, axes, unit)
+        scaled = curvature * free[:, :, None] * free[:, None, :]
+        alone = scaled.shape[1] == 1
+        bend, axes = (scaled[..., 0], np.ones(scaled.shape)) if alone else np.linalg.eigh(scaled)
+        return cls(einsum("bkl,bk->bl", axes, gradient * free), bend, axes, unit)
 
     def at(self, rows: np.ndarray) -> Model:
         """Those of some lanes."""
@@ -56,13 +58,13 @@ class Model:
 
     def promised(self) -> Array:
         """The gain at the lowest point, shape (B,)."""
-        return np.asarray(0.5 * np.sum(self.slope**2 / np.maximum(np.abs(self.bend), FLAT), axis=1))
+        return np.asarray(0.5 * (self.slope**2 / np.maximum(np.abs(self.bend), FLAT)).sum(axis=1))
 
     def step(self, damping: Array) -> tuple[Array, Array]:
         """The damped step (B, k), downhill whatever the curvature, and the gain it promises (B,)."""
         along = -self.slope / (np.abs(self.bend) + damping[:, None])
-        gain = -np.sum(along * (self.slope + 0.5 * self.bend * along), axis=1)
-        return np.einsum("bkl,bl->bk", self.axes, along) / self.unit, gain
+        gain = -(along * (self.slope + 0.5 * self.bend * along)).sum(axis=1)
+        return einsum("bkl,bl->bk", self.axes, along) / self.unit, gain
 
 
 @dataclass
@@ -107,18 +109,19 @@ def descend(
         return theta, batch.project(theta).sse
     lanes = _begin(batch, theta, still)
     sse = lanes.sse.copy()
-    nothing = EXACT * np.maximum(np.einsum("bn,bn->b", batch.y, batch.y), np.finfo(float).tiny)
-    for _ in range(MOST_STEPS):
-        lanes.keep(np.isfinite(lanes.sse) & (lanes.sse > nothing[lanes.rows]) & (lanes.damping < STUCK))
-        model = _model(lanes, box)
-        promised = model.promised()
-        lost = (lanes.growth > FIRST_GROWTH) & (promised <= ROUNDING * lanes.sse)
-        moves = (promised > tight * lanes.sse) & ~lost
-        lanes.keep(moves)
-        if len(lanes.rows) == 0:
-            break
-        _advance(lanes, model.at(moves), box)
-        theta[lanes.rows], sse[lanes.rows] = lanes.theta, lanes.sse
+    nothing = EXACT * np.maximum(einsum("bn,bn->b", batch.y, batch.y), np.finfo(float).tiny)
+    with np.errstate(all="ignore"):
+        for _ in range(MOST_STEPS):
+            lanes.keep(np.isfinite(lanes.sse) & (lanes.sse > nothing[lanes.rows]) & (lanes.damping < STUCK))
+            model = _model(lanes, box)
+            promised = model.promised()
+            lost = (lanes.growth > FIRST_GROWTH) & (promised <= ROUNDING * lanes.sse)
+            moves = (promised > tight * lanes.sse) & ~lost
+            lanes.keep(moves)
+            if len(lanes.rows) == 0:
+                break
+            _advance(lanes, model.at(moves), box)
+            theta[lanes.rows], sse[lanes.rows] = lanes.theta, lanes.sse
     return theta, sse
 
 
@@ -130,7 +133,7 @@ def _begin(batch: Batch, theta: Array, still: np.ndarray) -> _Lanes:
     size = len(theta)
     lanes = _Lanes(
         batch, np.arange(size), still, theta.copy(), fit.sse, fit.residuals, jacobian,
-        np.einsum("bnq,bnq->bq", jacobian, jacobian), np.full(size, FIRST_DAMPING), np.full(size, FIRST_GROWTH),
+        einsum("bnq,bnq->bq", jacobian, jacobian), np.full(size, FIRST_DAMPING), np.full(size, FIRST_GROWTH),
     )  # fmt: skip
     lanes.sse = np.where(np.isfinite(lanes.sse) & np.isfinite(jacobian).all(axis=(1, 2)), lanes.sse, np.inf)
     return lanes
@@ -138,7 +141,7 @@ def _begin(batch: Batch, theta: Array, still: np.ndarray) -> _Lanes:
 
 def _model(lanes: _Lanes, box: Array) -> Model:
     """What is known of the sums of squares, less coordinates that are held or that an edge of the box stops."""
-    gradient = 2 * np.einsum("bnq,bn->bq", lanes.jacobian, lanes.residuals)
+    gradient = 2 * einsum("bnq,bn->bq", lanes.jacobian, lanes.residuals)
     stopped = (lanes.theta <= box[:, 0]) & (gradient > 0) | (lanes.theta >= box[:, 1]) & (gradient < 0)
     curvature = 2 * lanes.jacobian.transpose(0, 2, 1) @ lanes.jacobian
     return Model.of(gradient, curvature, 2 * lanes.scale, lanes.still | stopped)
@@ -148,22 +151,24 @@ def _advance(lanes: _Lanes, model: Model, box: Array) -> None:
     """Try one step in every lane."""
     step, predicted = model.step(lanes.damping)
     trial = np.clip(lanes.theta + step, box[:, 0], box[:, 1])
-    with np.errstate(all="ignore"):
-        design = lanes.batch.design(trial)
-        fit = lanes.batch.project(trial, design)
+    design = lanes.batch.design(trial)
+    fit = lanes.batch.project(trial, design)
     sse = fit.sse
     gain = lanes.sse - np.where(np.isfinite(sse), sse, np.inf)
     better = gain > 0
     lanes.damping, lanes.growth = damped(lanes.damping, lanes.growth, gain, predicted)
     if not better.any():
         return
-    moved = lanes.batch if better.all() else lanes.batch.at(better)
-    solved = linear.LinearFit(fit.beta[better], fit.residuals[better], fit.free[better], fit.pivot[better])
-    with np.errstate(all="ignore"):
-        jacobian = np.nan_to_num(moved.jacobian(trial[better], design[better], solved))
-    lanes.theta[better], lanes.sse[better] = trial[better], sse[better]
-    lanes.residuals[better], lanes.jacobian[better] = solved.residuals, jacobian
-    lanes.scale[better] = np.maximum(lanes.scale[better], np.einsum("bnq,bnq->bq", jacobian, jacobian))
+    moved, rows = lanes.batch, slice(None) if better.all() else better
+    if rows is better:
+        moved, trial, design = moved.at(better), trial[better], design[better]
+        fit, sse = fit.at(better), sse[better]
+    jacobian = moved.jacobian(trial, design, fit)
+    if not np.isfinite(jacobian).all():
+        jacobian = np.nan_to_num(jacobian)
+    lanes.theta[rows], lanes.sse[rows] = trial, sse
+    lanes.residuals[rows], lanes.jacobian[rows] = fit.residuals, jacobian
+    lanes.scale[rows] = np.maximum(lanes.scale[rows], einsum("bnq,bnq->bq", jacobian, jacobian))
 
 
 def damped(damping: Array, growth: Array, gain: Array, predicted: Array) -> tuple[Array, Array]:

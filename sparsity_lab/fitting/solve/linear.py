@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from sparsity_lab.laws._law import Array
 NEGLIGIBLE = 1e-14  # of a column's length: what is left of it beside the others is rounding
 NONE: Mapping[int, float] = MappingProxyType({})
 SLACK = 1e-12  # of the largest coefficient: a violation of a bound that is rounding
+
+# Without NumPy's search for other kinds of arrays, which takes longer than the sums of a few lanes.
+einsum: Any = getattr(np.einsum, "__wrapped__", np.einsum)
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,24 @@ class LinearFit:
     Attributes:
         beta: shape (B, p). residuals: shape (B, n). free: columns that were solved for, shape (B, p).
         pivot: the column that a held combination gives, shape (B,); -1 where none is held.
+        weights: of the held combination, shape (B, p); None where none is held.
     """
 
     beta: Array
     residuals: Array
     free: np.ndarray
     pivot: np.ndarray
+    weights: Array | None = None
 
     @property
     def sse(self) -> Array:
         """Sums of squares, shape (B,)."""
-        return np.asarray(np.einsum("bn,bn->b", self.residuals, self.residuals))
+        return np.asarray(einsum("bn,bn->b", self.residuals, self.residuals))
+
+    def at(self, rows: np.ndarray) -> LinearFit:
+        """Some of the problems."""
+        weights = None if self.weights is None else self.weights[rows]
+        return LinearFit(self.beta[rows], self.residuals[rows], self.free[rows], self.pivot[rows], weights)
 
 
 def orthogonal(columns: Array) -> tuple[Array, Array]:
@@ -62,36 +73,38 @@ def orthogonal(columns: Array) -> tuple[Array, Array]:
     basis, triangle = np.array(columns, order="C"), np.zeros((len(columns), count, count))
     for j in range(count):
         column = basis[..., j]
-        before = np.sqrt(np.einsum("bn,bn->b", column, column))
-        for _ in range(2 if j else 0):
-            shares = np.einsum("bnk,bn->bk", basis[..., :j], column)
-            column -= np.einsum("bnk,bk->bn", basis[..., :j], shares)
-            triangle[:, :j, j] += shares
-        length = np.sqrt(np.einsum("bn,bn->b", column, column))
-        length[length <= NEGLIGIBLE * before] = 0.0
+        length = before = np.sqrt(einsum("bn,bn->b", column, column))
+        if j:
+            for _ in range(2):
+                shares = einsum("bnk,bn->bk", basis[..., :j], column)
+                column -= einsum("bnk,bk->bn", basis[..., :j], shares)
+                triangle[:, :j, j] += shares
+            length = np.sqrt(einsum("bn,bn->b", column, column))
+        length = np.where(length <= NEGLIGIBLE * before, 0.0, length)
         triangle[:, j, j] = length
-        column *= np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)[:, None]
+        column *= np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)[:, None]
     return basis, triangle
 
 
 def back_substituted(triangle: Array, right: Array) -> Array:
     """Solutions of R z = right, shape (B, k); zero for a coefficient whose column has no direction of its own."""
-    solution = np.zeros_like(right)
-    for j in range(right.shape[-1] - 1, -1, -1):
-        rest = right[:, j] - np.einsum("bk,bk->b", triangle[:, j, j + 1 :], solution[:, j + 1 :])
-        solution[:, j] = np.divide(
-            rest, triangle[:, j, j], out=np.zeros_like(rest), where=triangle[:, j, j] > 0
-        )
+    solution, last = np.zeros(right.shape), right.shape[-1] - 1
+    for j in range(last, -1, -1):
+        rest, diagonal = right[:, j], triangle[:, j, j]
+        if j < last:
+            rest = rest - einsum("bk,bk->b", triangle[:, j, j + 1 :], solution[:, j + 1 :])
+        np.divide(rest, diagonal, out=solution[:, j], where=diagonal > 0)
     return solution
 
 
 def forward_substituted(triangle: Array, right: Array) -> Array:
     """Solutions of R^T z = right, right of shape (B, k, m)."""
-    solution = np.zeros_like(right)
+    solution = np.zeros(right.shape)
     for j in range(right.shape[1]):
-        rest = right[:, j] - np.einsum("bk,bkm->bm", triangle[:, :j, j], solution[:, :j])
-        diagonal = triangle[:, j, j, None]
-        solution[:, j] = np.divide(rest, diagonal, out=np.zeros_like(rest), where=diagonal > 0)
+        rest, diagonal = right[:, j], triangle[:, j, j, None]
+        if j:
+            rest = rest - einsum("bk,bkm->bm", triangle[:, :j, j], solution[:, :j])
+        np.divide(rest, diagonal, out=solution[:, j], where=diagonal > 0)
     return solution
 
 
@@ -113,7 +126,7 @@ def solve(
     """
     if not fixed:
         return _bounded(design, targets, lower, held)
-    rest = [j for j in range(len(lower)) if j not in fixed]
+    rest, weights = [j for j in range(len(lower)) if j not in fixed], None if held is None else held.weights
     for j, value in fixed.items():
         targets = targets - design[..., j] * value
         if held is not None:
@@ -126,15 +139,14 @@ def solve(
     for j, value in fixed.items():
         beta[:, j] = value
     pivot = np.where(part.pivot < 0, -1, np.array(rest or [-1])[np.maximum(part.pivot, 0)])
-    return LinearFit(beta, part.residuals, free, pivot)
+    return LinearFit(beta, part.residuals, free, pivot, weights)
 
 
 def _bounded(design: Array, targets: Array, lower: Array, held: Combination | None) -> LinearFit:
     """`solve` without fixed columns."""
     fit = _on_face(design, targets, lower, (), held)
-    bounded = np.flatnonzero(np.isfinite(lower))
-    wrong = _violated(fit.beta, lower)
-    if len(bounded) == 0 or not wrong.any():
+    bounded = np.isfinite(lower).nonzero()[0]
+    if len(bounded) == 0 or not (wrong := _violated(fit.beta, lower)).any():
         return fit
     rows = np.flatnonzero(wrong)
     part = None if held is None else Combination(held.weights[rows], held.value[rows])
@@ -151,12 +163,12 @@ def _bounded(design: Array, targets: Array, lower: Array, held: Combination | No
             free[where], pivot[where] = tried.free[better], tried.pivot[better]
     # Where no face is feasible, the combination cannot be held within the bounds at all.
     residuals[rows[~np.isfinite(least)]] = np.inf
-    return LinearFit(beta, residuals, free, pivot)
+    return LinearFit(beta, residuals, free, pivot, fit.weights)
 
 
 def _violated(beta: Array, lower: Array) -> np.ndarray:
-    slack = SLACK * np.max(np.abs(beta), axis=-1, keepdims=True, initial=0.0)
-    return np.asarray(np.any(beta < lower - slack, axis=-1))
+    slack = SLACK * np.abs(beta).max(axis=-1, keepdims=True, initial=0.0)
+    return np.asarray((beta < lower - slack).any(axis=-1))
 
 
 def _on_face(
@@ -175,40 +187,42 @@ def _on_face(
     pivot = np.full(len(design), -1)
     if held is None:
         basis, triangle = orthogonal(design[..., rest])
-        shares = np.einsum("bnk,bn->bk", basis, left)
+        shares = einsum("bnk,bn->bk", basis, left)
         beta[:, rest] = back_substituted(triangle, shares)
     else:
         pivot = _pivots(design, held, rest)
         for column in rest:
-            at = pivot == column
+            at, others = pivot == column, [j for j in rest if j != column]
+            if at.all():
+                beta = _held(design, left, beta, others, column, held)
+                break
             if at.any():
-                others = [j for j in rest if j != column]
                 part = Combination(held.weights[at], held.value[at])
                 beta[at] = _held(design[at], left[at], beta[at], others, column, part)
-    # What violates a bound by rounding alone is at it.
-    beta = np.where(_violated(beta, lower)[:, None], beta, np.maximum(beta, lower))
-    fitted = np.einsum("bnp,bp->bn", design, beta)
-    return LinearFit(beta, targets - fitted, free, pivot)
+    if np.isfinite(lower).any():  # what violates a bound by rounding alone is at it
+        beta = np.where(_violated(beta, lower)[:, None], beta, np.maximum(beta, lower))
+    fitted = einsum("bnp,bp->bn", design, beta)
+    return LinearFit(beta, targets - fitted, free, pivot, None if held is None else held.weights)
 
 
 def _pivots(design: Array, held: Combination, rest: list[int]) -> np.ndarray:
     """The column of most weight for its length, of those that are not at a bound; shape (B,)."""
-    lengths = np.sqrt(np.einsum("bnj,bnj->bj", design, design))
+    lengths = np.sqrt(einsum("bnj,bnj->bj", design, design))
     weight = np.abs(held.weights) / np.where(lengths > 0, lengths, np.inf)
     return np.asarray(np.array(rest)[np.argmax(weight[:, rest], axis=1)])
 
 
 def _held(design: Array, left: Array, beta: Array, others: list[int], pivot: int, held: Combination) -> Array:
     """Coefficients with the combination held by the pivot's column."""
-    at_bounds = np.einsum("bp,bp->b", held.weights, beta)  # those that are free are zero still
+    at_bounds = einsum("bp,bp->b", held.weights, beta)  # those that are free are zero still
     own = np.where(held.weights[:, pivot] == 0, np.nan, held.weights[:, pivot])
     ratio = held.weights / own[:, None]
     first = (held.value - at_bounds) / own
     columns = design[..., others] - design[..., pivot, None] * ratio[:, None, others]
     basis, triangle = orthogonal(columns)
     rest = left - first[:, None] * design[..., pivot]
-    solved = back_substituted(triangle, np.einsum("bnk,bn->bk", basis, rest))
+    solved = back_substituted(triangle, einsum("bnk,bn->bk", basis, rest))
     beta = beta.copy()
     beta[:, others] = solved
-    beta[:, pivot] = first - np.einsum("bk,bk->b", ratio[:, others], solved)
+    beta[:, pivot] = first - einsum("bk,bk->b", ratio[:, others], solved)
     return beta

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.fitting.solve.levenberg import FIRST_DAMPING, FIRST_GROWTH, STUCK, Model, damped
+from sparsity_lab.fitting.solve.linear import einsum
 from sparsity_lab.fitting.solve.packed import TINY, Packing, huber
 from sparsity_lab.laws._law import Array
 
@@ -53,12 +54,12 @@ class ResidualPlace:
             if packing.counts is not None:
                 counts[:, : packing.counts.shape[1]] *= packing.counts
             size = np.abs(residuals)
-            value = np.einsum("bn,bn->b", counts, huber(residuals, delta))
+            value = einsum("bn,bn->b", counts, huber(residuals, delta))
             pull = counts * np.clip(residuals, -delta, delta)
             within = counts * (size <= delta)
             touching = counts * np.minimum(1.0, delta / np.maximum(size, TINY))
             across = jacobian.transpose(0, 2, 1)
-            gradient = np.einsum("bn,bnk->bk", pull, jacobian)
+            gradient = einsum("bn,bnk->bk", pull, jacobian)
             bend, bowl = (across @ (jacobian * each[..., None]) for each in (within, touching))
         good = np.isfinite(value) & np.isfinite(gradient).all(axis=1) & np.isfinite(bowl).all(axis=(1, 2))
         return cls(np.where(good, value, np.inf), pull, jacobian, gradient, bend, bowl)
@@ -155,7 +156,7 @@ def _advance(lanes: _NewtonLanes, model: Model) -> None:
 
 
 def _sizes(bowl: Array) -> Array:
-    return np.array(np.einsum("bkk->bk", bowl))
+    return np.array(einsum("bkk->bk", bowl))
 
 
 def _linear_step(place: ResidualPlace, count: int) -> Array:
@@ -171,17 +172,17 @@ def _linear_step(place: ResidualPlace, count: int) -> Array:
 
 def _learnt(learnt: Array, moved: Array, before: ResidualPlace, after: ResidualPlace) -> Array:
     """What the residuals' own curvature adds, brought up to date by one step."""
-    secant = np.einsum("bnk,bn->bk", after.jacobian - before.jacobian, after.pull)
+    secant = einsum("bnk,bn->bk", after.jacobian - before.jacobian, after.pull)
     turned = after.gradient - before.gradient
-    along, far = np.einsum("bk,bk->b", moved, turned), np.einsum("bk,bk->b", moved, secant)
-    own = np.einsum("bk,bkl,bl->b", moved, learnt, moved)
+    along, far = einsum("bk,bk->b", moved, turned), einsum("bk,bk->b", moved, secant)
+    own = einsum("bk,bkl,bl->b", moved, learnt, moved)
     share = np.divide(np.abs(far), np.abs(own), out=np.ones_like(far), where=own != 0)
     learnt = learnt * np.minimum(share, 1.0)[:, None, None]
-    gap = secant - np.einsum("bkl,bl->bk", learnt, moved)
+    gap = secant - einsum("bkl,bl->bk", learnt, moved)
     long = along > SAFE * np.linalg.norm(moved, axis=1) * np.linalg.norm(turned, axis=1)
     weight = np.divide(1.0, along, out=np.zeros_like(along), where=long)
     cross = gap[:, :, None] * turned[:, None, :]
-    twice = (weight**2 * np.einsum("bk,bk->b", gap, moved))[:, None, None]
+    twice = (weight**2 * einsum("bk,bk->b", gap, moved))[:, None, None]
     found = learnt + weight[:, None, None] * (cross + cross.transpose(0, 2, 1))
     found -= twice * turned[:, :, None] * turned[:, None, :]
     return np.where(np.isfinite(found), found, 0.0)

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from sparsity_lab.fitting.solve.batch import Held
+from sparsity_lab.fitting.solve.linear import einsum
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.laws._law import Array
 
@@ -106,7 +107,7 @@ class Packing:
             lanes, pivot = np.arange(len(theta)), self._pivot
             combination = self.held.combination(self.problem.law, self.problem.span, theta)
             linear[lanes, pivot] = 0.0
-            rest = combination.value - np.einsum("bp,bp->b", combination.weights, linear)
+            rest = combination.value - einsum("bp,bp->b", combination.weights, linear)
             linear[lanes, pivot] = rest / _nonzero(combination.weights[lanes, pivot])
         return theta, linear
 
@@ -115,12 +116,12 @@ class Packing:
         problem, (theta, linear) = self.problem, self.unpack(vectors)
         design = problem.law.design(theta, problem.x, problem.span)
         gradient = problem.law.design_gradient(theta, problem.x, problem.span)
-        by_theta, by_linear = np.einsum("bqnp,bp->bnq", gradient, linear), design
+        by_theta, by_linear = einsum("bqnp,bp->bnq", gradient, linear), design
         chain = np.where(self._in_ln, linear, self.size)
         wall: tuple[Array, Array] | None = None
         if self.held is not None:
             by_theta, by_linear, wall = self._through_pivot(self.held, theta, linear, design, by_theta)
-        curve = np.maximum(np.einsum("bnp,bp->bn", design, linear), TINY)
+        curve = np.maximum(einsum("bnp,bp->bn", design, linear), TINY)
         left = np.log(curve) - np.log(self.y)
         jacobian = np.concatenate([by_theta, by_linear * chain[:, None]], axis=2) / curve[..., None]
         if problem.root_weights is not None:
@@ -139,7 +140,7 @@ class Packing:
         law, span, lanes, pivot = self.problem.law, self.problem.span, np.arange(len(theta)), self._pivot
         weights, turning = held.weights(law, span, theta), held.gradient(law, span, theta)
         own = _nonzero(weights[lanes, pivot])[:, None]
-        slope, share = -np.einsum("bqp,bp->bq", turning, linear) / own, -weights / own
+        slope, share = -einsum("bqp,bp->bq", turning, linear) / own, -weights / own
         column = design[lanes, :, pivot][..., None]
         below = np.minimum(linear[lanes, pivot] - self._lower[pivot], 0.0) * WALL / self.size
         slopes = np.concatenate([slope, share], axis=1) * np.where(below < 0, WALL / self.size, 0.0)[:, None]

@@ -16,7 +16,7 @@ from sparsity_lab.fitting.solve.batch import Batch, Held
 from sparsity_lab.fitting.solve.packed import Packing
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import LOG_LINEAR, Array, Law
 
 TIGHT = 1e-10  # of the sum of squares: ends of intervals need no more
 SCANNED = 1001
@@ -54,15 +54,21 @@ class Sought:
     def __len__(self) -> int:
         return len(self.names) + len(self.points) + len(self.targets)
 
-    def held(self, rows: np.ndarray, values: Array) -> Held:
-        """What some of the lanes hold at their values."""
-        first = len(self.names) + len(self.points)
-        walked = rows >= first
-        which, value, points = rows.copy(), np.array(values, dtype=float), self.points
+    def held(self, law: Law, rows: np.ndarray, values: Array) -> Held:
+        """What some of the lanes hold at their values: the predictions at points of these lanes' own."""
+        names, first = len(self.names), len(self.names) + len(self.points)
+        which, value = rows.copy(), np.array(values, dtype=float)
+        for i, name in enumerate(self.names):
+            if law.kind_of(name) == LOG_LINEAR:
+                with np.errstate(over="ignore"):
+                    value[rows == i] = np.exp(value[rows == i])
+        predicted, walked = (rows >= names) & (rows < first), rows >= first
+        own, each = np.unique(rows[predicted] - names, return_inverse=True)
+        points, which[predicted] = self.points[own], names + each
         if walked.any():
             places = np.exp(values[walked]) if self.in_ln else values[walked]
-            points = np.concatenate([self.points, places]) if len(self.points) else places
-            which[walked] = first + np.arange(walked.sum())
+            points = np.concatenate([points, places]) if len(points) else places
+            which[walked] = names + len(own) + np.arange(walked.sum())
             value[walked] = self.targets[rows[walked] - first]
         return Held(self.names, points, which, value)
 
@@ -103,7 +109,7 @@ class HeldLanes:
         return self.problem.law.search_box(self.problem.span)
 
     def _batch(self, rows: np.ndarray, values: Array) -> Batch:
-        return Batch.of(self.problem, len(rows), held=self.sought.held(rows, values))
+        return Batch.of(self.problem, len(rows), held=self.sought.held(self.problem.law, rows, values))
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ class PackedLanes:
     def least(self, rows: np.ndarray, values: Array, near: Array) -> tuple[Array, Array]:
         """With all coefficients moved at once."""
         count, lanes = len(self.problem.law.search_box(self.problem.span)), len(rows)
-        held = None if self.sought is None else self.sought.held(rows, values)
+        held = None if self.sought is None else self.sought.held(self.problem.law, rows, values)
         still = None if self.which is None else self.which[rows]
         packing = Packing.of(self.problem, lanes, held=held, still=still)
         theta = near[:, :count].copy()
@@ -185,7 +191,7 @@ class PackedLanes:
         each, starts = np.repeat(np.arange(len(rows)), len(grid)), np.tile(grid, (len(rows), 1))
         if self.which is not None:
             starts[np.arange(len(starts)), self.which[rows][each]] = values[each]
-        held = None if self.sought is None else self.sought.held(rows[each], values[each])
+        held = None if self.sought is None else self.sought.held(self.problem.law, rows[each], values[each])
         batch = Batch.of(self.problem, len(starts), held=held)
         root = (1.0 if batch.root is None else batch.root) / np.abs(batch.y)
         with np.errstate(all="ignore"):
