@@ -9,6 +9,7 @@ met while these are solved.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -44,21 +45,29 @@ class Held:
         return Combination(self.weights(law, span, theta), self.value)
 
     def weights(self, law: Law, span: Span, theta: Array) -> Array:
-        """Weights of the linear coefficients at theta (B, q), or of all lanes m times at theta (m B, q); (..., p)."""
-        which = self.which
-        if len(theta) != len(which):
-            which = np.tile(which, len(theta) // len(which))
-        found, levels = np.empty((len(theta), len(law.linear_lower))), dict(law.limits)
-        for i, name in enumerate(self.names):
-            rows = (which == i).nonzero()[0]
-            if len(rows):
-                level = levels.get(name)
-                found[rows] = coefficient_weights(law, span, name, theta[rows]) if level is None else level
-        rows = (which >= len(self.names)).nonzero()[0]
+        """Weights of the linear coefficients at theta (..., B, q), shape (..., B, p)."""
+        found, levels = np.empty((*theta.shape[:-1], len(law.linear_lower))), dict(law.limits)
+        for name, rows in self._by_name:
+            level = levels.get(name)
+            found[..., rows, :] = (
+                coefficient_weights(law, span, name, theta[..., rows, :]) if level is None else level
+            )
+        rows, lanes, places = self._by_point
         if len(rows):
-            places = which[rows] - len(self.names)
-            found[rows] = law.design(theta[rows], self.points, span)[np.arange(len(rows)), places]
+            found[..., rows, :] = law.design(theta[..., rows, :], self.points, span)[..., lanes, places, :]
         return found
+
+    @cached_property
+    def _by_name(self) -> list[tuple[str, np.ndarray]]:
+        """The coefficients that are held, each with its lanes."""
+        rows = [(self.which == i).nonzero()[0] for i in range(len(self.names))]
+        return [(name, own) for name, own in zip(self.names, rows, strict=True) if len(own)]
+
+    @cached_property
+    def _by_point(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The lanes that hold predictions, their number among these, and their places in points."""
+        rows = (self.which >= len(self.names)).nonzero()[0]
+        return rows, np.arange(len(rows)), self.which[rows] - len(self.names)
 
     def gradient(self, law: Law, span: Span, theta: Array) -> Array:
         """Derivatives of the weights by each coordinate, by central differences, shape (B, q, p)."""
@@ -66,20 +75,22 @@ class Held:
         if axes == 0:
             return np.empty((*theta.shape, len(law.linear_lower)))
         steps = STEP * np.eye(axes)[:, None]
-        trials = np.concatenate([theta + steps, theta - steps]).reshape(-1, axes)
-        weights = self.weights(law, span, trials).reshape(2, axes, len(theta), -1)
-        return np.asarray((weights[0] - weights[1]).transpose(1, 0, 2) / (2 * STEP))
+        weights = self.weights(law, span, np.concatenate([theta + steps, theta - steps]))
+        return np.asarray((weights[:axes] - weights[axes:]).transpose(1, 0, 2) / (2 * STEP))
 
 
 def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
-    """How a coefficient of the paper (or its exponential) is made of the linear ones at theta (B, q), shape (B, p)."""
-    count, lanes = len(law.linear_lower), len(theta)
+    """How a coefficient of the paper (or its exponential) is made of the linear ones at theta (..., q), (..., p)."""
+    count, lanes = len(law.linear_lower), theta.shape[:-1]
+    units = np.zeros((count, *lanes, count))
+    for j in range(count):
+        units[j, ..., j] = 1.0
     with np.errstate(invalid="ignore", divide="ignore"):
-        units = np.repeat(np.eye(count), lanes, axis=0).reshape(count, lanes, count)
         parts = law.assemble(np.array([theta] * count), units, span)[name]
         if law.parameter(name).kind == LOG_LINEAR:
             parts = np.nan_to_num(np.exp(parts), nan=0.0)
-    return parts.T if parts.shape == (count, lanes) else np.broadcast_to(parts, (count, lanes)).T
+    whole = parts if parts.shape == (count, *lanes) else np.broadcast_to(parts, (count, *lanes))
+    return whole.transpose(*range(1, whole.ndim), 0)
 
 
 @dataclass(frozen=True)

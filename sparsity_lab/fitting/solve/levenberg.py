@@ -30,12 +30,12 @@ class Model:
 
     Attributes:
         slope, bend: first and second derivatives along each axis, in units of each number, shape (B, k).
-        axes: shape (B, k, k). unit: of each number, shape (B, k).
+        axes: shape (B, k, k), or None for one number. unit: of each number, shape (B, k).
     """
 
     slope: Array
     bend: Array
-    axes: Array
+    axes: Array | None
     unit: Array
 
     @classmethod
@@ -48,13 +48,17 @@ class Model:
         unit = np.sqrt(np.where(scale > 0, scale, 1.0))
         free = ~stopped / unit
         scaled = curvature * free[:, :, None] * free[:, None, :]
-        alone = scaled.shape[1] == 1
-        bend, axes = (scaled[..., 0], np.ones(scaled.shape)) if alone else np.linalg.eigh(scaled)
+        if scaled.shape[1] == 1:
+            return cls(gradient * free, scaled[..., 0], None, unit)
+        bend, axes = np.linalg.eigh(scaled)
         return cls(einsum("bkl,bk->bl", axes, gradient * free), bend, axes, unit)
 
     def at(self, rows: np.ndarray) -> Model:
         """Those of some lanes."""
-        return self if rows.all() else Model(*(each[rows] for each in vars(self).values()))
+        if rows.all():
+            return self
+        axes = None if self.axes is None else self.axes[rows]
+        return Model(self.slope[rows], self.bend[rows], axes, self.unit[rows])
 
     def promised(self) -> Array:
         """The gain at the lowest point, shape (B,)."""
@@ -64,7 +68,7 @@ class Model:
         """The damped step (B, k), downhill whatever the curvature, and the gain it promises (B,)."""
         along = -self.slope / (np.abs(self.bend) + damping[:, None])
         gain = -(along * (self.slope + 0.5 * self.bend * along)).sum(axis=1)
-        return einsum("bkl,bl->bk", self.axes, along) / self.unit, gain
+        return (along if self.axes is None else einsum("bkl,bl->bk", self.axes, along)) / self.unit, gain
 
 
 @dataclass
@@ -150,7 +154,7 @@ def _model(lanes: _Lanes, box: Array) -> Model:
 def _advance(lanes: _Lanes, model: Model, box: Array) -> None:
     """Try one step in every lane."""
     step, predicted = model.step(lanes.damping)
-    trial = np.clip(lanes.theta + step, box[:, 0], box[:, 1])
+    trial = np.minimum(np.maximum(lanes.theta + step, box[:, 0]), box[:, 1])
     design = lanes.batch.design(trial)
     fit = lanes.batch.project(trial, design)
     sse = fit.sse
@@ -173,7 +177,7 @@ def _advance(lanes: _Lanes, model: Model, box: Array) -> None:
 
 def damped(damping: Array, growth: Array, gain: Array, predicted: Array) -> tuple[Array, Array]:
     """The next damping of lanes, and its growth should they fail again, by what the last step gained; (B,) each."""
-    share = np.divide(gain, predicted, out=np.zeros_like(gain), where=predicted > 0)
-    eased = damping * np.maximum(1 / 3, 1 - (2 * np.clip(share, 0, 1) - 1) ** 3)
+    share = np.divide(gain, predicted, out=np.zeros(len(gain)), where=predicted > 0)
+    eased = damping * np.maximum(1 / 3, 1 - (2 * np.minimum(np.maximum(share, 0), 1) - 1) ** 3)
     better = gain > 0
     return np.where(better, eased, damping * growth), np.where(better, FIRST_GROWTH, 2 * growth)

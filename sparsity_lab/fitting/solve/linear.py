@@ -74,7 +74,7 @@ def orthogonal(columns: Array) -> tuple[Array, Array]:
     for j in range(count):
         column = basis[..., j]
         length = before = np.sqrt(einsum("bn,bn->b", column, column))
-        if j:
+        if before.any() and triangle[:, :j].any():  # else one of the two is nothing, in all problems
             for _ in range(2):
                 shares = einsum("bnk,bn->bk", basis[..., :j], column)
                 column -= einsum("bnk,bk->bn", basis[..., :j], shares)
@@ -191,6 +191,8 @@ def _on_face(
         beta[:, rest] = back_substituted(triangle, shares)
     else:
         pivot = _pivots(design, held, rest)
+        if face:
+            held = Combination(held.weights, held.value - einsum("bp,bp->b", held.weights, beta))
         for column in rest:
             at, others = pivot == column, [j for j in rest if j != column]
             if at.all():
@@ -214,10 +216,9 @@ def _pivots(design: Array, held: Combination, rest: list[int]) -> np.ndarray:
 
 def _held(design: Array, left: Array, beta: Array, others: list[int], pivot: int, held: Combination) -> Array:
     """Coefficients with the combination held by the pivot's column."""
-    at_bounds = einsum("bp,bp->b", held.weights, beta)  # those that are free are zero still
     own = np.where(held.weights[:, pivot] == 0, np.nan, held.weights[:, pivot])
     ratio = held.weights / own[:, None]
-    first = (held.value - at_bounds) / own
+    first = held.value / own
     columns = design[..., others] - design[..., pivot, None] * ratio[:, None, others]
     basis, triangle = orthogonal(columns)
     rest = left - first[:, None] * design[..., pivot]
