@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t as student
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.quantiles import t_quantile
 from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.solved import curve_errors, noise_of, point_errors, solve_and_judge
 from sparsity_lab.fitting.spec import FitSpec
@@ -112,7 +112,7 @@ def _by_law(
         away = replace(away, noise=noise.at(curve))
     point = point_errors(scale, spec, kept, away, curve)
     band = np.hypot(curve_errors(problem, solution, scale, away.x), point)
-    half = float(student.ppf(0.5 + CONFIDENCE / 2, scale.freedom)) * band
+    half = t_quantile(0.5 + CONFIDENCE / 2, scale.freedom) * band
     return _error(law.name, curve, away, half=half)
 
 

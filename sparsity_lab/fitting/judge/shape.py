@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from sparsity_lab.fitting.judge.slopes import CONFIDENCE, FALLS, RISES, Trend, line
+from sparsity_lab.fitting.quantiles import t_quantile
 from sparsity_lab.fitting.solve import diagnostics
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
@@ -146,7 +146,7 @@ def _parabola(problem: Problem, y: Array) -> _Parabola | None:
     return _Parabola(
         bent,
         np.linalg.pinv(design.T @ design) * sse / freedom,
-        float(student.ppf(0.5 + CONFIDENCE / 2, freedom)),
+        t_quantile(0.5 + CONFIDENCE / 2, freedom),
         diagnostics.aicc(sse, points=len(x), coefficients=3),
     )
 

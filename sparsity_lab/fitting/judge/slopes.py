@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
 
+from sparsity_lab.fitting.quantiles import normal_quantile, t_quantile
 from sparsity_lab.laws._law import Array
 
 RISES, FALLS, LEVEL, SHORT = "rises", "falls", "not told from level", "too few checkpoints"
@@ -53,6 +52,6 @@ def line(x: Array, y: Array, se: Array | None = None) -> Trend:
     slope = float(weights @ ((x - centre) * y) / spread)
     residuals = y - float(weights @ y / weights.sum()) - slope * (x - centre)
     scatter = float(weights @ residuals**2) / (n - 2)
-    by_scatter = float(student.ppf(0.5 + CONFIDENCE / 2, n - 2)) * math.sqrt(scatter / spread)
-    half = max(by_scatter, float(norm.ppf(0.5 + CONFIDENCE / 2)) / math.sqrt(spread) if known else 0.0)
+    by_scatter = t_quantile(0.5 + CONFIDENCE / 2, n - 2) * math.sqrt(scatter / spread)
+    half = max(by_scatter, normal_quantile(0.5 + CONFIDENCE / 2) / math.sqrt(spread) if known else 0.0)
     return Trend(n, slope, slope - half, slope + half)

@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import f as f_distribution
-
 from sparsity_lab.fitting.judge import shape, windows
+from sparsity_lab.fitting.quantiles import f_quantile
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 
@@ -78,4 +77,4 @@ def rule_of(rows: Sequence[DropRow]) -> str:
 def _deviates(row: DropRow, later: DropRow) -> bool:
     left_out = later.dropped - row.dropped
     statistic = (row.sse - later.sse) / left_out / later.mean_square
-    return bool(statistic > f_distribution.ppf(1 - SIGNIFICANCE, left_out, later.freedom))
+    return statistic > f_quantile(1 - SIGNIFICANCE, left_out, later.freedom)

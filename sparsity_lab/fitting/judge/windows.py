@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
+from sparsity_lab.fitting.quantiles import f_tail
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty import noise
@@ -136,4 +136,4 @@ def drift(
     if not 0.0 <= share < 1.0:
         return None
     statistic = share / (1.0 - share) * freedom / outside.shape[1] / inflation
-    return Drift(statistic, float(f_distribution.sf(statistic, outside.shape[1], freedom)))
+    return Drift(statistic, f_tail(statistic, outside.shape[1], freedom))

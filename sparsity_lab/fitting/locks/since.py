@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.columns import say_units
@@ -16,6 +15,7 @@ from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.check import DRIFT, PASS, Finding
 from sparsity_lab.fitting.locks.lock import Lock
+from sparsity_lab.fitting.quantiles import t_quantile
 from sparsity_lab.fitting.spec import law_of
 from sparsity_lab.laws._law import FALLING, Array
 
@@ -67,7 +67,7 @@ def _since_one(path: Path, lock: Lock, series: Series) -> Finding:
     xs, ys = series.x[new], series.y[new]
     probes = np.array([(*probe.x, probe.y, probe.se) for probe in lock.probes])
     noise, freedom = noise_of(lock)
-    quantile = float(student.ppf(1 - (1 - CONFIDENCE) / (2 * count), freedom))
+    quantile = t_quantile(1 - (1 - CONFIDENCE) / (2 * count), freedom)
     edge = probes[0, 0] if falling else probes[-1, 0]
     claimed = xs >= edge if falling else xs <= edge
     at, ends = (np.log(xs), np.log(probes[:, 0])) if probes[0, 0] > 0 else (xs, probes[:, 0])

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.laws_by_name import load_law
+from sparsity_lab.fitting.quantiles import f_tail, normal_quantile, t_quantile, t_tail
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem, Solution
@@ -43,7 +41,7 @@ class Limit:
     @property
     def se(self) -> float:
         """Half the interval over 1.96: its standard error, were it symmetric."""
-        return (self.high - self.low) / (2 * float(norm.ppf(0.5 + CONFIDENCE / 2)))
+        return (self.high - self.low) / (2 * normal_quantile(0.5 + CONFIDENCE / 2))
 
     @property
     def bounded(self) -> bool:
@@ -148,8 +146,8 @@ def _scale(activation: str | None, own: Sequence[Limit]) -> ScaleFit:
     scatter = float(np.sum(((y - problem.law.predict(values, x)) / se) ** 2)) / max(len(x) - 2, 1)
     error = math.sqrt(max(scatter, 1.0) * spread[1, 1])
     freedom = len(x) - 2
-    half = float(student.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
-    s, p = values["s"], 2 * float(student.sf(abs(values["s"]) / error, freedom))
+    half = t_quantile(0.5 + CONFIDENCE / 2, freedom) * error
+    s, p = values["s"], 2 * t_tail(abs(values["s"]) / error, freedom)
     word = "no dependence shown" if p > 1 - CONFIDENCE else "rises with size" if s > 0 else "falls with size"
     return ScaleFit(activation, len(x), values["a"], s, s - half, s + half, p, word)
 
@@ -183,7 +181,7 @@ def f_test(smaller: float, larger: float, *, more: int, freedom: int) -> float:
     if larger <= 0:
         return 0.0 if smaller > 0 else 1.0
     statistic = (smaller - larger) / more / (larger / freedom)
-    return float(f_distribution.sf(max(statistic, 0.0), more, freedom))
+    return f_tail(max(statistic, 0.0), more, freedom)
 
 
 def speed(result: FitResult) -> Speed | None:
@@ -209,7 +207,7 @@ def pairs(limits: Sequence[Limit]) -> list[Pair]:
         for other in sure[i + 1 :]:
             if one.parameters == other.parameters and one.activation != other.activation:
                 gap = other.value - one.value
-                half = float(norm.ppf(0.975)) * math.hypot(one.se, other.se)
+                half = normal_quantile(0.975) * math.hypot(one.se, other.se)
                 ratio = other.value / one.value
                 found.append(
                     Pair(one.parameters, one.series, other.series, gap, gap - half, gap + half, ratio)

@@ -8,13 +8,13 @@ these weights leaves of its noise (Davidian and Carroll, J. Am. Stat. Assoc. 82,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import chi2
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.quantiles import chi_squared_quantile
 from sparsity_lab.fitting.solve import diagnostics, engine, gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
@@ -107,7 +107,7 @@ def _likeliest(squares: Array, logs: Array) -> float:
 
     if mean(-LARGEST) <= 0:
         return -LARGEST
-    return LARGEST if mean(LARGEST) >= 0 else float(brentq(mean, -LARGEST, LARGEST, xtol=STILL / 100))
+    return LARGEST if mean(LARGEST) >= 0 else _root(mean, -LARGEST, LARGEST, xtol=STILL / 100)
 
 
 def _interval(power: float, squares: Array, logs: Array) -> tuple[float, float]:
@@ -119,9 +119,18 @@ def _interval(power: float, squares: Array, logs: Array) -> tuple[float, float]:
         exponents = -2.0 * at * logs
         return len(logs) * (math.log(squares @ np.exp(exponents - exponents.max())) + float(exponents.max()))
 
-    level = height(power) + float(chi2.ppf(CONFIDENCE, 1))
+    level = height(power) + chi_squared_quantile(CONFIDENCE, 1)
     ends = [
-        float(brentq(lambda at: height(at) - level, edge, power)) if height(edge) > level else math.nan
+        _root(lambda at: height(at) - level, edge, power) if height(edge) > level else math.nan
         for edge in (-LARGEST, LARGEST)
     ]
     return ends[0], ends[1]
+
+
+def _root(function: Callable[[float], float], one: float, other: float, *, xtol: float = 2e-12) -> float:
+    """Where a function is zero between two places at which its signs differ."""
+    from scipy.optimize import (
+        brentq,
+    )  # most fits take the noise for even, and are done before this is imported
+
+    return float(brentq(function, one, other, xtol=xtol))

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
+from sparsity_lab.fitting.quantiles import normal_quantile
 from sparsity_lab.fitting.study import selection
 from sparsity_lab.fitting.study.curves import RunCurve, between
 
 LEVELS = (0.0, 0.5, 1.0)  # of the losses both have, from the highest to the lowest
 SPARSER, DENSER, TIED = "sparser", "denser", "not told apart"
-HALF = float(norm.ppf(0.975))
+HALF = normal_quantile(0.975)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
+from sparsity_lab.fitting.quantiles import f_quantile
 from sparsity_lab.fitting.solve import diagnostics, gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array
@@ -58,7 +58,7 @@ class NoiseScale:
 
     def rise(self, gradient: Array, *, sides: int = 2) -> float:
         """How far the objective rises to the end of an interval, or to a one-sided bound."""
-        quantile = float(f_distribution.ppf(1 - (1 - CONFIDENCE) * 2 / sides, 1, self.freedom))
+        quantile = f_quantile(1 - (1 - CONFIDENCE) * 2 / sides, 1, self.freedom)
         return self.weight * self.inflation_of(gradient) * self.variance * quantile
 
     def error_of(self, gradient: Array) -> float:

@@ -1,0 +1,39 @@
+"""Quantiles and tails of the distributions that fits are judged by.
+
+Those of scipy.special, which are what scipy.stats returns to the last digit: importing the latter takes longer than
+fitting a series, and each of its calls longer than a step of a fit.
+"""
+
+from __future__ import annotations
+
+from scipy import special
+
+
+def f_quantile(share: float, above: float, below: float) -> float:
+    """The value that a share of an F distribution lies below, of so many degrees of freedom above and below."""
+    return float(special.fdtri(above, below, share))
+
+
+def f_tail(value: float, above: float, below: float) -> float:
+    """The share of an F distribution beyond a value."""
+    return float(special.fdtrc(above, below, value))
+
+
+def t_quantile(share: float, freedom: float) -> float:
+    """The value that a share of Student's distribution lies below."""
+    return float(special.stdtrit(freedom, share))
+
+
+def t_tail(value: float, freedom: float) -> float:
+    """The share of Student's distribution beyond a value."""
+    return float(special.stdtr(freedom, -value))
+
+
+def normal_quantile(share: float) -> float:
+    """The value that a share of the normal distribution lies below."""
+    return float(special.ndtri(share))
+
+
+def chi_squared_quantile(share: float, freedom: float) -> float:
+    """The value that a share of a chi-squared distribution lies below."""
+    return float(special.chdtri(freedom, 1.0 - share))
