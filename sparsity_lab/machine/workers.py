@@ -7,6 +7,7 @@ at which a call is broken off with its `finally` clauses, and with SIGKILL where
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -42,7 +43,7 @@ class Workers:
     def __init__(self, jobs: int, *, torch_too: bool = True) -> None:
         self.jobs = jobs
         threads = threads_asked() or max(1, available_cores() // jobs)
-        self.settings = (threads, logging.getLogger("sparsity_lab").level, torch_too)
+        self.settings = (threads, logging.getLogger("sparsity_lab").level, torch_too, gc.get_threshold())
         self.processes: list[Any] = []
         self.idle: list[connection.Connection] = []
 
@@ -147,12 +148,15 @@ class _InWorkerError(Exception):
     """The traceback of an exception that was raised in a worker."""
 
 
-def _work(pipe: connection.Connection, threads: int, level: int, torch_too: bool) -> NoReturn:
+def _work(
+    pipe: connection.Connection, threads: int, level: int, torch_too: bool, garbage: tuple[int, int, int]
+) -> NoReturn:
     """One worker, to its end. It is not taken apart by Python then, which needs more than a second with torch."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, _break_off)
         sys.unraisablehook = _unraisable
+        gc.set_threshold(*garbage)  # as seldom as the parent searches
         _begin(threads, level, torch_too)
         while True:
             _send(pipe, _outcome(pipe.recv()))

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from sparsity_lab.fitting.judge.rivals import HELD_OUT
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.judge.windows import forward
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.plots.canvas import style
+from sparsity_lab.fitting.plots.canvas.axes import POWERS
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solved import problem_of
@@ -73,8 +74,9 @@ def log_x(axes: Axes, result: FitResult) -> None:
         return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator())
-    axes.xaxis.set_major_formatter(LogFormatterMathtext())
+    axes.xaxis.set_major_formatter(POWERS)
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", which="minor", labelbottom=False)  # nor is the place of an empty label sought
     axes.set_xlabel(axis_label(result.series.x_variable))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ CHANCE: dict[str, Any] = {
     "linestyle": ":",
 }  # a line that others are compared with
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# In letters, as in "tokens (10⁹)": matplotlib sets a formula anew for each figure, which takes as long as a panel.
+POWERS = FuncFormatter(lambda value, _: f"10{f'{math.log10(value):.0f}'.translate(RAISED)}")
 
 
 def look(index: int) -> dict[str, Any]:
