@@ -13,6 +13,7 @@ from sparsity_lab.fitting.data.names import figure_name
 from sparsity_lab.fitting.figures import KINDS, attempted, file_of
 from sparsity_lab.fitting.report.text import markdown
 from sparsity_lab.fitting.reproduce import families, families_report
+from sparsity_lab.fitting.reproduce.families import Limit
 from sparsity_lab.fitting.result import FitResult, plain
 from sparsity_lab.progress import Progress
 from sparsity_lab.provenance import provenance
@@ -56,20 +57,17 @@ def draw(
                     file_of(stem, kind).unlink(missing_ok=True)
         return
     drawn = set()
-    calls = [partial(_sheet, result, stem) for result, stem in zip(results, stems, strict=True)]
-    with progress.track("figures", len(calls)) as advance:
-        for place, is_drawn in perform(calls):
-            drawn |= {results[place].name} if is_drawn else set()
-            advance(1)
-    with attempted(folder / "plots" / ALL):
-        from sparsity_lab.fitting.plots import fits as plots
-
-        plots.overview(results, folder / "plots" / ALL)
-    for stem, each in limits.items():
-        with attempted(stem):
-            from sparsity_lab.fitting.plots.families import limits_figure
-
-            limits_figure(each, families.against_scale(each), stem)
+    sheets = [partial(_sheet, result, stem) for result, stem in zip(results, stems, strict=True)]
+    # Workers have matplotlib by then, which takes longer to import than to draw these.
+    together = [
+        partial(_overview, results, folder / "plots" / ALL),
+        *(partial(_limits, each, stem) for stem, each in limits.items()),
+    ]
+    with progress.track("figures", len(sheets)) as advance:
+        for place, is_drawn in perform([*sheets, *together]):
+            if place < len(sheets):
+                drawn |= {results[place].name} if is_drawn else set()
+                advance(1)
     write_text(folder / "fits.md", markdown(results, drawn=drawn))
 
 
@@ -79,6 +77,26 @@ def _sheet(result: FitResult, stem: Path) -> bool:
         from sparsity_lab.fitting.plots import fits as plots
 
         plots.sheet(result, stem)
+        return True
+    return False
+
+
+def _overview(results: Sequence[FitResult], stem: Path) -> bool:
+    """Draw all series in one figure; whether it is there."""
+    with attempted(stem):
+        from sparsity_lab.fitting.plots import fits as plots
+
+        plots.overview(results, stem)
+        return True
+    return False
+
+
+def _limits(limits: Sequence[Limit], stem: Path) -> bool:
+    """Draw limits against parameters; whether the figure is there."""
+    with attempted(stem):
+        from sparsity_lab.fitting.plots.families import limits_figure
+
+        limits_figure(limits, families.against_scale(limits), stem)
         return True
     return False
 
