@@ -9,8 +9,7 @@ from functools import partial
 
 from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.holdout import held_out
-from sparsity_lab.fitting.judge import bands, rivals, warmup
-from sparsity_lab.fitting.judge.bands import Band, Reach
+from sparsity_lab.fitting.judge import rivals, warmup
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import Coefficient, FitResult
@@ -40,14 +39,10 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     series = full.without_leading(count, forward_of(spec, full.inputs))
     law, law_rule, noise, comparison = _chosen(series, spec)
     series = series if noise is None else replace(series, noise=noise.sizes)
-    judged = solve_and_judge(series, law, spec, comparison=comparison)
+    targets = partial(_targets, series, law, spec) if series.inputs == 1 else None
+    judged = solve_and_judge(series, law, spec, comparison=comparison, targets=targets)
     problem, solution = judged.problem, judged.solution
     residuals = problem.residuals(solution)
-    band: Band | None = None
-    reaches: tuple[Reach, ...] = ()
-    if judged.values and series.inputs == 1:
-        targets = _targets(series, law, judged.values, spec)
-        band, reaches = bands.beyond(problem, solution, judged.scale, targets)
     names = [law.name, *(rival.law for rival in comparison.rivals if rival.law != law.name)]
     sse = float(residuals @ residuals)
     return FitResult(
@@ -78,8 +73,8 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         holdout=None if series.held is None else held_out(series, spec, names),
         fitted=problem.curve(solution),
         draws=draws_of(judged, series, spec),
-        band=band,
-        reaches=reaches,
+        band=judged.band,
+        reaches=judged.reaches,
     )
 
 
@@ -126,7 +121,7 @@ def rivals_of(series: Series, spec: FitSpec) -> list[Law]:
     return [law for law in laws if all(least[place] > 0 for place in law.positive_inputs)]
 
 
-def _targets(series: Series, law: Law, values: Mapping[str, float], spec: FitSpec) -> list[float]:
+def _targets(series: Series, law: Law, spec: FitSpec, values: Mapping[str, float]) -> list[float]:
     """Values of y whose x is told: those asked for, and half and nine tenths of the way to the limit."""
     limit, last = law.limit(values), float(series.y[0 if law.forward == FALLING else -1])
     low, high = series.y_box

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparsity_lab.fitting.data.series import Series
-from sparsity_lab.fitting.judge import checks, shape
+from sparsity_lab.fitting.judge import bands, checks, shape
+from sparsity_lab.fitting.judge.bands import Band, Reach
 from sparsity_lab.fitting.judge.checks import Checks
 from sparsity_lab.fitting.judge.rivals import AICC_REJECTS, AICC_TIE, Comparison
 from sparsity_lab.fitting.judge.verdict import Evidence, Verdict, judge
@@ -36,6 +37,7 @@ class Judged:
     Attributes:
         values: coefficients; none where the law cannot describe the points.
         profiles: of all coefficients, by name.
+        band, reaches: of the curve, where they were asked for.
     """
 
     problem: Problem
@@ -45,6 +47,8 @@ class Judged:
     profiles: dict[str, Profile]
     condition: float
     verdict: Verdict
+    band: Band | None = None
+    reaches: tuple[Reach, ...] = ()
 
 
 def problem_of(law: Law, series: Series, spec: FitSpec) -> Problem:
@@ -67,14 +71,17 @@ def noise_of(law: Law, series: Series, spec: FitSpec) -> PowerNoise | None:
 
 
 def solve_and_judge(
-    series: Series, law: Law, spec: FitSpec = PLAIN, *, comparison: Comparison | None, profiled: bool = True
-) -> Judged:
+    series: Series, law: Law, spec: FitSpec = PLAIN, *, comparison: Comparison | None, profiled: bool = True,
+    targets: Callable[[Mapping[str, float]], Sequence[float]] | None = None,
+) -> Judged:  # fmt: skip
     """Fit one law to points as they are, profile it and judge it.
 
     Args:
         series: the points, with the model of their noise that `spec` asks for. law: of as many inputs.
         spec: how to fit. comparison: rivals on these points, or None.
         profiled: whether to profile at all; a verdict without profiles says no more than whether the law fits.
+        targets: of the coefficients: values of y whose x is told, with a band, of a law of one input; None for neither.
+            Their intervals are walked with the profiles.
     """
     problem = problem_of(law, series, spec)
     solution = engine.solve(problem, seed=spec.seed)
@@ -84,8 +91,16 @@ def solve_and_judge(
     misfit = _misfit(problem, solution, comparison)
     box = _box(series, law)
     profiles: dict[str, Profile] = {}
+    band: Band | None = None
+    reaches: tuple[Reach, ...] = ()
     if misfit is None and profiled:
-        profiles = intervals(problem, solution, scale, Wanted(box=box)).profiles
+        wanted = Wanted(box=box)
+        if targets is not None:
+            reach = targets(problem.coefficients_of(solution))
+            wanted = replace(wanted, x=bands.places(problem), reach=reach)
+        found = intervals(problem, solution, scale, wanted)
+        profiles = found.profiles
+        band, reaches = bands.told(found, wanted)
     condition = diagnostics.condition(problem, solution)
     tests = Checks()
     if profiles:
@@ -109,7 +124,7 @@ def solve_and_judge(
         )
     )
     values = problem.coefficients_of(solution) if verdict.describes else {}
-    return Judged(problem, solution, scale, values, profiles, condition, verdict)
+    return Judged(problem, solution, scale, values, profiles, condition, verdict, band, reaches)
 
 
 def _box(series: Series, law: Law) -> tuple[float, float]:

@@ -9,7 +9,6 @@ import pytest
 
 from sparsity_lab import registry
 from sparsity_lab.bench import coverage
-from sparsity_lab.fitting.judge import bands
 from sparsity_lab.fitting.solve import diagnostics, engine
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty import bootstrap, noise
@@ -90,8 +89,9 @@ def test_the_band_holds_the_curve_about_as_often_as_it_says():
 def test_an_inversion_says_not_reached_where_the_curve_may_never_get_there():
     problem, solution = noisy(POWER, {"alpha": 0.6, "c": 0.1, "A0": 0.4}, sd=2e-3)
     limit = problem.coefficients_of(solution)["A0"]
-    near, far = bands.beyond(problem, solution, noise.scale_of(problem, solution), (0.38, limit))[1]
-    assert 0 < near.low < near.x < near.high < math.inf
+    wanted = Wanted(names=(), reach=(0.38, limit))
+    near, far = intervals(problem, solution, noise.scale_of(problem, solution), wanted).reach
+    assert 0 < near.low < near.value < near.high < math.inf
     assert far.high == math.inf
 
 

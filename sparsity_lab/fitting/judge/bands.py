@@ -5,14 +5,12 @@ Their intervals are those of the coefficients' own kind (`solve.intervals`): an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparsity_lab.fitting.solve.problem import Problem, Solution
-from sparsity_lab.fitting.uncertainty.intervals import Wanted, intervals
-from sparsity_lab.fitting.uncertainty.noise import NoiseScale
+from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.uncertainty.intervals import Intervals, Wanted
 from sparsity_lab.laws._law import Array
 
 AHEAD = 3.0  # times the largest x: how far the band of a curve is followed
@@ -39,17 +37,20 @@ class Reach:
     high: float
 
 
-def beyond(
-    problem: Problem, solution: Solution, scale: NoiseScale, targets: Sequence[float]
-) -> tuple[Band, tuple[Reach, ...]]:
-    """The band along and beyond the points of a series, and where the law takes the targets."""
+def places(problem: Problem) -> Array:
+    """Inputs along and beyond the points of a series, at which its band is told, shape (m,)."""
     low, high = problem.span.low[0], problem.span.high[0]
-    x = (
-        np.geomspace(low, AHEAD * high, POINTS)
-        if low > 0
-        else np.linspace(low, high + problem.span.width(), POINTS)
+    if low > 0:
+        return np.geomspace(low, AHEAD * high, POINTS)
+    return np.linspace(low, high + problem.span.width(), POINTS)
+
+
+def told(found: Intervals, wanted: Wanted) -> tuple[Band | None, tuple[Reach, ...]]:
+    """The band at the places asked for, None where none are, and where the law takes the values asked for."""
+    reaches = (
+        Reach(y, one.value, one.low, one.high) for y, one in zip(wanted.reach, found.reach, strict=True)
     )
-    found = intervals(problem, solution, scale, Wanted(names=(), x=x, reach=targets))
+    if wanted.x is None:
+        return None, tuple(reaches)
     ends = np.array([(one.value, one.low, one.high) for one in found.band])
-    reaches = (Reach(y, one.value, one.low, one.high) for y, one in zip(targets, found.reach, strict=True))
-    return Band(x, *ends.T), tuple(reaches)
+    return Band(wanted.x, *ends.T), tuple(reaches)
