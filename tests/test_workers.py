@@ -1,5 +1,6 @@
 """Worker processes: results by their places, failures told whole, and nobody left behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -45,6 +46,15 @@ def test_results_come_with_their_places_and_workers_serve_again():
         pids = {pid for _, pid in workers.perform([os.getpid] * 6)}
         assert pids <= {process.pid for process in workers.processes}
         assert len(workers.processes) == 2
+
+
+def test_workers_search_for_garbage_as_seldom_as_their_parent():
+    before = gc.get_threshold()
+    gc.set_threshold(9_999)
+    try:
+        assert run([gc.get_threshold])[0][0] == 9_999
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_a_failure_lets_the_begun_end_and_leaves_the_rest(tmp_path):

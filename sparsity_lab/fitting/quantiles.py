@@ -36,4 +36,4 @@ def normal_quantile(share: float) -> float:
 
 def chi_squared_quantile(share: float, freedom: float) -> float:
     """The value that a share of a chi-squared distribution lies below."""
-    return float(special.chdtri(freedom, 1.0 - share))
+    return float(2.0 * special.gammaincinv(freedom / 2.0, share))
