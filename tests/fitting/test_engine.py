@@ -131,7 +131,7 @@ def test_the_jacobian_holds_with_a_coefficient_and_a_prediction_held(series, law
     held = Held(("A0",), np.array([2.0 * series.x.max()]), np.array([0, 1]), value)
     batch = Batch.of(problem, 2, held=held)
     design = batch.design(theta)
-    exact = batch.jacobian(theta, design, batch.project(theta, design))
+    exact = batch.jacobian(theta, design, batch.project(theta, design, slopes=True))
     for i, step in enumerate(1e-6 * np.eye(theta.shape[1])):
         ahead, behind = batch.project(theta + step).residuals, batch.project(theta - step).residuals
         np.testing.assert_allclose(exact[:, :, i], (ahead - behind) / 2e-6, rtol=1e-3, atol=2e-7)

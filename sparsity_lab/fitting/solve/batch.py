@@ -40,9 +40,15 @@ class Held:
         """Some of the lanes."""
         return replace(self, which=self.which[rows], value=self.value[rows])
 
-    def combination(self, law: Law, span: Span, theta: Array) -> Combination:
-        """The weights and values of the linear coefficients at theta (B, q)."""
-        return Combination(self.weights(law, span, theta), self.value)
+    def combination(self, law: Law, span: Span, theta: Array, *, slopes: bool = False) -> Combination:
+        """The weights and values of the linear coefficients at theta (B, q), with slopes by central differences."""
+        if not slopes:
+            return Combination(self.weights(law, span, theta), self.value)
+        axes = theta.shape[1]
+        steps = STEP * np.eye(axes)[:, None]
+        weights = self.weights(law, span, np.concatenate([theta[None], theta + steps, theta - steps]))
+        ahead, behind = weights[1 : 1 + axes], weights[1 + axes :]
+        return Combination(weights[0], self.value, (ahead - behind).transpose(1, 0, 2) / (2 * STEP))
 
     def weights(self, law: Law, span: Span, theta: Array) -> Array:
         """Weights of the linear coefficients at theta (..., B, q), shape (..., B, p)."""
@@ -68,15 +74,6 @@ class Held:
         """The lanes that hold predictions, their number among these, and their places in points."""
         rows = (self.which >= len(self.names)).nonzero()[0]
         return rows, np.arange(len(rows)), self.which[rows] - len(self.names)
-
-    def gradient(self, law: Law, span: Span, theta: Array) -> Array:
-        """Derivatives of the weights by each coordinate, by central differences, shape (B, q, p)."""
-        axes = theta.shape[1]
-        if axes == 0:
-            return np.empty((*theta.shape, len(law.linear_lower)))
-        steps = STEP * np.eye(axes)[:, None]
-        weights = self.weights(law, span, np.concatenate([theta + steps, theta - steps]))
-        return np.asarray((weights[:axes] - weights[axes:]).transpose(1, 0, 2) / (2 * STEP))
 
 
 def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
@@ -145,13 +142,15 @@ class Batch:
         design = self.problem.law.design(theta, self.problem.x, self.problem.span)
         return design if self.root is None else design * self.root[..., None]
 
-    def project(self, theta: Array, design: Array | None = None) -> LinearFit:
-        """The linear coefficients at theta (B, q), those of fixed columns among them."""
+    def project(self, theta: Array, design: Array | None = None, *, slopes: bool = False) -> LinearFit:
+        """The linear coefficients at theta (B, q), those of fixed columns among them; `slopes` for a `jacobian`."""
         law = self.problem.law
         design = self.design(theta) if design is None else design
         targets = self.y if self.root is None else self.y * self.root
         lower, fixed = np.asarray(law.linear_lower, dtype=float), dict(law.offset_columns)
-        held = None if self.held is None else self.held.combination(law, self.problem.span, theta)
+        held = None
+        if self.held is not None:
+            held = self.held.combination(law, self.problem.span, theta, slopes=slopes)
         return linear.solve(design, targets, lower, held, fixed=fixed)
 
     def jacobian(self, theta: Array, design: Array, fit: LinearFit) -> Array:
@@ -162,35 +161,31 @@ class Batch:
             gradient = gradient * self.root[:, None, :, None]
         moved = einsum("bqnp,bp->bqn", gradient, fit.beta)
         pulled = einsum("bqnp,bn->bqp", gradient, fit.residuals)
-        if fit.weights is None:
+        if fit.held is None:
             columns = design * fit.free[:, None, :]
         else:
-            moved, pulled, columns = self._through_pivot(theta, design, fit, moved, pulled)
+            moved, pulled, columns = _through_pivot(design, fit, moved, pulled)
         pulled = pulled * fit.free[:, None, :]
         basis, triangle = linear.orthogonal(columns)
         outside = moved - einsum("bnk,bqk->bqn", basis, einsum("bnk,bqn->bqk", basis, moved))
         turned = linear.forward_substituted(triangle, pulled.transpose(0, 2, 1))
         return np.asarray(-(outside.transpose(0, 2, 1) + einsum("bnk,bkq->bnq", basis, turned)))
 
-    def _through_pivot(
-        self, theta: Array, design: Array, fit: LinearFit, moved: Array, pulled: Array
-    ) -> tuple[Array, Array, Array]:
-        """The same with the pivot's column as a function of the others, which holds the combination."""
-        assert self.held is not None
-        assert fit.weights is not None
-        lanes, weights = np.arange(len(theta)), fit.weights
-        turning = self.held.gradient(self.problem.law, self.problem.span, theta)
-        own = weights[lanes, fit.pivot][:, None]
-        ratio = weights / own
-        by_ratio = (turning - ratio[:, None, :] * turning[lanes, :, fit.pivot][..., None]) / own[..., None]
-        pivot = design[lanes, :, fit.pivot]
-        moved = (
-            moved - einsum("bqp,bp->bq", turning, fit.beta)[..., None] / own[..., None] * pivot[:, None, :]
-        )
-        along = einsum("bn,bn->b", pivot, fit.residuals)
-        pulled_pivot = pulled[lanes, :, fit.pivot]
-        pulled = pulled - pulled_pivot[..., None] * ratio[:, None, :] - along[:, None, None] * by_ratio
-        columns = (design - pivot[..., None] * ratio[:, None, :]) * fit.free[:, None, :]
-        columns[lanes, :, fit.pivot] = 0.0
-        pulled[lanes, :, fit.pivot] = 0.0
-        return moved, pulled, columns
+
+def _through_pivot(design: Array, fit: LinearFit, moved: Array, pulled: Array) -> tuple[Array, Array, Array]:
+    """The same with the pivot's column as a function of the others, which holds the combination."""
+    assert fit.held is not None
+    assert fit.held.slopes is not None
+    lanes, weights, turning = np.arange(len(design)), fit.held.weights, fit.held.slopes
+    own = weights[lanes, fit.pivot][:, None]
+    ratio = weights / own
+    by_ratio = (turning - ratio[:, None, :] * turning[lanes, :, fit.pivot][..., None]) / own[..., None]
+    pivot = design[lanes, :, fit.pivot]
+    moved = moved - einsum("bqp,bp->bq", turning, fit.beta)[..., None] / own[..., None] * pivot[:, None, :]
+    along = einsum("bn,bn->b", pivot, fit.residuals)
+    pulled_pivot = pulled[lanes, :, fit.pivot]
+    pulled = pulled - pulled_pivot[..., None] * ratio[:, None, :] - along[:, None, None] * by_ratio
+    columns = (design - pivot[..., None] * ratio[:, None, :]) * fit.free[:, None, :]
+    columns[lanes, :, fit.pivot] = 0.0
+    pulled[lanes, :, fit.pivot] = 0.0
+    return moved, pulled, columns

@@ -132,7 +132,7 @@ def descend(
 def _begin(batch: Batch, theta: Array, still: np.ndarray) -> _Lanes:
     with np.errstate(all="ignore"):
         design = batch.design(theta)
-        fit = batch.project(theta, design)
+        fit = batch.project(theta, design, slopes=True)
         jacobian = batch.jacobian(theta, design, fit)
     size = len(theta)
     lanes = _Lanes(
@@ -156,7 +156,7 @@ def _advance(lanes: _Lanes, model: Model, box: Array) -> None:
     step, predicted = model.step(lanes.damping)
     trial = np.minimum(np.maximum(lanes.theta + step, box[:, 0]), box[:, 1])
     design = lanes.batch.design(trial)
-    fit = lanes.batch.project(trial, design)
+    fit = lanes.batch.project(trial, design, slopes=True)
     sse = fit.sse
     gain = lanes.sse - np.where(np.isfinite(sse), sse, np.inf)
     better = gain > 0

@@ -31,10 +31,17 @@ class Combination:
 
     Attributes:
         weights: w, shape (B, p). value: v, shape (B,).
+        slopes: derivatives of w by the search coordinates, shape (B, q, p); None where nobody asks for them.
     """
 
     weights: Array
     value: Array
+    slopes: Array | None = None
+
+    def at(self, rows: np.ndarray) -> Combination:
+        """Some of the problems."""
+        slopes = None if self.slopes is None else self.slopes[rows]
+        return Combination(self.weights[rows], self.value[rows], slopes)
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,14 @@ class LinearFit:
     Attributes:
         beta: shape (B, p). residuals: shape (B, n). free: columns that were solved for, shape (B, p).
         pivot: the column that a held combination gives, shape (B,); -1 where none is held.
-        weights: of the held combination, shape (B, p); None where none is held.
+        held: the combination that is held, or None.
     """
 
     beta: Array
     residuals: Array
     free: np.ndarray
     pivot: np.ndarray
-    weights: Array | None = None
+    held: Combination | None = None
 
     @property
     def sse(self) -> Array:
@@ -60,8 +67,8 @@ class LinearFit:
 
     def at(self, rows: np.ndarray) -> LinearFit:
         """Some of the problems."""
-        weights = None if self.weights is None else self.weights[rows]
-        return LinearFit(self.beta[rows], self.residuals[rows], self.free[rows], self.pivot[rows], weights)
+        held = None if self.held is None else self.held.at(rows)
+        return LinearFit(self.beta[rows], self.residuals[rows], self.free[rows], self.pivot[rows], held)
 
 
 def orthogonal(columns: Array) -> tuple[Array, Array]:
@@ -126,7 +133,7 @@ def solve(
     """
     if not fixed:
         return _bounded(design, targets, lower, held)
-    rest, weights = [j for j in range(len(lower)) if j not in fixed], None if held is None else held.weights
+    rest, whole = [j for j in range(len(lower)) if j not in fixed], held
     for j, value in fixed.items():
         targets = targets - design[..., j] * value
         if held is not None:
@@ -139,7 +146,7 @@ def solve(
     for j, value in fixed.items():
         beta[:, j] = value
     pivot = np.where(part.pivot < 0, -1, np.array(rest or [-1])[np.maximum(part.pivot, 0)])
-    return LinearFit(beta, part.residuals, free, pivot, weights)
+    return LinearFit(beta, part.residuals, free, pivot, whole)
 
 
 def _bounded(design: Array, targets: Array, lower: Array, held: Combination | None) -> LinearFit:
@@ -149,7 +156,7 @@ def _bounded(design: Array, targets: Array, lower: Array, held: Combination | No
     if len(bounded) == 0 or not (wrong := _violated(fit.beta, lower)).any():
         return fit
     rows = np.flatnonzero(wrong)
-    part = None if held is None else Combination(held.weights[rows], held.value[rows])
+    part = None if held is None else held.at(rows)
     beta, residuals, free, pivot = fit.beta.copy(), fit.residuals.copy(), fit.free.copy(), fit.pivot.copy()
     least = np.full(len(rows), np.inf)
     for size in range(1, len(bounded) + 1 if held is None else min(len(bounded) + 1, len(lower))):
@@ -163,7 +170,7 @@ def _bounded(design: Array, targets: Array, lower: Array, held: Combination | No
             free[where], pivot[where] = tried.free[better], tried.pivot[better]
     # Where no face is feasible, the combination cannot be held within the bounds at all.
     residuals[rows[~np.isfinite(least)]] = np.inf
-    return LinearFit(beta, residuals, free, pivot, fit.weights)
+    return LinearFit(beta, residuals, free, pivot, held)
 
 
 def _violated(beta: Array, lower: Array) -> np.ndarray:
@@ -191,20 +198,20 @@ def _on_face(
         beta[:, rest] = back_substituted(triangle, shares)
     else:
         pivot = _pivots(design, held, rest)
+        free_of = held
         if face:
-            held = Combination(held.weights, held.value - einsum("bp,bp->b", held.weights, beta))
+            free_of = Combination(held.weights, held.value - einsum("bp,bp->b", held.weights, beta))
         for column in rest:
             at, others = pivot == column, [j for j in rest if j != column]
             if at.all():
-                beta = _held(design, left, beta, others, column, held)
+                beta = _held(design, left, beta, others, column, free_of)
                 break
             if at.any():
-                part = Combination(held.weights[at], held.value[at])
-                beta[at] = _held(design[at], left[at], beta[at], others, column, part)
+                beta[at] = _held(design[at], left[at], beta[at], others, column, free_of.at(at))
     if np.isfinite(lower).any():  # what violates a bound by rounding alone is at it
         beta = np.where(_violated(beta, lower)[:, None], beta, np.maximum(beta, lower))
     fitted = einsum("bnp,bp->bn", design, beta)
-    return LinearFit(beta, targets - fitted, free, pivot, None if held is None else held.weights)
+    return LinearFit(beta, targets - fitted, free, pivot, held)
 
 
 def _pivots(design: Array, held: Combination, rest: list[int]) -> np.ndarray:

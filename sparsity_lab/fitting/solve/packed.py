@@ -138,7 +138,9 @@ class Packing:
     ) -> tuple[Array, Array, tuple[Array, Array]]:
         """What the pivot's coefficient, given by the others, does to derivatives, and its wall with derivatives."""
         law, span, lanes, pivot = self.problem.law, self.problem.span, np.arange(len(theta)), self._pivot
-        weights, turning = held.weights(law, span, theta), held.gradient(law, span, theta)
+        combination = held.combination(law, span, theta, slopes=True)
+        weights, turning = combination.weights, combination.slopes
+        assert turning is not None
         own = _nonzero(weights[lanes, pivot])[:, None]
         slope, share = -einsum("bqp,bp->bq", turning, linear) / own, -weights / own
         column = design[lanes, :, pivot][..., None]
