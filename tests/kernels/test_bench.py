@@ -67,6 +67,8 @@ def test_cpu_timings_leave_json_table_and_plot(tmp_path, capsys):
     assert found["implementation"] == "torch"
     assert found["bars"] == []
     assert found["copy_bytes_per_second"] > 1e8
+    assert {row["dtype"] for row in found["cases"]} == {"float32"}
+    assert found["matmul_operations_per_second"] > 1e9, "a product in the numbers of the cases"
     for row in found["cases"]:
         assert row["copy_share"] == pytest.approx(
             row["gigabytes"] * 1e12 / row["milliseconds"] / found["copy_bytes_per_second"]
@@ -107,7 +109,7 @@ def test_the_roofline_draws_every_kernel(tmp_path):
         "matmul_operations_per_second": 8e14,
         "cases": [
             {"kernel": name, "operations_per_byte": 0.5 * (i + 1), "operations": 1e9, "milliseconds": 1.0,
-             "eager_milliseconds": 3.0}
+             "eager_milliseconds": 3.0, "dtype": "bfloat16"}
             for i, name in enumerate(names)
         ],
     }  # fmt: skip

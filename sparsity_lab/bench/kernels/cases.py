@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from sparsity_lab.bench.kernels.timing import dtype_on
 from sparsity_lab.kernels.gated_threshold import gated_threshold
 from sparsity_lab.kernels.score_histogram import LogGrid, score_histogram
 from sparsity_lab.kernels.sparse_down import neuron_major, sparse_down
@@ -48,7 +49,7 @@ class KernelCase:
 def cases(device: torch.device, seed: int) -> Iterator[KernelCase]:
     """The cases one after another, so that only one case's tensors exist at a time."""
     gpu = device.type == "cuda"
-    dtype = torch.bfloat16 if gpu else torch.float32
+    dtype = dtype_on(device)
     torch.manual_seed(seed)
     tokens, F, d = (16_384, 8_192, 3_072) if gpu else (2_048, 1_536, 576)
     for activation in ("relu", "silu"):

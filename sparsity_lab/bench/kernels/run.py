@@ -126,7 +126,7 @@ def _row(
     return {
         "kernel": case.kernel,
         "shape": case.shape,
-        "dtype": "bfloat16" if device.type == "cuda" else "float32",
+        "dtype": str(timing.dtype_on(device)).removeprefix("torch."),
         "milliseconds": ours.seconds * 1e3,
         "spread_milliseconds": ours.spread * 1e3,
         "gigabytes": case.bytes / 1e9,

@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 
 from sparsity_lab.fitting.plots.canvas import style
 
+_SHORT = {"bfloat16": "bf16", "float32": "fp32"}
+
 
 def roofline(benchmark: Mapping[str, Any], stem: Path) -> list[Path]:
     """Draw the JSON of the kernels' benchmark; writes `stem.png` and `stem.svg`."""
@@ -34,9 +36,8 @@ def _roof(axes: Axes, benchmark: Mapping[str, Any]) -> None:
     bandwidth, rate = benchmark["copy_bytes_per_second"], benchmark["matmul_operations_per_second"]
     at = [row["operations_per_byte"] for row in benchmark["cases"]]
     x = np.geomspace(min(at) / 3, max(*at, rate / bandwidth) * 3, 200)
-    axes.plot(
-        x, np.minimum(rate, x * bandwidth) / 1e12, color="#000000", label="copy bandwidth, bf16 matmul rate"
-    )
+    label = f"copy bandwidth, {_SHORT[benchmark['cases'][0]['dtype']]} matmul rate"
+    axes.plot(x, np.minimum(rate, x * bandwidth) / 1e12, color="#000000", label=label)
 
 
 def _points(axes: Axes, cases: Sequence[Mapping[str, Any]]) -> None:
