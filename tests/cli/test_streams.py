@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests import command
+
 BARS = """
 import logging, sys, time
 from sparsity_lab.cli.main import options
@@ -37,13 +39,29 @@ def started(*words, **streams):
 
 
 @pytest.fixture
-def measured(trained, source_text, tmp_path):
+def words(trained, source_text):
+    """A measurement; its output folder is to follow."""
+    return [
+        "measure",
+        trained,
+        "--text",
+        source_text,
+        "--tokens",
+        512,
+        "--window",
+        64,
+        "--knob",
+        0.1,
+        "--output",
+    ]
+
+
+@pytest.fixture
+def measured(words, tmp_path):
     """`measure` in a process of its own, with streams as given."""
 
     def run(name, **streams):
-        words = ["-m", "sparsity_lab", "measure", trained, "--text", source_text,
-                 "--tokens", 512, "--window", 64, "--knob", 0.1, "--output", tmp_path / name]  # fmt: skip
-        done = started(*words, **streams)
+        done = started("-m", "sparsity_lab", *words, tmp_path / name, **streams)
         return done, (tmp_path / name / "table.csv").read_bytes() if done.returncode == 0 else None
 
     run.folder = tmp_path
@@ -57,14 +75,22 @@ def gone():
     return writing
 
 
-def test_a_pipe_gets_plain_lines_and_readers_that_leave_end_no_run(measured):
-    piped, table = measured("piped", capture_output=True, text=True)
-    assert piped.returncode == 0, piped.stderr
-    assert not re.search(r"[\r\x1b]", piped.stderr + piped.stdout)
-    assert len(piped.stderr.splitlines()) <= 6, piped.stderr
-    left, same = measured("left", stdout=gone(), stderr=gone())
+def is_plain(done):
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"[\r\x1b]", done.stderr + done.stdout)
+    assert len(done.stderr.splitlines()) <= 6, done.stderr
+
+
+def test_lines_are_plain_off_a_terminal_and_readers_that_leave_end_no_run(words, measured):
+    is_plain(command.run(*words, measured.folder / "read"))
+    left, table = measured("left", stdout=gone(), stderr=gone())
     assert left.returncode == 0
-    assert same == table
+    assert table == (measured.folder / "read" / "table.csv").read_bytes()
+
+
+def test_a_pipe_gets_notes_and_no_bars():
+    done = started("-c", BARS, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "a note of ours\n" * 4 + "done\n")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +103,7 @@ def test_a_pipe_gets_plain_lines_and_readers_that_leave_end_no_run(measured):
     ids=["answer", "mistake", "help"],
 )
 def test_exit_codes_are_the_same_without_a_reader(streams, words):
-    read = started("-m", "sparsity_lab", *words, capture_output=True)
+    read = command.run(*words)
     unread = started("-m", "sparsity_lab", *words, **{name: make() for name, make in streams.items()})
     assert unread.returncode == read.returncode
 
@@ -158,7 +184,8 @@ def test_full_and_closed_streams(words, streams, code):
 
 @pytest.mark.slow
 def test_results_are_whole_where_output_and_notes_are_lost(measured):
-    _, table = measured("read", capture_output=True)
+    read, table = measured("read", capture_output=True, text=True)
+    is_plain(read)
     with open("/dev/full", "w") as full:
         done, _ = measured("full", stdout=full, stderr=full)
     assert done.returncode == 2

@@ -1,7 +1,10 @@
 """The command line of `train`: sizes before training, mistakes in one paragraph, output where it is asked."""
 
+import email
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +13,7 @@ from tests import command
 
 CONFIG = {
     "name": "small",
-    "data": {"corpus": "python", "max_bytes": 1_000_000, "validation_share": 0.1},
+    "data": {"max_bytes": 1_000_000, "validation_share": 0.1},
     "tokenizer": {"vocabulary": 300, "train_bytes": 50_000},
     "model": {"hidden_size": 32, "layers": 1, "head_dim": 16, "activation": ["relu", "silu"]},
     "training": {
@@ -28,14 +31,25 @@ def run(*words, cwd):
     return command.run("train", *words, cwd=cwd)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The standard library's mail and JSON packages as documents: the corpus `python` is all that is installed."""
+    folder = tmp_path_factory.mktemp("documents")
+    for package in (email, json):
+        for source in Path(package.__file__).parent.glob("*.py"):
+            shutil.copy(source, folder / f"{package.__name__}-{source.stem}.txt")
+    return {**CONFIG["data"], "files": [str(folder / "*.txt")]}
+
+
 @pytest.fixture
-def config(tmp_path):
+def config(data, tmp_path):
     path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(CONFIG))
+    path.write_text(yaml.safe_dump({**CONFIG, "data": data}))
     return path
 
 
 def test_it_says_the_sizes_trains_and_leaves_everything_in_the_output(config, tmp_path):
+    config.write_text(yaml.safe_dump({**CONFIG, "data": {**CONFIG["data"], "corpus": "python"}}))
     done = run(config, "--output", tmp_path / "here", "--seed", 7, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "13,408" in done.stdout  # 4 d^2 + 3 d F + 3 d of one layer, with d 32 and F 96
@@ -65,8 +79,9 @@ def test_a_dry_run_writes_nothing(config, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
 
 
-def test_a_dry_run_refuses_the_budget_that_the_run_would_refuse(config, tmp_path):
-    config.write_text(yaml.safe_dump({**CONFIG, "training": {**CONFIG["training"], "tokens": 10_000_000}}))
+def test_a_dry_run_refuses_the_budget_that_the_run_would_refuse(config, data, tmp_path):
+    training = {**CONFIG["training"], "tokens": 10_000_000}
+    config.write_text(yaml.safe_dump({**CONFIG, "data": data, "training": training}))
     dry = run(config, "--dry-run", cwd=tmp_path)
     assert dry.returncode == 2
     assert "about" in dry.stderr
@@ -89,8 +104,8 @@ def test_a_dry_run_refuses_the_budget_that_the_run_would_refuse(config, tmp_path
         ({"trainin": {}}, "Did you mean 'training'?"),
     ],
 )
-def test_mistakes_are_one_paragraph_and_exit_2(config, tmp_path, change, words):
-    config.write_text(yaml.safe_dump({**CONFIG, **change}))
+def test_mistakes_are_one_paragraph_and_exit_2(config, data, tmp_path, change, words):
+    config.write_text(yaml.safe_dump({**CONFIG, "data": data, **change}))
     done = run(config, "--output", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 2
     *notes, last = done.stderr.strip().splitlines()
