@@ -53,15 +53,19 @@ def _notes_as_before():
 
 
 @pytest.fixture(scope="module")
-def unrendered():
+def unrendered(tmp_path_factory):
     """Figures are composed and then written empty, which takes most of a small command's time.
 
     For modules that look at numbers alone; those of figures, of pages and of each command's output render them.
     """
-    from matplotlib.figure import Figure
+    from sparsity_lab.fitting.plots.canvas import style
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda *_, **__: None)
+        patch.setattr(style.FigureCanvasSVG, "print_svg", lambda *_, **__: None)
+        patch.setattr(style.FigureCanvasAgg, "print_png", lambda *_, **__: None)
+        with style.styled([]):
+            written = style.save(style.figure()[0], tmp_path_factory.mktemp("unrendered") / "figure")
+        assert [path.stat().st_size for path in written] == [0, 0], "figures are rendered in another way"
         yield
 
 
