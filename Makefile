@@ -11,7 +11,8 @@ READY  := $(VENV)/.ready
 # Where they are, the light base is tested on these too.
 PYTHONS ?= 3.10 3.12 3.13 3.14
 
-PYTEST  = OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
+# Byte code is kept even where the environment says not to: else each worker and each process of a test compiles anew.
+PYTEST  = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
 
 .PHONY: demo test test-all lint types unit every soak light lowest clean
 

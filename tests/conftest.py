@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.unrendered import unrendered
+
 # The same examples on every machine, however slow it is.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -52,20 +54,10 @@ def _notes_as_before():
     logging.getLogger("sparsity_lab").setLevel(logging.NOTSET)
 
 
-@pytest.fixture(scope="module")
-def unrendered(tmp_path_factory):
-    """Figures are composed and then written empty, which takes most of a small command's time.
-
-    For modules that look at numbers alone; those of figures, of pages and of each command's output render them.
-    """
-    from sparsity_lab.fitting.plots.canvas import style
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style.FigureCanvasSVG, "print_svg", lambda *_, **__: None)
-        patch.setattr(style.FigureCanvasAgg, "print_png", lambda *_, **__: None)
-        with style.styled([]):
-            written = style.save(style.figure()[0], tmp_path_factory.mktemp("unrendered") / "figure")
-        assert [path.stat().st_size for path in written] == [0, 0], "figures are rendered in another way"
+@pytest.fixture(scope="module", name="unrendered")
+def _unrendered():
+    """For modules that look at numbers alone; those of figures, of pages and of each command's output render them."""
+    with unrendered():
         yield
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
 from tests.command import exit_code
+from tests.unrendered import unrendered
 
 PART = ("--tokens", 1024, "--window", 64)
 FAST = ("--pairs", 6, "--shape", "40x16", "--ratio", 0.1, "--ratio", 0.5)
@@ -22,6 +23,7 @@ def rows_of(path):
 
 
 @pytest.fixture(scope="module")
+@unrendered()
 def watched(trained, source_text, tmp_path_factory):
     """What `neurons` and `predict` leave of one checkpoint."""
     root = tmp_path_factory.mktemp("affinity")

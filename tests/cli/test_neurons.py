@@ -14,6 +14,7 @@ from sparsity_lab.measure.neurons.watching import watch_checkpoints
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.frequency import CHUNKS, NEURONS
 from tests.command import exit_code
+from tests.unrendered import unrendered
 
 PART = ("--tokens", 1024, "--window", 64)
 QUICK = (*PART, "--written-tokens", 4, "--prompts", 8)
@@ -37,6 +38,7 @@ def other_text(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+@unrendered()
 def measured(checkpoints, source_text, tmp_path_factory):
     """What `measure` leaves of two checkpoints."""
     output = tmp_path_factory.mktemp("measured") / "out"
@@ -54,6 +56,7 @@ def watched(checkpoints, measured, source_text, other_text, tmp_path_factory):
     return output
 
 
+@unrendered()
 def test_a_config_names_options_as_their_flags_do(checkpoints, measured, source_text, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -147,6 +150,7 @@ def test_what_was_counted_is_not_counted_again(
         assert (output / name).read_bytes() == (watched / name).read_bytes(), name
 
 
+@unrendered()
 def test_nothing_is_written_by_the_model_where_none_is_asked_for(trained, measured, source_text, tmp_path):
     one = sorted((measured / "records").glob("*.json"))[0]
     words = ("--text", source_text, *PART, "--written-tokens", 0, "--output", tmp_path / "out")
@@ -186,6 +190,7 @@ def test_mistakes(mistaken, checkpoints, measured, source_text, tmp_path):
     assert "--batch-size is 0. It must be a number from 1" in mistaken(*QUICK, "--batch-size", "0")
 
 
+@unrendered()
 def test_several_records_of_one_checkpoint_are_told_apart(
     mistaken, checkpoints, measured, source_text, tmp_path
 ):
@@ -199,6 +204,7 @@ def test_several_records_of_one_checkpoint_are_told_apart(
     assert "knob 0.2" in paragraph
 
 
+@unrendered()
 def test_a_criterion_without_thresholds(mistaken, checkpoints, source_text, tmp_path):
     words = ("--text", source_text, *PART, "--criterion", "top-k", "--knob", 0.3, "--output", tmp_path / "m")
     assert run(checkpoints / "step-1", *words, command="measure") == 0

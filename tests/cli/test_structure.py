@@ -16,6 +16,7 @@ from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.predictors import PREDICTORS
 from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING
 from tests.command import exit_code
+from tests.unrendered import unrendered
 
 PART = ("--tokens", 1024, "--window", 64)
 FEW = (*PART, "--clusters", 4, "--routed", 1, "--draws", 39, "--permutations", 99)
@@ -35,6 +36,7 @@ def texts(source_text, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+@unrendered()
 def measured(checkpoints, source_text, tmp_path_factory):
     """What `measure` leaves of three checkpoints."""
     output = tmp_path_factory.mktemp("measured") / "out"

@@ -8,9 +8,11 @@ import pytest
 
 from sparsity_lab.cli.main import main
 from tests.hostile.battery import World
+from tests.unrendered import unrendered
 
 
 @pytest.fixture(scope="session")
+@unrendered()
 def measured(trained, source_text, tmp_path_factory):
     """A record of `measure` on the trained model, at a fixed knob."""
     output = tmp_path_factory.mktemp("measured")
@@ -32,6 +34,7 @@ def world(trained, source_text, measured, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+@unrendered()
 def watched(trained, source_text, measured, tmp_path_factory):
     """Folder of what `neurons` and `predict` leave under that record, on the text called `source`."""
     root = tmp_path_factory.mktemp("uses")

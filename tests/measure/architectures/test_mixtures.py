@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,18 @@ FAMILIES = sorted(MIXTURES)
 @pytest.fixture(scope="module")
 def models():
     return {model_type: tiny(model_type) for model_type in FAMILIES}
+
+
+@pytest.fixture(scope="module")
+def measured(models):
+    """A family's text and what is found of it at C, made once for the tests that read it."""
+
+    @cache
+    def of(model_type):
+        ids = written(models[model_type])
+        return ids, measure(models[model_type], ids, knob=C, window=WINDOW, bos_id=0)
+
+    return of
 
 
 def written(model):
@@ -158,11 +171,10 @@ def test_dropping_neurons_is_zeroing_their_columns_of_w_d(models, model_type):
 
 
 @pytest.mark.parametrize("model_type", ["mixtral", "olmoe"])  # every site is an expert
-def test_cett_and_its_counts_are_those_of_a_plain_loop(models, model_type):
+def test_cett_and_its_counts_are_those_of_a_plain_loop(models, measured, model_type):
     """Experts see the tokens routed to them; kept neurons are counted in the sparse run."""
     model, sites = models[model_type], find_sites(models[model_type])[1]
-    ids = written(model)
-    found = measure(model, ids, knob=C, window=WINDOW, bos_id=0)
+    ids, found = measured(model_type)
     _, dense = plainly(model, ids, sites, found.thresholds, drop=False)
     routed = [len(ratios) for loop in dense.values() for ratios in loop.ratios]
     assert found.dense.reached.sum(axis=0).tolist() == routed
@@ -183,10 +195,11 @@ def test_cett_and_its_counts_are_those_of_a_plain_loop(models, model_type):
 
 
 @pytest.mark.parametrize("model_type", ["mixtral", "olmoe"])
-def test_thresholds_are_the_largest_whose_mean_ratio_over_routed_tokens_stays_below_c(models, model_type):
+def test_thresholds_are_the_largest_whose_mean_ratio_over_routed_tokens_stays_below_c(
+    models, measured, model_type
+):
     model, sites = models[model_type], find_sites(models[model_type])[1]
-    ids = written(model)
-    found = measure(model, ids, knob=C, window=WINDOW, bos_id=0)
+    ids, found = measured(model_type)
 
     def means(factor):
         scaled = [eps * factor for eps in found.thresholds]
