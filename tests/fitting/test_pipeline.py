@@ -16,6 +16,7 @@ from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.report import files
 from sparsity_lab.fitting.result import FIT_KEYS
 from sparsity_lab.fitting.spec import FitSpec
+from tests.unrendered import unrendered
 
 ONE = Columns(("t",), "y")
 TWO = Columns(("n", "d"), "y")
@@ -225,6 +226,7 @@ def test_each_value_of_a_column_has_a_law_of_its_own(tmp_path):
     assert sorted(p.name for p in (tmp_path / "out" / "locks").glob("*.toml")) == ["a.toml", "b.toml"]
 
 
+@unrendered()
 def test_both_kinds_have_the_same_keys_residuals_and_figures(tmp_path):
     n, d, y = ladder()
     path = write(tmp_path / "t.csv", n=n, d=d, y=y)
@@ -262,7 +264,7 @@ def many(path, count=4):
 
 def test_a_fit_that_was_ended_goes_on_with_the_series_it_has_not_fitted(tmp_path, monkeypatch, caplog):
     path, mapping = many(tmp_path / "t.csv"), Columns(("t",), "y", "run")
-    spec = FitSpec(law="power", rivals=("constant",), draws=20)
+    spec = FitSpec(law="power", rivals=("constant",), draws=5)
     fit_table(path, output=tmp_path / "whole", mapping=mapping, spec=spec, plots=False)
     fit, done = batch.fit_series, []
 
@@ -300,6 +302,7 @@ def test_a_kept_result_of_other_points_or_choices_is_not_taken(tmp_path):
     assert batch.KeptParts(tmp_path).read(read_series(path, mapping=mapping)[0], QUICK) is None
 
 
+@unrendered()
 def test_the_numbers_are_written_before_the_figures_which_can_be_left_out(tmp_path, monkeypatch):
     t, y = curve()
     path = write(tmp_path / "t.csv", t=t, y=y)

@@ -15,6 +15,8 @@ from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.progress import SILENT
 from sparsity_lab.store.tables import to_csv
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 TOKENS = np.geomspace(1e6, 4e7, 9)
 SIZES = {"small": 1e5, "middle": 3e5, "large": 1e6}
 
