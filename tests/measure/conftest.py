@@ -14,7 +14,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def llama():
     """A random LLaMA whose next-token distribution is peaked, in float32 and evaluation mode."""
 
@@ -37,7 +37,7 @@ def llama():
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def own_text():
     """Token ids [windows * window] that a model wrote itself, each window from a random first token."""
 

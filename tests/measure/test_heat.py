@@ -13,6 +13,7 @@ from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.windows import read_text
 from sparsity_lab.measure.token_heat import _from_line, token_heat
 from tests.command import run
+from tests.unrendered import unrendered
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,11 @@ def test_the_command_writes_what_a_report_reads(trained, source_text, tmp_path):
     assert "no line 1000000" in done.stderr
 
 
-def test_several_models_have_a_folder_each_with_the_counts_of_each_alone(checkpoints, source_text, tmp_path):
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@unrendered()
+def test_several_models_have_a_folder_each_with_the_counts_of_each_alone(
+    checkpoints, source_text, tmp_path, jobs
+):
     models = sorted(checkpoints.iterdir())[:2]
     reading = ("--text", source_text)
     done = run(
@@ -141,7 +146,7 @@ def test_several_models_have_a_folder_each_with_the_counts_of_each_alone(checkpo
     )
     assert done.returncode == 0, done.stderr
     shown = (*reading, "--tokens", 20, "--thresholds", tmp_path / "m")
-    done = run("heat", *models, *shown, "--jobs", 2, "-o", tmp_path / "both")
+    done = run("heat", *models, *shown, "--jobs", jobs, "-o", tmp_path / "both")
     assert done.returncode == 0, done.stderr
     folders = sorted(path.parent for path in (tmp_path / "both").rglob("token_heat.json"))
     assert [folder.parent for folder in folders] == [tmp_path / "both"] * 2

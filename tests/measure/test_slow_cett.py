@@ -1,5 +1,7 @@
 """An independent slow CETT: every activation of every token sorted by score, in float64, in plain loops."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -75,21 +77,34 @@ def slow_sparse_run(model, windows, thresholds):
     return kept / total, sum(losses) / len(losses)
 
 
+@pytest.fixture(scope="module")
+def slowly(llama, own_text):
+    """Of an activation function: a model, its text, the curve of each layer and the dense run, once for all knobs."""
+
+    @cache
+    def of(activation):
+        model = llama(activation=activation)
+        windows = own_text(model, windows=12, window=64).view(-1, 64)
+        curves = [
+            slow_curve(a, block.mlp.down_proj.weight.detach().double().numpy())
+            for a, block in zip(activations(model, windows), model.model.layers, strict=True)
+        ]
+        return model, windows, curves, slow_sparse_run(model, windows, [0.0] * len(curves))
+
+    return of
+
+
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 @pytest.mark.parametrize("knob", [0.03, 0.1, 0.3, 0.7])
-def test_the_engine_agrees_with_the_slow_one(llama, own_text, activation, knob):
-    model = llama(activation=activation)
-    ids = own_text(model, windows=12, window=64)
-    windows = ids.view(-1, 64)
-    found = measure(model, ids, knob=knob, window=64)
-    for eps, a, block in zip(found.thresholds, activations(model, windows), model.model.layers, strict=True):
-        scores, mean = slow_curve(a, block.mlp.down_proj.weight.detach().double().numpy())
+def test_the_engine_agrees_with_the_slow_one(slowly, activation, knob):
+    model, windows, curves, (dense_ratio, dense_loss) = slowly(activation)
+    found = measure(model, windows.flatten(), knob=knob, window=64)
+    for eps, (scores, mean) in zip(found.thresholds, curves, strict=True):
         low, high = largest_threshold(scores, mean, knob)
         assert low * 0.998 <= eps <= high * 1.002
         assert mean[np.searchsorted(scores, eps, side="right") - 1] == pytest.approx(knob, rel=0.002)
     ratio, loss = slow_sparse_run(model, windows, found.thresholds)
     assert found.activation_ratio == pytest.approx(ratio, abs=2e-5)
     assert found.sparse.mean_loss_nats() == pytest.approx(loss, abs=1e-4)
-    dense_ratio, dense_loss = slow_sparse_run(model, windows, [0.0] * len(found.thresholds))
     assert found.dense.mean_loss_nats() == pytest.approx(dense_loss, abs=1e-5)
     assert found.nonzero_ratio == pytest.approx(dense_ratio, abs=1e-9)
