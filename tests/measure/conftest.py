@@ -4,6 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.measure.hub_server import Hub, asking, serving
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():
@@ -51,3 +53,17 @@ def own_text():
         return ids.flatten()
 
     return write
+
+
+@pytest.fixture(scope="session")
+def hub_server():
+    """A Hub on this machine; each module says what it holds."""
+    with serving(Hub({}, {})) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def asker(hub_server):
+    """A process that asks it."""
+    with asking(hub_server) as ask:
+        yield ask

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sparsity_lab.store.records import iter_records
-from tests.measure.hub_server import ID, Hub, asking, serving
+from tests.measure.hub_server import ID
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -34,24 +34,12 @@ def commits(trained, tmp_path_factory):
     return {FIRST: trained, SECOND: other(trained, tmp_path_factory.mktemp("second") / "tiny")}
 
 
-@pytest.fixture(scope="module")
-def server(commits):
-    with serving(Hub({}, {})) as server:
-        yield server
-
-
 @pytest.fixture
-def hub(server, commits):
+def hub(hub_server, commits):
     """A Hub whose branch main is the first commit."""
-    server.commits, server.asked = dict(commits), []
-    server.refs = {"main": FIRST, "step1": FIRST, "step2": SECOND}
-    return server
-
-
-@pytest.fixture(scope="module")
-def asker(server):
-    with asking(server) as ask:
-        yield ask
+    hub_server.commits, hub_server.asked = dict(commits), []
+    hub_server.refs = {"main": FIRST, "step1": FIRST, "step2": SECOND}
+    return hub_server
 
 
 @pytest.fixture

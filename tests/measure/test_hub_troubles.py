@@ -1,7 +1,4 @@
-"""A Hub in trouble, over real sockets: gated, busy, silent, slow, cut off; and a cache that cannot be written.
-
-One process asks all questions, as importing the libraries takes longer than any of them.
-"""
+"""A Hub in trouble, over real sockets: gated, busy, silent, slow, cut off; and a cache that cannot be written."""
 
 import json
 import shutil
@@ -19,28 +16,25 @@ from sparsity_lab.measure.checkpoint.source import Source, split
 from sparsity_lab.measure.lm_eval.bridge import explained
 from sparsity_lab.measure.neurons.affinity.found import source_of
 from sparsity_lab.measure.spec import expand
-from tests.measure.hub_server import ID, Hub, asking, serving
+from tests.measure.hub_server import ID
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "a" * 40
 HUNG_S = 600  # what a Hub takes that never answers
 
 
-@pytest.fixture(scope="module")
-def hub(trained):
-    with serving(Hub({COMMIT: trained}, {"main": COMMIT, "step1": COMMIT, "refs/pr/1": COMMIT})) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def asker(hub):
-    with asking(hub) as ask:
-        yield ask
+@pytest.fixture
+def hub(hub_server, trained):
+    """A Hub with one commit, and well again afterwards."""
+    hub_server.commits, hub_server.asked = {COMMIT: trained}, []
+    hub_server.refs = {"main": COMMIT, "step1": COMMIT, "refs/pr/1": COMMIT}
+    yield hub_server
+    hub_server.trouble = None
 
 
 @pytest.fixture
 def measure(hub, asker, source_text, tmp_path):
-    """`sparsity-lab measure`, its exit code and all that it said; the Hub is well again afterwards."""
+    """`sparsity-lab measure`, its exit code and all that it said."""
 
     def run(*words, model=ID, home=tmp_path / "hf", command="measure"):
         asked = [command, model, "--text", str(source_text), "--tokens", "256", *map(str, words)]
@@ -50,8 +44,7 @@ def measure(hub, asker, source_text, tmp_path):
         assert "Traceback" not in said
         return code, said
 
-    yield run
-    hub.trouble = None
+    return run
 
 
 def is_weights(path):
