@@ -7,8 +7,14 @@ import pytest
 from tests.import_graph import circle, import_graph
 
 
-def test_no_circle_of_imports():
-    trail = circle(import_graph(Path(__file__).parents[1] / "sparsity_lab"))
+@pytest.fixture(scope="module")
+def ours():
+    """The graph of this package."""
+    return import_graph(Path(__file__).parents[1] / "sparsity_lab")
+
+
+def test_no_circle_of_imports(ours):
+    trail = circle(ours)
     assert not trail, " -> ".join(trail)
 
 
@@ -48,14 +54,13 @@ def test_what_an_init_defines_is_imported_from_the_init(tmp_path):
     assert circle(import_graph(package)) == ["package", "package.low", "package"]
 
 
-def test_what_is_read_does_not_know_what_is_written():
+def test_what_is_read_does_not_know_what_is_written(ours):
     """In the base, `store` stands on `reading`, and `machine` on both."""
-    graph = import_graph(Path(__file__).parents[1] / "sparsity_lab")
     stands_on = {"reading": ("store", "machine", "loggers"), "store": ("machine", "loggers")}
     climbs = [
         (module, imported)
         for room, above in stands_on.items()
-        for module, targets in graph.items()
+        for module, targets in ours.items()
         if module.startswith(f"sparsity_lab.{room}.")
         for imported in targets
         if imported.split(".")[1] in above
