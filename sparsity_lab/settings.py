@@ -16,6 +16,8 @@ PPL_INCREASE = 0.01
 AUTO = "auto"
 BOOTSTRAP = 400
 DELTA = 1e-3
+SPREAD, HEAD, WHOLE = "spread", "head", "whole"  # where in a text its windows lie
+THE_CORPUS, THIS_TEXT = "the corpus", "this text"  # what errors hold for
 EVEN, POWER = NOISES = ("even", "power")  # what the noise of a fit is taken for
 D0_TOKENS = 1e12
 HARNESS = "not stated"
@@ -80,7 +82,45 @@ class WindowSettings(TextSettings):
     batch_size: Annotated[
         int | None, Flag("Windows per batch (does not affect results).", metavar="INTEGER|auto", auto=True)
     ] = None
+    sample: Annotated[
+        str | None,
+        Flag(
+            "Where windows lie, in a text that holds more than --tokens: spread over all of it, so that errors hold "
+            "for the corpus, or its head, whose errors hold for these tokens only.",
+            TEXT,
+            shown="spread; head with --compat",
+            choices=(SPREAD, HEAD),
+        ),
+    ] = None
+    text_column: Annotated[str, Flag("Key of the text in JSON lines.", TEXT)] = "text"
+    pack: Annotated[
+        bool, Flag("Join documents, so that windows go over their borders; by default none does.", TEXT)
+    ] = False
     seed: Seed = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much of a text is wanted, and from where.
+
+    Attributes:
+        tokens: valid tokens at most.
+        window: tokens of one window.
+        sample: `spread` or `head`.
+        seed: draws the places of a spread sample.
+        bos: put a BOS in front of each window where the tokenizer uses one.
+    """
+
+    tokens: int
+    window: int
+    sample: str = SPREAD
+    seed: int = 0
+    bos: bool = True
+
+    @property
+    def windows(self) -> int:
+        """Whole windows at most."""
+        return self.tokens // self.window
 
 
 @dataclass(frozen=True, kw_only=True)

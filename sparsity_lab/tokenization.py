@@ -206,6 +206,11 @@ def text_notes(tokenizer: Any, text: str, ids: Sequence[int], *, name: object) -
     return notes
 
 
+def loses(tokenizer: Any, text: str, ids: Sequence[int]) -> bool:
+    """Whether something is to be said of a text's ids: special tokens in it, or that they do not give it back."""
+    return bool(_special_notes(tokenizer, text, ids)) or not _is_same(text, decoded(tokenizer, ids))
+
+
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of token ids, special tokens written out."""
     backend = backend_of(tokenizer)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.text_file import read_text_file
+from sparsity_lab.reading.texts.text_file import read_text_file
 
 TEXT = "First line,\nZürich.\n\nLast.\n"
 

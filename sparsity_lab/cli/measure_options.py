@@ -27,7 +27,7 @@ NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions):
     """The options of `sparsity-lab measure`."""
 
-    text: Annotated[Path, Flag("Validation text, in UTF-8.", TEXT)]
+    text: Annotated[Path, Flag("Validation text: a UTF-8 file, JSON lines, or a folder of text files.", TEXT)]
     criterion: Annotated[
         str | None,
         Flag("Rule for which neurons count as weak (see `ls criteria`), or all.", WHAT, shown=CRITERION),

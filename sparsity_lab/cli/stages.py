@@ -52,8 +52,8 @@ def measurements(study: Study) -> dict[str, MeasureOptions]:
     asked = study.config.measure
     shared = MeasureOptions(
         models=[str(folder) for folder in study.run_folders], text=study.text, criterion=asked.criterion,
-        tokens=str(asked.tokens), window=study.window, device=asked.device, dtype=asked.dtype, fail_fast=True,
-        seed=study.config.ladder.seed, jobs=study.jobs, log=study.log,
+        tokens=str(asked.tokens), window=study.window, sample=asked.sample, device=asked.device, dtype=asked.dtype,
+        fail_fast=True, seed=study.config.ladder.seed, jobs=study.jobs, log=study.log,
     )  # fmt: skip
     rules = replace(
         shared,

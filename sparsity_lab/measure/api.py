@@ -14,9 +14,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.live.arguments import Reading, Windowing, check_names, check_numbers, stream_of
 from sparsity_lab.measure.live.live_model import evaluating, undisturbed
 from sparsity_lab.measure.model.hooks import tapped
-from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
-from sparsity_lab.measure.model.windows import Windows, choose_window, cut
+from sparsity_lab.measure.model.sampling import sampled
+from sparsity_lab.measure.model.windows import Windows, choose_window, cut, open_text
 from sparsity_lab.measure.search import engine
 from sparsity_lab.measure.search.measurement import Measurement
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
@@ -30,6 +31,7 @@ from sparsity_lab.measure.thresholds.stored import (
 )
 from sparsity_lab.measure.work.record import shape_of
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.settings import HEAD, SPREAD, Sampling
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 def measure(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     *,
     criterion: str = "cett",
     knob: float | None = None,
@@ -56,7 +58,8 @@ def measure(
     Args:
         model: a transformers causal LM, bare or in torch.compile or (Distributed)DataParallel; it is measured in
             evaluation mode and left as it was.
-        ids: the text's token ids, whole numbers [tokens] or [1, tokens], one stream without padding.
+        ids: the text's token ids, whole numbers [tokens] or [1, tokens], one stream without padding; errors then hold
+            for this text only. Or windows spread over a corpus, from `text_windows`, whose errors hold for that.
         criterion: id of a criterion (`sparsity-lab ls criteria`).
         knob: the criterion's number; leave `ppl_increase` out then.
         ppl_increase: fraction by which perplexity may rise (0.01 for PPL-1 %, the default).
@@ -97,7 +100,7 @@ Applicable = Sequence[float] | Measurement | Mapping[str, Any] | Path | Calibrat
 
 def measure_under(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     thresholds: Applicable,
     *,
     seed: int = 0,
@@ -140,7 +143,7 @@ class Live:
 @contextmanager
 def live_under(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     thresholds: Applicable,
     *,
     architecture_file: Path | None = None,
@@ -169,7 +172,7 @@ def live_under(
 
 def _windows(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     *,
     window: int | None = None,
     bos_id: int | None = None,
@@ -177,12 +180,44 @@ def _windows(
 ) -> tuple[Windows, int]:
     """The text's windows, and how many of them to pass at once."""
     check_numbers(window=window, batch_size=batch_size, bos_id=bos_id)
+    if isinstance(ids, Windows):
+        if window is not None or bos_id is not None:
+            raise SparsityLabError(
+                "The text is in windows already",
+                fix="Leave window and bos_id out, or give them to text_windows",
+            )
+        refuse_strange_ids(model, torch.tensor([ids.largest_id]), source="The model")
+        return ids, batch_size or _batch_size(model, ids.window)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     width = choose_window(window, positions=positions, bos=bos_id is not None)
-    embeddings = model.get_input_embeddings().weight
-    stream = stream_of(ids, vocabulary=int(embeddings.shape[0]), bos_id=bos_id)
-    windows = cut(stream, window=width, bos_id=bos_id)
-    return windows, batch_size or auto_batch_size(embeddings.device.type, window=width)
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])
+    windows = cut(stream_of(ids, vocabulary=vocabulary, bos_id=bos_id), window=width, bos_id=bos_id)
+    return windows, batch_size or _batch_size(model, width)
+
+
+def _batch_size(model: Any, window: int) -> int:
+    return auto_batch_size(model.get_input_embeddings().weight.device.type, window=window)
+
+
+def text_windows(
+    tokenizer: Any, text: Path, asked: Sampling, *, column: str = "text", pack: bool = False
+) -> Windows:
+    """Windows of a text, as the command line takes them: `text_windows(tokenizer, path, Sampling(65_536, 512))`.
+
+    Args:
+        tokenizer: of the model.
+        text: a file, JSON lines, or a folder of text files.
+        asked: how many tokens, in windows of what length, and from where.
+        column: key of the text in JSON lines.
+        pack: join documents.
+
+    Raises:
+        SparsityLabError: a text that cannot be read, or is too short.
+    """
+    check_numbers(tokens=asked.tokens, window=asked.window, seed=asked.seed)
+    if asked.sample not in (SPREAD, HEAD):
+        raise SparsityLabError(f"The sample {asked.sample!r} is none", fix=f"Write {SPREAD!r} or {HEAD!r}")
+    return sampled(tokenizer, open_text(Path(text), column=column, pack=pack), asked)
 
 
 @contextmanager

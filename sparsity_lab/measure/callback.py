@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,14 @@ from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.live.live_model import undisturbed
 from sparsity_lab.measure.live.live_record import LiveCell, live_record
 from sparsity_lab.measure.model.loaded import find_sites
-from sparsity_lab.measure.model.windows import TokenizedText, choose_window, read_text, tokenize
+from sparsity_lab.measure.model.sampling import sampled
+from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
+from sparsity_lab.measure.model.windows import Windows, choose_window, open_text
 from sparsity_lab.measure.search.settings import setting_of
 from sparsity_lab.measure.spec import MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.work.record import Named
+from sparsity_lab.settings import HEAD
 from sparsity_lab.store import records
 
 logger = logging.getLogger(__name__)
@@ -50,8 +54,9 @@ class MeasureCallback(TrainerCallback):
         tokenizer: reads the text; by default the Trainer's own `processing_class`.
         tokens_per_step: trained tokens of one step, where the Trainer does not count `num_input_tokens_seen`.
         series: name of the run in the table; by default the last part of the Trainer's `output_dir`.
-        criterion, knob, ppl_increase, activation_ratio, tokens, window, bos, batch_size, seed, architecture_file:
-            as in `MeasureSpec`; at most one of knob, ppl_increase (default 0.01) and activation_ratio.
+        criterion, knob, ppl_increase, activation_ratio, tokens, window, bos, batch_size, seed, sample,
+            architecture_file: as in `MeasureSpec`; at most one of knob, ppl_increase (default 0.01) and
+            activation_ratio.
         log: loggers to show the points in as well, `["tensorboard"]`; they write below `output`.
 
     Raises:
@@ -77,6 +82,7 @@ class MeasureCallback(TrainerCallback):
         bos: bool = True,
         batch_size: int | None = None,
         seed: int = 0,
+        sample: str | None = None,
         architecture_file: Path | None = None,
         log: Sequence[str] = (),
     ) -> None:
@@ -89,7 +95,7 @@ class MeasureCallback(TrainerCallback):
             text=Path(text), criterion=criterion, knob=knob,
             ppl_increase=MeasureSpec.ppl_increase if ppl_increase is None else ppl_increase,
             activation_ratio=activation_ratio,
-            tokens=tokens, window=window, bos=bos, batch_size=batch_size, seed=seed,
+            tokens=tokens, window=window, bos=bos, batch_size=batch_size, seed=seed, sample=sample,
             architecture_file=architecture_file, tokens_per_step=tokens_per_step,
         )  # fmt: skip
         _check_times(every_steps, at_saves=at_saves)
@@ -98,8 +104,9 @@ class MeasureCallback(TrainerCallback):
         if architecture_file is not None:
             architectures.load_file(architecture_file)
         self.every_steps, self.at_saves, self.series = every_steps, at_saves, series
-        self.tokenizer, self.content = tokenizer, read_text(self.spec.text, tokens=tokens)
-        self.read = None if tokenizer is None else self._tokenized(tokenizer)
+        self.tokenizer, self.content = tokenizer, open_text(self.spec.text)
+        if tokenizer is not None:
+            self._refuse_unreadable(tokenizer)
         self.output = records.prepare_output(Path(output))
         self.folder = records.prepare_output(self.output / "records")
         self.cell: LiveCell | None = None
@@ -147,13 +154,11 @@ class MeasureCallback(TrainerCallback):
 
     def _begin(self, args: Any, state: Any, model: Any, tokenizer: Any) -> None:
         _refuse_sharded(args)
-        text = self._tokenized(tokenizer) if self.read is None else self.read
         with undisturbed(model) as itself:
-            positions = getattr(itself.config.get_text_config(), "max_position_embeddings", None)
-            window = choose_window(self.spec.window, positions=positions, bos=text.bos_id is not None)
+            windows = self._windows(itself.config, tokenizer)
             find_sites(itself, architecture_file=self.spec.architecture_file)
         self.cell = LiveCell(
-            text.windows(window), setting_of(self.spec), self.spec.criterion, self.spec.seed,
+            windows, setting_of(self.spec), self.spec.criterion, self.spec.seed,
             self.spec.batch_size, self.spec.architecture_file,
         )  # fmt: skip
         self.rows = self._earlier_rows(args, state)
@@ -201,10 +206,15 @@ class MeasureCallback(TrainerCallback):
                 else f"{type(error).__name__}: {error}",
             )
 
-    def _tokenized(self, tokenizer: Any) -> TokenizedText:
-        text = tokenize(tokenizer, self.content, tokens=self.spec.tokens, bos=self.spec.bos)
-        text.windows(self.spec.window or 2)  # a text too short is refused here, by the smallest window
-        return text
+    def _refuse_unreadable(self, tokenizer: Any) -> None:
+        """Refuse a text that the tokenizer cannot write, or that is too short even for the smallest window."""
+        sampled(tokenizer, self.content, replace(self.spec.asked(self.spec.window or 2), sample=HEAD))
+
+    def _windows(self, config: Any, tokenizer: Any) -> Windows:
+        bos_id = bos_of(as_text_tokenizer(tokenizer))[0] if self.spec.bos else None
+        positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+        window = choose_window(self.spec.window, positions=positions, bos=bos_id is not None)
+        return sampled(tokenizer, self.content, self.spec.asked(window))
 
     def _series(self, args: Any) -> str:
         return self.series or Path(args.output_dir).resolve().name

@@ -21,11 +21,14 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.criteria import Knob
-from sparsity_lab.measure.search.settings import Setting, at
+from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.search.counts import Floats
+from sparsity_lab.measure.search.settings import KnobNoise, Setting, at
 from sparsity_lab.measure.work.cells import Cell
 from sparsity_lab.measure.work.failures import Lost
 from sparsity_lab.measure.work.measuring import MeasureRecipe, Wanted
 from sparsity_lab.measure.work.run_cells import CellRun
+from sparsity_lab.settings import SPREAD
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,9 @@ CLOSED = 1e-3  # in x: no knob is tried nearer to another
 LEAST_RISE_NATS, MOST_RISE_NATS = 1e-5, 50.0  # rises near zero are noise and have no logarithm
 
 
+Answer = tuple[float, tuple[str, ...], KnobNoise | None]  # knob, flags and noise
+
+
 @dataclass(frozen=True)
 class SeriesKnob:
     """The one knob of a series.
@@ -45,11 +51,13 @@ class SeriesKnob:
         knob: at six significant digits; None where no checkpoint is left to find it on.
         flags: `not_reached` where the mean ratio stayed below 1 + p at every knob tried, `off_target` where none came
             as near to it as `PplIncrease` allows, `fewer_checkpoints` where some failed that it was to be found on.
+        noise: of the knob; None where there is none.
         failed: why, of each checkpoint that failed in the search, by its source.
     """
 
     knob: float | None
     flags: tuple[str, ...]
+    noise: KnobNoise | None
     failed: Mapping[Source, SparsityLabError]
 
     def left(self, each: Prepared | Lost) -> Prepared | Lost:
@@ -60,7 +68,7 @@ class SeriesKnob:
     def wanted(self, each: Prepared | Lost, search: MeasureRecipe) -> Wanted:
         """What to measure of a checkpoint of the series at the knob, `search` being how it was searched for."""
         if self.knob is not None:
-            setting = at(search.setting, self.knob, flags=self.flags)
+            setting = at(search.setting, self.knob, flags=self.flags, knob_noise=self.noise)
             return self.left(each), replace(search, setting=setting)
         error = SparsityLabError(
             f"The series {each.checkpoint.series} has no knob",
@@ -103,8 +111,8 @@ def series_knobs(
                 "series rule: %d of the last %d checkpoints of %s failed and have no part in its knob",
                 len(group) - len(kept), len(group), group[0].checkpoint.series,
             )  # fmt: skip
-        knob, flags = (None, ()) if answer is None else answer
-        knobs.append(SeriesKnob(knob, (*flags, *((FEWER,) if fewer else ())), failed))
+        knob, flags, noise = (None, (), None) if answer is None else answer
+        knobs.append(SeriesKnob(knob, (*flags, *((FEWER,) if fewer else ())), noise, failed))
     return knobs
 
 
@@ -122,8 +130,8 @@ class _Searches:
         self.run, self.series, self.search, self.setting = run, series, search, search.setting
         self.failed: dict[Source, SparsityLabError] = {}
 
-    def answers(self) -> list[tuple[float, tuple[str, ...]] | None]:
-        """The knob and flags of each series, None of one without checkpoints; nothing where a checkpoint failed."""
+    def answers(self) -> list[Answer | None]:
+        """What each series' search found, None of one without checkpoints; nothing where a checkpoint failed."""
         p = self.setting.ppl_increase
         assert p is not None
         knob = registry.load("criteria", self.search.spec.criterion).KNOB
@@ -167,12 +175,14 @@ class Try:
         x: its coordinate.
         mean: mean perplexity ratio of the checkpoints.
         error: its standard error, from theirs.
+        rows: the checkpoints' records.
     """
 
     knob: float
     x: float
     mean: float
     error: float
+    rows: Sequence[Mapping[str, Any]]
 
 
 class SeriesSearch:
@@ -199,10 +209,7 @@ class SeriesSearch:
     def note(self, value: float, rows: Sequence[dict[str, Any]]) -> None:
         """Take in the checkpoints' records at a knob."""
         x, mean = self.knob.to_x(value), sum(row["ppl_ratio"] for row in rows) / len(rows)
-        error = math.sqrt(sum((row["loss_delta_se_nats"] * row["ppl_ratio"]) ** 2 for row in rows)) / len(
-            rows
-        )
-        self.tries.append(Try(value, x, mean, error))
+        self.tries.append(Try(value, x, mean, _error(rows), rows))
         for points, row in zip(self.curves, rows, strict=True):
             points.append((x, math.log(row["ppl_ratio"])))
         logger.info(
@@ -210,8 +217,8 @@ class SeriesSearch:
             self.knob.symbol, value, mean, len(rows),
         )  # fmt: skip
 
-    def answer(self) -> tuple[float, tuple[str, ...]]:
-        """The knob that came nearest, and what to say of it."""
+    def answer(self) -> Answer:
+        """The knob that came nearest, what to say of it, and its noise."""
         nearest = self._nearest()
         off = abs(nearest.mean - 1.0 - self.p) > max(nearest.error / 2, MOST_TOLERANCE * self.p)
         below = off and all(one.mean < 1.0 + self.p for one in self.tries)
@@ -221,7 +228,28 @@ class SeriesSearch:
                 "series rule: no %s gives a mean perplexity ratio of %.5g; the nearest, %g, gives %.5g",
                 self.knob.symbol, 1.0 + self.p, nearest.knob, nearest.mean,
             )  # fmt: skip
-        return nearest.knob, flags
+        return nearest.knob, flags, self._noise(nearest)
+
+    def _noise(self, found: Try) -> KnobNoise | None:
+        """How far the knob would be off on other windows, all checkpoints reading the same; None by older records."""
+        errors = _together(found.rows)
+        if errors is None:
+            return None
+        step = 0.05
+        per_x = (self._excess(found.x + step) - self._excess(found.x - step)) / (2 * step)
+        parts = -errors / max(per_x, LEAST_RISE_NATS)
+        half = float(np.sqrt(parts @ parts)) * _t(found.rows[0])
+        low, high = sorted(self.knob.from_x(found.x + side * half) for side in (-1, 1))
+        return KnobNoise(tuple(parts.tolist()), (low, high), self._ratio_slope(found))
+
+    def _ratio_slope(self, found: Try) -> float | None:
+        """d ln(activation ratio) / dx over the checkpoints, between the knob found and the one tried next to it."""
+        others = [one for one in self.tries if abs(one.x - found.x) > CLOSED]
+        if not others:
+            return None
+        beside = min(others, key=lambda one: abs(one.x - found.x))
+        logs = [sum(math.log(row["activation_ratio"]) for row in one.rows) for one in (found, beside)]
+        return (logs[0] - logs[1]) / len(found.rows) / (found.x - beside.x)
 
     def _nearest(self) -> Try:
         return min(self.tries, key=lambda one: abs(one.mean - 1.0 - self.p))
@@ -232,15 +260,16 @@ class SeriesSearch:
     def _wanted(self) -> float:
         """x at which the mean over the curves meets the target, kept inside the bracket of what was tried."""
         low, high = self.knob.ends()
-
-        def excess(x: float) -> float:
-            rises = (rise_at(points, x, slope=self.knob.slope) for points in self.curves)
-            return sum(map(math.exp, rises)) / len(self.curves) - 1.0 - self.p
-
+        excess = self._excess
         x = float(brentq(excess, low, high, xtol=1e-7)) if excess(low) < 0 < excess(high) else high
         if x == high and excess(low) >= 0:
             x = low
         return min(max(self._kept_moving(x), low), high)
+
+    def _excess(self, x: float) -> float:
+        """By how much the mean perplexity ratio over the curves is above the one wanted."""
+        rises = (rise_at(points, x, slope=self.knob.slope) for points in self.curves)
+        return sum(map(math.exp, rises)) / len(self.curves) - 1.0 - self.p
 
     def _kept_moving(self, x: float) -> float:
         """The x wanted, inside the bracket of what was tried; halfway, or further on, after two misses on one side."""
@@ -255,6 +284,32 @@ class SeriesSearch:
             return x
         last, step = self.tries[-1].x, abs(self.tries[-1].x - self.tries[-2].x)
         return max(x, last + 2 * step) if sides[-1] else min(x, last - 2 * step)
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> Floats | None:
+    """The parts of the error of the mean perplexity ratio; None of records of before, or of different windows."""
+    if len({row.get("text_sha256") for row in rows}) > 1:
+        return None
+    parts = [row.get("loss_delta_components_nats") for row in rows]
+    if not all(parts):
+        return None
+    each = [np.array(part) * row["ppl_ratio"] for part, row in zip(parts, rows, strict=True)]
+    return np.asarray(np.mean(each, axis=0))
+
+
+def _error(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Standard error of the mean perplexity ratio, the checkpoints together; at a head by what decided there before."""
+    parts = _together(rows) if all(row.get("sample") == SPREAD for row in rows) else None
+    if parts is not None:
+        return float(np.sqrt(parts @ parts))
+    stops = [row.get("stop_error_nats") or row["loss_delta_se_nats"] for row in rows]
+    squares = ((stop * row["ppl_ratio"]) ** 2 for stop, row in zip(stops, rows, strict=True))
+    return math.sqrt(sum(squares)) / len(rows)
+
+
+def _t(row: Mapping[str, Any]) -> float:
+    """Student's t of a record's errors."""
+    return noise.t_of(row["error_units"], sample=row["sample"])
 
 
 def curve_of(record: dict[str, Any], knob: Knob) -> list[tuple[float, float]]:

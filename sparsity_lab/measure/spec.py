@@ -15,7 +15,7 @@ from sparsity_lab.labels import called, shortest
 from sparsity_lab.measure.checkpoint.source import Source, pinned, tokenizer_of
 from sparsity_lab.measure.checkpoint.trained_tokens import steps_in, tokens_in
 from sparsity_lab.reading.walking import matching
-from sparsity_lab.settings import CRITERION, PPL_INCREASE, TOKENS, MeasureSettings
+from sparsity_lab.settings import CRITERION, HEAD, PPL_INCREASE, SPREAD, TOKENS, MeasureSettings, Sampling
 from sparsity_lab.store.file_names import refuse_undecodable
 
 GLOB_SIGNS = frozenset("*?[")
@@ -52,6 +52,11 @@ class MeasureSpec(MeasureSettings):
     stabilise_last: int | None = None
     tokens: int = TOKENS
     error_share: float | None = None
+
+    def asked(self, window: int) -> Sampling:
+        """How much of the text is wanted, in windows of so many tokens."""
+        default = SPREAD if self.compat is None else HEAD
+        return Sampling(self.tokens, window, self.sample or default, self.seed, self.bos)
 
 
 def singly(spec: MeasureSpec) -> list[MeasureSpec]:

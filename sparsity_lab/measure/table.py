@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 Place = tuple[str, str | None, str | None]
 CHECKPOINT = Column("name", "the shortest name that tells the checkpoints of a table apart", "checkpoint")
 ASKED_FOR = {column.key for column in TARGETS}
-RARE = {"equal_to", FAILED}
+RARE = {"equal_to", FAILED, "activation_ratio_se_with_knob"}
 MATRICES = {
     "activation ratio ± standard error": ("activation_ratio", "activation_ratio_se", 4),
     "perplexity ratio ± standard error": ("ppl_ratio", "ppl_ratio_se", 5),

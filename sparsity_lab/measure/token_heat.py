@@ -33,7 +33,7 @@ from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
-from sparsity_lab.reading.text_file import FileText
+from sparsity_lab.reading.texts.text_file import FileText
 from sparsity_lab.settings import HeatSettings, ModelSettings
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.file_names import file_name
@@ -271,7 +271,7 @@ def _from_line(text: FileText, line: int, *, name: Path) -> FileText:
     if not 1 <= line <= len(lines):
         raise SparsityLabError(f"{name} has {len(lines)} lines, no line {line}", fix="Name another --line")
     rest = FileText("".join(lines[line - 1 :]).strip())
-    rest.notes = text.notes
+    rest.line_ends = text.line_ends
     return rest
 
 

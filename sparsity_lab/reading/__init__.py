@@ -1,6 +1,6 @@
 """Files that users bring, read where their meaning is certain and refused with the change to make where it is not.
 
-    text_file.py     texts: UTF-8, line ends as LF; documents and archives are refused
+    texts/           texts: UTF-8 files, JSON lines and folders, whole or passage by passage
     csv_file.py      tables as spreadsheets, loggers and pandas write them
     csv_numbers.py   numbers as people write them: 0,5 or 1 000 000 or 1,000,000.5
     json_file.py     JSON of users and of programs, strictly or where it can be had

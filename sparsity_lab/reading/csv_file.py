@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.reading import csv_numbers
-from sparsity_lab.reading.text_file import other_kind
+from sparsity_lab.reading.texts.text_file import other_kind
 from sparsity_lab.reading.unreadable import conflict, stand_in
 
 logger = logging.getLogger(__name__)

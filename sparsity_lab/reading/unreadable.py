@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sparsity_lab.reading.text_file import other_kind
+from sparsity_lab.reading.texts.text_file import other_kind
 
 _LOOKED_AT = 1 << 22  # bytes of a file that are searched for a reason
 _BEGINNING = 512

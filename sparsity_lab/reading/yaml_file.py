@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.text_file import is_text
+from sparsity_lab.reading.texts.text_file import is_text
 from sparsity_lab.reading.unreadable import why_unread
 
 MOST_BYTES = 10_000_000

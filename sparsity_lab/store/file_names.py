@@ -13,7 +13,7 @@ import re
 import unicodedata
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.text_file import is_text
+from sparsity_lab.reading.texts.text_file import is_text
 
 MOST_BYTES = 100  # a disk takes 255, some 143; endings and temporary names need room
 _READABLE_BYTES = 60

@@ -35,7 +35,7 @@ class Record(TypedDict):
     knob: Annotated[float, "the criterion's number; for cett the CETT c, dimensionless"]
     knob_interval: Annotated[
         list[float] | None,
-        "95 % interval of the knob found, by bootstrap over windows, or null at a fixed one",
+        "95 % interval of the knob found, by Student's t, or null at a fixed one",
     ]
     ppl_increase_target: Annotated[
         float | None,
@@ -49,12 +49,12 @@ class Record(TypedDict):
     ]
     activation_ratio_se: Annotated[
         float,
-        "standard error, block bootstrap over windows; at ppl-increase the noise of the knob found is in "
+        "standard error from replicates of the windows; at ppl-increase the noise of the knob found is in "
         "it, at fixed and series it is at the given knob",
     ]
     activation_ratio_interval: Annotated[
         list[float],
-        "95 % interval of activation_ratio, the noise of the knob found included",
+        "95 % interval of activation_ratio by Student's t, the noise of the knob found included",
     ]
     activation_ratio_per_layer: Annotated[
         list[float],
@@ -86,10 +86,43 @@ class Record(TypedDict):
         "standard error of loss_sparse_nats - loss_dense_nats, paired over windows, nats; at "
         "activation-ratio the noise of the knob found is in it",
     ]
+    activation_ratio_se_with_knob: Annotated[
+        float | None,
+        "at series, the standard error of activation_ratio with the noise of the one knob in it, which moves all "
+        "checkpoints of the run together; null elsewhere",
+    ]
+    activation_ratio_components: Annotated[
+        list[float],
+        "activation_ratio_se in parts, one for each difference between neighbouring units, or each block: their "
+        "squares sum to its square (the scatter of a search aside), and the products with those of another record on "
+        "the same text to the covariance",
+    ]
+    loss_delta_components_nats: Annotated[list[float], "the same of loss_delta_se_nats, nats"]
+    activation_ratio_slope: Annotated[
+        float | None,
+        "d activation_ratio / dx at the knob, x its logarithm (its logit where it is a share, signed so that more is "
+        "dropped as x grows), or null where it is not known",
+    ]
+    stop_error_nats: Annotated[
+        float,
+        "standard error of the loss rise that decided where a search stops; where windows are not spread, by blocks "
+        "drawn with replacement",
+    ]
+    error_units: Annotated[
+        int,
+        "parts of the text that errors come from: windows, of which replicates weigh each and the next differently, "
+        "where they are spread; four blocks at a head and on a whole text",
+    ]
+    errors_at: Annotated[
+        str,
+        "what is held as the text varies: the knob found (its noise is in errors), the knob (thresholds are found "
+        "anew), or the thresholds (as they are, so that the noise of finding them is not in errors)",
+    ]
     flags: Annotated[
         list[str],
         "findings about this number: noisy (the standard error of the loss rise, times Student's t over "
-        "the normal quantile for the blocks resampled, exceeds a quarter of the rise wanted), not_reached "
+        "the normal quantile, exceeds a quarter of the rise wanted), few_units (of fewer than 16 windows spread over "
+        "a text), not_reached "
         "(no knob tried came to the target), off_target (the target is missed by more than 10 % of the "
         "rise or half its error, by more than 1 % of the activation ratio or of 1 - ratio), not_monotone "
         "(the loss falls where more is dropped); at series those of the search for the one knob are among "
@@ -110,6 +143,16 @@ class Record(TypedDict):
     tokens: Annotated[int, "valid tokens counted (BOS not among them)"]
     window: Annotated[int, "tokens of one window, without the BOS"]
     bos: Annotated[bool, "true where a BOS token stood in front of each window"]
+    sample: Annotated[
+        str,
+        "where the windows lie: spread over a text that holds more, at its head, or the whole of it; records without "
+        "this key are of a head or a whole text",
+    ]
+    errors_hold_for: Annotated[
+        str,
+        "what standard errors and intervals speak of: the corpus, where the windows are spread over it, else this "
+        "text alone, of which another part may differ two or three times as much",
+    ]
     trained_tokens: Annotated[int | None, "tokens the checkpoint was trained on, or null where unknown"]
     params_total: Annotated[int, "parameters, tied ones once"]
     params_nonembedding: Annotated[int, "parameters less the input and output embeddings"]

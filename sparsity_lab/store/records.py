@@ -180,15 +180,17 @@ def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return read_record(write_record(folder, record))
 
 
-def retold(folder: Path, record: dict[str, Any], *, trained_tokens: int | None) -> dict[str, Any]:
-    """A record with its checkpoint's trained tokens as they are known now, rewritten where they differ.
+def retold(folder: Path, record: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """A record with what is known of it now, such as its trained tokens, rewritten where that differs.
 
-    They are no part of the content key, so a record measured before takes them on without being measured again.
+    That is no part of the content key, so a record measured before takes it on without being measured again. What is
+    None is not known.
     """
-    if trained_tokens is None or trained_tokens == record.get("trained_tokens"):
+    changes = {key: value for key, value in known.items() if value is not None and value != record.get(key)}
+    if not changes:
         return record
     whole = {**dict.fromkeys(RECORD_KEYS), **record}  # of an earlier version, it may lack a key
-    return write_and_read(folder, {**whole, "trained_tokens": trained_tokens})
+    return write_and_read(folder, {**whole, **changes})
 
 
 def read_record(path: Path) -> dict[str, Any]:

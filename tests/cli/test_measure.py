@@ -175,7 +175,7 @@ def test_texts_that_cannot_be_measured_on(trained, tmp_path, output, capfd, cont
 
 def test_a_directory_is_no_text(trained, tmp_path, output, capfd):
     code = run(trained, "--text", tmp_path, *SMALL, "--output", output)
-    assert_mistake(code, capfd.readouterr(), output, "Cannot read the text")
+    assert_mistake(code, capfd.readouterr(), output, "holds no text files")
 
 
 @pytest.mark.thorough(12)

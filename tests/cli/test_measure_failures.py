@@ -17,7 +17,7 @@ from tests.command import exit_code
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
-PART = ("--tokens", 512, "--window", 64)
+PART = ("--tokens", 1024, "--window", 64)
 KNOB = ("--knob", 0.1)
 MEASURED = (
     "activation_ratio",
@@ -164,7 +164,7 @@ def test_all_of_several_fail(series, source_text, tmp_path, caplog):
     ("words", "reason"),
     [(("--device", "moon"), "moon"), (("--text", "nowhere.txt"), "nowhere.txt"),
      (("--architecture-file", "nowhere.py"), "nowhere.py"), (("--trained-tokens", "nowhere.csv"), "nowhere.csv"),
-     (("--tokens", 8), "too short")],
+     (("--tokens", 8), "too few to be spread")],
 )  # fmt: skip
 def test_a_mistake_about_the_whole_run_is_one(series, source_text, tmp_path, capfd, words, reason):
     output = tmp_path / "out"

@@ -94,8 +94,14 @@ def test_tables_hold_every_model_text_and_layer(watched):
     assert summary["provenance"]["command"].startswith("sparsity-lab")
 
 
-def test_numbers_agree_with_each_other_and_with_measure(watched, measured):
-    by_measure = {row["model"].rsplit("/", 1)[1]: row for row in rows_of(measured / "table.csv")}
+def test_numbers_agree_with_each_other_and_with_measure(watched, measured, source_text, tmp_path):
+    by_measure = {}
+    for row in rows_of(measured / "table.csv"):
+        again = tmp_path / row["content_key"]
+        thresholds = measured / "records" / f"{row['content_key']}.json"
+        words = (row["model"], "--text", source_text, *PART, "--thresholds", thresholds, "--output", again)
+        assert run(*words, command="measure") == 0
+        (by_measure[row["model"].rsplit("/", 1)[1]],) = rows_of(again / "table.csv")
     whole = [row for row in rows_of(watched / "neurons.csv") if row["layer"] == "all"]
     for row in whole:
         if row["text"] == "source":

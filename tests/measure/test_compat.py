@@ -275,7 +275,7 @@ def model(trained, source_text):
 
 
 def test_a_record_says_which_path_it_is_of_and_never_stands_in_for_the_other(model, tmp_path):
-    for extra in ((), ("--compat", "sparsinglaw")):
+    for extra in (("--sample", "head"), ("--compat", "sparsinglaw")):
         assert exit_code(*model, "--knob", 0.1, *extra, "--output", tmp_path) == 0
     records = {
         read_record(path)["compat"]: read_record(path) for path in (tmp_path / "records").glob("*.json")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoints import measure_checkpoints
+from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.series_rule import ROUNDS, SeriesSearch
 from sparsity_lab.measure.spec import MeasureSpec, expand, percent
 from tests.at_hand import at_hand
@@ -26,11 +27,11 @@ def series(tmp_path_factory):
     root = tmp_path_factory.mktemp("series") / "relu-2m"
     original = at_hand("models/relu-2m")
     weights = load_file(original / "model.safetensors")
-    for step, noise in zip((1, 2, 4, 12), (0.25, 0.1, 0.05, 0.0), strict=True):
+    for step, size in zip((1, 2, 4, 12), (0.25, 0.1, 0.05, 0.0), strict=True):
         shutil.copytree(original, root / f"step-{step}")
         folder = root / f"step-{step}"
         generator = torch.Generator().manual_seed(step)
-        moved = {k: w * (1 + noise * torch.randn(w.shape, generator=generator)) for k, w in weights.items()}
+        moved = {k: w * (1 + size * torch.randn(w.shape, generator=generator)) for k, w in weights.items()}
         (folder / "model.safetensors").unlink()
         save_file(moved, folder / "model.safetensors", metadata={"format": "pt"})
     return root
@@ -68,6 +69,35 @@ def test_the_mean_ratio_of_the_last_ones_is_one_plus_p(measured):
     mean = sum(row["ppl_ratio"] for row in last) / 3
     assert mean == pytest.approx(1 + P, abs=0.1 * P)
     assert min(row["ppl_ratio"] for row in last) != max(row["ppl_ratio"] for row in last)
+
+
+def test_the_noise_of_the_one_knob_is_in_a_second_error_and_common_to_the_run(measured):
+    rows, output = measured
+    one_knob = by_rule(rows, "series")
+    assert len({tuple(row["knob_interval"]) for row in one_knob}) == 1
+    for row in one_knob:
+        low, high = row["knob_interval"]
+        assert low < row["knob"] < high
+        parts = np.array(row["activation_ratio_components"])
+        assert np.sqrt(parts @ parts) == pytest.approx(row["activation_ratio_se"])
+        assert row["activation_ratio_slope"] < 0, "a larger c keeps fewer"
+        assert row["activation_ratio_se_with_knob"] > 2 * row["activation_ratio_se"]
+    assert {row["activation_ratio_se_with_knob"] for row in by_rule(rows, "ppl-increase")} == {None}
+    table = (output / "table.md").read_text(encoding="utf-8")
+    assert "± se with the knob's" in table
+
+
+def test_the_knob_is_as_sure_as_the_mean_of_the_last_ones_is(measured):
+    """Its interval is that of the mean ratio over its slope, the checkpoints' errors not taken as independent."""
+    last = by_rule(measured[0], "series")[-3:]
+    parts = np.mean([np.array(row["loss_delta_components_nats"]) * row["ppl_ratio"] for row in last], axis=0)
+    alone = [row["loss_delta_se_nats"] * row["ppl_ratio"] for row in last]
+    together = np.sqrt(parts @ parts)
+    assert np.sqrt(np.square(alone).sum()) / 3 < together <= np.mean(alone) * (1 + 1e-9)
+    low, high = np.log(last[0]["knob_interval"])
+    t = noise.t_of(last[0]["error_units"], sample=last[0]["sample"])
+    slope = together * t / ((high - low) / 2)
+    assert 0.5 < slope / (np.log1p(P) * registry.load("criteria", "cett").KNOB.slope) < 2
 
 
 def test_each_at_its_own_knob_meets_the_target_itself(measured):
@@ -169,7 +199,7 @@ def test_a_series_search_meets_its_mean_or_says_that_it_does_not(name, p, worlds
         rises = [rise(world, knob.to_x(value)) for world in worlds]
         search.note(value, [{"ppl_ratio": math.exp(r), "loss_delta_se_nats": 0.0} for r in rises])
         asked += 1
-    value, flags = search.answer()
+    value, flags, _ = search.answer()
     mean = sum(math.exp(rise(world, knob.to_x(value))) for world in worlds) / len(worlds)
     highest = sum(math.exp(rise(world, knob.ends()[1])) for world in worlds) / len(worlds)
     assert knob.low <= value <= knob.high

@@ -1,4 +1,4 @@
-"""Text into windows, the root finder, and the bootstrap behind every error bar."""
+"""Text into windows, the root finder, and the replicates behind every error bar."""
 
 import math
 
@@ -14,8 +14,10 @@ from sparsity_lab.measure.model.windows import choose_window, cut, read_text, to
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts
 from sparsity_lab.measure.search.root import RootSearch, Slope
+from sparsity_lab.settings import HEAD, SPREAD, WHOLE
 
 TARGET = math.log1p(0.01)
+HEAD_ERROR = 0.008194471487834335  # by the circular blocks that decided before there were spread samples
 
 
 @given(st.integers(4, 300), st.integers(2, 40))
@@ -117,58 +119,85 @@ def run_of(losses, *, active=None):
     return counts
 
 
-def test_each_resample_draws_as_many_windows_as_there_are_and_the_seed_decides():
-    draws = noise.resamples(np.arange(40), window=512, seed=3)
-    assert draws.weights.sum(axis=1) == pytest.approx(np.full(noise.RESAMPLES, 40.0))
-    assert np.array_equal(noise.resamples(np.arange(40), window=512, seed=3).weights, draws.weights)
-    assert not np.array_equal(noise.resamples(np.arange(40), window=512, seed=4).weights, draws.weights)
-    assert draws.weights.mean(axis=0) == pytest.approx(np.ones(40), abs=0.2)
+@pytest.mark.parametrize("sample", [SPREAD, HEAD, WHOLE])
+@pytest.mark.parametrize("windows", [2, 3, 5, 16, 63, 64, 700])
+def test_replicates_weigh_every_window_about_once(sample, windows):
+    draws = noise.replicates(np.arange(windows), sample=sample)
+    assert draws.units == (windows if sample == SPREAD else min(windows, noise.BLOCKS))
+    assert draws.weights.mean(axis=0) == pytest.approx(np.ones(draws.units))
+    assert draws.weights.mean(axis=1) == pytest.approx(np.ones(len(draws.weights)))
+    assert draws.weights.min() > 0 or windows == 2
+    assert draws.weights.size <= noise.weight_count(windows, sample=sample)
 
 
-def test_the_error_of_a_loss_difference_is_that_of_a_mean_and_paired():
+def test_the_error_of_a_spread_sample_is_that_of_successive_differences():
     generator = np.random.default_rng(0)
-    windows = 400
-    common = generator.normal(30.0, 8.0, windows)
-    difference = generator.normal(0.1, 0.5, windows)
-    draws = noise.resamples(np.arange(windows), window=512, seed=0)
+    for windows in (4, 16, 100, 513):
+        difference = generator.normal(0.1, 0.5, windows)
+        draws = noise.replicates(np.arange(windows), sample=SPREAD)
+        error = noise.rise_error_nats(draws, run_of(np.zeros(windows)), run_of(difference))
+        by_hand = (np.diff(difference) ** 2).sum() / (2 * windows * (windows - 1))
+        assert error == pytest.approx(by_hand**0.5 / 10), "10 predictions a window"
+
+
+def test_the_error_of_a_head_is_that_of_four_blocks():
+    generator = np.random.default_rng(0)
+    difference = generator.normal(0.1, 0.5, 40)
+    for sample in (HEAD, WHOLE):
+        draws = noise.replicates(np.arange(40), sample=sample)
+        error = noise.rise_error_nats(draws, run_of(np.zeros(40)), run_of(difference))
+        blocks = difference.reshape(4, 10).mean(axis=1)
+        assert error == pytest.approx(blocks.std(ddof=1) / 2 / 10), "10 predictions a window"
+        assert draws.t == pytest.approx(3.182, abs=1e-3)
+
+
+def test_dense_and_sparse_are_paired():
+    generator = np.random.default_rng(0)
+    common, difference = generator.normal(30.0, 8.0, 400), generator.normal(0.1, 0.5, 400)
+    draws = noise.replicates(np.arange(400), sample=SPREAD)
     error = noise.rise_error_nats(draws, run_of(common), run_of(common + difference))
-    assert error == pytest.approx(difference.std() / 10 / windows**0.5, rel=0.2), "10 predictions a window"
+    assert error == pytest.approx(difference.std() / 10 / 400**0.5, rel=0.1)
     assert noise.rise_error_nats(draws, run_of(common), run_of(common)) == 0.0
 
 
-def test_the_error_of_a_mean_is_unbiased_by_few_blocks():
+@pytest.mark.parametrize("sample", [SPREAD, HEAD])
+def test_intervals_of_few_units_hold_what_they_say(sample):
     generator = np.random.default_rng(0)
-    errors = []
-    for _ in range(200):
-        difference = generator.normal(0.0, 1.0, 16)
-        draws = noise.resamples(np.arange(16), window=1024, seed=0)
-        errors.append(noise.rise_error_nats(draws, run_of(np.zeros(16)), run_of(difference)) ** 2)
-    assert np.mean(errors) ** 0.5 == pytest.approx(1.0 / 10 / 16**0.5, rel=0.05), "10 predictions a window"
+    windows, held = 16, 0
+    draws = noise.replicates(np.arange(windows), sample=sample)
+    for _ in range(2000):
+        difference = generator.normal(0.0, 1.0, windows)
+        half = draws.t * noise.rise_error_nats(draws, run_of(np.zeros(windows)), run_of(difference))
+        held += abs(difference.mean() / 10) <= half
+    assert held / 2000 == pytest.approx(0.95, abs=0.015)
 
 
-@pytest.mark.parametrize(
-    ("windows", "window", "length"),
-    [
-        (512, 128, 32),
-        (64, 1024, 4),
-        (1_000_000, 1024, 100),
-        (16, 1024, 2),
-        (16, 32, 2),
-        (7, 64, 1),
-        (2, 8, 1),
-    ],
-)
-def test_blocks_are_long_enough_and_enough(windows, window, length):
-    assert noise.block_length(windows, window=window) == length
+def test_what_the_order_of_a_text_explains_is_no_noise_of_a_spread_sample():
+    trend = np.linspace(0.0, 5.0, 64)
+    noises = np.random.default_rng(0).normal(0.0, 0.5, 64)
+    draws = noise.replicates(np.arange(64), sample=SPREAD)
+    zero = run_of(np.zeros(64))
+    flat = noise.rise_error_nats(draws, zero, run_of(noises))
+    assert noise.rise_error_nats(draws, zero, run_of(noises + trend)) == pytest.approx(flat, rel=0.1)
 
 
-def test_neighbouring_windows_that_move_together_make_the_error_larger():
+def test_neighbouring_windows_that_move_together_make_the_error_of_a_head_larger():
     generator = np.random.default_rng(0)
-    shared = np.repeat(generator.normal(0.0, 0.5, 64), 8)
-    draws = noise.resamples(np.arange(512), window=256, seed=0)
-    zero = run_of(np.zeros(512))
-    alone = noise.rise_error_nats(draws, zero, run_of(generator.permutation(shared)))
-    assert noise.rise_error_nats(draws, zero, run_of(shared)) > 1.6 * alone
+    zero, draws = run_of(np.zeros(512)), noise.replicates(np.arange(512), sample=HEAD)
+    together, apart = [], []
+    for _ in range(100):
+        shared = np.repeat(generator.normal(0.0, 0.5, 64), 8)
+        together.append(noise.rise_error_nats(draws, zero, run_of(shared)) ** 2)
+        apart.append(noise.rise_error_nats(draws, zero, run_of(generator.permutation(shared))) ** 2)
+    assert np.mean(together) ** 0.5 > 2 * np.mean(apart) ** 0.5
+
+
+def test_where_a_search_at_a_head_stops_is_as_it_was():
+    generator = np.random.default_rng(0)
+    difference = generator.normal(0.0, 0.5, 64)
+    draws = noise.head_draws(np.arange(64), window=512, seed=0)
+    error = noise.rise_error_nats(draws, run_of(np.zeros(64)), run_of(difference))
+    assert error == pytest.approx(HEAD_ERROR, rel=1e-12)
 
 
 def test_the_slope_of_a_line():

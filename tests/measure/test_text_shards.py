@@ -30,7 +30,12 @@ WINDOWS, WINDOW, BATCH = 23, 64, 3
 @pytest.fixture(scope="module")
 def spec(source_text):
     return MeasureSpec(
-        text=source_text, tokens=WINDOWS * WINDOW, window=WINDOW, batch_size=BATCH, device="cpu"
+        text=source_text,
+        tokens=WINDOWS * WINDOW,
+        window=WINDOW,
+        batch_size=BATCH,
+        device="cpu",
+        sample="head",
     )
 
 

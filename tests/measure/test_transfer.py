@@ -15,6 +15,7 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand, named_texts
 from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.transfer import measure_transfer, plan_transfer
+from sparsity_lab.settings import HEAD
 from sparsity_lab.store.records import read_record, seal, write_json
 
 SMALL = {"tokens": 1024, "window": 64}
@@ -96,7 +97,7 @@ def test_thresholds_on_another_text_are_counted_as_a_slow_loop_counts(
     path = calibrated[criterion]
     record = read_record(path)
     assert all(value > 0 for value in record["thresholds"]) or criterion == "relu-zero"
-    row = applied(trained, texts[1], path, tmp_path)
+    row = applied(trained, texts[1], path, tmp_path, sample=HEAD)
     per_layer, loss = slow_run(trained, record, path, texts[1])
     assert row["activation_ratio_per_layer"] == pytest.approx(per_layer, abs=1e-9)
     assert row["loss_sparse_nats"] == pytest.approx(loss, abs=2e-6)

@@ -90,7 +90,7 @@ def compare_at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int 
         subject,
         f"PPL-{100 * ppl_increase:g}%",
         ours=lambda s: engine.at_ppl_increase(s, criterion="cett", ppl_increase=ppl_increase, seed=seed),
-        theirs=lambda s: sparsinglaw.at_ppl_increase(s, ppl_increase=ppl_increase, seed=seed),
+        theirs=lambda s: sparsinglaw.at_ppl_increase(s, ppl_increase=ppl_increase),
         target_nats=math.log1p(ppl_increase),
     )
 
@@ -105,7 +105,7 @@ def compare_at_cett(subject: Subject, *, c: float, seed: int = 0) -> EngineCompa
         subject,
         f"c = {c:g}",
         ours=lambda s: engine.at_knob(s, criterion="cett", knob=c, seed=seed),
-        theirs=lambda s: sparsinglaw.at_cett(s, c=c, seed=seed),
+        theirs=lambda s: sparsinglaw.at_cett(s, c=c),
     )
 
 
@@ -185,8 +185,8 @@ def _row(
         peak_mib=None if peak.bytes is None else peak.bytes / 2**20,
         knob=measurement.knob,
         activation_ratio=measurement.activation_ratio,
-        activation_ratio_se=measurement.spread.activation_ratio,
+        activation_ratio_se=measurement.errors.activation_ratio,
         loss_delta_nats=measurement.loss_delta_nats,
-        loss_delta_se_nats=measurement.spread.loss_delta_nats,
+        loss_delta_se_nats=measurement.errors.loss_delta_nats,
         flags=" ".join(measurement.flags),
     )

@@ -165,7 +165,7 @@ def _of_typer(note: Flag, name: str, kind: Any, default: Any) -> tuple[Any, Any]
         return str, "auto"
     if note.choices:
         words = Enum(name, {word: word for word in note.choices}, type=str)  # type: ignore[misc]
-        return words, words(default)
+        return (words | None, None) if default is None else (words, words(default))
     if typing.get_origin(kind) is tuple:
         several: Any = types.GenericAlias(list, typing.get_args(kind)[:1])
         return (

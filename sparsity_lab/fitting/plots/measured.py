@@ -12,6 +12,7 @@ from sparsity_lab.fitting.plots.canvas import style
 from sparsity_lab.fitting.plots.canvas.axes import BARS, look, plain_ticks
 from sparsity_lab.fitting.plots.canvas.frames import measured_rows
 from sparsity_lab.fitting.plots.canvas.style import figure, label, save, styled, undrawn
+from sparsity_lab.settings import THE_CORPUS
 
 RULES = {
     "fixed": "fixed knob",
@@ -20,6 +21,7 @@ RULES = {
     "series": "one knob for the series",
     "thresholds": "thresholds given",
 }
+WITH_KNOB = "activation_ratio_se_with_knob"
 MOST_NAMED = 60  # rows that have a line of their own
 MOST_INSIDE = 2  # curves whose legend finds room among them
 MOST_CURVES = 16  # that are told apart; of more, only those of a rule from those of another
@@ -89,7 +91,11 @@ def _curves(axes: Axes, frame: pd.DataFrame, *, x: str, joined: bool = True) -> 
             **look(kinds.index((rule, asked)) if many else index), **BARS,
             label=f"{label(named[rows.index[0]])}, {RULES.get(str(rule), str(rule))}{asked}",
         )  # fmt: skip
-    axes.set_ylabel("activation ratio")
+        if joined and WITH_KNOB in rows and rows[WITH_KNOB].notna().all():
+            # The noise of the one knob moves the whole run: no bar of a point, but a band of the curve.
+            low, high = (rows["activation_ratio"] + side * rows[WITH_KNOB] for side in (-1, 1))
+            axes.fill_between(rows[x], low, high, color=look(index)["color"], alpha=0.15, linewidth=0)
+    axes.set_ylabel(f"activation ratio{_errors_said(frame)}")
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     if len(once) > MOST_INSIDE:
@@ -121,9 +127,17 @@ def _side_by_side(axes: Axes, frame: pd.DataFrame, names: list[str]) -> None:
     axes.set_yticks(list(places), names)
     axes.set_ylim(len(frame) - 0.5, -0.5)
     rules = " / ".join(RULES.get(rule, rule) for rule in frame["rule"].unique())
-    axes.set_xlabel(f"activation ratio ({rules})")
+    axes.set_xlabel(f"activation ratio ({rules}){_errors_said(frame)}")
     furthest = (frame["activation_ratio"] + frame["activation_ratio_se"]).max()
     axes.set_xlim(0, 1.06 * furthest if furthest > 0 else 1)
+
+
+def _errors_said(frame: pd.DataFrame) -> str:
+    """What is said of errors that hold for the text measured only; tables of before do not tell."""
+    told = frame["errors_hold_for"].dropna() if "errors_hold_for" in frame else pd.Series(dtype=str)
+    if told.empty or (told == THE_CORPUS).all():
+        return ""
+    return "\n± standard error, for this text only" + ("" if (told != THE_CORPUS).all() else " in part")
 
 
 def _asked(frame: pd.DataFrame) -> list[str]:

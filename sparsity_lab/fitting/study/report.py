@@ -36,8 +36,11 @@ An interval that holds zero shows no dependence; it excludes only what lies outs
 CAVEATS = """\
 ## What these numbers hold, and what they do not
 
-- Intervals are 95 %. Errors of ratios are bootstraps over windows of one text, the same for every checkpoint, so that
-  errors along a run are correlated and the intervals of slopes are on the wide side.
+- Intervals are 95 %. Errors of ratios come from the windows of one text, the same for every checkpoint, so that errors
+  along a run are correlated, which slopes do not know: their errors are 1.1 to 1.3 times too small at a given CETT, and
+  more where the one CETT of the series rule moves.
+- Where the windows are the head of the text (the column `sample` of the measured tables; so are all tables without that
+  column), errors hold for that text only: stretches of one corpus differ by 1.5 to 3 times as much.
 - **One run a cell**: another seed of weights and order would move a whole curve. No interval here holds that, and
   differences between runs are to be read with it in mind.
 - Limits are extrapolations; *not identified* means that the data do not bound them. Small models on about one or two

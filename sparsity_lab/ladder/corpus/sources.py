@@ -16,7 +16,7 @@ from sparsity_lab.ladder.config.spec import DataSpec
 from sparsity_lab.ladder.corpus.corpus import Corpus, python_corpus
 from sparsity_lab.ladder.corpus.identity import commit_of, described
 from sparsity_lab.measure.checkpoint import hub
-from sparsity_lab.reading.text_file import read_text_file
+from sparsity_lab.reading.texts.text_file import read_text_file
 from sparsity_lab.reading.walking import Walk, matching
 from sparsity_lab.store.file_names import refuse_undecodable
 

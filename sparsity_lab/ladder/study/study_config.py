@@ -20,7 +20,7 @@ from sparsity_lab.ladder.config.ladder_config import parse_config, read_config
 from sparsity_lab.ladder.config.sections import LADDER, build
 from sparsity_lab.ladder.config.spec import LadderConfig
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
-from sparsity_lab.settings import CRITERION, PPL_INCREASE, TOKENS, ModelSettings
+from sparsity_lab.settings import CRITERION, HEAD, PPL_INCREASE, SPREAD, TOKENS, ModelSettings
 
 FIXED_CETT = (0.1,)
 FEWEST_POINTS = 6  # coefficients of the larger law, and two to spare
@@ -34,6 +34,7 @@ class MeasureSection:
         text: UTF-8 file; left out, the held-out part of the ladder's corpus.
         tokens: of it that are measured on.
         window: tokens of a window; left out, as long as the models take.
+        sample: where the windows lie, `spread` over the text or at its `head`.
         criterion: which neurons are weak.
         ppl_increase: p of PPL-p% as a fraction; the series rule and each checkpoint's own knob both have it.
         stabilise: how many last checkpoints of a run the series rule finds its one knob on.
@@ -44,6 +45,7 @@ class MeasureSection:
     text: str | None = None
     tokens: int = TOKENS
     window: int | None = None
+    sample: str = SPREAD
     criterion: str = CRITERION
     ppl_increase: float = PPL_INCREASE
     stabilise: int = 5
@@ -54,6 +56,10 @@ class MeasureSection:
     def __post_init__(self) -> None:
         if self.criterion not in (known := registry.names("criteria")):
             raise registry.unknown(self.criterion, kind="criterion", known=known)
+        if self.sample not in (SPREAD, HEAD):
+            raise SparsityLabError(
+                f"`sample` under measure is {self.sample!r}", fix=f"Write {SPREAD} or {HEAD}"
+            )
         if self.fixed_cett is not None and self.fixed_cett and self.criterion != "cett":
             raise SparsityLabError(
                 f"fixed_cett means nothing under the criterion {self.criterion}",

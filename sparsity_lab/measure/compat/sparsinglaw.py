@@ -32,7 +32,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +42,7 @@ from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import BatchVisitor, Subject
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
-from sparsity_lab.measure.search.measurement import Evaluation, Measurement, Spread
+from sparsity_lab.measure.search.measurement import THRESHOLDS, Errors, Evaluation, Measurement
 from sparsity_lab.measure.search.plausible import check_plausible, untrained
 from sparsity_lab.measure.search.targets import PplIncrease, check_increase
 from sparsity_lab.measure.thresholds.cett_passes import bias_free_norms
@@ -95,13 +94,12 @@ class Reproduced:
         return self.measurement.forward_passes
 
 
-def at_cett(subject: Subject, *, c: float, seed: int = 0) -> Reproduced:
+def at_cett(subject: Subject, *, c: float) -> Reproduced:
     """The released algorithm at a fixed CETT.
 
     Args:
         subject: model and text; its batch size is not used.
         c: the CETT, 0 to 1.
-        seed: of the bootstrap.
 
     Raises:
         SparsityLabError: c out of range, a mixture of experts, or an implausible dense loss.
@@ -109,16 +107,15 @@ def at_cett(subject: Subject, *, c: float, seed: int = 0) -> Reproduced:
     KNOB.check(c, criterion="cett")
     run = _Run(subject)
     run.evaluate(c)
-    return run.answer(seed=seed)
+    return run.answer()
 
 
-def at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int = 0) -> Reproduced:
+def at_ppl_increase(subject: Subject, *, ppl_increase: float) -> Reproduced:
     """The released algorithm at PPL-p%, run to its own tolerance.
 
     Args:
         subject: model and text; its batch size is not used.
         ppl_increase: p, a fraction (0.01 for 1 %).
-        seed: of the bootstrap.
 
     Raises:
         SparsityLabError: p that is not positive, a mixture of experts, or an implausible dense loss.
@@ -135,7 +132,7 @@ def at_ppl_increase(subject: Subject, *, ppl_increase: float, seed: int = 0) -> 
             advance(1)
         run.evaluate((low + high) / 2)
         advance(1)
-    return run.answer(seed=seed, ppl_increase=ppl_increase, reached=high < 1.0)
+    return run.answer(ppl_increase=ppl_increase, reached=high < 1.0)
 
 
 class _Run:
@@ -182,15 +179,15 @@ class _Run:
         self.syncs += sum(layer.syncs for layer in self.layers)
         return self.dense
 
-    def answer(self, *, seed: int, ppl_increase: float | None = None, reached: bool = True) -> Reproduced:
-        """The last evaluation as a measurement, with errors by a bootstrap over windows."""
+    def answer(self, *, ppl_increase: float | None = None, reached: bool = True) -> Reproduced:
+        """The last evaluation as a measurement, with errors at its thresholds."""
         assert self.dense is not None, "evaluate first"
         assert self.sums is not None
         chosen, subject = self.evaluations[-1], self.subject
-        draws = noise.resamples(subject.all_rows, window=subject.windows.window, seed=seed)
-        ratios = noise.activation_ratios(draws, chosen.counts, sizes=subject.sizes)
-        error = noise.rise_error_nats(draws, self.dense, chosen.counts)
-        low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
+        draws = noise.replicates(subject.all_rows, sample=subject.windows.sample)
+        ratios = draws.deviations(noise.activation_ratios(draws, chosen.counts, sizes=subject.sizes))
+        rises = draws.deviations(noise.loss_deltas_nats(draws, self.dense, chosen.counts))
+        error = noise.rms(rises)
         raised = {"not_reached": not reached, "capped": any(layer.capped for layer in self.layers)}
         if ppl_increase is not None:
             goal = PplIncrease(ppl_increase)
@@ -207,7 +204,18 @@ class _Run:
             sparse=chosen.counts,
             sums=self.sums,
             sizes=subject.sizes,
-            spread=Spread(float(ratios.std(ddof=1)), error, None, (low, high)),
+            errors=Errors(
+                noise.rms(ratios),
+                error,
+                None,
+                draws.t,
+                draws.units,
+                THRESHOLDS,
+                draws.components(ratios),
+                draws.components(rises),
+                None,
+                error,
+            ),
             flags=flags,
             searched=tuple(self.evaluations),
             forward_passes=subject.forward_tokens / subject.tokens_per_pass,

@@ -25,7 +25,8 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Floats, Ints
+from sparsity_lab.measure.search.noise import Replicates
 from sparsity_lab.measure.thresholds.masks import CountingVisitor
 
 SLIVER_LOW, SLIVER_HIGH = 1e-6, 1e-4  # of the range from 0 to 1, left out by a search at its ends
@@ -113,6 +114,20 @@ class Knob:
         return value
 
 
+@dataclass(frozen=True)
+class ThresholdDrift:
+    """What another sample of the text would have made of the knob at which a layer's threshold is held.
+
+    Attributes:
+        layers: float64 [replicates, layers], deviations of the knob's coordinate x, as in whole resamples.
+        ratio_slopes: float64 [layers], d (activation ratio of the model) / dx of each layer's threshold; None where
+            the calibration did not count the activations between two thresholds.
+    """
+
+    layers: Floats
+    ratio_slopes: Floats | None
+
+
 class Bound(Protocol):
     """A criterion tied to one model and text."""
 
@@ -138,6 +153,10 @@ class Bound(Protocol):
 
     def doubtful(self, knob: float) -> bool:
         """Whether thresholds at this knob are interpolated, and may be further from the exact ones than a percent."""
+        ...
+
+    def drift(self, knob: float, draws: Replicates, dense: Counts) -> ThresholdDrift | None:
+        """How far off the thresholds at a knob are as the text varies; None where that is not known, or nothing."""
         ...
 
     def visitor(self, knob: float) -> CountingVisitor:

@@ -11,6 +11,7 @@ from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import BatchVisitor, Subject
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.search.noise import Replicates
 from sparsity_lab.measure.thresholds.cett_passes import bias_free_norms
 
 
@@ -81,6 +82,9 @@ class OnScores:
     def doubtful(self, knob: float) -> bool:
         """The rule is exact."""
         return False
+
+    def drift(self, knob: float, draws: Replicates, dense: Counts) -> None:
+        """Not known: no sums are kept window by window, or nothing is calibrated."""
 
     def _dense(self, rows: Ints, *, label: str) -> tuple[Counts, Tally]:
         tally = Tally(self.subject)

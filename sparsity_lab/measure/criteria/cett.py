@@ -8,10 +8,13 @@ Sparsing Law's PPL-p% sparsity (CETT-PPL-p% in its later version).
 
 from __future__ import annotations
 
-from sparsity_lab.measure.criteria import Knob
+import numpy as np
+
+from sparsity_lab.measure.criteria import Knob, ThresholdDrift
 from sparsity_lab.measure.criteria._scores import Score
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.search.noise import Replicates
 from sparsity_lab.measure.thresholds.cett_curves import CettCurves
 from sparsity_lab.measure.thresholds.cett_fine import resolve
 from sparsity_lab.measure.thresholds.cett_passes import exact_curves, pilot_curves
@@ -87,6 +90,22 @@ class Cett:
         curves = self.fine if self._resolved(knob) else self._coarse()
         assert curves is not None
         return curves.thresholds(knob)
+
+    def drift(self, knob: float, draws: Replicates, dense: Counts) -> ThresholdDrift | None:
+        """ln c of each layer in every replicate, at the thresholds of a knob."""
+        if self.exact is None or not 0.0 < knob < 1.0:
+            return None
+        tokens = draws.sums(dense.reached)
+        cett = draws.sums(self.sums().ratio) / np.maximum(tokens, 1e-9)[..., None]
+        at_edges = draws.deviations(cett) / np.maximum(cett.mean(axis=0), 1e-30)
+        shares = self.exact.between_edges(self.thresholds(knob))
+        layers = np.einsum("rle,le->rl", at_edges, shares)
+        kept = self.fine.events if self.fine is not None and self._resolved(knob) else None
+        if kept is None:
+            return ThresholdDrift(layers, None)
+        assert self.fine is not None
+        of_all = float(dense.reached.sum(axis=0) @ self.subject.sizes)
+        return ThresholdDrift(layers, -self.fine.per_log_cett(kept) / of_all)
 
     def score_weights(self) -> None:
         """W_d alone gives the score's weights."""

@@ -25,7 +25,7 @@ from sparsity_lab.measure import architectures
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
-from sparsity_lab.measure.search.noise import RESAMPLES
+from sparsity_lab.measure.search.noise import weight_count
 from sparsity_lab.measure.spec import MeasureSpec
 from sparsity_lab.measure.thresholds.cett_fine import EVENTS_AT_ONCE
 from sparsity_lab.measure.thresholds.cett_passes import MOST_EDGES
@@ -38,7 +38,7 @@ CALIBRATION_TOKENS = 256  # of a window that the kernel of the CETT curve looks 
 NEAR_SHARE = 0.02  # of the activations, the most that lie between two thresholds 1 % apart on either side
 EVENT_FLOATS = 10  # times d, of one activation: its column gathered and multiplied, then summed in float64
 COUNTS, COUNTS_BYTES = 8, 8  # of a window and layer besides its CETT; of one int64 count or float64 sum
-DRAWN_COPIES = 3  # of the bootstrap's weights, while they are drawn
+DRAWN_COPIES = 3  # of the weights of replicates, while they are made
 FIRST_RUN_BYTES = 24 << 20  # code of the kernels and of the libraries behind them, touched by the first batch
 DRAWING_BYTES = 100 << 20  # pandas and matplotlib, imported for the figures once the weights are gone
 
@@ -53,7 +53,7 @@ class MemoryEstimate:
         weights: parameters and buffers as they are loaded.
         stored: weight files that are mapped while they are converted; 0 where they are used as they are.
         batch: the most that lives at once while one batch passes.
-        sums: counts and sums that stay, window by window, and the weights of the bootstrap.
+        sums: counts and sums that stay, window by window, and the weights of replicates.
     """
 
     base: int
@@ -109,7 +109,7 @@ def estimate(prepared: Prepared, spec: MeasureSpec) -> MemoryEstimate | None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     stored = 0 if stored_dtype == prepared.dtype else parameters * stored_dtype.itemsize
     counts = windows.count * len(sites) * (MOST_EDGES + COUNTS) * COUNTS_BYTES
-    draws = DRAWN_COPIES * RESAMPLES * windows.count * COUNTS_BYTES
+    draws = DRAWN_COPIES * weight_count(windows.count, sample=windows.sample) * COUNTS_BYTES
     return MemoryEstimate(*resident_bytes(), weights, stored, batch, counts + draws)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,9 @@ import torch
 from sparsity_lab import tokenization
 from sparsity_lab.errors import RunError, SparsityLabError
 from sparsity_lab.measure.model.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
-from sparsity_lab.reading.text_file import FileText, read_text_file
+from sparsity_lab.reading.texts.documents import JSON_LINES, JsonLines, Packed, TextFolder, TextSource
+from sparsity_lab.reading.texts.text_file import FileText, TextFile
+from sparsity_lab.settings import HEAD, SPREAD, THE_CORPUS, THIS_TEXT, WHOLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +43,16 @@ class Windows:
         bos_id: token put in front of each window, or None.
         sha256: hash of `ids` as little-endian int64.
         notes: what tokenising lost or switched off, in words.
+        sample: `spread` over a text, its `head`, or the `whole` of it.
+        units: of each window the document that it is of, where that is known; else windows are units of their own.
     """
 
     ids: torch.Tensor
     bos_id: int | None
     sha256: str
     notes: tuple[str, ...] = ()
+    sample: str = HEAD
+    units: tuple[int, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -62,6 +68,13 @@ class Windows:
     def tokens(self) -> int:
         """Valid tokens in all."""
         return int(self.ids.numel())
+
+    def sampling(self) -> dict[str, str]:
+        """Where the windows lie and what errors from them speak of, under the keys of a record."""
+        return {
+            "sample": self.sample,
+            "errors_hold_for": THE_CORPUS if self.sample == SPREAD else THIS_TEXT,
+        }
 
     @property
     def largest_id(self) -> int:
@@ -90,16 +103,20 @@ class TokenizedText:
         bos_id: token to put in front of each window, or None.
         spans: characters [start, end) of each id, or None where the tokenizer does not say.
         notes: what the text lost, and what the tokenizer's files disagree about.
+        length: tokens of the whole text, of which these are the first.
     """
 
     ids: torch.Tensor
     bos_id: int | None
     spans: list[tuple[int, int]] | None
     notes: tuple[str, ...]
+    length: int
 
     def windows(self, window: int, *, source: Path | None = None) -> Windows:
         """The ids cut into windows of `window` tokens; see `cut`."""
-        return replace(cut(self.ids, window=window, bos_id=self.bos_id, source=source), notes=self.notes)
+        rows = cut(self.ids, window=window, bos_id=self.bos_id, source=source)
+        is_whole = self.length < rows.tokens + window
+        return replace(rows, notes=self.notes, sample=WHOLE if is_whole else HEAD)
 
 
 def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Path | None = None) -> Windows:
@@ -114,8 +131,7 @@ def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Pa
     Raises:
         SparsityLabError: fewer tokens than two windows, or a window of fewer than two tokens.
     """
-    if window < 2:
-        raise RunError(f"A window of {window} token(s) has nothing to predict", fix="Use --window 2 or more")
+    refuse_no_prediction(window)
     whole = ids.numel() // window
     if whole < 2:
         raise RunError(
@@ -124,8 +140,23 @@ def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Pa
             why="The error of a loss is estimated from the spread between windows",
             fix="Give a longer text or more --tokens, or a smaller --window",
         )
-    rows = ids[: whole * window].reshape(whole, window).to(torch.int64).contiguous()
-    return Windows(rows, bos_id, hashlib.sha256(rows.numpy().astype("<i8").tobytes()).hexdigest())
+    return of_rows(ids[: whole * window].reshape(whole, window), bos_id=bos_id)
+
+
+def refuse_no_prediction(window: int) -> None:
+    """Refuse a window of fewer than two tokens.
+
+    Raises:
+        RunError: it is.
+    """
+    if window < 2:
+        raise RunError(f"A window of {window} token(s) has nothing to predict", fix="Use --window 2 or more")
+
+
+def of_rows(rows: torch.Tensor, *, bos_id: int | None) -> Windows:
+    """Windows of token ids [windows, window]."""
+    ids = rows.to(torch.int64).contiguous()
+    return Windows(ids, bos_id, hashlib.sha256(ids.numpy().astype("<i8").tobytes()).hexdigest())
 
 
 def refuse_same_tokens(texts: Mapping[str, Windows]) -> None:
@@ -148,7 +179,24 @@ def read_text(path: Path, *, tokens: int) -> FileText:
     """The text of a UTF-8 file, line ends as LF; of a very large one, the part that surely holds `tokens` tokens.
 
     Raises:
-        SparsityLabError: no such file, a directory, a pipe or device, empty, not UTF-8, or a file of documents.
+        SparsityLabError: as `open_text`, or a file or folder of documents.
+    """
+    text = open_text(path)
+    if not isinstance(text, TextFile):
+        raise SparsityLabError(f"{path} holds documents, not one text", fix="Name a UTF-8 file of text")
+    return text.whole(max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN))
+
+
+def open_text(path: Path, *, column: str = "text", pack: bool = False) -> TextSource:
+    """A text to take windows from: a UTF-8 file, JSON lines, or a folder of text files.
+
+    Args:
+        path: where it is.
+        column: the key of the text in JSON lines.
+        pack: take documents as one text.
+
+    Raises:
+        SparsityLabError: nothing there, a pipe or device, empty, not UTF-8, or documents of another form.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir() or path.samefile(os.devnull)):
@@ -157,14 +205,21 @@ def read_text(path: Path, *, tokens: int) -> FileText:
                 why="A pipe or device has no end",
                 fix="Name a UTF-8 file",
             )
-        text = read_text_file(path, most_bytes=max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN))
+        text = _opened(path, column)
+        is_empty = text.is_blank()
     except OSError as error:
         raise SparsityLabError(
             f"Cannot read the text {path}", why=error.strerror or str(error), fix="Name a UTF-8 file"
         ) from error
-    if not text.strip():
+    if is_empty:
         raise SparsityLabError(f"The text {path} is empty", fix="Name a file with text in it")
-    return text
+    return Packed(text) if pack and isinstance(text, (JsonLines, TextFolder)) else text
+
+
+def _opened(path: Path, column: str) -> TextFile | JsonLines | TextFolder:
+    if path.is_dir():
+        return TextFolder(path)
+    return JsonLines(path, column=column) if path.suffix.lower() in JSON_LINES else TextFile(path)
 
 
 def tokenize(
@@ -188,16 +243,27 @@ def tokenize(
     ids = whole.ids[:tokens]
     count, covered = _covered(reader, text, whole, len(ids))
     bos_id, notes = bos_of(reader) if bos else (None, [])
-    notes = [*getattr(text, "notes", ()), *_file_notes(reader, covered), *notes]
+    notes = [*getattr(text, "notes", ()), *file_notes(reader, covered), *notes]
     notes += tokenization.text_notes(reader.encoder, covered, ids[:count], name=reader.name)
-    for note in notes if say else ():
-        logger.warning("%s", note)
+    tell(notes if say else ())
     where = (
         [whole.span(i) or (0, 0) for i in range(len(ids))] if spans and whole.encoding is not None else None
     )
     if bos_id is not None and ids[:1] == [bos_id]:  # windows begin with one already
         ids, where = ids[1:], where and where[1:]
-    return TokenizedText(torch.tensor(ids, dtype=torch.int64), bos_id, where, tuple(notes))
+    return TokenizedText(torch.tensor(ids, dtype=torch.int64), bos_id, where, tuple(notes), len(whole.ids))
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Log what tokenising lost or switched off."""
+    for note in notes:
+        logger.warning("%s", note)
+
+
+def whole_or_head(tokenizer: Any, text: TextFile | Packed, *, tokens: int, window: int, bos: bool) -> Windows:
+    """The first windows of a text; raises as `tokenize` and `cut` do."""
+    read = text.whole(max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN))
+    return tokenize(tokenizer, read, tokens=tokens, bos=bos).windows(window, source=text.path)
 
 
 def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, count: int) -> tuple[int, str]:
@@ -219,7 +285,7 @@ def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, coun
     return count, text[:end]
 
 
-def _file_notes(reader: TextTokenizer, text: str) -> list[str]:
+def file_notes(reader: TextTokenizer, text: str) -> list[str]:
     """What tokenizer.json asks for and does not get, and a class that would give other ids."""
     notes = [reader.origin] if reader.origin else []
     if reader.switched_off:

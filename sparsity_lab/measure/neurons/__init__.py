@@ -29,7 +29,7 @@ adds to. A column that an existing row can hold takes the last two. For the othe
 `rows.py`, and their file in `store/table_columns/`. Raise the folder's ALGORITHM if old records lack the value.
 
 What to know: S_t is the set of neurons active on token t, in the sparse run. Counts are whole numbers, merged by `+`.
-Windows are put into at most 32 contiguous groups (64 units in `structure`), which are also what the bootstrap
-resamples, so memory does not grow with the text. `structure` and `predict` find on the first half of a text and judge
+Windows are put into at most 32 contiguous groups (64 units in `structure`), which are also what replicates
+weigh, so memory does not grow with the text. `structure` and `predict` find on the first half of a text and judge
 on the second. Each command has its own ALGORITHM number in its content keys, next to the key of the sparse run.
 """

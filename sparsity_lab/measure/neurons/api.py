@@ -13,6 +13,7 @@ from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.live.arguments import Reading, check_numbers
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.neurons.estimates import Estimator
 from sparsity_lab.measure.neurons.frequency.decoding import DecodeCounts, DecodePlan, compare_decoding
 from sparsity_lab.measure.neurons.parameters import Widths
@@ -40,7 +41,7 @@ class NeuronReport:
 
 def watch_neurons(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     *,
     thresholds: Applicable,
     decode: DecodePlan | None = None,
@@ -51,7 +52,7 @@ def watch_neurons(
 
     Args:
         model: as in `measure`, without experts.
-        ids: the text's token ids, int64 [tokens], one stream without padding.
+        ids: the text's token ids, int64 [tokens], one stream without padding, or windows from `text_windows`.
         thresholds: as `sparsified` takes them: one per FFN layer on |a_i| w_i, or a record of `measure`.
         decode: also let the model write, so much.
         seed: of the bootstrap and of what is written.
@@ -86,7 +87,7 @@ def report_of(
         )
     written = None if decode is None else compare_decoding(subject, calibration, decode, seed=seed)
     widths = Widths.of(subject.sites, params_total=params_total)
-    return NeuronReport(Estimator.of(counts, subject.sizes, seed=seed), widths, written)
+    return NeuronReport(Estimator.of(counts, subject.sizes, sample=subject.windows.sample), widths, written)
 
 
 def refuse_mixtures(sites: Sequence[FfnSite]) -> None:

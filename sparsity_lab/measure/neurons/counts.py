@@ -1,6 +1,6 @@
 """Additive counts of the neurons' doings: int64 counts, and float64 sums of whole numbers, merged by `+`.
 
-Windows are put into at most `GROUPS` contiguous groups, the units of the bootstrap, so that nothing here grows
+Windows are put into at most `GROUPS` contiguous groups, the units of the replicates, so that nothing here grows
 with the text. A shard of the windows leaves zeros elsewhere; shards, batches and devices merge exactly and in any
 order (squares are whole numbers too, exact in float64 up to 2^53).
 """

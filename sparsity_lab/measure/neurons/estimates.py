@@ -1,4 +1,4 @@
-"""Numbers with errors from neuron counts: ratios of sums, and what a block bootstrap over windows makes of them.
+"""Numbers with errors from neuron counts: ratios of sums, and what replicates of the windows make of them.
 
     activation ratio    active neurons / (tokens F)
     dead, hot           share of neurons that fire on < 0.1 % of tokens, on > 50 %
@@ -23,7 +23,6 @@ from sparsity_lab.measure.search.counts import Floats, Ints
 
 DEAD_FREQUENCY, HOT_FREQUENCY = 1e-3, 0.5
 QUANTILES = {"frequency_p10": 0.1, "frequency_median": 0.5, "frequency_p90": 0.9}
-FREQUENCY_DRAWS = 200  # each sorts all neurons; a standard error from 200 draws is good to 5 %
 FREQUENCY_BLOCK = 4_000_000  # frequencies held at once
 CHUNK_TOKENS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -35,19 +34,18 @@ class Estimate(NamedTuple):
     se: float
 
 
-def drawn_ratios(draws: noise.Resamples, above: Ints | Floats, below: Ints | Floats) -> Floats:
-    """Sum over sum of per-group values [groups] in each resample, float64 [resamples]; 0 where the lower sum is."""
-    rows, weights, _ = draws
-    drawn = weights @ below[rows]
-    return np.divide(weights @ above[rows], drawn, out=np.zeros(len(drawn)), where=drawn != 0)
+def drawn_ratios(draws: noise.Replicates, above: Ints | Floats, below: Ints | Floats) -> Floats:
+    """Sum over sum of per-group values [groups] in each replicate, float64 [replicates]; 0 where the lower sum is."""
+    drawn = draws.sums(below)
+    return np.divide(draws.sums(above), drawn, out=np.zeros(len(drawn)), where=drawn != 0)
 
 
-def ratio_of(draws: noise.Resamples, above: Ints | Floats, below: Ints | Floats) -> Estimate:
+def ratio_of(draws: noise.Replicates, above: Ints | Floats, below: Ints | Floats) -> Estimate:
     """Sum over sum of per-group values [groups], with its standard error; 0 where the lower sum is."""
     total = float(below.sum())
     if total == 0:
         return Estimate(0.0, 0.0)
-    return Estimate(float(above.sum() / total), float(drawn_ratios(draws, above, below).std(ddof=1)))
+    return Estimate(float(above.sum() / total), draws.error(drawn_ratios(draws, above, below)))
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,19 @@ class Estimator:
     Attributes:
         counts: of the whole text.
         sizes: F of each layer, int64 [layers].
-        draws: bootstrap resamples of the groups of windows.
+        sample: how the windows were taken from the text.
+        draws: replicates of the groups of windows.
     """
 
     counts: NeuronCounts
     sizes: Ints
-    draws: noise.Resamples
+    sample: str
+    draws: noise.Replicates
 
     @classmethod
-    def of(cls, counts: NeuronCounts, sizes: Ints, *, seed: int) -> Estimator:
-        """Draw blocks of groups, in the order of the text."""
-        rows = np.flatnonzero(counts.windows)
-        tokens = round(float(counts.tokens[rows].mean()))
-        return cls(counts, sizes, noise.resamples(rows, window=tokens, seed=seed))
+    def of(cls, counts: NeuronCounts, sizes: Ints, *, sample: str) -> Estimator:
+        """Of windows that were taken from their text in this way."""
+        return cls(counts, sizes, sample, noise.replicates(np.flatnonzero(counts.windows), sample=sample))
 
     def ratio(self, above: Ints | Floats, below: Ints | Floats) -> Estimate:
         """Sum over sum of per-group values [groups]; 0 where the lower sum is."""
@@ -119,7 +117,7 @@ class Estimator:
         """Dead and hot share, share that never fires, quantiles of frequency; for all layers, then each layer."""
         values = self._summarised(self.counts.fired.sum(axis=0), self.counts.tokens.sum()[None])
         drawn = np.concatenate(list(self._drawn_summaries()), axis=2)
-        errors = drawn.std(axis=2, ddof=1)
+        errors = np.sqrt((self.draws.deviations(np.moveaxis(drawn, 2, 0)) ** 2).mean(axis=0))
         names = ("dead_share", "hot_share", "never_share", *QUANTILES)
         rows = []
         for part in range(values.shape[1]):
@@ -130,12 +128,11 @@ class Estimator:
         return rows
 
     def _drawn_summaries(self) -> Iterator[Floats]:
-        rows, weights, _ = self.draws
-        fired, tokens = self.counts.fired[rows].astype(np.float64), self.counts.tokens[rows]
-        step = max(1, FREQUENCY_BLOCK // fired.shape[1])
-        for start in range(0, min(FREQUENCY_DRAWS, len(weights)), step):
-            part = weights[start : min(start + step, FREQUENCY_DRAWS)]
-            yield self._summarised(part @ fired, part @ tokens)
+        draws, counts = self.draws, self.counts
+        step = max(1, FREQUENCY_BLOCK // counts.fired.shape[1])
+        for start in range(0, len(draws.weights), step):
+            part = draws._replace(weights=draws.weights[start : start + step])
+            yield self._summarised(part.sums(counts.fired), part.sums(counts.tokens))
 
     def _summarised(self, fired: Ints | Floats, tokens: Ints | Floats) -> Floats:
         """[3 + quantiles, 1 + layers, draws] of firings [draws, N] on so many tokens [draws]."""

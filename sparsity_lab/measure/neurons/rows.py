@@ -85,14 +85,14 @@ def parameter_rows(report: NeuronReport) -> list[Row]:
     return rows
 
 
-def decode_rows(report: NeuronReport, *, seed: int) -> list[Row]:
+def decode_rows(report: NeuronReport) -> list[Row]:
     """Activation ratio while reading and while writing; no rows where nothing was written."""
     counts, e = report.decode, report.estimator
     if counts is None:
         return []
     rows = []
     for layer in layers_of(e):
-        by_phase = estimates(counts, e.sizes, layer=layer, seed=seed)
+        by_phase = estimates(counts, e.sizes, layer=layer, sample=e.sample)
         row: Row = {"layer": ALL if layer is None else layer, "prompts": len(counts.ids),
                     "prompt_tokens": counts.prompt_tokens, "written_tokens": counts.written_tokens}  # fmt: skip
         for phase in (*PHASES, "written_less_prompt", "written_less_continuation"):

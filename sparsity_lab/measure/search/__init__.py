@@ -12,9 +12,9 @@ rise L_sparse - L_dense in nats, the target ln(1 + p).
     root.py          the root: secant steps in x, kept inside a bracket
     crossing.py      the crossing: where a curve fitted to all nearby evaluations meets the target
     plausible.py     refuses or flags a dense loss that no trained model has
-    noise.py         resamples of the windows, and the errors that follow from them
+    noise.py         replicates of the sample, and the errors that follow from them
     counts.py        the additive counts of one pass
-    measurement.py   the results: `Evaluation` (one sparse run), `Spread` (errors), `Measurement`
+    measurement.py   the results: `Evaluation` (one sparse run), `Errors`, `Measurement`
 
 1. Pilot. On an eighth of the windows (all of them for a mixture of experts), a rough calibration and at most four
    sparse runs bring x close.
@@ -27,9 +27,10 @@ rise L_sparse - L_dense in nats, the target ln(1 + p).
    monotone curve through all runs near the best one gives x*; one more sparse run is made there if the best run is too
    far off. If thresholds at the answer are interpolated and doubtful, steps 3 and 4 are repeated with thresholds
    refined at every run.
-5. Noise. Blocks of neighbouring windows are resampled, always the dense and the sparse loss of a window together. Each
-   resample moves x* (the slope is held), which gives the knob's interval; by how much the ratio moves with x is added
-   to the ratio's own spread. The thresholds at a knob are held fixed: no resample calibrates again.
+5. Noise. Replicates weigh the windows in other ways, always the dense and the sparse loss of a window together. Each
+   moves x* (the slope is held), which gives the knob's interval; by how much the ratio moves with x is added to the
+   ratio's own deviation. At a fixed c each replicate also finds the thresholds anew, layer by layer, from the windows'
+   sums of CETT; under the other criteria that calibrate, errors are at the thresholds found, and records say so.
 
 At a fixed knob there is no search: pilot, calibration, refinement and one sparse run. Given thresholds need a dense
 and a sparse run. A search for an activation ratio needs no fitted curve, since its value is an exact count.
@@ -38,7 +39,7 @@ Where the tuned constants are:
 
     root.py       step sizes, brackets, MOST_EVALUATIONS     targets.py    tolerances, and when a flag is raised
     crossing.py   reach and weights of the local fit         steps.py      runs allowed, spans
-    noise.py      number of resamples, length of a block     engine.py     FIXED_SPAN, ALGORITHM
+    noise.py      number of replicates and blocks            engine.py     FIXED_SPAN, ALGORITHM
     model/passes.py   size of the pilot
     criteria/     each KNOB: start, range, slope expected; the slivers left out at the ends of a range
 

@@ -3,7 +3,7 @@
 The loss rise jitters as neurons flip at their thresholds, so near the target the crossing is not unique and
 the last evaluation is no better than the others. Near the target value = target * exp(s (x - x*)) with s > 0,
 a curve that only grows; x* comes from least squares over the evaluations, near ones counting most, and moves
-with each resample of the windows, which gives its interval.
+with each replicate of the windows, which gives its interval.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sparsity_lab.measure.search.root import Slope
 REACH = 0.3  # in x: evaluations this far from the nearest one count half
 SLOPES = 61
 JITTER = 0.03  # of the target: what a value is expected to miss the curve by, to weigh the slope's prior
-LEAST = 0.05  # of the target: a resample's curve is never taken to lie lower than this
+LEAST = 0.05  # of the target: a replicate's curve is never taken to lie lower than this
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ def fit(xs: Floats, values: Floats, *, target: float, slope: Slope) -> Crossing:
 
 
 def crossings(xs: Floats, resampled: Floats, values: Floats, *, target: float, slope: float) -> Floats:
-    """x* of each resample, the slope held.
+    """x* of each replicate, the slope held.
 
     Args:
         xs: float64 [n].
-        resampled: float64 [resamples, n], each resample's values.
+        resampled: float64 [replicates, n], each replicate's values.
         values: float64 [n], the values of the whole text.
         target: the value wanted.
         slope: s of the fit to the whole text.
 
     Returns:
-        float64 [resamples].
+        float64 [replicates].
     """
     centre, weights = _weights(xs, values, target=target)
     heights = _heights(xs - centre, resampled / target, weights, slope)

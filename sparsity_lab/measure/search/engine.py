@@ -49,7 +49,7 @@ def _measured(
     subject: Subject, setting: Setting, *, criterion: str, seed: int, compat: str | None, part: Part | None
 ) -> Measurement:
     if compat is not None:
-        return _reproduced(subject, setting, seed=seed)
+        return _reproduced(subject, setting)
     if setting.calibration is not None:
         return at_thresholds(subject, calibration=setting.calibration, seed=seed, part=part)
     if setting.knob is not None:
@@ -62,12 +62,12 @@ def _measured(
     return at_ppl_increase(subject, criterion=criterion, ppl_increase=setting.ppl_increase, seed=seed)
 
 
-def _reproduced(subject: Subject, setting: Setting, *, seed: int) -> Measurement:
+def _reproduced(subject: Subject, setting: Setting) -> Measurement:
     """By the released algorithm of the Sparsing Law, the one there is."""
     if setting.knob is not None:
-        return sparsinglaw.at_cett(subject, c=setting.knob, seed=seed).measurement
+        return sparsinglaw.at_cett(subject, c=setting.knob).measurement
     assert setting.ppl_increase is not None
-    return sparsinglaw.at_ppl_increase(subject, ppl_increase=setting.ppl_increase, seed=seed).measurement
+    return sparsinglaw.at_ppl_increase(subject, ppl_increase=setting.ppl_increase).measurement
 
 
 def at_knob(

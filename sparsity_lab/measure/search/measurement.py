@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.search.counts import Counts, DenseSums, Floats, Ints
+
+KNOB, KNOB_FOUND, THRESHOLDS = "this knob", "the knob found", "these thresholds"  # what errors are at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,20 +36,32 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Errors:
     """Standard errors of one measurement.
 
     Attributes:
         activation_ratio: of the ratio; at PPL-p% the noise of the knob found is in it.
         loss_delta_nats: of L_sparse - L_dense, paired over windows.
-        knob: of the knob found, as the interval holding 95 % of resamples; None at a fixed knob.
-        activation_ratio_interval: 95 % of the resamples' ratios.
+        knob: of the knob found, its 95 % interval; None at a fixed knob.
+        t: half a 95 % interval in standard errors.
+        units: how many parts of the text they come from.
+        held: what is held while the text varies: `KNOB_FOUND`, `KNOB` or `THRESHOLDS`.
+        ratio_components: of the activation ratio's error; see `noise.Replicates.components`.
+        rise_components: of the loss rise's, nats.
+        ratio_slope: d activation ratio / dx at the knob, x its coordinate; None where it is not known.
+        stop_nats: the error of the loss rise that decided where the search stopped.
     """
 
     activation_ratio: float
     loss_delta_nats: float
     knob: tuple[float, float] | None
-    activation_ratio_interval: tuple[float, float]
+    t: float
+    units: int
+    held: str
+    ratio_components: Floats
+    rise_components: Floats
+    ratio_slope: float | None
+    stop_nats: float
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,7 @@ class Measurement:
         sparse: counts of the sparse run at `knob`.
         sums: what the dense run summed besides.
         sizes: F of each layer, int64 [layers].
-        spread: standard errors.
+        errors: standard errors.
         flags: findings, each a word.
         searched: every evaluation of the search, pilot first.
         forward_passes: tokens passed through the model over tokens of the text.
@@ -78,7 +92,7 @@ class Measurement:
     sparse: Counts
     sums: DenseSums
     sizes: Ints
-    spread: Spread
+    errors: Errors
     flags: tuple[str, ...]
     searched: tuple[Evaluation, ...]
     forward_passes: float
@@ -88,6 +102,17 @@ class Measurement:
     def activation_ratio(self) -> float:
         """1 - |D|/F over valid tokens and layers, counted in the sparse run."""
         return self.sparse.activation_ratio(self.sizes)
+
+    @property
+    def spread(self) -> Errors:
+        """The errors, by the name they had before samples were spread."""
+        return self.errors
+
+    @property
+    def activation_ratio_interval(self) -> tuple[float, float]:
+        """95 % interval of the activation ratio."""
+        half = self.errors.t * self.errors.activation_ratio
+        return max(0.0, self.activation_ratio - half), min(1.0, self.activation_ratio + half)
 
     @property
     def loss_delta_nats(self) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparsity_lab.measure.criteria import Bound
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
+from sparsity_lab.measure.search.noise import Replicates
 from sparsity_lab.measure.thresholds.masks import CountingVisitor
 
 
@@ -83,6 +84,9 @@ class Merged:
     def doubtful(self, knob: float) -> bool:
         """Nothing was interpolated."""
         return False
+
+    def drift(self, knob: float, draws: Replicates, dense: Counts) -> None:
+        """Nothing is calibrated."""
 
     def visitor(self, knob: float) -> CountingVisitor:
         """The rule's own."""

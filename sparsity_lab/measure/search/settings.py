@@ -7,19 +7,51 @@ names, trained tokens).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sparsity_lab.measure import architectures
 from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.spec import MeasureSpec, singly
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
+from sparsity_lab.settings import SPREAD
 from sparsity_lab.store import records
 
 ALGORITHM = 7  # raised when a change to this room changes numbers; part of every content key
+
+
+@dataclass(frozen=True)
+class KnobNoise:
+    """The noise of a knob that was found on several checkpoints.
+
+    Attributes:
+        components: of its coordinate's error; see `noise.Replicates.components`.
+        interval: 95 % interval of the knob.
+        ratio_slope: d ln(activation ratio) / dx over these checkpoints, for records without a slope of their own.
+    """
+
+    components: tuple[float, ...]
+    interval: tuple[float, float]
+    ratio_slope: float | None
+
+    def of_record(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What a record at this knob says of it; nothing where its windows are not those the knob was found on."""
+        own = record.get("activation_ratio_components") or ()
+        slope = record.get("activation_ratio_slope")
+        if slope is None and self.ratio_slope is not None:
+            slope = self.ratio_slope * record["activation_ratio"]
+        if slope is None or len(own) != len(self.components):
+            return {"knob_interval": list(self.interval)}
+        moved = np.array(own) + slope * np.array(self.components)
+        return {
+            "knob_interval": list(self.interval),
+            "activation_ratio_se_with_knob": float(np.sqrt(moved @ moved)),
+        }
 
 
 @dataclass(frozen=True)
@@ -33,6 +65,7 @@ class Setting:
         activation_ratio: given for `activation-ratio`.
         calibration: given for `thresholds`.
         flags: findings of the search on a series that gave the knob.
+        knob_noise: of that knob, which is no part of what it is and of no content key.
     """
 
     rule: str
@@ -41,6 +74,7 @@ class Setting:
     activation_ratio: float | None = None
     calibration: Calibration | None = None
     flags: tuple[str, ...] = ()
+    knob_noise: KnobNoise | None = None
 
     def said(self) -> dict[str, Any]:
         """What a record says of it."""
@@ -86,6 +120,8 @@ class CellIdentity:
             given["compat"] = self.compat
         if setting.flags:
             given["flags"] = list(setting.flags)
+        if self.windows.sample == SPREAD:
+            given["sample"] = SPREAD
         return records.content_key(
             {
                 **given,
@@ -136,6 +172,8 @@ def given(calibration: Calibration) -> Setting:
     return Setting("thresholds", ppl_increase=calibration.ppl_increase, calibration=calibration)
 
 
-def at(setting: Setting, knob: float, *, flags: tuple[str, ...] = ()) -> Setting:
-    """The series rule's setting at the one knob found, with the findings of its search."""
-    return replace(setting, rule="series", knob=knob, flags=flags)
+def at(
+    setting: Setting, knob: float, *, flags: tuple[str, ...] = (), knob_noise: KnobNoise | None = None
+) -> Setting:
+    """The series rule's setting at one knob; of the one found, with the findings of its search and its noise."""
+    return replace(setting, rule="series", knob=knob, flags=flags, knob_noise=knob_noise)

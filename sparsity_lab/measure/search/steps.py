@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,15 +11,25 @@ import numpy as np
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.criteria import Bound, Knob
+from sparsity_lab.measure.criteria._by_threshold import Given
 from sparsity_lab.measure.model.passes import Subject, pilot_rows
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts, Floats, Ints
 from sparsity_lab.measure.search.crossing import Crossing, crossings, fit
-from sparsity_lab.measure.search.measurement import Evaluation, Measurement, Spread
+from sparsity_lab.measure.search.measurement import (
+    KNOB,
+    KNOB_FOUND,
+    THRESHOLDS,
+    Errors,
+    Evaluation,
+    Measurement,
+)
+from sparsity_lab.measure.search.part import Merged
 from sparsity_lab.measure.search.plausible import check_plausible, untrained
 from sparsity_lab.measure.search.root import MOST_EVALUATIONS, Root, RootSearch
 from sparsity_lab.measure.search.targets import Goal, PplIncrease
 from sparsity_lab.measure.thresholds.masks import sparse_pass
+from sparsity_lab.settings import SPREAD
 
 PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
@@ -50,8 +61,15 @@ class Runner:
         self.subject, self.criterion, self.seed = subject, criterion, seed
         self.knob: Knob = module.KNOB
         self.bound: Bound = bound or module.bind(subject, seed=seed)
+        self.is_given = isinstance(self.bound.rule if isinstance(self.bound, Merged) else self.bound, Given)
         self.rows = pilot_rows(subject)
-        self.draws = noise.resamples(subject.all_rows, window=subject.windows.window, seed=seed)
+        windows = subject.windows
+        self.draws = noise.replicates(subject.all_rows, sample=windows.sample, documents=windows.units)
+        self.stop_draws = (
+            self.draws
+            if windows.sample == SPREAD
+            else noise.head_draws(subject.all_rows, window=windows.window, seed=seed)
+        )
         self.dense: Counts | None = None
         self.rough: list[Evaluation] = []
         self.full: list[Evaluation] = []
@@ -154,7 +172,7 @@ class Runner:
 
     def noisy(self, evaluation: Evaluation, ppl_increase: float | None) -> tuple[str, ...]:
         """The flag of a loss rise with too large an error for the rise that its knob was set at, if any."""
-        error = self._rise_error_nats(evaluation)
+        error = noise.rise_error_nats(self.draws, self._dense(), evaluation.counts)
         is_raised = ppl_increase is not None and PplIncrease(ppl_increase).is_noisy(error, self.draws)
         return ("noisy",) if is_raised else ()
 
@@ -165,7 +183,8 @@ class Runner:
 
     def flags(self, settled: Settled, goal: Goal) -> tuple[str, ...]:
         """Findings about a number found by a search."""
-        chosen, error = settled.chosen, self._rise_error_nats(settled.chosen)
+        chosen = settled.chosen
+        error = noise.rise_error_nats(self.draws, self._dense(), chosen.counts)
         value = goal.value(chosen.rise_nats, chosen.activation_ratio)
         raised = {
             "not_reached": not settled.reached,
@@ -196,8 +215,12 @@ class Runner:
             sparse=chosen.counts,
             sums=self.bound.sums(),
             sizes=self.subject.sizes,
-            spread=self._spread(chosen, goal, crossing),
-            flags=(*flags, *untrained(self._dense().mean_loss_nats(), subject=self.subject)),
+            errors=self._errors(chosen, goal, crossing),
+            flags=(
+                *flags,
+                *self._few_units(),
+                *untrained(self._dense().mean_loss_nats(), subject=self.subject),
+            ),
             searched=(*self.rough, *self.full),
             forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
             score_weights=None if weights is None else tuple(weights),
@@ -216,7 +239,12 @@ class Runner:
         return self.dense
 
     def _rise_error_nats(self, evaluation: Evaluation) -> float:
-        return noise.rise_error_nats(self.draws, self._dense(), evaluation.counts)
+        """The error that decides where a search stops."""
+        return noise.rise_error_nats(self.stop_draws, self._dense(), evaluation.counts)
+
+    def _few_units(self) -> tuple[str, ...]:
+        is_few = self.subject.windows.sample == SPREAD and self.draws.units < noise.FEW_UNITS
+        return ("few_units",) if is_few else ()
 
     def _run(self, rows: Ints, knob: float, *, dense: Counts) -> Evaluation:
         part = "pilot" if len(rows) < self.subject.windows.count else "sparse run"
@@ -261,37 +289,56 @@ class Runner:
             for fewer, more in itertools.pairwise(sorted(self.full, key=lambda e: e.x))
         )
 
-    def _spread(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Spread:
-        """Bootstrap over windows; each resample moves the knob searched for to its own crossing."""
-        ratios = noise.activation_ratios(self.draws, chosen.counts, sizes=self.subject.sizes)
-        rises = noise.loss_deltas_nats(self.draws, self._dense(), chosen.counts)
-        knob_interval = None
+    def _errors(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Errors:
+        """Errors from replicates; each moves the knob searched for to its own crossing, or thresholds to a fixed knob.
+
+        What moves x, the coordinate of the knob, moves ratio and rise along with it, by their slopes.
+        """
+        draws, sizes = self.draws, self.subject.sizes
+        ratios = draws.deviations(noise.activation_ratios(draws, chosen.counts, sizes=sizes))
+        rises = draws.deviations(noise.loss_deltas_nats(draws, self._dense(), chosen.counts))
+        drift = self.bound.drift(chosen.knob, draws, self._dense())
+        slope = None if drift is None or drift.ratio_slopes is None else float(drift.ratio_slopes.sum())
+        held, interval, ratio_jitter, rise_jitter = THRESHOLDS, None, 0.0, 0.0
         if goal is not None and crossing is not None:
-            shifts = self._shifts(chosen, goal, crossing)
+            shifts, held = self._shifts(chosen, goal, crossing), KNOB_FOUND
             around = self._near(chosen.x, rough=True)
+            xs = _xs(around)
+            slope = noise.line_slope(xs, np.array([e.activation_ratio for e in around]))
             if isinstance(goal, PplIncrease):
-                moved = noise.line_slope(_xs(around), np.array([e.activation_ratio for e in around]))
-                ratios = ratios + moved * shifts
+                ratios, ratio_jitter = ratios + slope * shifts, slope * crossing.error
             else:
-                rises = (
-                    rises + noise.line_slope(_xs(around), np.array([e.rise_nats for e in around])) * shifts
-                )
-            low, high = np.quantile(shifts, (0.025, 0.975))
-            ends = sorted((self.knob.from_x(chosen.x + low), self.knob.from_x(chosen.x + high)))
-            knob_interval = (ends[0], ends[1])
-        low, high = (float(q) for q in np.quantile(ratios, (0.025, 0.975)))
-        return Spread(float(ratios.std(ddof=1)), float(rises.std(ddof=1)), knob_interval, (low, high))
+                per_x = noise.line_slope(xs, np.array([e.rise_nats for e in around]))
+                rises, rise_jitter = rises + per_x * shifts, per_x * crossing.error
+            found = shifts if drift is None else shifts + drift.layers.mean(axis=1)
+            interval = self._interval(chosen, math.hypot(noise.rms(found), crossing.error))
+        elif drift is not None and drift.ratio_slopes is not None:  # thresholds go back to their layers' knob
+            ratios = ratios - drift.layers @ drift.ratio_slopes
+            rises = rises - self.knob.slope * chosen.rise_nats * drift.layers.mean(axis=1)
+            held = KNOB
+        elif self.knob.calibrates == "nothing" and not self.is_given:
+            held = KNOB
+        return Errors(
+            math.hypot(noise.rms(ratios), ratio_jitter), math.hypot(noise.rms(rises), rise_jitter), interval,
+            draws.t, draws.units, held, draws.components(ratios), draws.components(rises), slope,
+            self._rise_error_nats(chosen),
+        )  # fmt: skip
+
+    def _interval(self, chosen: Evaluation, error: float) -> tuple[float, float]:
+        """95 % interval of the knob, the error of its coordinate given."""
+        half = self.draws.t * error
+        low, high = sorted((self.knob.from_x(chosen.x - half), self.knob.from_x(chosen.x + half)))
+        return low, high
 
     def _shifts(self, chosen: Evaluation, goal: Goal, crossing: Crossing) -> Floats:
-        """How far, in x, each resample moves the crossing; the scatter about the local fit is in it."""
+        """How far, in x, each replicate moves the crossing, as in a whole resample."""
         near = [chosen] if goal.slope(self.knob.slope).exact else self._near(chosen.x)
         values = np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
         drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
         found = crossings(
             _xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=crossing.slope
         )
-        jitter = np.random.default_rng(self.seed).normal(scale=crossing.error, size=len(found))
-        return found - found.mean() + jitter
+        return self.draws.deviations(found)
 
 
 def _xs(evaluations: list[Evaluation]) -> Floats:

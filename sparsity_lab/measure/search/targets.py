@@ -42,8 +42,8 @@ class Goal(Protocol):
         """The value of one sparse run."""
         ...
 
-    def resampled(self, draws: noise.Resamples, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
-        """The value in each resample of the windows, float64 [resamples]."""
+    def resampled(self, draws: noise.Replicates, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
+        """The value in each replicate of the sample, float64 [replicates]."""
         ...
 
     def pilot_tolerance(self) -> float:
@@ -58,7 +58,7 @@ class Goal(Protocol):
         """Whether the value found is further from the target than noise explains."""
         ...
 
-    def is_noisy(self, rise_error_nats: float, draws: noise.Resamples) -> bool:
+    def is_noisy(self, rise_error_nats: float, draws: noise.Replicates) -> bool:
         """Whether a loss rise of this standard error says too little."""
         ...
 
@@ -90,8 +90,8 @@ class PplIncrease:
         """The loss rise, nats."""
         return rise_nats
 
-    def resampled(self, draws: noise.Resamples, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
-        """The loss rise of each resample, nats."""
+    def resampled(self, draws: noise.Replicates, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
+        """The loss rise of each replicate, nats."""
         return noise.loss_deltas_nats(draws, dense, sparse)
 
     def pilot_tolerance(self) -> float:
@@ -107,7 +107,7 @@ class PplIncrease:
         """The rise can jump across the target, as where a threshold meets SiLU's minimum."""
         return abs(value - self.target) > max(rise_error_nats / 2, OFF_TARGET * self.target)
 
-    def is_noisy(self, rise_error_nats: float, draws: noise.Resamples) -> bool:
+    def is_noisy(self, rise_error_nats: float, draws: noise.Replicates) -> bool:
         """Whether the error is above a quarter of the rise wanted, few windows telling little of it."""
         return rise_error_nats * noise.t_over_normal(draws) > NOISY_SHARE * self.target
 
@@ -138,8 +138,8 @@ class TargetRatio:
         """Odds of a neuron being dropped."""
         return (1.0 - activation_ratio) / max(activation_ratio, LEAST_RATIO)
 
-    def resampled(self, draws: noise.Resamples, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
-        """Odds in each resample."""
+    def resampled(self, draws: noise.Replicates, dense: Counts, sparse: Counts, *, sizes: Ints) -> Floats:
+        """Odds in each replicate."""
         ratios = np.maximum(noise.activation_ratios(draws, sparse, sizes=sizes), LEAST_RATIO)
         return (1.0 - ratios) / ratios
 
@@ -155,7 +155,7 @@ class TargetRatio:
         """Rules that keep whole neurons of a token move the ratio in steps."""
         return abs(value - self.target) > RATIO_OFF_TARGET * self._odds_per_share
 
-    def is_noisy(self, rise_error_nats: float, draws: noise.Resamples) -> bool:
+    def is_noisy(self, rise_error_nats: float, draws: noise.Replicates) -> bool:
         """No rise is wanted that the error could be compared with."""
         return False
 

@@ -10,6 +10,7 @@ edges how it bends between them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -37,6 +38,7 @@ class CettCurves:
         top: float64 [layers], share of tokens whose output is not zero: CETT once everything is dropped.
         resolved: whether every step of the curves is an edge, so that nothing is left to interpolate.
         shape: rougher curves with more edges, which say how the curves bend between theirs.
+        events: int64 [layers], activations between the first and the last edge, where they were counted.
     """
 
     edges: Floats
@@ -45,6 +47,7 @@ class CettCurves:
     top: Floats
     resolved: bool = False
     shape: CettCurves | None = None
+    events: NDArray[np.int64] | None = None
 
     def thresholds(self, c: float) -> list[float]:
         """eps_l(c) of each layer, float32 values; 0 at c = 0, everything is dropped at c = 1."""
@@ -102,6 +105,25 @@ class CettCurves:
         """The same curves with fewer edges."""
         kept = np.delete(np.arange(self.edges.shape[1]), dropped)
         return replace(self, edges=self.edges[:, kept], cett=self.cett[:, kept])
+
+    def between_edges(self, thresholds: Sequence[float]) -> Floats:
+        """Where thresholds lie among the edges, as weights of these in a mean over ln eps, float64 [layers, edges].
+
+        All are zero for a layer that keeps everything, or nothing.
+        """
+        shares = np.zeros_like(self.edges)
+        for layer, eps in enumerate(thresholds):
+            if self.reached[layer] and 0.0 < eps < LARGEST:
+                units = np.eye(self.edges.shape[1])
+                shares[layer] = [np.interp(np.log(eps), np.log(self.edges[layer]), unit) for unit in units]
+        return shares
+
+    def per_log_cett(self, events: NDArray[np.int64]) -> Floats:
+        """So many activations of each layer between its first and last edge, over d ln c, float64 [layers]; or 0."""
+        low, high = self.cett[:, 0], self.cett[:, -1]
+        known = self.reached & (low > 0) & (high > low)
+        width = np.log(np.where(known, high, np.e) / np.where(known, low, 1.0))
+        return np.where(known, events / width, 0.0)
 
     def _rising(self, layer: int) -> _Line:
         """ln eps over log odds of c where c rises; the largest eps with mean <= c inverts the lowest value to come."""

@@ -69,6 +69,7 @@ class _EventVisitor(BatchVisitor):
         self.norms = [subject.column_norms(site) for site in subject.sites]
         self.base = np.zeros(len(subject.sites))
         self.jumps = np.zeros((len(subject.sites), FINE_BINS))
+        self.events = np.zeros(len(subject.sites), np.int64)
 
     def visit_output(self, site: FfnSite, a: Tensor, y: Tensor) -> None:
         """Add this batch's tokens at one site."""
@@ -86,6 +87,7 @@ class _EventVisitor(BatchVisitor):
         before = cett_of(torch.linalg.vector_norm(tail, dim=-1).double(), whole)
         self.base[site.layer] += float(before.sum())
         token, neuron = ((scores > low) & (scores <= high)).nonzero(as_tuple=True)
+        self.events[site.layer] += token.numel()
         for start, stop in _pieces(token, EVENTS_AT_ONCE):
             events = (token[start:stop], neuron[start:stop])
             jump = _jumps(flat, weight, tail, scores=scores, whole=whole, events=events)
@@ -98,7 +100,8 @@ class _EventVisitor(BatchVisitor):
         sums = np.concatenate([self.base[:, None], self.jumps], axis=1).cumsum(axis=1)
         ends = np.where(tokens[:, None] > 0, self.ends, (1.0, 2.0))
         edges = np.stack([np.geomspace(low, high, FINE_BINS + 1) for low, high in ends])
-        return CettCurves(edges, sums / np.maximum(tokens, 1)[:, None], tokens > 0, top, resolved=True)
+        means = sums / np.maximum(tokens, 1)[:, None]
+        return CettCurves(edges, means, tokens > 0, top, resolved=True, events=self.events)
 
 
 def _jumps(

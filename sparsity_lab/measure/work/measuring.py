@@ -100,7 +100,9 @@ class MeasureRecipe(Recipe[Prepared, Record]):
 
     def named(self, prepared: Prepared, record: Record, folder: Path) -> Record:
         """The record with its checkpoint's names and trained tokens as this run knows them."""
-        retold = records.retold(folder, record, trained_tokens=prepared.trained_tokens)
+        noise = self.setting.knob_noise
+        known = {} if noise is None else noise.of_record(record)
+        retold = records.retold(folder, record, trained_tokens=prepared.trained_tokens, **known)
         return {**retold, **named_of(prepared).words()}
 
     def parts(self, prepared: Prepared) -> list[PartRecipe]:

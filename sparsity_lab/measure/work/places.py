@@ -39,6 +39,8 @@ PLACE_KEYS: dict[str, str] = {
     "tokens": "valid tokens of the text (BOS not among them)",
     "window": "tokens of one window, without the BOS",
     "bos": "true where a BOS token stood in front of each window",
+    "sample": "where the windows lie: spread over the whole text, its head, or the whole of it",
+    "errors_hold_for": "what standard errors and intervals speak of: the corpus, or this text alone",
     "text_sha256": "hash of the token ids (little-endian int64)",
     "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
     "about), command, time, git revision",
@@ -79,6 +81,7 @@ class Place:
             "tokens": windows.tokens,
             "window": windows.window,
             "bos": windows.bos_id is not None,
+            **windows.sampling(),
             "text_sha256": windows.sha256,
             "provenance": prepared.provenance(command, notes=windows.notes),
         }

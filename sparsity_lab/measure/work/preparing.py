@@ -21,18 +21,12 @@ from sparsity_lab.measure.checkpoint.trained_tokens import (
     tell_small,
     tell_unknown,
 )
-from sparsity_lab.measure.model.tokenizers import refuse_ids_beyond
-from sparsity_lab.measure.model.windows import (
-    TokenizedText,
-    Windows,
-    choose_window,
-    read_text,
-    refuse_same_tokens,
-    tokenize,
-)
+from sparsity_lab.measure.model.sampling import sampled
+from sparsity_lab.measure.model.tokenizers import TextTokenizer, bos_of, refuse_ids_beyond
+from sparsity_lab.measure.model.windows import Windows, choose_window, open_text, refuse_same_tokens
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.failures import Lost, attempted
-from sparsity_lab.settings import ModelSettings
+from sparsity_lab.settings import WHOLE, ModelSettings
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +85,11 @@ class Preparer(ModelPreparer):
 
     def __init__(self, spec: MeasureSpec, *, elsewhere: str | None = None) -> None:
         table = {} if spec.trained_tokens is None else read_table(spec.trained_tokens)
-        self.text = read_text(spec.text, tokens=spec.tokens)
+        self.text = open_text(spec.text, column=spec.text_column, pack=spec.pack)
         super().__init__(spec, elsewhere=elsewhere)
         self.spec, self.token_counts = spec, TokenCounts(table, spec.tokens_per_step)
-        self.encoded: dict[str, TokenizedText] = {}
-        self.left_out: set[tuple[int, int, int]] = set()
+        self.readers: dict[str, TextTokenizer] = {}
+        self.windows: dict[tuple[str, int], Windows] = {}
 
     def prepare_all(self, checkpoints: Sequence[Checkpoint | Lost]) -> list[Prepared | Lost]:
         """Prepare every checkpoint of a run, and say where their trained tokens come from.
@@ -132,33 +126,31 @@ class Preparer(ModelPreparer):
         checkpoint = checkpoint.pinned()
         spec, source = self.spec, checkpoint.source
         config = load_config(source, architecture_file=spec.architecture_file)
-        text = self._encode(source)
-        positions = getattr(config, "max_position_embeddings", None)
-        window = choose_window(spec.window, positions=positions, bos=text.bos_id is not None)
-        windows = text.windows(window, source=self.spec.text)
-        self._say_left_out(windows, text.ids.numel())
+        windows = self._windows(source, positions=getattr(config, "max_position_embeddings", None))
         refuse_ids_beyond(getattr(config, "vocab_size", None), largest=windows.largest_id, source=source)
         return Prepared(**self._facts(checkpoint, config), windows=windows)
 
-    def _say_left_out(self, windows: Windows, tokens: int) -> None:
-        """Say once how many of the tokens asked for are measured, where they are not whole windows."""
-        counts = windows.tokens, tokens, windows.window
-        if windows.tokens < tokens and counts not in self.left_out:
-            self.left_out.add(counts)
-            logger.info("tokens %d of %d: whole windows of %d", *counts)
-
-    def _encode(self, source: Source) -> TokenizedText:
-        """Token ids and BOS; checkpoints of one run share a tokenizer, which then reads the text once."""
+    def _windows(self, source: Source, *, positions: int | None) -> Windows:
+        """The windows of a checkpoint; those of one run share a tokenizer, which then reads the text once."""
         identity = tokenizer_identity(source)
-        if identity not in self.encoded:
-            reader = load_text_tokenizer(source)
-            text = tokenize(reader, self.text, tokens=self.spec.tokens, bos=self.spec.bos)
-            if text.ids.numel() < self.spec.tokens:
-                logger.info(
-                    "tokens %d: the text has no more for the %d wanted", text.ids.numel(), self.spec.tokens
-                )
-            self.encoded[identity] = text
-        return self.encoded[identity]
+        if identity not in self.readers:
+            self.readers[identity] = load_text_tokenizer(source)
+        reader = self.readers[identity]
+        bos_id = bos_of(reader)[0] if self.spec.bos else None
+        window = choose_window(self.spec.window, positions=positions, bos=bos_id is not None)
+        if (identity, window) not in self.windows:
+            found = sampled(reader, self.text, self.spec.asked(window))
+            self._say_left_out(found)
+            self.windows[identity, window] = found
+        return self.windows[identity, window]
+
+    def _say_left_out(self, windows: Windows) -> None:
+        """Say how many of the tokens asked for are measured, where it is not all of them."""
+        wanted = self.spec.tokens
+        if windows.sample == WHOLE and windows.tokens + windows.window <= wanted:
+            logger.info("tokens %d: the text has no more for the %d wanted", windows.tokens, wanted)
+        elif windows.tokens < wanted:
+            logger.info("tokens %d of %d: whole windows of %d", windows.tokens, wanted, windows.window)
 
 
 def prepared_on(

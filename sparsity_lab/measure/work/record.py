@@ -76,14 +76,14 @@ def shape_of(
 
 def numbers_of(measured: Measurement) -> dict[str, Any]:
     """The numbers of one measurement, under the keys of a record."""
-    dense, sparse, spread = measured.dense, measured.sparse, measured.spread
+    dense, sparse, errors = measured.dense, measured.sparse, measured.errors
     return {
         "criterion": measured.criterion,
         "knob": measured.knob,
-        "knob_interval": None if spread.knob is None else list(spread.knob),
+        "knob_interval": None if errors.knob is None else list(errors.knob),
         "activation_ratio": measured.activation_ratio,
-        "activation_ratio_se": spread.activation_ratio,
-        "activation_ratio_interval": list(spread.activation_ratio_interval),
+        "activation_ratio_se": errors.activation_ratio,
+        "activation_ratio_interval": list(measured.activation_ratio_interval),
         "activation_ratio_per_layer": sparse.ratio_per_layer(measured.sizes).tolist(),
         "activated_share": sparse.activated_share(measured.sizes),
         "thresholds": measured.thresholds,
@@ -92,7 +92,14 @@ def numbers_of(measured: Measurement) -> dict[str, Any]:
         "ppl_dense": math.exp(dense.mean_loss_nats()),
         "ppl_sparse": math.exp(sparse.mean_loss_nats()),
         "ppl_ratio": measured.ppl_ratio,
-        "loss_delta_se_nats": spread.loss_delta_nats,
+        "loss_delta_se_nats": errors.loss_delta_nats,
+        "activation_ratio_components": errors.ratio_components.tolist(),
+        "loss_delta_components_nats": errors.rise_components.tolist(),
+        "activation_ratio_slope": errors.ratio_slope,
+        "activation_ratio_se_with_knob": None,
+        "stop_error_nats": errors.stop_nats,
+        "error_units": errors.units,
+        "errors_at": errors.held,
         "flags": list(measured.flags),
         "search": [[e.knob, e.rise_nats, int(e.counts.seen.sum())] for e in measured.searched],
         "forward_passes": measured.forward_passes,
@@ -129,6 +136,7 @@ def record_body(
         "tokens": windows.tokens,
         "window": windows.window,
         "bos": windows.bos_id is not None,
+        **windows.sampling(),
         **shape,
         "text_sha256": windows.sha256,
         **NO_FILES,

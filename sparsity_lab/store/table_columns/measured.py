@@ -6,7 +6,8 @@ TABLE = described(
     "measured",
     "table",
     readers="trained_tokens rule ppl_increase_target activation_ratio_target knob activation_ratio "
-    "activation_ratio_se ppl_dense ppl_ratio loss_delta_se_nats tokens flags equal_to failed",
+    "activation_ratio_se activation_ratio_se_with_knob ppl_dense ppl_ratio loss_delta_se_nats tokens errors_hold_for "
+    "flags equal_to failed",
 )
 TARGETS = TABLE.pick("ppl_increase_target activation_ratio_target")
 SWEEP = described("measured", "sweep", markdown=False)

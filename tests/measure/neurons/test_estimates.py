@@ -25,8 +25,8 @@ from sparsity_lab.measure.neurons.frequency.decoding import DecodePlan, compare_
 from sparsity_lab.measure.neurons.parameters import CONVENTIONS, Widths, activated
 from sparsity_lab.measure.neurons.rows import chunk_rows, layer_rows, parameter_rows
 from sparsity_lab.measure.neurons.visitor import neuron_pass
-from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.thresholds.stored import Calibration
+from sparsity_lab.settings import HEAD, SPREAD
 
 THRESHOLDS = (0.05, 0.2)
 SIZES = np.array([40, 40])
@@ -71,7 +71,7 @@ def planted(frequency, *, windows=400, window=16, seed=0):
 
 def test_independent_neurons_give_what_chance_says_within_their_errors():
     frequency = np.random.default_rng(1).beta(0.3, 2.0, size=200)
-    estimator = Estimator.of(planted(frequency), np.array([200]), seed=0)
+    estimator = Estimator.of(planted(frequency), np.array([200]), sample=SPREAD)
     pairs = [(estimator.reuse(), estimator.reuse_by_chance())]
     for level in (1, 3, 4):
         chance = estimator.union_by_chance(level)
@@ -87,7 +87,8 @@ def test_independent_neurons_give_what_chance_says_within_their_errors():
 def test_errors_are_as_large_as_the_scatter_between_texts():
     frequency = np.random.default_rng(1).beta(0.3, 2.0, size=60)
     found = [
-        Estimator.of(planted(frequency, windows=64, seed=seed), np.array([60]), seed=0) for seed in range(40)
+        Estimator.of(planted(frequency, windows=64, seed=seed), np.array([60]), sample=SPREAD)
+        for seed in range(40)
     ]
     for name in ("activation_ratio", "reuse"):
         estimates = [getattr(one, name)() for one in found]
@@ -98,7 +99,7 @@ def test_errors_are_as_large_as_the_scatter_between_texts():
 def test_frequencies_and_their_summary_by_hand():
     frequency = np.array([0.0, 0.0, 0.0005, 0.01, 0.2, 0.6, 0.9, 1.0])
     counts = planted(frequency, windows=640)
-    estimator = Estimator.of(counts, np.array([8]), seed=0)
+    estimator = Estimator.of(counts, np.array([8]), sample=SPREAD)
     whole, layer = estimator.frequency_scalars()
     assert whole == layer
     found = estimator.frequencies()
@@ -123,13 +124,12 @@ def test_layers_and_all_of_them_agree(report):
         assert 0 <= row["reuse"] <= 1
 
 
-def test_errors_are_those_of_the_bootstrap_over_windows(report):
+def test_errors_are_those_of_four_blocks_of_the_text(report):
     counts = report.estimator.counts
     assert np.array_equal(counts.windows, np.ones(32))
-    draws = noise.resamples(np.arange(32), window=32, seed=0)
-    active = counts.active(SIZES).sum(axis=1)
-    expected = (draws.weights @ active / (draws.weights @ counts.tokens * 80)).std(ddof=1)
-    assert report.estimator.activation_ratio().se == pytest.approx(expected)
+    active, tokens = counts.active(SIZES).sum(axis=1).reshape(4, 8), counts.tokens.reshape(4, 8)
+    shares = active.sum(axis=1) / (tokens.sum(axis=1) * 80)
+    assert report.estimator.activation_ratio().se == pytest.approx(shares.std(ddof=1) / 2)
 
 
 def test_chunks_start_at_token_sparsity_and_fall(report):
@@ -260,7 +260,7 @@ def test_decoding_estimates_are_means_with_paired_differences(llama, own_text):
     model = llama()
     plan = DecodePlan(prompts=8, prompt_tokens=16, written_tokens=16)
     report = watch_neurons(model, own_text(model), thresholds=THRESHOLDS, window=64, decode=plan)
-    found = estimates(report.decode, SIZES, layer=None, seed=0)
+    found = estimates(report.decode, SIZES, layer=None, sample=HEAD)
     assert found["prompt"].value == pytest.approx(report.decode.prompt.sum() / (8 * 16 * 80))
     difference = found["written"].value - found["continuation"].value
     assert found["written_less_continuation"].value == pytest.approx(difference)

@@ -18,7 +18,7 @@ from torch import Tensor
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.neurons.estimates import Estimate
+from sparsity_lab.measure.neurons.estimates import Estimate, ratio_of
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
@@ -111,14 +111,14 @@ def compare_decoding(
     return DecodeCounts(prompt, continuation, written, plan.prompt_tokens, plan.written_tokens, ids)
 
 
-def estimates(counts: DecodeCounts, sizes: Ints, *, layer: int | None, seed: int) -> dict[str, Estimate]:
+def estimates(counts: DecodeCounts, sizes: Ints, *, layer: int | None, sample: str) -> dict[str, Estimate]:
     """Activation ratio of each phase, and written less prompt and less continuation, paired over prompts.
 
     Args:
         counts: of all prompts.
         sizes: F of each layer.
         layer: which one; all for None.
-        seed: of the bootstrap.
+        sample: how the windows that prompts are of were taken from the text.
     """
     chosen = slice(None) if layer is None else slice(layer, layer + 1)
     neurons = int(sizes[chosen].sum())
@@ -128,15 +128,9 @@ def estimates(counts: DecodeCounts, sizes: Ints, *, layer: int | None, seed: int
     }
     each["written_less_prompt"] = each["written"] - each["prompt"]
     each["written_less_continuation"] = each["written"] - each["continuation"]
-    tokens = counts.prompt_tokens + counts.written_tokens
-    draws = noise.resamples(np.arange(len(counts.ids)), window=tokens, seed=seed)
-    return {
-        name: Estimate(
-            float(values.mean()),
-            float((draws.weights @ values / draws.weights.sum(axis=1)).std(ddof=1)),
-        )
-        for name, values in each.items()
-    }
+    draws = noise.replicates(np.arange(len(counts.ids)), sample=sample)
+    ones = np.ones(len(counts.ids))
+    return {name: ratio_of(draws, values, ones) for name, values in each.items()}
 
 
 class _Counter(SparseVisitor):

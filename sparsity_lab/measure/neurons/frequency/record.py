@@ -14,21 +14,21 @@ from sparsity_lab.store.record_keys import RECORD_KEYS
 
 OWN_KEYS: dict[str, str] = {
     "activation_ratio": "active neurons over all, over valid tokens and layers, counted in the sparse run",
-    "activation_ratio_se": "standard error, block bootstrap over groups of windows, as all errors here",
+    "activation_ratio_se": "standard error, from replicates of the groups of windows, as all errors here",
     "loss_sparse_nats": "mean loss per predicted token of the sparse run, nats",
     "layer_rows": "rows of neurons.csv, all layers first; for the columns see `table_columns.frequency`",
     "chunk_rows": "rows of chunks.csv: consecutive tokens, and first tokens of a window",
     "parameter_rows": "rows of parameters.csv",
     "decode_rows": "rows of decode.csv; empty where nothing was written",
     "token_text": "text of each token id of the array token_ids",
-    "seed": "seed of the bootstrap and of what was written",
+    "seed": "seed of what was written",
 }
 ORDER = (
     "model revision commit series name text tokenizer criterion knob ppl_increase_target thresholds calibrated_on "
     "activation_ratio activation_ratio_se loss_sparse_nats layer_rows chunk_rows parameter_rows decode_rows "
     "token_text architecture activation_function gated params_total params_nonembedding hidden_size "
-    "intermediate_size layers width_depth_ratio tokens window bos text_sha256 seed arrays_sha256 content_key "
-    "provenance record_sha256"
+    "intermediate_size layers width_depth_ratio tokens window bos sample errors_hold_for text_sha256 seed "
+    "arrays_sha256 content_key provenance record_sha256"
 )
 NEURON_KEYS: dict[str, str] = {
     key: {**RECORD_KEYS, **PLACE_KEYS, **SEAL_KEYS, **OWN_KEYS}[key] for key in ORDER.split()

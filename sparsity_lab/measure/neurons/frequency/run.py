@@ -32,7 +32,7 @@ from sparsity_lab.measure.work.places import Place
 
 logger = logging.getLogger(__name__)
 
-ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
+ALGORITHM = 2  # raised when a change to this room changes numbers; part of every content key
 FEW_TOKENS = 10_000  # below, a neuron is called dead on the evidence of fewer than ten expected firings
 
 
@@ -64,7 +64,7 @@ class FrequencyRecipe(PlaceRecipe):
         report = halving(subject, lambda: asked(subject, place.calibration))
         arrays = arrays_of(report)
         words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
-        return {**_body(report, place, seed=seed), **shape, "token_text": words}, arrays
+        return {**_body(report, place), **shape, "token_text": words}, arrays
 
 
 def neurons_command(spec: NeuronSpec, thresholds: Sequence[Path]) -> PlaceCommand:
@@ -96,7 +96,7 @@ def _plan(spec: NeuronSpec, *, window: int) -> DecodePlan | None:
     return plan
 
 
-def _body(report: NeuronReport, place: Place, *, seed: int) -> dict[str, Any]:
+def _body(report: NeuronReport, place: Place) -> dict[str, Any]:
     windows = place.prepared.windows
     ratio = report.estimator.activation_ratio()
     counts = report.estimator.counts
@@ -108,7 +108,7 @@ def _body(report: NeuronReport, place: Place, *, seed: int) -> dict[str, Any]:
         "layer_rows": layer_rows(report),
         "chunk_rows": chunk_rows(report),
         "parameter_rows": parameter_rows(report),
-        "decode_rows": decode_rows(report, seed=seed),
+        "decode_rows": decode_rows(report),
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.live.arguments import Reading, check_numbers
 from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.neurons.api import refuse_mixtures
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.neurons.predictors.gather import gathered
@@ -37,7 +38,7 @@ class PredictReport:
         named: neurons named at each budget, int64 [layers, budgets].
         widths: weights of the feed-forward networks, for what predictors cost.
         inputs: d.
-        draws: bootstrap over groups of windows of the second part.
+        draws: replicates of the groups of windows of the second part.
         training_tokens: tokens of the first part.
     """
 
@@ -47,13 +48,13 @@ class PredictReport:
     named: Ints
     widths: Widths
     inputs: int
-    draws: noise.Resamples
+    draws: noise.Replicates
     training_tokens: int
 
 
 def predict_active(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     *,
     thresholds: Applicable,
     settings: PredictorSettings | None = None,
@@ -64,10 +65,10 @@ def predict_active(
 
     Args:
         model: as in `measure`, without experts; its weights are not changed.
-        ids: the text's token ids, int64 [tokens], one stream without padding.
+        ids: the text's token ids, int64 [tokens], one stream without padding, or windows from `text_windows`.
         thresholds: as `sparsified` takes them; inputs and active neurons are those of the sparse run.
         settings: ranks, budgets and training.
-        seed: of training and bootstrap.
+        seed: of training.
         reading: window, bos_id, batch_size, architecture_file and progress, as `Reading` explains them.
 
     Raises:
@@ -101,7 +102,6 @@ def report_of(
     judge = JudgeVisitor(subject, calibration, trained=list(trained), budgets=settings.budgets, rows=second)
     judge.run(second, label="predictions")
     counts = judge.counts()
-    tokens = round(float(counts.tokens.mean()))
     return PredictReport(
         settings=settings,
         trained=trained,
@@ -109,7 +109,7 @@ def report_of(
         named=judge.k,
         widths=Widths.of(subject.sites, params_total=params_total),
         inputs=inputs,
-        draws=noise.resamples(np.arange(judge.groups), window=tokens, seed=seed),
+        draws=noise.replicates(np.arange(judge.groups), sample=subject.windows.sample),
         training_tokens=len(first) * subject.windows.window,
     )
 

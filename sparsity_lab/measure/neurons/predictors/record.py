@@ -14,7 +14,7 @@ KEYS: dict[str, str] = {
     "training_tokens": "tokens of the first half, trained on; the second half judged",
     "predictor_rows": "rows of predictors.csv; see `table_columns.predictors`",
     "training_rows": "rows of training.csv; see `table_columns.predictors`",
-    "seed": "of training and bootstrap",
+    "seed": "of training",
     **SEAL_KEYS,
 }
 ARRAYS: dict[str, str] = {

@@ -22,7 +22,7 @@ from sparsity_lab.measure.work.cells import Desk
 from sparsity_lab.measure.work.places import Place, refuse_unhalved
 from sparsity_lab.store.table_columns.predictors import PREDICTORS, TRAINING
 
-ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
+ALGORITHM = 2  # raised when a change to this room changes numbers; part of every content key
 
 
 @dataclass(frozen=True)

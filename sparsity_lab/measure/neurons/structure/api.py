@@ -11,6 +11,7 @@ import torch
 from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.live.arguments import Reading, check_numbers
 from sparsity_lab.measure.model.passes import Subject
+from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.neurons.structure.clustering import clusters as grouping
 from sparsity_lab.measure.neurons.structure.clustering.mixtures import ExpertVisitor, expert_pass
 from sparsity_lab.measure.neurons.structure.clustering.projections import input_weights
@@ -40,7 +41,7 @@ class StructureReport:
         labels: of each layer, the cluster of each chosen neuron, int64 [C]; none for a mixture.
         quality: how the second part's activity falls into clusters; None for a mixture.
         experts: how a mixture's routers chose; None for others.
-        draws: bootstrap over the units of the second part.
+        draws: replicates of the units of the second part.
         window: tokens of one window.
     """
 
@@ -50,13 +51,13 @@ class StructureReport:
     labels: tuple[Ints, ...]
     quality: QualityCounts | None
     experts: ExpertVisitor | None
-    draws: noise.Resamples
+    draws: noise.Replicates
     window: int
 
 
 def examine_structure(
     model: Any,
-    ids: torch.Tensor,
+    ids: torch.Tensor | Windows,
     *,
     thresholds: Applicable,
     settings: StructureSettings | None = None,
@@ -67,10 +68,10 @@ def examine_structure(
 
     Args:
         model: as in `measure`.
-        ids: the text's token ids, int64 [tokens], one stream without padding.
+        ids: the text's token ids, int64 [tokens], one stream without padding, or windows from `text_windows`.
         thresholds: as `sparsified` takes them.
         settings: what to ask; by default 16 clusters by co-activation.
-        seed: of clusters, random partitions, samples and bootstrap.
+        seed: of clusters, random partitions and samples.
         reading: window, bos_id, batch_size, architecture_file and progress, as `Reading` explains them.
 
     Raises:
@@ -98,7 +99,8 @@ def report_of(
         subject.sizes, windows=subject.windows.count, unit_windows=unit_windows,
         most_neurons=settings.most_neurons, seed=seed,
     )  # fmt: skip
-    draws = _draws(subject, layout, seed=seed)
+    rows = np.unique(layout.unit_of(layout.second_rows))
+    draws = noise.replicates(rows, sample=subject.windows.sample)
     window = subject.windows.window
     if any(site.routed for site in subject.sites):
         experts = expert_pass(subject, calibration, layout=layout, segments=settings.segments,
@@ -113,12 +115,6 @@ def report_of(
     partitions = [_partitions(counts, labels, settings, layer=i, seed=seed) for i in range(len(labels))]
     judged = judge(subject, calibration, layout=layout, partitions=partitions, questions=settings.questions())
     return StructureReport(settings, layout, counts, labels, judged, None, draws, window)
-
-
-def _draws(subject: Subject, layout: Layout, *, seed: int) -> noise.Resamples:
-    """Bootstrap over the units of the second part."""
-    rows = np.unique(layout.unit_of(layout.second_rows))
-    return noise.resamples(rows, window=layout.unit_windows * subject.windows.window, seed=seed)
 
 
 def _clusters(

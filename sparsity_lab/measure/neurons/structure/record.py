@@ -25,7 +25,7 @@ KEYS: dict[str, str] = {
     "pair_rows": "rows of pairs.csv; see `table_columns.structure`",
     "quality_rows": "rows of clusters.csv; see `table_columns.structure`",
     "routing_rows": "rows of routing.csv; see `table_columns.structure`",
-    "seed": "of samples, clusters, random partitions and bootstrap",
+    "seed": "of samples, clusters and random partitions",
     **SEAL_KEYS,
 }
 ARRAYS: dict[str, str] = {

@@ -105,7 +105,7 @@ def _compared(name: str, above: Ints, below: Ints, report: StructureReport, *, m
         name: of the share.
         above: int64 [units, P], by partition.
         below: int64 [units], or [units, P].
-        report: bootstrap, and how many partitions are random.
+        report: replicates, and how many partitions are random.
         matched: whether frequency-matched partitions stand behind the random ones.
     """
     under = below if below.ndim == 2 else np.broadcast_to(below[:, None], above.shape)

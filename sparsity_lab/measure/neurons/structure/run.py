@@ -24,7 +24,7 @@ from sparsity_lab.measure.work.places import Place, refuse_unhalved
 
 logger = logging.getLogger(__name__)
 
-ALGORITHM = 1  # raised when a change to this room changes numbers; part of every content key
+ALGORITHM = 2  # raised when a change to this room changes numbers; part of every content key
 
 
 @dataclass(frozen=True)
