@@ -150,6 +150,16 @@ def test_a_folder_without_texts_is_refused(tmp_path):
         open_text(tmp_path)
 
 
+def test_files_of_other_kinds_in_a_folder_are_told(tmp_path, documents, caplog):
+    folder = as_folder(tmp_path / "folder", documents)
+    (folder / "picture.png").write_bytes(b"x")
+    (folder / "0" / "more.jsonl").write_text("{}")
+    (folder / "loop").symlink_to(folder)
+    assert len(open_text(folder).files) == len(documents)
+    assert "2 files of other kinds" in caplog.text
+    assert ".jsonl, .png" in caplog.text
+
+
 def test_windows_of_three_documents_are_too_few(reader, tmp_path):
     path = as_lines(tmp_path / "text.jsonl", [" ".join(f"{n}x{k}" for k in range(900)) for n in range(3)])
     with pytest.raises(RunError, match="from 3 document"):

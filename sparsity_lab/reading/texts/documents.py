@@ -7,6 +7,7 @@ same share of its text. Packed, documents follow one another with a blank line b
 from __future__ import annotations
 
 import json
+import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,9 @@ from typing import Protocol
 
 from sparsity_lab.errors import RunError
 from sparsity_lab.reading.texts.text_file import FileText, Passage, TextFile, normalised
+from sparsity_lab.reading.walking import Walk
+
+logger = logging.getLogger(__name__)
 
 JSON_LINES = (".jsonl", ".ndjson")
 TEXTS = (".txt", ".text", ".md")
@@ -134,7 +138,15 @@ class TextFolder:
     has_documents = True
 
     def __init__(self, path: Path) -> None:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in TEXTS and file.is_file())
+        walk = Walk(path)
+        found = list(walk.files())
+        walk.tell()
+        files = [file for file in found if file.suffix.lower() in TEXTS]
+        if files and len(files) < len(found):
+            kinds = ", ".join(sorted({file.suffix or file.name for file in found if file not in set(files)}))
+            logger.warning(
+                "%d files of other kinds in %s are left out: %s", len(found) - len(files), path, kinds
+            )
         if not files:
             raise RunError(
                 f"The folder {path} holds no text files", why=f"Their names end in {', '.join(TEXTS)}",
