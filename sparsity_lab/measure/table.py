@@ -11,6 +11,7 @@ from typing import Any
 from sparsity_lab import registry
 from sparsity_lab.labels import called, shortest
 from sparsity_lab.measure.work.failures import FAILED, measured, reasons, shortened
+from sparsity_lab.settings import THIS_TEXT
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.columns import Column, headings
 from sparsity_lab.store.table_columns.measured import TABLE, TARGETS
@@ -121,7 +122,7 @@ def transfer_markdown(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> s
 
 
 def _findings(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A line on flagged calibrations and one on noisy cells, where there are such."""
+    """A line on flagged calibrations, on noisy cells and on errors of one text, where there are such."""
     flagged = {row["calibrated_on"]: row["calibration_flags"] for row in rows if row["calibration_flags"]}
     noisy = [f"{row['calibrated_on']} on {row['measured_on']}" for row in rows if row["flags"]]
     lines = []
@@ -131,6 +132,9 @@ def _findings(rows: Sequence[dict[str, Any]]) -> list[str]:
         )
     if noisy:
         lines.append(f"noisy, for want of --tokens: {', '.join(noisy)}\n")
+    local = {row["measured_on"] for row in rows if row.get("errors_hold_for") == THIS_TEXT}
+    if local:
+        lines.append(f"errors hold for the tokens measured only: {', '.join(sorted(local))}\n")
     return lines
 
 
