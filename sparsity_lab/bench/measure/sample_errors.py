@@ -1,8 +1,8 @@
 """Do errors of activation ratios hold? Measured again and again on other samples of the same corpus.
 
 A cell is a model, a text, a number of tokens, a way of sampling and a setting. Spread samples differ by their seed;
-heads are stretches of the text, one behind the other. The truth is one spread sample of `LONG` tokens (at a fixed knob
-the whole text). Settings are a fixed c, and PPL-p % for three p.
+heads are stretches of the text, one behind the other. The truth is one spread sample of `LONG` tokens. Settings are a
+fixed c, and PPL-p % for three p.
 
 Run it with `python -m sparsity_lab.bench.measure.sample_errors FOLDER --models MODEL ... --texts TEXT ...`.
 """
@@ -86,10 +86,9 @@ class Bench:
         for start in range(0, min(count * tokens, read.ids.numel() - tokens), tokens):
             yield cut(read.ids[start : start + tokens], window=WINDOW, bos_id=read.bos_id)
 
-    def long(self, *, whole: bool) -> Windows:
+    def long(self) -> Windows:
         """The sample that is taken for the truth."""
-        asked = Sampling(10**12 if whole else LONG, WINDOW, seed=LONG_SEED)
-        return sampled(self.tokenizer, open_text(self.text), asked)
+        return sampled(self.tokenizer, open_text(self.text), Sampling(LONG, WINDOW, seed=LONG_SEED))
 
     def measured(self, windows: Windows, setting: Setting) -> Measurement:
         """One measurement."""
@@ -121,7 +120,7 @@ class SampleCell:
         torch.set_num_threads(1)
         logging.getLogger("sparsity_lab").setLevel(logging.ERROR)
         bench, setting = Bench.of(self.model, self.text), SETTINGS[self.setting]
-        truth = _numbers(bench.measured(bench.long(whole=setting.rule == "fixed"), setting))
+        truth = _numbers(bench.measured(bench.long(), setting))
         samples = bench.samples(self.sample, self.tokens, self.count)
         found = [_numbers(bench.measured(windows, setting)) for windows in samples]
         cell: Row = {
@@ -170,6 +169,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--tokens", type=int, nargs="+", default=[2048, 8192, 32_768])
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--sample", nargs="+", choices=(SPREAD, HEAD), default=[SPREAD, HEAD])
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args(words)
@@ -178,7 +178,7 @@ def main(words: list[str]) -> None:
     cells = [
         SampleCell(model, text, setting, tokens, sample, asked.samples)
         for setting in asked.settings for tokens in asked.tokens for model in asked.models
-        for text in asked.texts for sample in (SPREAD, HEAD)
+        for text in asked.texts for sample in asked.sample
     ]  # fmt: skip
     found: dict[int, list[Row]] = {}
     with side_by_side(asked.jobs) as workers:
