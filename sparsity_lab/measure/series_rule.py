@@ -228,7 +228,7 @@ class SeriesSearch:
                 "series rule: no %s gives a mean perplexity ratio of %.5g; the nearest, %g, gives %.5g",
                 self.knob.symbol, 1.0 + self.p, nearest.knob, nearest.mean,
             )  # fmt: skip
-        return nearest.knob, flags, self._noise(nearest)
+        return nearest.knob, flags, None if below else self._noise(nearest)
 
     def _noise(self, found: Try) -> KnobNoise | None:
         """How far the knob would be off on other windows, all checkpoints reading the same; None by older records."""
@@ -240,7 +240,9 @@ class SeriesSearch:
         parts = -errors / max(per_x, LEAST_RISE_NATS)
         half = float(np.sqrt(parts @ parts)) * _t(found.rows[0])
         low, high = sorted(self.knob.from_x(found.x + side * half) for side in (-1, 1))
-        return KnobNoise(tuple(parts.tolist()), (low, high), self._ratio_slope(found))
+        return KnobNoise(
+            tuple(parts.tolist()), (low, high), self._ratio_slope(found), found.rows[0]["text_sha256"]
+        )
 
     def _ratio_slope(self, found: Try) -> float | None:
         """d ln(activation ratio) / dx over the checkpoints, between the knob found and the one tried next to it."""

@@ -104,6 +104,19 @@ def test_packed_documents_are_one_text(reader, tmp_path, documents):
         assert all(reader.encoder.decode(row).strip("\ufffd") in joined for row in windows.ids.tolist())
 
 
+def test_a_place_in_packed_lines_is_in_the_line_that_holds_it(tmp_path):
+    """Lines hold other things than text, some more than others: a character of the third is in the third's bytes."""
+    path = tmp_path / "text.jsonl"
+    rows = [{"text": f"line {n} of some words", "source": "x" * 900 * n} for n in range(5)]
+    lines = [json.dumps(row) + "\n" for row in rows]
+    path.write_text("".join(lines))
+    passage = open_text(path, pack=True).passage(0, before=0, after=1000)
+    for number, line in enumerate(lines):
+        begin = sum(map(len, lines[:number]))
+        character = passage.text.index(f"line {number}") + 5
+        assert begin < passage.byte_of(character, 0) <= begin + len(line)
+
+
 def test_the_articles_of_a_corpus(reader, tmp_path):
     """WikiText-2 as the list of its articles: windows from all over it, none over a border."""
     words = at_hand("text/wikitext2.valid.txt").read_text(encoding="utf-8")

@@ -33,19 +33,21 @@ class KnobNoise:
         components: of its coordinate's error; see `noise.Replicates.components`.
         interval: 95 % interval of the knob.
         ratio_slope: d ln(activation ratio) / dx over these checkpoints, for records without a slope of their own.
+        text_sha256: of the windows that they were measured on.
     """
 
     components: tuple[float, ...]
     interval: tuple[float, float]
     ratio_slope: float | None
+    text_sha256: str
 
     def of_record(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """What a record at this knob says of it; nothing where its windows are not those the knob was found on."""
+        """What a record at this knob says of it; its interval alone where windows are not those it was found on."""
         own = record.get("activation_ratio_components") or ()
         slope = record.get("activation_ratio_slope")
         if slope is None and self.ratio_slope is not None:
             slope = self.ratio_slope * record["activation_ratio"]
-        if slope is None or len(own) != len(self.components):
+        if slope is None or len(own) != len(self.components) or record["text_sha256"] != self.text_sha256:
             return {"knob_interval": list(self.interval)}
         moved = np.array(own) + slope * np.array(self.components)
         return {

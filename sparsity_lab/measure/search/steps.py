@@ -314,6 +314,7 @@ class Runner:
             interval = self._interval(chosen, math.hypot(noise.rms(found), crossing.error))
         elif drift is not None and drift.ratio_slopes is not None:  # thresholds go back to their layers' knob
             ratios = ratios - drift.layers @ drift.ratio_slopes
+            # By the slope that is usual for the criterion: one run at one knob does not tell its own.
             rises = rises - self.knob.slope * chosen.rise_nats * drift.layers.mean(axis=1)
             held = KNOB
         elif self.knob.calibrates == "nothing" and not self.is_given:

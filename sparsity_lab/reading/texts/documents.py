@@ -188,12 +188,16 @@ class Packed:
         """The characters around a place, over the borders of documents behind it."""
         found = self.corpus.passage(place, before=before, after=after)
         text, line_ends, end = found.text, found.line_ends, found.document[1]
+        joined = list[tuple[int, int, float]]()
         while found.ends and end < self.size and len(text) - found.at < after:
             more = self.corpus.passage(end, before=0, after=after)
+            joined.append((len(text) + len(BETWEEN), end, more.byte_share))
             text, line_ends, end = text + BETWEEN + more.text, line_ends + more.line_ends, more.document[1]
             found = replace(found, ends=more.ends)
         ends = found.ends and end >= self.size
-        return replace(found, text=text, line_ends=line_ends, ends=ends, document=(0, self.size))
+        return replace(
+            found, text=text, line_ends=line_ends, ends=ends, document=(0, self.size), joined=tuple(joined)
+        )
 
     def each(self) -> Iterator[FileText]:
         """All documents as one text."""

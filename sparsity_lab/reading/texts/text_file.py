@@ -82,6 +82,7 @@ class Passage:
         ends: whether its document ends with it.
         document: first byte of the document, and the one behind its last.
         byte_share: bytes of the file for each of the text's, where it holds the text in another form.
+        joined: of each further document in it, where packed: its first character and byte, and its `byte_share`.
     """
 
     text: str
@@ -90,12 +91,15 @@ class Passage:
     ends: bool
     document: tuple[int, int]
     byte_share: float = 1.0
+    joined: tuple[tuple[int, int, float], ...] = ()
 
     def byte_of(self, character: int, place: int) -> int:
         """The byte at or behind a character, those between it and the place of the passage being known."""
-        read = self.text[self.at : character]
+        own = (self.at, place, self.byte_share)
+        begin, byte, share = [own, *(one for one in self.joined if one[0] <= character)][-1]
+        read = self.text[begin:character]
         size = len((read.replace("\n", "\r\n") if self.line_ends else read).encode())
-        return min(place + math.ceil(size * self.byte_share), self.document[1])
+        return min(byte + math.ceil(size * share), self.document[1])
 
 
 class TextFile:
