@@ -24,6 +24,7 @@ from sparsity_lab.fitting.solved import (
     solve_and_judge,
 )
 from sparsity_lab.fitting.spec import FitSpec, choose_law, law_of
+from sparsity_lab.fitting.uncertainty import other_text
 from sparsity_lab.fitting.uncertainty.intervals import derived
 from sparsity_lab.laws._law import FALLING, RISING, Law
 from sparsity_lab.settings import AUTO, EVEN
@@ -45,6 +46,10 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     residuals = problem.residuals(solution)
     names = [law.name, *(rival.law for rival in comparison.rivals if rival.law != law.name)]
     sse = float(residuals @ residuals)
+    coefficients = {
+        name: Coefficient(value, *judged.profiles[name].ends) for name, value in judged.values.items()
+    }
+    ends = {name: (each.value, each.low, each.high) for name, each in coefficients.items()}
     return FitResult(
         series=series,
         law=law,
@@ -53,9 +58,8 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
         scale=judged.scale,
         noise=noise,
         verdict=judged.verdict,
-        coefficients={
-            name: Coefficient(value, *judged.profiles[name].ends) for name, value in judged.values.items()
-        },
+        coefficients=coefficients,
+        other_text=other_text.of(problem, solution, ends, series.text),
         derived={
             name: Coefficient(each.value, each.low, each.high)
             for name, each in derived(law, judged.profiles).items()

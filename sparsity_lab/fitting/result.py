@@ -26,6 +26,7 @@ from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.fitting.uncertainty.bootstrap import Draws
 from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
+from sparsity_lab.fitting.uncertainty.other_text import OtherText
 from sparsity_lab.laws._law import FALLING, Array, Law
 
 FIT_KEYS: dict[str, str] = {
@@ -45,6 +46,8 @@ FIT_KEYS: dict[str, str] = {
     "law_rule": "why this law",
     "coefficients": "name -> value, low, high (95 %), method (profile); a null end is open; none where the law cannot "
     "describe the points",
+    "other_text": "name -> se, low, high: what other text of the corpus would do to a coefficient, since it moves all "
+    "points measured on it together: a standard error, and the 95 % interval with it; none where that is not known",
     "derived": "name -> the same, of numbers that follow from a coefficient, such as the doubling time of `densing`",
     "sse": "sum of squared residuals (weighted where weighted)",
     "mae": "mean absolute residual, unit of y",
@@ -106,6 +109,7 @@ class FitResult:
     noise: PowerNoise | None
     verdict: Verdict
     coefficients: dict[str, Coefficient]
+    other_text: dict[str, OtherText]
     derived: dict[str, Coefficient]
     drop_rule: str
     law_rule: str
@@ -229,6 +233,7 @@ class FitResult:
             "variance_inflation": self.scale.inflation,
             "noise": self.noise and {key: getattr(self.noise, key) for key in ("power", "low", "high")},
             "coefficients": {name: vars(coefficient) for name, coefficient in self.coefficients.items()},
+            "other_text": {name: vars(number) for name, number in self.other_text.items()},
             "derived": {name: vars(number) for name, number in self.derived.items()},
             "profiles": {name: vars(profile) for name, profile in self.profiles.items()},
             "drop_sensitivity": [vars(row) for row in self.drop_sensitivity],

@@ -10,11 +10,12 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.labels import called, shortest
+from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.work.failures import FAILED, measured, reasons, shortened
 from sparsity_lab.settings import THIS_TEXT
-from sparsity_lab.store import records, tables
+from sparsity_lab.store import error_parts, records, tables
 from sparsity_lab.store.columns import Column, headings
-from sparsity_lab.store.table_columns.measured import TABLE, TARGETS
+from sparsity_lab.store.table_columns.measured import ERROR_PARTS, TABLE, TARGETS
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +47,22 @@ def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     records.write_text(output / "table.csv", TABLE.csv(flat))
+    _write_error_parts(output, rows)
     columns = [column for column in (CHECKPOINT, *TABLE.for_readers()) if _is_shown(column.key, flat)]
     shown = readable(flat, names)
     records.write_text(output / "table.md", tables.to_markdown(shown, headings(columns)))
+
+
+def _write_error_parts(output: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write what the rows' errors have in common, beside the table; no file where no row has parts."""
+    lines = []
+    for row in rows:
+        parts = row.get("activation_ratio_components_with_knob") or row.get("activation_ratio_components")
+        if parts:
+            freedom = noise.freedom_of(row["error_units"], sample=row["sample"])
+            lines.append({**row, "freedom": freedom, "parts": error_parts.in_a_cell(parts)})
+    (output / error_parts.NAME).unlink(missing_ok=True)
+    ERROR_PARTS.write(output, lines)
 
 
 def _is_shown(key: str, rows: Sequence[dict[str, Any]]) -> bool:

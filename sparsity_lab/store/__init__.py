@@ -6,6 +6,7 @@
     arrays.py        records with a `.safetensors` of the same name, for the commands that watch neurons
     columns.py       `Column`: what a column of a table is called and what it means
     table_columns/   the columns of every table of `measure` and of the commands about neurons
+    error_parts.py   what samples of one text have in common: covariances of the rows of a table
     tables.py        CSV with every digit, Markdown rounded for readers
     file_names.py    a name as a file name: distinct names, distinct files, on every disk
     bundled.py       the tables in `data/`, by name

@@ -97,6 +97,9 @@ class Record(TypedDict):
         "squares sum to its square (the scatter of a search aside), and the products with those of another record on "
         "the same text to the covariance",
     ]
+    activation_ratio_components_with_knob: Annotated[
+        list[float] | None, "the same of activation_ratio_se_with_knob; null where that is"
+    ]
     loss_delta_components_nats: Annotated[list[float], "the same of loss_delta_se_nats, nats"]
     activation_ratio_slope: Annotated[
         float | None,

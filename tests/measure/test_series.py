@@ -16,6 +16,7 @@ from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.series_rule import ROUNDS, SeriesSearch
 from sparsity_lab.measure.spec import MeasureSpec, expand, percent
+from sparsity_lab.store.error_parts import ErrorParts
 from tests.at_hand import at_hand
 
 P = 0.02
@@ -85,6 +86,13 @@ def test_the_noise_of_the_one_knob_is_in_a_second_error_and_common_to_the_run(me
     assert {row["activation_ratio_se_with_knob"] for row in by_rule(rows, "ppl-increase")} == {None}
     table = (output / "table.md").read_text(encoding="utf-8")
     assert "± se with the knob's" in table
+    parts = ErrorParts.beside([output / "table.csv"])
+    of_run = parts.of([row["content_key"] for row in one_knob])
+    assert np.sqrt((of_run**2).sum(axis=1)) == pytest.approx(
+        [row["activation_ratio_se_with_knob"] for row in one_knob], rel=1e-4
+    )
+    correlation = np.corrcoef(of_run)[0, 1:]
+    assert (correlation > 0.8).all(), "what moves the one knob moves all checkpoints together"
 
 
 def test_the_knob_is_as_sure_as_the_mean_of_the_last_ones_is(measured):

@@ -6,6 +6,7 @@ where a law has several inputs.
     columns.py      which column is x, y, group and error, and the unit each is read in
     rows.py         one row -> one point; a faulty cell is named by file, row and column
     series.py       points -> series
+    text_parts.py   what the text measured on does to all points together
     magnitudes.py   numbers too large, too small or too far apart for the arithmetic of a fit
     names.py        file names of the figures of series
 

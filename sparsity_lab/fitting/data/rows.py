@@ -13,7 +13,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data import magnitudes
 from sparsity_lab.fitting.data.columns import ACTIVATIONS, QUANTITIES, Resolved, first
 from sparsity_lab.reading import csv_numbers
-from sparsity_lab.reading.csv_file import Rows
+from sparsity_lab.reading.csv_file import MEASURED, Rows
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class PointRow:
-    """A point; `x` has one number for each input, `held` is that of the column whose largest are held out."""
+    """A point; `x` has one number for each input, `held` is that of the column whose largest are held out.
+
+    `key` names the record it comes from; empty where the table is not one of `measure`.
+    """
 
     line: int
     group: tuple[str, ...]
@@ -55,6 +58,7 @@ class PointRow:
     width_depth_ratio: float | None
     quantity: tuple[str, ...]
     held: float | None
+    key: str
 
 
 def sorted_out(raws: Rows, columns: Resolved, path: Path, needs: Needs) -> tuple[Rows, Rows]:
@@ -107,6 +111,7 @@ def row_of(raw: Mapping[str, str], line: int, columns: Resolved, path: Path, nee
         width_depth_ratio=number(raw, SHAPE, line, path) if (raw.get(SHAPE) or "").strip() else None,
         quantity=quantity,
         held=None if held is None else number(raw, held, line, path),
+        key=raw.get(MEASURED) or "",
     )
 
 

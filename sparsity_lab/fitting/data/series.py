@@ -22,11 +22,13 @@ import numpy as np
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data import magnitudes
+from sparsity_lab.fitting.data.columns import RATIO_COLUMN, Resolved, resolve
 from sparsity_lab.fitting.data.columns import Columns as Columns
-from sparsity_lab.fitting.data.columns import Resolved, resolve
 from sparsity_lab.fitting.data.rows import FROM_MEASURE, Needs, PointRow, nominal_size, row_of, sorted_out
+from sparsity_lab.fitting.data.text_parts import NO_PARTS, TextParts
 from sparsity_lab.laws._law import ANY, FALLING, RISING, Array, Law, Variable
 from sparsity_lab.reading.csv_file import read_csv
+from sparsity_lab.store.error_parts import ErrorParts
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Series:
         runs: the run that each point belongs to, shape (n,); None where there is one input.
         held: numbers of the column whose largest are held out, shape (n,), or None.
         noise: relative standard deviations of the points by a model of their noise, shape (n,); None where it is even.
+        text: what the text that y was measured on does to all points.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Series:
     runs: np.ndarray | None = None
     held: Array | None = None
     noise: Array | None = None
+    text: TextParts = NO_PARTS
 
     @property
     def inputs(self) -> int:
@@ -107,7 +111,7 @@ class Series:
 
         return replace(
             self, x=self.x[keep], y=self.y[keep], se=part(self.se), runs=part(self.runs), held=part(self.held),
-            noise=part(self.noise),
+            noise=part(self.noise), text=self.text.chosen(keep),
         )  # fmt: skip
 
 
@@ -144,6 +148,7 @@ def read_series(
             fix=FROM_MEASURE if left and columns.measured else "Give it a row for each checkpoint",
         )
     _check_units(rows, columns, path)
+    parts = ErrorParts.beside([path] if columns.measured and columns.y == RATIO_COLUMN else [])
     groups: dict[tuple[str, ...], list[PointRow]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
@@ -151,7 +156,7 @@ def read_series(
     names = _names(list(groups), alone)
     apart = Counter(tuple((raw.get(column) or "").strip() for column in columns.group) for _, raw in left)
     return [
-        _series(names[group], members, columns, path, left_out=apart[group[: len(columns.group)]])
+        _series(names[group], members, columns, path, parts, left_out=apart[group[: len(columns.group)]])
         for group, members in groups.items()
     ]
 
@@ -172,7 +177,9 @@ def _check_units(rows: list[PointRow], columns: Resolved, path: Path) -> None:
         columns.check(columns.size, sizes, table=path.name)
 
 
-def _series(name: str, rows: list[PointRow], columns: Resolved, path: Path, *, left_out: int) -> Series:
+def _series(
+    name: str, rows: list[PointRow], columns: Resolved, path: Path, parts: ErrorParts, *, left_out: int
+) -> Series:
     several = len(columns.x) > 1
     points = np.array([(*row.x, row.y) for row in rows])
     order = np.argsort(_size_of(points[:, :-1]) if several else points[:, 0], kind="stable")
@@ -202,6 +209,7 @@ def _series(name: str, rows: list[PointRow], columns: Resolved, path: Path, *, l
         units={column: str(unit) for column, unit in columns.units.items()},
         runs=np.array([row.run for row in rows]) if several else None,
         held=None if columns.asked.holdout is None else np.array([row.held for row in rows], dtype=float),
+        text=TextParts(parts.of([row.key for row in rows]), parts.freedom),
     )  # fmt: skip
 
 

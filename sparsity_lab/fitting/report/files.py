@@ -111,6 +111,8 @@ def _row(result: FitResult) -> dict[str, object]:
     for name, coefficient in result.numbers.items():
         ends = {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
         row |= {key: plain(value) for key, value in ends.items()}
+    for name, each in result.other_text.items():
+        row |= {f"{name}_other_text_{key}": plain(value) for key, value in vars(each).items()}
     keys = (
         "sse",
         "mae",

@@ -134,6 +134,7 @@ def _checklist(result: FitResult) -> list[str]:
         lines.append(
             f"  - {name}: {interval(result.values[name], *ends)}{_unlike(result.coefficients[name], ends)}"
         )
+    lines += _other_text(result)
     for each in result.law.derived:
         lines.append(f"- {each.name}, the {each.meaning}: {derived_number(result, each.name)}")
     lines += [f"- {sentence}" for sentence in result.verdict.checks.sentences(result.law)]
@@ -141,6 +142,20 @@ def _checklist(result: FitResult) -> list[str]:
         ratio = number(result.extrapolation_ratio, 3)
         lines.append(f"- The limit lies {ratio} ranges of the data beyond the last point")
     return [*lines, *_reaches(result), f"- Data sha256: `{series.sha256}`"]
+
+
+def _other_text(result: FitResult) -> list[str]:
+    """What other text would do to the coefficients; nothing where that is not known."""
+    if not result.other_text:
+        return []
+    told = ", ".join(
+        f"{name} {interval(result.values[name], each.low, each.high)} (± {number(each.se, 2)})"
+        for name, each in result.other_text.items()
+    )
+    return [
+        "- With other text of the corpus, which moves all points together (± its standard error alone): "
+        + told
+    ]
 
 
 def derived_number(result: FitResult, name: str) -> str:

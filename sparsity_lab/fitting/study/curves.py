@@ -11,8 +11,10 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.rows import kind_of
+from sparsity_lab.fitting.data.text_parts import NO_PARTS, TextParts
 from sparsity_lab.laws._law import Array
-from sparsity_lab.reading.csv_file import read_csv
+from sparsity_lab.reading.csv_file import MEASURED, read_csv
+from sparsity_lab.store.error_parts import ErrorParts
 
 SERIES, OWN, FIXED = "series", "ppl-increase", "fixed"
 NUMBERS = (
@@ -21,6 +23,20 @@ NUMBERS = (
 )  # fmt: skip
 MAY_BE_ZERO = ("activation_ratio", "knob")
 MEASURE_ANEW = "Run the study again with --only measure, which writes the table anew"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A ratio between two checkpoints.
+
+    Attributes:
+        ratio: its value. se: its standard error (0 where unknown).
+        text: parts of the error, shape (1, parts).
+    """
+
+    ratio: float
+    se: float
+    text: TextParts
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class RunCurve:
         parameters: without embeddings. hidden_size, layers: d and L.
         tokens: trained. ratio, se: activation ratio and its standard error (0 where unknown).
         knob: of each checkpoint. loss_nats: dense, on the text measured on. ppl_ratio: sparse over dense.
+        text: what the text does to all ratios together; its parts are in common to all curves.
     """
 
     run: str
@@ -47,6 +64,7 @@ class RunCurve:
     knob: Array
     loss_nats: Array
     ppl_ratio: Array
+    text: TextParts = NO_PARTS
 
     @property
     def width_depth_ratio(self) -> float:
@@ -63,22 +81,29 @@ class RunCurve:
         """What runs that differ in their activation alone have in common."""
         return self.hidden_size, self.layers, self.parameters
 
-    def at_tokens(self, tokens: float) -> tuple[float, float] | None:
-        """Ratio and its standard error, linear in ln tokens between checkpoints; None outside their range."""
-        return between(np.log(self.tokens), self.ratio, self.se, math.log(tokens))
+    def at_tokens(self, tokens: float) -> Between | None:
+        """The ratio, linear in ln tokens between checkpoints; None outside their range."""
+        return self._between(np.log(self.tokens), math.log(tokens))
 
+    def at_loss(self, loss_nats: float) -> Between | None:
+        """The ratio, linear in the dense loss between checkpoints; None outside their range."""
+        return self._between(self.loss_nats, loss_nats)
 
-def between(x: Array, y: Array, se: Array, at: float) -> tuple[float, float] | None:
-    """y at a place between points, linear, with its standard error; None outside, a last digit's slack given.
+    def _between(self, x: Array, at: float) -> Between | None:
+        """The ratio between points, with a last digit's slack.
 
-    Errors of neighbouring checkpoints come from the same text: taken as fully correlated, the larger bound.
-    """
-    order = np.argsort(x, kind="stable")
-    x, y, se = x[order], y[order], se[order]
-    slack = 1e-9 * max(abs(float(x[0])), abs(float(x[-1])), 1.0)
-    if not x[0] - slack <= at <= x[-1] + slack:
-        return None
-    return float(np.interp(at, x, y)), float(np.interp(at, x, se))
+        Where the errors' parts are not known, those of neighbours are taken as fully correlated, the larger bound.
+        """
+        order = np.argsort(x, kind="stable")
+        x = x[order]
+        slack = 1e-9 * max(abs(float(x[0])), abs(float(x[-1])), 1.0)
+        if not x[0] - slack <= at <= x[-1] + slack:
+            return None
+        ratio, se = (float(np.interp(at, x, y[order])) for y in (self.ratio, self.se))
+        if self.text.parts is None:
+            return Between(ratio, se, NO_PARTS)
+        parts = np.array([np.interp(at, x, part) for part in self.text.parts[order].T])
+        return Between(ratio, float(np.sqrt(parts @ parts)), TextParts(parts[None], self.text.freedom))
 
 
 def rule_words(rule: str, *, ppl_increase: float = 0.01, perplexity: str = "perplexity") -> str:
@@ -96,11 +121,12 @@ def read_curves(tables: Sequence[Path]) -> list[RunCurve]:
     Raises:
         SparsityLabError: a table cannot be read, lacks a column, or has a number that is none; the row is named.
     """
+    parts = ErrorParts.beside(tables)
     groups: dict[tuple[str, str], list[dict[str, str]]] = {}
     for path in tables:
         for row in _rows(path):
             groups.setdefault((row["series"], _rule(row)), []).append(row)
-    return [_curve(run, rule, rows) for (run, rule), rows in groups.items()]
+    return [_curve(run, rule, rows, parts) for (run, rule), rows in groups.items()]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -134,7 +160,7 @@ def _rule(row: dict[str, str]) -> str:
     return f"{FIXED}-{float(row['knob']):g}" if row["rule"] == FIXED else row["rule"]
 
 
-def _curve(run: str, rule: str, rows: list[dict[str, str]]) -> RunCurve:
+def _curve(run: str, rule: str, rows: list[dict[str, str]], parts: ErrorParts) -> RunCurve:
     rows = sorted(rows, key=lambda row: float(row["trained_tokens"]))
     column = {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
     first = rows[0]
@@ -152,4 +178,5 @@ def _curve(run: str, rule: str, rows: list[dict[str, str]]) -> RunCurve:
         knob=column["knob"],
         loss_nats=column["loss_dense_nats"],
         ppl_ratio=column["ppl_ratio"],
+        text=TextParts(parts.of([row.get(MEASURED) or "" for row in rows]), parts.freedom),
     )

@@ -1,8 +1,9 @@
 """Activations compared at equal loss: the ratio of each run, interpolated where its dense loss is the same.
 
 Runs of one shape are compared, on the text they were all measured on, so that the loss axis is common to
-them. The ratio is linear in loss between checkpoints. Errors are those of the ratios; one run an activation
-says nothing about how another seed would come out.
+them. The ratio is linear in loss between checkpoints. Errors are those of the ratios, and of their difference on one
+text where the parts that both share are known; one run an activation says nothing about how another seed would come
+out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from sparsity_lab.fitting.quantiles import normal_quantile
 from sparsity_lab.fitting.study import selection
-from sparsity_lab.fitting.study.curves import RunCurve, between
+from sparsity_lab.fitting.study.curves import Between, RunCurve
 
 LEVELS = (0.0, 0.5, 1.0)  # of the losses both have, from the highest to the lowest
 SPARSER, DENSER, TIED = "sparser", "denser", "not told apart"
@@ -93,24 +94,32 @@ def common_losses(curves: Sequence[RunCurve]) -> list[float]:
 
 
 def _at(curve: RunCurve, loss: float) -> AtLoss:
-    ratio, se = _ratio(curve, loss)
+    there = _ratio(curve, loss)
     order = np.argsort(curve.loss_nats, kind="stable")
     ln_tokens = np.interp(loss, curve.loss_nats[order], np.log(curve.tokens)[order])
     return AtLoss(
-        curve.parameters, curve.rule, loss, curve.activation, curve.run, ratio, se, float(np.exp(ln_tokens))
-    )
-
-
-def _pair(reference: RunCurve, other: RunCurve, loss: float) -> Versus:
-    (ratio, se), (other_ratio, other_se) = _ratio(reference, loss), _ratio(other, loss)
-    gap, half = other_ratio - ratio, HALF * math.hypot(se, other_se)
-    return Versus(
-        reference.parameters, reference.rule, loss, reference.activation, other.activation, ratio, other_ratio, gap,
-        gap - half, gap + half,
+        curve.parameters, curve.rule, loss, curve.activation, curve.run, there.ratio, there.se,
+        float(np.exp(ln_tokens)),
     )  # fmt: skip
 
 
-def _ratio(curve: RunCurve, loss: float) -> tuple[float, float]:
-    ratio = between(curve.loss_nats, curve.ratio, curve.se, loss)
+def _pair(reference: RunCurve, other: RunCurve, loss: float) -> Versus:
+    first, second = _ratio(reference, loss), _ratio(other, loss)
+    gap, half = second.ratio - first.ratio, _half(first, second)
+    return Versus(
+        reference.parameters, reference.rule, loss, reference.activation, other.activation, first.ratio,
+        second.ratio, gap, gap - half, gap + half,
+    )  # fmt: skip
+
+
+def _half(first: Between, second: Between) -> float:
+    """Half the interval of a difference, on one text where the parts of its errors are known."""
+    if first.text.parts is None or second.text.parts is None:
+        return HALF * math.hypot(first.se, second.se)
+    return first.text.t * float(np.linalg.norm(first.text.parts - second.text.parts))
+
+
+def _ratio(curve: RunCurve, loss: float) -> Between:
+    ratio = curve.at_loss(loss)
     assert ratio is not None, "losses are taken inside the range of every curve"
     return ratio

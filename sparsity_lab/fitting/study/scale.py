@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsity_lab.fitting.data.text_parts import TextParts
 from sparsity_lab.fitting.judge.slopes import Trend, line
 from sparsity_lab.fitting.study import selection, trends
 from sparsity_lab.fitting.study.curves import FIXED, RunCurve
@@ -50,6 +51,7 @@ class Sized:
     tokens_per_parameter: float
     ratio: float
     se: float
+    text: TextParts
     fitted: Fitted | None
 
 
@@ -94,7 +96,11 @@ def sized(curves: Sequence[RunCurve], fits: Mapping[tuple[str, str], Fitted]) ->
             for curve in family:
                 if (at := curve.at_tokens(mark * curve.parameters)) is not None:
                     fitted = fits.get((curve.run, rule))
-                    sizes.append(Sized(rule, activation, curve.run, curve.parameters, mark, *at, fitted))
+                    sizes.append(
+                        Sized(
+                            rule, activation, curve.run, curve.parameters, mark, at.ratio, at.se, at.text, fitted
+                        )
+                    )  # fmt: skip
     return sizes
 
 
@@ -112,6 +118,7 @@ def _against(sizes: Sequence[Sized]) -> AgainstSize:
         np.log([size.parameters for size in sizes]),
         np.array([size.ratio for size in sizes]),
         np.array([size.se for size in sizes]),
+        TextParts.together([size.text for size in sizes]),
     )
     sure = [
         (size.parameters, size.fitted) for size in sizes if size.fitted is not None and size.fitted.bounded

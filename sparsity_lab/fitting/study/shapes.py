@@ -43,7 +43,7 @@ def at_common_tokens(curves: Sequence[RunCurve]) -> list[Shaped]:
         for curve in group:
             if (at := curve.at_tokens(tokens)) is not None:
                 place = (rule, curve.run, curve.activation, curve.width_depth_ratio)
-                shaped.append(Shaped(*place, *at, tokens, curve.parameters))
+                shaped.append(Shaped(*place, at.ratio, at.se, tokens, curve.parameters))
     return shaped
 
 

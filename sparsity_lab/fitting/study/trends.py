@@ -1,10 +1,11 @@
 """Slopes of the activation ratio against ln tokens, with intervals: which way a curve goes, and where.
 
-A straight line in ln D by weighted least squares; weights 1/se^2. Checkpoints of one run are measured on one
-text, so their errors are correlated, which the line does not know: the slope's true error was 1.1 to 1.3 times the one
-given at a knob held, and 2.4 times with the noise of the one knob of a series (two runs of the demo). Its half-width
-is the larger of two: 1.96 times the error the measured errors give, and Student's quantile times the error the scatter
-about the line gives, curvature included.
+A straight line in ln D by weighted least squares; weights 1/se^2. Its half-width is Student's quantile times the error
+that the scatter about the line gives, curvature included. Checkpoints of one run are measured on one text, whose
+errors move them together: what that does to the slope is put to it in squares, from the parts of the errors that
+`measure` keeps beside its table. Without these the errors are taken as independent, and the larger of the two
+half-widths holds: the slope's true error was then 1.1 to 1.3 times the one given at a knob held, and 2.4 times with the
+noise of the one knob of a series (two runs of the demo).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Segment:
 
 def trend(curve: RunCurve) -> Trend:
     """The slope of a whole run's activation ratio per factor e of tokens."""
-    return line(np.log(curve.tokens), curve.ratio, curve.se)
+    return line(np.log(curve.tokens), curve.ratio, curve.se, curve.text)
 
 
 def knob_trend(curve: RunCurve) -> Trend:
@@ -70,10 +71,10 @@ def segments(curves: Sequence[RunCurve], edges: Sequence[float]) -> list[Segment
         if SERIES not in by_rule or OWN not in by_rule:
             continue
         for low, high in pairwise(edges):
-            slopes = {rule: _within(curve, low, high) for rule, curve in by_rule.items()}
+            slopes = {rule: within(curve, low, high) for rule, curve in by_rule.items()}
             if slopes[SERIES].way != SHORT and slopes[OWN].way != SHORT:
                 first = by_rule[SERIES]
-                gap = _gap(slopes[OWN], slopes[SERIES])
+                gap = difference(slopes[OWN], slopes[SERIES], first.text.t)
                 stretches.append(Segment(run, first.activation, first.parameters, low, high, slopes, gap))
     return stretches
 
@@ -86,15 +87,27 @@ def together(first: Trend, second: Trend) -> str:
     return AGREE if len(ways) == 1 else DISAGREE
 
 
-def _within(curve: RunCurve, low: float, high: float) -> Trend:
+def within(curve: RunCurve, low: float, high: float) -> Trend:
+    """The slope between two edges in tokens per parameter."""
     inside = (curve.tokens_per_parameter >= low) & (curve.tokens_per_parameter <= high)
     if inside.sum() < FEWEST_IN_SEGMENT:
         return Trend(int(inside.sum()), math.nan, math.nan, math.nan)
-    return line(np.log(curve.tokens[inside]), curve.ratio[inside], curve.se[inside])
+    return line(
+        np.log(curve.tokens[inside]), curve.ratio[inside], curve.se[inside], curve.text.chosen(inside)
+    )
 
 
-def _gap(first: Trend, second: Trend) -> Trend:
-    """The difference of two slopes; their half-widths added in squares."""
+def difference(first: Trend, second: Trend, t: float) -> Trend:
+    """The difference of two slopes; what one text does to both of them cancels in part, the rest is added in squares.
+
+    Args:
+        first, second: the slopes.
+        t: half a 95 % interval in standard errors of the text.
+    """
     gap = first.slope - second.slope
-    half = math.hypot(first.high - first.slope, second.high - second.slope)
+    if first.by_text is None or second.by_text is None:
+        half = math.hypot(first.high - first.slope, second.high - second.slope)
+    else:
+        apart = float(np.linalg.norm(first.by_text - second.by_text))
+        half = math.hypot(first.by_scatter, second.by_scatter, t * apart)
     return Trend(min(first.points, second.points), gap, gap - half, gap + half)

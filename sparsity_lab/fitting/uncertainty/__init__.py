@@ -8,6 +8,7 @@ In: a `Problem` and its `Solution` from solve/. Out: `Intervals`.
     walk.py          from the best value outwards until the objective crosses a level
     both_ends.py     both ends of many numbers, one-sided bounds, the objective in between
     intervals.py     the interval of everything that is wanted, walked together
+    other_text.py    what other text would do to a number, where points were measured on one text
     bootstrap.py     a second opinion: refits to resampled residuals or runs
 
 What to know: an interval holds a number at a value and refits all else. Its ends are where the objective has risen by

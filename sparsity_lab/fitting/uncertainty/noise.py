@@ -108,7 +108,7 @@ def scale_of(problem: Problem, solution: Solution) -> NoiseScale:
     (the tau test: Ronchetti, Statistics and Probability Letters 1, 1982). For a delta beyond all residuals that is the
     level of least squares.
     """
-    jacobian, residuals = _free_jacobian(problem, solution), problem.residuals(solution)
+    jacobian, residuals = free_jacobian(problem, solution), problem.residuals(solution)
     count, points = len(problem.law.parameters), len(residuals)
     weight, curvature = 1.0, 1.0
     if problem.objective.huber:
@@ -135,7 +135,7 @@ def weights_found(scale: NoiseScale) -> NoiseScale:
     return replace(scale, inflation=wider * scale.inflation, sandwich=sandwich)
 
 
-def _free_jacobian(problem: Problem, solution: Solution) -> Array:
+def free_jacobian(problem: Problem, solution: Solution) -> Array:
     """The Jacobian, zero for a linear coefficient that is fixed or at its bound."""
     free = solution.linear > np.asarray(problem.law.linear_lower)
     return np.asarray(

@@ -53,6 +53,7 @@ class KnobNoise:
         return {
             "knob_interval": list(self.interval),
             "activation_ratio_se_with_knob": float(np.sqrt(moved @ moved)),
+            "activation_ratio_components_with_knob": moved.tolist(),
         }
 
 

@@ -97,6 +97,7 @@ def numbers_of(measured: Measurement) -> dict[str, Any]:
         "loss_delta_components_nats": errors.rise_components.tolist(),
         "activation_ratio_slope": errors.ratio_slope,
         "activation_ratio_se_with_knob": None,
+        "activation_ratio_components_with_knob": None,
         "stop_error_nats": errors.stop_nats,
         "error_units": errors.units,
         "errors_at": errors.held,

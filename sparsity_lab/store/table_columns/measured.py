@@ -10,5 +10,6 @@ TABLE = described(
     "flags equal_to failed",
 )
 TARGETS = TABLE.pick("ppl_increase_target activation_ratio_target")
+ERROR_PARTS = described("measured", "error_parts", markdown=False)
 SWEEP = described("measured", "sweep", markdown=False)
 TRANSFER = described("measured", "transfer", markdown=False)
