@@ -4,9 +4,11 @@ Series of known curves are simulated with Gaussian noise, independent or first-o
 user's are; a cell is a law, a number of points and a correlation. Points lie evenly in ln x over two decades (width and
 depth: evenly in r; densing: evenly in t). Predictions are at three times the last x (densing: a quarter of the span
 later), reaches of the value half way from the last point to the limit. Ladders are runs of ten checkpoints each, with
-and without an effect that all checkpoints of a run share.
+and without an effect that all checkpoints of a run share. Series measured on one text of 24 windows are moved by it as
+a whole, twice the noise of a point; the intervals are those with other text.
 
-Run it with `python -m sparsity_lab.bench.interval_coverage FOLDER [SETS [JOBS]]`.
+Run it with `python -m sparsity_lab.bench.interval_coverage FOLDER [SETS [JOBS [KIND ...]]]`; kinds are series, ladders
+and text.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import logging
 import math
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,12 +25,13 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.bench.coverage import autoregressive
+from sparsity_lab.fitting.data.text_parts import TextParts
 from sparsity_lab.fitting.judge.noise import too_correlated
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve import diagnostics, engine, gradients
 from sparsity_lab.fitting.solve.objective import HUBER, SQUARES, Objective
 from sparsity_lab.fitting.solve.problem import Problem, Solution
-from sparsity_lab.fitting.uncertainty import noise
+from sparsity_lab.fitting.uncertainty import noise, other_text
 from sparsity_lab.fitting.uncertainty.intervals import Intervals, Wanted, intervals
 from sparsity_lab.laws._law import Array
 from sparsity_lab.machine import signals
@@ -45,6 +48,11 @@ FEWER, FEWEST = (
     3,
     8,
 )  # a ladder takes ten times as long as a series, with Huber losses fifty: so many fewer sets
+
+
+TEXT_WINDOWS, TEXT_LEVEL = 24, 2.0  # of a text; what it does to all points, in noises of a point
+
+Cells = dict[tuple[str, str, float], list[partial[dict[str, bool]]]]
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,33 @@ def series_set(curve: KnownCurve, points: int, rho: float, draw: int) -> dict[st
         )
     held["flagged"] = _flagged(problem, solution)
     return held
+
+
+def text_set(curve: KnownCurve, points: int, draw: int) -> dict[str, bool]:
+    """Simulate and fit one series that was measured on one text; which intervals with other text hold the truth."""
+    law, x = load_law(curve.law), curve.places(points)
+    generator = np.random.default_rng([draw, points, zlib.crc32(curve.law.encode())])
+    true_curve = law.predict(curve.coefficients, x)
+    windows = TEXT_LEVEL * curve.sd * math.sqrt(TEXT_WINDOWS) * generator.normal(size=TEXT_WINDOWS)
+    own = curve.sd * generator.normal(size=points)
+    moves = true_curve / np.abs(true_curve).mean()  # a text moves every point by the same share
+    parts = (windows - windows.mean()) / math.sqrt(TEXT_WINDOWS * (TEXT_WINDOWS - 1))
+    problem = Problem.of(law, x, true_curve + moves * windows.mean() + own)
+    solution = engine.solve(problem, seed=draw)
+    box = (0.0, 1.0) if law.output.unit == "fraction" else (-math.inf, math.inf)
+    found = intervals(
+        problem, solution, noise.scale_of(problem, solution), Wanted(box=box, curves=False)
+    ).profiles
+    values = problem.coefficients_of(solution)
+    told = other_text.of(
+        problem, solution, {name: (values[name], *each.ends) for name, each in found.items()},
+        TextParts(np.outer(moves, parts), TEXT_WINDOWS - 1.0),
+    )  # fmt: skip
+    held = {
+        name: not (curve.coefficients[name] < each.low or curve.coefficients[name] > each.high)
+        for name, each in told.items()
+    }
+    return {**held, "flagged": _flagged(problem, solution)}
 
 
 @dataclass(frozen=True)
@@ -165,15 +200,24 @@ def _flagged(problem: Problem, solution: Solution) -> bool:
     return too_correlated(rho, points=len(problem.y), coefficients=count) is not None
 
 
-def run(*, sets: int, jobs: int = 1) -> Iterator[list[dict[str, object]]]:
-    """The table's rows cell by cell, one for each number."""
-    cells: dict[tuple[str, str, float], list[partial[dict[str, bool]]]] = {}
-    for curve in CURVES:
-        for points in POINTS:
-            for rho in CORRELATIONS:
-                cells[curve.law, str(points), rho] = [
-                    partial(series_set, curve, points, rho, draw) for draw in range(sets)
-                ]
+def _series_cells(sets: int) -> Cells:
+    return {
+        (curve.law, str(points), rho): [partial(series_set, curve, points, rho, draw) for draw in range(sets)]
+        for curve in CURVES for points in POINTS for rho in CORRELATIONS
+    }  # fmt: skip
+
+
+def _text_cells(sets: int) -> Cells:
+    return {
+        (curve.law, f"{points}, on one text", 0.0): [
+            partial(text_set, curve, points, draw) for draw in range(sets)
+        ]
+        for curve in CURVES for points in POINTS
+    }  # fmt: skip
+
+
+def _ladder_cells(sets: int) -> Cells:
+    cells: Cells = {}
     for objective in (SQUARES, HUBER):
         name = f"loss-power, {'Huber' if objective.huber else 'squares'}"
         count = sets // (FEWEST if objective.huber else FEWER)
@@ -181,6 +225,17 @@ def run(*, sets: int, jobs: int = 1) -> Iterator[list[dict[str, object]]]:
             cells[name, str(ladder), ladder.rho] = [
                 partial(ladder_set, ladder, objective, draw) for draw in range(count)
             ]
+    return cells
+
+
+KINDS = {"series": _series_cells, "ladders": _ladder_cells, "text": _text_cells}
+
+
+def run(
+    *, sets: int, jobs: int = 1, kinds: Sequence[str] = tuple(KINDS)
+) -> Iterator[list[dict[str, object]]]:
+    """The table's rows cell by cell, one for each number."""
+    cells = {place: calls for kind in kinds for place, calls in KINDS[kind](sets).items()}
     with side_by_side(jobs, torch_too=False) as workers:
         for (law, shape, rho), calls in cells.items():
             yield _rows(law, shape, rho, [outcome for _, outcome in workers.perform(calls)])
@@ -202,12 +257,12 @@ def _rows(law: str, points: str, rho: float, outcomes: list[dict[str, bool]]) ->
 
 
 def main(words: list[str]) -> None:
-    """Run the study into a folder: FOLDER [SETS [JOBS]]."""
+    """Run the study into a folder: FOLDER [SETS [JOBS [KIND ...]]]."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     folder = records.prepare_output(Path(words[0]))
-    sizes = [int(word) for word in words[1:]]
+    sizes, kinds = [int(word) for word in words[1:3]], words[3:] or tuple(KINDS)
     rows: list[dict[str, object]] = []
-    for cell in run(sets=(sizes or [300])[0], jobs=([*sizes, 2, 2])[1]):
+    for cell in run(sets=(sizes or [300])[0], jobs=([*sizes, 2, 2])[1], kinds=kinds):
         rows += cell
         INTERVAL_COVERAGE.write(folder, rows)
     records.write_json(folder / "provenance.json", provenance(module="sparsity_lab.bench.interval_coverage"))
