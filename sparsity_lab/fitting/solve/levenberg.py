@@ -15,6 +15,7 @@ from sparsity_lab.fitting.solve.batch import Batch
 from sparsity_lab.fitting.solve.linear import einsum
 from sparsity_lab.laws._law import Array
 
+MOST_NUMBERS = 1 << 16  # points times lanes that are moved together: more would not stay in the cache
 MOST_STEPS = 150
 TIGHT = 1e-16  # of the sum of squares: a gain below it is rounding
 ROUNDING = 1e-13  # of the same: a step that promises less and fails is lost in rounding
@@ -111,6 +112,15 @@ def descend(
     still = np.zeros(theta.shape, dtype=bool) if still is None else np.broadcast_to(still, theta.shape)
     if theta.shape[1] == 0 or still.all():
         return theta, batch.project(theta).sse
+    if (chunk := max(MOST_NUMBERS // batch.y.shape[1], 1)) < len(theta):
+        parts = [np.arange(start, min(start + chunk, len(theta))) for start in range(0, len(theta), chunk)]
+        ended = [_descend(batch.at(rows), theta[rows], box, still[rows], tight) for rows in parts]
+        return np.concatenate([at for at, _ in ended]), np.concatenate([sse for _, sse in ended])
+    return _descend(batch, theta, box, still, tight)
+
+
+def _descend(batch: Batch, theta: Array, box: Array, still: np.ndarray, tight: float) -> tuple[Array, Array]:
+    """`descend` of lanes few enough to be moved together."""
     lanes = _begin(batch, theta, still)
     sse = lanes.sse.copy()
     nothing = EXACT * np.maximum(einsum("bn,bn->b", batch.y, batch.y), np.finfo(float).tiny)

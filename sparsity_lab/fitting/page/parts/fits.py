@@ -157,6 +157,7 @@ def _origin(contents: Contents, folder: Path) -> list[tuple[str, str]]:
 def _coefficients(entry: Entry) -> Block:
     profiles = entry.get("profiles") or {}
     drawn = (entry.get("bootstrap") or {}).get("intervals") or {}
+    texts = entry.get("other_text") or {}
     rows = []
     for name, coefficient in (entry.get("coefficients") or {}).items():
         profile, ends = profiles.get(name), drawn.get(name)
@@ -165,9 +166,11 @@ def _coefficients(entry: Entry) -> Block:
             "by": coefficient.get("method", "bootstrap over runs"),
             "profile": None if profile is None else _profile(profile),
             "bootstrap": None if ends is None else bounds(*ends),
+            "text": bounds(texts[name].get("low"), texts[name].get("high")) if name in texts else None,
         })  # fmt: skip
     headings = {"coefficient": "coefficient", "value": "value", "low": "low", "high": "high", "by": "interval by",
-                "profile": "profile interval", "bootstrap": "bootstrap interval"}  # fmt: skip
+                "profile": "profile interval", "bootstrap": "bootstrap interval",
+                "text": "with other text of the corpus"}  # fmt: skip
     keys = {key for key in headings if any(row[key] is not None for row in rows)} | {"low", "high"}
     kept = {key: heading for key, heading in headings.items() if key in keys}
     return table("Coefficients", rows, kept, note="95 % intervals; an empty end is open.")
