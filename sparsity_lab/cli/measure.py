@@ -104,7 +104,7 @@ def _transfer(
 ) -> bool:
     """Measure a transfer, and whether a checkpoint failed."""
     from sparsity_lab.measure.spec import named_texts
-    from sparsity_lab.measure.transfer import measure_transfer
+    from sparsity_lab.measure.texts.transfer import measure_transfer
 
     rows = measure_transfer(spec, checkpoints, texts=named_texts(spec.text, options.transfer), **run)
     return _echo(rows, options.output / "transfer.md")
@@ -115,7 +115,7 @@ def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOpti
     from sparsity_lab.measure.checkpoints import plan
     from sparsity_lab.measure.compare_criteria import plan_compared
     from sparsity_lab.measure.spec import named_texts
-    from sparsity_lab.measure.transfer import plan_transfer
+    from sparsity_lab.measure.texts.transfer import plan_transfer
 
     output = options.output
     if options.transfer:

@@ -22,7 +22,7 @@ Other ways in and other questions:
 
     series_rule.py        one knob for a whole run of checkpoints (`--stabilise`)
     compare_criteria.py   all criteria side by side (`--criterion all`)
-    transfer.py           thresholds of each text applied to every other (`--transfer`)
+    texts/                thresholds of each text applied to every other, and how texts differ (`--transfer`)
     api.py                the same measurements as functions on a live model, and `sparsified`
     callback.py           measures a model while transformers' Trainer trains it
     live/                 what these two need to leave a live model as they found it

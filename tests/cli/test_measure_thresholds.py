@@ -130,7 +130,7 @@ def test_a_transfer_prints_its_matrices(trained, source_text, second_text, outpu
     printed = capfd.readouterr().out
     assert "## tiny: cett at c = 0.2" in printed
     assert "| calibrated on \\ measured on | sources" in printed
-    assert printed.count("±") == 2 + 2 * 4
+    assert printed.count("±") == 2 + 2 * 4 + 2 * 2
     assert run(*words, "--output", output, "--dry-run") == 0
     assert "6 cell(s), 6 of them measured already" in capfd.readouterr().out
 

@@ -3,7 +3,7 @@
 In: a CSV a command. Out: a `TableColumns` for each pair of a CSV and a Markdown file; `store/columns.py` says what a
 `Column` is. The command writes its files by them, and `fitting/page` picks the columns it shows.
 
-    measured.py     `measure`: table, transfer, sweep
+    measured.py     `measure`: table, transfer, texts, sweep
     frequency.py    `neurons`: neurons, chunks, parameters, decode, tokens, positions, frequency, token_pairs
     structure.py    `structure`: coactivation, pairs, clusters, routing, specialised, drift, settled
     predictors.py   `predict`: predictors, training

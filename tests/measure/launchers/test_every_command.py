@@ -54,7 +54,10 @@ def test_two_workers_write_the_same_tables(checkpoints, source_text, other_text,
         "transfer": ("--transfer", f"end={other_text}", "--knob", 0.2),
     }[asked]
     words = (*words, *PART, "--text", source_text, "--limit", 2, "--batch-size", 1)
-    tables = {"all": ("table.csv", "table.md", "criteria.md"), "transfer": ("transfer.csv", "transfer.md")}
+    tables = {
+        "all": ("table.csv", "table.md", "criteria.md"),
+        "transfer": ("transfer.csv", "texts.csv", "transfer.md"),
+    }
     for jobs in (1, 2):
         assert run("measure", checkpoints, *words, "--jobs", jobs, "--output", tmp_path / str(jobs)) == 0
     for name in tables[asked]:

@@ -20,7 +20,8 @@ from sparsity_lab.measure.checkpoint.prepared import name_of
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import given, setting_of
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, as_json
-from sparsity_lab.measure.table import transfer_markdown
+from sparsity_lab.measure.texts.between import CALIBRATION, between_rows
+from sparsity_lab.measure.texts.matrices import transfer_markdown
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell
@@ -29,7 +30,7 @@ from sparsity_lab.measure.work.measuring import RECORDS, MeasurePlan, MeasureRec
 from sparsity_lab.measure.work.preparing import OnTexts, Preparer, prepared_on
 from sparsity_lab.measure.work.run_cells import HERE, CellRun, Means
 from sparsity_lab.store import records
-from sparsity_lab.store.table_columns.measured import TRANSFER
+from sparsity_lab.store.table_columns.measured import TEXTS, TRANSFER
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def measure_transfer(
         spec: the settings; its text does not matter.
         checkpoints: which models.
         texts: two or more, from `named_texts`.
-        output: gets `records/`, `config.json`, `transfer.csv` and `transfer.md`.
+        output: gets `records/`, `config.json`, `transfer.csv`, `texts.csv` and `transfer.md`.
         means: launcher, progress, and loggers, which get a point of each application, in a series for each text.
 
     Returns:
@@ -76,6 +77,7 @@ def measure_transfer(
             rows += batch_rows
     records.write_json(output / "config.json", _config(asked, checkpoints, texts))
     records.write_text(output / "transfer.csv", TRANSFER.csv(rows))
+    records.write_text(output / "texts.csv", TEXTS.csv(between_rows(rows)))
     records.write_text(output / "transfer.md", transfer_markdown(rows, [text.name for text in texts]))
     logger.info(
         "%d cell(s) measured in this run, calibrations among them; %d in the table", len(run.made), len(rows)
@@ -219,6 +221,7 @@ class _Pair:
             "flags": " ".join(applied["flags"]),
             "calibration_flags": " ".join(self.calibrated["flags"]),
             "calibration_key": self.calibrated["content_key"],
+            CALIBRATION: self.calibrated,
         }
 
 
