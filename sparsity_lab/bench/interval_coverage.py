@@ -132,9 +132,11 @@ def text_set(curve: KnownCurve, points: int, draw: int) -> dict[str, bool]:
         problem, solution, {name: (values[name], *each.ends) for name, each in found.items()},
         TextParts(np.outer(moves, parts), TEXT_WINDOWS - 1.0),
     )  # fmt: skip
+    assert told is not None
     held = {
-        name: not (curve.coefficients[name] < each.low or curve.coefficients[name] > each.high)
-        for name, each in told.items()
+        name: name not in told.coefficients
+        or told.coefficients[name].low <= value <= told.coefficients[name].high
+        for name, value in curve.coefficients.items()
     }
     return {**held, "flagged": _flagged(problem, solution)}
 

@@ -46,8 +46,9 @@ FIT_KEYS: dict[str, str] = {
     "law_rule": "why this law",
     "coefficients": "name -> value, low, high (95 %), method (profile); a null end is open; none where the law cannot "
     "describe the points",
-    "other_text": "name -> se, low, high: what other text of the corpus would do to a coefficient, since it moves all "
-    "points measured on it together: a standard error, and the 95 % interval with it; none where that is not known",
+    "other_text": "what other text of the corpus would do, since it moves all points measured on it together: "
+    "last_point, the standard error it gives the last of them, and of coefficients with a closed interval se (by the "
+    "text alone), low and high (95 %, with both); null where that is not known",
     "derived": "name -> the same, of numbers that follow from a coefficient, such as the doubling time of `densing`",
     "sse": "sum of squared residuals (weighted where weighted)",
     "mae": "mean absolute residual, unit of y",
@@ -109,7 +110,7 @@ class FitResult:
     noise: PowerNoise | None
     verdict: Verdict
     coefficients: dict[str, Coefficient]
-    other_text: dict[str, OtherText]
+    other_text: OtherText | None
     derived: dict[str, Coefficient]
     drop_rule: str
     law_rule: str
@@ -233,7 +234,7 @@ class FitResult:
             "variance_inflation": self.scale.inflation,
             "noise": self.noise and {key: getattr(self.noise, key) for key in ("power", "low", "high")},
             "coefficients": {name: vars(coefficient) for name, coefficient in self.coefficients.items()},
-            "other_text": {name: vars(number) for name, number in self.other_text.items()},
+            "other_text": None if self.other_text is None else asdict(self.other_text),
             "derived": {name: vars(number) for name, number in self.derived.items()},
             "profiles": {name: vars(profile) for name, profile in self.profiles.items()},
             "drop_sensitivity": [vars(row) for row in self.drop_sensitivity],

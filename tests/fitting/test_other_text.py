@@ -47,7 +47,9 @@ def both_of(series):
     wanted = Wanted(names=("A0",), curves=False)
     limit = intervals(problem, solution, noise.scale_of(problem, solution), wanted).profiles["A0"]
     value = problem.coefficients_of(solution)["A0"]
-    return limit, other_text.of(problem, solution, {"A0": (value, *limit.ends)}, series.text)["A0"]
+    return limit, other_text.of(problem, solution, {"A0": (value, *limit.ends)}, series.text).coefficients[
+        "A0"
+    ]
 
 
 def test_intervals_with_other_text_hold_the_limit_where_those_of_the_scatter_do_not():
@@ -80,10 +82,24 @@ def test_a_coefficient_moves_as_a_refit_to_moved_points_does(case):
     se = np.linspace(0.001, 0.004, len(X))
     spec = replace(PLAIN, weighted=case == "weighted", log=case == "of ln y")
     series = replace(series_of(LAW, X, curve, se=se), text=TextParts(part[:, None]))
-    told = fit_series(series, spec).other_text
+    other = fit_series(series, spec).other_text
+    told = other.coefficients
+    assert other.last_point == pytest.approx(part[-1])
     refits = [fit_series(replace(series, y=curve + sign * part), spec).values for sign in (1, -1)]
     for name in TRUTH:
         assert told[name].se == pytest.approx(abs(refits[0][name] - refits[1][name]) / 2, rel=5e-3)
+
+
+def test_a_coefficient_that_the_points_leave_open_gets_no_interval():
+    x = np.geomspace(1, 8, 8)
+    text = TextParts(np.full((8, 1), 0.003))
+    result = fit_series(
+        replace(series_of(LAW, x, 0.1 + 0.02 * np.log(x) + 1e-4 * np.cos(3 * x)), text=text), PLAIN
+    )
+    limit = result.coefficients["A0"]
+    assert not math.isfinite(limit.low + limit.high)
+    assert "A0" not in result.other_text.coefficients
+    assert result.other_text.last_point == pytest.approx(0.003)
 
 
 def test_what_a_text_does_to_two_slopes_alike_is_not_in_their_difference():

@@ -111,8 +111,10 @@ def _row(result: FitResult) -> dict[str, object]:
     for name, coefficient in result.numbers.items():
         ends = {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
         row |= {key: plain(value) for key, value in ends.items()}
-    for name, each in result.other_text.items():
-        row |= {f"{name}_other_text_{key}": plain(value) for key, value in vars(each).items()}
+    if (other := result.other_text) is not None:
+        row["last_point_other_text_se"] = other.last_point
+        for name, each in other.coefficients.items():
+            row |= {f"{name}_other_text_{key}": value for key, value in vars(each).items()}
     keys = (
         "sse",
         "mae",

@@ -146,16 +146,16 @@ def _checklist(result: FitResult) -> list[str]:
 
 def _other_text(result: FitResult) -> list[str]:
     """What other text would do to the coefficients; nothing where that is not known."""
-    if not result.other_text:
+    if (other := result.other_text) is None:
         return []
-    told = ", ".join(
-        f"{name} {interval(result.values[name], each.low, each.high)} (± {number(each.se, 2)})"
-        for name, each in result.other_text.items()
+    level = (
+        f"- Other text of the corpus moves all points together, the last by ± {number(other.last_point, 2)}"
     )
-    return [
-        "- With other text of the corpus, which moves all points together (± its standard error alone): "
-        + told
-    ]
+    told = (
+        f"{name} {interval(result.values[name], each.low, each.high)} (± {number(each.se, 2)} by it alone)"
+        for name, each in other.coefficients.items()
+    )
+    return [f"{level}; with that, {', '.join(told)}" if other.coefficients else level]
 
 
 def derived_number(result: FitResult, name: str) -> str:

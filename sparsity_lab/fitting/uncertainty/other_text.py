@@ -19,21 +19,34 @@ from sparsity_lab.fitting.data.text_parts import TextParts
 from sparsity_lab.fitting.solve import gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.uncertainty import noise
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import FALLING, Array
 
 
 @dataclass(frozen=True)
-class OtherText:
+class WithText:
     """A coefficient with other text.
 
     Attributes:
         se: standard error from the text alone.
-        low, high: 95 % interval with both, the scatter and the text; NaN where the fit's own end is open.
+        low, high: 95 % interval with both, the scatter and the text.
     """
 
     se: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class OtherText:
+    """What other text would do to a fit.
+
+    Attributes:
+        last_point: standard error that it gives the last point, in the unit of y.
+        coefficients: those whose own interval is closed, by name; to first order says nothing of the others.
+    """
+
+    last_point: float
+    coefficients: dict[str, WithText]
 
 
 @dataclass(frozen=True)
@@ -70,8 +83,8 @@ class Moves:
 def of(
     problem: Problem, solution: Solution, coefficients: Mapping[str, tuple[float, float, float]],
     text: TextParts,
-) -> dict[str, OtherText]:  # fmt: skip
-    """Every coefficient with other text; none where the parts are not known.
+) -> OtherText | None:  # fmt: skip
+    """A fit with other text; None where the parts are not known.
 
     Args:
         problem, solution: of the fit.
@@ -79,7 +92,8 @@ def of(
         text: what it does to the points, in the unit of y.
     """
     if (parts := text.parts) is None:
-        return {}
+        return None
+    last = float(np.linalg.norm(parts[0 if problem.law.forward == FALLING else -1]))
     if problem.objective.log:
         parts = parts / problem.curve(solution)[:, None]
     if problem.root_weights is not None:
@@ -87,12 +101,14 @@ def of(
     moves = Moves.of(noise.free_jacobian(problem, solution), parts)
     told = {}
     for name, (value, low, high) in coefficients.items():
+        if not math.isfinite(low + high):
+            continue
         gradient = gradients.of_coefficient(problem, solution, name)
         moved = moves.parts_of(gradient)
         further = text.t * math.sqrt(moves.unseen(gradient))
-        told[name] = OtherText(
+        told[name] = WithText(
             float(np.sqrt(moved @ moved)),
             value - math.hypot(value - low, further),
             value + math.hypot(high - value, further),
         )
-    return told
+    return OtherText(last, told)

@@ -157,7 +157,7 @@ def _origin(contents: Contents, folder: Path) -> list[tuple[str, str]]:
 def _coefficients(entry: Entry) -> Block:
     profiles = entry.get("profiles") or {}
     drawn = (entry.get("bootstrap") or {}).get("intervals") or {}
-    texts = entry.get("other_text") or {}
+    texts = (entry.get("other_text") or {}).get("coefficients") or {}
     rows = []
     for name, coefficient in (entry.get("coefficients") or {}).items():
         profile, ends = profiles.get(name), drawn.get(name)
