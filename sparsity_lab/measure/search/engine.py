@@ -153,6 +153,16 @@ def _searched(subject: Subject, *, criterion: str, goal: Goal, seed: int) -> Mea
             f"{criterion} has no knob to search: it drops exact zeros, at no rise of the loss",
             fix="Measure it at --knob 0",
         )
+    return searched(runner, goal)
+
+
+def searched(runner: Runner, goal: Goal) -> Measurement:
+    """Search the knob that meets a goal, and measure there.
+
+    Args:
+        runner: of a rule that has a knob, nothing run yet.
+        goal: what is wanted.
+    """
     rough = runner.pilot_search(goal)
     settled = runner.settle(goal, runner.search(goal, start=rough.ahead, slope=rough.slope))
     flags = runner.flags(settled, goal)
