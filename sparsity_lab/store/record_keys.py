@@ -128,7 +128,8 @@ class Record(TypedDict):
         "a text), not_reached "
         "(no knob tried came to the target), off_target (the target is missed by more than 10 % of the "
         "rise or half its error, by more than 1 % of the activation ratio or of 1 - ratio), not_monotone "
-        "(the loss falls where more is dropped); at series those of the search for the one knob are among "
+        "(between two knobs tried, the loss falls where more is dropped, by more than chance gives between any two "
+        "in one of 40 searches); at series those of the search for the one knob are among "
         "them, and fewer_checkpoints (some of the last ones, which it is found on, failed and have no "
         "part in it); untrained (the dense perplexity is above half the vocabulary); with compat: capped "
         "(a layer's grid ended before its CETT)",

@@ -30,6 +30,7 @@ from sparsity_lab.measure.search.counts import Counts, Floats, Ints
 from sparsity_lab.settings import SPREAD
 
 NORMAL = float(special.ndtri(0.975))  # half a 95 % interval in standard errors that are known
+TAIL = 0.025  # beyond either end of a 95 % interval
 STEP = 0.5  # of a resample's way from the sample: weights stay positive
 BLOCKS = 4  # of a head or a whole text
 LEAST_REPLICATES, MOST_UNITS = 64, 1024
@@ -65,6 +66,13 @@ class Replicates(NamedTuple):
     def t(self) -> float:
         """Student's t: half a 95 % interval in standard errors."""
         return float(special.stdtrit(self.freedom, 0.975))
+
+    def t_of_largest(self, differences: int) -> float:
+        """Standard errors that the largest of so many differences exceeds by chance in one of 40 samples (Bonferroni).
+
+        For one difference it is Student's t.
+        """
+        return float(special.stdtrit(self.freedom, 1.0 - TAIL / differences))
 
     def sums(self, values: Floats | Ints) -> Floats:
         """The sum of a number over the windows in each replicate, float64 [replicates, ...].

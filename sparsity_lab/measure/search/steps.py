@@ -282,11 +282,13 @@ class Runner:
                 )
 
     def _falls(self) -> bool:
-        """Whether the rise falls by more than two of its own paired errors where more is dropped."""
+        """Whether the rise falls where more is dropped, by more than chance gives between any two knobs tried."""
+        pairs = list(itertools.pairwise(sorted(self.full, key=lambda e: e.x)))
+        most = self.draws.t_of_largest(max(len(pairs), 1))
         return any(
             fewer.rise_nats - more.rise_nats
-            > 2 * noise.rise_error_nats(self.draws, fewer.counts, more.counts)
-            for fewer, more in itertools.pairwise(sorted(self.full, key=lambda e: e.x))
+            > most * noise.rise_error_nats(self.draws, fewer.counts, more.counts)
+            for fewer, more in pairs
         )
 
     def _errors(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Errors:
