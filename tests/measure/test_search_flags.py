@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from sparsity_lab.bench.measure import search_flags
-from sparsity_lab.bench.measure.planted_search import CURVES, JITTER, LENGTH, PlantedData
+from sparsity_lab.bench.measure.planted_curves import CURVES
+from sparsity_lab.bench.measure.planted_search import JITTER, LENGTH, PlantedData
 from sparsity_lab.bench.measure.search_flags import FLAGS, planted_row
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.search import noise
 from sparsity_lab.settings import HEAD, SPREAD
 from tests.at_hand import at_hand
@@ -49,7 +51,7 @@ def test_a_flat_curve_that_jumps_is_off_target_and_does_not_fall(sample):
 
 
 def test_a_deep_dip_is_told_where_the_knobs_tried_show_it():
-    row = searched("dips at the target, by nine tenths", level=0.1, searches=100)
+    row = searched("dips at the target, by 0.9", level=0.1, searches=100)
     assert row["not_monotone_right"] == 1
     assert 0.1 < row["fall_seen"] < 0.4, "most searches try no knob inside the dip"
     assert row["not_monotone"] > 0.5 * row["fall_seen"]
@@ -87,17 +89,25 @@ def test_the_largest_of_many_differences_is_by_chance_above_its_limit_in_one_of_
     assert draws.t_of_largest(1) == pytest.approx(draws.t)
 
 
-def test_both_parts_are_written(tmp_path, monkeypatch):
+def test_both_parts_are_written_and_cells_of_other_runs_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(search_flags, "CURVES", CURVES[:1])
+    planted = ["--searches", "2", "--windows", "16", "--sample", SPREAD, "--noise"]
+    search_flags.main([str(tmp_path), *planted, "0.1"])
     search_flags.main([
-        str(tmp_path), "--searches", "2", "--windows", "16", "--noise", "0.1", "--targets", "0.01",
-        "--tokens", "2048", "--samples", "2", "--long", "2048", "--models", str(at_hand("models/stories260K")),
+        str(tmp_path), *planted, "0.3", "0.1", "--targets", "0.01", "--tokens", "2048", "--samples", "2",
+        "--long", "4096", "--models", str(at_hand("models/stories260K")),
         "--texts", str(at_hand("text/stories260K_selfgen.txt")),
     ])  # fmt: skip
     rows = list(csv.DictReader((tmp_path / "search-flags.csv").open(encoding="utf-8")))
     assert [(row["part"], row["windows"], row["searches"]) for row in rows] == [
-        ("planted", "16", "2"), ("real", "4", "1"), ("real", "4", "2"),
+        ("planted", "16", "2"), ("planted", "16", "2"), ("real", "8", "1"), ("real", "4", "2"),
     ]  # fmt: skip
-    long, short = rows[1:]
+    assert [row["noise"] for row in rows[:2]] == ["0.1", "0.3"]
+    long, short = rows[2:]
     assert (long["bias"], float(short["unflagged"])) == ("", 1)
     assert 0 < abs(float(short["bias"])) < 0.1
+
+
+def test_a_model_without_a_text_is_refused(tmp_path):
+    with pytest.raises(SparsityLabError):
+        search_flags.main([str(tmp_path), "--noise", "--models", "a"])
