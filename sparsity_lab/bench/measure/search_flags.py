@@ -189,8 +189,6 @@ def main(words: list[str]) -> None:
             fix="Give one text for each of --models",
         )
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    logging.getLogger("sparsity_lab.measure").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
     folder = records.prepare_output(asked.folder)
     table = folder / "search-flags.csv"
     rows = {cell_of(row): row for row in (_read(table) if table.exists() else ())}
@@ -203,4 +201,5 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     signals.run(partial(main, sys.argv[1:]))
