@@ -27,6 +27,7 @@ MAY_IMPORT = {
 BASE_FOLDERS = ("loggers", "machine", "reading", "store")
 LIBRARIES = {
     "arrays": {"numpy"},
+    "error_parts": {"numpy"},
     "yaml_file": {"yaml"},
 }  # that files of the base may import, beyond Python's own
 
