@@ -92,7 +92,10 @@ def test_thresholds_near_everything_dropped_are_the_largest_whose_cett_is_at_mos
         scores, mean = plain.cett_curve(model, layer, a)
         dropped = int(np.searchsorted(scores, eps * (1 + 4e-5), side="right")) - 1
         following = int(np.searchsorted(scores, eps * (1 - 4e-5), side="right"))
-        assert mean[: dropped + 1][-3:].min() <= c * (1 + 1e-6), "what is dropped costs at most c"
+        begin = max(
+            min(following - 1, dropped - 2), 0
+        )  # scores as near as the threshold is exact may be on either side
+        assert mean[begin : dropped + 1].min() <= c * (1 + 1e-6), "what is dropped costs at most c"
         later = mean[following:]
         # The mean of few tokens may fall back below c once more; then it was a percent above c in between.
         last = np.flatnonzero(later <= c)
