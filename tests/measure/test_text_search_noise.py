@@ -13,6 +13,7 @@ from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.model.windows import choose_window, cut, read_text, tokenize
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts
+from sparsity_lab.measure.search.crossing import Together, seen_slope, shared_slope
 from sparsity_lab.measure.search.root import RootSearch, Slope
 from sparsity_lab.settings import HEAD, SPREAD, WHOLE
 
@@ -200,9 +201,22 @@ def test_where_a_search_at_a_head_stops_is_as_it_was():
     assert error == pytest.approx(HEAD_ERROR, rel=1e-12)
 
 
-def test_the_slope_of_a_line():
-    assert noise.line_slope(np.array([1.0, 2.0, 4.0]), np.array([3.0, 5.0, 9.0])) == pytest.approx(2.0)
-    assert noise.line_slope(np.array([1.0, 1.0]), np.array([3.0, 5.0])) == 0.0
+def test_the_slope_of_lines_on_different_windows():
+    """Each set of windows has a height of its own; a slope of nothing is the guess."""
+    first = Together(np.array([1.0, 2.0, 4.0]), np.array([3.0, 5.0, 9.0]), 0.5)
+    other = Together(np.array([0.0, 1.0]), np.array([30.0, 32.0]), 1.0)
+    assert shared_slope([first, other]) == pytest.approx(2.0)
+    assert shared_slope([Together(np.array([1.0, 1.0]), np.array([3.0, 5.0]), 1.0)], guess=0.7) == 0.7
+
+
+def test_the_slope_of_errors_is_the_one_seen():
+    """A rise that goes as c^1.25, evaluated on two sets of windows; the guess is 2."""
+    xs = np.array([-0.35, 0.0])
+    groups = [Together(xs, 0.02 * np.exp(1.25 * xs), 0.5), Together(xs[1:], np.array([0.01]), 1.0)]
+    assert seen_slope(groups, slope=Slope(2.0)) == pytest.approx(1.25, abs=0.05)
+    assert seen_slope(groups[1:], slope=Slope(2.0)) == pytest.approx(2.0)
+    falling = [Together(xs, np.array([0.02, 0.01]), 1.0)]
+    assert seen_slope(falling, slope=Slope(2.0)) == 1.0, "never below half the guess"
 
 
 def test_tokens_do_not_depend_on_line_ends_and_the_record_says_what_was_read(

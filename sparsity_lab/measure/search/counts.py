@@ -68,6 +68,13 @@ class Counts(Additive):
         """Indices of the windows seen."""
         return np.flatnonzero(self.seen)
 
+    def of(self, rows: Ints) -> Counts:
+        """Those of some windows alone."""
+        kept = Counts.empty(*self.active.shape)
+        for field in fields(kept):
+            getattr(kept, field.name)[rows] = getattr(self, field.name)[rows]
+        return kept
+
     def losses_of(self, rows: Ints) -> Counts:
         """The losses of some windows alone."""
         kept = Counts.empty(*self.active.shape)

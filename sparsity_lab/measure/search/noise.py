@@ -191,10 +191,3 @@ def rise_error_nats(draws: Replicates, dense: Counts, sparse: Counts) -> float:
 def t_over_normal(draws: Replicates) -> float:
     """How much wider Student's t makes a 95 % interval than the normal distribution."""
     return draws.t / NORMAL
-
-
-def line_slope(xs: Floats, ys: Floats) -> float:
-    """Least-squares slope of y against x; 0 where x does not vary."""
-    centred = xs - xs.mean()
-    square = float(centred @ centred)
-    return float(centred @ ys) / square if square > 1e-12 else 0.0

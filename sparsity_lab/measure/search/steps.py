@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from sparsity_lab.measure.criteria._by_threshold import Given
 from sparsity_lab.measure.model.passes import Subject, pilot_rows
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts, Floats, Ints
-from sparsity_lab.measure.search.crossing import Crossing, crossings, fit
+from sparsity_lab.measure.search.crossing import Crossing, Together, crossings, fit, seen_slope, shared_slope
 from sparsity_lab.measure.search.measurement import (
     KNOB,
     KNOB_FOUND,
@@ -35,7 +36,7 @@ PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
 LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
 NEARBY = 0.7  # evaluations this near in x take part in local fits
-APART, ASIDE = 0.05, 0.35  # in x: evaluations must be apart to tell a slope, or the pilot's text is run aside
+APART, ASIDE = 0.2, 0.35  # in x: evaluations must be apart to tell a slope, or part of the text is run aside
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Runner:
         )
         self.dense: Counts | None = None
         self.rough: list[Evaluation] = []
+        self.aside: list[Evaluation] = []
         self.full: list[Evaluation] = []
         self.resolving = False
         self.begun_tokens = subject.forward_tokens
@@ -221,7 +223,7 @@ class Runner:
                 *self._few_units(),
                 *untrained(self._dense().mean_loss_nats(), subject=self.subject),
             ),
-            searched=(*self.rough, *self.full),
+            searched=(*self.rough, *self.aside[:1], *self.full),
             forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
             score_weights=None if weights is None else tuple(weights),
         )
@@ -265,21 +267,36 @@ class Runner:
         x = self.knob.to_x(knob) if inside else 0.0
         return Evaluation(x, knob, rise_nats, ratio, counts, self.bound.thresholds(knob))
 
-    def _near(self, x: float, *, rough: bool = False) -> list[Evaluation]:
-        return [e for e in (*(self.rough if rough else ()), *self.full) if abs(e.x - x) < NEARBY]
+    def _near(self, x: float) -> list[Evaluation]:
+        return [e for e in self.full if abs(e.x - x) < NEARBY]
 
     def _see_slope(self, chosen: Evaluation) -> None:
-        """See to it that evaluations near the answer tell how ratio and rise move with the knob."""
-        near = self._near(chosen.x, rough=True)
-        if any(abs(e.x - chosen.x) > APART for e in near):
+        """See to it that evaluations near the answer tell how ratio and rise move with the knob.
+
+        Where the whole text was not evaluated far enough from it, a part is run aside; how the answer itself does on
+        that part is known.
+        """
+        if any(abs(e.x - chosen.x) > APART for e in self._near(chosen.x)):
             return
         low, high = self.knob.ends()
         x = chosen.x - ASIDE if chosen.x - ASIDE > low else min(chosen.x + ASIDE, high)
-        for beside in (chosen.x, x):
-            if not any(e.x == beside for e in self.rough):
-                self.rough.append(
-                    self._run(self.rows, self.knob.from_x(beside), dense=self._dense().losses_of(self.rows))
-                )
+        rows = self.subject.all_rows[:: 2 if self.subject.windows.sample == SPREAD else 4]
+        dense = self._dense().losses_of(rows)
+        aside = self._run(rows, self.knob.from_x(x), dense=dense)
+        self.aside = [aside, self._evaluation(chosen.knob, chosen.counts.of(rows), dense=dense)]
+
+    def _values(self, chosen: Evaluation, value: Callable[[Evaluation], float]) -> list[Together]:
+        """A number at all evaluations near the answer, by the windows they were made on."""
+        near = (
+            [e for e in group if abs(e.x - chosen.x) < NEARBY]
+            for group in (self.rough, self.aside, self.full)
+        )
+        whole = self.subject.windows.count
+        return [
+            Together(_xs(group), np.array([value(e) for e in group]), len(group[0].counts.rows) / whole)
+            for group in near
+            if group
+        ]
 
     def _falls(self) -> bool:
         """Whether the rise falls where more is dropped, by more than chance gives between any two knobs tried."""
@@ -304,13 +321,11 @@ class Runner:
         held, interval, ratio_jitter, rise_jitter = THRESHOLDS, None, 0.0, 0.0
         if goal is not None and crossing is not None:
             shifts, held = self._shifts(chosen, goal, crossing), KNOB_FOUND
-            around = self._near(chosen.x, rough=True)
-            xs = _xs(around)
-            slope = noise.line_slope(xs, np.array([e.activation_ratio for e in around]))
+            slope = shared_slope(self._values(chosen, lambda e: e.activation_ratio))
             if isinstance(goal, PplIncrease):
                 ratios, ratio_jitter = ratios + slope * shifts, slope * crossing.error
             else:
-                per_x = noise.line_slope(xs, np.array([e.rise_nats for e in around]))
+                per_x = shared_slope(self._values(chosen, lambda e: e.rise_nats))
                 rises, rise_jitter = rises + per_x * shifts, per_x * crossing.error
             found = shifts if drift is None else shifts + drift.layers.mean(axis=1)
             interval = self._interval(chosen, math.hypot(noise.rms(found), crossing.error))
@@ -335,12 +350,15 @@ class Runner:
 
     def _shifts(self, chosen: Evaluation, goal: Goal, crossing: Crossing) -> Floats:
         """How far, in x, each replicate moves the crossing, as in a whole resample."""
-        near = [chosen] if goal.slope(self.knob.slope).exact else self._near(chosen.x)
+        prior = goal.slope(self.knob.slope)
+        near = [chosen] if prior.exact else self._near(chosen.x)
         values = np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
         drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
-        found = crossings(
-            _xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=crossing.slope
-        )
+        slope = crossing.slope
+        if not prior.exact:
+            seen = self._values(chosen, lambda e: goal.value(e.rise_nats, e.activation_ratio))
+            slope = seen_slope(seen, slope=prior)
+        found = crossings(_xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=slope)
         return self.draws.deviations(found)
 
 
