@@ -2,8 +2,9 @@
 
 Each world has a reference family on a true sigmoid, its scores off by a common scatter; models released
 over two years whose ln rho lies below a frontier A t by exponential deficits; and scores off by the
-sampling error of their questions. The whole way is gone: ruler, densities, frontier, trend. A stated 95 %
-interval should hold the truth in about 95 % of worlds.
+sampling error of their questions. In worlds with families, models of one family share half of the deficit's variance
+and a few release dates. The whole way is gone: ruler, densities, frontier, trend. A stated 95 % interval should hold
+the truth in about 95 % of worlds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from sparsity_lab.fitting.density.rulers.one_step import family_ruler
 from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.sigmoid import expit
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
-from sparsity_lab.fitting.density.trend.trend import fit_trend, trend_points
+from sparsity_lab.fitting.density.trend.entering import trend_points
+from sparsity_lab.fitting.density.trend.trend import fit_trend
 from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
@@ -36,7 +38,12 @@ FAMILY = "reference"
 
 @dataclass(frozen=True)
 class World:
-    """What is planted. Sizes are counts, `growth` per day, scatter and scores 0 to 1."""
+    """What is planted. Sizes are counts, `growth` per day, scatter and scores 0 to 1.
+
+    `families` is 0 where deficits are independent; `correlation` is that of two models of one family, which releases
+    models on `releases` dates. `own_sizes` bounds N, so that N^ = rho N grows over the days; where None, N^ lies from
+    1e9 to 60e9, within the ruler, and N follows.
+    """
 
     growth: float = float(np.log(2) / 100)
     reference_sizes: tuple[float, ...] = (0.5e9, 1.5e9, 3e9, 7e9, 14e9, 32e9, 72e9, 110e9)
@@ -50,6 +57,10 @@ class World:
     deficit: float = 0.7
     ln_rho_start: float = -1.5
     questions: int = 2000
+    families: int = 0
+    correlation: float = 0.5
+    releases: int = 2
+    own_sizes: tuple[float, float] | None = None
 
     def score(self, size: Array) -> Array:
         """The true ruler."""
@@ -58,9 +69,9 @@ class World:
 
 @dataclass(frozen=True)
 class PlantedOutcome:
-    """Whether intervals held the truth in one world; rho's per model."""
+    """Whether intervals held the truth in one world; rho's per model. Growth is None and NaN without a trend."""
 
-    growth_held: bool
+    growth_held: bool | None
     growth: float
     rho_held: tuple[bool, ...]
 
@@ -69,6 +80,8 @@ KINDS = {
     "standard": World(),
     "coarse ruler": World(scatter=0.02),
     "few models": World(models=25),
+    "20 families": World(families=20),
+    "10 families": World(families=10),
 }
 
 
@@ -100,25 +113,34 @@ def run_planted(
 
 
 def live_through(world: World, *, seed: int) -> PlantedOutcome:
-    """Make one world and measure it."""
+    """Make one world, measure it, and look whether the intervals hold."""
+    measured, truths = measured_world(world, seed=seed)
+    rho_held = tuple(_holds(density, truths[density.target.model]) for density in measured)
+    try:
+        trend = fit_trend(trend_points(measured), seed=seed)
+    except SparsityLabError:
+        return PlantedOutcome(None, float("nan"), rho_held)
+    return PlantedOutcome(trend.interval[0] <= world.growth <= trend.interval[1], trend.corrected, rho_held)
+
+
+def measured_world(world: World, *, seed: int) -> tuple[tuple[Density, ...], dict[str, float]]:
+    """Make one world and measure it: the densities found, and the true rho of each model."""
     rng = np.random.default_rng(seed)
     recipe = RulerRecipe(seed=seed, draws=500, source="planted")
     ruler = family_ruler(FAMILY, _references(world, rng), tasks=(TASK,), recipe=recipe)
     targets, truths = _models(world, rng)
-    measured = densities(targets, Yardstick(ruler, recipe.convention, seed=seed), (TASK,))
-    rho_held = tuple(_holds(density, truths[density.target.model]) for density in measured)
-    try:
-        trend = fit_trend(trend_points(measured, tasks=(TASK,)), seed=seed)
-    except SparsityLabError:
-        return PlantedOutcome(False, float("nan"), rho_held)
-    return PlantedOutcome(trend.interval[0] <= world.growth <= trend.interval[1], trend.slope, rho_held)
+    return densities(targets, Yardstick(ruler, recipe.convention, seed=seed), (TASK,)), truths
 
 
 def coverage_rows(outcomes: list[PlantedOutcome], world: World) -> list[dict[str, object]]:
     """Coverage of A, of each world's first model's rho, and of all rho, with what chance alone allows."""
     rho = [held for outcome in outcomes for held in outcome.rho_held]
     return [
-        _row("growth A of the frontier", [o.growth_held for o in outcomes], independent=True),
+        _row(
+            "growth A of the frontier",
+            [held for o in outcomes if (held := o.growth_held) is not None],
+            independent=True,
+        ),
         _row("density rho, one model a world", [o.rho_held[0] for o in outcomes], independent=True),
         _row(f"density rho, all {world.models} models", rho, independent=False),
     ]
@@ -148,9 +170,10 @@ def _references(world: World, rng: np.random.Generator) -> list[Target]:
 
 def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[str, float]]:
     """Models on random dates with sizes that keep most of them within the ruler; and their true rho."""
-    days = rng.integers(0, world.days, world.models)
-    ln_rho = world.ln_rho_start + world.growth * days - rng.exponential(world.deficit, world.models)
-    effective = np.exp(rng.uniform(np.log(1e9), np.log(60e9), world.models))
+    days, deficits, families = _made(world, rng)
+    ln_rho = world.ln_rho_start + world.growth * days - deficits
+    ln_sizes = rng.uniform(*np.log(world.own_sizes or (1e9, 60e9)), world.models)
+    effective = np.exp(ln_sizes + ln_rho) if world.own_sizes else np.exp(ln_sizes)
     true_scores = world.score(effective)
     answered = rng.binomial(world.questions, true_scores) / world.questions
     targets, truths = [], {}
@@ -159,9 +182,25 @@ def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[
         released = date(2023, 1, 1) + timedelta(days=int(days[number]))
         score = TaskScore(float(answered[number]), questions=world.questions)
         size = float(effective[number] / np.exp(ln_rho[number]))
-        targets.append(Target(name, name, size, {TASK: score}, released=released))
+        targets.append(Target(name, families[number] or name, size, {TASK: score}, released=released))
         truths[name] = float(np.exp(ln_rho[number]))
     return targets, truths
+
+
+def _made(world: World, rng: np.random.Generator) -> tuple[Array, Array, list[str]]:
+    """Release days, deficits of ln rho and families' names, empty where there are none; shapes (models,).
+
+    A family's deficit and a model's own are exponential; their means share the variance as `correlation` says.
+    """
+    if not world.families:
+        days = rng.integers(0, world.days, world.models)
+        return days, rng.exponential(world.deficit, world.models), [""] * world.models
+    of_model = rng.integers(0, world.families, world.models)
+    releases = rng.integers(0, world.days, (world.families, world.releases))
+    days = releases[of_model, rng.integers(0, world.releases, world.models)]
+    shared = rng.exponential(world.deficit * np.sqrt(world.correlation), world.families)
+    alone = rng.exponential(world.deficit * np.sqrt(1 - world.correlation), world.models)
+    return days, shared[of_model] + alone, [f"Family{chr(ord('A') + int(family))}" for family in of_model]
 
 
 def _holds(density: Density, truth: float) -> bool:

@@ -81,6 +81,8 @@ class DensityCommandOptions(ScoreOptions):
     d0: Annotated[float | None, Flag(D0, WHAT, shown="the ruler's")] = None
     partial: Annotated[bool, Flag("Let models without all tasks join the trend.", WHAT)] = False
     mixtures: Annotated[bool, Flag("Let mixtures of experts join the trend.", WHAT)] = False
+    extrapolated: Annotated[bool, Flag("Let models outside the ruler's sizes join the trend.", WHAT)] = False
+    references: Annotated[bool, Flag("Let the ruler's own models join the trend.", WHAT)] = False
     break_at: Annotated[
         str,
         Flag(
@@ -104,7 +106,8 @@ def density(context: typer.Context, options: DensityCommandOptions) -> None:
 
     settings = DensityOptions(
         **options.shared(), targets=options.targets, ruler=options.ruler, d0_tokens=options.d0,
-        partial=options.partial, mixtures=options.mixtures, sensitivity=options.sensitivity,
+        partial=options.partial, mixtures=options.mixtures, extrapolated=options.extrapolated,
+        references=options.references, sensitivity=options.sensitivity,
         break_at=day_of(options.break_at, "--break") if options.break_at else None,
         project_to=tuple(day_of(word, "--project") for word in words_of(options.project) or ()),
     )  # fmt: skip
@@ -204,7 +207,7 @@ def _print_report(report: DensityReport) -> None:
     from sparsity_lab.fitting.density.report import closing_sentences, table_rows
     from sparsity_lab.store.tables import to_markdown
 
-    columns = ["model", "released", "size_b", "score", "rho", "rho_low", "rho_high", "flags"]
+    columns = ["model", "released", "size_b", "score", "rho", "rho_low", "rho_high", "frontier", "flags"]
     typer.echo(to_markdown(table_rows(report), columns))
     for sentence in closing_sentences(report):
         typer.echo(sentence)

@@ -89,7 +89,11 @@ class PlantedOptions:
 
     worlds: Annotated[int, Flag("Number of planted worlds.", WHAT)] = WORLDS
     kinds: Annotated[
-        str, Flag("Kinds of worlds, separated by commas: standard, coarse ruler, few models.", WHAT)
+        str,
+        Flag(
+            "Kinds of worlds, separated by commas: standard, coarse ruler, few models, 20 families, 10 families.",
+            WHAT,
+        ),
     ] = ",".join(WORLD_KINDS)
     output: Output = Path("runs/density_planted")
     seed: Seed = 0

@@ -26,13 +26,22 @@ def test_without_arguments(default):
     assert len(dated) >= 45
     assert all(m["rho"] is None or (m["rho_low"] or 0) <= m["rho"] for m in dated)
     trend = found["trend"]
-    assert trend["A_low"] < trend["A_per_day"] < trend["A_high"]
-    assert trend["doubling_days_low"] < trend["doubling_days"] < trend["doubling_days_high"]
-    assert "doubling every" in done.stdout
+    assert trend["A_low"] < trend["A_corrected"] < trend["A_per_day"] < trend["A_high"]
+    headline = trend["doubling_days_corrected"]
+    assert trend["doubling_days_low"] < headline < trend["doubling_days_high"]
+    assert headline == pytest.approx(97.7, abs=0.5)
+    assert f"doubling every {headline:.0f} days" in done.stdout
+    assert f"doubling every {trend['doubling_days']:.0f} days" in done.stdout
+    flags = {m["model"]: m["flags"] for m in found["models"]}
+    assert not any("extrapolated" in flags[name] or "reference" in flags[name] for name in trend["frontier"])
+    assert "13 extrapolated (--extrapolated)" in found["trend_note"]
+    with_all = next(row for row in found["sensitivity"] if row["value"] == "with both")
+    assert with_all["frontier"] > len(trend["frontier"])
     assert "ruler: Qwen2.5 (one-step), because" in done.stderr
     spread = [row["doubling_days"] for row in found["sensitivity"] if row.get("doubling_days")]
     assert min(spread) < trend["doubling_days"] < max(spread)
     assert {"ruler", "tasks", "models", "parameters"} <= {row["choice"] for row in found["sensitivity"]}
+    assert {"published"} == {row["choice"] for row in found["sensitivity"][-2:]}
     names = ["table.csv", "table.md", "per_task.md", "sensitivity.csv"]
     names += [f"{stem}.{kind}" for stem in ("density_by_date", "density_per_task") for kind in ("png", "svg")]
     for name in names:
@@ -96,6 +105,30 @@ def test_a_ruler_built_and_used(tmp_path, targets):
     models = json.loads((tmp_path / "used" / "density.json").read_text())["models"]
     assert len(models) == {"mine.csv": 2, "obsscaling-models": 148}[targets]
     assert all(m["rho"] is None or m["rho"] < 100 for m in models)
+
+
+def test_records_outside_the_ruler_and_its_own_models_can_be_let_in(tmp_path):
+    done = run("--extrapolated", "--references", "--no-sensitivity", "-o", tmp_path)
+    trend = json.loads((tmp_path / "density.json").read_text())["trend"]
+    assert {"Falcon-40B", "Qwen2.5-7B"} <= set(trend["frontier"])
+    assert "--extrapolated" not in done.stdout
+
+
+def test_two_records_are_no_trend(tmp_path):
+    table = tmp_path / "t.csv"
+    rows = ["model,params_b,release_date,MMLU", "a-7B,7,2023-01-01,50", "b-7B,7,2023-06-01,60"]
+    table.write_text("\n".join([*rows, "c-7B,7,2023-09-01,40", "d-7B,7,2023-10-01,45"]) + "\n")
+    done = run("--targets", table, "--ruler", "Qwen2.5", "--no-sensitivity", "-o", tmp_path / "out")
+    assert "No trend" in done.stdout
+    assert "2 of them set a new maximum" in done.stdout
+    assert json.loads((tmp_path / "out" / "density.json").read_text())["trend"] is None
+
+
+def test_no_giant_number_of_parameters_near_the_ceiling(tmp_path):
+    run("needed", "--score", "0.79", "--dates", "2024-06-01", "-o", tmp_path)
+    (row,) = json.loads((tmp_path / "needed.json").read_text())
+    assert (row["params_b"], row["high_b"], row["flag"]) == (None, None, "beyond the ruler")
+    assert 0 < row["low_b"] < 1000
 
 
 def test_options_before_a_subcommand_reach_it(tmp_path):

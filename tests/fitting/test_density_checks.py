@@ -12,7 +12,8 @@ from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.trend.corollaries import price_trend, run_needed, run_pairs
-from sparsity_lab.fitting.density.trend.trend import TrendPoint, chip_doubling_days, fit_trend
+from sparsity_lab.fitting.density.trend.entering import TrendPoint
+from sparsity_lab.fitting.density.trend.trend import chip_doubling_days, fit_trend
 from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
 
 START = date(2022, 1, 1)
@@ -56,7 +57,7 @@ def test_a_projection_lies_on_the_line():
     trend = fit_trend(line((0.006, 0.006)), seed=0)
     day = START + timedelta(days=1200)
     found = project(trend, day)
-    assert found.middle == pytest.approx(np.exp(trend.intercept + trend.slope * 1200))
+    assert found.middle == pytest.approx(np.exp(trend.corrected_intercept + trend.corrected * 1200))
     assert found.low < found.middle < found.high
 
 

@@ -1,13 +1,16 @@
 """The frontier and its growth, against loops and against worlds whose growth is known."""
 
 import itertools
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.trend.trend import TrendPoint, fit_trend, frontier_mask, line_through
+from sparsity_lab.fitting.density.trend.entering import TrendPoint
+from sparsity_lab.fitting.density.trend.records import frontier_mask, line_through
+from sparsity_lab.fitting.density.trend.trend import fit_trend
 
 
 def slow_frontier(days, values):
@@ -103,7 +106,7 @@ def test_the_line_and_its_r2(five):
     slope, intercept = np.polyfit(DAYS[records], LN_RHO[records], 1)
     np.testing.assert_allclose([five.slope, five.intercept], [slope, intercept])
     assert five.r2 == pytest.approx(np.corrcoef(DAYS[records], LN_RHO[records])[0, 1] ** 2)
-    assert five.doubling_days == pytest.approx(np.log(2) / slope)
+    assert five.doubling_days == pytest.approx(np.log(2) / five.corrected)
     assert (five.frontier, five.models) == (("a", "c", "e"), 5)
     assert (five.origin, five.last) == (FIRST, FIRST + timedelta(days=310))
 
@@ -142,7 +145,10 @@ def test_the_interval_is_that_of_all_worlds_and_ruler_draws(five):
     )
     later = np.array([0.0, 500.0])
     bottom, middle, top = five.ln_rho_max(later)
-    np.testing.assert_allclose(middle, intercept + slope * later)
+    assert five.corrected_intercept == pytest.approx(
+        2 * intercept - noise[:, 1].mean(), abs=4 * noise[:, 1].std() / 20_000**0.5
+    )
+    np.testing.assert_allclose(middle, five.corrected_intercept + five.corrected * later)
     for day, lowest, highest in zip(later, bottom, top, strict=True):
         assert within(lowest, lines @ [day, 1], 0.025)
         assert within(highest, lines @ [day, 1], 0.975)
@@ -155,7 +161,7 @@ def test_a_first_model_that_stays_the_best():
     falling = [
         TrendPoint(f"m{i}", FIRST + timedelta(days=i), -i, np.full(5, -float(i)), "m") for i in range(4)
     ]
-    with pytest.raises(SparsityLabError, match="two dates"):
+    with pytest.raises(SparsityLabError, match="1 of them set a new maximum"):
         fit_trend(falling, seed=0)
 
 
@@ -179,13 +185,17 @@ def test_three_dates_are_enough():
     rising = [TrendPoint(f"m{i}", FIRST + timedelta(days=i), i / 8, np.full(5, i / 8), "m") for i in range(3)]
     trend = fit_trend(rising, seed=0)
     assert (trend.slope, trend.r2) == (pytest.approx(1 / 8), pytest.approx(1))
-    with pytest.raises(SparsityLabError, match="dates"):
+    with pytest.raises(SparsityLabError, match="2 of them set a new maximum"):
         fit_trend(rising[:2], seed=0)
+    # Many dates with two records are two points all the same.
+    fallen = [replace(p, ln_rho=p.ln_rho - 9, released=p.released + timedelta(days=50)) for p in rising]
+    with pytest.raises(SparsityLabError, match="2 of them set a new maximum"):
+        fit_trend([*rising[:2], *fallen], seed=0)
 
 
 def test_too_few_dates():
     clean = [TrendPoint(f"m{i}", date(2023, 1, 1), float(i), np.full(5, float(i)), "m") for i in range(9)]
-    with pytest.raises(SparsityLabError, match="dates"):
+    with pytest.raises(SparsityLabError, match="1 of them set a new maximum"):
         fit_trend(clean, seed=0)
 
 

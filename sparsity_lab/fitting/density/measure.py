@@ -38,8 +38,9 @@ from sparsity_lab.fitting.density.study_notes import (
     note_references,
     note_sizes,
 )
+from sparsity_lab.fitting.density.trend.entering import trend_points
 from sparsity_lab.fitting.density.trend.sensitivity import Variation, sensitivity_rows
-from sparsity_lab.fitting.density.trend.trend import trend_points, try_trend
+from sparsity_lab.fitting.density.trend.trend import try_trend
 from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store import bundled
@@ -68,11 +69,12 @@ def measure_density(
     measured = densities(targets, yardstick, tasks, progress=progress)
     note_left_out(targets, measured, tasks, notes)
     note_sizes(measured, ruler, notes)
-    points = trend_points(measured, tasks=tasks, partial=options.partial, mixtures=options.mixtures)
-    trend, trend_note = try_trend(measured, points, seed=seed)
+    points = trend_points(measured, options.entering)
+    trend, trend_note = try_trend(measured, points, options.entering, seed=seed)
     report = DensityReport(
         ruler, chosen.reason, tasks, options.convention, measured, _per_task(targets, yardstick, tasks), trend,
         trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
+        entering=options.entering,
     )  # fmt: skip
     if trend is None:
         return report

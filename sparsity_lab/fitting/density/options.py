@@ -11,6 +11,7 @@ from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.fitting.density.trend.entering import Entering
 from sparsity_lab.fitting.density.trend.trend import DensityTrend
 from sparsity_lab.fitting.density.trend.trend_checks import BreakTest, TrendProjection
 
@@ -27,6 +28,8 @@ class DensityOptions(InputOptions):
         d0_tokens: for two-step rulers; None keeps the ruler's own.
         partial: models without all tasks join the trend.
         mixtures: mixtures of experts join the trend.
+        extrapolated: models whose N^ lies outside the ruler's reference sizes join the trend with their rho.
+        references: the ruler's own models join the trend.
         break_at: test for another growth from this date on.
         project_to: days on which rho_max is projected.
         sensitivity: tabulate how A moves with the choices.
@@ -37,9 +40,16 @@ class DensityOptions(InputOptions):
     d0_tokens: float | None = None
     partial: bool = False
     mixtures: bool = False
+    extrapolated: bool = False
+    references: bool = False
     break_at: date | None = None
     project_to: tuple[date, ...] = ()
     sensitivity: bool = True
+
+    @property
+    def entering(self) -> Entering:
+        """Which models join the trend."""
+        return Entering(self.partial, self.mixtures, self.extrapolated, self.references)
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class DensityReport:
     evaluations: tuple[LmEvalScores, ...] = ()
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
+    entering: Entering = field(default_factory=Entering)
 
     @property
     def by_date(self) -> list[Density]:

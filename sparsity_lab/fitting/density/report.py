@@ -13,8 +13,9 @@ from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
-from sparsity_lab.fitting.density.trend.sensitivity import without_rows
-from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days
+from sparsity_lab.fitting.density.trend.published import PUBLISHED, published_words
+from sparsity_lab.fitting.density.trend.sensitivity import published_rows, without_rows
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days, doubling
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.progress import SILENT, Progress
@@ -67,7 +68,7 @@ def _extra_tables(report: DensityReport) -> list[tuple[TableColumns, list[dict[s
     per_task = per_task_rows(report) if report.per_task else []
     return [
         (TableColumns(PER_TASK.name, *PER_TASK.columns, *tasks), per_task),
-        (SENSITIVITY, [*report.sensitivity, *without_rows(report.without)]),
+        (SENSITIVITY, sensitivity_table(report)),
         (LOSSES, loss_rows(report.evaluations)),
     ]
 
@@ -119,6 +120,12 @@ def table_rows(report: DensityReport) -> list[dict[str, object]]:
     ]
 
 
+def sensitivity_table(report: DensityReport) -> list[dict[str, object]]:
+    """The trend under other choices, without each family, and as published; empty where there is no trend."""
+    rows = [*report.sensitivity, *without_rows(report.without)]
+    return [*rows, *published_rows()] if rows else []
+
+
 def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: int) -> dict[str, object]:
     """The document of `density.json`; open bounds are null."""
     ruler, test = report.ruler, report.break_test
@@ -144,7 +151,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "trend": trend_json(report.trend) if report.trend else None,
         "trend_note": report.trend_note,
         "per_task": per_task_rows(report),
-        "sensitivity": [*report.sensitivity, *without_rows(report.without)],
+        "sensitivity": sensitivity_table(report),
         "break": None if test is None else {**vars(test), "at": test.at.isoformat()},
         "projections": [
             {"on": p.on.isoformat(), "rho_max": p.middle, "low": p.low, "high": p.high}
@@ -186,47 +193,65 @@ def closing_sentences(report: DensityReport) -> list[str]:
 
 def spread_sentence(report: DensityReport) -> str:
     """How far the doubling time moves with the choices, empty where that was not asked for."""
-    rows = [row for row in report.sensitivity if isinstance(row.get("doubling_days"), float)]
+    rows = [row for row in report.sensitivity if isinstance(row.get("doubling_days_corrected"), float)]
     if not rows:
         return ""
-    low, high = (pick(rows, key=lambda row: float(str(row["doubling_days"]))) for pick in (min, max))
+    low, high = (
+        pick(rows, key=lambda row: float(str(row["doubling_days_corrected"]))) for pick in (min, max)
+    )
     return (
-        f"With other choices the doubling time lies between {low['doubling_days']:.0f} days "
-        f"({low['choice']}: {low['value']}) and {high['doubling_days']:.0f} "
+        f"With other choices the doubling time lies between {low['doubling_days_corrected']:.0f} days "
+        f"({low['choice']}: {low['value']}) and {high['doubling_days_corrected']:.0f} "
         f"({high['choice']}: {high['value']})"
     )
 
 
 def trend_json(trend: DensityTrend) -> dict[str, object]:
-    """A trend's numbers; A per day, doubling in days, open bounds null."""
+    """A trend's numbers; A per day, doubling in days, open bounds null.
+
+    The headline is `A_corrected` with `B_corrected` and `doubling_days_corrected`; `A_low` and `A_high`, and the same
+    of the doubling time, are its interval. `A_per_day`, `B` and `doubling_days` are the line as published, uncorrected.
+    """
     return {
         "A_per_day": trend.slope,
         "A_low": trend.interval[0],
         "A_high": trend.interval[1],
         "A_corrected": trend.corrected,
+        "B_corrected": trend.corrected_intercept,
+        "doubling_days_corrected": trend.doubling_days,
         "A_resampled_low": trend.resampled[0],
         "A_resampled_high": trend.resampled[1],
         "B": trend.intercept,
         "origin": trend.origin.isoformat(),
         "r2": trend.r2,
-        "doubling_days": trend.doubling_days,
+        "doubling_days": doubling(trend.slope),
         "doubling_days_low": trend.doubling_interval[0],
         "doubling_days_high": trend.doubling_interval[1],
         "frontier": list(trend.frontier),
+        "lower_bounds": list(trend.bounded),
         "models": trend.models,
+        "families": trend.families,
+        "published": [
+            {"doubling_months": found.months, "doubling_days": found.days, "source": found.source}
+            for found in PUBLISHED
+        ],
     }
 
 
 def trend_sentence(trend: DensityTrend) -> str:
-    """The trend in one sentence."""
+    """The corrected trend in one sentence, and beside it the line as published and what was published."""
     low, high = ("open" if days is None else f"{days:.0f}" for days in trend.doubling_interval)
-    doubling = (
+    growth = (
         f"doubling every {trend.doubling_days:.0f} days (95 % interval {low} to {high})"
         if trend.doubling_days
         else "not growing"
     )
+    days = doubling(trend.slope)
+    uncorrected = f"doubling every {days:.0f} days" if days else "not growing"
     return (
-        f"ln rho_max = A t + B with A = {number(trend.slope, 3)} per day "
-        f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {doubling}; "
-        f"R2 = {trend.r2:.2f} over {len(trend.frontier)} frontier models of {trend.models}"
+        f"ln rho_max = A t + B with A = {number(trend.corrected, 3)} per day "
+        f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {growth}, corrected for "
+        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {trend.families} families. "
+        f"Uncorrected, by least squares over the frontier as in the publication: A = {number(trend.slope, 3)}, "
+        f"{uncorrected} (R2 = {trend.r2:.2f}); published: {published_words()} days"
     )

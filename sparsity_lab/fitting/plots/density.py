@@ -12,16 +12,28 @@ from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import LogLocator
 
-from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.densities import REFERENCE, Density
+from sparsity_lab.fitting.density.inversion import EXTRAPOLATED
 from sparsity_lab.fitting.density.options import DensityReport
-from sparsity_lab.fitting.density.trend.trend import DensityTrend
+from sparsity_lab.fitting.density.trend.entering import kept_out, lower_bound
+from sparsity_lab.fitting.density.trend.published import published_words
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling
 from sparsity_lab.fitting.plots.canvas.axes import plain_ticks
 from sparsity_lab.fitting.plots.canvas.labels import place_labels
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, beside, figure, label, save, styled, width_for
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.2, 3.7
 MARGIN_DAYS = 25
-GREY = "#8a8a8a"
+GREY, PALE = "#8a8a8a", "#c4c4c4"
+FRONTIER, IN_TREND, OTHERS = "records", "in the trend, no record", "partial tasks or MoE"
+BEYOND_SIZES, OF_RULER = "outside the ruler's sizes", "the ruler's own models"
+# Hollow: not in the trend.
+KINDS = {
+    IN_TREND: (GREY, "o"),
+    BEYOND_SIZES: (GREY, "v"),
+    OF_RULER: (COLOURS[2], "^"),
+    OTHERS: (PALE, "s"),
+}
 
 
 def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
@@ -30,15 +42,16 @@ def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
         drawn, (axes,) = figure(width=WIDTH_INCHES, height=HEIGHT_INCHES)
         dated = [d for d in report.densities if d.released is not None]
         frontier = set(report.trend.frontier) if report.trend else set()
-        entered = [d for d in dated if d.rho is not None and d.target.model not in frontier]
-        _errorbars(axes, [d for d in entered if _full(d, report)], GREY, "o", "dense models")
-        _errorbars(axes, [d for d in entered if not _full(d, report)], "#c4c4c4", "s", "partial tasks or MoE")
-        on_frontier = [d for d in dated if d.target.model in frontier]
-        _errorbars(axes, on_frontier, COLOURS[1], "D", "frontier")
-        _bounds(axes, [d for d in dated if d.rho is None and d.low is not None])
+        bounds = [(d, bound) for d in dated if (bound := _bound(d, report)) is not None]
+        numbers = [d for d in dated if d.rho is not None and not any(d is bounded for bounded, _ in bounds)]
+        on_frontier = [d for d in numbers if d.target.model in frontier]
+        _errorbars(axes, on_frontier, COLOURS[1], "D", FRONTIER)
+        others = [d for d in numbers if d.target.model not in frontier]
+        for name, (colour, marker) in KINDS.items():
+            _errorbars(axes, [d for d in others if _kind(d, report) == name], colour, marker, name)
+        _bounds(axes, bounds)
         _scale(axes, dated)
-        if report.trend:
-            _line(axes, report.trend)
+        drawn_lines = _line(axes, report.trend) if report.trend else []
         density = beside(report.ruler.name, r"$\rho=\hat N/N$", "N^/N")
         axes.set_ylabel(f"density {density} (ruler: {label(report.ruler.name)})")
         axes.set_xlabel("release date")
@@ -46,7 +59,7 @@ def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
         place_labels(
             axes,
             [(date2num(d.released), d.rho or 0.0, label(d.target.model)) for d in on_frontier],
-            avoid=[(date2num(d.released), d.rho) for d in dated if d.rho is not None],
+            avoid=[*((date2num(d.released), d.rho) for d in dated if d.rho is not None), *drawn_lines],
             bars=[
                 (date2num(d.released), d.low or d.rho, d.high or d.rho) for d in dated if d.rho is not None
             ],
@@ -54,8 +67,10 @@ def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
         return save(drawn, stem)
 
 
-def _full(density: Density, report: DensityReport) -> bool:
-    return len(density.tasks) == len(report.tasks) and not density.target.moe
+def _kind(density: Density, report: DensityReport) -> str:
+    """Under which name of `KINDS` a model is drawn that is no record."""
+    out = kept_out(density, report.entering)
+    return {"": IN_TREND, EXTRAPOLATED: BEYOND_SIZES, REFERENCE: OF_RULER}.get(out, OTHERS)
 
 
 def _errorbars(axes: Axes, models: Sequence[Density], colour: str, marker: str, label: str) -> None:
@@ -68,13 +83,21 @@ def _errorbars(axes: Axes, models: Sequence[Density], colour: str, marker: str, 
     high = np.array([d.high if d.high is not None else 1e12 for d in models])
     axes.errorbar(
         x, y, yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)], fmt=marker, color=colour, label=label,
-        elinewidth=0.6, markersize=3.2, markeredgewidth=0, alpha=0.95, zorder=3 if label == "frontier" else 2,
+        elinewidth=0.6, markersize=3.2, alpha=0.95, zorder=3 if label == FRONTIER else 2,
+        markeredgewidth=0 if label in (FRONTIER, IN_TREND) else 0.7,
+        markerfacecolor=colour if label in (FRONTIER, IN_TREND) else "white",
     )  # fmt: skip
 
 
-def _bounds(axes: Axes, models: Sequence[Density]) -> None:
+def _bound(density: Density, report: DensityReport) -> float | None:
+    """The lower bound that a model is drawn at; None where it has a number that counts, or no such bound."""
+    bound = None if kept_out(density, report.entering) else lower_bound(density, report.entering)
+    return bound if density.rho is not None or bound is not None else density.low
+
+
+def _bounds(axes: Axes, models: Sequence[tuple[Density, float]]) -> None:
     if models:
-        x, y = date2num([d.released for d in models]), np.array([d.low for d in models], dtype=float)
+        x, y = date2num([d.released for d, _ in models]), np.array([bound for _, bound in models])
         axes.plot(x, y, linestyle="none", marker=r"$\uparrow$", markersize=6, color=COLOURS[3],
                   label="beyond the ruler (lower bound)", zorder=3)  # fmt: skip
 
@@ -94,18 +117,31 @@ def _scale(axes: Axes, dated: Sequence[Density]) -> None:
     plain_ticks(axes.yaxis, LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
 
 
-def _line(axes: Axes, trend: DensityTrend) -> None:
+def _line(axes: Axes, trend: DensityTrend) -> list[tuple[float, float]]:
+    """Draw the corrected line with its band, and the uncorrected one; returns points along both."""
     low, high = axes.get_xlim()
     origin = date2num(trend.origin)
     days = np.linspace(low - origin, high - origin, 120)
     below, middle, above = np.exp(trend.ln_rho_max(days))
     dates = [trend.origin + timedelta(days=float(day)) for day in days]
-    doubling = f"doubling in {trend.doubling_days:.0f} days" if trend.doubling_days else "no growth"
+    growth = f"doubling in {trend.doubling_days:.0f} days" if trend.doubling_days else "no growth"
     if trend.doubling_days:
         ends = ["open" if end is None else f"{end:.0f}" for end in trend.doubling_interval]
-        doubling += f" ({ends[0]} to {ends[1]})"
-    axes.plot(date2num(dates), middle, color=COLOURS[0], label=doubling, zorder=1)
+        growth += f" ({ends[0]} to {ends[1]})"
+    plain = doubling(trend.slope)
+    uncorrected = np.exp(trend.intercept + trend.slope * days)
+    axes.plot(date2num(dates), middle, color=COLOURS[0], label=growth, zorder=1)
+    axes.plot(
+        date2num(dates), uncorrected, color=COLOURS[0], linewidth=0.8,
+        linestyle=(0, (4, 2)), label=f"uncorrected: {plain:.0f} days" if plain else "uncorrected: no growth", zorder=1,
+    )  # fmt: skip
+    axes.plot([], [], linestyle="none", label=f"published: {published_words()} days")
     axes.fill_between(date2num(dates), below, above, color=COLOURS[0], alpha=0.13, linewidth=0, zorder=0)
+    return [
+        (float(x), float(y))
+        for line in (middle, uncorrected)
+        for x, y in zip(date2num(dates), line, strict=True)
+    ]
 
 
 ROW_INCHES, HEAD_INCHES = 0.105, 0.75

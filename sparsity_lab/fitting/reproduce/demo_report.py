@@ -159,10 +159,16 @@ def _trend(trend: dict[str, Any] | None) -> str:
         return "Too few models set a new maximum for a trend.\n"
     low, high = trend["doubling_days_low"], trend["doubling_days_high"]
     ends = " to ".join("open" if end is None else tables.number(end, 3) for end in (low, high))
+    days, uncorrected = (
+        "not at all" if trend[key] is None else f"every {tables.number(trend[key], 3)} days"
+        for key in ("doubling_days_corrected", "doubling_days")
+    )
+    published = " to ".join(tables.number(found["doubling_days"], 3) for found in trend["published"])
     return (
         f"{len(trend['frontier'])} of {trend['models']} models set a new maximum of density when released. Along them "
-        f"density doubles every {tables.number(trend['doubling_days'], 3)} days (95 %: {ends}); R² "
-        f"{tables.number(trend['r2'], 3)}. Other rulers, tasks and models move this: `sensitivity.md`.\n"
+        f"density doubles {days} (95 %: {ends}), corrected for the bias of records; by least squares over the records, "
+        f"uncorrected, {uncorrected}; R² {tables.number(trend['r2'], 3)}; published: {published} days. "
+        "Other rulers, tasks and models move this: `sensitivity.md`.\n"
     )
 
 

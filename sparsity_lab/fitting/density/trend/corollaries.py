@@ -1,7 +1,8 @@
 """What follows from the trend (Densing Law, arXiv 2412.04315, section on corollaries).
 
 Compressed models against their sources; parameters needed for one score over time; the halving of inference
-prices at a given score.
+prices at a given score. Where the ruler cannot tell a size, these have a bound on one side, as rho has: never a number
+that is the ruler's form alone.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.inversion import BEYOND, EXTRAPOLATION_LIMIT, invert
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
-from sparsity_lab.fitting.density.trend.trend import DensityTrend, TrendPoint, fit_trend
+from sparsity_lab.fitting.density.trend.entering import TrendPoint
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling, fit_trend
+from sparsity_lab.laws._law import Array
 from sparsity_lab.reading.csv_rows import CsvRow, read_rows
 from sparsity_lab.store import bundled
 from sparsity_lab.store.records import prepare_output, write_json
@@ -47,7 +51,7 @@ def run_needed(
     """Densities and trend, then `parameters_needed`, written to `needed.{csv,md,json}`.
 
     Raises:
-        SparsityLabError: there is no trend, or the ruler does not reach the score.
+        SparsityLabError: there is no trend.
     """
     prepare_output(output)
     report = measure_density(seed=seed, options=replace(options, sensitivity=False))
@@ -83,14 +87,18 @@ def price_sentence(fall: PriceTrend) -> str:
     if fall.halving_days is None:
         return "The cheapest price does not fall."
     low, high = ("open" if v is None else f"{v:.0f}" for v in (fall.halving_low, fall.halving_high))
-    return f"The cheapest price halves every {fall.halving_days:.0f} days (95 % interval {low} to {high})."
+    uncorrected = doubling(fall.least_squares_decline)
+    beside = (
+        f"; by least squares over the records, uncorrected, every {uncorrected:.0f}" if uncorrected else ""
+    )
+    return f"The cheapest price halves every {fall.halving_days:.0f} days (95 % interval {low} to {high}){beside}."
 
 
 def compare_pairs(pairs: Path, measured: Sequence[Density]) -> list[dict[str, object]]:
     """Density of each compressed model over that of its source, from a file with `model`, `source`, `method`.
 
-    The ratio's interval uses the same ruler draws for both. Models are compared on the tasks each has; a pair
-    whose task sets differ is refused.
+    The ratio's interval uses the same ruler draws for both. Where one of the two has a bound instead of a number, so
+    has the ratio. Models are compared on the tasks each has; a pair whose task sets differ is refused.
 
     Raises:
         SparsityLabError: a model of the file has no density, or the two have different tasks.
@@ -110,10 +118,8 @@ def _pair(row: CsvRow, by_name: dict[str, Density]) -> dict[str, object]:
             f"{', '.join(source.tasks)}",
             fix="Choose --tasks that both have",
         )
-    logs = model.draws - source.draws
-    logs = logs[~np.isnan(logs)]
-    low, high = np.quantile(logs, 0.025, method="lower"), np.quantile(logs, 0.975, method="higher")
-    verdict = "denser" if low > 0 else "less dense" if high < 0 else "not told apart"
+    low, high = _ratio_interval(model, source)
+    verdict = "denser" if low and low > 1 else "less dense" if high and high < 1 else "not told apart"
     return {
         "model": model.target.model,
         "source": source.target.model,
@@ -121,42 +127,75 @@ def _pair(row: CsvRow, by_name: dict[str, Density]) -> dict[str, object]:
         "rho": model.rho,
         "rho_source": source.rho,
         "ratio": model.rho / source.rho if model.rho and source.rho else None,
-        "low": float(np.exp(low)) if np.isfinite(low) else None,
-        "high": float(np.exp(high)) if np.isfinite(high) else None,
+        "low": low,
+        "high": high,
         "verdict": verdict,
         "tasks": ";".join(model.tasks),
     }
 
 
+def _ratio_interval(model: Density, source: Density) -> tuple[float | None, float | None]:
+    """The 95 % interval of rho / rho_source; an end is None where it is open."""
+    if model.rho is None or source.rho is None:
+        low = model.low / source.high if model.low is not None and source.high is not None else None
+        return low, (model.high / source.low if model.high is not None and source.low is not None else None)
+    with np.errstate(invalid="ignore"):
+        logs = model.draws - source.draws
+    # A draw in which both leave the ruler says nothing of their ratio: it counts at either end.
+    unknown = np.isnan(logs)
+    low_end, high_end = _ends(np.where(unknown, -np.inf, logs))[0], _ends(np.where(unknown, np.inf, logs))[1]
+    return low_end, high_end
+
+
+def _ends(logs: Array) -> tuple[float | None, float | None]:
+    """From the 2.5 to the 97.5 % quantile of logarithms, as numbers; None where it is infinite."""
+    low, high = np.quantile(logs, 0.025, method="lower"), np.quantile(logs, 0.975, method="higher")
+    return tuple(float(np.exp(v)) if np.isfinite(v) else None for v in (low, high))  # type: ignore[return-value]
+
+
 def parameters_needed(
     trend: DensityTrend, ruler: Ruler, tasks: Sequence[str], *, score: float, dates: Sequence[date]
 ) -> list[dict[str, object]]:
-    """Parameters a frontier model needs for a score on given days: N^(score) / rho_max(t).
+    """Parameters a frontier model needs for a score on given days: N^(score) / rho_max(t), in 1e9.
 
-    Raises:
-        SparsityLabError: the ruler does not reach the score.
+    The interval carries the ruler and the trend, each line with the draw of the ruler it was made with. A score near
+    the ruler's ceiling, near chance, or whose N^ lies a factor ten beyond the reference sizes has a bound at 95 %
+    instead of a number, and an end that too many draws leave open is None, as for rho (`inversion.py`).
     """
-    ln_size = ruler.curve(tasks).ln_size(np.asarray(score))
-    if not np.isfinite(ln_size[0]):
-        raise SparsityLabError(
-            f"The ruler {ruler.name} does not reach a score of {score:g} at any size",
-            fix="Give a --score above chance and below the ruler's best, or another --ruler",
-        )
+    curve = ruler.curve(tasks)
+    found = invert(curve, score, errors=np.zeros(len(curve.floor) - 1), sizes=ruler.sizes)
+    # Beyond its reach the ruler tells only that a size is larger, or smaller, than the reach's end.
+    ends = np.log([ruler.sizes[0] / EXTRAPOLATION_LIMIT, ruler.sizes[1] * EXTRAPOLATION_LIMIT])
+    ln_sizes = found.ln_size_ruler_draws[trend.ruler_columns]
+    if found.size is None:
+        ln_sizes = np.clip(ln_sizes, *ends)
     rows: list[dict[str, object]] = []
     for on in dates:
-        densities = trend.ln_rho_max(np.array([(on - trend.origin).days]))
-        high, middle, low = (float(np.exp(ln_size[0] - ln_rho[0]) / 1e9) for ln_rho in densities)
+        day = np.array([float((on - trend.origin).days)])
+        logs, middle = ln_sizes - np.log(1e9) - trend.lines(day)[:, 0], None
+        if found.size is not None:
+            low, high = _ends(logs)
+            middle = float(np.exp(np.log(found.size / 1e9) - trend.ln_rho_max(day)[1][0]))
+        elif found.flag == BEYOND:
+            low, high = float(np.exp(np.quantile(logs, 0.05, method="lower"))), None
+        else:
+            low, high = None, float(np.exp(np.quantile(logs, 0.95, method="higher")))
         rows.append({"on": on.isoformat(), "score": score, "params_b": middle, "low_b": low, "high_b": high,
-                     "projected": on > trend.last})  # fmt: skip
+                     "projected": on > trend.last, "flag": found.flag})  # fmt: skip
     return rows
 
 
 @dataclass(frozen=True)
 class PriceTrend:
-    """How the cheapest price at or above a score falls; `halving_days` is None where it does not."""
+    """How the cheapest price at or above a score falls; `halving_days` is None where it does not.
+
+    `decline_per_day` of the logarithm is corrected for the records' bias, as the headline of the density trend is;
+    `least_squares_decline` is not.
+    """
 
     rows: tuple[dict[str, object], ...]
     decline_per_day: float
+    least_squares_decline: float
     halving_days: float | None
     halving_low: float | None
     halving_high: float | None
@@ -183,4 +222,4 @@ def price_trend(prices: Path, *, score: float, seed: int = 0, draws: int = 2000)
     trend = fit_trend(points, seed=seed, draws=draws)
     marked = tuple({**row, "cheapest": row["model"] in trend.frontier} for row in rows)
     low, high = trend.doubling_interval
-    return PriceTrend(marked, trend.slope, trend.doubling_days, low, high)
+    return PriceTrend(marked, trend.corrected, trend.slope, trend.doubling_days, low, high)

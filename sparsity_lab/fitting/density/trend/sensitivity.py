@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.densities import Yardstick, densities
+from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.choice import lenders, rulers_of
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.scores.targets import Target
-from sparsity_lab.fitting.density.trend.trend import DensityTrend, fit_trend, trend_points
+from sparsity_lab.fitting.density.trend.entering import trend_points
+from sparsity_lab.fitting.density.trend.published import PUBLISHED
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling, fit_trend
 from sparsity_lab.progress import SILENT, Progress
 
 DRAWS, TREND_DRAWS = 200, 500
@@ -36,10 +38,11 @@ def sensitivity_rows(
 ) -> list[dict[str, object]]:
     """One row a variation: the trend when one choice is made otherwise, the rest kept."""
     variations = list(_variations(targets, chosen, seed=seed))
-    rows = []
+    rows: list[dict[str, object]] = []
+    done: dict[object, tuple[Density, ...]] = {}
     with progress.track("sensitivity", len(variations)) as advance:
         for variation in variations:
-            rows.append(_row(targets, variation, seed=seed))
+            rows.append(_row(targets, variation, done, seed=seed))
             advance(1)
     return rows
 
@@ -64,22 +67,35 @@ def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> I
         )
     for task in several:
         yield replace(chosen, choice="tasks", value=f"only {task}", tasks=(task,))
-    yield replace(chosen, choice="models", value="with partial tasks", options=replace(options, partial=True))
+    for value, joining in (
+        ("with extrapolated", replace(options, extrapolated=True)),
+        ("with the ruler's own", replace(options, references=True)),
+        ("with both", replace(options, extrapolated=True, references=True)),
+        ("with partial tasks", replace(options, partial=True)),
+    ):
+        if joining != options:
+            yield replace(chosen, choice="models", value=value, options=joining)
     if any(target.moe for target in targets):
         for value, active in (("MoE, total", False), ("MoE, active", True)):
             counted = replace(options, mixtures=True, convention=replace(options.convention, active=active))
             yield replace(chosen, choice="parameters", value=value, options=counted)
 
 
-def _row(targets: Sequence[Target], variation: Variation, *, seed: int) -> dict[str, object]:
+def _row(
+    targets: Sequence[Target], variation: Variation, done: dict[object, tuple[Density, ...]], *, seed: int
+) -> dict[str, object]:
+    """The trend of one variation; `done` holds the densities of those that differ in who joins the trend alone."""
     row = {"choice": variation.choice, "value": variation.value}
     tasks, options = variation.tasks, variation.options
+    measuring = id(variation.ruler), tasks, options.convention
     try:
-        measured = densities(targets, Yardstick(variation.ruler, options.convention, seed=seed), tasks)
-        points = trend_points(measured, tasks=tasks, partial=options.partial, mixtures=options.mixtures)
+        if measuring not in done:
+            yardstick = Yardstick(variation.ruler, options.convention, seed=seed)
+            done[measuring] = densities(targets, yardstick, tasks)
+        points = trend_points(done[measuring], options.entering)
         return {**row, **trend_columns(fit_trend(points, seed=seed, draws=TREND_DRAWS))}
     except SparsityLabError as error:
-        return {**row, "note": error.what}
+        return {**row, "note": f"{error.what}: {error.why}" if error.why else error.what}
 
 
 def without_rows(without: Mapping[str, DensityTrend | None]) -> list[dict[str, object]]:
@@ -96,8 +112,24 @@ def trend_columns(trend: DensityTrend) -> dict[str, object]:
     return {
         "models": trend.models,
         "frontier": len(trend.frontier),
-        "A_per_day": trend.slope,
+        "A_corrected": trend.corrected,
         "A_low": trend.interval[0],
         "A_high": trend.interval[1],
-        "doubling_days": trend.doubling_days,
+        "doubling_days_corrected": trend.doubling_days,
+        "A_per_day": trend.slope,
+        "doubling_days": doubling(trend.slope),
     }
+
+
+def published_rows() -> list[dict[str, object]]:
+    """What the publications found, by least squares over records, in the same columns."""
+    return [
+        {
+            "choice": "published",
+            "value": f"{found.months:g} months",
+            "A_per_day": found.growth,
+            "doubling_days": found.days,
+            "note": found.source,
+        }
+        for found in PUBLISHED
+    ]

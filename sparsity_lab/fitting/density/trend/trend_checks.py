@@ -1,8 +1,8 @@
 """What a trend rests on: families left out one at a time, a break at a date, and where it points.
 
 The break test asks whether the frontier grows at another rate after a date (the publication asks it of
-2022-11-30). Its null worlds have the one line and resampled deficits, like those behind the interval, so
-the small number of records and their bias are in the p-value.
+2022-11-30). Its null worlds have the one line and deficits resampled by family, like those behind the interval,
+so the small number of records and their bias are in the p-value. Records that are lower bounds count at their bound.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ from datetime import date
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.trend.trend import (
-    DensityTrend,
-    TrendPoint,
-    fit_trend,
-    frontier_mask,
-    line_through,
-)
+from sparsity_lab.fitting.density.trend.entering import TrendPoint
+from sparsity_lab.fitting.density.trend.families import Families, deficit_worlds
+from sparsity_lab.fitting.density.trend.records import frontier_mask, line_through
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, fit_trend, frontier
 from sparsity_lab.laws._law import Array
 
 DRAWS = 1000
@@ -65,11 +62,12 @@ def break_test(points: Sequence[TrendPoint], at: date, *, seed: int) -> BreakTes
     """Compare the frontier's growth before `at` and from it on.
 
     Raises:
-        SparsityLabError: fewer than three frontier models on a side.
+        SparsityLabError: fewer than three frontier models, or fewer than three on a side.
     """
-    origin = min(p.released for p in points)
-    days = np.array([(p.released - origin).days for p in points], dtype=float)
-    ln_rho = np.array([p.ln_rho for p in points])
+    kept, records = frontier(points)
+    origin = kept[0].released
+    days = np.array([(p.released - origin).days for p in kept], dtype=float)
+    ln_rho = np.array([p.ln_rho for p in kept])
     split = float((at - origin).days)
     before, after, counts = _two_slopes(days, ln_rho, split)
     if min(int(counts[0]), int(counts[1])) < FEWEST_RECORDS_A_SIDE or not np.isfinite(before + after):
@@ -79,10 +77,9 @@ def break_test(points: Sequence[TrendPoint], at: date, *, seed: int) -> BreakTes
             f"{FEWEST_RECORDS_A_SIDE}",
             fix="Name a date inside the frontier, or add dated models",
         )
-    slope = float(line_through(days, ln_rho, frontier_mask(days, ln_rho))[0])
-    deficits = ln_rho - slope * days
-    rng = np.random.default_rng(seed)
-    worlds = slope * days + deficits[rng.integers(0, len(days), (DRAWS, len(days)))]
+    slope = float(line_through(days, ln_rho, records)[0])
+    donors = Families([p.lineage for p in kept]).donors(np.random.default_rng(seed), DRAWS)
+    worlds = deficit_worlds(days, ln_rho, slope, donors)
     many_before, many_after, _ = _two_slopes(np.broadcast_to(days, worlds.shape), worlds, split)
     differences = (many_after - many_before)[np.isfinite(many_after - many_before)]
     centre = np.median(differences) if len(differences) else 0.0
@@ -92,7 +89,7 @@ def break_test(points: Sequence[TrendPoint], at: date, *, seed: int) -> BreakTes
 
 
 def project(trend: DensityTrend, on: date) -> TrendProjection:
-    """rho_max on a day, by the fitted line; the band is the line's, not a single model's."""
+    """rho_max on a day, by the corrected line; the band is the line's, not a single model's."""
     low, middle, high = (float(np.exp(v[0])) for v in trend.ln_rho_max(np.array([(on - trend.origin).days])))
     return TrendProjection(on, low, middle, high)
 

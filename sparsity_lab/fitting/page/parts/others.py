@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from sparsity_lab.fitting.page.cells import shown, whole
 from sparsity_lab.fitting.page.collect import Contents
 from sparsity_lab.fitting.page.layout import HEAT, command_sections, figure, provenance_of, tables_of
 from sparsity_lab.fitting.page.parts.measured import holds
-from sparsity_lab.store.tables import interval
+from sparsity_lab.store.tables import interval, is_number
 
 WHOLE_FOLDERS = ("density.json", "neurons.json", "structure.json", "predictors.json", "affinity.json")
 WHOLE_TABLES = (*WHOLE_FOLDERS, "fits.json", "eval.json")
@@ -97,10 +98,27 @@ def trend(value: Mapping[str, Any]) -> str:
     line = value.get("trend")
     if not isinstance(line, Mapping):
         return str(value.get("trend_note") or "No trend over time.")
-    ends = f"95 % {whole(line.get('doubling_days_low'), 3)} to {whole(line.get('doubling_days_high'), 3)}"
-    growth = interval(line.get("A_per_day"), line.get("A_low"), line.get("A_high"))
-    return (
-        f"The frontier's density doubles every {whole(line.get('doubling_days'), 3)} days ({ends}); "
-        f"ln rho_max = A t + B, A {growth} per day, over {len(line.get('frontier') or [])} frontier models "
-        f"of {line.get('models')}."
+    low, high = (
+        "open" if line.get(key) is None else whole(line[key], 3)
+        for key in ("doubling_days_low", "doubling_days_high")
     )
+    growth = interval(line.get("A_corrected"), line.get("A_low"), line.get("A_high"))
+    days, uncorrected = _corrected_days(line), line.get("doubling_days")
+    doubles = f"doubles every {whole(days, 3)} days" if days else "does not grow"
+    return (
+        f"The frontier's density {doubles} (95 % {low} to {high}), corrected for the bias of records; "
+        f"ln rho_max = A t + B, A {growth} per day, over {len(line.get('frontier') or [])} frontier models "
+        f"of {line.get('models')}. Uncorrected, by least squares over the frontier: "
+        f"{whole(uncorrected, 3) + ' days' if uncorrected else 'no growth'}{_published(line)}."
+    )
+
+
+def _corrected_days(line: Mapping[str, Any]) -> float | None:
+    """ln 2 over the corrected growth, as every density.json has it; None where there is no growth."""
+    growth = line.get("A_corrected")
+    return math.log(2) / growth if is_number(growth) and growth > 0 else None
+
+
+def _published(line: Mapping[str, Any]) -> str:
+    found = [whole(entry["doubling_days"], 3) for entry in line.get("published") or []]
+    return f"; published: {' to '.join(found)} days" if found else ""
