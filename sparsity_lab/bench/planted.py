@@ -172,7 +172,8 @@ def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[
     """Models on random dates with sizes that keep most of them within the ruler; and their true rho."""
     days, deficits, families = _made(world, rng)
     ln_rho = world.ln_rho_start + world.growth * days - deficits
-    ln_sizes = rng.uniform(*np.log(world.own_sizes or (1e9, 60e9)), world.models)
+    smallest, largest = world.own_sizes or (1e9, 60e9)
+    ln_sizes = rng.uniform(np.log(smallest), np.log(largest), world.models)
     effective = np.exp(ln_sizes + ln_rho) if world.own_sizes else np.exp(ln_sizes)
     true_scores = world.score(effective)
     answered = rng.binomial(world.questions, true_scores) / world.questions
@@ -193,14 +194,18 @@ def _made(world: World, rng: np.random.Generator) -> tuple[Array, Array, list[st
     A family's deficit and a model's own are exponential; their means share the variance as `correlation` says.
     """
     if not world.families:
-        days = rng.integers(0, world.days, world.models)
+        days = rng.integers(0, world.days, world.models).astype(float)
         return days, rng.exponential(world.deficit, world.models), [""] * world.models
     of_model = rng.integers(0, world.families, world.models)
     releases = rng.integers(0, world.days, (world.families, world.releases))
     days = releases[of_model, rng.integers(0, world.releases, world.models)]
     shared = rng.exponential(world.deficit * np.sqrt(world.correlation), world.families)
     alone = rng.exponential(world.deficit * np.sqrt(1 - world.correlation), world.models)
-    return days, shared[of_model] + alone, [f"Family{chr(ord('A') + int(family))}" for family in of_model]
+    return (
+        days.astype(float),
+        shared[of_model] + alone,
+        [f"Family{chr(ord('A') + int(family))}" for family in of_model],
+    )
 
 
 def _holds(density: Density, truth: float) -> bool:

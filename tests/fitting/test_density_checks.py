@@ -77,6 +77,23 @@ def test_prices_halve(tmp_path):
     found = price_trend(path, score=0.6)
     assert found.halving_days == pytest.approx(90, rel=1e-6)
     assert all(not row["model"].startswith("weak") for row in found.rows)
+    assert found.least_squares_decline == pytest.approx(found.decline_per_day)
+    path.write_text("\n".join(rows[:5]) + "\n")  # two of the four reach the score
+    with pytest.raises(SparsityLabError, match="from the 2 models"):
+        price_trend(path, score=0.6)
+
+
+def test_the_fall_of_prices_is_corrected_as_the_growth_of_density_is(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["model,release_date,price,score"]
+    for number, above in enumerate(rng.exponential(0.7, 30)):
+        price = 20 * 0.5 ** (number / 6) * np.exp(above)
+        rows.append(f"m{number},{START + timedelta(days=15 * number)},{price},0.7")
+    path = tmp_path / "prices.csv"
+    path.write_text("\n".join(rows) + "\n")
+    found = price_trend(path, score=0.6)
+    assert 0 < found.decline_per_day < found.least_squares_decline
+    assert found.halving_days == pytest.approx(np.log(2) / found.decline_per_day)
 
 
 def test_compressed_models_and_their_sources(tmp_path):

@@ -35,11 +35,11 @@ are draws, and a wrong interval is mended in the one whose part of it is wrong:
         Near the ceiling, near chance or that far out there is no number but a one-sided bound.
 
 The interval of the growth A is made in `trend/trend.py`: the ruler's draws with the score held, and models' deficits
-resampled. A ruler's file (`rulers/files.py`) changes no interval: a one-step file is refitted from its points and seed,
-a two-step file holds its draws.
+resampled by family. A ruler's file (`rulers/files.py`) changes no interval: a one-step file is refitted from its points
+and seed, a two-step file holds its draws.
 
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
-which parameters count. `trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how
-mixtures are counted. A mean over tasks takes their score errors as independent. Sizes are counts, or FLOPs if the
-ruler's are.
+which parameters count. A one-step ruler is taken to be a logistic: its intervals hold no error of that form.
+`trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how mixtures are counted. A
+mean over tasks takes their score errors as independent. Sizes are counts, or FLOPs if the ruler's are.
 """

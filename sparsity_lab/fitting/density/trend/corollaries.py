@@ -21,7 +21,7 @@ from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.trend.entering import TrendPoint
-from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling, fit_trend
+from sparsity_lab.fitting.density.trend.trend import FEWEST_RECORDS, DensityTrend, doubling, fit_trend
 from sparsity_lab.laws._law import Array
 from sparsity_lab.reading.csv_rows import CsvRow, read_rows
 from sparsity_lab.store import bundled
@@ -219,7 +219,14 @@ def price_trend(prices: Path, *, score: float, seed: int = 0, draws: int = 2000)
         points.append(TrendPoint(row["model"].required(), released, logs, np.full(2, logs), ""))
         rows.append({"model": row["model"].text, "released": released.isoformat(), "price": price,
                      "score": row["score"].number()})  # fmt: skip
-    trend = fit_trend(points, seed=seed, draws=draws)
+    try:
+        trend = fit_trend(points, seed=seed, draws=draws)
+    except SparsityLabError:
+        raise SparsityLabError(
+            f"No fall of prices can be told from the {len(points)} models of {prices} that reach a score of {score:g}",
+            why=f"A trend needs {FEWEST_RECORDS} that were the cheapest so far when they were released",
+            fix="Add models with dates and prices, or give a lower --score",
+        ) from None
     marked = tuple({**row, "cheapest": row["model"] in trend.frontier} for row in rows)
     low, high = trend.doubling_interval
     return PriceTrend(marked, trend.corrected, trend.slope, trend.doubling_days, low, high)
