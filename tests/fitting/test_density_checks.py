@@ -79,7 +79,7 @@ def test_prices_halve(tmp_path):
     assert all(not row["model"].startswith("weak") for row in found.rows)
     assert found.least_squares_decline == pytest.approx(found.decline_per_day)
     path.write_text("\n".join(rows[:5]) + "\n")  # two of the four reach the score
-    with pytest.raises(SparsityLabError, match="from the 2 models"):
+    with pytest.raises(SparsityLabError, match=r"reach a score of 0\.6: 2"):
         price_trend(path, score=0.6)
 
 
@@ -97,8 +97,13 @@ def test_the_fall_of_prices_is_corrected_as_the_growth_of_density_is(tmp_path):
 
 
 def test_compressed_models_and_their_sources(tmp_path):
-    options = DensityOptions(tasks=("MMLU",))
+    options = DensityOptions(tasks=("MMLU",), ruler="Qwen2.5")
     rows = run_pairs(None, output=tmp_path, options=options)
+    # Without a choice of tasks each pair is compared on those that both have: Llama-3.1-8B has BBH as well.
+    shared = run_pairs(None, output=tmp_path, options=DensityOptions(ruler="Qwen2.5"))
+    one, two = (next(r for r in found if r["model"] == "Llama-3.2-1B") for found in (rows, shared))
+    assert two["tasks"] == "MMLU"
+    assert two["ratio"] == pytest.approx(one["ratio"], rel=1e-6)
     assert {row["model"] for row in rows} == {"Llama-3.2-1B", "Llama-3.2-3B"}
     assert next(r for r in rows if r["model"] == "Llama-3.2-1B")["verdict"] == "less dense"
     path = tmp_path / "pairs.csv"

@@ -306,17 +306,17 @@ def test_parameters_needed_carry_the_ruler(bundled):
 def test_a_pair_with_a_bound_has_a_bound(bundled, tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("model,source\nGemma-2-9B,Gemma-2-27B\n")
-    by_name = {d.target.model: d for d in bundled.densities}
+    by_name, yard = {d.target.model: d for d in bundled.densities}, bundled.yardstick
     model, source = by_name["Gemma-2-9B"], by_name["Gemma-2-27B"]
-    (number,) = compare_pairs(path, [model, source])
+    (number,) = compare_pairs(path, [model, source], yard)
     assert number["low"] < number["ratio"] < number["high"]
     draws = np.where(np.arange(len(source.draws)) % 2, np.inf, source.draws)
     bound = replace(source.inversion, size=None, low=4 * source.size, high=None, flag=BEYOND)
-    (above,) = compare_pairs(path, [model, replace(source, inversion=bound, draws=draws)])
+    (above,) = compare_pairs(path, [model, replace(source, inversion=bound, draws=draws)], yard)
     assert (above["ratio"], above["low"]) == (None, None)
     assert above["high"] == pytest.approx(model.high / 4)
     assert above["verdict"] == "less dense"
-    (both,) = compare_pairs(path, [replace(model, draws=draws), replace(source, draws=draws)])
+    (both,) = compare_pairs(path, [replace(model, draws=draws), replace(source, draws=draws)], yard)
     assert (both["low"], both["high"], both["verdict"]) == (None, None, "not told apart")
 
 

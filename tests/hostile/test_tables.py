@@ -110,7 +110,7 @@ DENSITY_CASES = battery(
     Case("cost: not there", COST, "bad.csv", "No such file"),
     Case("cost: free", COST, "row 2, column price", "", table("model,release_date,price,score\na,2023-01-01,0,0.7\n")),
     Case("cost: no day", COST, "column release_date", "", table("model,release_date,price,score\na,,1,0.7\n")),
-    Case("cost: one model", COST, "3 dates", "", table("model,release_date,price,score\na,2023-01-01,1,0.7\n")),
+    Case("cost: one model", COST, "needs 3", "", table("model,release_date,price,score\na,2023-01-01,1,0.7\n")),
     Case("predict: not there", PREDICT, "bad.csv"),
     Case("predict: no columns", PREDICT, "bad.csv", "no column", table("a,b\n1,2\n")),
     Case("predict: no tasks", PREDICT, "bad.csv", "TASK_bpb", table("run,params,tokens\na,1e9,1e9\n")),

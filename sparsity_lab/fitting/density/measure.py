@@ -72,7 +72,7 @@ def measure_density(
     points = trend_points(measured, options.entering)
     trend, trend_note = try_trend(measured, points, options.entering, seed=seed)
     report = DensityReport(
-        ruler, chosen.reason, tasks, options.convention, measured, _per_task(targets, yardstick, tasks), trend,
+        yardstick, chosen.reason, tasks, measured, _per_task(targets, yardstick, tasks), trend,
         trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
         entering=options.entering,
     )  # fmt: skip

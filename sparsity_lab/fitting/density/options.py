@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.densities import Density, Yardstick
 from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
@@ -56,10 +56,9 @@ class DensityOptions(InputOptions):
 class DensityReport:
     """What a run found. `trend` is None where there is none; `trend_note` says why."""
 
-    ruler: Ruler
+    yardstick: Yardstick
     ruler_reason: str
     tasks: tuple[str, ...]
-    convention: SizeConvention
     densities: tuple[Density, ...]
     per_task: dict[str, tuple[Density, ...]]
     trend: DensityTrend | None
@@ -72,6 +71,16 @@ class DensityReport:
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
     entering: Entering = field(default_factory=Entering)
+
+    @property
+    def ruler(self) -> Ruler:
+        """The ruler of the run."""
+        return self.yardstick.ruler
+
+    @property
+    def convention(self) -> SizeConvention:
+        """Which parameters count, and the unit of sizes."""
+        return self.yardstick.convention
 
     @property
     def by_date(self) -> list[Density]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.densities import Density
+from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.inversion import BEYOND, EXTRAPOLATION_LIMIT, invert
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
@@ -39,7 +39,7 @@ def run_pairs(
     """
     prepare_output(output)
     report = measure_density(seed=seed, options=replace(options, sensitivity=False))
-    rows = compare_pairs(pairs or bundled.path("density-pairs"), report.densities)
+    rows = compare_pairs(pairs or bundled.path("density-pairs"), report.densities, report.yardstick)
     PAIRS.write(output, rows)
     write_json(output / "pairs.json", rows)
     return rows
@@ -94,30 +94,33 @@ def price_sentence(fall: PriceTrend) -> str:
     return f"The cheapest price halves every {fall.halving_days:.0f} days (95 % interval {low} to {high}){beside}."
 
 
-def compare_pairs(pairs: Path, measured: Sequence[Density]) -> list[dict[str, object]]:
+def compare_pairs(pairs: Path, measured: Sequence[Density], yardstick: Yardstick) -> list[dict[str, object]]:
     """Density of each compressed model over that of its source, from a file with `model`, `source`, `method`.
 
     The ratio's interval uses the same ruler draws for both. Where one of the two has a bound instead of a number, so
-    has the ratio. Models are compared on the tasks each has; a pair whose task sets differ is refused.
+    has the ratio. Two models are compared on the tasks that both have, where these are fewer by the yardstick anew.
 
     Raises:
-        SparsityLabError: a model of the file has no density, or the two have different tasks.
+        SparsityLabError: a model of the file has no density, or the two share no task.
     """
     by_name = {d.target.model: d for d in measured}
-    return [_pair(row, by_name) for row in read_rows(pairs, needed=("model", "source"))]
+    return [_pair(row, by_name, yardstick) for row in read_rows(pairs, needed=("model", "source"))]
 
 
-def _pair(row: CsvRow, by_name: dict[str, Density]) -> dict[str, object]:
+def _pair(row: CsvRow, by_name: dict[str, Density], yardstick: Yardstick) -> dict[str, object]:
     for column in ("model", "source"):
         if row[column].required() not in by_name:
             raise row[column].error(f"The model {row[column].text} has no density in this run")
     model, source = by_name[row["model"].text], by_name[row["source"].text]
-    if set(model.tasks) != set(source.tasks):
+    shared = tuple(task for task in model.tasks if task in source.tasks)
+    if not shared:
         raise row["model"].error(
             f"{model.target.model} has {', '.join(model.tasks)} and {source.target.model} has "
             f"{', '.join(source.tasks)}",
             fix="Choose --tasks that both have",
         )
+    if set(shared) != {*model.tasks, *source.tasks}:
+        model, source = densities([model.target, source.target], yardstick, shared)
     low, high = _ratio_interval(model, source)
     verdict = "denser" if low and low > 1 else "less dense" if high and high < 1 else "not told apart"
     return {
@@ -223,7 +226,7 @@ def price_trend(prices: Path, *, score: float, seed: int = 0, draws: int = 2000)
         trend = fit_trend(points, seed=seed, draws=draws)
     except SparsityLabError:
         raise SparsityLabError(
-            f"No fall of prices can be told from the {len(points)} models of {prices} that reach a score of {score:g}",
+            f"No fall of prices can be told: models of {prices} that reach a score of {score:g}: {len(points)}",
             why=f"A trend needs {FEWEST_RECORDS} that were the cheapest so far when they were released",
             fix="Add models with dates and prices, or give a lower --score",
         ) from None
