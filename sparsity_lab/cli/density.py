@@ -38,8 +38,9 @@ class ScoreOptions:
     models: Annotated[
         Path | None,
         Flag(
-            "CSV about the models of lm-eval results: model (name, path or ID@REVISION), family, release_date, "
-            "params_b (1e9) or params, and tokens (a count), tokens_b (1e9) or train_tokens_t (1e12).",
+            "CSV about the models of lm-eval results or of a table of scores: model (name, path or ID@REVISION), "
+            "family, release_date, params_b (1e9) or params, and tokens (a count), tokens_b (1e9) or train_tokens_t "
+            "(1e12).",
             TABLE,
         ),
     ] = None
@@ -73,8 +74,17 @@ class DensityCommandOptions(ScoreOptions):
     """The options of `sparsity-lab density`."""
 
     targets: Annotated[
-        str | None, Flag("Table of models (CSV), folder of lm-eval results, or a bundled table.", TABLE)
+        str | None,
+        Flag("Table of models or scores (CSV), folder of lm-eval results, or a bundled table.", TABLE),
     ] = None
+    harness: Annotated[
+        str,
+        Flag(
+            "Harness whose scores are read, of a table that states it; alone, of the bundled scores. Separated by "
+            "commas, models of the later ones are moved onto the first by those that both scored.",
+            TABLE,
+        ),
+    ] = ""
     ruler: Annotated[
         str, Flag("A ruler file, a shipped ruler, a family with four sizes or more, or auto.", WHAT)
     ] = AUTO
@@ -105,9 +115,9 @@ def density(context: typer.Context, options: DensityCommandOptions) -> None:
     from sparsity_lab.fitting.density.report import run_density
 
     settings = DensityOptions(
-        **options.shared(), targets=options.targets, ruler=options.ruler, d0_tokens=options.d0,
-        partial=options.partial, mixtures=options.mixtures, extrapolated=options.extrapolated,
-        references=options.references, sensitivity=options.sensitivity,
+        **options.shared(), targets=options.targets, harness=words_of(options.harness) or (), ruler=options.ruler,
+        d0_tokens=options.d0, partial=options.partial, mixtures=options.mixtures,
+        extrapolated=options.extrapolated, references=options.references, sensitivity=options.sensitivity,
         break_at=day_of(options.break_at, "--break") if options.break_at else None,
         project_to=tuple(day_of(word, "--project") for word in words_of(options.project) or ()),
     )  # fmt: skip
@@ -142,7 +152,9 @@ class RulerCommandOptions(ScoreOptions):
     ] = AUTO
     family: Annotated[str | None, Flag("Family of the reference models.", WHAT)] = None
     d0: Annotated[float, Flag(D0, WHAT)] = D0_TOKENS
-    harness: Annotated[str, Flag("How the scores were made.", TABLE)] = HARNESS
+    harness: Annotated[
+        str, Flag("How the scores were made; of a table that states harnesses, the one that is read.", TABLE)
+    ] = HARNESS
     source: Annotated[str, Flag("Where the figures come from.", TABLE)] = ""
     output: Output = Path("runs/rulers")
 

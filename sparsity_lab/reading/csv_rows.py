@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -46,6 +47,11 @@ class CsvCell:
             return False
         return True
 
+    @property
+    def is_month(self) -> bool:
+        """Whether the text is a year and a month, without a day."""
+        return re.fullmatch(r"\d{4}-\d{2}", self.text) is not None
+
     def required(self) -> str:
         """The text, which may not be empty."""
         if not self.text:
@@ -66,11 +72,11 @@ class CsvCell:
         return value
 
     def day(self) -> date:
-        """An ISO date."""
+        """An ISO date; a month without a day, as 2024-09, is read as its middle, the 15th."""
         if not self.text:
             raise self.error("The cell is empty")
         try:
-            day = date.fromisoformat(self.text)
+            day = date.fromisoformat(f"{self.text}-15" if self.is_month else self.text)
         except ValueError:
             raise self.error(f"{self.text!r} is no date", fix="Write it as 2024-09-19") from None
         if day.year not in YEARS:

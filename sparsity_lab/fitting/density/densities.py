@@ -30,6 +30,7 @@ from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.store.whole_files import encoded
 
 PARTIAL, REFERENCE, MIXTURE, NOTE = "partial tasks", "reference", "mixture of experts", "see note"
+DISTILLED = "distilled"
 OTHER_SIZE = "size not counted as the ruler's"
 
 
@@ -99,6 +100,7 @@ def densities(
                     PARTIAL: len(scored) < len(tasks),
                     REFERENCE: is_reference(target, ruler.references),
                     MIXTURE: target.moe,
+                    DISTILLED: bool(target.distilled),
                     OTHER_SIZE: counted_otherwise(target, convention, ruler_params=ruler.params),
                     NOTE: bool(target.note),
                 }

@@ -16,6 +16,7 @@ from sparsity_lab.fitting.density.scores.score_errors import one_sigma
 from sparsity_lab.laws._law import Array
 
 EXTRAPOLATION_LIMIT = 10.0
+LARGEST_EXPONENT = 700.0  # its exponential is still a number
 BEYOND, BELOW, CHANCE, EXTRAPOLATED = "beyond the ruler", "below the ruler", "below chance", "extrapolated"
 
 
@@ -61,7 +62,7 @@ def invert(
     flag = _flag(
         point, score, error, floor=float(curve.floor[0]), ceiling=float(curve.ceiling[0]), sizes=sizes
     )
-    ratio = float(np.exp(point - np.log(sizes[1]))) if np.isfinite(point) else None
+    ratio = float(np.exp(min(point - np.log(sizes[1]), LARGEST_EXPONENT))) if np.isfinite(point) else None
     if flag in (BEYOND, BELOW, CHANCE):
         low, high = _one_sided(draws, level, above=flag == BEYOND, sizes=sizes)
         return Inversion(None, low, high, flag, ratio, error, draws, ruler_draws)

@@ -17,6 +17,7 @@ from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choi
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.scores import task_names
 from sparsity_lab.fitting.density.scores.benchmarks import called, without_parts
+from sparsity_lab.fitting.density.scores.bridges import bridged
 from sparsity_lab.fitting.density.scores.metrics import (
     TaskSetting,
     given_chances,
@@ -27,12 +28,14 @@ from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.scores.targets import (
     Target,
     bundled_targets,
+    harness_of,
     note_guessed_families,
     read_targets,
 )
 from sparsity_lab.fitting.density.study_notes import (
     metric_rows,
     note_choices,
+    note_harness,
     note_left_out,
     note_other_tasks,
     note_references,
@@ -47,6 +50,7 @@ from sparsity_lab.store import bundled
 
 log = logging.getLogger(__name__)
 
+BUNDLED_SCORES = "density-scores"
 PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 
 
@@ -60,11 +64,11 @@ def measure_density(
     """
     options, notes = options or DensityOptions(), Notes()
     targets, evaluations, chosen = _chosen(options, seed=seed, notes=notes)
-    ruler, tasks, base = chosen.ruler, chosen.tasks, options.targets is None
+    ruler, tasks, base = chosen.ruler, chosen.tasks, _is_base(options)
     metrics = metric_rows(evaluations, ruler, tasks, notes)
     note_guessed_families([t for t in targets if evaluations and t.scores], notes)
     note_references(targets, ruler, base=base, notes=notes)
-    spread = SourceSpread.of(targets if base else bundled_targets())
+    spread = SourceSpread.of(targets if base or harness_of(targets) else bundled_targets())
     yardstick = Yardstick(ruler, options.convention, spread, seed)
     measured = densities(targets, yardstick, tasks, progress=progress)
     note_left_out(targets, measured, tasks, notes)
@@ -111,8 +115,9 @@ def _chosen(
     given = given_chances(options.chances)
     named, reason = named_ruler(options.ruler)
     targets, evaluations = read_any(options, settings=named.settings if named else {}, notes=notes)
-    base = options.targets is None
-    words = named.tasks if named else () if base else task_names.tasks_of(bundled_targets())
+    base = _is_base(options)
+    alone = base or bool(harness_of(targets))
+    words = named.tasks if named else () if alone else task_names.tasks_of(bundled_targets())
     targets = task_names.renamed(targets, words, notes)
     tasks_of_targets = task_names.tasks_of(targets)
     asked = _asked(options, (*words, *tasks_of_targets), base=base)
@@ -125,7 +130,7 @@ def _chosen(
         chances = task_names.keys_in(words, chances_of(evaluations, given, notes))
         named, reason = family_of_choice(
             options.ruler, targets, tasks=asked,
-            all_tasks=tasks_of_targets if asked else shared.once(tasks_of_targets, notes), base=base,
+            all_tasks=tasks_of_targets if asked else shared.once(tasks_of_targets, notes), alone=alone,
             recipe=RulerRecipe(options.convention, seed, chances=chances),
         )  # fmt: skip
     ruler = at_tokens(named, options.d0_tokens)
@@ -135,7 +140,8 @@ def _chosen(
         shared.note_overlap(asked, notes)
     elif not base:
         note_other_tasks(without_parts(tasks_of_targets, shared.groups)[0], tasks, ruler, notes)
-    note_choices(ruler, reason, tasks, options.convention, bundled=base, notes=notes)
+    note_choices(ruler, reason, tasks, options.convention)
+    note_harness(targets, ruler, base=base, notes=notes)
     return targets, evaluations, _Choice(ruler, reason, tuple(tasks))
 
 
@@ -147,15 +153,30 @@ def read_any(
     Raises:
         SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
     """
-    path = None if options.targets is None else Path(options.targets)
+    named = options.targets or (BUNDLED_SCORES if options.harness else None)
+    path = None if named is None else Path(named)
+    if path is not None and not path.exists() and str(named) in bundled.names():
+        path = bundled.path(str(named))
     evaluations = options.results_in(path, settings=settings, notes=notes)
     if evaluations is not None:
+        if options.harness:
+            raise SparsityLabError(
+                "--harness can be given with a table of scores only",
+                fix="Leave it out; lm-eval made these scores",
+            )
         return targets_of(evaluations), evaluations
     if path is None:
         return bundled_targets(), []
-    if not path.exists() and str(options.targets) in bundled.names():
-        path = bundled.path(str(options.targets))
-    return read_targets(path, tasks=options.tasks, notes=notes), []
+    by_harness = [
+        read_targets(path, tasks=options.tasks, notes=notes, harness=harness, models=options.models)
+        for harness in options.harness or (None,)
+    ]
+    return bridged(by_harness, notes), []
+
+
+def _is_base(options: DensityOptions) -> bool:
+    """Whether the targets are the bundled open base models, of which each score is of the preferred harness."""
+    return options.targets is None and not options.harness
 
 
 def _asked(options: DensityOptions, known: Sequence[str], *, base: bool) -> tuple[str, ...] | None:

@@ -21,8 +21,11 @@ class DensityOptions(InputOptions):
     """What a run of `density` may be told, besides what `InputOptions` has.
 
     Attributes:
-        targets: a table of models, a folder of lm-eval results, the name of a bundled table, or None for the
-            bundled open base models.
+        targets: a table of models or of scores, a folder of lm-eval results, the name of a bundled table, or None for
+            the bundled open base models.
+        harness: of a table that says which harness made each score, the one that is read; without `targets`, of the
+            bundled scores. Separated by commas, the models of the later ones are moved onto the first by the models
+            that both have scored.
         ruler: `auto`, a ruler file, the name of a shipped ruler, or a family with at least four sizes.
         tasks: whose mean score is used; None for the paper's five, or all that targets and ruler share.
         d0_tokens: for two-step rulers; None keeps the ruler's own.
@@ -36,6 +39,7 @@ class DensityOptions(InputOptions):
     """
 
     targets: str | Path | None = None
+    harness: tuple[str, ...] = ()
     ruler: str = "auto"
     d0_tokens: float | None = None
     partial: bool = False

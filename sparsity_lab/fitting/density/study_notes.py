@@ -14,7 +14,7 @@ from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.scores.benchmarks import under
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting, is_other
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
-from sparsity_lab.fitting.density.scores.targets import Target
+from sparsity_lab.fitting.density.scores.targets import Target, harness_of
 from sparsity_lab.fitting.density.scores.task_names import in_words_of
 
 log = logging.getLogger(__name__)
@@ -65,22 +65,29 @@ def note_sizes(densities: Sequence[Density], ruler: Ruler, notes: Notes) -> None
         )
 
 
-def note_choices(
-    ruler: Ruler,
-    reason: str,
-    tasks: Sequence[str],
-    convention: SizeConvention,
-    *,
-    bundled: bool,
-    notes: Notes,
-) -> None:
+def note_choices(ruler: Ruler, reason: str, tasks: Sequence[str], convention: SizeConvention) -> None:
     """Say every choice that was made, with its reason."""
     log.info("ruler: %s (%s), because %s", ruler.name, ruler.form, reason)
     mean = "mean of " if len(tasks) > 1 else ""
     log.info("size: %s; tasks: %s%s", convention.words, mean, ", ".join(tasks))
     if isinstance(ruler, TwoStepRuler):
         log.info("D0: %.3g tokens", ruler.d0_tokens)
-    if not bundled or ruler.source != BUNDLED_SOURCE:
+
+
+def note_harness(targets: Sequence[Target], ruler: Ruler, *, base: bool, notes: Notes) -> None:
+    """Say where the scores of targets and ruler are not sure to be of one harness."""
+    of_targets = harness_of(targets)
+    if base and ruler.source == BUNDLED_SOURCE:
+        notes.add(
+            "the scores are the preferred ones of several harnesses, and their spread is part of the intervals; "
+            "--harness takes those of one alone"
+        )
+    elif of_targets and of_targets != ruler.harness:
+        notes.add(
+            f"harnesses are mixed: {of_targets} scored the targets, and the scores of the ruler {ruler.name} are of: "
+            f"{ruler.harness}"
+        )
+    elif not of_targets:
         notes.add(f"densities assume that targets were scored as the ruler was: {ruler.harness}")
 
 

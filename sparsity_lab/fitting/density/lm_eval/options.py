@@ -9,8 +9,10 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, read_evaluations
 from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.scores.harnesses import is_long
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting, wanted_metrics
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
+from sparsity_lab.reading.csv_rows import read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class InputOptions:
 
     Attributes:
         tasks: that count; None for all, or as the run says.
-        models: a table with sizes, tokens and dates for lm-eval results.
+        models: a table with sizes, tokens and dates for lm-eval results, or for a table of scores.
         metrics: of lm-eval results, as `acc_norm` for all tasks or `piqa=acc_norm`; by default the ruler's.
         chances: of tasks that the table of names does not know, as `mine=0.25`.
         convention: which parameters count.
@@ -44,7 +46,9 @@ class InputOptions:
             return read_evaluations(
                 inputs, models=self.models, metrics=metrics, settings=settings, notes=notes
             )
-        idle = [flag for flag, given in (("--models", self.models), ("--metric", self.metrics)) if given]
+        idle = ["--metric"] if self.metrics else []
+        if self.models and not (inputs is not None and is_long(read_rows(inputs, needed=())[0])):
+            idle = ["--models", *idle]
         if idle:
             raise SparsityLabError(
                 f"{' and '.join(idle)} can be given with a folder of lm-eval results only",

@@ -28,7 +28,12 @@ from sparsity_lab.fitting.density.scores.metrics import (
     given_chances,
     refuse_unknown_words,
 )
-from sparsity_lab.fitting.density.scores.targets import Target, note_guessed_families, read_targets
+from sparsity_lab.fitting.density.scores.targets import (
+    Target,
+    harness_of,
+    note_guessed_families,
+    read_targets,
+)
 from sparsity_lab.fitting.density.scores.task_names import SharedQuestions, tasks_of
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.progress import SILENT, Progress
@@ -50,7 +55,8 @@ class RulerOptions(InputOptions):
         form: `one-step`, `two-step`, or `auto`: two steps where there are losses and enough runs.
         family: of the reference models; None where the input has one family.
         d0_tokens: the amount of data at which a two-step ruler is read.
-        harness, source: how the scores were made and where they come from, carried in the file.
+        harness, source: how the scores were made and where they come from, carried in the file; of a table that says
+            which harness made each score, the one that is read.
         draws: of a two-step ruler; a one-step one is drawn at once.
     """
 
@@ -96,7 +102,7 @@ def build_ruler(
         seed,
         options.draws,
         options.source or str(inputs),
-        options.harness,
+        harness_of(material.targets) or options.harness,
         material.chances,
     )
     log.info("form: %s, because %s", form, reason[:1].lower() + reason[1:])
@@ -150,7 +156,19 @@ def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
     evaluations = options.results_in(inputs, settings={}, notes=notes)
     if evaluations is None:
         if not is_ladder(list(read_rows(inputs, needed=())[0])):
-            return _Material(None, read_targets(inputs, tasks=options.tasks, notes=notes), given)
+            harness = None if options.harness == HARNESS else options.harness
+            stated = "harness" in read_rows(inputs, needed=())[0]
+            return _Material(
+                None,
+                read_targets(
+                    inputs,
+                    tasks=options.tasks,
+                    notes=notes,
+                    harness=harness if stated else None,
+                    models=options.models,
+                ),
+                given,
+            )
         if options.family is not None:
             raise SparsityLabError(
                 f"The runs of the ladder {inputs} have no family", fix="Leave --family out"

@@ -15,8 +15,9 @@ from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler, check_d0
 from sparsity_lab.fitting.density.scores.benchmarks import UnknownChanceError, benchmark, same
 from sparsity_lab.fitting.density.scores.metrics import TaskSetting
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention, size_of
-from sparsity_lab.fitting.density.scores.targets import Target, bundled_targets
+from sparsity_lab.fitting.density.scores.targets import Target, bundled_targets, harness_of
 from sparsity_lab.registry import unknown
+from sparsity_lab.settings import AUTO
 
 TRIAL_DRAWS = 200
 BUNDLED_SOURCE = "bundled table of open base models; each score with its source in density_scores.csv"
@@ -50,7 +51,7 @@ def at_tokens(ruler: Ruler, d0_tokens: float | None) -> Ruler:
 
 
 def family_of_choice(
-    name: str, targets: Sequence[Target], *, tasks: Sequence[str] | None, all_tasks: Sequence[str], base: bool,
+    name: str, targets: Sequence[Target], *, tasks: Sequence[str] | None, all_tasks: Sequence[str], alone: bool,
     recipe: RulerRecipe,
 ) -> tuple[Ruler, str]:  # fmt: skip
     """A ruler of one family, and why this one.
@@ -62,31 +63,26 @@ def family_of_choice(
         targets: what is measured.
         tasks: asked for; None for those of `all_tasks` that the family has.
         all_tasks: of the targets.
-        base: whether the targets are the bundled table itself.
+        alone: whether the targets are their own rulers: the bundled table, or the scores of one harness.
         recipe: how rulers are made; its source is not heeded.
 
     Raises:
         SparsityLabError: no such family, or it has too few sizes.
     """
-    lent = lenders(targets, base=base)
-    replaced = not base and not _are_enough(name, targets, recipe.convention)
+    lent = lenders(targets, base=alone)
+    replaced = not alone and not _are_enough(name, targets, recipe.convention)
     bundled_family = [t for t in bundled_targets() if replaced and t.family == name]
-    pool = list(targets) if base else [*targets, *lent]
+    pool = list(targets) if alone else [*targets, *lent]
     if bundled_family:
         pool = [*(t for t in pool if t.family != name), *bundled_family]
-    recipe = replace(recipe, source=BUNDLED_SOURCE if base else f"the targets and the {BUNDLED_SOURCE}")
+    recipe = _of_source(recipe, targets, alone=alone)
     among_targets = any(t.family == name for t in targets)
     wanted = tuple(tasks or all_tasks)
     tasks_of_pool = sorted({task for target in pool for task in target.scores})
     if missing := [task for task in wanted if task not in tasks_of_pool]:
         raise unknown(missing[0], kind="task", known=tasks_of_pool)
-    if name == "auto":
-        shared = wanted if tasks else tuple(t for t in wanted if any(t in other.scores for other in lent))
-        candidates = rulers_of(lent, shared, replace(recipe, draws=TRIAL_DRAWS)) if shared else []
-        if not candidates:
-            raise _no_candidates(wanted)
-        name, reason = choose_ruler(targets, candidates, shared, recipe.convention)
-        wanted = shared
+    if name == AUTO:
+        name, reason, wanted = _best_family(targets, lent, wanted, recipe, all_of_them=tasks is not None)
     else:
         few = f"; the targets have fewer than {FEWEST_SIZES} sizes of it, the bundled table's are used"
         reason = f"it was asked for{few if bundled_family and among_targets else ''}"
@@ -94,11 +90,52 @@ def family_of_choice(
     if not members:
         raise unknown(name, kind="ruler", known=sorted({t.family for t in pool} | set(shipped())))
     if tasks is None:
-        wanted = tuple(t for t in wanted if all(t in m.scores for m in members if not m.moe)) or wanted
+        wanted = _had_by_all(members, wanted) or wanted
     ruler = family_ruler(name, members, tasks=wanted, recipe=recipe)
-    if not base and not bundled_family and any(t.family == name for t in targets):
+    if harness_of(targets) and alone:
+        return ruler, reason
+    if not alone and not bundled_family and any(t.family == name for t in targets):
         return replace(ruler, harness="the targets' own scores"), reason
     return replace(ruler, settings=_usual(ruler.tasks)), reason
+
+
+def _of_source(recipe: RulerRecipe, targets: Sequence[Target], *, alone: bool) -> RulerRecipe:
+    """A recipe that says where the scores of a ruler come from."""
+    if alone and (harness := harness_of(targets)):
+        return replace(recipe, source="scores of the targets' own table", harness=harness)
+    return replace(recipe, source=BUNDLED_SOURCE if alone else f"the targets and the {BUNDLED_SOURCE}")
+
+
+def _had_by_all(members: Sequence[Target], tasks: Sequence[str]) -> tuple[str, ...]:
+    """Tasks that every dense model has."""
+    return tuple(task for task in tasks if all(task in m.scores for m in members if not m.moe))
+
+
+def _best_family(
+    targets: Sequence[Target], lent: Sequence[Target], wanted: tuple[str, ...], recipe: RulerRecipe, *,
+    all_of_them: bool,
+) -> tuple[str, str, tuple[str, ...]]:  # fmt: skip
+    """The family that reaches most targets, why, and its tasks.
+
+    Where no family has all the tasks and not all were asked for, it is the best of those that have most of them.
+
+    Raises:
+        SparsityLabError: no family has four sizes with them.
+    """
+    recipe = replace(recipe, draws=TRIAL_DRAWS)
+    shared = wanted if all_of_them else tuple(t for t in wanted if any(t in other.scores for other in lent))
+    candidates = rulers_of(lent, shared, recipe) if shared else []
+    if not candidates and not all_of_them:
+        families = {family: [t for t in lent if t.family == family] for family in {t.family for t in lent}}
+        had = {family: _had_by_all(members, shared) for family, members in families.items()}
+        for shared in sorted(set(had.values()), key=lambda of: (-len(of), of)):
+            able = [t for t in lent if had[t.family] == shared]
+            if candidates := rulers_of(able, shared, recipe) if shared else []:
+                break
+    if not candidates:
+        raise _no_candidates(wanted)
+    name, reason = choose_ruler(targets, candidates, shared, recipe.convention)
+    return name, reason, shared
 
 
 def _usual(tasks: Sequence[str]) -> dict[str, TaskSetting]:
@@ -116,10 +153,12 @@ def lenders(targets: Sequence[Target], *, base: bool) -> list[Target]:
     """The models whose families may be rulers unasked: those of the bundled table.
 
     No family is mixed from two sources: only families that the targets do not have. The bundled table itself, `base`,
-    has no other models than its own.
+    has no other models than its own, and neither have the scores of one harness.
     """
-    taken = set() if base else {t.family for t in targets}
-    return [t for t in (targets if base else bundled_targets()) if t.family not in taken]
+    if base or harness_of(targets):
+        return list(targets)
+    taken = {t.family for t in targets}
+    return [t for t in bundled_targets() if t.family not in taken]
 
 
 def _no_candidates(tasks: Sequence[str]) -> SparsityLabError:

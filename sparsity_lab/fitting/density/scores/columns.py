@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.scores.benchmarks import benchmark, key, same
 from sparsity_lab.reading.csv_rows import CsvCell, CsvRow
 
@@ -21,7 +21,8 @@ PARTS = {"params_active_b": 1e9, "params_nonembedding_b": 1e9}
 TOKENS = {"train_tokens_t": 1e12, "train_tokens_b": 1e9, "tokens_b": 1e9, "train_tokens": 1.0, "tokens": 1.0}
 ATTRIBUTES = frozenset({
     *SIZES, *TOKENS, *PARTS, "model", "family", "release_date", "moe", "note", "date_source", "params_source",
-    "tokens_source", "source", "url", "commit", "harness",
+    "tokens_source", "source", "url", "commit", "harness", "date_precision", "distilled", "distilled_source", "kind",
+    "shots", "flags",
 })  # fmt: skip
 # A column with such a word in its name is about size, data or date, whatever else its name says.
 TELLING_WORDS = frozenset(
@@ -98,6 +99,8 @@ def note_columns(rows: Sequence[CsvRow], path: Path, scores: Sequence[str], note
         notes.add(f"units in {path}: {', '.join(read)}")
     if unread := [name for name in _not_attributes(rows[0]) if name not in scores]:
         notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
+    if months := [row["model"].text for row in rows if (cell := row.get("release_date")) and cell.is_month]:
+        notes.add(f"dates of {path} without a day are read as the 15th of the month: {listed(months)}")
     if absent := [cell for row in rows for name in scores if (cell := row[name]).missing and cell.text]:
         notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
 

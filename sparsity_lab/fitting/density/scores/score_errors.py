@@ -52,7 +52,7 @@ def error_draws(
     source = np.zeros(count)
     if differences.size:
         source = rng.choice(differences, count) * rng.choice((-1.0, 1.0), count)
-    return source + _sampling_se(score, task) * rng.standard_normal(count)
+    return source + sampling_se(score, task) * rng.standard_normal(count)
 
 
 def mean_error_draws(
@@ -70,7 +70,8 @@ def one_sigma(draws: Array) -> float:
     return float(np.quantile(np.abs(draws), ONE_SIGMA))
 
 
-def _sampling_se(score: TaskScore, task: str) -> float:
+def sampling_se(score: TaskScore, task: str) -> float:
+    """The stated standard error of a score, 0 to 1, or that of its count of questions; 0 where neither is known."""
     if score.se is not None:
         return score.se
     questions = score.questions or benchmark(task).questions

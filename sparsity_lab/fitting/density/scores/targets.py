@@ -4,7 +4,7 @@ A table has one model a row: `model`, `params_b` (1e9) or `params` (count), opti
 `params_nonembedding_b`, training tokens (`tokens`, a count; `tokens_b`; `train_tokens_t`, 1e12),
 `release_date` (ISO), `moe`, `family`, `note`, and one column a task. `TASK_se` (standard error) and `TASK_n`
 (questions) may follow a task's column. Scores are percent or fractions, one kind in a table; inside they are
-fractions.
+fractions. A table with a score a row, and one with a column `harness`, are read by `harnesses.py` first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes, listed
-from sparsity_lab.fitting.density.scores import columns
+from sparsity_lab.fitting.density.scores import columns, harnesses
 from sparsity_lab.fitting.density.scores.columns import PARTS, SIZES, TOKENS
 from sparsity_lab.reading.csv_rows import CsvCell, CsvRow, filled, read_rows
 from sparsity_lab.store import bundled
@@ -43,7 +43,8 @@ class Target:
     """One model. Sizes are counts, `tokens` the training tokens; None where unknown.
 
     `family_stated` is false where the family is guessed from the name; `identity` is all that a result of lm-eval
-    says of the model and its setting.
+    says of the model and its setting. `harness` is what made the scores, where the table says it; `distilled` is None
+    where nobody says whether the model was trained on the outputs of a larger one.
     """
 
     model: str
@@ -56,6 +57,8 @@ class Target:
     tokens: float | None = None
     moe: bool = False
     note: str = ""
+    harness: str = ""
+    distilled: bool | None = None
     where: str = field(default="", compare=False)
     family_stated: bool = field(default=True, compare=False)
     identity: str = field(default="", compare=False)
@@ -67,20 +70,27 @@ class Target:
 
 
 def read_targets(
-    path: Path, *, tasks: Sequence[str] | None = None, notes: Notes | None = None
-) -> list[Target]:
-    """Read a table of models.
+    path: Path, *, tasks: Sequence[str] | None = None, notes: Notes | None = None, harness: str | None = None,
+    models: Path | None = None,
+) -> list[Target]:  # fmt: skip
+    """Read a table of models, or one of scores.
 
     Args:
         path: which.
         tasks: whose columns are read, under any of their names; None for every column of numbers.
         notes: takes units, columns left out and guessed families.
+        harness: whose scores are read, where a table says which harness made them.
+        models: about the models of a table of scores; None for its own columns, or the bundled models.
 
     Raises:
-        SparsityLabError: unreadable, a needed column missing, or a cell that cannot be right; names the row.
+        SparsityLabError: unreadable, a needed column missing, several harnesses, or a cell that cannot be right; names
+            the row.
     """
     notes = Notes() if notes is None else notes
-    rows = read_rows(path, needed=("model",))
+    rows: Sequence[CsvRow] = harnesses.of_one(read_rows(path, needed=("model",)), path, harness)
+    if harnesses.is_long(rows[0]):
+        rows, all_tasks = harnesses.wide(rows, path, models, notes)
+        tasks = tasks or all_tasks
     if not set(rows[0]) & set(SIZES):
         raise SparsityLabError(
             f"{path} has no column for the size of its models",
@@ -123,19 +133,32 @@ def note_guessed_families(targets: Sequence[Target], notes: Notes) -> None:
 
 
 def bundled_targets() -> list[Target]:
-    """The bundled table of open base models: every published score kept, the preferred one used."""
+    """The bundled table of open base models of 2023 and 2024: of every score the preferred one of several harnesses.
+
+    What the pooled harnesses (`density_harnesses.csv`) published of a model and task is kept beside it, as the spread
+    of its sources. Models without a preferred score are those of single harnesses, which `read_targets` reads.
+    """
+    pooled = {row["harness"] for row in bundled.rows("density-harnesses") if row["pooled"] == "true"}
     models = read_rows(bundled.path("density-models"), needed=("model", "params_b"))
     published: dict[tuple[str, str], list[float]] = {}
     preferred: dict[tuple[str, str], float] = {}
-    for row in read_rows(bundled.path("density-scores"), needed=("model", "benchmark", "score")):
-        key = row["model"].text, row["benchmark"].text
+    for row in read_rows(bundled.path("density-scores"), needed=harnesses.LONG):
+        if row["harness"].text not in pooled:
+            continue
+        key = row["model"].text, row["task"].text
         published.setdefault(key, []).append(row["score"].number() / 100)
         if row["preferred"].text == "true":
             preferred[key] = row["score"].number() / 100
     scores: dict[str, dict[str, TaskScore]] = {}
     for (model, task), value in preferred.items():
         scores.setdefault(model, {})[task] = TaskScore(value, tuple(published[model, task]))
-    return [_target(row, scores.get(row["model"].text, {})) for row in models]
+    return [_target(row, of) for row in models if (of := scores.get(row["model"].text))]
+
+
+def harness_of(targets: Sequence[Target]) -> str:
+    """The harness that made all scores of some models; empty where the table does not say."""
+    made = {target.harness for target in targets}
+    return made.pop() if len(made) == 1 else ""
 
 
 def refuse_duplicates(targets: Sequence[Target], path: Path) -> None:
@@ -164,6 +187,7 @@ def _target(row: CsvRow, scores: Mapping[str, TaskScore]) -> Target:
     model, family = row["model"].required(), filled(row, "family")
     _refuse_parts_above_total(row)
     released, moe = filled(row, "release_date"), filled(row, "moe")
+    distilled = cell if (cell := filled(row, "distilled")) and cell.text != "unknown" else None
     return Target(
         model=model,
         family=family.text if family else family_of(model),
@@ -176,6 +200,8 @@ def _target(row: CsvRow, scores: Mapping[str, TaskScore]) -> Target:
         tokens=_amount(row, TOKENS),
         moe=moe is not None and moe.truth(),
         note=row["note"].text if "note" in row else "",
+        harness=row["harness"].text if "harness" in row else "",
+        distilled=distilled.truth() if distilled else None,
         where=f"row {row['model'].row}",
     )
 
