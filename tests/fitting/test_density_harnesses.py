@@ -61,7 +61,7 @@ def test_what_is_known_of_a_model_says_where_from():
         assert (row["distilled"] == "unknown") == (not row["distilled_source"])
         assert row["moe"] in {"true", "false"}
         assert row["family"]
-        assert row["kind"] in {"base", "variant", "tuned scores"}
+        assert row["kind"] in {"base", "continued", "variant", "tuned scores"}
         assert row["date_precision"] == {10: "day", 7: "month", 0: ""}[len(row["release_date"])]
     of_source = {row["model"] for row in SCORES if "transcription" in row["flags"].split(";")}
     assert of_source
@@ -263,3 +263,30 @@ def test_the_files_are_plain_csv():
         with bundled.path(name).open(newline="", encoding="utf-8") as stream:
             header, *rows = csv.reader(stream)
         assert all(len(row) == len(header) for row in rows)
+
+
+@pytest.mark.parametrize("ruler", ["Qwen2.5", "Qwen3", "Gemma-3", "Falcon3"])
+def test_one_harness_over_many_models_gives_a_growth(ruler):
+    tasks = ("MMLU", "MATH", "GSM8K", "HumanEval")
+    report = measure_density(
+        options=DensityOptions(harness=("swallow",), ruler=ruler, tasks=tasks, sensitivity=False)
+    )
+    assert len(report.densities) >= 50
+    assert report.trend is not None
+    assert report.trend.models >= 40
+    assert len(report.trend.frontier) >= 3
+    assert 0 < report.trend.interval[0] < report.trend.interval[1]
+
+
+def test_two_bundled_harnesses_are_tied_and_the_bridges_are_told():
+    tasks = ("MMLU-Pro", "BBH", "GSM8K", "MATH", "MBPP")
+    options = DensityOptions(
+        harness=("qwen3-report", "olmobaseeval"), ruler="Qwen2.5", tasks=tasks, sensitivity=False
+    )
+    report = measure_density(options=options)
+    moved = [density for density in report.densities if "bridges" in density.target.note]
+    assert len(report.densities) - len(moved) == 23
+    assert len(moved) >= 15
+    assert not {density.target.model for density in moved} & set(report.ruler.references)
+    assert all("see note" in density.flags for density in moved)
+    assert any(all(word in note for word in ("tied", "olmobaseeval", *tasks)) for note in report.notes)
