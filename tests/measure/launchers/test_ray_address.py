@@ -45,7 +45,17 @@ def test_the_address_of_the_environment_is_asked_too(monkeypatch, no_ray):
     assert _address.hindrance("auto") is not None
 
 
-@pytest.mark.parametrize("address", ["auto", "nonsense", "", "local"])
-def test_what_only_ray_understands_is_left_to_it(address, monkeypatch):
+def test_a_cluster_that_died_without_leaving_word_is_asked_too(monkeypatch, tmp_path, no_ray):
+    """Ray writes the address of the cluster it starts, and after a crash the file is still there."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(no_ray)
+    assert _address.hindrance("auto") is not None
+
+
+@pytest.mark.parametrize("address", ["auto", "nonsense", "", "local"])
+def test_what_only_ray_understands_is_left_to_it(address, monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     assert _address.hindrance(address) is None

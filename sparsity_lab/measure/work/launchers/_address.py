@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
+from pathlib import Path
 
 ANSWER_S = 10.0
 _HOST_AND_PORT = re.compile(r"(?:ray://)?\[?(?P<host>[^\[\]/]+?)\]?:(?P<port>\d{1,5})/?")
@@ -17,9 +19,10 @@ def hindrance(address: str) -> str | None:
     """Why no cluster can be at an address; None where one may be, or where only Ray knows which machine is meant.
 
     Args:
-        address: HOST:PORT, ray://HOST:PORT, or `auto` and what else Ray takes; `auto` may stand for `RAY_ADDRESS`.
+        address: HOST:PORT, ray://HOST:PORT, or `auto` and what else Ray takes; `auto` stands for `RAY_ADDRESS`, or for
+            the cluster that was last started on this machine, which may have died without leaving word.
     """
-    named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    named = os.environ.get("RAY_ADDRESS") or _last_started() if address == "auto" else address
     found = _HOST_AND_PORT.fullmatch(named)
     if found is None:
         return None
@@ -30,6 +33,14 @@ def hindrance(address: str) -> str | None:
         return f"Nothing answers there within {ANSWER_S:g} seconds"
     except (OSError, OverflowError, UnicodeError) as error:
         return getattr(error, "strerror", None) or str(error)
+
+
+def _last_started() -> str:
+    """The address that `ray start` wrote where Ray looks for it; empty where there is none."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    with contextlib.suppress(OSError):
+        return (Path(folder) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+    return ""
 
 
 def _encrypted() -> bool:
