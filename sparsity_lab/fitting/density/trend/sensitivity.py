@@ -95,7 +95,7 @@ def _row(
         points = trend_points(done[measuring], options.entering)
         return {**row, **trend_columns(fit_trend(points, seed=seed, draws=TREND_DRAWS))}
     except SparsityLabError as error:
-        return {**row, "note": f"{error.what}: {error.why}" if error.why else error.what}
+        return {**row, "note": ": ".join(filter(None, (error.what, error.why)))}
 
 
 def without_rows(without: Mapping[str, DensityTrend | None]) -> list[dict[str, object]]:
