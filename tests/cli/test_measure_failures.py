@@ -247,17 +247,7 @@ def test_all_criteria_and_transfers_go_on(series, source_text, tmp_path, caplog)
     other = tmp_path / "other.txt"
     other.write_text(source_text.read_text(encoding="utf-8")[20_000:60_000], encoding="utf-8")
     (series / "step-2" / "config.json").write_text("[]")
-    words = (
-        "measure",
-        series / "step-1",
-        series / "step-2",
-        "--text",
-        source_text,
-        "--tokens",
-        512,
-        "--window",
-        64,
-    )
+    words = ("measure", series / "step-1", series / "step-2", "--text", source_text, *PART)
     assert exit_code(*words, "--transfer", other, *KNOB, "--output", tmp_path / "transfer") == 1
     rows = table(tmp_path / "transfer", "transfer.csv")
     assert [bool(row["failed"]) for row in rows] == [False] * 4 + [True]
