@@ -33,8 +33,8 @@ LEAST_OTHERS = 3  # texts that a calibration's thresholds are carried to, for a 
 HEADINGS = ("", "texts", "mean [95 %]", "sd between texts", "mean error within", "new text [95 %]")
 ABOUT = (
     "The mean's interval allows for errors within texts and for differences between them. A standard deviation of 0 "
-    "means that the errors alone are enough to explain the differences. *New text* is where the number of a further text of the same kind "
-    "lies; the error of measuring it comes on top.\n"
+    "means that the errors alone are enough to explain the differences. *New text* is where the number of a further "
+    "text of the same kind lies; the error of measuring it comes on top.\n"
 )
 TWO = "Two texts say little about others: Student's t of one degree of freedom is 12.7.\n"
 
