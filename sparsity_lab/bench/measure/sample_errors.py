@@ -134,12 +134,19 @@ class SampleCells:
         logging.getLogger("sparsity_lab").setLevel(logging.ERROR)
         bench = Bench.of(self.model, self.text)
         try:
-            setting = bench.setting(self.setting)
-            truth = _numbers(bench.measured(bench.long(), setting))
+            return list(self._measured(bench))
         except SparsityLabError as error:
             sys.stderr.write(f"{self.model.name} on {self.text.stem} is left out: {error}\n")
             return []
-        rows: list[Row] = []
+
+    def _measured(self, bench: Bench) -> Iterator[Row]:
+        """The rows.
+
+        Raises:
+            SparsityLabError: the model cannot be measured on a sample of the text, as where it is no model of it.
+        """
+        setting = bench.setting(self.setting)
+        truth = _numbers(bench.measured(bench.long(), setting))
         for (tokens, count), sample in itertools.product(self.sizes, self.ways):
             samples = bench.samples(sample, tokens, count)
             found = [_numbers(bench.measured(windows, setting)) for windows in samples]
@@ -147,8 +154,7 @@ class SampleCells:
                 "model": self.model.name, "text": self.text.stem, "setting": self.setting, "tokens": tokens,
                 "sample": sample, "samples": len(found),
             }  # fmt: skip
-            rows += _rows(cell, found, truth)
-        return rows
+            yield from _rows(cell, found, truth)
 
 
 Numbers = dict[str, tuple[float, float, float]]  # by its name: a number, its error, half its interval
