@@ -103,6 +103,9 @@ class DensityCommandOptions(ScoreOptions):
     sensitivity: Annotated[
         bool, Flag("Tabulate how the growth depends on ruler, tasks, models and parameters.", WHAT)
     ] = True
+    hindcast: Annotated[
+        bool, Flag("Foresee the densest model of each quarter from the quarters before it.", WHAT)
+    ] = True
     output: Output = Path("runs/density")
     config: Config = None
 
@@ -118,6 +121,7 @@ def density(context: typer.Context, options: DensityCommandOptions) -> None:
         **options.shared(), targets=options.targets, harness=words_of(options.harness) or (), ruler=options.ruler,
         d0_tokens=options.d0, partial=options.partial, mixtures=options.mixtures,
         extrapolated=options.extrapolated, references=options.references, sensitivity=options.sensitivity,
+        hindcast=options.hindcast,
         break_at=day_of(options.break_at, "--break") if options.break_at else None,
         project_to=tuple(day_of(word, "--project") for word in words_of(options.project) or ()),
     )  # fmt: skip

@@ -37,3 +37,11 @@ def normal_quantile(share: float) -> float:
 def chi_squared_quantile(share: float, freedom: float) -> float:
     """The value that a share of a chi-squared distribution lies below."""
     return float(2.0 * special.gammaincinv(freedom / 2.0, share))
+
+
+def binomial_interval(hits: float, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """The Clopper-Pearson interval of a share of hits; these need not be a whole number."""
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(special.betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
+    return low, high

@@ -42,6 +42,7 @@ from sparsity_lab.fitting.density.study_notes import (
     note_sizes,
 )
 from sparsity_lab.fitting.density.trend.entering import trend_points
+from sparsity_lab.fitting.density.trend.hindcast import try_hindcast
 from sparsity_lab.fitting.density.trend.sensitivity import Variation, sensitivity_rows
 from sparsity_lab.fitting.density.trend.trend import try_trend
 from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
@@ -86,8 +87,11 @@ def measure_density(
     if options.sensitivity:
         variation = Variation("as chosen", ruler.name, ruler, tasks, options)
         rows = sensitivity_rows(targets, variation, seed=seed, progress=progress)
+    tried, hindcast_note = try_hindcast(points, seed=seed) if options.hindcast else (None, "")
     return replace(
         report,
+        hindcast=tried,
+        hindcast_note=hindcast_note,
         without=leave_one_out(points, seed=seed),
         break_test=break_test(points, options.break_at, seed=seed) if options.break_at else None,
         projections=tuple(project(trend, day) for day in options.project_to),

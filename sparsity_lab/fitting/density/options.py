@@ -12,6 +12,7 @@ from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.trend.entering import Entering
+from sparsity_lab.fitting.density.trend.hindcast import Hindcast
 from sparsity_lab.fitting.density.trend.trend import DensityTrend
 from sparsity_lab.fitting.density.trend.trend_checks import BreakTest, TrendProjection
 
@@ -36,6 +37,7 @@ class DensityOptions(InputOptions):
         break_at: test for another growth from this date on.
         project_to: days on which rho_max is projected.
         sensitivity: tabulate how A moves with the choices.
+        hindcast: foresee each quarter's maximum from the quarters before it.
     """
 
     targets: str | Path | None = None
@@ -49,6 +51,7 @@ class DensityOptions(InputOptions):
     break_at: date | None = None
     project_to: tuple[date, ...] = ()
     sensitivity: bool = True
+    hindcast: bool = True
 
     @property
     def entering(self) -> Entering:
@@ -58,7 +61,7 @@ class DensityOptions(InputOptions):
 
 @dataclass(frozen=True)
 class DensityReport:
-    """What a run found. `trend` is None where there is none; `trend_note` says why."""
+    """What a run found. `trend` is None where there is none, and `hindcast` too; their notes say why."""
 
     yardstick: Yardstick
     ruler_reason: str
@@ -75,6 +78,8 @@ class DensityReport:
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
     entering: Entering = field(default_factory=Entering)
+    hindcast: Hindcast | None = None
+    hindcast_note: str = ""
 
     @property
     def ruler(self) -> Ruler:

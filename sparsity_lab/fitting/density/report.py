@@ -13,8 +13,13 @@ from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
+from sparsity_lab.fitting.density.trend.hindcast import hindcast_sentence
 from sparsity_lab.fitting.density.trend.published import PUBLISHED, published_words
-from sparsity_lab.fitting.density.trend.sensitivity import published_rows, without_rows
+from sparsity_lab.fitting.density.trend.sensitivity import (
+    identified_sentence,
+    published_rows,
+    without_rows,
+)
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, chip_doubling_days, doubling
 from sparsity_lab.fitting.figures import attempted
 from sparsity_lab.machine.sole_writer import sole_writer
@@ -22,7 +27,14 @@ from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.columns import Column, TableColumns
 from sparsity_lab.store.records import write_json
-from sparsity_lab.store.table_columns.density import LOSSES, PER_TASK, SENSITIVITY, TABLE
+from sparsity_lab.store.table_columns.density import (
+    HINDCAST,
+    HINDCAST_SCORES,
+    LOSSES,
+    PER_TASK,
+    SENSITIVITY,
+    TABLE,
+)
 from sparsity_lab.store.tables import number
 
 
@@ -69,6 +81,8 @@ def _extra_tables(report: DensityReport) -> list[tuple[TableColumns, list[dict[s
     return [
         (TableColumns(PER_TASK.name, *PER_TASK.columns, *tasks), per_task),
         (SENSITIVITY, sensitivity_table(report)),
+        (HINDCAST, list(report.hindcast.rows) if report.hindcast else []),
+        (HINDCAST_SCORES, list(report.hindcast.scores) if report.hindcast else []),
         (LOSSES, loss_rows(report.evaluations)),
     ]
 
@@ -152,6 +166,8 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "trend_note": report.trend_note,
         "per_task": per_task_rows(report),
         "sensitivity": sensitivity_table(report),
+        "hindcast": None if report.hindcast is None else vars(report.hindcast),
+        "hindcast_note": report.hindcast_note,
         "break": None if test is None else {**vars(test), "at": test.at.isoformat()},
         "projections": [
             {"on": p.on.isoformat(), "rho_max": p.middle, "low": p.low, "high": p.high}
@@ -182,7 +198,14 @@ def closing_sentences(report: DensityReport) -> list[str]:
     """What a run found, one sentence a finding."""
     if report.trend is None:
         return [f"No trend: {report.trend_note}"]
-    sentences = [trend_sentence(report.trend), spread_sentence(report), break_sentence(report)]
+    sentences = [
+        trend_sentence(report.trend),
+        spread_sentence(report),
+        identified_sentence(report.sensitivity),
+        hindcast_sentence(report.hindcast) if report.hindcast else "",
+        f"No hindcast: {report.hindcast_note}" if report.hindcast_note else "",
+        break_sentence(report),
+    ]
     sentences += [
         f"Projected to {p.on}: rho_max {number(p.middle, 3)} "
         f"(95 % band {number(p.low, 3)} to {number(p.high, 3)})"

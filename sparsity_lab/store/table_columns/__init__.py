@@ -9,7 +9,8 @@ In: a CSV a command. Out: a `TableColumns` for each pair of a CSV and a Markdown
     predictors.py   `predict`: predictors, training
     affinity.py     `affinity`: affinity, affinity_products, affinity_break_even, affinity_decode
     study.py        `study`: directions, segments, equal_loss, versus, shapes, sizes, against_size, losses-ACTIVATION
-    density.py      `density`: table, per_task, sensitivity, losses, predictions, pairs, needed, prices
+    density.py      `density`: table, per_task, sensitivity, hindcast, hindcast_scores, losses,
+                    predictions, pairs, needed, prices
     ladder.py       `train`: runs, checkpoints, loss; and the tables of dry runs
     bench.py        `bench`: bench-train, kernels, the table of `--against`; coverage, planted
 

@@ -9,6 +9,8 @@ intervals, checks, and what follows.
     families.py       resampling by family
     trend.py          all of these together: the line, its correction, and the interval of A
     trend_checks.py   families left out one at a time, a break at a date, projections
+    forecasts.py      the densest model of a coming quarter as foreseen by the trend and by its rivals
+    hindcast.py       the trend tried on the past: what it foresaw at each quarter's end, and what came
     sensitivity.py    A under other rulers, D0, tasks, models and conventions
     published.py      the published doubling times, to stand beside
     corollaries.py    compressed models, parameters needed over time, falling prices, chips: the commands of `density`

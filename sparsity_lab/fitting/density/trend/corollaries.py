@@ -38,7 +38,7 @@ def run_pairs(
         SparsityLabError: as `compare_pairs` and `measure_density`.
     """
     prepare_output(output)
-    report = measure_density(seed=seed, options=replace(options, sensitivity=False))
+    report = measure_density(seed=seed, options=replace(options, sensitivity=False, hindcast=False))
     rows = compare_pairs(pairs or bundled.path("density-pairs"), report.densities, report.yardstick)
     PAIRS.write(output, rows)
     write_json(output / "pairs.json", rows)
@@ -54,7 +54,7 @@ def run_needed(
         SparsityLabError: there is no trend.
     """
     prepare_output(output)
-    report = measure_density(seed=seed, options=replace(options, sensitivity=False))
+    report = measure_density(seed=seed, options=replace(options, sensitivity=False, hindcast=False))
     if report.trend is None:
         raise SparsityLabError(
             "Parameters needed over time follow from a trend",

@@ -5,32 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
+from sparsity_lab.fitting.density.densities import DISTILLED, Density, Yardstick, densities
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.choice import lenders, rulers_of
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.scores.targets import Target
-from sparsity_lab.fitting.density.trend.entering import trend_points
+from sparsity_lab.fitting.density.trend.entering import TrendPoint, trend_points
 from sparsity_lab.fitting.density.trend.published import PUBLISHED
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling, fit_trend
+from sparsity_lab.fitting.quantiles import binomial_interval
 from sparsity_lab.progress import SILENT, Progress
 
 DRAWS, TREND_DRAWS = 200, 500
-D0_FACTORS = (0.1, 10.0)
+D0_FACTORS, D0_TOKENS = (0.1, 10.0), (1e12, 5e12)
+TASKS, ONLY = "tasks", "only "
 
 
 @dataclass(frozen=True)
 class Variation:
-    """One choice made otherwise: what is measured by what, and which models join the trend."""
+    """One choice made otherwise: what is measured by what, and which models join the trend.
+
+    `distilled` is whether only distilled models join, or only others; None for both.
+    """
 
     choice: str
     value: str
     ruler: Ruler
     tasks: tuple[str, ...]
     options: DensityOptions
+    distilled: bool | None = None
+
+    def points(self, measured: Sequence[Density]) -> list[TrendPoint]:
+        """Those of the densities that join the trend."""
+        joining = [d for d in measured if self.distilled in (None, DISTILLED in d.flags)]
+        return trend_points(joining, self.options.entering)
 
 
 def sensitivity_rows(
@@ -53,9 +66,10 @@ def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> I
         chosen = replace(chosen, ruler=replace(ruler, draws=DRAWS, curves={}, residual_sd={}))
     yield chosen
     if isinstance(ruler, TwoStepRuler):
-        for factor in D0_FACTORS:
-            moved = replace(ruler, d0_tokens=ruler.d0_tokens * factor)
-            yield replace(chosen, choice="D0", value=f"{moved.d0_tokens:.0e} tokens", ruler=moved)
+        moved = {*(ruler.d0_tokens * factor for factor in D0_FACTORS), *D0_TOKENS} - {ruler.d0_tokens}
+        for tokens in sorted(moved):
+            at_tokens = replace(ruler, d0_tokens=tokens)
+            yield replace(chosen, choice="D0", value=f"{tokens:.0e} tokens", ruler=at_tokens)
     recipe = RulerRecipe(options.convention, seed, DRAWS)
     for other in rulers_of(lenders(targets, base=options.targets is None), tasks, recipe):
         if other.name != ruler.name:
@@ -63,10 +77,16 @@ def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> I
     several = tasks if len(tasks) > 1 else ()
     for task in several:
         yield replace(
-            chosen, choice="tasks", value=f"without {task}", tasks=tuple(t for t in tasks if t != task)
+            chosen, choice=TASKS, value=f"without {task}", tasks=tuple(t for t in tasks if t != task)
         )
     for task in several:
-        yield replace(chosen, choice="tasks", value=f"only {task}", tasks=(task,))
+        yield replace(chosen, choice=TASKS, value=f"{ONLY}{task}", tasks=(task,))
+    yield from _joining(targets, chosen)
+
+
+def _joining(targets: Sequence[Target], chosen: Variation) -> Iterator[Variation]:
+    """Other models in the trend, or other parameters counted."""
+    options = chosen.options
     for value, joining in (
         ("with extrapolated", replace(options, extrapolated=True)),
         ("with the ruler's own", replace(options, references=True)),
@@ -75,6 +95,9 @@ def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> I
     ):
         if joining != options:
             yield replace(chosen, choice="models", value=value, options=joining)
+    if any(target.distilled for target in targets):
+        for value, distilled in (("without distilled", False), ("only distilled", True)):
+            yield replace(chosen, choice="models", value=value, distilled=distilled)
     if any(target.moe for target in targets):
         for value, active in (("MoE, total", False), ("MoE, active", True)):
             counted = replace(options, mixtures=True, convention=replace(options.convention, active=active))
@@ -92,10 +115,31 @@ def _row(
         if measuring not in done:
             yardstick = Yardstick(variation.ruler, options.convention, seed=seed)
             done[measuring] = densities(targets, yardstick, tasks)
-        points = trend_points(done[measuring], options.entering)
+        points = variation.points(done[measuring])
         return {**row, **trend_columns(fit_trend(points, seed=seed, draws=TREND_DRAWS))}
     except SparsityLabError as error:
         return {**row, "note": ": ".join(filter(None, (error.what, error.why)))}
+
+
+def is_identified(row: Mapping[str, object]) -> bool:
+    """Whether a row's growth has a finite interval that leaves out 0."""
+    ends = [row.get(key) for key in ("A_low", "A_high")]
+    low, high = (float(str(end)) if end is not None else float("nan") for end in ends)
+    return bool(np.isfinite([low, high]).all()) and low * high > 0
+
+
+def identified_sentence(rows: Sequence[Mapping[str, object]]) -> str:
+    """The share of tasks of which each alone has an identified growth; empty without trends of single tasks."""
+    alone = [row for row in rows if row["choice"] == TASKS and str(row["value"]).startswith(ONLY)]
+    if not alone:
+        return ""
+    identified = [str(row["value"]).removeprefix(ONLY) for row in alone if is_identified(row)]
+    low, high = (100 * end for end in binomial_interval(len(identified), len(alone)))
+    return (
+        f"Growth is identified (its interval is finite and leaves out 0) on {len(identified)} of {len(alone)} tasks "
+        f"alone{': ' * bool(identified)}{', '.join(identified)}; {100 * len(identified) / len(alone):.0f} % "
+        f"(95 % interval {low:.0f} to {high:.0f} %)"
+    )
 
 
 def without_rows(without: Mapping[str, DensityTrend | None]) -> list[dict[str, object]]:
