@@ -3,8 +3,9 @@
 Each world has a reference family on a true sigmoid, its scores off by a common scatter; models released
 over two years whose ln rho lies below a frontier A t by exponential deficits; and scores off by the
 sampling error of their questions. In worlds with families, models of one family share half of the deficit's variance
-and a few release dates. The whole way is gone: ruler, densities, frontier, trend. A stated 95 % interval should hold
-the truth in about 95 % of worlds.
+and a few release dates. The whole way is gone: ruler, densities, frontier, trend, hindcast. A stated 95 % interval
+should hold the truth in about 95 % of worlds, a 50 % band half of the maxima; and of the hindcast's forecasts the one
+that is right about the world should have the best score: the trend, or no growth since where growth stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.sigmoid import expit
 from sparsity_lab.fitting.density.scores.targets import Target, TaskScore
 from sparsity_lab.fitting.density.trend.entering import trend_points
+from sparsity_lab.fitting.density.trend.forecasts import NO_GROWTH, TREND
+from sparsity_lab.fitting.density.trend.hindcast import LEVELS, Hindcast, try_hindcast
 from sparsity_lab.fitting.density.trend.trend import fit_trend
 from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
@@ -34,6 +37,7 @@ from sparsity_lab.store.table_columns.bench import PLANTED
 
 TASK = "MMLU"
 FAMILY = "reference"
+START = date(2023, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class World:
 
     `families` is 0 where deficits are independent; `correlation` is that of two models of one family, which releases
     models on `releases` dates. `own_sizes` bounds N, so that N^ = rho N grows over the days; where None, N^ lies from
-    1e9 to 60e9, within the ruler, and N follows.
+    1e9 to 60e9, within the ruler, and N follows. After the day `stops` the frontier stays where it is.
     """
 
     growth: float = float(np.log(2) / 100)
@@ -61,6 +65,13 @@ class World:
     correlation: float = 0.5
     releases: int = 2
     own_sizes: tuple[float, float] | None = None
+    stops: int | None = None
+
+    def frontier(self, days: Array) -> Array:
+        """ln rho of a model without deficit on each day."""
+        return self.ln_rho_start + self.growth * (
+            days if self.stops is None else np.minimum(days, self.stops)
+        )
 
     def score(self, size: Array) -> Array:
         """The true ruler."""
@@ -69,11 +80,15 @@ class World:
 
 @dataclass(frozen=True)
 class PlantedOutcome:
-    """Whether intervals held the truth in one world; rho's per model. Growth is None and NaN without a trend."""
+    """Whether intervals held the truth in one world; rho's per model. Growth is None and NaN without a trend.
+
+    `hindcast` is None where no quarter could be foreseen.
+    """
 
     growth_held: bool | None
     growth: float
     rho_held: tuple[bool, ...]
+    hindcast: Hindcast | None = None
 
 
 KINDS = {
@@ -82,6 +97,7 @@ KINDS = {
     "few models": World(models=25),
     "20 families": World(families=20),
     "10 families": World(families=10),
+    "growth stopped": World(families=20, models=80, days=1000, stops=400),
 }
 
 
@@ -116,11 +132,13 @@ def live_through(world: World, *, seed: int) -> PlantedOutcome:
     """Make one world, measure it, and look whether the intervals hold."""
     measured, truths = measured_world(world, seed=seed)
     rho_held = tuple(_holds(density, truths[density.target.model]) for density in measured)
+    points = trend_points(measured)
     try:
-        trend = fit_trend(trend_points(measured), seed=seed)
+        trend = fit_trend(points, seed=seed)
     except SparsityLabError:
         return PlantedOutcome(None, float("nan"), rho_held)
-    return PlantedOutcome(trend.interval[0] <= world.growth <= trend.interval[1], trend.corrected, rho_held)
+    growth_held = trend.interval[0] <= world.growth <= trend.interval[1]
+    return PlantedOutcome(growth_held, trend.corrected, rho_held, try_hindcast(points, seed=seed)[0])
 
 
 def measured_world(world: World, *, seed: int) -> tuple[tuple[Density, ...], dict[str, float]]:
@@ -133,17 +151,33 @@ def measured_world(world: World, *, seed: int) -> tuple[tuple[Density, ...], dic
 
 
 def coverage_rows(outcomes: list[PlantedOutcome], world: World) -> list[dict[str, object]]:
-    """Coverage of A, of each world's first model's rho, and of all rho, with what chance alone allows."""
+    """Coverage of A, of each world's first model's rho, of all rho, and of the hindcast's bands."""
     rho = [held for outcome in outcomes for held in outcome.rho_held]
+    growth = [held for o in outcomes if (held := o.growth_held) is not None]
     return [
-        _row(
-            "growth A of the frontier",
-            [held for o in outcomes if (held := o.growth_held) is not None],
-            independent=True,
-        ),
+        *([_row("growth A of the frontier", growth, independent=True)] if world.stops is None else []),
         _row("density rho, one model a world", [o.rho_held[0] for o in outcomes], independent=True),
         _row(f"density rho, all {world.models} models", rho, independent=False),
+        *_hindcast_rows([o.hindcast for o in outcomes if o.hindcast], world),
     ]
+
+
+def _hindcast_rows(tried: list[Hindcast], world: World) -> list[dict[str, object]]:
+    """How many maxima the bands held where the trend goes on, and in how many worlds the right forecast was best."""
+    if not tried:
+        return []
+    right = TREND if world.stops is None else NO_GROWTH
+    best = _row(f"best score of a hindcast: {right}", [h.best == right for h in tried], independent=False)
+    rows = [row for each in tried for row in each.rows if row["forecast"] == TREND]
+    bands = (
+        _row(
+            f"maximum of a coming quarter, {level} % band",
+            [bool(r[f"held_{level}"]) for r in rows],
+            independent=False,
+        )
+        for level in LEVELS
+    )
+    return [*(bands if world.stops is None else ()), best]
 
 
 def _row(quantity: str, held: list[bool], *, independent: bool) -> dict[str, object]:
@@ -171,7 +205,7 @@ def _references(world: World, rng: np.random.Generator) -> list[Target]:
 def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[str, float]]:
     """Models on random dates with sizes that keep most of them within the ruler; and their true rho."""
     days, deficits, families = _made(world, rng)
-    ln_rho = world.ln_rho_start + world.growth * days - deficits
+    ln_rho = world.frontier(days) - deficits
     smallest, largest = world.own_sizes or (1e9, 60e9)
     ln_sizes = rng.uniform(np.log(smallest), np.log(largest), world.models)
     effective = np.exp(ln_sizes + ln_rho) if world.own_sizes else np.exp(ln_sizes)
@@ -180,7 +214,7 @@ def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[
     targets, truths = [], {}
     for number in range(world.models):
         name = f"model-{number}"
-        released = date(2023, 1, 1) + timedelta(days=int(days[number]))
+        released = START + timedelta(days=int(days[number]))
         score = TaskScore(float(answered[number]), questions=world.questions)
         size = float(effective[number] / np.exp(ln_rho[number]))
         targets.append(Target(name, families[number] or name, size, {TASK: score}, released=released))

@@ -91,7 +91,8 @@ class PlantedOptions:
     kinds: Annotated[
         str,
         Flag(
-            "Kinds of worlds, separated by commas: standard, coarse ruler, few models, 20 families, 10 families.",
+            "Kinds of worlds, separated by commas: standard, coarse ruler, few models, 20 families, 10 families, "
+            "growth stopped.",
             WHAT,
         ),
     ] = ",".join(WORLD_KINDS)
