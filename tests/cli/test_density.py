@@ -42,7 +42,15 @@ def test_without_arguments(default):
     assert min(spread) < trend["doubling_days"] < max(spread)
     assert {"ruler", "tasks", "models", "parameters"} <= {row["choice"] for row in found["sensitivity"]}
     assert {"published"} == {row["choice"] for row in found["sensitivity"][-2:]}
-    names = ["table.csv", "table.md", "per_task.md", "sensitivity.csv"]
+    assert {"without distilled", "only distilled"} <= {row["value"] for row in found["sensitivity"]}
+    tried = found["hindcast"]
+    assert {row["forecast"] for row in tried["rows"]} == {"trend", "no growth since", "one break"}
+    assert len((output / "hindcast.csv").read_text().splitlines()) == 1 + len(tried["rows"])
+    assert found["hindcast_note"] == ""
+    held = next(row for row in tried["scores"] if (row["forecast"], row["ahead"]) == ("trend", "1 to 4"))
+    assert f"{held['held_95']} of {held['forecasts']} (95 % interval" in done.stdout
+    assert "2 of 5 tasks" in done.stdout
+    names = ["table.csv", "table.md", "per_task.md", "sensitivity.csv", "hindcast.csv", "hindcast.md"]
     names += [f"{stem}.{kind}" for stem in ("density_by_date", "density_per_task") for kind in ("png", "svg")]
     for name in names:
         assert (output / name).stat().st_size > 1000
@@ -78,6 +86,7 @@ def test_a_users_table_against_the_bundled_ruler(tmp_path):
     (mine,) = json.loads((tmp_path / "out" / "density.json").read_text())["models"]
     assert mine["rho_low"] < mine["rho"] < mine["rho_high"]
     assert "No trend" in done.stdout
+    assert not (tmp_path / "out" / "hindcast.csv").exists()
 
 
 @pytest.mark.parametrize("targets", ["mine.csv", pytest.param("obsscaling-models", marks=pytest.mark.slow)])
