@@ -40,6 +40,7 @@ and seed, a two-step file holds its draws.
 
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
 which parameters count. A one-step ruler is taken to be a logistic: its intervals hold no error of that form.
-`trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how mixtures are counted. A
-mean over tasks takes their score errors as independent. Sizes are counts, or FLOPs if the ruler's are.
+`trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how mixtures are counted, and
+`trend/hindcast.py` tries on the past what the trend foresees. A mean over tasks takes their score errors as
+independent. Sizes are counts, or FLOPs if the ruler's are.
 """
