@@ -219,6 +219,18 @@ def test_too_few_quarters_are_no_hindcast():
     assert try_hindcast([], seed=0)[0] is None
 
 
+def test_a_band_without_end_is_open():
+    days = (0, 20, 40, 100, 130, 200, 230, 290)
+    levels = np.array([0.0, 60.0, 150.0, 260.0, 380.0, 500.0, 510.0, 520.0])
+    points = [
+        TrendPoint(f"m{day}", START + timedelta(days=day), level, np.full(5, level), "ab"[i % 2])
+        for i, (day, level) in enumerate(zip(days, levels, strict=True))
+    ]
+    rows = hindcast(points, seed=0).rows
+    assert any(row["high_95"] is None for row in rows)
+    assert all(np.isfinite(row["crps"]) for row in rows)
+
+
 def of_worlds(kind, seeds):
     measured = (trend_points(measured_world(KINDS[kind], seed=seed)[0]) for seed in seeds)
     return [tried for points in measured if (tried := try_hindcast(points, seed=0)[0])]

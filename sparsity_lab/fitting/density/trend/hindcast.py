@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.inversion import LARGEST_EXPONENT
 from sparsity_lab.fitting.density.trend.entering import TrendPoint
 from sparsity_lab.fitting.density.trend.forecasts import FORECASTS, TREND, Known, Quarter, lines_of, maxima
 from sparsity_lab.fitting.quantiles import binomial_interval
@@ -129,17 +130,22 @@ def _judged(draws: Array, released: Sequence[TrendPoint]) -> Row:
     densest = max(released, key=lambda p: p.ln_rho)
     middle, value = float(np.median(draws)), densest.ln_rho
     row: Row = {
-        "model": densest.model, "rho_max": float(np.exp(value)), "bound": densest.bounded,
-        "rho_middle": float(np.exp(middle)),
+        "model": densest.model, "rho_max": _rho(value), "bound": densest.bounded,
+        "rho_middle": _rho(middle),
     }  # fmt: skip
     for level in LEVELS:
         low, high = np.quantile(draws, [0.5 - level / 200, 0.5 + level / 200])
         row |= {
-            f"low_{level}": float(np.exp(low)), f"high_{level}": float(np.exp(high)),
+            f"low_{level}": _rho(low), f"high_{level}": _rho(high),
             f"held_{level}": bool(value <= high and (densest.bounded or value >= low)),
         }  # fmt: skip
     error = max(value - middle, 0.0) if densest.bounded else value - middle
     return {**row, "error": error, "crps": ranked_score(draws, value, bounded=densest.bounded)}
+
+
+def _rho(ln_rho: float) -> float | None:
+    """The density of a logarithm; None where no number is so large, as the bands of a steep early trend may be."""
+    return float(np.exp(ln_rho)) if ln_rho < LARGEST_EXPONENT else None
 
 
 def ranked_score(draws: Array, value: float, *, bounded: bool = False) -> float:
