@@ -166,11 +166,10 @@ def build(options: RulerCommandOptions) -> None:
     from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
     from sparsity_lab.store import bundled
 
-    inputs = options.inputs
-    path = bundled.path(inputs) if not Path(inputs).exists() and inputs in bundled.names() else Path(inputs)
+    path = bundled.table(options.inputs)
     settings = RulerOptions(
         **options.shared(), name=options.name, form=options.form, family=options.family, d0_tokens=options.d0,
-        harness=options.harness, source=options.source or inputs,
+        harness=options.harness, source=options.source or options.inputs,
     )  # fmt: skip
     built = build_ruler(path, output=options.output, options=settings, seed=options.seed, progress=progress())
     ruler = built.ruler

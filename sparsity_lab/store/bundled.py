@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 from sparsity_lab import registry
@@ -24,6 +25,20 @@ def path(name: str) -> Path:
     if name not in names():
         raise registry.unknown(name, kind="bundled table", known=names())
     return FOLDER / f"{name.replace('-', '_')}.csv"
+
+
+def table(name: str | Path) -> Path:
+    """The table that a user names: what lies at that path, else the bundled table of that name.
+
+    Raises:
+        UnknownNameError: neither; names the bundled tables.
+    """
+    if os.path.lexists(name):
+        return Path(name)
+    if str(name) in names():
+        return path(str(name))
+    what = f"Cannot read the table {name}: there is no such file, and no bundled table has that name"
+    raise registry.unknown(str(name), kind="table", known=names(), what=what)
 
 
 def rows(name: str) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
@@ -154,9 +153,7 @@ def read_any(
         SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
     """
     named = options.targets or (BUNDLED_SCORES if options.harness else None)
-    path = None if named is None else Path(named)
-    if path is not None and not path.exists() and str(named) in bundled.names():
-        path = bundled.path(str(named))
+    path = None if named is None else bundled.table(named)
     evaluations = options.results_in(path, settings=settings, notes=notes)
     if evaluations is not None:
         if options.harness:

@@ -75,7 +75,7 @@ def run_predictions(
     ladder, target, artificial_point = run.ladder, run.target, run.artificial_point
     prepare_output(output)
     given = given_chances(run.chances)
-    table = read_ladder(bundled.path(BUNDLED) if ladder is None else ladder)
+    table = read_ladder(bundled.table(ladder or BUNDLED))
     refuse_unknown_words(given, table.tasks, flag="--chance")
     names = [reference.name for reference in table.runs]
     if target not in names:
