@@ -42,6 +42,10 @@ def test_without_arguments(default):
     assert min(spread) < trend["doubling_days"] < max(spread)
     assert {"ruler", "tasks", "models", "parameters"} <= {row["choice"] for row in found["sensitivity"]}
     assert {"published"} == {row["choice"] for row in found["sensitivity"][-2:]}
+    lines = (output / "by_size.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [row["family"] for row in found["by_size"]]
+    slopes = sum(row["excludes_zero"] for row in found["by_size"])
+    assert f"{slopes} of {len(lines)} families" in done.stdout
     names = ["table.csv", "table.md", "per_task.md", "sensitivity.csv"]
     names += [f"{stem}.{kind}" for stem in ("density_by_date", "density_per_task") for kind in ("png", "svg")]
     for name in names:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.by_size import size_rows
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_questions
@@ -77,7 +78,9 @@ def measure_density(
     report = DensityReport(
         yardstick, chosen.reason, tasks, measured, _per_task(targets, yardstick, tasks), trend,
         trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
-        entering=options.entering,
+        entering=options.entering, by_size=tuple(
+            size_rows(measured, options.entering, sizes=ruler.sizes, seed=seed)
+        ),
     )  # fmt: skip
     if trend is None:
         return report

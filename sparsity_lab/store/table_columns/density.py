@@ -5,6 +5,7 @@ from sparsity_lab.store.columns import described
 TABLE = described("density", "table")
 PER_TASK = described("density", "per_task")
 SENSITIVITY = described("density", "sensitivity")
+BY_SIZE = described("density", "by_size")
 LOSSES = described("density", "losses")
 PREDICTIONS = described("density", "predictions")
 PAIRS = described("density", "pairs")
