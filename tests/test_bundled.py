@@ -5,7 +5,7 @@ import pytest
 from sparsity_lab.errors import SparsityLabError, UnknownNameError
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.rulers.predictions import PredictedRun, run_predictions
+from sparsity_lab.fitting.density.rulers.predictions import PredictedRuns, run_predictions
 from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.reading.csv_file import read_csv
 from sparsity_lab.store import bundled
@@ -23,7 +23,7 @@ def test_a_file_comes_before_a_bundled_table_of_its_name(tmp_path, monkeypatch):
     ("asked", "meant"),
     [
         (lambda output: measure_density(options=DensityOptions(targets="density-scroes")), "density-scores"),
-        (lambda output: run_predictions(output=output, run=PredictedRun("olmo-laddr")), "olmo-ladder"),
+        (lambda output: run_predictions(output=output, runs=PredictedRuns("olmo-laddr")), "olmo-ladder"),
         (lambda output: fit_table("sparsing-lwa", output=output), "sparsing-law"),
         (lambda output: bundled.table("nowhere/else.csv"), None),
     ],
