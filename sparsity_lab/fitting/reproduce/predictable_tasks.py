@@ -28,8 +28,8 @@ from sparsity_lab.store import bundled
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.table_columns.density import PREDICTABLE
 
-RUNS, PUBLISHED = "overtraining-gadre", "overtraining-gadre-published"
-LOSS, ERROR = "loss_c4_val", "err_"
+RUNS, PUBLISHED = "overtraining", "overtraining-published"
+LOSS, SCORE = "validation_nats", "_acc"
 BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 # Per nat. At 0 the curve is a straight line; beyond 6 it is a step at one end of the losses.
 CURVATURES = np.linspace(-6.0, 6.0, 121)
@@ -73,13 +73,13 @@ def run_predictable(*, output: Path, seed: int = 0) -> dict[str, object]:
 
 def corpora_of(rows: Sequence[dict[str, str]]) -> list[CorpusRuns]:
     """The runs of the table by corpus, in the order of its rows."""
-    tasks = [name.removeprefix(ERROR) for name in rows[0] if name.startswith(ERROR)]
+    tasks = [name.removesuffix(SCORE) for name in rows[0] if name.endswith(SCORE)]
     return [
         CorpusRuns(
-            corpus, _column(of, "params"), _column(of, LOSS), {t: _column(of, ERROR + t) for t in tasks}
+            corpus, _column(of, "params"), _column(of, LOSS), {t: 1 - _column(of, t + SCORE) for t in tasks}
         )
-        for corpus in dict.fromkeys(row["corpus"] for row in rows)
-        if (of := [row for row in rows if row["corpus"] == corpus])
+        for corpus in dict.fromkeys(row["family"] for row in rows)
+        if (of := [row for row in rows if row["family"] == corpus])
     ]
 
 
