@@ -152,6 +152,14 @@ class RulerCommandOptions(ScoreOptions):
     ] = AUTO
     family: Annotated[str | None, Flag("Family of the reference models.", WHAT)] = None
     d0: Annotated[float, Flag(D0, WHAT)] = D0_TOKENS
+    loss: Annotated[
+        tuple[str, ...],
+        Flag(
+            "Of lm-eval results: the task whose loss of the right answer goes with the score of another. Repeatable.",
+            TABLE,
+            metavar="TASK=TASK",
+        ),
+    ] = ()
     harness: Annotated[
         str, Flag("How the scores were made; of a table that states harnesses, the one that is read.", TABLE)
     ] = HARNESS
@@ -169,7 +177,7 @@ def build(options: RulerCommandOptions) -> None:
     path = bundled.table(options.inputs)
     settings = RulerOptions(
         **options.shared(), name=options.name, form=options.form, family=options.family, d0_tokens=options.d0,
-        harness=options.harness, source=options.source or options.inputs,
+        losses=options.loss, harness=options.harness, source=options.source or options.inputs,
     )  # fmt: skip
     built = build_ruler(path, output=options.output, options=settings, seed=options.seed, progress=progress())
     ruler = built.ruler
