@@ -24,7 +24,7 @@ from sparsity_lab.fitting.density.notes import listed
 from sparsity_lab.fitting.density.trend.entering import Entering, barred, lower_bound
 from sparsity_lab.laws._law import Array
 
-DRAWS = 2000
+DRAWS = 20_000
 FEWEST_SIZES = 3
 LEVEL = 0.95
 
