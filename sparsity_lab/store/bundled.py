@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from sparsity_lab import registry
+from sparsity_lab.errors import UnknownNameError
 
 FOLDER = Path(__file__).parents[1] / "data"
 
@@ -37,8 +38,13 @@ def table(name: str | Path) -> Path:
         return Path(name)
     if str(name) in names():
         return path(str(name))
-    what = f"Cannot read the table {name}: there is no such file, and no bundled table has that name"
-    raise registry.unknown(str(name), kind="table", known=names(), what=what)
+    among = registry.unknown(str(name), kind="bundled table", known=names())
+    raise UnknownNameError(
+        f"Cannot read the table {name}",
+        why="No such file is there, and no bundled table has that name",
+        fix=f"Give a CSV in UTF-8 with a header, or the name of a bundled table. {among.fix}",
+        nearest=among.nearest,
+    )
 
 
 def rows(name: str) -> list[dict[str, str]]:
