@@ -21,7 +21,6 @@ THE_CORPUS, THIS_TEXT = "the corpus", "this text"  # what errors hold for
 EVEN, POWER = NOISES = ("even", "power")  # what the noise of a fit is taken for
 D0_TOKENS = 1e12
 HARNESS = "not stated"
-PREDICTED_RUN = "13B-5T"
 WORLDS = 200
 WORLD_KINDS = ("standard",)
 DTYPES = ("float32", "bfloat16", "float16")

@@ -13,7 +13,7 @@ from sparsity_lab.cli.console.options import PanelCommand, PanelGroup, of_fields
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.density_corollaries import cost, day_of, needed, pairs, planted, words_of
 from sparsity_lab.cli.shared_options import Config, Output
-from sparsity_lab.settings import AUTO, D0_TOKENS, HARNESS, PREDICTED_RUN, TABLE, WHAT, Flag, Seed
+from sparsity_lab.settings import AUTO, D0_TOKENS, HARNESS, TABLE, WHAT, Flag, Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.density.options import DensityReport
@@ -156,6 +156,14 @@ class RulerCommandOptions(ScoreOptions):
     ] = AUTO
     family: Annotated[str | None, Flag("Family of the reference models.", WHAT)] = None
     d0: Annotated[float, Flag(D0, WHAT)] = D0_TOKENS
+    loss: Annotated[
+        tuple[str, ...],
+        Flag(
+            "Of lm-eval results: the task whose loss of the right answer goes with the score of another. Repeatable.",
+            TABLE,
+            metavar="TASK=TASK",
+        ),
+    ] = ()
     harness: Annotated[
         str, Flag("How the scores were made; of a table that states harnesses, the one that is read.", TABLE)
     ] = HARNESS
@@ -170,11 +178,10 @@ def build(options: RulerCommandOptions) -> None:
     from sparsity_lab.fitting.density.rulers.build import RulerOptions, build_ruler
     from sparsity_lab.store import bundled
 
-    inputs = options.inputs
-    path = bundled.path(inputs) if not Path(inputs).exists() and inputs in bundled.names() else Path(inputs)
+    path = bundled.table(options.inputs)
     settings = RulerOptions(
         **options.shared(), name=options.name, form=options.form, family=options.family, d0_tokens=options.d0,
-        harness=options.harness, source=options.source or inputs,
+        losses=options.loss, harness=options.harness, source=options.source or options.inputs,
     )  # fmt: skip
     built = build_ruler(path, output=options.output, options=settings, seed=options.seed, progress=progress())
     ruler = built.ruler
@@ -187,7 +194,14 @@ class PredictionOptions:
     """The options of `sparsity-lab density predict`."""
 
     ladder: Annotated[Path | None, Flag("Ladder (CSV).", TABLE, shown="the OLMo ladder")] = None
-    target: Annotated[str, Flag("Run to predict from the others.", WHAT)] = PREDICTED_RUN
+    target: Annotated[
+        str,
+        Flag(
+            "Runs to predict, each from the others, separated by commas.",
+            WHAT,
+            shown="those whose role is target",
+        ),
+    ] = ""
     artificial_point: Annotated[
         bool, Flag("Include the recipe's artificial point: a perfect score at zero loss.", WHAT)
     ] = True
@@ -199,12 +213,13 @@ class PredictionOptions:
 @app.command(cls=PanelCommand)
 @of_fields
 def predict(options: PredictionOptions) -> None:
-    """Predict a large run from small ones: the published recipe, and our own choice with intervals."""
-    from sparsity_lab.fitting.density.rulers.predictions import PredictedRun, run_predictions
+    """Predict large runs from small ones: the published recipe, and our own choice with intervals."""
+    from sparsity_lab.fitting.density.rulers.predictions import PredictedRuns, run_predictions
     from sparsity_lab.store.table_columns.density import PREDICTIONS
 
-    run = PredictedRun(options.ladder, options.target, options.artificial_point, options.chance)
-    predictions = run_predictions(output=options.output, run=run, seed=options.seed, progress=progress())
+    targets = words_of(options.target) or ()
+    runs = PredictedRuns(options.ladder, targets, options.artificial_point, options.chance)
+    predictions = run_predictions(output=options.output, runs=runs, seed=options.seed, progress=progress())
     typer.echo(PREDICTIONS.shown(predictions.rows))
     if predictions.largest_gap is not None:
         typer.echo(

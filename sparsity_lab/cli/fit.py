@@ -271,6 +271,8 @@ def _source(table: Path | None, data: str | None) -> Path | str:
         bundled.path(data)
         return data
     assert table is not None
+    if bundled.table(table) != table:
+        return str(table)
     if table.is_dir():
         inside = table / "table.csv"
         raise SparsityLabError(

@@ -71,7 +71,7 @@ def fit_table(
     Raises:
         SparsityLabError: the table is faulty, a law or series is unknown, or the output cannot be written.
     """
-    source = bundled.path(path) if isinstance(path, str) and path in bundled.names() else Path(path)
+    source = _source(path)
     spec, columns, folder = spec or FitSpec(), mapping or Columns(), Path(output)
     inputs = max(len(columns.x), 1)
     law = None if (name := spec.law_name(inputs)) == AUTO else law_of(name, inputs=inputs)
@@ -91,6 +91,13 @@ def fit_table(
         files.draw(results, folder, perform if plots else None, progress=progress)
         parts.clear()
     return results
+
+
+def _source(path: Path | str) -> Path:
+    """The file behind a table: a name of a bundled table is that table's, whatever else has that name."""
+    if isinstance(path, str):
+        return bundled.path(path) if path in bundled.names() else bundled.table(path)
+    return path
 
 
 def fit_all(

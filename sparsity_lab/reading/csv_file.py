@@ -98,7 +98,8 @@ def _text(path: Path, fix: str) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise SparsityLabError(f"Cannot read the table {path}", why=str(error), fix=fix) from error
+        why = error.strerror or str(error)
+        raise SparsityLabError(f"Cannot read the table {path}", why=why, fix=fix) from error
     if (kind := other_kind(raw[:8], name=str(path), table=True)) is not None:
         raise SparsityLabError(f"The table {path} is {kind[0]}, not a CSV", fix=kind[1])
     if why := stand_in(raw):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 from sparsity_lab import registry
+from sparsity_lab.errors import UnknownNameError
 
 FOLDER = Path(__file__).parents[1] / "data"
 
@@ -24,6 +26,25 @@ def path(name: str) -> Path:
     if name not in names():
         raise registry.unknown(name, kind="bundled table", known=names())
     return FOLDER / f"{name.replace('-', '_')}.csv"
+
+
+def table(name: str | Path) -> Path:
+    """The table that a user names: what lies at that path, else the bundled table of that name.
+
+    Raises:
+        UnknownNameError: neither; names the bundled tables.
+    """
+    if os.path.lexists(name):
+        return Path(name)
+    if str(name) in names():
+        return path(str(name))
+    among = registry.unknown(str(name), kind="bundled table", known=names())
+    raise UnknownNameError(
+        f"Cannot read the table {name}",
+        why="No such file is there, and no bundled table has that name",
+        fix=f"Give a CSV in UTF-8 with a header, or the name of a bundled table. {among.fix}",
+        nearest=among.nearest,
+    )
 
 
 def rows(name: str) -> list[dict[str, str]]:

@@ -51,6 +51,10 @@ def test_without_arguments(default):
     assert f"{held['held_95']} of {held['forecasts']} (95 % interval" in done.stdout
     assert "2 of 5 tasks" in done.stdout
     names = ["table.csv", "table.md", "per_task.md", "sensitivity.csv", "hindcast.csv", "hindcast.md"]
+    lines = (output / "by_size.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [row["family"] for row in found["by_size"]]
+    slopes = sum(row["excludes_zero"] for row in found["by_size"])
+    assert f"{slopes} of {len(lines)} families" in done.stdout
     names += [f"{stem}.{kind}" for stem in ("density_by_date", "density_per_task") for kind in ("png", "svg")]
     for name in names:
         assert (output / name).stat().st_size > 1000

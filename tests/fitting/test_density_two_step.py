@@ -13,7 +13,12 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped, write_ruler
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder, running_mean
 from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_loss_law
-from sparsity_lab.fitting.density.rulers.predictions import predict_published, published_runs, run_predictions
+from sparsity_lab.fitting.density.rulers.predictions import (
+    PredictedRuns,
+    predict_published,
+    published_runs,
+    run_predictions,
+)
 from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import two_step_ruler
 from sparsity_lab.fitting.solve.objective import DELTA
@@ -82,12 +87,35 @@ def test_the_published_runs(olmo):
     assert len(olmo.references) == 30
 
 
-def test_predictions_command_counts_what_it_holds(tmp_path):
+def test_predictions_are_of_all_targets(olmo, tmp_path):
     found = run_predictions(output=tmp_path)
+    assert [row["target"] for row in found.rows] == ["7B-4T"] * 8 + ["13B-5T"] * 8
     assert found.largest_gap < 5e-4
-    assert found.held == sum(row["own_low"] <= row["actual_score"] <= row["own_high"] for row in found.rows)
-    assert found.held >= 7
-    assert json.loads((tmp_path / "predictions.json").read_text())["held"] == found.held
+    assert {row["target"] for row in found.rows if row["published_gap"] is not None} == {"13B-5T"}
+    holds = [row["own_low"] <= row["actual_score"] <= row["own_high"] for row in found.rows]
+    assert [row["held"] for row in found.rows] == holds
+    written = json.loads((tmp_path / "predictions.json").read_text())
+    assert [of["held"] for of in written["targets"]] == [sum(holds[:8]), sum(holds[8:])] == [6, 8]
+    assert written["held"] == found.held == 14
+    references = {run.name for run in olmo.references}
+    assert all(set(of["own_runs"]) == references for of in written["targets"])
+
+
+@pytest.mark.slow
+def test_a_reference_run_is_predicted_without_itself(tmp_path):
+    found = run_predictions(output=tmp_path, runs=PredictedRuns(targets=["13B-5T", "7B-4T", "3B-10xC"]))
+    last = json.loads((tmp_path / "predictions.json").read_text())["targets"][-1]
+    assert "3B-10xC" not in last["own_runs"]
+    assert "3B-5xC" in last["own_runs"]
+    assert (last["held"], found.held, len(found.rows)) == (7, 21, 24)
+
+
+def test_a_ladder_without_targets_names_its_runs(tmp_path):
+    table = tmp_path / "ladder.csv"
+    table.write_text("run,params,tokens,x_bpb,x_acc\na,1e9,1e10,1,0.5\n")
+    with pytest.raises(SparsityLabError) as failed:
+        run_predictions(output=tmp_path / "out", runs=PredictedRuns(table, chances=["x=0.25"]))
+    assert failed.value.fix.endswith(" a")
 
 
 def test_the_loss_law_is_at_a_minimum_no_start_improves(olmo):

@@ -10,6 +10,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     curves.py       a ruler's curve with its draws, and the mean of several tasks' curves
     inversion.py    score -> ln N^, with guards where the ruler cannot tell
     densities.py    every model: its score, its errors, the inversion, flags
+    by_size.py      rho(N): density against size within a family
     trend/          the frontier, its growth, and what these rest on
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
     options.py, report.py       what a run may be told; the run written out: density.json, tables, figures

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.by_size import size_rows
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_questions
@@ -79,7 +79,9 @@ def measure_density(
     report = DensityReport(
         yardstick, chosen.reason, tasks, measured, _per_task(targets, yardstick, tasks), trend,
         trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
-        entering=options.entering,
+        entering=options.entering, by_size=tuple(
+            size_rows(measured, options.entering, sizes=ruler.sizes, seed=seed)
+        ),
     )  # fmt: skip
     if trend is None:
         return report
@@ -158,9 +160,7 @@ def read_any(
         SparsityLabError: nothing readable is there, or an option for lm-eval's results without any.
     """
     named = options.targets or (BUNDLED_SCORES if options.harness else None)
-    path = None if named is None else Path(named)
-    if path is not None and not path.exists() and str(named) in bundled.names():
-        path = bundled.path(str(named))
+    path = None if named is None else bundled.table(named)
     evaluations = options.results_in(path, settings=settings, notes=notes)
     if evaluations is not None:
         if options.harness:

@@ -74,6 +74,7 @@ class DensityReport:
     break_test: BreakTest | None = None
     projections: tuple[TrendProjection, ...] = ()
     sensitivity: tuple[dict[str, object], ...] = ()
+    by_size: tuple[dict[str, object], ...] = ()
     evaluations: tuple[LmEvalScores, ...] = ()
     metrics: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()

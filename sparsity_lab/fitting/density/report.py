@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparsity_lab.fitting.density.by_size import size_sentence
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.measure import measure_density
@@ -28,6 +29,7 @@ from sparsity_lab.provenance import provenance
 from sparsity_lab.store.columns import Column, TableColumns
 from sparsity_lab.store.records import write_json
 from sparsity_lab.store.table_columns.density import (
+    BY_SIZE,
     HINDCAST,
     HINDCAST_SCORES,
     LOSSES,
@@ -83,6 +85,7 @@ def _extra_tables(report: DensityReport) -> list[tuple[TableColumns, list[dict[s
         (SENSITIVITY, sensitivity_table(report)),
         (HINDCAST, list(report.hindcast.rows) if report.hindcast else []),
         (HINDCAST_SCORES, list(report.hindcast.scores) if report.hindcast else []),
+        (BY_SIZE, list(report.by_size)),
         (LOSSES, loss_rows(report.evaluations)),
     ]
 
@@ -168,6 +171,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "sensitivity": sensitivity_table(report),
         "hindcast": None if report.hindcast is None else vars(report.hindcast),
         "hindcast_note": report.hindcast_note,
+        "by_size": list(report.by_size),
         "break": None if test is None else {**vars(test), "at": test.at.isoformat()},
         "projections": [
             {"on": p.on.isoformat(), "rho_max": p.middle, "low": p.low, "high": p.high}
@@ -197,7 +201,7 @@ def break_sentence(report: DensityReport) -> str:
 def closing_sentences(report: DensityReport) -> list[str]:
     """What a run found, one sentence a finding."""
     if report.trend is None:
-        return [f"No trend: {report.trend_note}"]
+        return [s for s in (f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
     sentences = [
         trend_sentence(report.trend),
         spread_sentence(report),
@@ -211,7 +215,7 @@ def closing_sentences(report: DensityReport) -> list[str]:
         f"(95 % band {number(p.low, 3)} to {number(p.high, 3)})"
         for p in report.projections
     ]
-    return [s for s in [*sentences, report.trend_note] if s]
+    return [s for s in [*sentences, size_sentence(report.by_size), report.trend_note] if s]
 
 
 def spread_sentence(report: DensityReport) -> str:

@@ -5,6 +5,7 @@ In: finished fits. Out: tables and pages that the other commands do not write.
     published.py         the published fits of the Sparsing Law, compared to the tolerance their printed digits imply
     families.py          limits against size and width-depth ratio, speed of convergence, pairs of activations
     families_report.py   these as `families.json` and `families.md`, and what their figure shows
+    predictable_tasks.py which of 46 tasks scale predictably, by R^2 and by held-out sizes: the share of Lourie et al.
     demo_report.py       the page at the end of `sparsity-lab demo`
 
 A limit enters a regression with the error of its profile interval; a limit that the data do not bound does not enter.

@@ -224,19 +224,29 @@ def groups_of(evaluations: Sequence[LmEvalScores]) -> Groups:
     return {name: parts for e in evaluations for name, parts in e.groups.items()}
 
 
-def ladder_of(evaluations: Sequence[LmEvalScores]) -> Ladder | None:
+def ladder_of(
+    evaluations: Sequence[LmEvalScores], loss_tasks: Mapping[str, str] | None = None
+) -> Ladder | None:
     """The dense models as runs with losses, or None where training tokens or losses are missing.
 
-    The unit is nats per token where every task has them, and bits per byte otherwise.
+    The unit is nats per token where every task has them, and bits per byte otherwise. `loss_tasks` names for some
+    tasks another one, whose loss stands for theirs and which is no task of the ladder itself.
     """
+    elsewhere = loss_tasks or {}
+
+    def loss_of(evaluation: LmEvalScores, task: str) -> AnswerLoss | None:
+        result = evaluation.tasks.get(elsewhere.get(task, task))
+        return result.loss if result else None
+
     usable = [e for e in evaluations if e.target.params and e.target.tokens and not e.sparsity]
     if not usable:
         return None
-    shared = [t for t in usable[0].tasks if all(t in e.tasks and e.tasks[t].loss for e in usable)]
+    own = [t for t in usable[0].tasks if t not in elsewhere.values()]
+    shared = [t for t in own if all(t in e.tasks and loss_of(e, t) for e in usable)]
     tasks, _ = without_parts(shared, groups_of(usable))
     if not tasks:
         return None
-    losses = {e.identity: {t: loss for t in tasks if (loss := e.tasks[t].loss)} for e in usable}
+    losses = {e.identity: {t: loss for t in tasks if (loss := loss_of(e, t))} for e in usable}
     in_nats = all(loss.nats_per_token is not None for of in losses.values() for loss in of.values())
     unit = "nats_per_token" if in_nats else "bits_per_byte"
     runs = [

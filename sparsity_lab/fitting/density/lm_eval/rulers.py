@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.lm_eval.answer_loss import choices_in
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, groups_of
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.scores.benchmarks import benchmark, same
-from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting
+from sparsity_lab.fitting.density.scores.benchmarks import benchmark, called, same
+from sparsity_lab.fitting.density.scores.metrics import TaskScores, TaskSetting, refuse_unknown_words
 from sparsity_lab.fitting.density.scores.task_names import SharedQuestions
 
 CHOSEN_AMONG = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
@@ -28,6 +29,27 @@ def shared_questions(evaluations: Sequence[LmEvalScores]) -> SharedQuestions:
             if any(all(name != key.split(",")[0] for key in part.scores.scores) for part in parts):
                 lacking[group] = name
     return SharedQuestions(groups_of(evaluations), lacking)
+
+
+def loss_tasks(words: Sequence[str], evaluations: Sequence[LmEvalScores], notes: Notes) -> dict[str, str]:
+    """`--loss` as the tasks whose loss stands for that of others, by the names of the results.
+
+    Raises:
+        SparsityLabError: not TASK=TASK, or a task that is not there.
+    """
+    known, named = list(dict.fromkeys(task for e in evaluations for task in e.tasks)), {}
+    for word in words:
+        task, _, of = (part.strip() for part in word.partition("="))
+        if not task or not of:
+            raise SparsityLabError(
+                f"--loss {word!r} is not a task and the task whose loss is taken",
+                fix="Write --loss mmlu=densing_mmlu",
+            )
+        refuse_unknown_words((task, of), known, flag="--loss")
+        named[str(called(task, known))] = str(called(of, known))
+    for task, of in named.items():
+        notes.add(f"the loss of {task} is that of {of}")
+    return named
 
 
 def chances_of(

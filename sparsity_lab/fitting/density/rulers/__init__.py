@@ -12,7 +12,7 @@ against ln size with B draws; and its JSON file.
     files.py               rulers on disk, those shipped with the package among them
     choice.py              which ruler a run of `density` uses: named, or the family that reaches most models
     build.py               `density ruler`: a ruler from a table, a ladder or lm-eval results
-    predictions.py         `density predict`: that recipe and our choice on one large run
+    predictions.py         `density predict`: that recipe and our choice on large runs
 
 What to know: a one-step ruler needs four different sizes, a two-step ruler six runs of three sizes. Losses keep the
 unit of their column (bits per byte, or nats per token of the gold answer); scores are 0 to 1. Chance is the floor of a

@@ -14,7 +14,7 @@ from sparsity_lab.fitting.density.lm_eval.results import (
     ladder_of,
     targets_of,
 )
-from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, settings_of, shared_questions
+from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, loss_tasks, settings_of, shared_questions
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import two_step
 from sparsity_lab.fitting.density.rulers.files import write_ruler
@@ -58,6 +58,7 @@ class RulerOptions(InputOptions):
         harness, source: how the scores were made and where they come from, carried in the file; of a table that says
             which harness made each score, the one that is read.
         draws: of a two-step ruler; a one-step one is drawn at once.
+        losses: of lm-eval's results, as `mmlu=densing_mmlu`: whose answers' loss goes with the score of a task.
     """
 
     name: str
@@ -67,6 +68,7 @@ class RulerOptions(InputOptions):
     harness: str = HARNESS
     source: str = ""
     draws: int = two_step.DRAWS
+    losses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,11 @@ class _Material:
 def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
     given = given_chances(options.chances)
     evaluations = options.results_in(inputs, settings={}, notes=notes)
+    if evaluations is None and options.losses:
+        raise SparsityLabError(
+            "--loss can be given with a folder of lm-eval results only",
+            fix="Leave it out; a ladder's own columns hold its losses",
+        )
     if evaluations is None:
         if not is_ladder(list(read_rows(inputs, needed=())[0])):
             harness = None if options.harness == HARNESS else options.harness
@@ -180,8 +187,9 @@ def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
     note_guessed_families([e.target for e in dense], notes)
     family = _family(options.family, [e.target for e in dense], inputs, or_all=True)
     members = [e for e in dense if family is None or e.target.family == family]
+    ladder = ladder_of(members, loss_tasks(options.losses, members, notes))
     return _Material(
-        ladder_of(members), targets_of(members), chances_of(members, given, notes), settings_of(members),
+        ladder, targets_of(members), chances_of(members, given, notes), settings_of(members),
         shared_questions(members),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Predicts a large run from small ones: the published recipe, and our own choice with intervals.
+"""Predicts large runs from small ones: the published recipe, and our own choice with intervals.
 
 The OLMo ladder's own recipe is followed step by step, so that its published 13B predictions come out. Loss step: the
 last five checkpoints' mean, one start. Score step: least-squares sigmoid a / (1 + exp(-k (L - L0))) + b on all
@@ -18,7 +18,7 @@ from scipy.optimize import curve_fit
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.rulers.files import read_ruler, shipped
-from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, read_ladder, smoothed_points
+from sparsity_lab.fitting.density.rulers.ladder import ROLES, Ladder, Run, read_ladder, smoothed_points
 from sparsity_lab.fitting.density.rulers.loss_law import PUBLISHED_START, fit_runs, stack
 from sparsity_lab.fitting.density.rulers.ruler import RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import DRAWS, TwoStepRuler, two_step_ruler
@@ -27,17 +27,18 @@ from sparsity_lab.laws._law import Array
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
-from sparsity_lab.settings import PREDICTED_RUN
 from sparsity_lab.store import bundled
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.table_columns.density import PREDICTIONS
 
 BUNDLED = "olmo-ladder"
+PUBLISHED_RUN = "13B-5T"
+REFERENCE, TARGET = ROLES
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row a task; `held` counts actual scores inside our own 95 % intervals."""
+    """One row a target and task; `held` counts actual scores inside our own 95 % intervals."""
 
     rows: tuple[dict[str, object], ...]
     held: int
@@ -45,62 +46,92 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class PredictedRun:
-    """Which run is predicted from which others.
+class PredictedRuns:
+    """Which runs are predicted, each from the others.
 
     Attributes:
-        ladder: a table of runs; None for the bundled ladder.
-        target: the run's name.
+        ladder: a table of runs, or the name of a bundled one; None for the bundled ladder.
+        targets: names of runs; none for those whose role is `target`.
         artificial_point: whether the recipe has its perfect score at zero loss.
         chances: of tasks that the table of names does not know, as `mine=0.25`.
     """
 
     ladder: Path | None = None
-    target: str = PREDICTED_RUN
+    targets: Sequence[str] = ()
     artificial_point: bool = True
     chances: Sequence[str] = ()
 
 
 def run_predictions(
-    *, output: Path, run: PredictedRun | None = None, seed: int = 0, progress: Progress = SILENT
+    *, output: Path, runs: PredictedRuns | None = None, seed: int = 0, progress: Progress = SILENT
 ) -> Predictions:
-    """Predict one run of a ladder from the others and write `predictions.{csv,md,json}`.
+    """Predict runs of a ladder, each from the others, and write `predictions.{csv,md,json}`.
 
-    The recipe takes the sixteen published runs on the bundled ladder and all reference runs elsewhere.
+    No target takes part in a prediction of another, unless it is a reference run of the ladder. The recipe takes the
+    sixteen published runs on the bundled ladder and all reference runs elsewhere.
 
     Raises:
-        SparsityLabError: no such run, or too few references.
+        SparsityLabError: no such run, none is named and none is a target, or too few references.
     """
-    run = run or PredictedRun()
-    ladder, target, artificial_point = run.ladder, run.target, run.artificial_point
+    runs = runs or PredictedRuns()
     prepare_output(output)
-    given = given_chances(run.chances)
-    table = read_ladder(bundled.path(BUNDLED) if ladder is None else ladder)
-    refuse_unknown_words(given, table.tasks, flag="--chance")
-    names = [reference.name for reference in table.runs]
-    if target not in names:
-        raise unknown(target, kind="run", known=names)
-    goal = table.run(target)
-    if goal.role != "target":
-        table = replace(table, runs=tuple(r for r in table.runs if r.name != target))
-    runs = published_runs(table) if ladder is None else table.references
-    steps = predict_published(table, goal, runs=runs, artificial_point=artificial_point)
-    recipe = RulerRecipe(seed=seed, draws=DRAWS, chances=given)
-    of_bundle = ladder is None and goal.role == "target"
-    ruler = _our_choice(table, recipe, bundled_ladder=of_bundle, progress=progress)
-    published = _published() if ladder is None and target == PREDICTED_RUN and artificial_point else {}
-    rows = [_row(step, goal, ruler, published) for step in steps]
+    table = read_ladder(bundled.table(runs.ladder or BUNDLED))
+    refuse_unknown_words(given_chances(runs.chances), table.tasks, flag="--chance")
+    rows: list[dict[str, object]] = []
+    targets: list[dict[str, object]] = []
+    for name in _targets(runs, table):
+        of_target, references = _predicted(name, table, runs, seed=seed, progress=progress)
+        rows += of_target
+        targets.append({"target": name, **references, "held": sum(bool(row["held"]) for row in of_target)})
     held = sum(bool(row["held"]) for row in rows)
     gaps = [gap for row in rows if isinstance(gap := row["published_gap"], float)]
     largest = max(gaps) if gaps else None
     document = {
-        "target": target, "artificial_point": artificial_point, "recipe_runs": [r.name for r in runs],
-        "own_runs": [r.name for r in table.references], "held": held, "largest_gap_to_published": largest,
-        "rows": rows, "seed": seed, "provenance": provenance(),
+        "targets": targets, "artificial_point": runs.artificial_point, "held": held,
+        "largest_gap_to_published": largest, "rows": rows, "seed": seed, "provenance": provenance(),
     }  # fmt: skip
     PREDICTIONS.write(output, rows)
     write_json(output / "predictions.json", document)
     return Predictions(tuple(rows), held, largest)
+
+
+def _targets(runs: PredictedRuns, table: Ladder) -> tuple[str, ...]:
+    """Names of the runs to predict, each once.
+
+    Raises:
+        SparsityLabError: there is no such run, or none at all.
+    """
+    known = [run.name for run in table.runs]
+    for name in runs.targets:
+        if name not in known:
+            raise unknown(name, kind="run", known=known)
+    targets = runs.targets or [run.name for run in table.runs if run.role == TARGET]
+    if not targets:
+        raise SparsityLabError(
+            f"No run of {runs.ladder} has the role {TARGET}",
+            fix=f"Name runs with --target: {', '.join(known)}",
+        )
+    return tuple(dict.fromkeys(targets))
+
+
+def _predicted(
+    name: str, table: Ladder, runs: PredictedRuns, *, seed: int, progress: Progress
+) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """The rows of one target, and the runs it is predicted from."""
+    goal, of_bundle = table.run(name), runs.ladder is None
+    if goal.role != TARGET:
+        table = replace(table, runs=tuple(run for run in table.runs if run.name != name))
+    references = published_runs(table) if of_bundle else table.references
+    steps = predict_published(table, goal, runs=references, artificial_point=runs.artificial_point)
+    recipe = RulerRecipe(seed=seed, draws=DRAWS, chances=given_chances(runs.chances))
+    shipped_ruler = of_bundle and goal.role == TARGET
+    ruler = _our_choice(table, recipe, bundled_ladder=shipped_ruler, progress=progress)
+    published = _published() if of_bundle and name == PUBLISHED_RUN and runs.artificial_point else {}
+    used: dict[str, object] = {
+        "recipe_runs": [r.name for r in references],
+        "own_runs": [r.name for r in table.references],
+    }
+    return [{"target": name, **_row(step, goal, ruler, published)} for step in steps], used
 
 
 def _our_choice(

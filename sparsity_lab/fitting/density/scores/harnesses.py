@@ -127,7 +127,7 @@ def _facts(rows: Sequence[CsvRow], models: Path | None) -> Mapping[str, CsvRow]:
     if models is None and set(rows[0]) & set(SIZES):
         other = {*LONG, "shots", "flags", "source", "url", "commit", "note", "preferred"}
         return {row["model"].text: {n: c for n, c in row.items() if n not in other} for row in rows}
-    table = read_rows(models or bundled.path("density-models"), needed=("model",))
+    table = read_rows(bundled.table(models or "density-models"), needed=("model",))
     twice = [name for name, times in Counter(row["model"].text for row in table).items() if times > 1]
     if twice:
         raise SparsityLabError(f"{models} has two rows for the model {twice[0]}", fix="Keep one of them")

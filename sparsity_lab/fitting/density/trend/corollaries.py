@@ -39,7 +39,7 @@ def run_pairs(
     """
     prepare_output(output)
     report = measure_density(seed=seed, options=replace(options, sensitivity=False, hindcast=False))
-    rows = compare_pairs(pairs or bundled.path("density-pairs"), report.densities, report.yardstick)
+    rows = compare_pairs(bundled.table(pairs or "density-pairs"), report.densities, report.yardstick)
     PAIRS.write(output, rows)
     write_json(output / "pairs.json", rows)
     return rows

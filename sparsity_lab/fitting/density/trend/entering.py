@@ -55,9 +55,12 @@ class TrendPoint:
 
 def kept_out(density: Density, entering: Entering) -> str:
     """Why a model does not enter, as its flag says; empty where it does."""
+    return "no date" if density.released is None else barred(density, entering)
+
+
+def barred(density: Density, entering: Entering) -> str:
+    """Why a model would not enter if it had a date, as its flag says; empty where it would."""
     flags = density.flags
-    if density.released is None:
-        return "no date"
     for flag, may in (
         (REFERENCE, entering.references),
         (PARTIAL, entering.partial),
