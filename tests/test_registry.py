@@ -39,7 +39,7 @@ def test_every_id_loads(room):
     ("room", "name", "told"),
     [
         ("criteria", "cet", r"There is no criterion named 'cet'\. Did you mean 'cett'\?"),
-        ("architectures", "lama", r"no architecture named 'lama'\. Did you mean 'llama'\?"),
+        ("architectures", "blom", r"no architecture named 'blom'\. Did you mean 'bloom'\?"),
         ("laws", "powr", r"no law named 'powr'\. Did you mean 'power'\?"),
         ("kernels", "tail_norms", r"no kernel named 'tail_norms'\. Did you mean 'tail-norms'\?"),
         ("criteria", "zzzzz", r"no criterion named 'zzzzz'\. Known: .*cett"),

@@ -82,7 +82,7 @@ def measure(
     check_numbers(knob=knob, ppl_increase=ppl_increase, activation_ratio=activation_ratio, seed=seed)
     check_names(criterion=criterion)
     with undisturbed(model) as itself:
-        _, sites = find_sites(itself, architecture_file=architecture_file)
+        sites = find_sites(itself, architecture_file=architecture_file).sites
         windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
         subject = Subject(itself, sites, windows, batch, progress, allow_untrained)
         if knob is not None:
@@ -163,8 +163,8 @@ def live_under(
     """
     calibration = calibration_of(thresholds)
     with undisturbed(model) as itself:
-        name, sites = find_sites(itself, architecture_file=architecture_file)
-        shape = shape_of(itself, sites, architecture=name, architecture_file=architecture_file)
+        found = find_sites(itself, architecture_file=architecture_file)
+        sites, shape = found.sites, shape_of(itself, found)
         refuse_other_models(calibration, sites, shape=shape)
         windows, batch = _windows(itself, ids, **windowing)
         yield Live(Subject(itself, sites, windows, batch, progress), calibration, shape)
@@ -241,8 +241,8 @@ def sparsified(model: Any, thresholds: Applicable, *, architecture_file: Path | 
     """
     calibration = calibration_of(thresholds)
     with evaluating(model) as itself:
-        name, sites = find_sites(itself, architecture_file=architecture_file)
-        shape = shape_of(itself, sites, architecture=name, architecture_file=architecture_file)
+        found = find_sites(itself, architecture_file=architecture_file)
+        sites, shape = found.sites, shape_of(itself, found)
         refuse_other_models(calibration, sites, shape=shape)
         with tapped(sites, SparseVisitor(sites, calibration)):
             yield model

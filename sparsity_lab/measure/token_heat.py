@@ -77,7 +77,7 @@ def token_heat(
     ranges.check("tokens", tokens, command="heat", flag="tokens", whole=True)
     ranges.check_kind("paragraph", paragraph, str)
     with undisturbed(model) as itself:
-        _, sites = find_sites(itself, architecture_file=architecture_file)
+        sites = find_sites(itself, architecture_file=architecture_file).sites
         if any(site.routed for site in sites):
             raise SparsityLabError(
                 "A token heat map needs layers that every token passes",

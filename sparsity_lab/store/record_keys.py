@@ -18,8 +18,19 @@ class Record(TypedDict):
         str,
         "name of the run the checkpoint belongs to: its parent folder's, or the model's own",
     ]
-    architecture: Annotated[str, "id of the architecture file that found the FFN's parts"]
-    activation_function: Annotated[str, "sigma, as the model's config names it"]
+    architecture: Annotated[
+        str, "id of what found the FFN's parts: the model's type, or the name of an architecture file"
+    ]
+    activation_function: Annotated[
+        str | None,
+        "sigma, as the model's config names it; where that does not, as it was found; null where neither",
+    ]
+    site_certificate: Annotated[
+        dict[str, Any],
+        "what was proved of the FFN's parts before the measurement: largest_difference (relative, between what "
+        "passed by and what should), at how many sites, over how many tokens, in which dtype, and activation, the "
+        "function that sigma was compared with, or null",
+    ]
     gated: Annotated[bool, "true where a = sigma(W_g x) * (W_u x)"]
     criterion: Annotated[str, "id of the rule that says which neurons contribute weakly"]
     compat: Annotated[

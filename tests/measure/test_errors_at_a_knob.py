@@ -28,7 +28,7 @@ def of_sample():
     torch.set_num_threads(1)
     folder = at_hand("models/relu-2m")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    _, sites = find_sites(model, architecture_file=None)
+    sites = find_sites(model, architecture_file=None).sites
     reader, text = load_text_tokenizer(Source(str(folder))), open_text(at_hand("text/wikitext2.valid.txt"))
     return lambda seed: Subject(model, sites, sampled(reader, text, Sampling(2048, 64, seed=seed)), 16)
 

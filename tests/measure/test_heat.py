@@ -29,7 +29,7 @@ def paragraph(source_text):
 
 def recount(model, ids, thresholds):
     """Kept neurons of each token and layer, activation by activation."""
-    _, sites = find_sites(model)
+    sites = find_sites(model).sites
     counts = [[0] * len(sites) for _ in ids]
     handles = []
     for site, eps in zip(sites, thresholds, strict=True):

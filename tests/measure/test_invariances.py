@@ -181,7 +181,7 @@ def test_the_mask_when_applying_is_the_mask_when_calibrating(llama, own_text, ac
     model = llama(activation=activation).to(dtype)
     ids = own_text(model)
     found = measure(model, ids, knob=0.2, window=64)
-    _, sites = find_sites(model)
+    sites = find_sites(model).sites
     seen = []
 
     class Watch(BatchVisitor):

@@ -160,7 +160,7 @@ def overhead(
     vocabulary = int(model.get_input_embeddings().weight.shape[0])
     generator = torch.Generator().manual_seed(seed)
     windows = cut(torch.randint(vocabulary, (tokens,), generator=generator), window=window)
-    sites = find_sites(model)[1]
+    sites = find_sites(model).sites
     subject = Subject(model, sites, windows, auto_batch_size(device, window=window), progress)
     rough, _ = pilot_curves(subject, pilot_rows(subject), seed=seed)
     visitor = ThresholdVisitor(subject, rough.thresholds(TIMED_CETT))

@@ -103,7 +103,7 @@ def _subject(spec: AgainstSpec, progress: Progress) -> Subject:
     )
     windows = tokenized.windows(width, source=spec.text)
     live = load_model(source, dtype=DTYPES[spec.dtype], device=place)
-    return Subject(live, find_sites(live)[1], windows, auto_batch_size(place, window=width), progress)
+    return Subject(live, find_sites(live).sites, windows, auto_batch_size(place, window=width), progress)
 
 
 def _write(stem: Path, comparisons: list[EngineComparison], *, subject: Subject, spec: AgainstSpec) -> None:

@@ -79,7 +79,7 @@ class Bench:
         """Load the model in float32."""
         source = Source(str(model))
         loaded = load_model(source, dtype=torch.float32, device="cpu")
-        _, sites = find_sites(loaded, architecture_file=None)
+        sites = find_sites(loaded).sites
         return cls(loaded, sites, load_text_tokenizer(source), text)
 
     def samples(self, sample: str, tokens: int, count: int) -> Iterator[Windows]:

@@ -1,9 +1,10 @@
-"""One file per model family: where its feed-forward network's parts are.
+"""Where a model's feed-forward networks are, and what their parts are.
 
-A file holds `MODEL_TYPES` (values of `config.model_type`) and `sites(model)`, which returns one `FfnSite` per FFN
-layer, input side first. Where the family's config does not name its activation function, the file does, in
-`ACTIVATION`, by its name in transformers. What a file says is proved on a few tokens before anything is measured
-(`model/proof.py`). A file of your own has the same form:
+They are found by what passes through the model (`_structure.py`). A model family has a file only where that cannot
+tell all. Such a file holds `MODEL_TYPES` (values of `config.model_type`) and `sites(model)`, which returns one
+`FfnSite` per FFN layer, input side first. Where the family's config does not name its activation function, the file
+does, in `ACTIVATION`, by its name in transformers. Either way the sites are proved on a few tokens before anything is
+measured (`model/proof.py`). A file of your own has the same form:
 
     from sparsity_lab.measure.sites import FfnSite
 
@@ -16,8 +17,10 @@ layer, input side first. Where the family's config does not name its activation 
             for i, block in enumerate(model.model.layers)
         ]
 
-The files build on three others: `_layout.py` (parts of a block by their paths, for every block), `_gated.py` (gate and
-up projection, apart or in one matrix) and `_mixture.py` (mixtures of experts).
+    _structure.py    sites by what passes through the modules; what may be a network and is of no known form is refused
+    _passing.py      what passes
+    _config.py       what a config says of them
+    _layout.py       sites by the paths of a block's modules, for the files
 """
 
 from __future__ import annotations
@@ -30,14 +33,13 @@ from typing import TYPE_CHECKING, Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import RunError, SparsityLabError
+from sparsity_lab.measure.architectures._config import NAMES, is_causal, named_activation
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-# Where configs name sigma; Gemma's old configs hold two of these, and the first one is used.
-ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "activation")
 HOW_TO_WRITE_ONE = (
-    "Or describe it in a Python file of your own and name it with --architecture-file (it is executed): "
+    "Describe it in a Python file of your own and name it with --architecture-file (it is executed): "
     'MODEL_TYPES = ("{model_type}",) and def sites(model), which returns for each layer a '
     "sparsity_lab.measure.sites.FfnSite(layer=i, name=..., down=the down projection's module, "
     "activation=the activation function's module, up=the up projection's module or None, gated=True or False)"
@@ -54,34 +56,46 @@ def supported_types() -> dict[str, str]:
 
 
 def find(config: Any, *, file: Path | None = None) -> tuple[str, ModuleType]:
-    """The id and the module of the architecture file for a transformers config.
+    """The id and the module of what finds the sites of a model: a file of its family, or its structure.
 
     Args:
         config: of the (text) model.
         file: a file of the user's own, which is executed and used instead of ours.
 
     Raises:
-        SparsityLabError: no file knows this `model_type`, or the user's file is not what it should be.
+        SparsityLabError: the user's file is not what it should be.
+    """
+    from sparsity_lab.measure.architectures import _structure
+
+    model_type = config.model_type
+    if file is not None:
+        return file.stem, _checked(load_file(file), file=file, model_type=model_type)
+    name = supported_types().get(model_type)
+    if name is None:
+        return NAMES.get(model_type, model_type.replace("_", "-")), _structure
+    return name, registry.load("architectures", name)
+
+
+def refuse_other_types(config: Any, *, file: Path | None = None) -> None:
+    """Refuse a config of which no causal language model is made.
+
+    Raises:
+        SparsityLabError: neither transformers nor a file has one of its type, or the user's file is not for it.
     """
     if file is not None:
-        return file.stem, _checked(load_file(file), file=file, model_type=config.model_type)
-    known = supported_types()
-    name = known.get(config.model_type)
-    if name is None:
+        find(config, file=file)
+    elif config.model_type not in supported_types() and not is_causal(config.model_type):
         raise SparsityLabError(
-            f"No architecture file knows the model type {config.model_type!r}",
-            why="Measuring needs to know where a model's feed-forward activations are; "
-            "encoder-only models have no next-token loss and cannot be measured",
-            fix=f"Known types: {', '.join(sorted(known))}. "
-            + HOW_TO_WRITE_ONE.format(model_type=config.model_type),
+            f"There is no causal language model of the type {config.model_type!r}",
+            why="Encoder-only models have no next-token loss and cannot be measured; others may need a newer "
+            "transformers",
+            fix=HOW_TO_WRITE_ONE.format(model_type=config.model_type),
         )
-    return name, registry.load("architectures", name)
 
 
 def activation_name(config: Any, architecture: ModuleType) -> str | None:
     """transformers' name of sigma, from the config or else from the architecture file; None where neither has it."""
-    named = (getattr(config, key, None) for key in ACTIVATION_KEYS)
-    return next((name for name in named if name), getattr(architecture, "ACTIVATION", None))
+    return named_activation(config) or getattr(architecture, "ACTIVATION", None)
 
 
 def file_sha256(file: Path) -> str:

@@ -76,7 +76,7 @@ def load_config(source: Source, *, architecture_file: Path | None = None) -> Any
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     config.return_dict = True  # models that are made of it answer by name
     with named(source):
-        architectures.find(config, file=architecture_file)
+        architectures.refuse_other_types(config, file=architecture_file)
     _refuse_quantised(source, config)
     classes = getattr(config, "architectures", None) or []
     if classes and not any(

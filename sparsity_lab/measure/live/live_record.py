@@ -120,9 +120,10 @@ def _is_same(weight: torch.Tensor, stored: torch.Tensor) -> bool:
 
 
 def _measured(model: Any, cell: LiveCell, *, named: Named, key: str, progress: Progress) -> dict[str, Any]:
-    architecture, sites = find_sites(model, architecture_file=cell.architecture_file)
+    found = find_sites(model, architecture_file=cell.architecture_file)
+    sites = found.sites
     refuse_strange_ids(model, torch.tensor([cell.windows.largest_id]), source=named.model)
-    shape = shape_of(model, sites, architecture=architecture, architecture_file=cell.architecture_file)
+    shape = shape_of(model, found)
     if cell.setting.calibration is not None:
         refuse_other_models(cell.setting.calibration, sites, shape=shape)
     device = model.get_input_embeddings().weight.device.type

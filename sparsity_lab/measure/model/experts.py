@@ -5,6 +5,10 @@ y = W_d a hold as at any site, a neuron's output has the weight in it, and the l
 over experts. transformers keeps all experts of a layer in one module and lets its computation be chosen by
 name; while a site is watched that name is ours, and the model's own choice is put back afterwards.
 
+Experts without a gate have a = r s, and it is r s that is seen as s. Where a down projection has a bias, y is W_d a
+without it, and the layer adds r b_d. An expert class may make a of [g, u] in a way of its own (`_apply_gate`: clamped,
+u + 1 for u); s and u are then told apart by what it gives where one of the two is held (`_Gate`).
+
 Tokens routed to one expert are packed: [batch, 1 + most, F], the first position of a window at place 0 where
 it came here, the others behind it in order, zero rows in the places left over.
 """
@@ -45,10 +49,10 @@ class ExpertSite(FfnSite):
     def down_weight(self) -> Tensor:
         """W_d of this expert as [d, F]."""
         weight: Any = self.down.down_proj
-        return weight[self.expert]
+        return _matrix(self.down, weight, self.expert)
 
     def down_bias(self) -> Tensor | None:
-        """None: experts with biases are refused."""
+        """None: y is seen without it."""
         return None
 
     def watch(self, visitor: Visitor, *, outputs: bool) -> Iterator[SiteWatch]:
@@ -57,7 +61,8 @@ class ExpertSite(FfnSite):
 
     def watch_up(self, see: See) -> Iterator[SiteWatch]:
         """Call `see` with u', packed, the router weight in it."""
-        yield from _watch(self, up=see)
+        if self.gated:
+            yield from _watch(self, up=see)
 
     def watch_tokens(self, see: See) -> Iterator[SiteWatch]:
         """Call `see` with which places of the packing hold a token."""
@@ -74,22 +79,29 @@ def expert_sites(experts: Any, *, first: int, name: str, shaped_by: nn.Module) -
         shaped_by: as in `FfnSite`.
 
     Raises:
-        SparsityLabError: experts of another form than [gate; up] and down without biases.
+        SparsityLabError: experts of a form that cannot be watched.
     """
     _refuse_other_forms(experts, name=name)
+    gated = getattr(experts, "has_gate", True)
     return [
         ExpertSite(
             layer=first + expert,
             name=f"{name}.{expert}",
             down=experts,
-            activation=experts.act_fn,
-            up=experts,
-            gated=True,
+            activation=_activation(experts),
+            up=experts if gated else None,
+            gated=gated,
             shaped_by=shaped_by,
             expert=expert,
         )
         for expert in range(experts.num_experts)
     ]
+
+
+def is_experts(module: nn.Module) -> bool:
+    """Whether a module holds the weights of all experts of a layer."""
+    down = getattr(module, "down_proj", None)
+    return isinstance(down, Tensor) and down.dim() == 3
 
 
 @dataclass(eq=False)
@@ -188,28 +200,113 @@ def _tapped_forward(experts: Any, hidden: Tensor, chosen: Tensor, weights: Tenso
         token, rank = (chosen == expert).nonzero(as_tuple=True)
         packing = _Packing.of(token, shape)
         x, weight = hidden[token], weights[token, rank].unsqueeze(-1)
-        gate, u = functional.linear(x, experts.gate_up_proj[expert]).chunk(2, dim=-1)
-        s, u = experts.act_fn(gate), (u * weight).to(u.dtype)
+        s, u = _branches(experts, expert, x=x, weight=weight)
         y = _expert(experts, expert, s=s, u=u, packing=packing, watchers=layer.watchers.get(expert, []))
+        if _has_bias(experts):
+            y = y + weight * experts.down_proj_bias[expert]
         total.index_add_(0, token, y.float())
     return total.to(hidden.dtype)
 
 
+def _branches(experts: Any, expert: int, *, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+    """s and u of the tokens x [n, d] of an expert, the router weight [n, 1] in u, or in s where there is no gate."""
+    gated = getattr(experts, "has_gate", True)
+    matrix = _matrix(experts, experts.gate_up_proj if gated else experts.up_proj, expert)
+    bias = None
+    if _has_bias(experts):
+        bias = (experts.gate_up_proj_bias if gated else experts.up_proj_bias)[expert]
+    output = functional.linear(x, matrix, bias)
+    if not gated:
+        s = experts.act_fn(output)
+        return (s * weight).to(s.dtype), None
+    if _is_usual(experts):
+        gate, u = output.chunk(2, dim=-1)
+        s = experts.act_fn(gate)
+    else:
+        s, u = _own_branches(experts, output)
+    return s, (u * weight).to(u.dtype)
+
+
+def _own_branches(experts: Any, output: Tensor) -> tuple[Tensor, Tensor]:
+    """s and u where the class of the experts makes a = s(g) u(up) in a way of its own.
+
+    What it makes of up = 0 tells whether u is 0 there: then u is 1 at up = 1, otherwise, as in (up + 1), at up = 0.
+    """
+    gate, up = _halves(experts, output)
+    reference = torch.ones_like(up)
+    at = 0.0 if _joined(experts, reference, torch.zeros_like(up)).any() else 1.0
+    s = _joined(experts, gate, torch.full_like(up, at))
+    u = _joined(experts, reference, up) / _joined(experts, reference, torch.full_like(up, at))
+    return s, u
+
+
+def _halves(experts: Any, output: Tensor) -> tuple[Tensor, Tensor]:
+    """g and up of [n, 2 F], side by side or in turns."""
+    if getattr(experts, "is_concatenated", True):
+        gate, up = output.chunk(2, dim=-1)
+        return gate, up
+    return output[..., ::2], output[..., 1::2]
+
+
+def _joined(experts: Any, gate: Tensor, up: Tensor) -> Tensor:
+    """a of g and up."""
+    both = (
+        torch.cat((gate, up), dim=-1)
+        if getattr(experts, "is_concatenated", True)
+        else torch.stack((gate, up), dim=-1).flatten(-2)
+    )
+    a: Tensor = experts._apply_gate(both)
+    return a
+
+
+def _is_usual(experts: Any) -> bool:
+    """Whether a = act_fn(g) u of the two halves."""
+    from transformers.integrations import moe
+
+    return (
+        getattr(type(experts), "_apply_gate", None) is getattr(moe, "_default_apply_gate", None)
+        and getattr(experts, "is_concatenated", True)
+        and hasattr(experts, "act_fn")
+    )
+
+
+def _activation(experts: Any) -> nn.Module | None:
+    """The module of the activation function, where there is one that takes g alone."""
+    function = getattr(experts, "act_fn", None)
+    alone = not getattr(experts, "has_gate", True) or _is_usual(experts)
+    return function if alone and isinstance(function, nn.Module) else None
+
+
+def _has_bias(experts: Any) -> bool:
+    return bool(getattr(experts, "has_bias", False))
+
+
+def _matrix(experts: Any, weight: Tensor, expert: int) -> Tensor:
+    """One expert's matrix as [out, in]."""
+    return weight[expert].T if getattr(experts, "is_transposed", False) else weight[expert]
+
+
 def _expert(
-    experts: Any, expert: int, *, s: Tensor, u: Tensor, packing: _Packing, watchers: list[_Watcher]
+    experts: Any,
+    expert: int,
+    *,
+    s: Tensor,
+    u: Tensor | None,
+    packing: _Packing,
+    watchers: list[_Watcher],
 ) -> Tensor:
-    a = s * u
+    a = s if u is None else s * u
     for watcher in watchers:
         if watcher.tokens is not None:
             watcher.tokens(watcher.site, packing.present)
     for watcher in watchers:
-        if watcher.up is not None:
+        if watcher.up is not None and u is not None:
             watcher.up(watcher.site, packing.pack(u))
     for watcher in watchers:
         if watcher.visitor is not None:
             changed = watcher.visitor.visit(watcher.site, packing.pack(a), packing.pack(s))
             a = a if changed is None else packing.unpack(changed)
-    y = functional.linear(a, experts.down_proj[expert])
+    y = functional.linear(a, _matrix(experts, experts.down_proj, expert))
     for watcher in watchers:
         if watcher.visitor is not None and watcher.outputs:
             watcher.visitor.visit_output(watcher.site, packing.pack(a), packing.pack(y))
@@ -256,10 +353,11 @@ class _Packing:
 
 def _refuse_other_forms(experts: Any, *, name: str) -> None:
     odd = {
-        "without a gate": not getattr(experts, "has_gate", True),
-        "with biases": getattr(experts, "has_bias", False),
-        "stored transposed": getattr(experts, "is_transposed", False),
-        "with gate and up interleaved": not getattr(experts, "is_concatenated", True),
+        "computed in a way of their own": not hasattr(experts, "config")
+        or not hasattr(experts, "num_experts"),
+        "without an activation function of a known form": not (
+            hasattr(experts, "_apply_gate") or hasattr(experts, "act_fn")
+        ),
         "with a norm of their own": getattr(experts, "has_post_expert_norm", False),
         "spread over processes": getattr(experts, "_is_expert_parallel", False),
         "in modules of their own": not isinstance(getattr(experts, "down_proj", None), Tensor),
@@ -268,5 +366,5 @@ def _refuse_other_forms(experts: Any, *, name: str) -> None:
         if is_odd:
             raise SparsityLabError(
                 f"The experts of {name} are {word}, a form that cannot be watched",
-                fix="Measure a model whose experts are gated, without biases and all in one module",
+                fix="Measure a model whose experts are all in one module, which transformers lets be watched",
             )

@@ -17,6 +17,29 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
+class Sigma:
+    """An activation function that a model applies without a module for it.
+
+    Attributes:
+        name: transformers' name of it.
+        function: sigma, elementwise.
+        half: whether it takes the first half of what it is given, [..., 2 F].
+    """
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    half: bool = False
+
+    def taken(self, output: Tensor) -> Tensor:
+        """g of what the module before it gives."""
+        return output.chunk(2, dim=-1)[0] if self.half else output
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """s of it."""
+        return self.function(self.taken(output))
+
+
+@dataclass(frozen=True)
 class FfnSite:
     """One feed-forward network of a model.
 
@@ -25,10 +48,12 @@ class FfnSite:
         name: qualified name of the FFN module.
         down: down projection; its input is a [..., F], its output y (+ bias) [..., d].
         activation: module whose output is s = sigma(.), or None where the model has none of its own.
+        sigma: where no module computes sigma: what the output of `activation` goes through, else None.
         up: module whose output is u (gated), or None.
         gated: whether a = s * u.
         transposed: True where `down.weight` is stored as [F, d] (GPT-2's Conv1D).
         up_is_half: True where `up` gives g and u side by side, [..., 2 F] (Phi-3).
+        norm: where W_d takes a norm of s * u (or of s): that module, whose output is a; else None (BitNet).
         shaped_by: where the network sees positions flattened, [batch * positions, .]: a module that runs
             before it with an output [batch, positions, .]; else None.
     """
@@ -41,6 +66,8 @@ class FfnSite:
     gated: bool
     transposed: bool = False
     up_is_half: bool = False
+    sigma: Sigma | None = None
+    norm: nn.Module | None = None
     shaped_by: nn.Module | None = None
 
     @property
@@ -161,7 +188,7 @@ def _hook(site: FfnSite, visitor: Visitor, outputs: bool) -> Iterator[SiteWatch]
     positions = Positions(site)
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        latest[:] = [positions.apart(output)]
+        latest[:] = [positions.apart(output if site.sigma is None else site.sigma(output))]
 
     def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         s = latest.pop() if latest else None

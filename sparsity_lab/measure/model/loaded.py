@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from sparsity_lab.measure.checkpoint.loading import LoadedModel, load
 from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.live.arguments import check_names
 from sparsity_lab.measure.model.hooks import FfnSite
-from sparsity_lab.measure.model.proof import check_sites, not_as_described
+from sparsity_lab.measure.model.proof import FoundSites, check_sites, not_as_described
 from sparsity_lab.measure.model.tokenizers import refuse_ids_beyond
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,18 @@ class Loaded:
         source: which one.
         loading: the causal LM, and what its files hold besides it.
         content: hash of its config and weights, see `fingerprints`.
-        architecture: id of its architecture file.
-        sites: its FFN sites.
+        found: its FFN sites.
     """
 
     source: Source
     loading: LoadedModel
     content: str
-    architecture: str
-    sites: list[FfnSite]
+    found: FoundSites
+
+    @property
+    def sites(self) -> list[FfnSite]:
+        """Its FFN sites."""
+        return self.found.sites
 
     @property
     def model(self) -> Any:
@@ -87,8 +93,8 @@ class Shelf:
         loading = self.model(source, dtype=dtype, device=device)
         if self.held is None:
             try:
-                architecture, sites = find_sites(loading.model, architecture_file=self.architecture_file)
-                self.held = Loaded(source, loading, content_sha256(source), architecture, sites)
+                found = find_sites(loading.model, architecture_file=self.architecture_file)
+                self.held = Loaded(source, loading, content_sha256(source), found)
             except SparsityLabError as error:
                 self.loading, self.broken = None, (source, error.copy())
                 raise
@@ -96,15 +102,15 @@ class Shelf:
         return self.held
 
 
-def find_sites(model: Any, *, architecture_file: Path | None = None) -> tuple[str, list[FfnSite]]:
-    """The architecture's id and the FFN sites of a causal LM, proved on a few tokens.
+def find_sites(model: Any, *, architecture_file: Path | None = None) -> FoundSites:
+    """The FFN sites of a causal LM, proved on a few tokens.
 
     Args:
         model: a transformers causal LM.
         architecture_file: a file of the user's own for its family, executed and used instead of ours.
 
     Raises:
-        SparsityLabError: an unknown model type, or a layout that is not what its architecture file says.
+        SparsityLabError: no networks of a form that is known, or a layout that is not what its architecture file says.
     """
     check_names(architecture_file=architecture_file)
     config, source = model.config.get_text_config(), type(model).__name__
@@ -113,8 +119,12 @@ def find_sites(model: Any, *, architecture_file: Path | None = None) -> tuple[st
         sites = list(architecture.sites(model))
     except AttributeError as error:
         raise not_as_described(source, str(error)) from error
-    check_sites(model, sites, source=source, activation=architectures.activation_name(config, architecture))
-    return name, sites
+    activation = architectures.activation_name(config, architecture)
+    certificate = check_sites(model, sites, source=source, activation=activation)
+    logger.info("%s", certificate.sentence(source))
+    if activation is None and sites[0].sigma is not None:
+        activation = sites[0].sigma.name
+    return FoundSites(name, sites, certificate, activation)
 
 
 def refuse_strange_ids(model: Any, ids: torch.Tensor, *, source: object) -> None:

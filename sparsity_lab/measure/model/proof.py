@@ -1,4 +1,4 @@
-"""Proves on a few tokens that an architecture file describes the model at hand; refuses it where not.
+"""Proves on a few tokens that sites are what they are taken for, found or described; refuses the model where not.
 
 At every site: the down projection's input is a = s * u (gated) or a = s, its output is W_d a + b_d, sigma is
 the function that the config names, and experts add up to what their layer gives when nobody watches.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +26,56 @@ LOW_PRECISION_TOLERANCE = 3e-2
 DTYPES = {torch.float64, torch.float32, torch.bfloat16, torch.float16}
 
 
-def check_sites(model: Any, sites: Sequence[FfnSite], *, source: object, activation: str | None) -> None:
+class Certificate(NamedTuple):
+    """That what a threshold is set on is what it is taken for.
+
+    Attributes:
+        largest_difference: between what passed by at a site and what should, relative (norm over norm).
+        sites: how many were compared.
+        tokens: that passed.
+        dtype: of the model, without `torch.`.
+        activation: transformers' name of sigma that the config gives and that was compared; None where it gives none.
+    """
+
+    largest_difference: float
+    sites: int
+    tokens: int
+    dtype: str
+    activation: str | None
+
+    def sentence(self, source: object) -> str:
+        """The certificate for readers."""
+        sigma = "" if self.activation is None else f", sigma is {self.activation}"
+        return (
+            f"{self.sites} feed-forward networks of {source} are what they are taken for{sigma}: the largest relative "
+            f"difference is {self.largest_difference:.1e}, over {self.tokens} tokens in {self.dtype}."
+        )
+
+
+class FoundSites(NamedTuple):
+    """The feed-forward networks of a model.
+
+    Attributes:
+        architecture: id of what found them: the model's type, or an architecture file's name.
+        sites: input side first.
+        certificate: that they are what they are taken for.
+        activation: transformers' name of sigma, from config, file or model; None where none names it.
+    """
+
+    architecture: str
+    sites: list[FfnSite]
+    certificate: Certificate
+    activation: str | None
+
+
+def check_sites(
+    model: Any, sites: Sequence[FfnSite], *, source: object, activation: str | None
+) -> Certificate:
     """Pass a few tokens through the model and compare what passes by at each site with what it should be.
 
     Args:
         model: the causal LM.
-        sites: as its architecture file gives them.
+        sites: as found, or as its architecture file gives them.
         source: the model, for messages.
         activation: transformers' name of sigma, as the config gives it; None where it gives none.
 
@@ -56,14 +100,16 @@ def check_sites(model: Any, sites: Sequence[FfnSite], *, source: object, activat
         raise not_as_described(source, f"{missed[0]} never called its down projection")
     if proof.reached != sorted(proof.reached):
         raise not_as_described(source, "its sites are not in the order in which the tokens pass them")
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Certificate(proof.largest, len(sites), TOKENS, dtype, activation if proof.is_compared else None)
 
 
 def not_as_described(source: object, why: str) -> SparsityLabError:
-    """The error for an architecture file that is not the model's."""
+    """The error for sites that are not what they are taken for."""
     return SparsityLabError(
-        f"The feed-forward network of {source} is not laid out as its architecture file says",
+        f"The feed-forward network of {source} is not laid out as it is taken to be",
         why=why,
-        fix="Correct that file, or describe the model in one of your own with --architecture-file",
+        fix="Describe the model in an architecture file of your own with --architecture-file, or correct that file",
     )
 
 
@@ -74,7 +120,7 @@ def _ids(model: Any) -> Tensor:
 
 def _refuse_bad_order(sites: Sequence[FfnSite], *, source: object) -> None:
     if not sites:
-        raise not_as_described(source, "The file finds no feed-forward network in it")
+        raise not_as_described(source, "There is no feed-forward network in it")
     if [site.layer for site in sites] != list(range(len(sites))):
         raise not_as_described(source, "The file does not number its sites 0, 1, 2, ...")
 
@@ -99,15 +145,19 @@ class _Proof(BatchVisitor):
         self.sigma = None if activation is None else _named(activation)
         self.reached: list[int] = []
         self.up: dict[int, Tensor] = {}
+        self.largest, self.is_compared = 0.0, False
 
     def at_activation(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         """A hook that compares sigma's output with the function the config names."""
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if self.sigma is not None:
-                self._same(
-                    self.sigma(inputs[0]), output, f"The activation of {site.name} is not {self.declared}"
-                )
+            if self.sigma is None:
+                return
+            self.is_compared = True
+            taken, s = inputs[0], output
+            if site.sigma is not None:
+                taken, s = site.sigma.taken(output), site.sigma(output)
+            self._same(self.sigma(taken), s, f"The activation of {site.name} is not {self.declared}")
 
         return hook
 
@@ -130,18 +180,19 @@ class _Proof(BatchVisitor):
                 f"{site.name} takes {list(a.shape)}, not [1, {TOKENS}, {site.intermediate_size}]: "
                 "[batch, positions, F]"
             )
-        if site.activation is None:
-            return
         if s is None:
+            if site.activation is None:
+                return
             raise self._error(
                 f"In {site.name} the activation function does not run before the down projection"
             )
         if not site.gated:
-            self._same(s, a, f"In {site.name} a is not the activation function's output")
+            self._same(_normed(site, s), a, f"In {site.name} a is not the activation function's output")
         elif site.layer in self.up:
-            if self.up[site.layer].shape != a.shape:
-                raise self._error(f"In {site.name} u is {list(self.up[site.layer].shape)}, a {list(a.shape)}")
-            self._same(s * self.up[site.layer], a, f"In {site.name} a is not s times u")
+            u = self.up[site.layer]
+            if u.shape != a.shape:
+                raise self._error(f"In {site.name} u is {list(u.shape)}, a {list(a.shape)}")
+            self._same(_normed(site, s * u), a, f"In {site.name} a is not s times u")
         elif site.up is not None:
             raise self._error(f"In {site.name} the up projection does not run before the down projection")
 
@@ -161,11 +212,20 @@ class _Proof(BatchVisitor):
                 why=f"{what}: there are values beyond the range of the dtype, or the weights are broken",
                 fix="Use --dtype bfloat16 or float32; of a live model, model.to(torch.bfloat16) or model.float()",
             )
+        self.largest = max(self.largest, error)
         if not error < TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE):
             raise self._error(f"{what}: they differ by {error:.2g} of its size")
 
     def _error(self, why: str) -> SparsityLabError:
         return not_as_described(self.source, why)
+
+
+def _normed(site: FfnSite, product: Tensor) -> Tensor:
+    """What W_d should take; calls no hook."""
+    if site.norm is None:
+        return product
+    normed: Tensor = site.norm.forward(product)
+    return normed
 
 
 def _named(activation: str) -> Any:

@@ -145,12 +145,7 @@ class MeasureRecipe(Recipe[Prepared, Record]):
         return self.spec.batch_size or auto_batch_size(prepared.device, window=prepared.windows.window)
 
     def _shape(self, loaded: Loaded) -> dict[str, Any]:
-        return shape_of(
-            loaded.model,
-            loaded.sites,
-            architecture=loaded.architecture,
-            architecture_file=self.spec.architecture_file,
-        )
+        return shape_of(loaded.model, loaded.found)
 
 
 @dataclass(frozen=True)

@@ -150,12 +150,7 @@ def load(
     loaded = shelf.get(
         prepared.checkpoint.source, dtype=prepared.dtype, device=prepared.device, ids=windows.ids
     )
-    shape = shape_of(
-        loaded.model,
-        loaded.sites,
-        architecture=loaded.architecture,
-        architecture_file=spec.architecture_file,
-    )
+    shape = shape_of(loaded.model, loaded.found)
     refuse_other_models(place.calibration, loaded.sites, shape=shape)
     batch = spec.batch_size or auto_batch_size(prepared.device, window=windows.window)
     return shape, Subject(loaded.model, loaded.sites, windows, batch, progress)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sparsity_lab.measure import architectures
-from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.proof import FoundSites
 from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.search.measurement import Measurement
 
@@ -44,26 +42,22 @@ class Named:
         }
 
 
-def shape_of(
-    model: Any, sites: Sequence[FfnSite], *, architecture: str, architecture_file: Path | None
-) -> dict[str, Any]:
+def shape_of(model: Any, found: FoundSites) -> dict[str, Any]:
     """The model's shape, under the keys of a record.
 
     Args:
         model: a transformers causal LM.
-        sites: its FFN sites.
-        architecture: id of the architecture file that found them.
-        architecture_file: a file of the user's own, or None.
+        found: its FFN sites.
     """
-    config = model.config.get_text_config()
-    _, description = architectures.find(config, file=architecture_file)
+    config, sites = model.config.get_text_config(), found.sites
     layers = config.num_hidden_layers if any(site.routed for site in sites) else len(sites)
     weights = {id(p): p.numel() for part in text_parts(model) for p in part.parameters()}
     embeddings = {id(m.weight): m.weight.numel() for m in _embeddings(model)}
     total = sum(weights.values())
     return {
-        "architecture": architecture,
-        "activation_function": architectures.activation_name(config, description),
+        "architecture": found.architecture,
+        "activation_function": found.activation,
+        "site_certificate": found.certificate._asdict(),
         "gated": sites[0].gated,
         "params_total": total,
         "params_nonembedding": total - sum(embeddings.values()),

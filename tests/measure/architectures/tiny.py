@@ -1,4 +1,4 @@
-"""A tiny random model of its real class for every model type that an architecture file names."""
+"""Tiny random models of their real classes: of every layout of a feed-forward network that is common."""
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM

@@ -1,0 +1,36 @@
+"""What a config says of its feed-forward networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Where configs name sigma; Gemma's old configs hold two of these, and the first one is used.
+ACTIVATION_KEYS = (
+    "hidden_activation",
+    "hidden_act",
+    "activation_function",
+    "activation",
+    "mlp_hidden_act",
+    "afn",
+)
+# Model types whose records bear another name than their own.
+NAMES = {
+    "codegen": "gptj",
+    "cohere2": "cohere",
+    "gemma3_text": "gemma3",
+    "glm4": "glm",
+    "olmo3": "olmo2",
+}
+
+
+def named_activation(config: Any) -> str | None:
+    """transformers' name of sigma, or None where the config has none."""
+    named = (getattr(config, key, None) for key in ACTIVATION_KEYS)
+    return next((name for name in named if isinstance(name, str) and name), None)
+
+
+def is_causal(model_type: str) -> bool:
+    """Whether transformers has a causal language model of this type."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
