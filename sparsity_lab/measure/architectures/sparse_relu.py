@@ -1,7 +1,7 @@
 """SparseLM: LLaMA and Qwen2 with ReLU, whatever `hidden_act` says, gated or not.
 
-After github.com/SakanaAI/sparser-faster-llms. The config says by `sparsity_gated_mlp` whether it is gated; the function is ReLU by the model type alone, and the hidden_act of
-their files is a leftover of LLaMA's.
+After github.com/SakanaAI/sparser-faster-llms. The config says by `sparsity_gated_mlp` whether it is gated; the function
+is ReLU by the model type alone, and the hidden_act of their files is a leftover of LLaMA's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class LlamaSparseReluConfig(LlamaConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.hidden_act = "relu"
-        self.intermediate_size = self.sparsity_new_intermediate_size or self.intermediate_size
+        if self.sparsity_new_intermediate_size:
+            self.intermediate_size: int = self.sparsity_new_intermediate_size
 
 
 class LlamaSparseReluForCausalLM(LlamaForCausalLM):
@@ -65,7 +66,8 @@ class Qwen2SparseReluConfig(Qwen2Config):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.hidden_act = "relu"
-        self.intermediate_size = self.sparsity_new_intermediate_size or self.intermediate_size
+        if self.sparsity_new_intermediate_size:
+            self.intermediate_size: int = self.sparsity_new_intermediate_size
 
 
 class Qwen2SparseReluForCausalLM(Qwen2ForCausalLM):

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -139,13 +140,19 @@ def test_a_checkpoint_with_the_authors_config_is_read(case, tmp_path):
 
 
 def test_cett_of_minicpm_is_that_of_plain_loops():
+    """A threshold is any number from the last score that may be dropped to the next one: none lies between the two."""
     model = random_model("minicpm", {**MINICPM, "hidden_act": "relu"})
     torch.manual_seed(1)
     ids = torch.randint(2, 97, (48,))
+    windows = list(ids.reshape(3, 16))
     measured = measure(model, ids, criterion="cett", knob=0.2, window=16, batch_size=1, allow_untrained=True)
-    _, _, ratio, thresholds = plain.sparse(model, list(ids.reshape(3, 16)), "cett", 0.2)
-    assert measured.thresholds == pytest.approx(thresholds, rel=1e-5)
-    assert measured.activation_ratio == pytest.approx(ratio, abs=1e-6)
+    _, _, ratio, thresholds = plain.sparse(model, windows, "cett", 0.2)
+    assert measured.activation_ratio == pytest.approx(ratio, abs=1e-9)
+    _, _, layers = plain.run(model, windows)
+    for layer, (ours, theirs) in enumerate(zip(measured.thresholds, thresholds, strict=True)):
+        scores = np.sort(plain.scores(model, "cett", layer, layers[layer][0], None).flatten().numpy())
+        assert np.searchsorted(scores, ours) == np.searchsorted(scores, theirs)
+        assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_fatrelu_without_its_threshold_and_experts_of_minicpm_are_refused():
