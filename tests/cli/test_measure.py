@@ -126,7 +126,7 @@ CHECKPOINTS = {
         changed_config(intermediate_size=50),
         "is stored as [32, 48], the config says [32, 50], and 5 more",
     ),
-    "encoder-only": (encoder_only, "encoder-only models"),
+    "encoder-only": (encoder_only, "not a causal language model"),
     "no language model's head": (other_head, "not a causal language model"),
     "untrained": (untrained, "implausible"),
     "another vocabulary": (other_vocabulary, "the model knows 200. Put the model's own tokenizer"),

@@ -17,9 +17,12 @@ measured (`model/proof.py`). A file of your own has the same form:
             for i, block in enumerate(model.model.layers)
         ]
 
-    _structure.py    sites by what passes through the modules; what may be a network and is of no known form is refused
+    _structure.py    sites by what passes through the modules
+    _refusals.py     what may be a network and is of no known form
     _passing.py      what passes
+    _modules.py      what modules are by their shapes
     _config.py       what a config says of them
+    _kin.py          what the files share that read families of other names
     _layout.py       sites by the paths of a block's modules, for the files
 """
 

@@ -64,7 +64,7 @@ class Passing:
                     stack.callback(keep.remove)
             try:
                 logits(model, few_ids(model))
-            except torch.OutOfMemoryError:
+            except (RuntimeError, SparsityLabError):  # of memory, or of the library itself
                 raise
             except Exception as error:  # whatever a model's own code raises
                 raise SparsityLabError(
@@ -84,6 +84,12 @@ class Passing:
                 self.arguments[name] = args, kwargs, given.clone()
 
         return hook
+
+    def takes(self, name: str, values: Tensor) -> bool:
+        """Whether a module's own input is `values`."""
+        args, kwargs, _ = self.arguments[name]
+        given = next(each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
+        return given.shape == values.shape and torch.equal(given, values)
 
     def block_before(self, place: int) -> list[Call]:
         """The calls of a block up to the call at `place`; what has no weights may be shared between blocks."""

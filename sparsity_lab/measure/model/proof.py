@@ -113,6 +113,29 @@ def not_as_described(source: object, why: str) -> SparsityLabError:
     )
 
 
+def overflow(source: object, dtype: torch.dtype, where: str) -> SparsityLabError:
+    """The error for values that are not finite."""
+    return SparsityLabError(
+        f"{source} overflows in {str(dtype).removeprefix('torch.')}",
+        why=f"{where}: there are values beyond the range of the dtype, or the weights are broken",
+        fix="Use --dtype bfloat16 or float32; of a live model, model.to(torch.bfloat16) or model.float()",
+    )
+
+
+def refuse_dtype(model: Any) -> None:
+    """Refuse weights that are no floating-point numbers to compute with.
+
+    Raises:
+        SparsityLabError: they are of another dtype.
+    """
+    if model.dtype not in DTYPES:
+        raise SparsityLabError(
+            f"The weights of {type(model).__name__} cannot be read",
+            why=f"They are {str(model.dtype).removeprefix('torch.')}, as where a model is quantised",
+            fix="Measure the checkpoint before quantisation",
+        )
+
+
 def _ids(model: Any) -> Tensor:
     embedding = model.get_input_embeddings().weight
     return torch.arange(1, TOKENS + 1, device=embedding.device).remainder(embedding.shape[0]).unsqueeze(0)
@@ -207,11 +230,7 @@ class _Proof(BatchVisitor):
         difference = (expected.double() - found.double()).norm()
         error = float(difference / expected.double().norm().clamp_min(1e-30))
         if not math.isfinite(error):
-            raise SparsityLabError(
-                f"{self.source} overflows in {str(found.dtype).removeprefix('torch.')}",
-                why=f"{what}: there are values beyond the range of the dtype, or the weights are broken",
-                fix="Use --dtype bfloat16 or float32; of a live model, model.to(torch.bfloat16) or model.float()",
-            )
+            raise overflow(self.source, found.dtype, what)
         self.largest = max(self.largest, error)
         if not error < TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE):
             raise self._error(f"{what}: they differ by {error:.2g} of its size")

@@ -1,0 +1,120 @@
+"""Models whose feed-forward networks cannot be found as a whole: each refused by the name of its module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.architectures._modules import hidden_size_of, is_linear, may_be_down
+from sparsity_lab.measure.architectures._passing import Call, Passing, block_of, looks_ahead
+from sparsity_lab.measure.model.experts import is_experts
+from sparsity_lab.measure.model.hooks import FfnSite
+from sparsity_lab.measure.model.proof import overflow
+
+
+def refuse_a_look_ahead(model: Any) -> None:
+    """Refuse a model whose earlier predictions move when a later token does.
+
+    Raises:
+        SparsityLabError: they do.
+    """
+    if looks_ahead(model):
+        raise SparsityLabError(
+            f"{type(model).__name__} looks ahead: a later token changes what it predicts before it",
+            why="Such a model has no next-token loss and cannot be measured",
+            fix="Name a causal language model; of an encoder's weights, one that was trained as a decoder",
+        )
+
+
+def refuse_overflow(passing: Passing) -> None:
+    """Refuse a model in which a linear map gives what is not finite.
+
+    Raises:
+        SparsityLabError: one does.
+    """
+    for call in passing.calls:
+        if is_linear(call.module) and block_of(call.name) and not call.given.isfinite().all():
+            raise overflow(
+                type(passing.model).__name__, call.given.dtype, f"What {call.name} gives is not finite"
+            )
+
+
+def refuse_inner(model: Any, site: FfnSite) -> None:
+    """Refuse a network that is part of a norm, of which it makes weights.
+
+    Raises:
+        SparsityLabError: it lies beside or within what has a weight for each element of the hidden state.
+    """
+    path = site.name.split(".")
+    for end in range(len(block_of(site.name)) + 1, len(path)):
+        holder = model.get_submodule(".".join(path[:end]))
+        weights = [each for part in (holder, *holder.children()) for each in part.parameters(recurse=False)]
+        if any(weight.shape == (hidden_size_of(model),) for weight in weights) and not _has_experts(holder):
+            raise SparsityLabError(
+                f"{site.name} of {type(model).__name__} is a network within another module",
+                why=f"{'.'.join(path[:end])} scales the hidden state by weights of its own and by that network, which "
+                "is no feed-forward network of a block",
+                fix="Describe the model in a Python file of your own and name it with --architecture-file",
+            )
+
+
+def _has_experts(module: nn.Module) -> bool:
+    return any(map(is_experts, module.modules()))
+
+
+def refuse_others(passing: Passing, found: Sequence[FfnSite]) -> None:
+    """Refuse a model that has more feed-forward networks than were found.
+
+    Raises:
+        SparsityLabError: a module maps back to the hidden size position by position, and is no site.
+    """
+    model, known = passing.model, {id(site.down) for site in found}
+    sited = {".".join(block_of(site.name)) for site in found}
+    for place, call in enumerate(passing.calls):
+        parent, _, child = call.name.rpartition(".")
+        if not may_be_down(call, hidden_size_of(model)) or id(call.module) in known:
+            continue
+        maps = sum(map(is_linear, model.get_submodule(parent).modules()))
+        if maps < 2 or _is_of_low_rank(passing.calls[:place], call.taken) or parent not in passing.arguments:
+            continue
+        if passing.takes(
+            parent, call.taken
+        ):  # the input of the module itself, as where an adapter stands beside it
+            continue
+        is_inlined = parent == ".".join(block_of(call.name)) and parent not in sited
+        if is_inlined or not passing.mixes_positions(parent):
+            raise SparsityLabError(
+                f"{parent} of {type(model).__name__} may be a feed-forward network of an unknown form",
+                why=f"Its {child} maps back to the hidden size, position by position, but its input is neither the "
+                "output of an activation function nor that times the output of a linear map",
+                fix="Describe the model in a Python file of your own and name it with --architecture-file",
+            )
+
+
+def refuse_bare_blocks(model: Any, found: Sequence[FfnSite]) -> None:
+    """Refuse a model where a network is found in one block and not in another that has modules of the same names.
+
+    Raises:
+        SparsityLabError: there is such a block.
+    """
+    sited = {".".join(block_of(site.name)) for site in found}
+    modules = {name: tuple(part for part, _ in model.get_submodule(name).named_modules()) for name in sited}
+    for blocks in {name.rpartition(".")[0] for name in sited}:
+        for number, block in model.get_submodule(blocks).named_children():
+            name = f"{blocks}.{number}"
+            if name not in sited and tuple(part for part, _ in block.named_modules()) in modules.values():
+                raise SparsityLabError(
+                    f"{name} of {type(model).__name__} has modules as other blocks have, but no feed-forward network "
+                    "is found in it",
+                    why="Its weights may be of another form, as where a model is quantised in part",
+                    fix="Describe the model in a Python file of your own and name it with --architecture-file",
+                )
+
+
+def _is_of_low_rank(earlier: Sequence[Call], taken: Tensor) -> bool:
+    """Whether a linear map takes what another one gives: the two are one, of low rank."""
+    return any(is_linear(call.module) and torch.equal(call.given, taken) for call in earlier)
