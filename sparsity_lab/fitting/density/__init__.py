@@ -11,6 +11,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     inversion.py    score -> ln N^, with guards where the ruler cannot tell
     densities.py    every model: its score, its errors, the inversion, flags
     trend/          the frontier, its growth, and what these rest on
+    compare_rulers.py    `density rulers`: the rulers that can place the models, and how far each two disagree
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
     options.py, report.py       what a run may be told; the run written out: density.json, tables, figures
 
@@ -37,6 +38,9 @@ are draws, and a wrong interval is mended in the one whose part of it is wrong:
 The interval of the growth A is made in `trend/trend.py`: the ruler's draws with the score held, and models' deficits
 resampled by family. A ruler's file (`rulers/files.py`) changes no interval: a one-step file is refitted from its points
 and seed, a two-step file holds its draws.
+
+What the other rulers of one harness make of a model stands beside its interval and is no part of it: a ruler sets the
+unit of rho, so that most of their difference is one factor for all models (`rulers/disagreement.py`).
 
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
 which parameters count. A one-step ruler is taken to be a logistic: its intervals hold no error of that form.

@@ -12,6 +12,7 @@ from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
+from sparsity_lab.fitting.density.rulers.disagreement import agreement_rows, rulers_sentence
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.trend.published import PUBLISHED, published_words
 from sparsity_lab.fitting.density.trend.sensitivity import published_rows, without_rows
@@ -111,6 +112,10 @@ def table_rows(report: DensityReport) -> list[dict[str, object]]:
             "rho": density.rho,
             "rho_low": density.low,
             "rho_high": density.high,
+            "other_rulers": other.count if (other := report.others.get(density.target.model)) else 0,
+            "rho_low_others": other.low if other else None,
+            "rho_high_others": other.high if other else None,
+            "factor_others": other.factor if other else None,
             "extrapolation_ratio": density.inversion.extrapolation_ratio,
             "frontier": density.target.model in frontier,
             "tasks": ";".join(density.tasks),
@@ -150,6 +155,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "models": [{**row, "note": notes.get(str(row["model"]), "")} for row in rows],
         "trend": trend_json(report.trend) if report.trend else None,
         "trend_note": report.trend_note,
+        "other_rulers": agreement_rows(report.agreements),
         "per_task": per_task_rows(report),
         "sensitivity": sensitivity_table(report),
         "break": None if test is None else {**vars(test), "at": test.at.isoformat()},
@@ -181,8 +187,13 @@ def break_sentence(report: DensityReport) -> str:
 def closing_sentences(report: DensityReport) -> list[str]:
     """What a run found, one sentence a finding."""
     if report.trend is None:
-        return [f"No trend: {report.trend_note}"]
-    sentences = [trend_sentence(report.trend), spread_sentence(report), break_sentence(report)]
+        return [s for s in (rulers_sentence(report.agreements), f"No trend: {report.trend_note}") if s]
+    sentences = [
+        trend_sentence(report.trend),
+        spread_sentence(report),
+        rulers_sentence(report.agreements),
+        break_sentence(report),
+    ]
     sentences += [
         f"Projected to {p.on}: rho_max {number(p.middle, 3)} "
         f"(95 % band {number(p.low, 3)} to {number(p.high, 3)})"

@@ -5,6 +5,8 @@ from sparsity_lab.store.columns import described
 TABLE = described("density", "table")
 PER_TASK = described("density", "per_task")
 SENSITIVITY = described("density", "sensitivity")
+RULERS = described("density", "rulers")
+RULER_PAIRS = described("density", "ruler_pairs")
 LOSSES = described("density", "losses")
 PREDICTIONS = described("density", "predictions")
 PAIRS = described("density", "pairs")

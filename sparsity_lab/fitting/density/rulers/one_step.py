@@ -8,7 +8,8 @@ intervals; a family of four sizes has one degree of freedom, and its intervals s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +45,11 @@ class OneStepRuler(Ruler):
         """Names and identities of the points' models."""
         return tuple(name for point in self.points for name in (point.model, point.identity) if name)
 
+    @property
+    def reference_count(self) -> int:
+        """How many points."""
+        return len(self.points)
+
     def curve(self, tasks: Sequence[str]) -> OneStepCurve:
         """The sigmoid of the mean score over `tasks` in ln size, fitted once and kept."""
         key = tuple(sorted(tasks))
@@ -51,6 +57,10 @@ class OneStepRuler(Ruler):
         if key not in self.curves:
             self.curves[key], self.residual_sd[key] = self._fitted(key)
         return self.curves[key]
+
+    def with_draws(self, draws: int) -> OneStepRuler:
+        """The same points, to be fitted with so many draws."""
+        return replace(self, draws=draws, curves={}, residual_sd={})
 
     def _fitted(self, tasks: tuple[str, ...]) -> tuple[OneStepCurve, float]:
         """The sigmoid from chance through (ln size, mean score), with draws, and its residual standard deviation.
@@ -67,19 +77,31 @@ class OneStepRuler(Ruler):
                 f"The ruler {self.name} is at chance level on {', '.join(tasks)} at every size",
                 fix="Choose easier --tasks, or a family with larger models",
             )
-        point, sse = sigmoid.fit(x, scores[None], floor=floor)
         if np.corrcoef(x, scores)[0, 1] <= 0:
             raise SparsityLabError(
                 f"The scores of {self.name} do not grow with size on {', '.join(tasks)}",
                 fix="Check sizes and scores, or choose other --tasks or another family",
             )
-        freedom = max(1, len(x) - sigmoid.FREE_PARAMETERS)
-        rng = np.random.default_rng(self.seed)
-        sd = np.sqrt(sse[0] / rng.chisquare(freedom, self.draws))
-        redrawn = point.score(x) + sd[:, None] * rng.standard_normal((self.draws, len(x)))
-        around, _ = sigmoid.fit(x, redrawn, floor=floor)
-        both = [np.concatenate([getattr(curve, name) for curve in (point, around)]) for name in COEFFICIENTS]
-        return OneStepCurve(*both), float(np.sqrt(sse[0] / freedom))
+        return _with_draws(tuple(zip(x.tolist(), scores.tolist(), strict=True)), floor, self.draws, self.seed)
+
+
+@lru_cache(maxsize=1024)
+def _with_draws(
+    points: tuple[tuple[float, float], ...], floor: float, draws: int, seed: int
+) -> tuple[OneStepCurve, float]:
+    """The sigmoid through (ln size, score), with draws, and its residual standard deviation.
+
+    Kept, since a run meets the same points as a candidate, in the table of sensitivity and among the other rulers.
+    """
+    x, scores = np.array(points).T
+    point, sse = sigmoid.fit(x, scores[None], floor=floor)
+    freedom = max(1, len(x) - sigmoid.FREE_PARAMETERS)
+    rng = np.random.default_rng(seed)
+    sd = np.sqrt(sse[0] / rng.chisquare(freedom, draws))
+    redrawn = point.score(x) + sd[:, None] * rng.standard_normal((draws, len(x)))
+    around, _ = sigmoid.fit(x, redrawn, floor=floor)
+    both = [np.concatenate([getattr(curve, name) for curve in (point, around)]) for name in COEFFICIENTS]
+    return OneStepCurve(*both), float(np.sqrt(sse[0] / freedom))
 
 
 def family_ruler(
