@@ -111,7 +111,8 @@ class PlantedOptions:
     kinds: Annotated[
         str,
         Flag(
-            "Kinds of worlds, separated by commas: standard, coarse ruler, few models, 20 families, 10 families.",
+            "Kinds of worlds, separated by commas: standard, coarse ruler, few models, 20 families, 10 families, "
+            "Weibull ruler, Gompertz ruler, another corpus.",
             WHAT,
         ),
     ] = ",".join(WORLD_KINDS)

@@ -13,8 +13,8 @@ from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.choice import named_ruler
 from sparsity_lab.fitting.density.rulers.disagreement import (
     UNSTATED,
-    RulerPair,
     Placements,
+    RulerPair,
     UsableRuler,
     agreement_rows,
     light,

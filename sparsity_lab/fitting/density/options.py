@@ -10,7 +10,7 @@ from pathlib import Path
 from sparsity_lab.fitting.density.densities import Density, Yardstick
 from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
-from sparsity_lab.fitting.density.rulers.disagreement import RulerPair, OtherRulers
+from sparsity_lab.fitting.density.rulers.disagreement import OtherRulers, RulerPair
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.trend.entering import Entering

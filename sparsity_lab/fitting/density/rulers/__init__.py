@@ -16,6 +16,6 @@ against ln size with B draws; and its JSON file.
     predictions.py         `density predict`: that recipe and our choice on one large run
 
 What to know: a one-step ruler needs four different sizes, a two-step ruler six runs of three sizes. Losses keep the
-unit of their column (bits per byte or nats per token of the gold answer, or nats per token of a validation text); scores
-are 0 to 1. Chance is the floor of a one-step curve, and a floor may move within 0.1 of it in a two-step curve.
+unit of their column (bits per byte or nats per token of the gold answer, or nats per token of a validation text).
+Scores are 0 to 1. Chance is the floor of a one-step curve, and a floor may move within 0.1 of it in a two-step curve.
 """

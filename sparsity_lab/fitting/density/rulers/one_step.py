@@ -3,6 +3,14 @@
 Draws: with n points and three coefficients, sigma^2 is drawn from SSE / chi^2 with n - 3 degrees of
 freedom, scores are redrawn around the curve and refitted. For a straight line this gives exactly Student's
 intervals; a family of four sizes has one degree of freedom, and its intervals say so.
+
+Form error: nobody knows that scores are a logistic of ln size, and beyond the reference sizes that is what an N^ rests
+on. The family is refitted without its largest sizes, down to four (a family of four down to three), and the scores of
+those left out are missed by e at a distance d in ln size from the largest kept; sqrt(sum(e^2 - s^2) / sum(d^2)), with s
+the scatter of the points, is the error of the score per unit of ln size. The same at the small end. Draws bend by so
+much beyond either end, Student's t with as many degrees of freedom as there are pairs of a cut and a size left out.
+Between the reference sizes the points themselves hold the curve, and intervals hold without it
+(results/density/planted).
 """
 
 from __future__ import annotations
@@ -15,12 +23,14 @@ from typing import ClassVar
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.curves import OneStepCurve
+from sparsity_lab.fitting.density.curves import FormErrors, OneStepCurve
 from sparsity_lab.fitting.density.rulers import sigmoid
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerPoint, RulerRecipe
+from sparsity_lab.fitting.density.rulers.sigmoid import ScoreSigmoid
 from sparsity_lab.fitting.density.scores.benchmarks import chance_of
 from sparsity_lab.fitting.density.scores.sizes import size_of
 from sparsity_lab.fitting.density.scores.targets import Target
+from sparsity_lab.laws._law import Array
 
 FEWEST_SIZES = 4
 COEFFICIENTS = ("floor", "span", "gamma", "middle")
@@ -100,8 +110,40 @@ def _with_draws(
     sd = np.sqrt(sse[0] / rng.chisquare(freedom, draws))
     redrawn = point.score(x) + sd[:, None] * rng.standard_normal((draws, len(x)))
     around, _ = sigmoid.fit(x, redrawn, floor=floor)
-    both = [np.concatenate([getattr(curve, name) for curve in (point, around)]) for name in COEFFICIENTS]
-    return OneStepCurve(*both), float(np.sqrt(sse[0] / freedom))
+    both = {name: np.concatenate([getattr(c, name) for c in (point, around)]) for name in COEFFICIENTS}
+    scatter = float(np.sqrt(sse[0] / freedom))
+    bends = []
+    for error, pairs in held_out_errors(point, x, scores, scatter=scatter):
+        bends.append(np.concatenate([[0.0], error * rng.standard_t(pairs, draws)]))
+    return OneStepCurve(**both, form=FormErrors((float(x.min()), float(x.max())), *bends)), scatter
+
+
+def held_out_errors(
+    point: ScoreSigmoid, x: Array, scores: Array, *, scatter: float
+) -> list[tuple[float, int]]:
+    """Errors of the score per unit of ln size beyond the smallest and the largest size, and the pairs behind each.
+
+    Args:
+        point: the sigmoid through all points, coefficients of shape (1,).
+        x, scores: ln sizes and scores of the points, shape (n,).
+        scatter: standard deviation of the scores about the sigmoid, which is no error of its form.
+    """
+    sizes = np.unique(x)
+    cuts = range(1, max(2, len(sizes) - FEWEST_SIZES + 1))
+    edges = np.array([*(sizes[cut] for cut in cuts), *(sizes[-1 - cut] for cut in cuts)])
+    of_large = np.arange(len(edges)) >= len(cuts)
+    distance = np.where(of_large[:, None], x - edges[:, None], edges[:, None] - x)
+    left_out = distance > 0
+    refitted = sigmoid.fit_without(point, x, scores, left_out)
+    missed = scores - ScoreSigmoid(*(getattr(refitted, name)[:, None] for name in COEFFICIENTS)).score(
+        x[None]
+    )
+    errors = []
+    for side in (~of_large, of_large):
+        out = left_out[side]
+        excess = np.sum(missed[side][out] ** 2 - scatter**2) / np.sum(distance[side][out] ** 2)
+        errors.append((float(np.sqrt(max(excess, 0.0))), len(cuts) * (len(cuts) + 1) // 2))
+    return errors
 
 
 def family_ruler(

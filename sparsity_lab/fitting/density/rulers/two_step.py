@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.curves import MeanCurve, RulerCurve
+from sparsity_lab.fitting.density.curves import MeanCurve, RulerCurve, first_reached
 from sparsity_lab.fitting.density.rulers import sigmoid
 from sparsity_lab.fitting.density.rulers.ladder import Ladder, Run, smoothed_points
 from sparsity_lab.fitting.density.rulers.loss_law import OWN_STARTS, LossLaw, fit_runs, stack
@@ -112,15 +112,7 @@ class TwoStepCurve:
 
     def _on_grid(self, score: Array) -> Array:
         """Where the running maximum first reaches the score; +inf where it never does."""
-        ln_sizes, best = self._grid
-        reached = best >= score
-        first = np.argmax(reached, axis=0)
-        below = np.maximum(first - 1, 0)
-        columns = np.arange(len(score))
-        low, high = best[below, columns], best[first, columns]
-        share = np.where(high > low, (score - low) / np.where(high > low, high - low, 1.0), 0.0)
-        crossing = ln_sizes[below] + share * (ln_sizes[first] - ln_sizes[below])
-        return np.where(reached[-1], crossing, np.inf)
+        return first_reached(*self._grid, score)
 
 
 @dataclass(frozen=True)
