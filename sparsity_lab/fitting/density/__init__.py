@@ -19,9 +19,10 @@ How the interval of rho comes about. Four files make it; entry 0 of every array 
 are draws, and a wrong interval is mended in the one whose part of it is wrong:
 
     rulers/one_step.py, or rulers/two_step.py    B curves
-        one step: `_with_draws` redraws the scores around the fitted curve B = 1,000 times and refits. The scatter is drawn
-        too, from SSE / chi^2, so that a family of few sizes gets a wide interval. Beyond the smallest and the largest
-        size a form error is added, as large as held-out sizes were missed by. A mean over tasks is fitted itself.
+        one step: `_with_draws` redraws the scores around the fitted curve B = 1,000 times and refits. The scatter is
+        drawn too, from SSE / chi^2, so that a family of few sizes gets a wide interval. Beyond the smallest and the
+        largest size a form error is added, as large as held-out sizes were missed by. A mean over tasks is fitted
+        itself.
         two steps: `two_step_ruler` resamples whole runs B = 200 times and refits both steps; beyond the largest
         reference size a form error is added, as large as held-out sizes were missed by. A mean over tasks averages
         their curves draw by draw (`curves.MeanCurve`), so that runs which the tasks share stay shared.
