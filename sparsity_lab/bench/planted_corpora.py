@@ -35,7 +35,7 @@ class Corpora:
     def score(self) -> Callable[[Array], Array]:
         """The true score of an N^, 0 to 1."""
         curve = self.truth.curve((TASK,))
-        return lambda size: np.array([float(curve.score(np.log(each))[0]) for each in size])
+        return lambda size: np.asarray(curve.score(np.log(size)[:, None])[:, 0])
 
     def ratio(self, score: float) -> float:
         """The N^ of a score by the other ruler over that by the ruler of the run."""

@@ -123,6 +123,9 @@ class TwoStepRuler(Ruler):
     loss_units: dict[str, str] = field(repr=False)
     d0_tokens: float = D0_TOKENS
     runs: tuple[str, ...] = field(default=(), kw_only=True)
+    read: dict[tuple[tuple[str, ...], float], RulerCurve] = field(
+        default_factory=dict, repr=False, compare=False, kw_only=True
+    )
 
     form: ClassVar[str] = "two-step"
 
@@ -139,13 +142,16 @@ class TwoStepRuler(Ruler):
     def with_draws(self, draws: int) -> TwoStepRuler:
         """The first draws of every curve."""
         curves = {task: curve.first_draws(draws) for task, curve in self.curves.items()}
-        return replace(self, draws=min(draws, self.draws), curves=curves)
+        return replace(self, draws=min(draws, self.draws), curves=curves, read={})
 
     def curve(self, tasks: Sequence[str]) -> RulerCurve:
-        """The curve of the mean over tasks at D0."""
+        """The curve of the mean over tasks at D0, kept with its grids."""
         self.require(tasks)
-        parts = [replace(self.curves[task], tokens=self.d0_tokens) for task in sorted(tasks)]
-        return parts[0] if len(parts) == 1 else MeanCurve(parts)
+        key = tuple(sorted(tasks)), self.d0_tokens
+        if key not in self.read:
+            parts = [replace(self.curves[task], tokens=self.d0_tokens) for task in key[0]]
+            self.read[key] = parts[0] if len(parts) == 1 else MeanCurve(parts)
+        return self.read[key]
 
 
 def two_step_ruler(
