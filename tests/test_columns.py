@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparsity_lab.store import table_columns
-from sparsity_lab.store.columns import ERROR, TableColumns
+from sparsity_lab.store.columns import ERROR, Column, TableColumns
 
 PACKAGE = Path(__file__).parents[1] / "sparsity_lab"
 ROOMS = ("measure", "ladder", "bench", "fitting/density", "fitting/study")
@@ -64,3 +64,9 @@ def test_no_room_writes_a_table_in_another_way():
         or (isinstance(node, ast.Attribute) and node.attr in ("to_csv", "write_table"))
     }  # fmt: skip
     assert others == WIDE
+
+
+def test_a_key_with_a_blank_is_a_column():
+    """A task may be called ARC MC."""
+    table = TableColumns("t", Column("model", heading="model"), Column("ARC MC", heading="ARC MC"))
+    assert [column.key for column in table.for_readers()] == ["model", "ARC MC"]

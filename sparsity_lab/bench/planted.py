@@ -3,20 +3,24 @@
 Each world has a reference family on a true sigmoid, its scores off by a common scatter; models released
 over two years whose ln rho lies below a frontier A t by exponential deficits; and scores off by the
 sampling error of their questions. In worlds with families, models of one family share half of the deficit's variance
-and a few release dates. The whole way is gone: ruler, densities, frontier, trend, hindcast. A stated 95 % interval
+and a few release dates. In worlds of another form the reference family follows no logistic, and models reach beyond its
+sizes at either end; in worlds of another corpus (`planted_corpora.py`) the truth is a two-step ruler of one corpus and
+the ruler that of another. The whole way is gone: ruler, densities, frontier, trend, hindcast. A stated 95 % interval
 should hold the truth in about 95 % of worlds, a 50 % band half of the maxima; and of the hindcast's forecasts the one
 that is right about the world should have the best score: the trend, or no growth since where growth stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from sparsity_lab.bench import planted_corpora
+from sparsity_lab.bench.planted_corpora import corpora_of
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.rulers.one_step import family_ruler
@@ -38,6 +42,12 @@ from sparsity_lab.store.table_columns.bench import PLANTED
 TASK = "MMLU"
 FAMILY = "reference"
 START = date(2023, 1, 1)
+# Shares of the span at z = gamma (ln N - middle): one half at z = 0, and at 0.75 z about as steep as a logistic.
+LINKS: dict[str, Callable[[Array], Array]] = {
+    "logistic": expit,
+    "Weibull": lambda z: 1 - np.exp(-np.log(2) * np.exp(0.75 * z)),
+    "Gompertz": lambda z: np.exp(-np.log(2) * np.exp(-0.75 * z)),
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,10 @@ class World:
     """What is planted. Sizes are counts, `growth` per day, scatter and scores 0 to 1.
 
     `families` is 0 where deficits are independent; `correlation` is that of two models of one family, which releases
-    models on `releases` dates. `own_sizes` bounds N, so that N^ = rho N grows over the days; where None, N^ lies from
-    1e9 to 60e9, within the ruler, and N follows. After the day `stops` the frontier stays where it is.
+    models on `releases` dates. `own_sizes` bounds N, so that N^ = rho N grows over the days; where None, N^ lies within
+    `effective_sizes`, by default within the ruler, and N follows. `link` is the form of the true ruler; with `corpora`
+    truth and ruler are two-step rulers of two corpora, and what is said of the reference family has no part. After the
+    day `stops` the frontier stays where it is.
     """
 
     growth: float = float(np.log(2) / 100)
@@ -66,6 +78,9 @@ class World:
     releases: int = 2
     own_sizes: tuple[float, float] | None = None
     stops: int | None = None
+    effective_sizes: tuple[float, float] = (1e9, 60e9)
+    link: str = "logistic"
+    corpora: bool = False
 
     def frontier(self, days: Array) -> Array:
         """ln rho of a model without deficit on each day."""
@@ -75,7 +90,12 @@ class World:
 
     def score(self, size: Array) -> Array:
         """The true ruler."""
-        return self.floor + self.span * expit(self.gamma * (np.log(size) - np.log(self.middle_params)))
+        z = self.gamma * (np.log(size) - np.log(self.middle_params))
+        return np.asarray(self.floor + self.span * LINKS[self.link](z))
+
+    def beyond(self, size: float) -> bool:
+        """Whether an N^ lies outside the reference sizes."""
+        return not min(self.reference_sizes) <= size <= max(self.reference_sizes)
 
 
 @dataclass(frozen=True)
@@ -83,11 +103,15 @@ class PlantedOutcome:
     """Whether intervals held the truth in one world; rho's per model. Growth is None and NaN without a trend.
 
     `hindcast` is None where no quarter could be foreseen.
+    `beyond` says of each model whether its true N^ lies outside the reference sizes, `widened` whether its interval and
+    the ruler of another corpus together hold the truth.
     """
 
     growth_held: bool | None
     growth: float
     rho_held: tuple[bool, ...]
+    beyond: tuple[bool, ...] = ()
+    widened: tuple[bool, ...] = ()
     hindcast: Hindcast | None = None
 
 
@@ -98,6 +122,9 @@ KINDS = {
     "20 families": World(families=20),
     "10 families": World(families=10),
     "growth stopped": World(families=20, models=80, days=1000, stops=400),
+    "Weibull ruler": World(families=20, link="Weibull", effective_sizes=(0.1e9, 440e9)),
+    "Gompertz ruler": World(families=20, link="Gompertz", effective_sizes=(0.1e9, 440e9)),
+    "another corpus": World(families=20, corpora=True, effective_sizes=(0.05e9, 6e9)),
 }
 
 
@@ -131,34 +158,56 @@ def run_planted(
 def live_through(world: World, *, seed: int) -> PlantedOutcome:
     """Make one world, measure it, and look whether the intervals hold."""
     measured, truths = measured_world(world, seed=seed)
+    names = [density.target.model for density in measured]
     rho_held = tuple(_holds(density, truths[density.target.model]) for density in measured)
     points = trend_points(measured)
+    beyond = tuple(world.beyond(truths[density.target.model] * density.size) for density in measured)
+    widened: tuple[bool, ...] = ()
+    if world.corpora:
+        intervals, beyond = corpora_of(seed).widened(measured), ()
+        widened = tuple(
+            low <= truths[name] <= high for name, (low, high) in zip(names, intervals, strict=True)
+        )
+    outcome = PlantedOutcome(None, float("nan"), rho_held, beyond, widened)
     try:
         trend = fit_trend(points, seed=seed)
     except SparsityLabError:
-        return PlantedOutcome(None, float("nan"), rho_held)
-    growth_held = trend.interval[0] <= world.growth <= trend.interval[1]
-    return PlantedOutcome(growth_held, trend.corrected, rho_held, try_hindcast(points, seed=seed)[0])
+        return outcome
+    held = trend.interval[0] <= world.growth <= trend.interval[1]
+    tried = try_hindcast(points, seed=seed)[0]
+    return replace(outcome, growth_held=held, growth=trend.corrected, hindcast=tried)
 
 
 def measured_world(world: World, *, seed: int) -> tuple[tuple[Density, ...], dict[str, float]]:
     """Make one world and measure it: the densities found, and the true rho of each model."""
     rng = np.random.default_rng(seed)
     recipe = RulerRecipe(seed=seed, draws=500, source="planted")
-    ruler = family_ruler(FAMILY, _references(world, rng), tasks=(TASK,), recipe=recipe)
-    targets, truths = _models(world, rng)
-    return densities(targets, Yardstick(ruler, recipe.convention, seed=seed), (TASK,)), truths
+    if world.corpora:
+        corpora = corpora_of(seed)
+        ruler, task, score = corpora.ruler, planted_corpora.TASK, corpora.score
+    else:
+        task, score = TASK, world.score
+        ruler = family_ruler(FAMILY, _references(world, rng), tasks=(task,), recipe=recipe)
+    targets, truths = _models(world, rng, task=task, score=score)
+    return densities(targets, Yardstick(ruler, recipe.convention, seed=seed), (task,)), truths
 
 
 def coverage_rows(outcomes: list[PlantedOutcome], world: World) -> list[dict[str, object]]:
     """Coverage of A, of each world's first model's rho, of all rho, and of the hindcast's bands."""
     rho = [held for outcome in outcomes for held in outcome.rho_held]
     growth = [held for o in outcomes if (held := o.growth_held) is not None]
+    beyond = [h for o in outcomes if o.beyond for h, out in zip(o.rho_held, o.beyond, strict=True) if out]
+    widened = [held for outcome in outcomes for held in outcome.widened]
+    further = {
+        "density rho, models beyond the reference sizes": beyond,
+        "density rho, widened by a third corpus": widened,
+    }
     return [
         *([_row("growth A of the frontier", growth, independent=True)] if world.stops is None else []),
         _row("density rho, one model a world", [o.rho_held[0] for o in outcomes], independent=True),
         _row(f"density rho, all {world.models} models", rho, independent=False),
         *_hindcast_rows([o.hindcast for o in outcomes if o.hindcast], world),
+        *(_row(quantity, held, independent=False) for quantity, held in further.items() if held),
     ]
 
 
@@ -202,22 +251,24 @@ def _references(world: World, rng: np.random.Generator) -> list[Target]:
     ]
 
 
-def _models(world: World, rng: np.random.Generator) -> tuple[list[Target], dict[str, float]]:
+def _models(
+    world: World, rng: np.random.Generator, *, task: str, score: Callable[[Array], Array]
+) -> tuple[list[Target], dict[str, float]]:
     """Models on random dates with sizes that keep most of them within the ruler; and their true rho."""
     days, deficits, families = _made(world, rng)
     ln_rho = world.frontier(days) - deficits
-    smallest, largest = world.own_sizes or (1e9, 60e9)
+    smallest, largest = world.own_sizes or world.effective_sizes
     ln_sizes = rng.uniform(np.log(smallest), np.log(largest), world.models)
     effective = np.exp(ln_sizes + ln_rho) if world.own_sizes else np.exp(ln_sizes)
-    true_scores = world.score(effective)
+    true_scores = score(effective)
     answered = rng.binomial(world.questions, true_scores) / world.questions
     targets, truths = [], {}
     for number in range(world.models):
         name = f"model-{number}"
         released = START + timedelta(days=int(days[number]))
-        score = TaskScore(float(answered[number]), questions=world.questions)
+        scores = {task: TaskScore(float(answered[number]), questions=world.questions)}
         size = float(effective[number] / np.exp(ln_rho[number]))
-        targets.append(Target(name, families[number] or name, size, {TASK: score}, released=released))
+        targets.append(Target(name, families[number] or name, size, scores, released=released))
         truths[name] = float(np.exp(ln_rho[number]))
     return targets, truths
 

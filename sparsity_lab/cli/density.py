@@ -11,7 +11,7 @@ import typer
 from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import PanelCommand, PanelGroup, of_fields
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.density_corollaries import cost, day_of, needed, pairs, planted, words_of
+from sparsity_lab.cli.density_corollaries import cost, day_of, needed, pairs, planted, rulers, words_of
 from sparsity_lab.cli.shared_options import Config, Output
 from sparsity_lab.settings import AUTO, D0_TOKENS, HARNESS, TABLE, WHAT, Flag, Seed
 
@@ -230,7 +230,7 @@ def predict(options: PredictionOptions) -> None:
     )
 
 
-for _command in (pairs, needed, cost, planted):
+for _command in (rulers, pairs, needed, cost, planted):
     app.command(cls=PanelCommand)(_command)
 
 

@@ -1,4 +1,4 @@
-"""Commands of `sparsity-lab density`: what follows from a trend, and whether its intervals hold."""
+"""Commands of `sparsity-lab density`: what follows from a trend, which rulers there are, and whether intervals hold."""
 
 from __future__ import annotations
 
@@ -39,6 +39,26 @@ def pairs(context: typer.Context, options: PairOptions) -> None:
     settings, seed = _settings(context)
     rows = run_pairs(options.file, output=options.output, options=settings, seed=seed)
     typer.echo(PAIRS.shown(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulersOptions:
+    """The options of `sparsity-lab density rulers`."""
+
+    output: Output = Path("runs/density_rulers")
+
+
+@of_fields
+def rulers(context: typer.Context, options: RulersOptions) -> None:
+    """List the rulers that can place the models, and how far they disagree; options of `density` go before the word."""
+    from sparsity_lab.fitting.density.compare_rulers import run_rulers
+    from sparsity_lab.store.table_columns.density import RULER_PAIRS, RULERS
+
+    settings, seed = _settings(context)
+    listed, pairs = run_rulers(output=options.output, options=settings, seed=seed, progress=progress())
+    typer.echo(RULERS.shown(listed, "ruler steps size_low_b size_high_b models within same_harness tasks"))
+    typer.echo(RULER_PAIRS.shown([pair for pair in pairs if pair["one_harness"]]))
+    typer.echo(f"{len(pairs)} pairs, those of two harnesses too, are in {options.output / 'ruler_pairs.csv'}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +112,7 @@ class PlantedOptions:
         str,
         Flag(
             "Kinds of worlds, separated by commas: standard, coarse ruler, few models, 20 families, 10 families, "
-            "growth stopped.",
+            "growth stopped, Weibull ruler, Gompertz ruler, another corpus.",
             WHAT,
         ),
     ] = ",".join(WORLD_KINDS)

@@ -73,8 +73,8 @@ class TableColumns:
 
     def for_readers(self, **headings: str) -> tuple[Column, ...]:
         """What readers see, in their order, under the columns' own headings or those given here."""
-        keys = self.readers or " ".join(column.key for column in self.columns if column.for_readers)
-        return self.pick(keys, **headings)
+        keys = self.readers.split() or [column.key for column in self.columns if column.for_readers]
+        return self._of_keys(keys, headings)
 
     def shown(self, rows: Sequence[Row], keys: str = "") -> str:
         """The table as readers see it: all columns for them, or those of some keys with spaces between."""
@@ -82,10 +82,11 @@ class TableColumns:
 
     def pick(self, keys: str, **headings: str) -> tuple[Column, ...]:
         """Some of the columns, by their keys with spaces between; headings as in `for_readers`."""
+        return self._of_keys(keys.split(), headings)
+
+    def _of_keys(self, keys: Sequence[str], headings: Mapping[str, str]) -> tuple[Column, ...]:
         by_key = {column.key: column for column in self.columns}
-        return tuple(
-            replace(by_key[key], heading=headings.get(key, by_key[key].heading)) for key in keys.split()
-        )
+        return tuple(replace(by_key[key], heading=headings.get(key, by_key[key].heading)) for key in keys)
 
     def write(
         self,

@@ -15,6 +15,7 @@ from sparsity_lab.fitting.density.inversion import BEYOND, EXTRAPOLATED
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.report import closing_sentences, sensitivity_table, trend_json
+from sparsity_lab.fitting.density.rulers import one_step, sigmoid
 from sparsity_lab.fitting.density.trend.beyond import line_of_records
 from sparsity_lab.fitting.density.trend.corollaries import compare_pairs, parameters_needed
 from sparsity_lab.fitting.density.trend.entering import Entering, TrendPoint, kept_out, left_out, trend_points
@@ -271,7 +272,8 @@ def test_dropping_records_beyond_the_ruler_flattens_the_growth():
         for list_, chosen in ((entered, points), (dropped, numbers), (at_bound, taken)):
             list_.append(fit_trend(chosen, seed=seed, draws=200).corrected / OUTGROWING.growth)
     assert np.mean(entered) == pytest.approx(1, abs=0.05)
-    assert np.mean(dropped) < np.mean(entered) - 0.03
+    # The form error of the ruler lowers the bounds, which then win back less than the 0.036 of a ruler without one.
+    assert np.mean(dropped) < np.mean(entered) - 0.02
     assert np.mean(at_bound) < np.mean(entered) - 0.08
 
 
@@ -338,3 +340,31 @@ def test_records_are_told_by_bounds_and_not_by_what_may_lie_above():
     ]
     found = fit_trend(points, seed=0)
     assert found.frontier == ("m0", "m1", "m2", "m3", "m4")
+
+
+def held_beyond(kind, worlds=12):
+    """The share of intervals that hold the rho of models beyond the reference sizes."""
+    outcomes = [live_through(KINDS[kind], seed=seed) for seed in range(worlds)]
+    return np.mean([held for o in outcomes for held, out in zip(o.rho_held, o.beyond, strict=True) if out])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("kind", "without_it"), [("Weibull ruler", 0.95), ("Gompertz ruler", 0.85)])
+def test_rulers_of_another_form_are_held_beyond_their_sizes(kind, without_it, monkeypatch):
+    assert held_beyond(kind) >= 0.88
+    monkeypatch.setattr(one_step, "held_out_errors", lambda *_, **__: [(0.0, 1), (0.0, 1)])
+    one_step._with_draws.cache_clear()
+    assert held_beyond(kind) < without_it
+    one_step._with_draws.cache_clear()
+
+
+def test_held_out_errors_are_of_the_form_and_not_of_the_scatter():
+    """Where the truth is a logistic nothing is left but scatter; a Gompertz curve is missed at both ends."""
+    sizes = np.log(np.array(World().reference_sizes))
+    straight, bent = (KINDS[kind].score(np.exp(sizes)) for kind in ("standard", "Gompertz ruler"))
+    for scores, bounds in ((straight, (0.0, 1e-3)), (bent, (0.01, 0.2))):
+        point, sse = sigmoid.fit(sizes, scores[None], floor=0.25)
+        scatter = float(np.sqrt(sse[0] / 5))
+        for error, pairs in one_step.held_out_errors(point, sizes, scores, scatter=scatter):
+            assert bounds[0] <= error <= bounds[1]
+            assert pairs == 10

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.fitting.density.curves import MeanCurve, OneStepCurve
+from sparsity_lab.fitting.density.curves import FormErrors, MeanCurve, OneStepCurve
 from sparsity_lab.fitting.density.densities import Yardstick, densities
 from sparsity_lab.fitting.density.inversion import BELOW, BEYOND, CHANCE, EXTRAPOLATED, invert
 from sparsity_lab.fitting.density.rulers.one_step import family_ruler
@@ -198,3 +198,28 @@ def test_sizes_that_no_row_gives():
     ruler = family_ruler("Qwen1.5", bundled_targets(), tasks=("MMLU",), recipe=RulerRecipe())
     with pytest.raises(SparsityLabError, match="params_nonembedding_b"):
         densities([target], Yardstick(ruler, SizeConvention(embeddings=False)), ("MMLU",))
+
+
+def test_the_form_error_bends_draws_beyond_either_end_and_inverts_back():
+    draws = np.array([0.0, 0.02, -0.02])
+    ones = np.ones(3)
+    form = FormErrors((np.log(1e9), np.log(64e9)), draws, draws)
+    curve = OneStepCurve(0.1, 0.7 * ones, 0.7 * ones, np.log(8e9) * ones, form=form)
+    plain = OneStepCurve(0.1, 0.7 * ones, 0.7 * ones, np.log(8e9) * ones)
+    inside = np.array(curve.score(np.log(8e9))[0])
+    np.testing.assert_array_equal(curve.ln_size(inside), plain.ln_size(inside))
+    for size in (0.5e9, 128e9):
+        scores = curve.score(np.log(size))
+        assert scores[0] == plain.score(np.log(size))[0]
+        assert scores[2] < scores[0] < scores[1]
+        np.testing.assert_allclose(curve.ln_size(scores), np.log(size), atol=2e-3)
+
+
+def test_a_bend_that_never_reaches_a_score_is_infinite():
+    ones = np.ones(2)
+    form = FormErrors((np.log(1e9), np.log(64e9)), np.array([0.0, 0.1]), np.array([0.0, -0.1]))
+    curve = OneStepCurve(0.1, 0.7 * ones, 0.7 * ones, np.log(8e9) * ones, form=form)
+    high, low = np.array(curve.score(np.log(100e9))[0]), np.array(curve.score(np.log(0.6e9))[0])
+    assert np.isposinf(curve.ln_size(high)[1])
+    assert np.isneginf(curve.ln_size(low)[1])
+    assert np.isfinite(curve.ln_size(high)[0])

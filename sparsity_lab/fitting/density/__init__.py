@@ -12,6 +12,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     densities.py    every model: its score, its errors, the inversion, flags
     by_size.py      rho(N): density against size within a family
     trend/          the frontier, its growth, and what these rest on
+    compare_rulers.py    `density rulers`: the rulers that can place the models, and how far each two disagree
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
     options.py, report.py       what a run may be told; the run written out: density.json, tables, figures
 
@@ -19,8 +20,10 @@ How the interval of rho comes about. Four files make it; entry 0 of every array 
 are draws, and a wrong interval is mended in the one whose part of it is wrong:
 
     rulers/one_step.py, or rulers/two_step.py    B curves
-        one step: `_fitted` redraws the scores around the fitted curve B = 1,000 times and refits. The scatter is drawn
-        too, from SSE / chi^2, so that a family of few sizes gets a wide interval. A mean over tasks is fitted itself.
+        one step: `_with_draws` redraws the scores around the fitted curve B = 1,000 times and refits. The scatter is
+        drawn too, from SSE / chi^2, so that a family of few sizes gets a wide interval. Beyond the smallest and the
+        largest size a form error is added, as large as held-out sizes were missed by. A mean over tasks is fitted
+        itself.
         two steps: `two_step_ruler` resamples whole runs B = 200 times and refits both steps; beyond the largest
         reference size a form error is added, as large as held-out sizes were missed by. A mean over tasks averages
         their curves draw by draw (`curves.MeanCurve`), so that runs which the tasks share stay shared.
@@ -39,8 +42,12 @@ The interval of the growth A is made in `trend/trend.py`: the ruler's draws with
 resampled by family. A ruler's file (`rulers/files.py`) changes no interval: a one-step file is refitted from its points
 and seed, a two-step file holds its draws.
 
+What the other rulers of one harness make of a model stands beside its interval and is no part of it: a ruler sets the
+unit of rho, so that most of their difference is one factor for all models (`rulers/disagreement.py`).
+
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
-which parameters count. A one-step ruler is taken to be a logistic: its intervals hold no error of that form.
+which parameters count. Where the true form is another, the form errors make up for it (`density planted`, worlds
+"Weibull ruler" and "Gompertz ruler"); where the ruler's corpus is another, growth holds and the unit of rho does not.
 `trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how mixtures are counted, and
 `trend/hindcast.py` tries on the past what the trend foresees. A mean over tasks takes their score errors as
 independent. Sizes are counts, or FLOPs if the ruler's are.

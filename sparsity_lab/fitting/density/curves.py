@@ -43,9 +43,32 @@ class RulerCurve(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FormErrors:
+    """How far a curve may bend beyond its smallest and its largest reference size, in score per unit of ln size.
+
+    Attributes:
+        ln_sizes: of the smallest and the largest reference model.
+        below, above: per draw, shape (1 + B,), 0 for the point estimate; added to the score with the distance.
+    """
+
+    ln_sizes: tuple[float, float]
+    below: Array
+    above: Array
+
+    def added(self, ln_size: Array) -> Array:
+        """What the form error adds to the score."""
+        low, high = self.ln_sizes
+        return np.asarray(
+            self.above * np.maximum(ln_size - high, 0.0) + self.below * np.maximum(low - ln_size, 0.0)
+        )
+
+
 @dataclass
 class OneStepCurve(ScoreSigmoid):
-    """S = floor + span / (1 + exp(-gamma (ln N - middle))), coefficients of shape (1 + B,)."""
+    """S = floor + span / (1 + exp(-gamma (ln N - middle))), coefficients of shape (1 + B,), and its form error."""
+
+    form: FormErrors | None = None
 
     def __post_init__(self) -> None:
         self.floor = np.broadcast_to(self.floor, self.span.shape)
@@ -55,9 +78,58 @@ class OneStepCurve(ScoreSigmoid):
         """The chance level, at which every draw begins."""
         return float(self.floor[0])
 
+    def score(self, x: Array | float) -> Array:
+        """Scores at ln sizes, with what the form error adds beyond the reference sizes."""
+        plain = super().score(x)
+        return plain if self.form is None else np.clip(plain + self.form.added(np.asarray(x)), 0.0, 1.0)
+
     def ln_size(self, score: Array) -> Array:
-        """ln N of a score."""
-        return self.inverse(score)
+        """ln N of a score: in closed form, and on a grid beyond the reference sizes, where the form error bends it."""
+        exact = self.inverse(score)
+        if self.form is None:
+            return exact
+        score = np.broadcast_to(score, self.floor.shape)
+        low, high = self.form.ln_sizes
+        above, below = (exact > high) & (self.form.above != 0), (exact < low) & (self.form.below != 0)
+        if above.any():
+            exact = np.where(above, high + first_reached(*self._above, score), exact)
+        if below.any():
+            exact = np.where(below, low - first_reached(*self._below, -score), exact)
+        return exact
+
+    @cached_property
+    def _above(self) -> tuple[Array, Array]:
+        """Distances above the largest reference size, and the best score up to each, shape (grid, 1 + B)."""
+        assert self.form is not None
+        return _BEYOND, np.maximum.accumulate(self.score(self.form.ln_sizes[1] + _BEYOND[:, None]), axis=0)
+
+    @cached_property
+    def _below(self) -> tuple[Array, Array]:
+        """Distances below the smallest reference size, and minus the worst score down to each."""
+        assert self.form is not None
+        return _BEYOND, np.maximum.accumulate(-self.score(self.form.ln_sizes[0] - _BEYOND[:, None]), axis=0)
+
+
+# Distances in ln size beyond the reference sizes; a draw that is farther out counts as infinite anyway.
+_BEYOND = np.linspace(0.0, np.log(20.0), 60)
+
+
+def first_reached(ln_sizes: Array, best: Array, score: Array) -> Array:
+    """Where a running maximum of scores first reaches a score, shape (1 + B,); +inf where it never does.
+
+    Args:
+        ln_sizes: the grid, shape (grid,).
+        best: the running maximum on it, shape (grid, 1 + B).
+        score: of each draw, shape (1 + B,).
+    """
+    reached = best >= score
+    first = np.argmax(reached, axis=0)
+    below = np.maximum(first - 1, 0)
+    columns = np.arange(len(score))
+    low, high = best[below, columns], best[first, columns]
+    share = np.where(high > low, (score - low) / np.where(high > low, high - low, 1.0), 0.0)
+    crossing = ln_sizes[below] + share * (ln_sizes[first] - ln_sizes[below])
+    return np.where(reached[-1], crossing, np.inf)
 
 
 @dataclass(frozen=True)

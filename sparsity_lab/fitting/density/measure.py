@@ -14,6 +14,7 @@ from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_quest
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
+from sparsity_lab.fitting.density.rulers.disagreement import by_other_rulers
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.scores import task_names
 from sparsity_lab.fitting.density.scores.benchmarks import called, without_parts
@@ -76,10 +77,11 @@ def measure_density(
     note_sizes(measured, ruler, notes)
     points = trend_points(measured, options.entering)
     trend, trend_note = try_trend(measured, points, options.entering, seed=seed)
+    others, agreements = by_other_rulers(measured, yardstick, tasks, base=base)
     report = DensityReport(
         yardstick, chosen.reason, tasks, measured, _per_task(targets, yardstick, tasks), trend,
         trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),
-        entering=options.entering, by_size=tuple(
+        entering=options.entering, others=others, agreements=agreements, by_size=tuple(
             size_rows(measured, options.entering, sizes=ruler.sizes, seed=seed)
         ),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from sparsity_lab.fitting.density.densities import Density, Yardstick
 from sparsity_lab.fitting.density.lm_eval.options import InputOptions
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
+from sparsity_lab.fitting.density.rulers.disagreement import OtherRulers, RulerPair
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention
 from sparsity_lab.fitting.density.trend.entering import Entering
@@ -61,7 +63,11 @@ class DensityOptions(InputOptions):
 
 @dataclass(frozen=True)
 class DensityReport:
-    """What a run found. `trend` is None where there is none, and `hindcast` too; their notes say why."""
+    """What a run found.
+
+    `trend` is None where there is none, and `hindcast` too; their notes say why. `others` is what the other rulers make
+    of each model, and `agreements` is each of them against the ruler of the run.
+    """
 
     yardstick: Yardstick
     ruler_reason: str
@@ -81,6 +87,8 @@ class DensityReport:
     entering: Entering = field(default_factory=Entering)
     hindcast: Hindcast | None = None
     hindcast_note: str = ""
+    others: Mapping[str, OtherRulers] = field(default_factory=dict)
+    agreements: tuple[RulerPair, ...] = ()
 
     @property
     def ruler(self) -> Ruler:

@@ -13,6 +13,7 @@ from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
+from sparsity_lab.fitting.density.rulers.disagreement import agreement_rows, rulers_sentence
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.trend.hindcast import hindcast_sentence
 from sparsity_lab.fitting.density.trend.published import PUBLISHED, published_words
@@ -128,6 +129,10 @@ def table_rows(report: DensityReport) -> list[dict[str, object]]:
             "rho": density.rho,
             "rho_low": density.low,
             "rho_high": density.high,
+            "other_rulers": other.count if (other := report.others.get(density.target.model)) else 0,
+            "rho_low_others": other.low if other else None,
+            "rho_high_others": other.high if other else None,
+            "factor_others": other.factor if other else None,
             "extrapolation_ratio": density.inversion.extrapolation_ratio,
             "frontier": density.target.model in frontier,
             "tasks": ";".join(density.tasks),
@@ -167,6 +172,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
         "models": [{**row, "note": notes.get(str(row["model"]), "")} for row in rows],
         "trend": trend_json(report.trend) if report.trend else None,
         "trend_note": report.trend_note,
+        "other_rulers": agreement_rows(report.agreements),
         "per_task": per_task_rows(report),
         "sensitivity": sensitivity_table(report),
         "hindcast": None if report.hindcast is None else vars(report.hindcast),
@@ -201,10 +207,12 @@ def break_sentence(report: DensityReport) -> str:
 def closing_sentences(report: DensityReport) -> list[str]:
     """What a run found, one sentence a finding."""
     if report.trend is None:
-        return [s for s in (f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
+        rulers = rulers_sentence(report.agreements)
+        return [s for s in (rulers, f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
     sentences = [
         trend_sentence(report.trend),
         spread_sentence(report),
+        rulers_sentence(report.agreements),
         identified_sentence(report.sensitivity),
         hindcast_sentence(report.hindcast) if report.hindcast else "",
         f"No hindcast: {report.hindcast_note}" if report.hindcast_note else "",

@@ -6,8 +6,9 @@ of another linear map, or a norm of either. Names of modules are not asked. What
 be no feed-forward network: one that mixes positions, as attention does, is not; any other is refused by its name, so
 that no network is left out in silence. What is found is proved after, as what a file says is (`model/proof.py`).
 
-Nothing passes through a model that has no weights yet (on the device meta): there, `_modules.by_shape` takes each module
-that has an activation function and a linear map back to the hidden size for a network. Its sizes serve estimates only.
+Nothing passes through a model that has no weights yet (on the device meta): there, `_modules.by_shape` takes each
+module that has an activation function and a linear map back to the hidden size for a network. Its sizes serve estimates
+only.
 """
 
 from __future__ import annotations

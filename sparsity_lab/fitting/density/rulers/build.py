@@ -18,7 +18,7 @@ from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, loss_tasks, 
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers import two_step
 from sparsity_lab.fitting.density.rulers.files import write_ruler
-from sparsity_lab.fitting.density.rulers.ladder import Ladder, is_ladder, read_ladder
+from sparsity_lab.fitting.density.rulers.ladder import Ladder, family_named, is_ladder, of_family, read_ladder
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler, family_ruler
 from sparsity_lab.fitting.density.rulers.ruler import DRAWS, Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import check_d0
@@ -176,11 +176,7 @@ def _read(inputs: Path, options: RulerOptions, notes: Notes) -> _Material:
                 ),
                 given,
             )
-        if options.family is not None:
-            raise SparsityLabError(
-                f"The runs of the ladder {inputs} have no family", fix="Leave --family out"
-            )
-        return _Material(read_ladder(inputs, notes=notes), chances=given)
+        return _Material(of_family(read_ladder(inputs, notes=notes), options.family, inputs), chances=given)
     dense = [e for e in evaluations if not e.sparsity]
     if len(dense) < len(evaluations):
         notes.add(f"{len(evaluations) - len(dense)} results under thresholds are not part of the ruler")
@@ -203,16 +199,9 @@ def _family(
         SparsityLabError: several families and none is named, or no such family.
     """
     families = sorted({target.family for target in targets})
-    if wanted is not None and wanted not in families:
-        raise unknown(wanted, kind="family", known=families)
-    if wanted is not None or len(families) == 1:
-        return wanted or families[0]
-    if or_all and not any(target.family_stated for target in targets):
+    if wanted is None and len(families) != 1 and or_all and not any(t.family_stated for t in targets):
         return None
-    raise SparsityLabError(
-        f"{inputs} holds {len(families)} families" + (f": {', '.join(families)}" if families else ""),
-        fix="Name one with --family",
-    )
+    return family_named(wanted, families, inputs)
 
 
 def _form(wanted: str, ladder: Ladder | None) -> tuple[str, str]:

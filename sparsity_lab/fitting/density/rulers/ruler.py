@@ -83,9 +83,18 @@ class Ruler(ABC):
     def references(self) -> tuple[str, ...]:
         """The models it is made of, by their names and, where they are known, their identities."""
 
+    @property
+    @abstractmethod
+    def reference_count(self) -> int:
+        """How many models or runs it is made of."""
+
     @abstractmethod
     def curve(self, tasks: Sequence[str]) -> RulerCurve:
         """The curve of the mean score over `tasks`."""
+
+    @abstractmethod
+    def with_draws(self, draws: int) -> Ruler:
+        """The same ruler with so many draws at most: the same points, in less time."""
 
     def require(self, tasks: Sequence[str]) -> None:
         """Refuse a task the ruler does not have.

@@ -81,10 +81,30 @@ def fit(
     # All starts of all data sets descend together: rows do not feel one another, and a step costs by the call.
     starts = np.concatenate([_start(x, ys, floor, share) for share in shares])
     repeated = np.tile(ys, (len(shares), 1))
-    theta, sse = _levenberg_marquardt(starts, x, repeated, free=free, limits=limits)
+    data = _Data(x, repeated, np.ones(repeated.shape))
+    theta, sse = _levenberg_marquardt(starts, data, free=free, limits=limits)
     by_start = sse.reshape(len(shares), len(ys))
     best = np.argmin(by_start, axis=0) * len(ys) + np.arange(len(ys))
     return _natural(theta[best]), sse[best]
+
+
+def fit_without(curve: ScoreSigmoid, x: Array, scores: Array, left_out: NDArray[np.bool_]) -> ScoreSigmoid:
+    """Least squares without some points, begun at the fit to all: coefficients of shape (B,).
+
+    Args:
+        curve: the fit to all points, coefficients of shape (1,); its floor is held.
+        x, scores: the points, shape (n,).
+        left_out: which of them each fit goes without, shape (B, n).
+    """
+    share = (curve.span - SMALLEST_SPAN) / (1 - curve.floor - SMALLEST_SPAN)
+    logit = np.log(np.clip(share, 1e-9, 1) / np.clip(1 - share, 1e-9, 1))
+    begin = np.stack([np.log(curve.gamma), curve.middle, logit, curve.floor], axis=-1)
+    limits = np.stack([_LOW, _HIGH])
+    limits[:, 3] = curve.floor[0]
+    rows = len(left_out)
+    data = _Data(x, np.broadcast_to(scores, left_out.shape), (~left_out).astype(float))
+    free = np.array([True, True, True, False])
+    return _natural(_levenberg_marquardt(np.repeat(begin, rows, axis=0), data, free=free, limits=limits)[0])
 
 
 def _start(x: Array, ys: Array, floor: float, share: float) -> Array:
@@ -105,32 +125,47 @@ def _natural(theta: Array) -> ScoreSigmoid:
     return ScoreSigmoid(theta[..., 3], span, np.exp(theta[..., 0]), theta[..., 1])
 
 
-def _residuals(theta: Array, x: Array, ys: Array) -> Array:
-    return _natural(theta[:, None]).score(x[None]) - ys
+@dataclass(frozen=True)
+class _Data:
+    """Data sets over the same x: x has shape (n,), ys and the weights of their residuals (B, n)."""
 
+    x: Array
+    ys: Array
+    weights: Array
 
-def _jacobian(theta: Array, x: Array) -> Array:
-    """Derivatives of the score by (ln gamma, middle, logit, floor), shape (B, n, 4)."""
-    curve = _natural(theta[:, None])
-    distance = x[None] - curve.middle
-    s = expit(curve.gamma * distance)
-    slope = curve.span * s * (1 - s) * curve.gamma
-    q = expit(theta[:, 2:3])
-    by_logit = s * (1 - curve.floor - SMALLEST_SPAN) * q * (1 - q)
-    return np.stack([slope * distance, -slope, by_logit, 1 - q * s], axis=2)
+    def rows(self, which: NDArray[np.intp]) -> _Data:
+        """Some of the data sets."""
+        return _Data(self.x, self.ys[which], self.weights[which])
+
+    def residuals(self, theta: Array) -> Array:
+        """Weighted residuals, shape (B, n)."""
+        return np.asarray(self.weights * (_natural(theta[:, None]).score(self.x[None]) - self.ys))
+
+    def jacobian(self, theta: Array) -> Array:
+        """Weighted derivatives of the score by (ln gamma, middle, logit, floor), shape (B, n, 4)."""
+        curve = _natural(theta[:, None])
+        distance = self.x[None] - curve.middle
+        s = expit(curve.gamma * distance)
+        slope = curve.span * s * (1 - s) * curve.gamma
+        q = expit(theta[:, 2:3])
+        by_logit = s * (1 - curve.floor - SMALLEST_SPAN) * q * (1 - q)
+        each = np.stack([slope * distance, -slope, by_logit, 1 - q * s], axis=2)
+        return np.asarray(self.weights[:, :, None] * each)
 
 
 def _levenberg_marquardt(
-    theta: Array, x: Array, ys: Array, *, free: NDArray[np.bool_], limits: Array
+    theta: Array, data: _Data, *, free: NDArray[np.bool_], limits: Array
 ) -> tuple[Array, Array]:
     """Descend from `theta`, shape (B, 4); coordinates that are not free stay. Returns theta and SSE."""
     theta = np.clip(theta, *limits)
-    sse = np.sum(_residuals(theta, x, ys) ** 2, axis=1)
-    damping, least = np.full(len(ys), FIRST_DAMPING), LEAST_DAMPING * len(x)
-    going = np.arange(len(ys))
+    sse = np.sum(data.residuals(theta) ** 2, axis=1)
+    rows, points = data.ys.shape
+    damping, least = np.full(rows, FIRST_DAMPING), LEAST_DAMPING * points
+    going = np.arange(rows)
     for _ in range(ITERATIONS):
-        tried = _step(theta[going], x, ys[going], damping[going], free=free, limits=limits)
-        tried_sse = np.sum(_residuals(tried, x, ys[going]) ** 2, axis=1)
+        left = data.rows(going)
+        tried = _step(theta[going], left, damping[going], free=free, limits=limits)
+        tried_sse = np.sum(left.residuals(tried) ** 2, axis=1)
         gain = sse[going] - tried_sse
         better = gain > 0
         settled = (better & (gain < CONVERGED * sse[going])) | (damping[going] >= LAST_DAMPING)
@@ -143,12 +178,10 @@ def _levenberg_marquardt(
     return theta, sse
 
 
-def _step(
-    theta: Array, x: Array, ys: Array, damping: Array, *, free: NDArray[np.bool_], limits: Array
-) -> Array:
+def _step(theta: Array, data: _Data, damping: Array, *, free: NDArray[np.bool_], limits: Array) -> Array:
     """One damped Gauss-Newton step of each row in its free coordinates, kept within the limits."""
-    residuals = _residuals(theta, x, ys)
-    jacobian = _jacobian(theta, x) * free
+    residuals = data.residuals(theta)
+    jacobian = data.jacobian(theta) * free
     transposed = jacobian.transpose(0, 2, 1)
     normal = transposed @ jacobian
     # A coordinate that is not free has a row of zeros; with 1 on its diagonal its step is exactly 0.

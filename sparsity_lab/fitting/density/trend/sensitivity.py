@@ -63,7 +63,7 @@ def sensitivity_rows(
 def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> Iterator[Variation]:
     ruler, tasks, options = chosen.ruler, chosen.tasks, chosen.options
     if isinstance(ruler, OneStepRuler):
-        chosen = replace(chosen, ruler=replace(ruler, draws=DRAWS, curves={}, residual_sd={}))
+        chosen = replace(chosen, ruler=ruler.with_draws(DRAWS))
     yield chosen
     if isinstance(ruler, TwoStepRuler):
         moved = {*(ruler.d0_tokens * factor for factor in D0_FACTORS), *D0_TOKENS} - {ruler.d0_tokens}
