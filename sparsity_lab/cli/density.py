@@ -235,10 +235,12 @@ for _command in (rulers, pairs, needed, cost, planted):
 
 
 def _print_report(report: DensityReport) -> None:
-    from sparsity_lab.fitting.density.report import closing_sentences, table_rows
+    from sparsity_lab.fitting.density.paragraph import closing_sentences, paragraph
+    from sparsity_lab.fitting.density.report import table_rows
     from sparsity_lab.store.tables import to_markdown
 
     columns = ["model", "released", "size_b", "score", "rho", "rho_low", "rho_high", "frontier", "flags"]
+    typer.echo(f"{paragraph(report)}\n")
     typer.echo(to_markdown(table_rows(report), columns))
     for sentence in closing_sentences(report):
         typer.echo(sentence)

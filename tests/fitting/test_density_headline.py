@@ -14,7 +14,8 @@ from sparsity_lab.fitting.density.densities import REFERENCE
 from sparsity_lab.fitting.density.inversion import BEYOND, EXTRAPOLATED
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.report import closing_sentences, sensitivity_table, trend_json
+from sparsity_lab.fitting.density.paragraph import closing_sentences
+from sparsity_lab.fitting.density.report import sensitivity_table, trend_json
 from sparsity_lab.fitting.density.rulers import one_step, sigmoid
 from sparsity_lab.fitting.density.trend.beyond import line_of_records
 from sparsity_lab.fitting.density.trend.corollaries import compare_pairs, parameters_needed
@@ -45,6 +46,7 @@ def test_the_corrected_growth_is_the_headline_everywhere(bundled):
             for key in ("doubling_days_corrected", "doubling_days")
         )
         assert headline < uncorrected < text.index("published: 100 to 107 days")
+    assert f"doubled every {trend.doubling_days:.0f} days" in paragraph(bundled)
     (projection,) = bundled.projections
     later = (projection.on - trend.origin).days
     assert projection.middle == pytest.approx(np.exp(found["B_corrected"] + found["A_corrected"] * later))

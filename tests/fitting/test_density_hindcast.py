@@ -10,7 +10,8 @@ from scipy.stats import binomtest
 from sparsity_lab.bench.planted import KINDS, measured_world
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.report import as_json, closing_sentences, table_rows
+from sparsity_lab.fitting.density.paragraph import closing_sentences
+from sparsity_lab.fitting.density.report import as_json, table_rows
 from sparsity_lab.fitting.density.trend.entering import TrendPoint, trend_points
 from sparsity_lab.fitting.density.trend.forecasts import (
     FORECASTS,

@@ -14,6 +14,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     trend/          the frontier, its growth, and what these rest on
     compare_rulers.py    `density rulers`: the rulers that can place the models, and how far each two disagree
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
+    paragraph.py         what was found, in one paragraph that can be quoted, and in sentences
     options.py, report.py       what a run may be told; the run written out: density.json, tables, figures
 
 How the interval of rho comes about. Four files make it; entry 0 of every array is the point estimate, entries 1 to B

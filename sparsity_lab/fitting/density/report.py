@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsity_lab.fitting.density.by_size import size_sentence
 from sparsity_lab.fitting.density.densities import Density
 from sparsity_lab.fitting.density.lm_eval.results import loss_rows
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
-from sparsity_lab.fitting.density.rulers.disagreement import agreement_rows, rulers_sentence
+from sparsity_lab.fitting.density.paragraph import closing_sentences, paragraph
+from sparsity_lab.fitting.density.rulers.disagreement import agreement_rows
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
-from sparsity_lab.fitting.density.trend.hindcast import hindcast_sentence
-from sparsity_lab.fitting.density.trend.published import PUBLISHED, published_words
+from sparsity_lab.fitting.density.trend.published import PUBLISHED
 from sparsity_lab.fitting.density.trend.sensitivity import (
-    identified_sentence,
     published_rows,
     without_rows,
 )
@@ -28,7 +26,7 @@ from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.columns import Column, TableColumns
-from sparsity_lab.store.records import write_json
+from sparsity_lab.store.records import write_json, write_text
 from sparsity_lab.store.table_columns.density import (
     BY_SIZE,
     HINDCAST,
@@ -38,7 +36,6 @@ from sparsity_lab.store.table_columns.density import (
     SENSITIVITY,
     TABLE,
 )
-from sparsity_lab.store.tables import number
 
 
 def run_density(
@@ -59,7 +56,8 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
     rows = table_rows(report)
     TABLE.write(output, rows)
     write_json(output / "density.json", as_json(report, rows, seed=seed))
-    names = ["density.json", "table.csv", "table.md"]
+    write_text(output / "summary.md", "\n\n".join([paragraph(report), *_points(report)]) + "\n")
+    names = ["summary.md", "density.json", "table.csv", "table.md"]
     for table, extra in _extra_tables(report):
         table.write(output, extra)
         names += [f"{table.name}.csv", f"{table.name}.md"] if extra else []
@@ -75,6 +73,10 @@ def write_report(report: DensityReport, output: Path, *, seed: int) -> list[Path
 
             written += plot_heat(report, stem)
     return written
+
+
+def _points(report: DensityReport) -> list[str]:
+    return [f"- {sentence}." for sentence in closing_sentences(report)]
 
 
 def _extra_tables(report: DensityReport) -> list[tuple[TableColumns, list[dict[str, object]]]]:
@@ -154,6 +156,7 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
     curve = ruler.curve(report.tasks)
     notes = {d.target.model: d.target.note for d in report.densities}
     return {
+        "summary": paragraph(report),
         "ruler": {
             "name": ruler.name,
             "form": ruler.form,
@@ -192,55 +195,6 @@ def as_json(report: DensityReport, rows: Sequence[dict[str, object]], *, seed: i
     }
 
 
-def break_sentence(report: DensityReport) -> str:
-    """The break test in one sentence, empty where none was asked for."""
-    test = report.break_test
-    if test is None:
-        return ""
-    return (
-        f"Before {test.at} the frontier grows by {number(test.before, 3)} per day "
-        f"({test.records_before} models), from then on by {number(test.after, 3)} ({test.records_after}); "
-        f"p = {test.p_value:.2g} for no difference"
-    )
-
-
-def closing_sentences(report: DensityReport) -> list[str]:
-    """What a run found, one sentence a finding."""
-    if report.trend is None:
-        rulers = rulers_sentence(report.agreements)
-        return [s for s in (rulers, f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
-    sentences = [
-        trend_sentence(report.trend),
-        spread_sentence(report),
-        rulers_sentence(report.agreements),
-        identified_sentence(report.sensitivity),
-        hindcast_sentence(report.hindcast) if report.hindcast else "",
-        f"No hindcast: {report.hindcast_note}" if report.hindcast_note else "",
-        break_sentence(report),
-    ]
-    sentences += [
-        f"Projected to {p.on}: rho_max {number(p.middle, 3)} "
-        f"(95 % band {number(p.low, 3)} to {number(p.high, 3)})"
-        for p in report.projections
-    ]
-    return [s for s in [*sentences, size_sentence(report.by_size), report.trend_note] if s]
-
-
-def spread_sentence(report: DensityReport) -> str:
-    """How far the doubling time moves with the choices, empty where that was not asked for."""
-    rows = [row for row in report.sensitivity if isinstance(row.get("doubling_days_corrected"), float)]
-    if not rows:
-        return ""
-    low, high = (
-        pick(rows, key=lambda row: float(str(row["doubling_days_corrected"]))) for pick in (min, max)
-    )
-    return (
-        f"With other choices the doubling time lies between {low['doubling_days_corrected']:.0f} days "
-        f"({low['choice']}: {low['value']}) and {high['doubling_days_corrected']:.0f} "
-        f"({high['choice']}: {high['value']})"
-    )
-
-
 def trend_json(trend: DensityTrend) -> dict[str, object]:
     """A trend's numbers; A per day, doubling in days, open bounds null.
 
@@ -271,22 +225,3 @@ def trend_json(trend: DensityTrend) -> dict[str, object]:
             for found in PUBLISHED
         ],
     }
-
-
-def trend_sentence(trend: DensityTrend) -> str:
-    """The corrected trend in one sentence, and beside it the line as published and what was published."""
-    low, high = ("open" if days is None else f"{days:.0f}" for days in trend.doubling_interval)
-    growth = (
-        f"doubling every {trend.doubling_days:.0f} days (95 % interval {low} to {high})"
-        if trend.doubling_days
-        else "not growing"
-    )
-    days = doubling(trend.slope)
-    uncorrected = f"doubling every {days:.0f} days" if days else "not growing"
-    return (
-        f"ln rho_max = A t + B with A = {number(trend.corrected, 3)} per day "
-        f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {growth}, corrected for "
-        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {trend.families} families. "
-        f"Uncorrected, by least squares over the frontier as in the publication: A = {number(trend.slope, 3)}, "
-        f"{uncorrected} (R2 = {trend.r2:.2f}); published: {published_words()} days"
-    )

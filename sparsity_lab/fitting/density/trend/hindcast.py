@@ -187,10 +187,10 @@ def hindcast_sentence(tried: Hindcast) -> str:
     origins = len({row["origin"] for row in tried.rows})
     following = next((row for row in tried.scores if row["ahead"] == NEXT), None)
     parts = [
-        f"the 95 % band of the trend held {_hits(everything, 95)} and the 50 % band {_hits(everything, 50)}"
+        f"the 95 % band of the trend held {held_words(everything, 95)} and the 50 % band {held_words(everything, 50)}"
     ]
     if following:
-        parts.append(f"of the next quarter alone {_hits(following, 95)} and {_hits(following, 50)}")
+        parts.append(f"of the next quarter alone {held_words(following, 95)} and {held_words(following, 50)}")
     scores = ", ".join(f"{name} {tried.score(name, ALL)['crps']:.3g}" for name in FORECASTS)
     return (
         f"Hindcast from the ends of {origins} quarters: of the maxima of {everything['quarters']} later quarters, "
@@ -198,6 +198,7 @@ def hindcast_sentence(tried: Hindcast) -> str:
     )
 
 
-def _hits(row: Row, level: int) -> str:
+def held_words(row: Row, level: int) -> str:
+    """How many maxima a band held, with the interval of the share."""
     low, high = (100 * float(str(row[f"share_{level}_{end}"])) for end in ("low", "high"))
     return f"{row[f'held_{level}']} of {row['forecasts']} (95 % interval {low:.0f} to {high:.0f} %)"

@@ -1,0 +1,158 @@
+"""What a run of `density` found, in sentences: one paragraph that can be quoted, and a sentence a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sparsity_lab.fitting.density.by_size import size_sentence
+from sparsity_lab.fitting.density.options import DensityReport
+from sparsity_lab.fitting.density.rulers.disagreement import rulers_sentence
+from sparsity_lab.fitting.density.trend.forecasts import NO_GROWTH, TREND
+from sparsity_lab.fitting.density.trend.hindcast import ALL, Hindcast, held_words, hindcast_sentence
+from sparsity_lab.fitting.density.trend.published import published_words
+from sparsity_lab.fitting.density.trend.sensitivity import identified_sentence
+from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling
+from sparsity_lab.store.tables import number
+
+Row = Mapping[str, object]
+
+NEAR = 0.95  # scores nearer than this to one another are called equal
+
+
+def paragraph(report: DensityReport) -> str:
+    """The growth in one paragraph that can be quoted: its interval, what moves it, how it did on the past."""
+    trend, ruler = report.trend, report.ruler
+    if trend is None:
+        return f"No growth of density can be told from these models: {report.trend_note}."
+    by = f"by the ruler {ruler.name} ({', '.join(filter(None, (ruler.form, ruler.harness)))})"
+    tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {', '.join(report.tasks)}"
+    uncorrected = doubling(trend.slope)
+    sentences = [
+        f"Among {trend.models} models of {trend.families} families, {by} on {tasks}, {_growth(trend)}, corrected for the "
+        f"bias of records; uncorrected {f'{uncorrected:.0f}' if uncorrected else 'no growth'}, published "
+        f"{published_words()} days",
+        _moved(report.sensitivity),
+        _tried(report.hindcast) if report.hindcast else "",
+        _rests_on(report, trend),
+    ]
+    return ". ".join(filter(None, sentences)) + "."
+
+
+def _growth(trend: DensityTrend) -> str:
+    low, high = ("open" if days is None else f"{days:.0f}" for days in trend.doubling_interval)
+    if trend.doubling_days:
+        return (
+            f"the highest capacity density doubled every {trend.doubling_days:.0f} days "
+            f"(95 % interval {low} to {high})"
+        )
+    return (
+        f"the highest capacity density did not grow (95 % interval of the doubling time {low} to {high} days)"
+    )
+
+
+def _moved(rows: Sequence[Row]) -> str:
+    """The doubling times that other choices give, a range a kind of choice."""
+    ranges = []
+    for choice in dict.fromkeys(str(row["choice"]) for row in rows):
+        found = [row for row in rows if row["choice"] == choice]
+        grown = [row for row in found if isinstance(row.get("doubling_days_corrected"), float)]
+        if choice == "as chosen" or not grown:
+            continue
+        low, high = (pick(map(_days, grown)) for pick in (min, max))
+        without = f" ({len(found) - len(grown)} without growth or trend)" if len(grown) < len(found) else ""
+        ranges.append(f"{choice} {low:.0f} to {high:.0f}{without}")
+    return f"Other choices give, in days: {'; '.join(ranges)}" if ranges else ""
+
+
+def _tried(tried: Hindcast) -> str:
+    """How the trend did on the past, against no growth since."""
+    trend, still = (float(str(tried.score(name, ALL)["crps"])) for name in (TREND, NO_GROWTH))
+    verdict = (
+        "better than" if trend < NEAR * still else "worse than" if still < NEAR * trend else "no better than"
+    )
+    return (
+        f"Tried on the past, of later maxima its 95 % bands held {held_words(tried.score(TREND, ALL), 95)}; it foresaw "
+        f"them {verdict} no growth since (CRPS {trend:.2f} against {still:.2f})"
+    )
+
+
+def _rests_on(report: DensityReport, trend: DensityTrend) -> str:
+    """What would change the number."""
+    words = f"It rests on {len(trend.frontier)} record models, so that a few new ones would change it"
+    left = {name: each.doubling_days if each else None for name, each in report.without.items()}
+    if gone := [name for name, days in left.items() if days is None]:
+        return f"{words}; without {' or '.join(gone)} there is no growth"
+    if not left:
+        return words
+    name, days = max(left.items(), key=lambda each: abs((each[1] or 0.0) - (trend.doubling_days or 0.0)))
+    return f"{words}; without the family {name} it is {days:.0f} days"
+
+
+def _days(row: Row) -> float:
+    return float(str(row["doubling_days_corrected"]))
+
+
+def closing_sentences(report: DensityReport) -> list[str]:
+    """What a run found, one sentence a finding."""
+    if report.trend is None:
+        rulers = rulers_sentence(report.agreements)
+        return [s for s in (rulers, f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
+    sentences = [
+        trend_sentence(report.trend),
+        spread_sentence(report),
+        rulers_sentence(report.agreements),
+        identified_sentence(report.sensitivity),
+        hindcast_sentence(report.hindcast) if report.hindcast else "",
+        f"No hindcast: {report.hindcast_note}" if report.hindcast_note else "",
+        break_sentence(report),
+    ]
+    sentences += [
+        f"Projected to {p.on}: rho_max {number(p.middle, 3)} "
+        f"(95 % band {number(p.low, 3)} to {number(p.high, 3)})"
+        for p in report.projections
+    ]
+    return [s for s in [*sentences, size_sentence(report.by_size), report.trend_note] if s]
+
+
+def spread_sentence(report: DensityReport) -> str:
+    """How far the doubling time moves with the choices, empty where that was not asked for."""
+    rows = [row for row in report.sensitivity if isinstance(row.get("doubling_days_corrected"), float)]
+    if not rows:
+        return ""
+    low, high = (pick(rows, key=_days) for pick in (min, max))
+    return (
+        f"With other choices the doubling time lies between {_days(low):.0f} days "
+        f"({low['choice']}: {low['value']}) and {_days(high):.0f} "
+        f"({high['choice']}: {high['value']})"
+    )
+
+
+def break_sentence(report: DensityReport) -> str:
+    """The break test in one sentence, empty where none was asked for."""
+    test = report.break_test
+    if test is None:
+        return ""
+    return (
+        f"Before {test.at} the frontier grows by {number(test.before, 3)} per day "
+        f"({test.records_before} models), from then on by {number(test.after, 3)} ({test.records_after}); "
+        f"p = {test.p_value:.2g} for no difference"
+    )
+
+
+def trend_sentence(trend: DensityTrend) -> str:
+    """The corrected trend in one sentence, and beside it the line as published and what was published."""
+    low, high = ("open" if days is None else f"{days:.0f}" for days in trend.doubling_interval)
+    growth = (
+        f"doubling every {trend.doubling_days:.0f} days (95 % interval {low} to {high})"
+        if trend.doubling_days
+        else "not growing"
+    )
+    days = doubling(trend.slope)
+    uncorrected = f"doubling every {days:.0f} days" if days else "not growing"
+    return (
+        f"ln rho_max = A t + B with A = {number(trend.corrected, 3)} per day "
+        f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {growth}, corrected for "
+        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {trend.families} families. "
+        f"Uncorrected, by least squares over the frontier as in the publication: A = {number(trend.slope, 3)}, "
+        f"{uncorrected} (R2 = {trend.r2:.2f}); published: {published_words()} days"
+    )
