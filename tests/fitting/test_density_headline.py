@@ -14,7 +14,7 @@ from sparsity_lab.fitting.density.densities import REFERENCE
 from sparsity_lab.fitting.density.inversion import BEYOND, EXTRAPOLATED
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.paragraph import closing_sentences
+from sparsity_lab.fitting.density.paragraph import closing_sentences, paragraph
 from sparsity_lab.fitting.density.report import sensitivity_table, trend_json
 from sparsity_lab.fitting.density.rulers import one_step, sigmoid
 from sparsity_lab.fitting.density.trend.beyond import line_of_records

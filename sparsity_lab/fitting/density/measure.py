@@ -44,7 +44,7 @@ from sparsity_lab.fitting.density.study_notes import (
 )
 from sparsity_lab.fitting.density.trend.entering import trend_points
 from sparsity_lab.fitting.density.trend.hindcast import try_hindcast
-from sparsity_lab.fitting.density.trend.sensitivity import Variation, sensitivity_rows
+from sparsity_lab.fitting.density.trend.sensitivity import AS_CHOSEN, Variation, sensitivity_rows
 from sparsity_lab.fitting.density.trend.trend import try_trend
 from sparsity_lab.fitting.density.trend.trend_checks import break_test, leave_one_out, project
 from sparsity_lab.progress import SILENT, Progress
@@ -89,7 +89,7 @@ def measure_density(
         return report
     rows: list[dict[str, object]] = []
     if options.sensitivity:
-        variation = Variation("as chosen", ruler.name, ruler, tasks, options)
+        variation = Variation(AS_CHOSEN, ruler.name, ruler, tasks, options)
         rows = sensitivity_rows(targets, variation, seed=seed, progress=progress)
     tried, hindcast_note = try_hindcast(points, seed=seed) if options.hindcast else (None, "")
     return replace(

@@ -10,7 +10,7 @@ from sparsity_lab.fitting.density.rulers.disagreement import rulers_sentence
 from sparsity_lab.fitting.density.trend.forecasts import NO_GROWTH, TREND
 from sparsity_lab.fitting.density.trend.hindcast import ALL, Hindcast, held_words, hindcast_sentence
 from sparsity_lab.fitting.density.trend.published import published_words
-from sparsity_lab.fitting.density.trend.sensitivity import identified_sentence
+from sparsity_lab.fitting.density.trend.sensitivity import AS_CHOSEN, identified_sentence
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling
 from sparsity_lab.store.tables import number
 
@@ -28,8 +28,8 @@ def paragraph(report: DensityReport) -> str:
     tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {', '.join(report.tasks)}"
     uncorrected = doubling(trend.slope)
     sentences = [
-        f"Among {trend.models} models of {trend.families} families, {by} on {tasks}, {_growth(trend)}, corrected for the "
-        f"bias of records; uncorrected {f'{uncorrected:.0f}' if uncorrected else 'no growth'}, published "
+        f"Among {trend.models} models of {trend.families} families, {by} on {tasks}, {_growth(trend)}, corrected for "
+        f"the bias of records; uncorrected {f'{uncorrected:.0f}' if uncorrected else 'no growth'}, published "
         f"{published_words()} days",
         _moved(report.sensitivity),
         _tried(report.hindcast) if report.hindcast else "",
@@ -56,7 +56,7 @@ def _moved(rows: Sequence[Row]) -> str:
     for choice in dict.fromkeys(str(row["choice"]) for row in rows):
         found = [row for row in rows if row["choice"] == choice]
         grown = [row for row in found if isinstance(row.get("doubling_days_corrected"), float)]
-        if choice == "as chosen" or not grown:
+        if choice == AS_CHOSEN or not grown:
             continue
         low, high = (pick(map(_days, grown)) for pick in (min, max))
         without = f" ({len(found) - len(grown)} without growth or trend)" if len(grown) < len(found) else ""

@@ -21,6 +21,7 @@ from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling, fit
 from sparsity_lab.fitting.quantiles import binomial_interval
 from sparsity_lab.progress import SILENT, Progress
 
+AS_CHOSEN = "as chosen"
 DRAWS, TREND_DRAWS = 200, 500
 D0_FACTORS, D0_TOKENS = (0.1, 10.0), (1e12, 5e12)
 TASKS, ONLY = "tasks", "only "
