@@ -25,6 +25,19 @@ doc_to_target: gold
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 metadata: {version: 1}
 """
+ARCHITECTURE_FILE = """
+from sparsity_lab.measure.sites import FfnSite
+
+MODEL_TYPES = ("llama",)
+
+
+def sites(model):
+    return [
+        FfnSite(layer=i, name=f"model.layers.{i}.mlp", down=block.mlp.down_proj, activation=block.mlp.act_fn,
+                up=block.mlp.up_proj, gated=True)
+        for i, block in enumerate(model.model.layers)
+    ]
+"""
 OPTIONS = {
     "measure": "knob: 0.1\ntokens: 256\n", "neurons": "tokens: 256\nbos: false\n", "structure": "clusters: 3\n",
     "predict": "rank: [2, 4]\n", "affinity": "context: 10\n", "fit": "bootstrap: 3\nlaw: power\n",
@@ -92,10 +105,7 @@ def _documents(folder: Path, text: Path) -> None:
         (folder / f"{name}.yaml").write_text(json.dumps(content, indent=1), encoding="utf-8")  # JSON is YAML
     for command, content in OPTIONS.items():
         (folder / f"{command}.yaml").write_text(content, encoding="utf-8")
-    (folder / "architecture.py").write_text(
-        "from sparsity_lab.measure.architectures.llama import sites\n\nMODEL_TYPES = ('llama',)\n",
-        encoding="utf-8",
-    )
+    (folder / "architecture.py").write_text(ARCHITECTURE_FILE, encoding="utf-8")
     shutil.copy(shipped()["obs-pythia"], folder / "ruler.json")
     shutil.copytree(ROOT / "results" / "density" / "open_base_models", folder / "density")
     write_results(
