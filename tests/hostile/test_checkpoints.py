@@ -195,7 +195,7 @@ CONFIGS = battery(
     Case("an activation of nobody", MEASURE, "relo", "", config(hidden_act="relo")),
     Case("no positions", MEASURE, "max_position_embeddings", "0 positions", config(max_position_embeddings=0)),
     Case("another family", MEASURE, "broken", "", config(model_type="gpt2", architectures=["GPT2LMHeadModel"])),
-    Case("encoder", MEASURE, "broken", "not a causal language model", config(model_type="bert", architectures=["BertModel"])),
+    Case("encoder", MEASURE, "broken", "not a causal", config(model_type="bert", architectures=["BertModel"])),
     Case("code of its own", MEASURE, "broken", "", config(
         model_type="mystery", auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"})),
     Case("neurons: truncated", NEURONS, "broken", "config", replaced("config.json", b'{"model_type"')),
