@@ -11,7 +11,6 @@ ACTIVATION_KEYS = (
     "activation_function",
     "activation",
     "mlp_hidden_act",
-    "afn",
 )
 # Model types whose records bear another name than their own.
 NAMES = {
