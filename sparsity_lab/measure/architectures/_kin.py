@@ -27,27 +27,25 @@ class DreluMLP(LlamaMLP):
         return out
 
 
-def known_activation(config: Any) -> str:
-    """The function that transformers can build where the config names FATReLU, else what the config names."""
-    return "relu" if config.hidden_act == FATRELU else str(config.hidden_act)
+class WithFatrelu:
+    """Before a model of transformers among the bases: builds it where the config names FATReLU.
 
-
-def with_fatrelu(model: Any) -> None:
-    """Give a model whose config names FATReLU its function: x above the threshold, else 0; arXiv 2402.13516.
-
-    Raises:
-        SparsityLabError: the config names it without its threshold, `hidden_act_param`.
+    That is x above a threshold, the config's `hidden_act_param`, else 0 (arXiv 2402.13516).
     """
-    if model.config.hidden_act != FATRELU:
-        return
-    threshold = getattr(model.config, "hidden_act_param", None)
-    if threshold is None:
-        raise SparsityLabError(
-            "The config names the activation function fatrelu without its threshold",
-            fix="Write hidden_act_param into config.json",
-        )
-    for block in model.model.layers:
-        block.mlp.act_fn = nn.Threshold(float(threshold), 0.0)
+
+    def __init__(self, config: Any) -> None:
+        named = config.hidden_act
+        if named == FATRELU and config.hidden_act_param is None:
+            raise SparsityLabError(
+                "The config names the activation function fatrelu without its threshold",
+                fix="Write hidden_act_param into config.json",
+            )
+        config.hidden_act = "relu" if named == FATRELU else named  # transformers knows no FATReLU
+        super().__init__(config)  # type: ignore[call-arg]
+        config.hidden_act = named
+        if named == FATRELU:
+            for block in self.model.layers:  # type: ignore[attr-defined]
+                block.mlp.act_fn = nn.Threshold(float(config.hidden_act_param), 0.0)
 
 
 def register(config_class: Any, model_class: Any) -> None:

@@ -20,6 +20,7 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def is_transposed(module: nn.Module) -> bool:
+    """Whether a linear map keeps its matrix as [in, out]."""
     return not isinstance(module, nn.Linear)
 
 

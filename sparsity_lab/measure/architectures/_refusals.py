@@ -79,11 +79,10 @@ def refuse_others(passing: Passing, found: Sequence[FfnSite]) -> None:
         if not may_be_down(call, hidden_size_of(model)) or id(call.module) in known:
             continue
         maps = sum(map(is_linear, model.get_submodule(parent).modules()))
-        if maps < 2 or _is_of_low_rank(passing.calls[:place], call.taken) or parent not in passing.arguments:
+        if maps < 2 or _is_of_low_rank(passing.block_before(place), call.taken):
             continue
-        if passing.takes(
-            parent, call.taken
-        ):  # the input of the module itself, as where an adapter stands beside it
+        # What takes the input of its own module is no second map, as where an adapter stands beside a projection.
+        if parent not in passing.arguments or passing.takes(parent, call.taken):
             continue
         is_inlined = parent == ".".join(block_of(call.name)) and parent not in sited
         if is_inlined or not passing.mixes_positions(parent):

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import GraniteConfig, GraniteForCausalLM
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.architectures._kin import known_activation, register, with_fatrelu
+from sparsity_lab.measure.architectures._kin import WithFatrelu, register
 from sparsity_lab.measure.architectures._structure import sites
 
 MODEL_TYPES = ("minicpm",)
@@ -47,16 +47,10 @@ class MiniCPMConfig(GraniteConfig):
         self.attention_multiplier = (self.hidden_size // self.num_attention_heads) ** -0.5
 
 
-class MiniCPMForCausalLM(GraniteForCausalLM):
+class MiniCPMForCausalLM(WithFatrelu, GraniteForCausalLM):
     """Granite's model, made of MiniCPM's config."""
 
     config_class = MiniCPMConfig
-
-    def __init__(self, config: MiniCPMConfig) -> None:
-        named, config.hidden_act = config.hidden_act, known_activation(config)
-        super().__init__(config)
-        config.hidden_act = named
-        with_fatrelu(self)
 
 
 register(MiniCPMConfig, MiniCPMForCausalLM)

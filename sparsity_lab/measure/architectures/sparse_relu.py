@@ -20,16 +20,27 @@ MODEL_TYPES = ("llama_sparse_relu", "qwen2_sparse_relu")
 __all__ = ["MODEL_TYPES", "sites"]
 
 
-def _set_networks(model: Any) -> None:
-    """Give each block the network of its config."""
-    config = model.config
-    network = LlamaMLP if config.sparsity_gated_mlp else ArceeMLP
-    for block in model.model.layers:
-        block.mlp = network(config)
-    model.post_init()
+class _ReluConfig:
+    """Before a config among the bases: ReLU, and the size of the networks that is meant."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)  # type: ignore[misc]
+        self.hidden_act = "relu"
+        self.intermediate_size = self.sparsity_new_intermediate_size or self.intermediate_size  # type: ignore
 
 
-class LlamaSparseReluConfig(LlamaConfig):
+class _ReluNetworks:
+    """Before a model among the bases: gives each block the network of its config."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)  # type: ignore[call-arg]
+        network = LlamaMLP if config.sparsity_gated_mlp else ArceeMLP
+        for block in self.model.layers:  # type: ignore[attr-defined]
+            block.mlp = network(config)
+        self.post_init()  # type: ignore[attr-defined]
+
+
+class LlamaSparseReluConfig(_ReluConfig, LlamaConfig):
     """LLaMA's config, the function being ReLU."""
 
     model_type = "llama_sparse_relu"
@@ -37,24 +48,8 @@ class LlamaSparseReluConfig(LlamaConfig):
     sparsity_gated_mlp: bool = True
     sparsity_new_intermediate_size: int | None = None
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-        self.hidden_act = "relu"
-        if self.sparsity_new_intermediate_size:
-            self.intermediate_size: int = self.sparsity_new_intermediate_size
 
-
-class LlamaSparseReluForCausalLM(LlamaForCausalLM):
-    """A LLaMA with these networks."""
-
-    config_class = LlamaSparseReluConfig
-
-    def __init__(self, config: LlamaSparseReluConfig) -> None:
-        super().__init__(config)
-        _set_networks(self)
-
-
-class Qwen2SparseReluConfig(Qwen2Config):
+class Qwen2SparseReluConfig(_ReluConfig, Qwen2Config):
     """Qwen2's config, the function being ReLU."""
 
     model_type = "qwen2_sparse_relu"
@@ -63,21 +58,17 @@ class Qwen2SparseReluConfig(Qwen2Config):
     sparsity_gated_mlp: bool = True
     sparsity_new_intermediate_size: int | None = None
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
-        self.hidden_act = "relu"
-        if self.sparsity_new_intermediate_size:
-            self.intermediate_size: int = self.sparsity_new_intermediate_size
+
+class LlamaSparseReluForCausalLM(_ReluNetworks, LlamaForCausalLM):
+    """A LLaMA with these networks."""
+
+    config_class = LlamaSparseReluConfig
 
 
-class Qwen2SparseReluForCausalLM(Qwen2ForCausalLM):
+class Qwen2SparseReluForCausalLM(_ReluNetworks, Qwen2ForCausalLM):
     """A Qwen2 with these networks."""
 
     config_class = Qwen2SparseReluConfig
-
-    def __init__(self, config: Qwen2SparseReluConfig) -> None:
-        super().__init__(config)
-        _set_networks(self)
 
 
 register(LlamaSparseReluConfig, LlamaSparseReluForCausalLM)

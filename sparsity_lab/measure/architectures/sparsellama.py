@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sparsity_lab.measure.architectures._kin import known_activation, register, with_fatrelu
+from sparsity_lab.measure.architectures._kin import WithFatrelu, register
 from sparsity_lab.measure.architectures._structure import sites
 
 MODEL_TYPES = ("sparsellama",)
@@ -20,16 +20,10 @@ class SparseLlamaConfig(LlamaConfig):
     hidden_act_param: float | None = None
 
 
-class SparseLlamaForCausalLM(LlamaForCausalLM):
+class SparseLlamaForCausalLM(WithFatrelu, LlamaForCausalLM):
     """A LLaMA whose activation function may be FATReLU."""
 
     config_class = SparseLlamaConfig
-
-    def __init__(self, config: SparseLlamaConfig) -> None:
-        named, config.hidden_act = config.hidden_act, known_activation(config)
-        super().__init__(config)
-        config.hidden_act = named
-        with_fatrelu(self)
 
 
 register(SparseLlamaConfig, SparseLlamaForCausalLM)

@@ -7,7 +7,7 @@ name; while a site is watched that name is ours, and the model's own choice is p
 
 Experts without a gate have a = r s, and it is r s that is seen as s. Where a down projection has a bias, y is W_d a
 without it, and the layer adds r b_d. An expert class may make a of [g, u] in a way of its own (`_apply_gate`: clamped,
-u + 1 for u); s and u are then told apart by what it gives where one of the two is held (`_Gate`).
+u + 1 for u): a is what it gives, and s and u are told apart by what it gives where one of the two is held.
 
 Tokens routed to one expert are packed: [batch, 1 + most, F], the first position of a window at place 0 where
 it came here, the others behind it in order, zero rows in the places left over.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -200,16 +200,24 @@ def _tapped_forward(experts: Any, hidden: Tensor, chosen: Tensor, weights: Tenso
         token, rank = (chosen == expert).nonzero(as_tuple=True)
         packing = _Packing.of(token, shape)
         x, weight = hidden[token], weights[token, rank].unsqueeze(-1)
-        s, u = _branches(experts, expert, x=x, weight=weight)
-        y = _expert(experts, expert, s=s, u=u, packing=packing, watchers=layer.watchers.get(expert, []))
+        passed = _passed(experts, expert, x=x, weight=weight)
+        y = _expert(experts, expert, passed, packing=packing, watchers=layer.watchers.get(expert, []))
         if _has_bias(experts):
             y = y + weight * experts.down_proj_bias[expert]
         total.index_add_(0, token, y.float())
     return total.to(hidden.dtype)
 
 
-def _branches(experts: Any, expert: int, *, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None]:
-    """s and u of the tokens x [n, d] of an expert, the router weight [n, 1] in u, or in s where there is no gate."""
+class _Passed(NamedTuple):
+    """a, s and u of the tokens of an expert, [n, F] each; u is None where there is no gate."""
+
+    a: Tensor
+    s: Tensor
+    u: Tensor | None
+
+
+def _passed(experts: Any, expert: int, *, x: Tensor, weight: Tensor) -> _Passed:
+    """What passes in an expert for x [n, d], the router weight [n, 1] in u, or in s where there is no gate."""
     gated = getattr(experts, "has_gate", True)
     matrix = _matrix(experts, experts.gate_up_proj if gated else experts.up_proj, expert)
     bias = None
@@ -218,13 +226,15 @@ def _branches(experts: Any, expert: int, *, x: Tensor, weight: Tensor) -> tuple[
     output = functional.linear(x, matrix, bias)
     if not gated:
         s = experts.act_fn(output)
-        return (s * weight).to(s.dtype), None
+        a = (s * weight).to(s.dtype)
+        return _Passed(a, a, None)
     if _is_usual(experts):
         gate, u = output.chunk(2, dim=-1)
-        s = experts.act_fn(gate)
-    else:
-        s, u = _own_branches(experts, output)
-    return s, (u * weight).to(u.dtype)
+        s, u = experts.act_fn(gate), (u * weight).to(u.dtype)
+        return _Passed(s * u, s, u)
+    s, u = _own_branches(experts, output)
+    a = experts._apply_gate(output)  # as the model makes it: s times u has their rounding too
+    return _Passed((a * weight).to(a.dtype), s, (u * weight).to(u.dtype))
 
 
 def _own_branches(experts: Any, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -287,15 +297,9 @@ def _matrix(experts: Any, weight: Tensor, expert: int) -> Tensor:
 
 
 def _expert(
-    experts: Any,
-    expert: int,
-    *,
-    s: Tensor,
-    u: Tensor | None,
-    packing: _Packing,
-    watchers: list[_Watcher],
+    experts: Any, expert: int, passed: _Passed, *, packing: _Packing, watchers: list[_Watcher]
 ) -> Tensor:
-    a = s if u is None else s * u
+    a, s, u = passed
     for watcher in watchers:
         if watcher.tokens is not None:
             watcher.tokens(watcher.site, packing.present)
