@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from tiny import filled
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -97,12 +98,7 @@ def small(model_type):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(small_config(model_type))
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.data.normal_(std=0.3)
-            elif not parameter.any():  # biases begin at zero and would prove nothing
-                parameter.data.normal_(std=0.1)
-    return model.float().eval()
+        return filled(model)
 
 
 def found_words(found):

@@ -78,6 +78,16 @@ CONFIGS = {
 MIXTURES = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe"}
 
 
+def filled(model):
+    """The model in evaluation mode, float32, with random weights large enough for activations to differ."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data.normal_(std=0.3)
+        elif not parameter.any():  # biases begin at zero and would prove nothing
+            parameter.data.normal_(std=0.1)
+    return model.float().eval()
+
+
 def tiny(model_type, **changes):
     """The model in evaluation mode, float32, weights large enough for activations to differ."""
     architectures.supported_types()  # makes model types of our own known to transformers
@@ -85,9 +95,4 @@ def tiny(model_type, **changes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **arguments))
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.data.normal_(std=0.3)
-            elif not parameter.any():  # biases begin at zero and would prove nothing
-                parameter.data.normal_(std=0.1)
-    return model.float().eval()
+        return filled(model)
