@@ -59,7 +59,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,dev]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" --constraint constraints.txt
 	touch $(READY)
 
 clean:

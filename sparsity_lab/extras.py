@@ -25,6 +25,7 @@ EXTRAS = {
     ),
     "cluster": ("ray", "submitit"),
     "loggers": ("tensorboard", "wandb"),
+    "adapters": ("peft",),
 }  # fmt: skip
 MODEL = ("torch", "transformers", "tokenizers", "safetensors")  # what running any model takes
 LAUNCHERS = {"ray": ("ray",), "slurm": ("submitit",)}

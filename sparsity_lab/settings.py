@@ -6,7 +6,7 @@ what it means; `cli/console/options.py` makes the flags of them. The range of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +56,28 @@ Seed = Annotated[int, Flag("Seed of all random choices.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class WeightSettings:
+    """What is allowed of a checkpoint's weights, and what is said of them because their files do not."""
+
+    allow_pickle_weights: Annotated[
+        bool,
+        Flag(
+            "Read pytorch_model.bin where there are no safetensors: torch does, with weights_only=True, and a pickle "
+            "that asks for more than tensors is refused (SECURITY.md)."
+        ),
+    ] = False
+    hidden_act: Annotated[
+        str | None,
+        Flag(
+            "Activation function of a GGUF file, whose metadata rarely hold it, by transformers' name: silu, relu.",
+            shown="as the model's files say; needed for GGUF files of families that have several",
+            metavar="NAME",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(WeightSettings):
     """Where and how a model runs."""
 
     device: Annotated[str, Flag("Torch device, or auto.")] = "auto"
@@ -64,6 +85,10 @@ class ModelSettings:
     architecture_file: Annotated[
         Path | None, Flag("Your own Python file that says where the model's FFN parts are. It is EXECUTED.")
     ] = None
+
+    def of_model(self) -> ModelSettings:
+        """These settings alone, of a specification that has more."""
+        return ModelSettings(**{field.name: getattr(self, field.name) for field in fields(ModelSettings)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from sparsity_lab.cli.console.options import PanelCommand, of_fields, refuse_idle
+from sparsity_lab.cli.console.options import PanelCommand, fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.shared_options import Output
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.settings import AUTO, PPL_INCREASE, TEXT, TOKENS, WHAT, Flag, Seed
+from sparsity_lab.settings import AUTO, PPL_INCREASE, TEXT, TOKENS, WHAT, Flag, Seed, WeightSettings
 
 app = typer.Typer(help="Time the parts on the machine at hand.", no_args_is_help=True)
 WINDOW, PAIRS, DTYPE = 1024, 5, "bfloat16"
@@ -66,7 +66,7 @@ def kernels(options: KernelsOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CostBenchOptions:
+class CostBenchOptions(WeightSettings):
     """The options of `sparsity-lab bench measure`; what is None has another default with `--against`."""
 
     model: Annotated[
@@ -139,7 +139,7 @@ def measure(options: CostBenchOptions) -> None:
         options.against, options.model, options.text, tokens=options.tokens or AGAINST_TOKENS,
         window=options.window or AGAINST_WINDOW, device=options.device, dtype=options.dtype or AGAINST_DTYPE,
         ppl_increase=PPL_INCREASE if options.ppl_increase is None else percent(options.ppl_increase),
-        knob=options.knob, seed=options.seed, tokenizer=options.tokenizer,
+        knob=options.knob, seed=options.seed, tokenizer=options.tokenizer, weights=fill(WeightSettings, options),
     )  # fmt: skip
     run_against(spec, options.output, progress=progress())
     typer.echo((options.output / f"{options.against}.md").read_text(encoding="utf-8"), nl=False)
@@ -153,6 +153,7 @@ def _overhead(options: CostBenchOptions) -> None:
     spec = OverheadSpec(
         options.model, tokens=options.tokens or TOKENS, window=options.window or WINDOW, pairs=options.pairs or PAIRS,
         device=options.device, dtype=options.dtype or DTYPE, seed=options.seed,
+        weights=fill(WeightSettings, options),
     )  # fmt: skip
     row = run_overhead(spec, options.output, progress=progress())
     typer.echo(to_markdown([row], list(row)))

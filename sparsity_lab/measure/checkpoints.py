@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def measure_checkpoints(
     check_spec(spec)
     asked = spec
     spec, checkpoints = together(spec, checkpoints)
-    at_commits = [attempted(Checkpoint.pinned, each, fail_fast=spec.fail_fast) for each in checkpoints]
+    at_commit = partial(Checkpoint.pinned, settings=spec)
+    at_commits = [attempted(at_commit, each, fail_fast=spec.fail_fast) for each in checkpoints]
     records.refuse_model_folder(output)
     loggers = means.loggers
     tell = loggers.record if loggers.guards and spec.error_share is None else None

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def compare_criteria(
     """
     check_compared(spec)
     spec, checkpoints = together(spec, checkpoints)
-    at_commits = [attempted(Checkpoint.pinned, each, fail_fast=spec.fail_fast) for each in checkpoints]
+    at_commit = partial(Checkpoint.pinned, settings=spec)
+    at_commits = [attempted(at_commit, each, fail_fast=spec.fail_fast) for each in checkpoints]
     settings = _settings(spec, sweep=sweep)
     with measure_run(spec, means, output=output, leave_out=True) as run:
 

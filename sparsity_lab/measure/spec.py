@@ -12,14 +12,25 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.labels import called, shortest
-from sparsity_lab.measure.checkpoint.source import Source, pinned, tokenizer_of
+from sparsity_lab.measure.checkpoint.pinning import pinned
+from sparsity_lab.measure.checkpoint.source import Source, tokenizer_of
 from sparsity_lab.measure.checkpoint.trained_tokens import steps_in, tokens_in
+from sparsity_lab.measure.checkpoint.weights.weight_files import ADAPTER_CONFIG, is_model
 from sparsity_lab.reading.walking import matching
-from sparsity_lab.settings import CRITERION, HEAD, PPL_INCREASE, SPREAD, TOKENS, MeasureSettings, Sampling
+from sparsity_lab.settings import (
+    CRITERION,
+    HEAD,
+    PPL_INCREASE,
+    SPREAD,
+    TOKENS,
+    MeasureSettings,
+    Sampling,
+    WeightSettings,
+)
 from sparsity_lab.store.file_names import refuse_undecodable
 
 GLOB_SIGNS = frozenset("*?[")
-OF_A_MODEL = ("config.json", "model*.safetensors", "pytorch_model*.bin")
+OF_A_MODEL = ("config.json", ADAPTER_CONFIG, "model*.safetensors", "pytorch_model*.bin")
 _DIGITS = re.compile(r"\d+")
 
 logger = logging.getLogger(__name__)
@@ -86,9 +97,9 @@ class Checkpoint:
     series: str
     in_series: bool = False
 
-    def pinned(self) -> Checkpoint:
-        """The checkpoint at the commit that its revision means now; see `source.pinned`."""
-        return replace(self, source=pinned(self.source))
+    def pinned(self, settings: WeightSettings) -> Checkpoint:
+        """The checkpoint at the commit that its revision means now, read as the settings say; see `pinning.pinned`."""
+        return replace(self, source=pinned(self.source.read_as(settings)))
 
     @property
     def name(self) -> str:
@@ -186,7 +197,7 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
                 fix="Check the pattern, and quote it so that the shell leaves it alone",
             )
         return _series(folders)
-    if path.is_dir() and not (path / "config.json").is_file():
+    if path.is_dir() and not is_model(path):
         folders = _models(path.glob("*"))
         if folders:
             return _series(folders)
@@ -196,7 +207,7 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
 
 def _is_one(path: Path) -> bool:
     """Whether a path is a folder of a checkpoint, if a broken one, and not of several."""
-    return path.is_dir() and ((path / "config.json").is_file() or not any(path.glob("*/config.json")))
+    return path.is_dir() and (is_model(path) or not any(map(is_model, path.glob("*"))))
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:
@@ -205,7 +216,7 @@ def _models(paths: Iterable[Path]) -> list[Path]:
     Of the others it is said that they are left out.
     """
     folders = [path for path in paths if path.is_dir() or not path.exists()]  # or a link that leads nowhere
-    if not any((folder / "config.json").is_file() for folder in folders):
+    if not any(map(is_model, folders)):
         return []
     models = [folder for folder in folders if any(any(folder.glob(name)) for name in OF_A_MODEL)]
     others = [str(folder) for folder in folders if folder not in set(models)]

@@ -34,7 +34,7 @@ from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determ
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.reading.texts.text_file import FileText
-from sparsity_lab.settings import HeatSettings, ModelSettings
+from sparsity_lab.settings import HeatSettings
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.file_names import file_name
 
@@ -195,7 +195,7 @@ def write_heat(
     ranges.check_fields(spec, command="heat")
     calibrations = [calibration_of(record) for _, record in asked]
     paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
-    reading = ModelSettings(device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file)
+    reading = spec.of_model()
     recipes = [HeatRecipe(each, paragraph, spec.text.name, spec.tokens, spec.bos) for each in calibrations]
     terms = RunTerms(output / RECORDS, command_words(), spec.again)
     with cell_run(terms, means) as run:

@@ -186,6 +186,14 @@ class Record(TypedDict):
         "other senses, heads for further tokens): how many of each name, numbers in names as *",
     ]
     unused_files: Annotated[list[str], "names of other weight files in the folder, which were not loaded"]
+    weights_from: Annotated[
+        dict[str, Any] | None,
+        "what the weights were read from: format (safetensors, pickle, gguf or adapter), files, and stored, the share "
+        "of tensors and of weights in each type; of a GGUF file also quantisation, the type of most weights, and "
+        "hidden_act_from, which says who names sigma (metadata, option or family); of an adapter its kind, sha256 and "
+        "merge_difference (relative, of the logits, between merged and not), and the same of its base with sha256; "
+        "null for a live model; records without this key are of safetensors or GGUF",
+    ]
     text_sha256: Annotated[str, "hash of the token ids measured on (little-endian int64)"]
     seed: Annotated[int, "seed of the bootstrap"]
     content_key: Annotated[str, "hash of all that determines the numbers; names the file"]

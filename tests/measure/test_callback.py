@@ -123,7 +123,8 @@ def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path
     assert [record["trained_tokens"] for record in live] == [2 * 4 * 32, 4 * 4 * 32]
     for ours, theirs in zip(live, later, strict=True):
         assert list(ours) == list(RECORD_KEYS)
-        apart = {"provenance", "record_sha256"}
+        assert (ours["weights_from"], theirs["weights_from"]["format"]) == (None, "safetensors")
+        apart = {"provenance", "record_sha256", "weights_from"}
         assert {k: v for k, v in ours.items() if k not in apart} == {
             k: v for k, v in theirs.items() if k not in apart
         }

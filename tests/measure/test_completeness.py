@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.checkpoint.fingerprints import fingerprint
 from sparsity_lab.measure.checkpoint.loading import load, load_config
 from sparsity_lab.measure.checkpoint.source import Source, check_exists
 from sparsity_lab.measure.checkpoints import measure_checkpoints
@@ -383,9 +385,8 @@ def test_classes_that_say_nothing_else_are_read(folder, names):
     assert load_config(Source(str(folder))).model_type == "llama"
 
 
-@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
-def test_an_adapter_alone_is_called_one(tmp_path, name):
-    (tmp_path / name).write_text("{}")
+def test_weights_of_an_adapter_without_its_config_are_called_so(tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_text("{}")
     with pytest.raises(SparsityLabError, match="holds an adapter"):
         check_exists(expand([str(tmp_path)])[0].source)
 
@@ -428,11 +429,22 @@ GGUF_EXTRAS = {
 
 @pytest.mark.parametrize("name", GGUF_EXTRAS)
 def test_tensors_of_a_gguf_file_that_are_not_read_are_refused(folder, tmp_path, name):
-    gguf = pytest.importorskip("gguf")
     more, said = GGUF_EXTRAS[name]
+    path = tmp_path / "tiny.gguf"
+    gguf_of(folder, path, more)
+    read = partial(load, Source(str(path), hidden_act="relu"), dtype=torch.float32, device="cpu")
+    if said is None:
+        assert read().unused_tensors == {}
+        return
+    with pytest.raises(SparsityLabError, match=f"not used by the model.*{said}"):
+        read()
+
+
+def gguf_of(folder, path, more=(), **said):
+    """Write a folder's weights as a GGUF file of the architecture llama; `said` are strings in its metadata."""
+    gguf = pytest.importorskip("gguf")
     weights = {key: value.numpy() for key, value in load_file(folder / "model.safetensors").items()}
     config = json.loads((folder / "config.json").read_text())
-    path = tmp_path / "tiny.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(128)
     writer.add_embedding_length(D)
@@ -451,15 +463,44 @@ def test_tensors_of_a_gguf_file_that_are_not_read_are_refused(folder, tmp_path, 
     }  # fmt: skip
     for layer in range(LAYERS):
         for ours, theirs in parts.items():
-            writer.add_tensor(f"blk.{layer}.{theirs}.weight", weights[f"model.layers.{layer}.{ours}.weight"])
-    for extra, shape in more.items():
+            weight = weights[f"model.layers.{layer}.{ours}.weight"]
+            if theirs in ("attn_q", "attn_k"):  # llama.cpp turns neighbours, not halves
+                weight = weight.reshape(2, 2, D // 4, D).swapaxes(1, 2).reshape(D, D)
+            writer.add_tensor(f"blk.{layer}.{theirs}.weight", weight)
+    for key, value in said.items():
+        writer.add_string(f"llama.{key}", value)
+    for extra, shape in dict(more).items():
         writer.add_tensor(extra, torch.ones(shape).numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    if said is None:
-        assert loaded(path).unused_tensors == {}
-        return
-    with pytest.raises(SparsityLabError, match=f"not used by the model.*{said}"):
-        loaded(path)
+
+
+def test_the_activation_function_of_a_gguf_file_is_said_or_refused(folder, tmp_path):
+    """The tiny model has relu; transformers would take silu for any file of this architecture."""
+    bare, saying = tmp_path / "bare.gguf", tmp_path / "saying.gguf"
+    gguf_of(folder, bare)
+    gguf_of(folder, saying, hidden_activation="relu")
+    ids = torch.arange(20)[None]
+    expected = AutoModelForCausalLM.from_pretrained(folder)(ids).logits
+    for path, said, told in (
+        (bare, "relu", "option"),
+        (saying, None, "metadata"),
+        (saying, "relu", "metadata"),
+    ):
+        found = load(Source(str(path), hidden_act=said), dtype=torch.float32, device="cpu")
+        torch.testing.assert_close(found.model(ids).logits, expected, rtol=1e-4, atol=1e-5)
+        assert found.model.config.hidden_act == "relu"
+        assert (found.read_from["hidden_act_from"], found.read_from["quantisation"]) == (told, "F32")
+    for path, said in ((bare, None), (saying, "silu"), (bare, "no such function")):
+        with pytest.raises(SparsityLabError):
+            load_config(Source(str(path), hidden_act=said))
+    keys = {said: fingerprint(Source(str(bare), hidden_act=said)) for said in (None, "silu", "relu")}
+    assert keys[None] == keys["silu"] != keys["relu"]
+
+
+def test_an_activation_function_against_the_config_is_refused(folder):
+    assert load_config(Source(str(folder), hidden_act="relu")).hidden_act == "relu"
+    with pytest.raises(SparsityLabError, match="relu"):
+        load_config(Source(str(folder), hidden_act="silu"))

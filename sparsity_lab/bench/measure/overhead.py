@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import torch
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.devices import DTYPES, choose_device
 from sparsity_lab.measure.checkpoint.loading import load_config, load_model
-from sparsity_lab.measure.checkpoint.source import Source, pinned
+from sparsity_lab.measure.checkpoint.pinning import pinned
+from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import UNSEEN, Subject, auto_batch_size, pilot_rows
 from sparsity_lab.measure.model.windows import cut
@@ -28,6 +29,7 @@ from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
+from sparsity_lab.settings import WeightSettings
 from sparsity_lab.store.records import prepare_output, write_json
 
 TIMED_CETT = 0.2
@@ -79,6 +81,7 @@ class OverheadSpec:
         pairs: of a plain and a sparse pass.
         device, dtype: as for `measure`.
         seed: of ids and random weights.
+        weights: what is allowed and said of them.
     """
 
     model: str
@@ -88,6 +91,7 @@ class OverheadSpec:
     device: str
     dtype: str
     seed: int = 0
+    weights: WeightSettings = field(default_factory=WeightSettings)
 
 
 def run_overhead(spec: OverheadSpec, output: Path, *, progress: Progress = SILENT) -> dict[str, object]:
@@ -104,7 +108,7 @@ def run_overhead(spec: OverheadSpec, output: Path, *, progress: Progress = SILEN
         target = "cuda" if place == "auto" else place
         live = random_llama(spec.model.removeprefix("random:"), device=target, dtype=dtype, seed=spec.seed)
     else:
-        source = pinned(Source.of(spec.model))
+        source = pinned(Source.of(spec.model).read_as(spec.weights))
         load_config(source)
         live = load_model(source, dtype=dtype, device=place)
     timed = overhead(

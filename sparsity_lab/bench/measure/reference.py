@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from sparsity_lab.bench.measure.overhead import device_name
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.devices import DTYPES, choose_device
 from sparsity_lab.measure.checkpoint.loading import load_config, load_model, load_text_tokenizer
-from sparsity_lab.measure.checkpoint.source import Source, pinned
+from sparsity_lab.measure.checkpoint.pinning import pinned
+from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.compat import NAMES
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.model.loaded import find_sites
@@ -22,6 +23,7 @@ from sparsity_lab.measure.search.targets import check_increase
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown
+from sparsity_lab.settings import WeightSettings
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.table_columns.bench import AGAINST
 
@@ -41,6 +43,7 @@ class AgainstSpec:
         knob: the fixed c; None for the engine's answer at PPL-p%, at two significant digits.
         seed: of the engine's pilot and the bootstraps.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+        weights: what is allowed and said of the model's weights.
     """
 
     name: str
@@ -54,6 +57,7 @@ class AgainstSpec:
     knob: float | None
     seed: int = 0
     tokenizer: str | None = None
+    weights: WeightSettings = field(default_factory=WeightSettings)
 
     def check(self) -> None:
         """Refuse what could not be compared, before anything is loaded.
@@ -93,7 +97,10 @@ def _subject(spec: AgainstSpec, progress: Progress) -> Subject:
             fix="Give a model directory, GGUF file or Hub id",
         )
     read = read_text(spec.text, tokens=spec.tokens)
-    source, place = pinned(Source.of(spec.model, tokenizer=spec.tokenizer)), choose_device(spec.device)
+    source, place = (
+        pinned(Source.of(spec.model, tokenizer=spec.tokenizer).read_as(spec.weights)),
+        choose_device(spec.device),
+    )
     config = load_config(source)
     tokenized = tokenize(load_text_tokenizer(source), read, tokens=spec.tokens)
     width = choose_window(

@@ -22,10 +22,16 @@ NAMES = {
 }
 
 
+def activation_key(config: Any) -> str | None:
+    """The key under which a config names sigma, or None where it has none."""
+    named = ((key, getattr(config, key, None)) for key in ACTIVATION_KEYS)
+    return next((key for key, name in named if isinstance(name, str) and name), None)
+
+
 def named_activation(config: Any) -> str | None:
     """transformers' name of sigma, or None where the config has none."""
-    named = (getattr(config, key, None) for key in ACTIVATION_KEYS)
-    return next((name for name in named if isinstance(name, str) and name), None)
+    key = activation_key(config)
+    return None if key is None else str(getattr(config, key))
 
 
 def is_causal(model_type: str) -> bool:

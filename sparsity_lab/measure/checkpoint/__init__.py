@@ -1,15 +1,14 @@
 """From a name to a verified model: where a checkpoint's files are, what they hold, and whether they were all used.
 
 In: a folder, a GGUF file, a Hub id or ID@REVISION. Out: its config, tokenizer and hash (cheap, before any work is
-planned), later its weights in evaluation mode. Nothing in a checkpoint is executed, and weights are safetensors or
-GGUF.
+planned), later its weights in evaluation mode. Nothing in a checkpoint is executed.
 
-    source.py           the name -> `Source`: where weights and tokenizer are, and which commit a revision means now
+    source.py           the name -> `Source`: where weights and tokenizer are
     hub.py              asks the Hub and downloads, in bounded time
-    weight_files.py     which files of a folder hold the weights, and what their headers list
-    gguf_tensors.py     which tensors of a GGUF file transformers does not read
-    loading.py          config, tokenizer and weights through transformers; refuses what would give a wrong number
-    completeness.py     compares the tensors in the files with those in the loaded model
+    pinning.py          the commit that a name means today, and the base model of an adapter
+    config.py           its config through transformers; refuses what would give a wrong number
+    loading.py          tokenizer and weights through transformers
+    weights/            the weights in its files, in each form: safetensors, pickles, GGUF, adapters
     explaining.py       errors of transformers, safetensors and the Hub as one paragraph
     devices.py          device and dtype, as asked or chosen with a reason
     fingerprints.py     hashes of weights and tokenizer files, remembered for large unchanged files

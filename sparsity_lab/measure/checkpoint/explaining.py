@@ -74,5 +74,5 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
     if any(frame.f_code is resolve_trust_remote_code.__code__ for frame, _ in walk_tb(error.__traceback__)):
         return "No code of a checkpoint is run here: give a model of a family that transformers knows itself"
     if part == "weights" and not any(source.folder.glob("*.safetensors")):
-        return "Weights are read from safetensors alone: save the model anew with save_pretrained, or copy them here"
+        return "Weights are read from model.safetensors or its shards: save the model with save_pretrained"
     return ADVICE[part]

@@ -12,12 +12,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.machine.environment import cache_folder
 from sparsity_lab.measure.checkpoint.source import TOKENIZER_FILES, Source, tokenizer_source
+from sparsity_lab.measure.checkpoint.weights.activation import is_usual
+from sparsity_lab.measure.checkpoint.weights.adapters import adapter_in
+from sparsity_lab.measure.checkpoint.weights.weight_files import PICKLED, has_only_pickles
 from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.reading.unreadable import instead
 from sparsity_lab.store.whole_files import write_text
@@ -50,25 +53,49 @@ def fingerprint(source: Source) -> str:
     """A hash that changes when the checkpoint does.
 
     Of a local checkpoint, its config and weight files are hashed; a Hub id is identified by its name and commit,
-    so that nothing need be loaded to recognise it.
+    so that nothing need be loaded to recognise it. An adapter is its own files and its base model.
     """
     folder = source.folder
-    if folder is None:
+    if folder is None and source.base is None:
         return hashlib.sha256(f"{source.model}@{source.commit or source.revision}".encode()).hexdigest()
     return content_sha256(source)
 
 
 @_unread_told()
 def content_sha256(source: Source) -> str:
-    """A hash of the config and the weights in a checkpoint's files on this machine."""
+    """A hash of the config and the weights in a checkpoint's files on this machine, those that may be read.
+
+    The activation function that a user names for a GGUF file is part of it, where it is not the usual one.
+    """
     folder = source.snapshot
     assert folder is not None, "the files are there"
     if source.is_gguf:
-        return file_sha256(Path(source.model))
+        path = Path(source.model)
+        named = source.hidden_act is not None and not is_usual(path, source.hidden_act)
+        return _of_words(file_sha256(path), source.hidden_act) if named else file_sha256(path)
+    if source.base is not None:
+        return _of_words("adapter", adapter_sha256(source), fingerprint(source.base))
+    kinds = (*KINDS, PICKLED.any) if source.allow_pickle_weights and has_only_pickles(folder) else KINDS
+    return _of_files({path for kind in kinds for path in folder.glob(kind)})
+
+
+@_unread_told()
+def adapter_sha256(source: Source) -> str:
+    """A hash of the config and the weights of an adapter, without its base model."""
+    folder = source.snapshot
+    assert folder is not None, "the files are there"
+    return _of_files(path for path in adapter_in(folder).files if path.exists())
+
+
+def _of_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted({path for kind in KINDS for path in folder.glob(kind)}):
+    for path in sorted(paths):
         digest.update(f"{path.name}:{path.stat().st_size}:{file_sha256(path)}:".encode())
     return digest.hexdigest()
+
+
+def _of_words(*words: str | None) -> str:
+    return hashlib.sha256(":".join(map(str, words)).encode()).hexdigest()
 
 
 @_unread_told()
@@ -77,7 +104,7 @@ def tokenizer_identity(source: Source) -> str:
 
     A checkpoint's config has a say as well, wherever the other files lie.
     """
-    place, config = tokenizer_source(source), source.snapshot
+    place, config = tokenizer_source(source), (source.base or source).snapshot
     if source.is_gguf:
         return (
             fingerprint(source) if place is source else f"{fingerprint(source)}+{tokenizer_identity(place)}"

@@ -7,18 +7,24 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.reading.json_file import read_object
+from sparsity_lab.measure.checkpoint.weights.weight_files import (
+    PICKLED,
+    SAFE,
+    pickles_not_allowed,
+    shards_of,
+)
 
 logger = logging.getLogger(__name__)
 HUB_FIX = "Check the Hub id, the revision and the network, or give a local directory"
 AGAIN_S = (1.0, 2.0, 4.0)  # waits before a Hub that is busy is asked again
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
-WEIGHTS = ".safetensors of "
+WEIGHTS = (".safetensors of ", ".bin of ")
 LINE_S = 5.0  # between two lines about one download
 NOT_WRITABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENOSPC}
@@ -57,15 +63,20 @@ def bring(model: str, name: str, revision: str | None) -> Path:
     return Path(_asked(model, lambda: hf_hub_download(model, name, revision=revision, **shown)))
 
 
-def bring_weights(model: str, commit: str | None) -> None:
+def bring_weights(model: str, commit: str | None, *, pickles_allowed: bool = False) -> None:
     """Bring the weights of a Hub id, one file or the shards of an index; where there are none, loading says so.
 
+    Args:
+        model, commit: the Hub id, and which commit of it.
+        pickles_allowed: whether pickles are brought where there are no safetensors.
+
     Raises:
+        SparsityLabError: there are pickles alone, which are not allowed, or an index is broken.
         Exception: whatever huggingface_hub raises.
     """
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    for name in ("model.safetensors", "model.safetensors.index.json"):
+    for name in (SAFE.whole, SAFE.index, *((PICKLED.whole, PICKLED.index) if pickles_allowed else ())):
         try:
             path = bring(model, name, commit)
         except LocalEntryNotFoundError:  # the Hub was not reached
@@ -73,11 +84,13 @@ def bring_weights(model: str, commit: str | None) -> None:
         except EntryNotFoundError:
             continue
         if path.suffix == ".json":
-            for shard in sorted(
-                set(read_object(path, fix="Run the same command again")["weight_map"].values())
-            ):
+            for shard in shards_of(path):
                 bring(model, shard, commit)
         return
+    if not pickles_allowed:
+        pickles = [name for name in describe(model, commit)[1] if fnmatch(name, PICKLED.any)]
+        if pickles:
+            raise pickles_not_allowed(model, pickles)
 
 
 def _asked(model: str, question: Callable[[], T]) -> T:
@@ -118,7 +131,7 @@ def _lines(name: str) -> type[Any]:
             options.pop("name", None)
             super().__init__(*words, **{**options, "disable": True})
             self.done, self.said = int(options.get("initial") or 0), time.monotonic()
-            if WEIGHTS in name:  # other files are small
+            if any(kind in name for kind in WEIGHTS):  # other files are small
                 logger.info("Downloading %s%s", name, f", {_size(self.total)}" if self.total else "")
 
         def update(self, n: float | None = 1) -> bool | None:

@@ -1,13 +1,14 @@
 """Loads a causal language model and its tokenizer, and refuses what could not give a right number.
 
-Nothing of a checkpoint is executed (`trust_remote_code` stays off) and weights are safetensors.
+Nothing of a checkpoint is executed (`trust_remote_code` stays off). Weights are safetensors, a GGUF file, pickles where
+the user allows them, or those of a base model with an adapter merged into them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,22 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure import architectures
 from sparsity_lab.measure.checkpoint import hub
-from sparsity_lab.measure.checkpoint.completeness import unused_tensors
-from sparsity_lab.measure.checkpoint.explaining import explained, named
-from sparsity_lab.measure.checkpoint.gguf_tensors import unread
+from sparsity_lab.measure.checkpoint.config import load_config as load_config
+from sparsity_lab.measure.checkpoint.explaining import explained
+from sparsity_lab.measure.checkpoint.fingerprints import adapter_sha256, fingerprint
+from sparsity_lab.measure.checkpoint.pinning import pinned, with_base
 from sparsity_lab.measure.checkpoint.source import Source as Source
-from sparsity_lab.measure.checkpoint.source import check_exists, pinned, tokenizer_source
-from sparsity_lab.measure.checkpoint.weight_files import (
-    Stored,
+from sparsity_lab.measure.checkpoint.source import tokenizer_source
+from sparsity_lab.measure.checkpoint.weights.adapters import adapter_in, merged
+from sparsity_lab.measure.checkpoint.weights.completeness import unused_tensors
+from sparsity_lab.measure.checkpoint.weights.gguf_file import header_of, unread
+from sparsity_lab.measure.checkpoint.weights.stored import Stored, read_from, tensors
+from sparsity_lab.measure.checkpoint.weights.weight_files import (
+    PICKLED,
+    WeightFiles,
     check_index,
     refuse_adapter,
-    tensors,
     weight_files,
 )
 from sparsity_lab.measure.model.tokenizers import (
@@ -37,6 +42,7 @@ from sparsity_lab.measure.model.tokenizers import (
 )
 
 logger = logging.getLogger(__name__)
+ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
@@ -47,76 +53,13 @@ class LoadedModel:
         model: in evaluation mode.
         unused_tensors: names of tensors that have no say in its numbers, digits as *, and how many of each there are.
         unused_files: weight files beside those that were loaded.
+        read_from: what a record says of the files that its weights were read from.
     """
 
     model: Any
     unused_tensors: dict[str, int]
     unused_files: tuple[str, ...]
-
-
-def load_config(source: Source, *, architecture_file: Path | None = None) -> Any:
-    """The transformers config of a checkpoint.
-
-    Args:
-        source: which checkpoint.
-        architecture_file: a file of the user's own for its family, executed.
-
-    Raises:
-        SparsityLabError: no such model, a broken config, or a family that cannot be measured.
-    """
-    from transformers import AutoConfig
-
-    check_exists(source)
-    if architecture_file is None:
-        architectures.supported_types()  # a file may make a model type known to transformers
-    else:
-        architectures.load_file(architecture_file)
-    with explained(source, "config"):
-        config = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    config.return_dict = True  # models that are made of it answer by name
-    with named(source):
-        architectures.refuse_other_types(config, file=architecture_file)
-    _refuse_quantised(source, config)
-    classes = getattr(config, "architectures", None) or []
-    if classes and not any(
-        "CausalLM" in name or "LMHead" in name or "ConditionalGen" in name for name in classes
-    ):
-        raise SparsityLabError(
-            f"{source} is a {classes[0]}, not a causal language model",
-            why="It has no next-token loss",
-            fix="Give a model whose config names a ...ForCausalLM under architectures",
-        )
-    _refuse_other_class(source, config, classes)
-    return config
-
-
-def _refuse_other_class(source: Source, config: Any, classes: Sequence[str]) -> None:
-    """Refuse a config that names the class of one family and the model type of another: only the type is read."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as TYPES
-
-    named = {
-        name for name in classes if "ConditionalGen" not in name
-    }  # of text and other senses: its text part is read
-    families = {family for family, name in TYPES.items() if name in named}
-    if families and config.model_type in TYPES and config.model_type not in families:
-        raise SparsityLabError(
-            f"The config of {source} names {classes[0]} under architectures, and the model type {config.model_type}",
-            why="They are of two families, which compute different things from the same tensors",
-            fix="Write the one that is right into config.json, as architectures and as model_type",
-        )
-
-
-def _refuse_quantised(source: Source, config: Any) -> None:
-    """Refuse what some machines could load and others not, and whose W_d is no matrix of numbers."""
-    quantised = getattr(config, "quantization_config", None)
-    if not source.is_gguf and quantised:
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
-        raise SparsityLabError(
-            f"{source} is quantised{f' with {method}' if method else ''}",
-            why="Its weights are not those of the model, and whether they can be read depends on what is installed",
-            fix="Measure the checkpoint before quantisation",
-        )
+    read_from: Mapping[str, Any]
 
 
 def load_tokenizer(source: Source) -> Any:
@@ -136,23 +79,26 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    place = tokenizer_source(source)
+    source = with_base(source)
+    place, about = tokenizer_source(source), source.base or source
     kept: dict[str, Any] = {}
     with explained(source if place is source else place, "tokenizer"):
-        if place is not source:  # as if its files lay beside the weights: the model's config has a say
-            kept["config"] = AutoConfig.from_pretrained(**source.options(), trust_remote_code=False)
+        if place is not about:  # as if its files lay beside the weights: the model's config has a say
+            kept["config"] = AutoConfig.from_pretrained(**about.options(), trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(**place.options(), **kept, trust_remote_code=False)
         where = (
             None if place.is_gguf else tokenizer_folder(place.model, revision=place.commit or place.revision)
         )
         found = text_tokenizer(tokenizer, name=str(source), folder=where)
-    if place is source:
-        return found
-    how = (
-        "as --tokenizer asks" if source.tokenizer is not None else "as the checkpoint's own folder holds none"
-    )
-    found = replace(found, origin=f"The tokenizer is that of {place}, {how}")
-    refuse_foreign(found, getattr(kept["config"].get_text_config(), "vocab_size", None))
+    if place is not source:
+        how = (
+            "as --tokenizer asks"
+            if source.tokenizer is not None
+            else "as the checkpoint's own folder holds none"
+        )
+        found = replace(found, origin=f"The tokenizer is that of {place}, {how}")
+    if place is not about:
+        refuse_foreign(found, getattr(kept["config"].get_text_config(), "vocab_size", None))
     return found
 
 
@@ -173,13 +119,13 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
         SparsityLabError: weights broken, missing, not finite, not used, or not certain.
     """
     source = pinned(source)
-    if source.folder is not None:  # a mistake is told before gigabytes are read
-        _stored(source)
-    elif not source.here:
+    if source.base is not None:
+        return _merged(source, source.base, dtype=dtype, device=device)
+    if source.folder is None and not source.here:
         with explained(source, "weights"):
-            hub.bring_weights(source.model, source.commit)
-    model, report = _from_pretrained(source, dtype=dtype, device=device)
-    stored, beside = _stored(source)
+            hub.bring_weights(source.model, source.commit, pickles_allowed=source.allow_pickle_weights)
+    files, stored = _stored(source)  # a mistake is told before gigabytes are read
+    model, report = _from_pretrained(source, files, dtype=dtype, device=device)
     if source.is_gguf:
         report = {
             **report,
@@ -190,24 +136,52 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
     if unused:
         named = ", ".join(f"{name} ({count})" for name, count in unused.items())
         logger.info("%s: tensors that next-token losses do not need are not used: %s", source, named)
-    if beside:
-        logger.info("%s: other weight files in the folder are not read: %s", source, ", ".join(beside))
+    if files.beside:
+        logger.info("%s: other weight files in the folder are not read: %s", source, ", ".join(files.beside))
     if device != "auto":
         model = model.to(device)
-    return LoadedModel(model.eval(), unused, beside)
+    return LoadedModel(model.eval(), unused, files.beside, _read_from(source, files, stored))
 
 
-def _from_pretrained(source: Source, *, dtype: torch.dtype, device: str) -> tuple[Any, dict[str, Any]]:
+def _merged(source: Source, base: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
+    """The base model of an adapter with the adapter in its weights."""
+    folder = source.snapshot
+    assert folder is not None, "the files are there"
+    adapter, loaded = adapter_in(folder), load(base, dtype=dtype, device=device)
+    model, difference = merged(loaded.model, adapter, pickles_allowed=source.allow_pickle_weights)
+    _refuse_not_finite(source, model)
+    words = {
+        "format": ADAPTER, "kind": adapter.kind, "files": [path.name for path in adapter.files],
+        "sha256": adapter_sha256(source), "merge_difference": difference,
+        "base": {
+            "model": base.model, "revision": base.revision, "commit": base.commit, "sha256": fingerprint(base),
+            **loaded.read_from,
+        },
+    }  # fmt: skip
+    return LoadedModel(model.eval(), loaded.unused_tensors, loaded.unused_files, words)
+
+
+def _from_pretrained(
+    source: Source, files: WeightFiles, *, dtype: torch.dtype, device: str
+) -> tuple[Any, dict[str, Any]]:
     """The model with transformers' report of what was loaded."""
     from transformers import AutoModelForCausalLM
 
-    placed = {"device_map": "auto"} if device == "auto" else {}
-    safe = {} if source.is_gguf else {"use_safetensors": True}
+    placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
+    options = source.options()
+    if source.is_gguf:
+        placed["config"] = load_config(source)  # with its activation function, which the file may not hold
+    elif (
+        files.form is PICKLED
+    ):  # from the folder itself: asked for a Hub id, transformers has it converted there
+        options = {"pretrained_model_name_or_path": str(source.snapshot)}
+        placed |= {"use_safetensors": False, "weights_only": True}
+    else:
+        placed["use_safetensors"] = True
     with explained(source, "weights"), _no_bars():
         model, report = AutoModelForCausalLM.from_pretrained(
-            **source.options(),
+            **options,
             **placed,
-            **safe,
             dtype=dtype,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # we refuse them below, and name the tensor
@@ -215,6 +189,25 @@ def _from_pretrained(source: Source, *, dtype: torch.dtype, device: str) -> tupl
         )
     answer_by_name(model)
     return model, report
+
+
+def _read_from(source: Source, files: WeightFiles, stored: Mapping[str, Stored]) -> dict[str, Any]:
+    """What a record says of the files that weights were read from."""
+    if not source.is_gguf:
+        return read_from(files.used, stored)
+    path = Path(source.model)
+    header = header_of(path)
+    said = "metadata" if header.activation else "option" if source.hidden_act else "family"
+    words = {**header.read_from(path), "hidden_act_from": said}
+    logger.info("%s: its weights are stored as %s", source, _in_words(words["stored"]))
+    return words
+
+
+def _in_words(stored: Mapping[str, Mapping[str, float]]) -> str:
+    return ", ".join(
+        f"{kind} ({share['weights']:.1%} of the weights, {share['tensors']:.1%} of the tensors)"
+        for kind, share in stored.items()
+    )
 
 
 def answer_by_name(model: Any) -> list[Any]:
@@ -226,19 +219,19 @@ def answer_by_name(model: Any) -> list[Any]:
     return changed
 
 
-def _stored(source: Source) -> tuple[dict[str, Stored], tuple[str, ...]]:
-    """Tensors in the files a model is loaded from, and names of the weight files beside these."""
+def _stored(source: Source) -> tuple[WeightFiles, dict[str, Stored]]:
+    """The files a model is loaded from, and the tensors in them."""
     folder = source.snapshot
     if folder is None:
-        return {}, ()
+        return WeightFiles((), ()), {}
     if source.is_gguf:
         refuse_adapter(folder)
-        return {}, ()
-    files = weight_files(folder)
+        return WeightFiles((), ()), {}
+    files = weight_files(folder, pickles_allowed=source.allow_pickle_weights)
     with explained(source, "weights"):
         stored = tensors(files.used)
-    check_index(folder, stored)
-    return stored, files.beside
+    check_index(files, stored)
+    return files, stored
 
 
 def _is_text_part(source: Source, model: Any) -> bool:

@@ -1,10 +1,8 @@
-"""Where a checkpoint and its tokenizer come from, and which commit of the Hub a name means today."""
+"""Where a checkpoint and its tokenizer come from: what a user's word means, and what of the files is allowed."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ from typing import Any
 from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint import hub
-from sparsity_lab.measure.checkpoint.weight_files import refuse_adapter
+from sparsity_lab.measure.checkpoint.weights.weight_files import ADAPTER_CONFIG, is_adapter, refuse_adapter
+from sparsity_lab.settings import WeightSettings
 
-logger = logging.getLogger(__name__)
 ON_HUB = re.compile(r"([\w-][\w.-]*(?:/[\w.-]+)?)@(.*)", re.ASCII | re.DOTALL)  # ID@REVISION
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
@@ -35,6 +33,9 @@ class Source:
         revision: branch, tag or commit of a Hub id, as given.
         commit: hash of the commit that `revision` means; see `pinned`.
         tokenizer: where its tokenizer comes from instead, where that was given.
+        base: the model that an adapter is merged into, once `pinned` has found it; None for all else.
+        allow_pickle_weights: whether pickled weights may be read where there are no others.
+        hidden_act: the activation function as the user names it, or None.
         here: read nothing but this machine's cache, because the Hub did not answer.
     """
 
@@ -42,6 +43,9 @@ class Source:
     revision: str | None = None
     commit: str | None = None
     tokenizer: Source | None = None
+    base: Source | None = None
+    allow_pickle_weights: bool = False
+    hidden_act: str | None = None
     here: bool = field(default=False, compare=False)
 
     @classmethod
@@ -73,6 +77,20 @@ class Source:
             )
         return cls(model, chosen, tokenizer=None if tokenizer is None else tokenizer_of(tokenizer))
 
+    def read_as(self, settings: WeightSettings) -> Source:
+        """The source with what the user allows and says of its weights."""
+        return replace(
+            self,
+            base=None if self.base is None else self.base.read_as(settings),
+            allow_pickle_weights=settings.allow_pickle_weights,
+            hidden_act=settings.hidden_act,
+        )
+
+    @property
+    def weight_settings(self) -> WeightSettings:
+        """What the user allows and says of its weights."""
+        return WeightSettings(allow_pickle_weights=self.allow_pickle_weights, hidden_act=self.hidden_act)
+
     @property
     def is_gguf(self) -> bool:
         """Whether it is one GGUF file."""
@@ -96,8 +114,14 @@ class Source:
         """The folder that holds its files on this machine: the local directory, or a pinned id's in the Hub's cache."""
         if self.folder is not None or self.commit is None:
             return self.folder
-        config = hub.cached(self.model, self.commit)
-        return None if config is None else config.parent
+        found = (hub.cached(self.model, self.commit, name) for name in ("config.json", ADAPTER_CONFIG))
+        return next((path.parent for path in found if path is not None), None)
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it is an adapter of another model: a folder with its config and no weights of a model."""
+        folder = None if self.is_gguf else self.snapshot
+        return folder is not None and is_adapter(folder)
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments for every `from_pretrained`."""
@@ -170,14 +194,18 @@ def has_tokenizer(folder: Path) -> bool:
 def tokenizer_source(source: Source) -> Source:
     """Where the tokenizer of a checkpoint comes from: what was given, its own files, or its parent folder's.
 
+    An adapter without one has that of its base model.
+
     Raises:
         SparsityLabError: there is none in any of these places.
     """
     if source.tokenizer is not None:
         return source.tokenizer
-    folder = source.folder
+    folder = source.snapshot if source.base is not None else source.folder
     if folder is None or source.is_gguf or has_tokenizer(folder):
         return source
+    if source.base is not None:
+        return tokenizer_source(source.base)
     parent = folder.resolve().parent
     if has_tokenizer(parent):
         return Source(str(parent))
@@ -210,7 +238,7 @@ def check_exists(source: Source) -> None:
             raise SparsityLabError(f"There is no file {path}", fix="Check its path")
         extras.require("gguf", who=str(path))
     elif source.folder is not None:
-        if not (path / "config.json").is_file():
+        if not (path / "config.json").is_file() and not source.is_adapter:
             refuse_adapter(path)
             raise SparsityLabError(
                 f"There is no model in {path}",
@@ -235,64 +263,3 @@ def _where_models_are(folder: Path) -> str:
         if any(folder.glob(f"{pattern}/config.json")):
             return f"Its models lie deeper: name '{folder / pattern}', or one of them"
     return "Name the folder with the model's config, weights and tokenizer, or a folder of such"
-
-
-def pinned(source: Source) -> Source:
-    """The source with the commit that a Hub id's revision means now; a local one is returned as it is.
-
-    A branch moves. It is looked up once for each run, so that config, tokenizer and weights are of one commit, and
-    another commit is another model. Without the Hub, the commit is the one in this machine's cache. A tokenizer that
-    was given is looked up alike.
-
-    Raises:
-        SparsityLabError: no such model or revision, an adapter, or neither the Hub nor the cache knows it.
-    """
-    check_exists(source)
-    if source.tokenizer is not None:
-        source = replace(source, tokenizer=_at_commit(source.tokenizer, TOKENIZER_SIGNS, part="tokenizer"))
-    return _at_commit(source, ("config.json",), part="config")
-
-
-def _at_commit(source: Source, signs: Sequence[str], *, part: str) -> Source:
-    """A source at the commit it means now, its small files in the cache.
-
-    Args:
-        source: of the Hub, or a local one, which stays as it is.
-        signs: names of files of which it has one.
-        part: what these are of, for what is said.
-    """
-    if source.folder is not None or source.commit is not None:
-        return source
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        files = hub.describe(source.model, source.revision)[1]
-        if part == "config" and "adapter_config.json" in files:
-            refuse_adapter(source.model, found="adapter_config.json")
-        first = next((name for name in signs if name in files), signs[0])
-        # By the revision's name: this also notes in the cache what it means, for a run without the Hub.
-        commit = hub.bring(source.model, first, source.revision).parent.name
-        for name in files:
-            if name in TOKENIZER_FILES and name != first:
-                hub.bring(source.model, name, commit)
-        logger.info("%s is commit %s", source, commit)
-        return replace(source, commit=commit)
-    except SparsityLabError:
-        raise
-    except (EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise hub.not_loaded(f"the {part} of {source}", source.model, error) from error
-    except Exception as error:  # whatever a network can raise
-        found = next(filter(None, (hub.cached(source.model, source.revision, name) for name in signs)), None)
-        if found is None:
-            raise hub.not_loaded(f"the {part} of {source}", source.model, error) from error
-        level = logging.INFO if isinstance(error, OfflineModeIsEnabled) else logging.WARNING
-        logger.log(level, "%s: the Hub was not asked, its commit is that of this machine's cache", source)
-        refuse_adapter(found.parent)
-        logger.info("%s is commit %s", source, found.parent.name)
-        return replace(source, commit=found.parent.name, here=True)

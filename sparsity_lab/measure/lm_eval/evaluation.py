@@ -36,7 +36,6 @@ from sparsity_lab.measure.work.failures import FAILED, Lost, attempted
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.provenance import provenance
-from sparsity_lab.settings import ModelSettings
 from sparsity_lab.store.records import read_record, write_json
 from sparsity_lab.store.tables import write_table
 
@@ -83,10 +82,7 @@ def run_eval(
     terms = RunTerms(output / RECORDS, command_words(), spec.again, spec.fail_fast or alone)
     with cell_run(terms, means) as run:
         tasks_at_hand(spec, run.desk.kept)
-        reading = ModelSettings(
-            device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file
-        )
-        preparer = ModelPreparer(reading, elsewhere=run.crew.device)
+        preparer = ModelPreparer(spec.of_model(), elsewhere=run.crew.device)
         files = task_files(spec, output=output)
         wanted: list[tuple[Ready | Lost, EvalRecipe]] = []
         for checkpoint, settings in asked:

@@ -54,6 +54,7 @@ class Loaded:
             "weights_sha256": self.content,
             "unused_tensors": self.loading.unused_tensors,
             "unused_files": list(self.loading.unused_files),
+            "weights_from": dict(self.loading.read_from),
         }
 
 

@@ -54,7 +54,7 @@ class ModelPreparer:
         Raises:
             SparsityLabError: a checkpoint that cannot be used.
         """
-        checkpoint = checkpoint.pinned()
+        checkpoint = checkpoint.pinned(self.reading)
         config = load_config(checkpoint.source, architecture_file=self.reading.architecture_file)
         return Ready(**self._facts(checkpoint, config))
 
@@ -123,7 +123,7 @@ class Preparer(ModelPreparer):
         Raises:
             SparsityLabError: a checkpoint, text or window that cannot be measured.
         """
-        checkpoint = checkpoint.pinned()
+        checkpoint = checkpoint.pinned(self.spec)
         spec, source = self.spec, checkpoint.source
         config = load_config(source, architecture_file=spec.architecture_file)
         windows = self._windows(source, positions=getattr(config, "max_position_embeddings", None))
@@ -163,7 +163,8 @@ def prepared_on(
     """
 
     def on_each(checkpoint: Checkpoint) -> OnTexts:
-        at_commit = checkpoint.pinned()
+        first = next(iter(preparers.values()))
+        at_commit = checkpoint.pinned(first.spec)
         return {name: preparer.prepare(at_commit) for name, preparer in preparers.items()}
 
     on_texts = attempted(on_each, checkpoint, fail_fast=fail_fast)

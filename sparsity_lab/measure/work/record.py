@@ -11,7 +11,9 @@ from sparsity_lab.measure.model.proof import FoundSites
 from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.search.measurement import Measurement
 
-NO_FILES: Mapping[str, Any] = {"weights_sha256": None, "unused_tensors": {}, "unused_files": []}
+NO_FILES: Mapping[str, Any] = {
+    "weights_sha256": None, "unused_tensors": {}, "unused_files": [], "weights_from": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def record_body(
     """What a record says of model, text, setting and numbers; see `record_keys.Record`.
 
     The caller adds what names the record and says where it comes from: seed, content_key, provenance, and
-    weights_sha256, unused_tensors and unused_files where these are not those of `NO_FILES`.
+    weights_sha256, unused_tensors, unused_files and weights_from where these are not those of `NO_FILES`.
 
     Args:
         measured: the numbers.

@@ -180,7 +180,7 @@ def record(number=0, **changed):
         "loss_delta_components_nats": [0.000275] * 16, "activation_ratio_slope": -0.05, "stop_error_nats": 0.0011,
         "trained_tokens": 1000 * (number + 1), "params_total": 2164416, "params_nonembedding": 1771200,
         "hidden_size": 192, "intermediate_size": 512, "layers": 4, "width_depth_ratio": 48.0,
-        "commit": None, "weights_sha256": "5c91" * 16, "unused_tensors": {}, "unused_files": [],
+        "commit": None, "weights_sha256": "5c91" * 16, "unused_tensors": {}, "unused_files": [], "weights_from": None,
         "text_sha256": "4b80" * 16, "seed": 0, "content_key": records.content_key({"number": number}),
         "provenance": PROVENANCE, **changed,
     }  # fmt: skip

@@ -104,7 +104,7 @@ def _cases(spec: AffinitySpec) -> list[TimedCase]:
     models = len({body["model"] for _, body in known})
     cases = []
     for path, body in known:
-        source = source_of(body, spec.models, models=models)
+        source = source_of(body, spec.models, models=models).read_as(spec.machine)
         text = Path() if spec.plan is None else _text_of(path, body, spec.texts)
         weights = weights_at(source, body=body, architecture_file=spec.machine.architecture_file)
         cases.append(TimedCase(body, path, source, text, weights))

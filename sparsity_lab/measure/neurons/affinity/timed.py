@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def _subject(
     body = case.body
     spec = NeuronSpec(
         texts=(NamedText(body["text"], case.text),), tokens=body["tokens"], window=body["window"], bos=body["bos"],
-        device=machine.device, dtype=machine.dtype, architecture_file=machine.architecture_file,
+        **asdict(machine),
     )  # fmt: skip
     checkpoint = Checkpoint(case.source, body["series"])
     (on_texts,) = places(spec, [checkpoint], thresholds=[case.path])

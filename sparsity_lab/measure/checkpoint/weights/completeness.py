@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.checkpoint.weight_files import MOST_NAMES, Stored
+from sparsity_lab.measure.checkpoint.weights.stored import Stored, read
+from sparsity_lab.measure.checkpoint.weights.weight_files import MOST_NAMES
 from sparsity_lab.measure.work.record import text_parts
 
 WRAPPERS = {
@@ -47,7 +48,7 @@ def unused_tensors(
     Args:
         model: as loaded.
         report: transformers' loading info of it.
-        stored: the tensors of its files; empty where these are no safetensors.
+        stored: the tensors of its files; empty for a GGUF file.
         source: the checkpoint, for messages.
         text_part: whether its config is one of text and other senses, of which only the text's part was loaded.
 
@@ -261,12 +262,3 @@ def _equal(one: str, other: str, stored: Mapping[str, Stored]) -> bool:
     if stored[one].shape != stored[other].shape:
         return False
     return bool(torch.equal(read(stored[one], one), read(stored[other], other)))
-
-
-def read(tensor: Stored, name: str) -> torch.Tensor:
-    """A stored tensor, mapped from its file."""
-    from safetensors import safe_open
-
-    with safe_open(tensor.file, framework="pt") as content:
-        value: torch.Tensor = content.get_tensor(name)
-    return value
