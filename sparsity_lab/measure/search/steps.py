@@ -36,7 +36,9 @@ PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
 LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
 NEARBY = 0.7  # evaluations this near in x take part in local fits
-APART, ASIDE = 0.2, 0.35  # in x: evaluations must be apart to tell a slope, or part of the text is run aside
+APART, ASIDE = 0.15, 0.3  # in x: evaluations must be apart to tell a slope, or part of the text is run aside
+ASIDE_EVERY, ASIDE_LEAST = 4, 4  # one of so many windows is run aside on either side, and no fewer than these
+AT_ANSWER = 0.05  # evaluations this near the answer count on both sides of it
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Runner:
         )
         self.dense: Counts | None = None
         self.rough: list[Evaluation] = []
-        self.aside: list[Evaluation] = []
+        self.aside: list[list[Evaluation]] = []
         self.full: list[Evaluation] = []
         self.resolving = False
         self.begun_tokens = subject.forward_tokens
@@ -223,7 +225,7 @@ class Runner:
                 *self._few_units(),
                 *untrained(self._dense().mean_loss_nats(), subject=self.subject),
             ),
-            searched=(*self.rough, *self.aside[:1], *self.full),
+            searched=(*self.rough, *(aside[0] for aside in self.aside), *self.full),
             forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
             score_weights=None if weights is None else tuple(weights),
         )
@@ -271,25 +273,35 @@ class Runner:
         return [e for e in self.full if abs(e.x - x) < NEARBY]
 
     def _see_slope(self, chosen: Evaluation) -> None:
-        """See to it that evaluations near the answer tell how ratio and rise move with the knob.
+        """See to it that evaluations on both sides of the answer tell how ratio and rise move with the knob.
 
         Where the whole text was not evaluated far enough from it, a part is run aside; how the answer itself does on
         that part is known.
         """
-        if any(abs(e.x - chosen.x) > APART for e in self._near(chosen.x)):
-            return
-        low, high = self.knob.ends()
-        x = chosen.x - ASIDE if chosen.x - ASIDE > low else min(chosen.x + ASIDE, high)
-        rows = self.subject.all_rows[:: 2 if self.subject.windows.sample == SPREAD else 4]
-        dense = self._dense().losses_of(rows)
-        aside = self._run(rows, self.knob.from_x(x), dense=dense)
-        self.aside = [aside, self._evaluation(chosen.knob, chosen.counts.of(rows), dense=dense)]
+        every = int(np.clip(self.subject.windows.count // ASIDE_LEAST, 1, ASIDE_EVERY))
+        for side in (-1, 1):
+            if any(side * (e.x - chosen.x) > APART for e in self._near(chosen.x)):
+                continue
+            x = float(np.clip(chosen.x + side * ASIDE, *self.knob.ends()))
+            rows = self.subject.all_rows[(side > 0) * every // 2 :: every]
+            if abs(x - chosen.x) > AT_ANSWER:
+                dense = self._dense().losses_of(rows)
+                aside = self._run(rows, self.knob.from_x(x), dense=dense)
+                self.aside.append([aside, self._evaluation(chosen.knob, chosen.counts.of(rows), dense=dense)])
 
-    def _values(self, chosen: Evaluation, value: Callable[[Evaluation], float]) -> list[Together]:
-        """A number at all evaluations near the answer, by the windows they were made on."""
+    def _values(
+        self, chosen: Evaluation, value: Callable[[Evaluation], float], *, side: int = 0
+    ) -> list[Together]:
+        """A number at all evaluations near the answer, by the windows they were made on.
+
+        Args:
+            chosen: the answer.
+            value: the number.
+            side: -1 for those below the answer, 1 for those above it, 0 for both.
+        """
         near = (
-            [e for e in group if abs(e.x - chosen.x) < NEARBY]
-            for group in (self.rough, self.aside, self.full)
+            [e for e in group if abs(e.x - chosen.x) < NEARBY and side * (e.x - chosen.x) > -AT_ANSWER]
+            for group in (self.rough, *self.aside, self.full)
         )
         whole = self.subject.windows.count
         return [
@@ -356,8 +368,11 @@ class Runner:
         drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
         slope = crossing.slope
         if not prior.exact:
-            seen = self._values(chosen, lambda e: goal.value(e.rise_nats, e.activation_ratio))
-            slope = seen_slope(seen, slope=prior)
+            below, above = (
+                self._values(chosen, lambda e: goal.value(e.rise_nats, e.activation_ratio), side=side)
+                for side in (-1, 1)
+            )
+            slope = seen_slope(below, above, slope=prior)
         found = crossings(_xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=slope)
         return self.draws.deviations(found)
 
