@@ -10,6 +10,7 @@ reads or changes activations is a visitor that a pass calls at each site.
     proof.py             shows on a few tokens that the sites are what their architecture file says
     loaded.py            `Shelf`: one loaded and proved model at a time, shared by the cells of a checkpoint
     passes.py            `Subject`: one forward per batch of windows, with summed losses for each window
+    plausible.py         refuses or flags a dense loss that no trained model has
     halving.py           starts again at half the batch when memory runs out
     memory_estimate.py   the peak memory of a cell before it is measured, for `--dry-run`
 
