@@ -58,7 +58,7 @@ def own_text():
 @pytest.fixture(scope="session")
 def hub_server():
     """A Hub on this machine; each module says what it holds."""
-    with serving(Hub({}, {})) as server:
+    with serving(Hub()) as server:
         yield server
 
 
