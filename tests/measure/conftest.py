@@ -67,3 +67,10 @@ def asker(hub_server):
     """A process that asks it."""
     with asking(hub_server) as ask:
         yield ask
+
+
+@pytest.fixture(scope="session")
+def offline_asker(hub_server):
+    """A process that may not ask it: HF_HUB_OFFLINE is set."""
+    with asking(hub_server, HF_HUB_OFFLINE="1") as ask:
+        yield ask

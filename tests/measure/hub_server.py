@@ -1,12 +1,15 @@
-"""A Hub on this machine, with the troubles that one on a network can have."""
+"""A Hub on this machine, with the troubles that one on a network can have: refusals, limits and lost connections."""
 
 import contextlib
 import hashlib
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +18,16 @@ from urllib.parse import unquote
 ROOT = Path(__file__).parents[2]
 ID = "acme/tiny"
 LARGE = frozenset({".safetensors", ".bin", ".onnx", ".pth"})  # files that the Hub keeps elsewhere
+CHUNK = 1 << 16  # bytes that the client keeps at a time
 ASKER = """
 import contextlib, io, json, os, sys
 from huggingface_hub import constants
 from sparsity_lab.cli.main import main
+from sparsity_lab.measure import checkpoints
 from sparsity_lab.measure.checkpoint.hub import asking
+from transformers import LlamaForCausalLM
 asking.AGAIN_S, asking.LINE_S = (0.1, 0.2, 0.3), 0.2
+constants.DOWNLOAD_CHUNK_SIZE = int(sys.argv[1])  # so that a small file has several
 for line in sys.stdin:
     words, home, environment = json.loads(line)
     before = dict(os.environ)
@@ -201,6 +208,52 @@ class Answers(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def refusing(times, *, to, code, headers=None):
+    """A trouble: requests whose path begins so are refused, the first so many of them."""
+    left = [times]
+
+    def trouble(answer, path):
+        if not path.startswith(to) or not left[0]:
+            return False
+        left[0] -= 1
+        answer.say(code, b"", headers or {})
+        return True
+
+    return trouble
+
+
+def cutting(times, *, after, reset=False):
+    """A trouble: large files end after so many bytes, the first so many of them, closed in order or by a reset."""
+    left = [times]
+
+    def trouble(answer, path):
+        if not path.startswith("/storage/") or answer.command != "GET" or not left[0]:
+            return False
+        left[0] -= 1
+        commit, _, name = path.removeprefix("/storage/").partition("/")
+        content = (answer.server.commits[commit] / name).read_bytes()
+        start = int((answer.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        answer.send_response(206 if start else 200)
+        answer.send_header("Content-Length", str(len(content) - start))
+        answer.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        answer.end_headers()
+        answer.wfile.write(content[start : start + after])
+        if reset:
+            time.sleep(0.2)  # until the bytes were read, which a reset throws away
+            answer.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            answer.connection.close()
+        answer.close_connection = True
+        return True
+
+    return trouble
+
+
+def gone(answer, path):
+    """A trouble: a connection that is closed without an answer."""
+    answer.close_connection = True
+    return True
+
+
 def names(folder):
     """The files below a folder, as the Hub names them."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -233,7 +286,7 @@ def asking(hub, **more):
     }  # fmt: skip
     environment.pop("HF_TOKEN", None)
     with subprocess.Popen(
-        [sys.executable, "-c", ASKER],
+        [sys.executable, "-c", ASKER, str(CHUNK)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

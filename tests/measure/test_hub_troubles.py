@@ -189,7 +189,7 @@ def test_a_tokenizer_of_the_hub(measure, trained, tmp_path):
     shutil.copytree(trained, bare, ignore=lambda _, names: {one for one in names if "token" in one})
     ended, said = measure("--tokenizer", f"{ID}@step1", model=str(bare))
     assert ended == 0, said
-    assert f"The tokenizer is that of {ID}@step1, as --tokenizer asks" in said
+    assert f"The tokenizer is that of {ID}@step1 at commit {COMMIT}, as --tokenizer asks" in said
     ended, said = measure("--tokenizer", trained, "--dry-run", model=str(bare))
     assert "1 of them measured already" in said
     ended, said = measure("--tokenizer", f"{ID}@nowhere", model=str(bare))

@@ -25,6 +25,7 @@ WAITED_FOR = frozenset({408, 429})  # by huggingface_hub itself where it downloa
 MOST_REVISIONS = 6  # named where one is missing
 WEIGHTS = ".safetensors of "
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+INDEX_FIX = "Remove it and run the same command again; if it is like this on the Hub, name another revision"
 LINE_S = 5.0  # between two lines about one download
 T = TypeVar("T")
 
@@ -97,8 +98,15 @@ def not_in_cache(model: str, commit: str | None) -> str | None:
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index of weights names."""
-    return sorted(set(read_object(index, fix="Run the same command again")["weight_map"].values()))
+    """The files that an index of weights names.
+
+    Raises:
+        SparsityLabError: it names none.
+    """
+    named = read_object(index, fix=INDEX_FIX).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+        raise SparsityLabError(f"The index of weights {index} names no files", fix=INDEX_FIX)
+    return sorted(set(named.values()))
 
 
 def _asked(model: str, question: Callable[[], T], *, statuses: Collection[int] = BUSY) -> T:
