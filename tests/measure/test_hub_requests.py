@@ -25,6 +25,21 @@ NOT_NEEDED = (
 SHARDS = 3
 AFTER = 100_000  # bytes, of about a million
 API = f"/api/models/{ID}"
+TASK = """
+task: stories
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+output_type: loglikelihood
+test_split: test
+doc_to_text: "{{{{ctx}}}}"
+doc_to_target: " {{{{target}}}}"
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+"""
 MEMBER, STRANGER, INVALID = "hf_member", "hf_stranger", "hf_invalid"
 
 
@@ -75,7 +90,8 @@ def ask(hub, asker, offline_asker, tmp_path):
 
     def run(*words, model=ID, output="out", offline=False, token=None, command="measure", code=0):
         hub.asked.clear()
-        words = [command, model, "--text", TEXT, *words, "--output", tmp_path / output]
+        text = [] if command == "eval" else ["--text", TEXT]
+        words = [command, model, *text, *words, "--output", tmp_path / output]
         words += ["--knob", 0.1, "--window", 64, "--tokens", 512] if command == "measure" else []
         process = offline_asker if offline else asker
         ended, said = process(words, tmp_path / "hf", {} if token is None else {"HF_TOKEN": token})
@@ -295,20 +311,46 @@ def test_a_tokenizer_of_another_repository_at_its_revision(hub, ask, tmp_path):
 
 
 @pytest.mark.slow
-def test_neurons_of_revisions_are_those_of_their_commits(hub, ask, tmp_path):
-    ask(*TWO)
+def test_thresholds_of_a_folder_are_those_of_the_commit(hub, ask, tmp_path):
+    ask(*ONE)
     words = ("--thresholds", tmp_path / "out", "--tokens", 4096)
-    ask(*TWO, *words, command="neurons", output="neurons")
+    ask(*ONE, *words, command="neurons", output="neurons")
+    hub.refs["step1000"] = SECOND
+    said = ask(*ONE, *words, command="neurons", output="neurons", code=2)
+    assert FIRST in said, "the record's"
+    assert SECOND in said, "and what the revision means now"
+    ask("--revisions", "step2000")
+    ask(*ONE, *words, command="neurons", output="neurons")
     records = iter_records(tmp_path / "neurons" / "neuron_records")
     assert {(record["revision"], record["commit"]) for record in records} == {
-        ("step1000", FIRST),
-        ("step2000", SECOND),
-    }
-    hub.refs["step1000"] = SECOND
-    said = ask(*ONE, *words, command="neurons", output="moved", code=2)
-    assert SECOND in said, "thresholds of the commit before are not those of this one"
-    ask(*ONE)
-    ask(*ONE, *words, command="neurons", output="moved")
+        ("step1000", FIRST), ("step1000", SECOND)
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_model_of_the_hub_is_evaluated_at_its_commit(hub, ask, tmp_path):
+    ask(*TWO)
+    rows_of_task = [{"ctx": "Once upon a", "target": word} for word in ("time", "day", "hill")]
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows_of_task)))
+    (folder / "task.yaml").write_text(TASK.format(data=folder / "data.jsonl"))
+    words = ("--tasks", "stories", "--include-path", folder, "--thresholds", tmp_path / "out")
+    ask(*TWO, *words, command="eval", output="eval")
+    assert brought(hub) == []
+    named = {("step1000", FIRST), ("step2000", SECOND)}
+    evaluated = list(iter_records(tmp_path / "eval" / "eval_records"))
+    assert {(record["revision"], record["commit"]) for record in evaluated} == named
+    written = [json.loads(path.read_text())["config"] for path in (tmp_path / "eval").rglob("results_*.json")]
+    assert {(config["model_args"]["revision"], config["model_sha"]) for config in written} == named
+    ask(*TWO, *words, command="eval", output="offline", offline=True)
+    assert hub.asked == []
+    offline = iter_records(tmp_path / "offline" / "eval_records")
+    assert {record["content_key"] for record in offline} == {record["content_key"] for record in evaluated}
+    ask(*ONE, *words, "--no-dense", command="eval", output="one")
+    (alone,) = iter_records(tmp_path / "one" / "eval_records")
+    assert alone["content_key"] in {record["content_key"] for record in evaluated}
+    assert "step2000" in ask("--revisions", "step3000", *words, command="eval", output="missing", code=2)
 
 
 @pytest.mark.parametrize("total", [None, 1000])
