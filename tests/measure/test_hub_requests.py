@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import shutil
+import threading
 import time
 
 import pytest
@@ -23,6 +24,7 @@ NOT_NEEDED = (
     "onnx/model.onnx", "README.md",
 )  # fmt: skip
 SHARDS = 3
+HUNG_S = 600  # what a Hub takes that never answers
 AFTER = 100_000  # bytes, of about a million
 API = f"/api/models/{ID}"
 TASK = """
@@ -229,6 +231,19 @@ def test_files_that_are_limited_for_ever_are_given_up(hub, ask):
     hub.trouble = refusing(-1, to="/storage/", code=429, headers={"Retry-After": "0"})
     assert "429" in ask(code=2)
     assert sum(path.startswith("/storage/") for path in hub.paths("GET")) <= 6
+
+
+@pytest.mark.slow
+def test_a_hub_that_falls_silent_in_the_middle_does_not_hold_a_run(hub, ask):
+    ask("--dry-run")
+    over = threading.Event()
+    hub.trouble = lambda answer, path: bool(hub.asked[1:]) and (over.wait(HUNG_S) or True)
+    began = time.monotonic()
+    try:
+        assert hub.url in ask("--dry-run", code=2)
+        assert time.monotonic() - began < HUNG_S / 2
+    finally:
+        over.set()
 
 
 def test_of_a_download_that_was_cut_only_the_rest_is_brought(hub, ask, tmp_path):

@@ -128,13 +128,23 @@ def _asked(model: str, question: Callable[[], T], *, statuses: Collection[int] =
 
 def _set_time_limit() -> None:
     """Let no request of this process wait for ever: huggingface_hub sets no limit on some of them."""
-    from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     session = get_session()
-    limit = getattr(session, "timeout", None)  # requests' sessions, of earlier versions, have none
-    if limit is not None and limit.read is None:
-        session.timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    hooks = session.event_hooks
+    if _limited not in hooks["request"]:
+        session.event_hooks = {**hooks, "request": [*hooks["request"], _limited]}
+
+
+def _limited(request: Any) -> None:
+    """Set a limit to a request that has none, also where its caller asks for none."""
+    from huggingface_hub import constants
+
+    limits = request.extensions.get("timeout", {})
+    for part in ("connect", "read", "write", "pool"):
+        if limits.get(part) is None:
+            limits[part] = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    request.extensions["timeout"] = limits
 
 
 def _lines(name: str) -> type[Any]:
