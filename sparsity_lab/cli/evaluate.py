@@ -48,7 +48,7 @@ def command(options: EvalOptions) -> None:
     tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
     checkpoints, crew, output = options.checkpoints(), options.crew(), options.output
     named: dict[str, str | None] = {"model": " ".join(options.model)}
-    if len(checkpoints) == 1:
+    if len(checkpoints) == 1 and not any(path.is_dir() for path in options.thresholds):
         (source,) = (checkpoint.source for checkpoint in checkpoints)
         named, checkpoints = {"model": source.model, "revision": source.revision}, []
     spec = fill(EvalSpec, options, tasks=tasks, **named)

@@ -5,7 +5,7 @@ planned), later its weights in evaluation mode. Nothing in a checkpoint is execu
 GGUF.
 
     source.py           the name -> `Source`: where weights and tokenizer are, and which commit a revision means now
-    hub.py              asks the Hub and downloads, in bounded time
+    hub/                asks the Hub and downloads, in bounded time; what its refusals mean
     weight_files.py     which files of a folder hold the weights, and what their headers list
     gguf_tensors.py     which tensors of a GGUF file transformers does not read
     loading.py          config, tokenizer and weights through transformers; refuses what would give a wrong number

@@ -151,7 +151,8 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
     how = (
         "as --tokenizer asks" if source.tokenizer is not None else "as the checkpoint's own folder holds none"
     )
-    found = replace(found, origin=f"The tokenizer is that of {place}, {how}")
+    at = f" at commit {place.commit}" if place.commit else ""
+    found = replace(found, origin=f"The tokenizer is that of {place}{at}, {how}")
     refuse_foreign(found, getattr(kept["config"].get_text_config(), "vocab_size", None))
     return found
 

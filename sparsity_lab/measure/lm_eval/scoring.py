@@ -119,11 +119,15 @@ class EvalRecipe(Recipe[Ready, Record]):
         self._refuse_other_models(loading.model)
         notes: dict[str, None] = desk.kept.once("notes of the tokenizer", dict)
         results = self._results(loading.model, tokenizer, notes=notes, kept=desk.kept)
+        if source.commit is not None:
+            results["config"]["model_sha"] = source.commit  # which lm-eval does not ask of a live model
         files = save(results, model=self.spec.model, goal=output / folder_name(self.setting.name))
         return records.write_sealed(
             desk.terms.folder,
             {
                 "model": source.model,
+                "revision": source.revision,
+                "commit": source.commit,
                 "setting": self.setting.name,
                 "row": _row(results, self.setting),
                 "files": [path.relative_to(output).as_posix() for path in files],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.checkpoint.source import Source, pinned
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, distinct_texts, named_text
 from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.settings import TOKENS, RecordSettings, WindowSettings, WritingSettings
@@ -113,11 +113,25 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path | SparsityLabError:
-    paths = [
-        path
+    """The record of a checkpoint; of a Hub id, the one of the commit that it means now, under whatever revision."""
+    of_model = {
+        path: record
         for path, record in by_path.items()
-        if _same_place(str(record.get("model")), source.model) and record.get("revision") == source.revision
-    ]
+        if _same_place(str(record.get("model")), source.model)
+    }
+    paths = [path for path, record in of_model.items() if record.get("revision") == source.revision]
+    if source.folder is None and any(record.get("commit") for record in of_model.values()):
+        try:
+            commit = pinned(replace(source, tokenizer=None)).commit
+        except SparsityLabError as error:
+            return error
+        paths, before = [path for path, record in of_model.items() if record.get("commit") == commit], paths
+        if before and not paths:
+            return SparsityLabError(
+                f"{folder} holds no record of {source} as it is now, commit {commit}",
+                why=f"The record there, {before[0].name}, is of commit {of_model[before[0]].get('commit')}",
+                fix="Measure it again, or name that record with --thresholds if its thresholds are meant",
+            )
     if len(paths) == 1:
         return paths[0]
     if not paths:
