@@ -12,7 +12,7 @@ from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_questions
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
+from sparsity_lab.fitting.density.options import BUNDLED_SCORES, DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.rulers.disagreement import by_other_rulers
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
@@ -52,7 +52,6 @@ from sparsity_lab.store import bundled
 
 log = logging.getLogger(__name__)
 
-BUNDLED_SCORES = "density-scores"
 PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 
 
@@ -89,8 +88,8 @@ def measure_density(
         return report
     rows: list[dict[str, object]] = []
     if options.sensitivity:
-        variation = Variation(AS_CHOSEN, ruler.name, ruler, tasks, options)
-        rows = sensitivity_rows(targets, variation, seed=seed, progress=progress)
+        variation = Variation(AS_CHOSEN, ruler.name, ruler, tasks, options, targets, spread)
+        rows = sensitivity_rows(variation, trend, seed=seed, progress=progress)
     tried, hindcast_note = try_hindcast(points, seed=seed) if options.hindcast else (None, "")
     return replace(
         report,
