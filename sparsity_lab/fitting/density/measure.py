@@ -72,7 +72,7 @@ def measure_density(
     spread = SourceSpread.of(targets if base or harness_of(targets) else bundled_targets())
     yardstick = Yardstick(ruler, options.convention, spread, seed)
     measured = densities(targets, yardstick, tasks, progress=progress)
-    note_left_out(targets, measured, tasks, notes)
+    note_left_out(targets, measured, yardstick, tasks, notes)
     note_sizes(measured, ruler, notes)
     points = trend_points(measured, options.entering)
     trend, trend_note = try_trend(measured, points, options.entering, seed=seed)
@@ -174,7 +174,7 @@ def read_any(
         return bundled_targets(), []
     by_harness = [
         read_targets(path, tasks=options.tasks, notes=notes, harness=harness, models=options.models)
-        for harness in options.harness or (None,)
+        for harness in dict.fromkeys(options.harness) or (None,)
     ]
     return bridged(by_harness, notes), []
 

@@ -55,11 +55,14 @@ def _series(words: Sequence[str]) -> str:
 
 
 def _growth(trend: DensityTrend) -> str:
-    families = f"{trend.families} {'family' if trend.families == 1 else 'families'}"
-    among = f"The highest capacity density among {trend.models} models of {families}"
+    among = f"The highest capacity density among {trend.models} models of {_families(trend)}"
     if trend.doubling_days:
         return f"{among} doubled every {trend.doubling_days:.0f} days (95 % interval {_interval(trend)})"
     return f"{among} did not grow (95 % interval of the doubling time {_interval(trend)})"
+
+
+def _families(trend: DensityTrend) -> str:
+    return f"{trend.families} {'family' if trend.families == 1 else 'families'}"
 
 
 def _interval(trend: DensityTrend) -> str:
@@ -189,7 +192,7 @@ def trend_sentence(trend: DensityTrend) -> str:
     return (
         f"ln rho_max = A t + B with A = {number(trend.corrected, 3)} per day "
         f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {growth}, corrected for "
-        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {trend.families} families. "
+        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {_families(trend)}. "
         f"Uncorrected, by least squares over the frontier as in the publication: A = {number(trend.slope, 3)}, "
         f"{uncorrected} (R2 = {trend.r2:.2f}); published: {published_words()} days"
     )
