@@ -52,6 +52,13 @@ class Variation:
     spread: SourceSpread
     distilled: bool | None = None
 
+    @property
+    def candidates(self) -> list[Target]:
+        """The models that may join; each set of tasks costs a fit, so those that some lack are worth leaving out."""
+        if self.options.partial:
+            return list(self.targets)
+        return [target for target in self.targets if set(self.tasks) <= set(target.scores)]
+
     def points(self, measured: Sequence[Density]) -> list[TrendPoint]:
         """Those of the densities that join the trend."""
         joining = [d for d in measured if self.distilled in (None, DISTILLED in d.flags)]
@@ -164,11 +171,11 @@ def _row(variation: Variation, done: dict[object, tuple[Density, ...]], *, seed:
     """The trend of one variation; `done` holds the densities of those that differ in who joins the trend alone."""
     row: Row = {"choice": variation.choice, "value": variation.value}
     tasks, options = variation.tasks, variation.options
-    measuring = id(variation.ruler), tasks, options.convention
+    measuring = id(variation.ruler), tasks, options.convention, options.partial
     try:
         if measuring not in done:
             yardstick = Yardstick(variation.ruler, options.convention, variation.spread, seed)
-            done[measuring] = densities(variation.targets, yardstick, tasks)
+            done[measuring] = densities(variation.candidates, yardstick, tasks)
         points = variation.points(done[measuring])
         return {**row, **trend_columns(fit_trend(points, seed=seed, draws=TREND_DRAWS))}
     except SparsityLabError as error:
