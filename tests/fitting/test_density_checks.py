@@ -59,6 +59,9 @@ def test_a_projection_lies_on_the_line():
     found = project(trend, day)
     assert found.middle == pytest.approx(np.exp(trend.corrected_intercept + trend.corrected * 1200))
     assert found.low < found.middle < found.high
+    for far in (date(2500, 1, 1), date(2001, 1, 1)):
+        with pytest.raises(SparsityLabError):
+            project(trend, far)
 
 
 def test_chips_and_models_add_their_rates():
