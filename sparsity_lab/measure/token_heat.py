@@ -2,7 +2,9 @@
 
 Thresholds of a record are applied as `sparsified` applies them, and behind them the activations that are left are
 counted: neuron i of layer l is kept at token t where its score lies above eps_l and a_i is not exactly zero. The
-ratio is 1 - |D|/F of that token and layer, so that all counts over all tokens give the activation ratio.
+ratio is 1 - |D|/F of that token and layer, so that all counts over all tokens give the activation ratio. Of a mixture
+of experts a layer is one of the model: the neurons of the experts a token goes to are counted, shared ones among them,
+and F is how many these have together.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -28,6 +31,8 @@ from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.passes import BatchVisitor
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
 from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
+from sparsity_lab.measure.neurons.mixtures.routes import Routes
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
@@ -67,23 +72,19 @@ def token_heat(
         architecture_file: as in `measure`.
 
     Returns:
-        tokens (strings that joined are the text), token_ids, sizes (F of each layer), active (int [tokens][layers]),
-        activation_ratio, loss_sparse_nats (nats), bos, tokenizer_notes (what tokenising lost or switched off),
-        criterion, thresholds, knob, ppl_increase_target and calibrated_on.
+        tokens (strings that joined are the text), token_ids, sizes (F of each layer; of a mixture, the neurons of the
+        experts that a token goes to, the most there are), active (int [tokens][layers]), of a mixture
+        experts_per_token (of each layer, 0 where it has none), activation_ratio, loss_sparse_nats (nats), bos,
+        tokenizer_notes (what tokenising lost or switched off), criterion, thresholds, knob, ppl_increase_target and
+        calibrated_on.
 
     Raises:
-        SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
+        SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture whose routes cannot be seen.
     """
     ranges.check("tokens", tokens, command="heat", flag="tokens", whole=True)
     ranges.check_kind("paragraph", paragraph, str)
     with undisturbed(model) as itself:
         sites = find_sites(itself, architecture_file=architecture_file).sites
-        if any(site.routed for site in sites):
-            raise SparsityLabError(
-                "A token heat map needs layers that every token passes",
-                why="The model is a mixture of experts",
-                fix="Give a dense model",
-            )
         bos_id = bos_of(tokenizer)[0] if bos else None
         room = _room(itself, tokens, bos=bos_id is not None)
         read = tokenize(tokenizer, paragraph, tokens=room, bos=bos, spans=True)
@@ -91,10 +92,11 @@ def token_heat(
         seen = torch.tensor([*ids, *([] if bos_id is None else [bos_id])])
         refuse_strange_ids(itself, seen, source=getattr(itself, "name_or_path", "") or "the model")
         calibration = calibration_of(thresholds)
-        active, losses = _run(
-            itself, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
+        layers = ModelLayers.of(sites)
+        counter, losses = _run(
+            itself, layers, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
         )
-        sizes = [site.intermediate_size for site in sites]
+        active, sizes = counter.active(ids), counter.sizes(ids)
         return {
             "criterion": calibration.criterion,
             "thresholds": list(calibration.thresholds),
@@ -104,6 +106,7 @@ def token_heat(
             "tokens": pieces,
             "token_ids": ids,
             "sizes": sizes,
+            **({"experts_per_token": counter.experts_per_token()} if layers.routers else {}),
             "active": active,
             "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
             "loss_sparse_nats": losses,
@@ -216,29 +219,56 @@ def write_heat(
 class _TokenCounts(BatchVisitor):
     """Counts what the mask has left of each token's activations."""
 
-    def __init__(self, layers: int) -> None:
-        self.counts: list[Tensor] = [torch.zeros(0)] * layers
+    def __init__(self, layers: ModelLayers) -> None:
+        self.layers, self.routes = layers, Routes(layers)
+        self.counts: list[Tensor] = [torch.zeros(0)] * len(layers.sites)
+        self.came: list[Tensor] = list(self.counts)
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
         """Count one site."""
-        self.counts[site.layer] = (a != 0).sum(dim=-1)[0]
+        self.counts[site.layer] = self.routes.spread(site, (a != 0).sum(dim=-1))[0].cpu()
+        came = self.routes.came(site, batch=1)[0].cpu() if site.routed else None
+        self.came[site.layer] = torch.ones_like(self.counts[site.layer]) if came is None else came.long()
+
+    def active(self, ids: Sequence[int]) -> list[list[int]]:
+        """Neurons left of each token and layer, [tokens][layers]; a BOS is left out."""
+        counts: list[list[int]] = self._by_layer(self.counts, ids).tolist()
+        return counts
+
+    def sizes(self, ids: Sequence[int]) -> list[int]:
+        """Neurons of each layer that a token comes to, the most there are."""
+        at_hand = [
+            came * site.intermediate_size for came, site in zip(self.came, self.layers.sites, strict=True)
+        ]
+        sizes: list[int] = self._by_layer(at_hand, ids).max(axis=0).tolist()
+        return sizes
+
+    def experts_per_token(self) -> list[int]:
+        """k of each layer: experts that its routers choose for a token."""
+        chosen = [0] * self.layers.count
+        for index, router in enumerate(self.layers.routers):
+            chosen[router.layer] += self.routes.chosen[index].shape[-1]
+        return chosen
+
+    def _by_layer(self, of_sites: Sequence[Tensor], ids: Sequence[int]) -> np.ndarray:
+        return self.layers.summed(torch.stack(list(of_sites), dim=1).numpy())[-len(ids) :]
 
 
 @torch.no_grad()
 def _run(
-    model: Any, sites: Sequence[FfnSite], ids: Sequence[int], calibration: Calibration, *,
+    model: Any, layers: ModelLayers, ids: Sequence[int], calibration: Calibration, *,
     bos_id: int | None, architecture_file: Path | None,
-) -> tuple[list[list[int]], list[float | None]]:  # fmt: skip
-    """Counts [tokens][layers] and loss of each token, one window."""
+) -> tuple[_TokenCounts, list[float | None]]:  # fmt: skip
+    """What was counted of one window, and the loss of each token."""
     before = [] if bos_id is None else [bos_id]
     inputs = torch.tensor([[*before, *ids]], device=model.get_input_embeddings().weight.device)
-    counter = _TokenCounts(len(sites))
-    with sparsified(model, calibration, architecture_file=architecture_file), tapped(sites, counter):
+    counter = _TokenCounts(layers)
+    sparse = sparsified(model, calibration, architecture_file=architecture_file)
+    with sparse, counter.routes.watched(), tapped(layers.sites, counter):
         logits = model(input_ids=inputs, use_cache=False).logits[0]
-    counts = torch.stack([one.cpu() for one in counter.counts], dim=1)[len(before) :]
     goal = inputs[0, 1:].to(logits.device)
     losses = functional.cross_entropy(logits[:-1].float(), goal, reduction="none").double().tolist()
-    return counts.tolist(), [*([None] if bos_id is None else []), *losses]
+    return counter, [*([None] if bos_id is None else []), *losses]
 
 
 def _pieces(tokenizer: Any, text: str, read: TokenizedText) -> list[str]:

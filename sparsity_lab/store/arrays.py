@@ -79,6 +79,7 @@ class Kind:
         mark: a key that no other command's records have.
         keys: every key of a record and what it means.
         arrays: every array and what it means.
+        optional: those of both that some records lack.
     """
 
     command: str
@@ -86,6 +87,7 @@ class Kind:
     mark: str
     keys: Mapping[str, str]
     arrays: Mapping[str, str]
+    optional: frozenset[str] = frozenset()
 
     @property
     def again(self) -> str:
@@ -101,9 +103,12 @@ class Kind:
         key = body["content_key"]
         data = packed(arrays, content_key=key)
         sealed = records.seal({**body, "arrays_sha256": hashlib.sha256(data).hexdigest()})
-        records.refuse_odd_keys((set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays)))
+        odd = (set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays))
+        records.refuse_odd_keys(odd - (self.optional - {*sealed, *arrays}))
         records.write_bytes(folder / f"{key}.safetensors", data)
-        records.write_json(folder / f"{key}.json", {name: sealed[name] for name in self.keys})
+        records.write_json(
+            folder / f"{key}.json", {name: sealed[name] for name in self.keys if name in sealed}
+        )
         return self.read(folder / f"{key}.json")
 
     def read(self, path: Path) -> Sealed:

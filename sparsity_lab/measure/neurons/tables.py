@@ -35,12 +35,14 @@ def write_records(
     Args:
         output: the folder.
         watched: records, model by model and text by text, and what failed.
-        plan: columns of each table, by the key of its rows.
+        plan: columns of each table, by the key of its rows; a key that a record may lack has no rows there.
         main: the table of these that names what failed, at its end.
     """
     failed = [{**identity(row), FAILED: row[FAILED]} for row in watched.failed]
     for key, columns in plan.items():
-        rows = [{**identity(record.body), **row} for record in watched.records for row in record.body[key]]
+        rows = [
+            {**identity(record.body), **row} for record in watched.records for row in record.body.get(key, ())
+        ]
         if failed and columns is main:
             write_rows(output, columns.with_failures(), [*rows, *failed])
         else:
