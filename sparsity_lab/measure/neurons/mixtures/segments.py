@@ -30,9 +30,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.search.counts import Floats, Ints
 
 SEGMENTS = (4, 16, 64, 256)
-CACHE_RATIO = (
-    2.0  # rho, "approximately 2x the number of active experts" balances most models best (section 1)
-)
+CACHE_RATIO = 2.0  # rho, which "can balance cache effectiveness and efficiency" (section 5.1)
 
 
 class Performance(NamedTuple):
