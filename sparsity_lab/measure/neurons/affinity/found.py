@@ -59,7 +59,7 @@ def _read(path: Path, kind: Kind) -> Body:
         body = records.read_record(path)
     except SparsityLabError as error:
         raise SparsityLabError(error.what, why=error.why, fix=fix) from error
-    if missing := [key for key in kind.keys if key not in body and key not in kind.optional]:
+    if missing := [key for key in kind.keys if key not in body]:
         raise SparsityLabError(
             f"{path} is not a record of `sparsity-lab {kind.command}`",
             why=f"It has no {missing[0]!r}",

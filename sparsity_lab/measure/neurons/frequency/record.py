@@ -1,7 +1,8 @@
 """What one model on one text leaves on disk: a JSON file named by its content key, and arrays beside it.
 
 The JSON holds every scalar with its standard error, as rows of the tables; a `.safetensors` of the same name holds
-counts by neuron, by token id and by position. `NEURON_KEYS` documents every key, `ARRAYS` every array.
+counts by neuron, by token id and by position. `NEURON_KEYS` documents every key, `ARRAYS` every array; what mixtures of
+experts have besides is in `EXPERT_KEYS` and `EXPERT_ARRAYS`.
 """
 
 from __future__ import annotations
@@ -23,27 +24,21 @@ OWN_KEYS: dict[str, str] = {
     "chunk_rows": "rows of chunks.csv: consecutive tokens, and first tokens of a window",
     "parameter_rows": "rows of parameters.csv",
     "decode_rows": "rows of decode.csv; empty where nothing was written",
-    "expert_rows": "rows of experts.csv, of a mixture of experts alone; see `table_columns.frequency`",
-    "expert_layer_rows": "rows of expert_layers.csv, likewise",
-    "expert_chunk_rows": "rows of expert_chunks.csv, likewise",
-    "expert_routing_rows": "rows of expert_routing.csv, likewise",
     "token_text": "text of each token id of the array token_ids",
     "seed": "seed of what was written",
 }
 ORDER = (
     "model revision commit series name text tokenizer criterion knob ppl_increase_target thresholds calibrated_on "
     "activation_ratio activation_ratio_se loss_sparse_nats layer_rows chunk_rows parameter_rows decode_rows "
-    "expert_rows expert_layer_rows expert_chunk_rows expert_routing_rows token_text architecture activation_function "
-    "site_certificate gated params_total params_nonembedding hidden_size intermediate_size layers width_depth_ratio "
-    "tokens window bos sample errors_hold_for text_sha256 seed arrays_sha256 content_key provenance record_sha256"
+    "token_text architecture activation_function site_certificate gated params_total params_nonembedding hidden_size "
+    "intermediate_size layers width_depth_ratio tokens window bos sample errors_hold_for text_sha256 seed "
+    "arrays_sha256 content_key provenance record_sha256"
 )
 NEURON_KEYS: dict[str, str] = {
     key: {**RECORD_KEYS, **PLACE_KEYS, **SEAL_KEYS, **OWN_KEYS}[key] for key in ORDER.split()
 }
 ARRAYS: dict[str, str] = {
     "sizes": "int64 [layers], F; of a mixture of experts, the neurons of all experts of a layer",
-    "site_sizes": "int64 [sites], F of each expert and of each network that all tokens pass; of a mixture alone",
-    "site_tokens": "int64 [sites], tokens that came there; of a mixture alone",
     "fired": "int64 [N], tokens each neuron fired on; layers side by side",
     "token_ids": "int64 [ids], token ids that occur, increasing",
     "token_count": "int64 [ids], their occurrences",
@@ -55,16 +50,17 @@ ARRAYS: dict[str, str] = {
     "position_ratio_se": "float64 [window], its standard error over windows",
 }
 
-OF_EXPERTS = frozenset(
-    {
-        "expert_rows",
-        "expert_layer_rows",
-        "expert_chunk_rows",
-        "expert_routing_rows",
-        "site_sizes",
-        "site_tokens",
-    }
-)
+# What records of mixtures of experts have besides.
+EXPERT_KEYS: dict[str, str] = {
+    "expert_rows": "rows of experts.csv; see `table_columns.frequency`",
+    "expert_layer_rows": "rows of expert_layers.csv, likewise",
+    "expert_chunk_rows": "rows of expert_chunks.csv, likewise",
+    "expert_routing_rows": "rows of expert_routing.csv, likewise",
+}
+EXPERT_ARRAYS: dict[str, str] = {
+    "site_sizes": "int64 [sites], F of each expert and of each network that all tokens pass",
+    "site_tokens": "int64 [sites], tokens that came there",
+}
 
 KIND = Kind(
     "neurons",
@@ -72,7 +68,7 @@ KIND = Kind(
     mark="layer_rows",
     keys=NEURON_KEYS,
     arrays=ARRAYS,
-    optional=OF_EXPERTS,
+    optional=EXPERT_KEYS | EXPERT_ARRAYS,
 )
 
 
