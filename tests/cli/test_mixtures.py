@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "measure" / "architectures"))
 from tiny import tiny
 
+from sparsity_lab.fitting.plots.neurons import draw_neurons
 from sparsity_lab.measure.checkpoint.loading import Source, load_tokenizer
 from sparsity_lab.store.table_columns.frequency import EXPERT_CHUNKS, EXPERT_LAYERS, EXPERT_ROUTING, EXPERTS
 from tests.command import exit_code
@@ -79,6 +80,18 @@ def test_the_activation_ratio_is_that_of_measure(measured, watched):
     assert float(whole["activation_ratio"]) == pytest.approx(float(ratio), abs=1e-12)
 
 
+def test_the_figures_of_experts_are_drawn(watched, tmp_path):
+    for path in watched.glob("*.csv"):
+        shutil.copy(path, tmp_path / path.name)
+    rows = rows_of(tmp_path / "experts.csv")
+    dead = next(row for row in rows if row["kind"] == "routed")
+    dead |= {"tokens": "0", "load": "0", "largest_output_over_median": ""}
+    (tmp_path / "experts.csv").write_text(EXPERTS.csv(rows), encoding="utf-8")
+    drawn = {path.name for path in draw_neurons(tmp_path)}
+    names = ("expert_load", "expert_outputs", "expert_routing", "layers")
+    assert drawn >= {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
+
+
 @unrendered()
 def test_a_record_is_read_again(mixture, measured, watched, source_text):
     before = (watched / "experts.csv").read_bytes()
@@ -112,5 +125,10 @@ def test_structure_follows_routes_and_the_others_are_refused(
 ):
     words = (mixture, "--thresholds", measured, "--text", source_text, *PART)
     assert exit_code("structure", *words, "--output", tmp_path / "s") == 0
+    shown = [
+        line.split("|") for line in (tmp_path / "s" / "routing.md").read_text(encoding="utf-8").splitlines()
+    ]
+    layer = [cell.strip() for cell in shown[0]].index("layer")
+    assert {line[layer].strip() for line in shown[2:]} == {"0", "1"}
     assert exit_code("predict", *words, "--output", tmp_path / "p") == 2
     assert exit_code("affinity", watched, "--output", tmp_path / "a") == 2

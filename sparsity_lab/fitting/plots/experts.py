@@ -51,11 +51,11 @@ def _map(
 ) -> None:
     """Layers downwards, experts across; a cross where no token came to an expert."""
     grid = rows.pivot(index="layer", columns="expert", values=column)
-    reached = rows.pivot(index="layer", columns="expert", values="tokens").to_numpy() > 0
-    values = np.where(reached, grid.to_numpy(), np.nan)
+    came = rows.pivot(index="layer", columns="expert", values="tokens").to_numpy()
+    values = np.where(came > 0, grid.to_numpy(), np.nan)
     edges = (np.arange(size + 1) - 0.5 for size in values.shape[::-1])
     drawn = axes.pcolormesh(*edges, values, cmap=colormaps[SHADES], norm=scale(values), rasterized=True)
-    layer, expert = np.nonzero(~reached & grid.notna().to_numpy())
+    layer, expert = np.nonzero(came == 0)
     axes.plot(expert, layer, linestyle="", marker="x", color="#555555", markersize=4)
     axes.set_ylim(len(grid) - 0.5, -0.5)
     axes.set_yticks(range(len(grid)), [str(int(number)) for number in grid.index])

@@ -21,9 +21,11 @@ def identity(body: Mapping[str, Any]) -> Row:
 
 
 def write_rows(output: Path, columns: TableColumns, rows: Iterable[Row]) -> None:
-    """Write one table; readers see all rows where none are of all layers."""
+    """Write one table; readers see all rows, with their layers, where none are of all layers."""
     rows = list(rows)
     whole = [row for row in rows if row.get("layer", ALL) == ALL]
+    if rows and not whole:
+        columns = columns.naming("layer")
     columns.write(output, rows, shown=whole or rows)
 
 
