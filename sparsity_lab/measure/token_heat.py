@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from sparsity_lab import ranges, tokenization
@@ -26,13 +24,12 @@ from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.live.live_model import undisturbed
-from sparsity_lab.measure.model.hooks import FfnSite, tapped
+from sparsity_lab.measure.model.hooks import tapped
 from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
-from sparsity_lab.measure.model.passes import BatchVisitor
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
 from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
 from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
-from sparsity_lab.measure.neurons.mixtures.routes import Routes
+from sparsity_lab.measure.neurons.mixtures.tokens import ActiveByToken
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
@@ -216,53 +213,15 @@ def write_heat(
     return written
 
 
-class _TokenCounts(BatchVisitor):
-    """Counts what the mask has left of each token's activations."""
-
-    def __init__(self, layers: ModelLayers) -> None:
-        self.layers, self.routes = layers, Routes(layers)
-        self.counts: list[Tensor] = [torch.zeros(0)] * len(layers.sites)
-        self.came: list[Tensor] = list(self.counts)
-
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
-        """Count one site."""
-        self.counts[site.layer] = self.routes.spread(site, (a != 0).sum(dim=-1))[0].cpu()
-        came = self.routes.came(site, batch=1)[0].cpu() if site.routed else None
-        self.came[site.layer] = torch.ones_like(self.counts[site.layer]) if came is None else came.long()
-
-    def active(self, ids: Sequence[int]) -> list[list[int]]:
-        """Neurons left of each token and layer, [tokens][layers]; a BOS is left out."""
-        counts: list[list[int]] = self._by_layer(self.counts, ids).tolist()
-        return counts
-
-    def sizes(self, ids: Sequence[int]) -> list[int]:
-        """Neurons of each layer that a token comes to, the most there are."""
-        at_hand = [
-            came * site.intermediate_size for came, site in zip(self.came, self.layers.sites, strict=True)
-        ]
-        sizes: list[int] = self._by_layer(at_hand, ids).max(axis=0).tolist()
-        return sizes
-
-    def experts_per_token(self) -> list[int]:
-        """k of each layer: experts that its routers choose for a token."""
-        chosen = [0] * self.layers.count
-        for index, router in enumerate(self.layers.routers):
-            chosen[router.layer] += self.routes.chosen[index].shape[-1]
-        return chosen
-
-    def _by_layer(self, of_sites: Sequence[Tensor], ids: Sequence[int]) -> np.ndarray:
-        return self.layers.summed(torch.stack(list(of_sites), dim=1).numpy())[-len(ids) :]
-
-
 @torch.no_grad()
 def _run(
     model: Any, layers: ModelLayers, ids: Sequence[int], calibration: Calibration, *,
     bos_id: int | None, architecture_file: Path | None,
-) -> tuple[_TokenCounts, list[float | None]]:  # fmt: skip
+) -> tuple[ActiveByToken, list[float | None]]:  # fmt: skip
     """What was counted of one window, and the loss of each token."""
     before = [] if bos_id is None else [bos_id]
     inputs = torch.tensor([[*before, *ids]], device=model.get_input_embeddings().weight.device)
-    counter = _TokenCounts(layers)
+    counter = ActiveByToken(layers)
     sparse = sparsified(model, calibration, architecture_file=architecture_file)
     with sparse, counter.routes.watched(), tapped(layers.sites, counter):
         logits = model(input_ids=inputs, use_cache=False).logits[0]

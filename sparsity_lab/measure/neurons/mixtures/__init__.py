@@ -9,6 +9,7 @@ those of `neurons/counts.py`, and the rows of `experts.csv`, `expert_layers.csv`
     segments.py   how steadily routers choose: SRP and SCH of segments of tokens
     counts.py     additive counts by expert and by router, and largest values
     visitor.py    fills them while a sparse pass runs
+    tokens.py     active neurons token by token, for `heat`
     estimates.py  numbers by expert with their errors, and which experts stand out
     rows.py       the rows of the four tables
 
