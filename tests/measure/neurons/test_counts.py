@@ -159,6 +159,9 @@ def test_counts_do_not_depend_on_the_batch_and_add_up(llama, own_text):
     for counts in (neuron_pass(one, calibration), parts[2] + parts[0] + parts[1]):
         for field in fields(NeuronCounts):
             ours, theirs = getattr(counts, field.name), getattr(whole, field.name)
+            if field.name == "experts":
+                assert ours is theirs is None
+                continue
             if field.name == "loss_nats":
                 assert ours == pytest.approx(theirs, rel=1e-5)
             else:
@@ -172,7 +175,8 @@ def test_counts_do_not_grow_with_the_text(llama, own_text):
     sizes = []
     for tokens in (GROUPS * 8, GROUPS * 32):
         counts = neuron_pass(subject_of(model, ids[:tokens], window=8), calibration)
-        sizes.append(sum(getattr(counts, field.name).nbytes for field in fields(NeuronCounts)))
+        arrays = [getattr(counts, field.name) for field in fields(NeuronCounts)]
+        sizes.append(sum(array.nbytes for array in arrays if array is not None))
     assert sizes[0] == sizes[1]
 
 
