@@ -85,12 +85,6 @@ class Passing:
 
         return hook
 
-    def takes(self, name: str, values: Tensor) -> bool:
-        """Whether a module's own input is `values`."""
-        args, kwargs, _ = self.arguments[name]
-        given = next(each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-        return given.shape == values.shape and torch.equal(given, values)
-
     def block_before(self, place: int) -> list[Call]:
         """The calls of a block up to the call at `place`; what has no weights may be shared between blocks."""
         block = block_of(self.calls[place].name)
@@ -114,7 +108,7 @@ class Passing:
         args, kwargs, given = self.arguments[name]
         inputs = dict(enumerate(args)) | kwargs
         key = next(key for key, each in inputs.items() if isinstance(each, Tensor))
-        at, to = _axis_of_positions(inputs[key]), _axis_of_positions(given)
+        at, to = axis_of_positions(inputs[key]), axis_of_positions(given)
         if at is None or to is None or not inputs[key].is_floating_point():
             return False
         inputs[key] = inputs[key].clone()
@@ -168,12 +162,12 @@ def block_of(name: str) -> tuple[str, ...]:
     return tuple(path[: numbers[0] + 1]) if numbers else ()
 
 
-def _tolerance(values: Tensor) -> float:
-    return TOLERANCE.get(values.dtype, LOW_PRECISION_TOLERANCE)
-
-
-def _axis_of_positions(values: Tensor) -> int | None:
+def axis_of_positions(values: Tensor) -> int | None:
     """The axis of positions, alone or with that of the batch in it; None where there is none."""
     shape = tuple(values.shape)
     apart = (at for at in range(1, len(shape)) if shape[at - 1 : at + 1] == (BATCH, TOKENS))
     return next(apart, 0 if shape[:1] == (BATCH * TOKENS,) else None)
+
+
+def _tolerance(values: Tensor) -> float:
+    return TOLERANCE.get(values.dtype, LOW_PRECISION_TOLERANCE)

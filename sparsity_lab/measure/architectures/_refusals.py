@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.architectures._modules import hidden_size_of, is_linear, may_be_down
-from sparsity_lab.measure.architectures._passing import Call, Passing, block_of, looks_ahead
-from sparsity_lab.measure.model.experts import is_experts
+from sparsity_lab.measure.architectures._modules import hidden_size_of, is_linear
+from sparsity_lab.measure.architectures._passing import Passing, block_of, looks_ahead
+from sparsity_lab.measure.model.experts.sites import is_experts
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.proof import overflow
 
@@ -66,34 +65,6 @@ def _has_experts(module: nn.Module) -> bool:
     return any(map(is_experts, module.modules()))
 
 
-def refuse_others(passing: Passing, found: Sequence[FfnSite]) -> None:
-    """Refuse a model that has more feed-forward networks than were found.
-
-    Raises:
-        SparsityLabError: a module maps back to the hidden size position by position, and is no site.
-    """
-    model, known = passing.model, {id(site.down) for site in found}
-    sited = {".".join(block_of(site.name)) for site in found}
-    for place, call in enumerate(passing.calls):
-        parent, _, child = call.name.rpartition(".")
-        if not may_be_down(call, hidden_size_of(model)) or id(call.module) in known:
-            continue
-        maps = sum(map(is_linear, model.get_submodule(parent).modules()))
-        if maps < 2 or _is_of_low_rank(passing.block_before(place), call.taken):
-            continue
-        # What takes the input of its own module is no second map, as where an adapter stands beside a projection.
-        if parent not in passing.arguments or passing.takes(parent, call.taken):
-            continue
-        is_inlined = parent == ".".join(block_of(call.name)) and parent not in sited
-        if is_inlined or not passing.mixes_positions(parent):
-            raise SparsityLabError(
-                f"{parent} of {type(model).__name__} may be a feed-forward network of an unknown form",
-                why=f"Its {child} maps back to the hidden size, position by position, but its input is neither the "
-                "output of an activation function nor that times the output of a linear map",
-                fix="Describe the model in a Python file of your own and name it with --architecture-file",
-            )
-
-
 def refuse_bare_blocks(model: Any, found: Sequence[FfnSite]) -> None:
     """Refuse a model where a network is found in one block and not in another that has modules of the same names.
 
@@ -112,8 +83,3 @@ def refuse_bare_blocks(model: Any, found: Sequence[FfnSite]) -> None:
                     why="Its weights may be of another form, as where a model is quantised in part",
                     fix="Describe the model in a Python file of your own and name it with --architecture-file",
                 )
-
-
-def _is_of_low_rank(earlier: Sequence[Call], taken: Tensor) -> bool:
-    """Whether a linear map takes what another one gives: the two are one, of low rank."""
-    return any(is_linear(call.module) and torch.equal(call.given, taken) for call in earlier)

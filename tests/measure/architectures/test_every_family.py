@@ -49,7 +49,7 @@ def test_the_page_speaks_of_every_family():
     assert len(MEASURED) >= 95
 
 
-@pytest.mark.thorough(12)
+@pytest.mark.thorough(20)
 @pytest.mark.parametrize("model_type", MEASURED)
 def test_dropping_neurons_is_zeroing_their_columns_of_w_d(model_type):
     """The reference has no hook: the model itself after its columns of W_d were set to zero."""
@@ -73,7 +73,7 @@ def test_the_page_is_right(model_type):
     assert row(model_type) == ROWS[model_type]
 
 
-@pytest.mark.parametrize("model_type", ["mamba", "llama4_text", "axk2", "minimax_m3_vl_text"])
+@pytest.mark.parametrize("model_type", ["mamba", "axk2", "cpmant"])
 def test_what_cannot_be_measured_is_refused_by_the_name_of_its_part(model_type):
     with pytest.raises(SparsityLabError) as refused:
         find_sites(small(model_type))
@@ -87,28 +87,6 @@ def test_a_model_that_asks_for_more_than_token_ids_is_refused():
         find_sites(model)
 
 
-@pytest.mark.parametrize("mutation", ["an expert left out", "a dropped bias"])
-def test_experts_that_the_model_computes_otherwise_are_refused(mutation):
-    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
-
-    def mutant(experts, hidden, chosen, weights):
-        own = type(experts).forward.__wrapped__
-        if mutation == "an expert left out":
-            return own(experts, hidden, chosen, weights.masked_fill(chosen == experts.num_experts - 1, 0.0))
-        bias, experts.down_proj_bias = experts.down_proj_bias, torch.nn.Parameter(0 * experts.down_proj_bias)
-        try:
-            return own(experts, hidden, chosen, weights)
-        finally:
-            experts.down_proj_bias = bias
-
-    model = small("gpt_oss")
-    find_sites(model)
-    ALL_EXPERTS_FUNCTIONS.register("mutant", mutant)
-    model.config._experts_implementation = "mutant"
-    with pytest.raises(SparsityLabError, match="do not add up"):
-        find_sites(model)
-
-
 @pytest.mark.parametrize("model_type", ["helium", "jais2", "modernbert-decoder", "bitnet", "recurrent_gemma"])
 def test_another_activation_than_the_config_names_is_refused(model_type):
     model = small(model_type)
@@ -117,23 +95,6 @@ def test_another_activation_than_the_config_names_is_refused(model_type):
             if type(child).__module__ in ("torch.nn.modules.activation", "transformers.activations"):
                 setattr(block, name, torch.nn.Tanh())
     with pytest.raises(SparsityLabError, match="they differ by"):
-        find_sites(model)
-
-
-@pytest.mark.parametrize("model_type", ["helium", "jais2"])
-def test_a_down_projection_that_gives_another_output_is_refused(model_type):
-    """As one does whose bias is dropped, or whose weights are kept otherwise than they are used."""
-
-    class Dropping(torch.nn.Linear):
-        def forward(self, a):
-            return torch.nn.functional.linear(a, self.weight)
-
-    model = small(model_type)
-    mlp = model.model.layers[1].mlp
-    down = Dropping(mlp.down_proj.in_features, mlp.down_proj.out_features)
-    down.weight = mlp.down_proj.weight
-    mlp.down_proj = down
-    with pytest.raises(SparsityLabError, match="W_d a is not the output"):
         find_sites(model)
 
 
