@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.architectures._flow import Flow, Value, place_of
+from sparsity_lab.measure.architectures._flow import Flow, Value, functions, place_of
 from sparsity_lab.measure.architectures._modules import hidden_size_of
 from sparsity_lab.measure.architectures._passing import (
     Passing,
@@ -32,19 +32,20 @@ from sparsity_lab.measure.architectures._passing import (
 from sparsity_lab.measure.model.hooks import FfnSite
 
 NARROW = 4  # networks of at most d / 4 neurons in a block are side paths
-_ADDITIONS = "add add_ __add__ __radd__ __iadd__ sub __sub__"
-_MULTIPLICATIONS = "mul mul_ __mul__ __rmul__ __imul__ multiply"
+ADDITIONS = functions("add add_ __add__ __radd__ __iadd__ sub __sub__")
+MULTIPLICATIONS = functions("mul mul_ __mul__ __rmul__ __imul__ multiply")
 # Operations that give a linear function of each value they take; a norm is one but for its scale.
-_LINEAR = """
+LINEAR = ADDITIONS | functions(
+    """
     div div_ __truediv__ neg __neg__ cat concat stack hstack contiguous clone detach to float half bfloat16 double type
     type_as dropout layer_norm rms_norm group_norm batch_norm reshape view flatten unflatten transpose permute movedim
     swapaxes squeeze unsqueeze expand expand_as repeat repeat_interleave chunk split narrow unbind __getitem__
     __setitem__ select index_select gather take_along_dim index_add index_add_ index_copy_ scatter scatter_ scatter_add
     scatter_add_ copy_ sum mean where masked_fill masked_fill_ masked_scatter zero_ empty_like zeros_like new_zeros
-    new_empty tile cpu cuda __get__ tensor as_tensor alias lerp opaque __rsub__ rsub subtract fill_
-"""
-ADDITIONS, MULTIPLICATIONS = set(_ADDITIONS.split()), set(_MULTIPLICATIONS.split())
-LINEAR = ADDITIONS | set(_LINEAR.split())
+    new_empty tile cpu cuda tensor as_tensor alias lerp __rsub__ rsub subtract fill_
+    """
+)
+JOINS = functions("cat concat")
 
 
 @dataclass
@@ -154,9 +155,9 @@ def _upstream(value: Value, entry: Value | None, hidden_size: int) -> Upstream:
         if at.mixes:
             found.is_mixed = True
             continue
-        if at.operation == "cat":
+        if at.operation in JOINS:
             apart = [
-                _upstream(Value("", [each], taken=each.width), entry, hidden_size) for each in at.sources
+                _upstream(Value(None, [each], taken=each.width), entry, hidden_size) for each in at.sources
             ]
             pure = [each for each in apart if each.is_network and each.firsts]
             if pure and any(each.is_mixed for each in apart):
@@ -168,7 +169,7 @@ def _upstream(value: Value, entry: Value | None, hidden_size: int) -> Upstream:
             continue
         if at is entry or at.is_product or is_residual or not whole:
             found.is_nonlinear |= curved
-            found.is_opaque |= at.operation == "opaque" and at is not entry
+            found.is_opaque |= at.operation is None and at is not entry
             if at.is_product and curved:
                 found.firsts.append(at)
                 found.widths.append(width)

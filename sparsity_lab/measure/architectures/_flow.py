@@ -14,18 +14,32 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Place = tuple[Any, int]
 
-_PRODUCTS = (
-    "linear matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm addbmm mv einsum tensordot inner conv1d conv2d"
+
+def functions(names: str) -> set[Callable[..., Any]]:
+    """torch's functions of these names, tensors' methods among them."""
+    rooms = (torch, torch.Tensor, functional, torch.fft)
+    return {getattr(room, name) for room in rooms for name in names.split() if hasattr(room, name)}
+
+
+CONVOLUTIONS = functions("conv1d conv2d")
+MATRIX_FIRST = functions("matmul __matmul__ mm bmm mv")
+PRODUCTS = (
+    CONVOLUTIONS | MATRIX_FIRST | functions("linear __rmatmul__ addmm baddbmm addbmm einsum tensordot inner")
 )
-_MIXERS = """
-    scaled_dot_product_attention multi_head_attention_forward cumsum cumprod logcumsumexp roll flip pad unfold fft rfft
-    lstm gru rnn_tanh rnn_relu
-"""
-PRODUCTS, MIXERS = set(_PRODUCTS.split()), set(_MIXERS.split())
+MIXERS = functions(
+    "scaled_dot_product_attention multi_head_attention_forward cumsum cumprod logcumsumexp roll flip pad unfold fft "
+    "rfft lstm gru rnn_tanh rnn_relu"
+)
+# Those whose names end in one underscore, and Python's operators that assign.
+_METHODS = [name for name in dir(torch.Tensor) if name.endswith("_") and not name.endswith("__")]
+IN_PLACE = functions(" ".join(_METHODS)) | functions(
+    "__setitem__ __iadd__ __isub__ __imul__ __idiv__ __itruediv__ __ipow__ __imatmul__"
+)
 
 
 @dataclass(eq=False)
@@ -33,7 +47,7 @@ class Value:
     """What one operation gave.
 
     Attributes:
-        operation: name of torch's function; "opaque" where none was seen.
+        operation: torch's function; None where none was seen, and of parameters.
         sources: values that it was computed from, parameters apart.
         weights: names of the parameters that the operation took.
         width: features, the size of the last axis (of a convolution, the channels).
@@ -42,7 +56,7 @@ class Value:
         is_weight: whether it was made of parameters alone.
     """
 
-    operation: str
+    operation: Callable[..., Any] | None
     sources: list[Value] = field(default_factory=list)
     weights: set[str] = field(default_factory=set)
     width: int = 0
@@ -95,42 +109,40 @@ class Flow(TorchFunctionMode):
     ) -> Any:
         """Make one call and note what came of it."""
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", str(func))
         taken = [(each, self._value(each)) for each in _tensors((args, kwargs))]
         output = func(*args, **kwargs)
-        in_place = (
-            name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name[:3] == "__i"
-        )
+        in_place = func in IN_PLACE
         given = args[:1] if in_place and args and isinstance(args[0], Tensor) else _tensors(output)
         for each in _tensors(tuple(given)):
             if in_place or all(place_of(each) != place_of(other) for other, _ in taken):
-                value = self._noted(name, taken, each, (args, kwargs))
+                value = self._noted(func, taken, each, (args, kwargs))
                 if value.is_product and self.change is not None:
                     changed = self.change(value, next(t for t, v in taken if not v.is_weight), each)
-                    output = output if changed is None else changed
-        for each in _tensors(output):
-            if self._values.get(place_of(each)) is None:  # a changed output is the same value
-                self._keep(each, value)
+                    if changed is not None:
+                        self._keep(changed, value)
+                        return changed
         return output
 
     def _noted(
-        self, name: str, taken: list[tuple[Tensor, Value]], output: Tensor, arguments: tuple[Any, Any]
+        self, func: Any, taken: list[tuple[Tensor, Value]], output: Tensor, arguments: tuple[Any, Any]
     ) -> Value:
         sources = [value for each, value in taken if not value.is_weight and not _is_index(each)]
         weights_of = [value for _, value in taken if value.is_weight]
         weights = set[str]().union(*(value.weights for value in weights_of))
         value = Value(
-            name, sources, weights, _width(output), is_weight=bool(weights) and len(weights_of) == len(taken)
+            func, sources, weights, _width(output), is_weight=bool(weights) and len(weights_of) == len(taken)
         )
-        if name in PRODUCTS and sources:
+        if func in PRODUCTS and sources:
             matrix = next((each for each, made in taken if made.is_weight and each.dim() > 1), None)
-            if matrix is None or _is_depthwise(name, matrix, arguments):
+            if matrix is None or _is_depthwise(func, arguments):
                 value.mixes = True
             else:
                 data = next(each for each, made in taken if not made.is_weight)
-                value.taken, value.width = _sizes(name, matrix, data, output, matrix is arguments[0][0])
+                value.taken, value.width = _sizes(
+                    func, matrix, data, output, any(each is matrix for each in arguments[0][:1])
+                )
                 self.products.append(value)
-        value.mixes = value.mixes or name in MIXERS
+        value.mixes = value.mixes or func in MIXERS
         self._keep(output, value)
         return value
 
@@ -140,12 +152,12 @@ class Flow(TorchFunctionMode):
             self._alive.append(tensor)
 
     def _own(self, tensor: Tensor) -> Value:
-        return self._values.setdefault(place_of(tensor), Value("parameter", is_weight=True))
+        return self._values.setdefault(place_of(tensor), Value(None, is_weight=True))
 
     def _value(self, tensor: Tensor) -> Value:
         known = self._values.get(place_of(tensor))
         if known is None:
-            known = Value("opaque", width=_width(tensor))
+            known = Value(None, width=_width(tensor))
             self._keep(tensor, known)
         return known
 
@@ -184,19 +196,19 @@ def _width(tensor: Tensor) -> int:
     return int(tensor.shape[-1]) if tensor.dim() else 1
 
 
-def _is_depthwise(name: str, matrix: Tensor, arguments: tuple[Any, Any]) -> bool:
+def _is_depthwise(func: Any, arguments: tuple[Any, Any]) -> bool:
     """Whether a convolution has a kernel for each channel, as those of state space models have."""
-    if not name.startswith("conv"):
+    if func not in CONVOLUTIONS:
         return False
     args, kwargs = arguments
     groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
     return bool(groups > 1)
 
 
-def _sizes(name: str, matrix: Tensor, data: Tensor, output: Tensor, is_first: bool) -> tuple[int, int]:
+def _sizes(func: Any, matrix: Tensor, data: Tensor, output: Tensor, is_first: bool) -> tuple[int, int]:
     """The features that a product takes and gives."""
-    if name.startswith("conv"):
+    if func in CONVOLUTIONS:
         return int(matrix.shape[1]), int(matrix.shape[0])
-    if is_first and name in ("matmul", "__matmul__", "mm", "bmm"):
+    if is_first and func in MATRIX_FIRST:
         return int(matrix.shape[-1]), int(matrix.shape[-2])
     return int(data.shape[-1]), int(output.shape[-1])

@@ -178,7 +178,7 @@ def test_they_are_proved_in_low_precision_and_left_as_they_were(model_type, dtyp
 
 @torch.no_grad()
 def test_the_clamped_function_of_minimax_m3_is_that_of_its_description():
-    """s = g sigmoid(1.702 g) with g at most 7, u = up + 1 with up within +-7: written out here, with g and up beyond."""
+    """s = g sigmoid(1.702 g) with g at most 7, u = up + 1 with up within +-7, where g and up are beyond."""
     model = small("minimax_m3_vl_text")
     found = find_sites(model)
     site = next(site for site in found.sites if not site.routed)

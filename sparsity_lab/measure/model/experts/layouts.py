@@ -40,7 +40,7 @@ class Arrival(NamedTuple):
     weight: Tensor | None
 
 
-class Layout:
+class ExpertLayout:
     """What is read of a module of experts: here, of one whose computation transformers lets be chosen by name.
 
     Attributes:

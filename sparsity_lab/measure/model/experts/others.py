@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsity_lab.measure.model.experts.layouts import Arrival, Layout, Passed, joined
+from sparsity_lab.measure.model.experts.layouts import Arrival, ExpertLayout, Passed, joined
 
 
 def _is_stack(value: Any) -> bool:
@@ -18,7 +18,7 @@ def _is_stack(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 3
 
 
-class _Gated(Layout):
+class _Gated(ExpertLayout):
     """Experts with a gate and without biases, whose class calls no implementation by name."""
 
     is_registered = False
@@ -47,7 +47,7 @@ class SortedExperts(_Gated):
 
     @staticmethod
     def fits(module: Any) -> bool:
-        """See `Layout.fits`."""
+        """See `ExpertLayout.fits`."""
         return (
             _is_stack(getattr(module, "gate_up_proj", None))
             and _is_stack(getattr(module, "down_proj", None))
@@ -56,7 +56,7 @@ class SortedExperts(_Gated):
         )
 
     def arrivals(self, *args: Any, **kwargs: Any) -> Iterator[Arrival]:
-        """See `Layout.arrivals`."""
+        """See `ExpertLayout.arrivals`."""
         rows = args[0].reshape(self.count, -1, args[0].shape[-1])
         for expert, x in enumerate(rows):
             (token,) = x.any(dim=-1).nonzero(as_tuple=True)
@@ -74,7 +74,7 @@ class ExpertsAndCopies(_Gated):
 
     @staticmethod
     def fits(module: Any) -> bool:
-        """See `Layout.fits`."""
+        """See `ExpertLayout.fits`."""
         return _is_stack(getattr(module, "down_proj", None)) and hasattr(module, "zero_expert_num")
 
     def start(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -92,11 +92,11 @@ class SharedExperts(_Gated):
 
     @staticmethod
     def fits(module: Any) -> bool:
-        """See `Layout.fits`."""
+        """See `ExpertLayout.fits`."""
         return all(_is_stack(getattr(module, name, None)) for name in ("gate_proj", "up_proj", "down_proj"))
 
     def arrivals(self, *args: Any, **kwargs: Any) -> Iterator[Arrival]:
-        """See `Layout.arrivals`."""
+        """See `ExpertLayout.arrivals`."""
         hidden = args[0].reshape(-1, args[0].shape[-1])
         weights = (args[1] if len(args) > 1 else kwargs["gammas"]).reshape(-1, self.count)
         token = torch.arange(len(hidden), device=hidden.device)
@@ -104,7 +104,7 @@ class SharedExperts(_Gated):
             yield Arrival(expert, token, token, hidden, weights[:, expert, None])
 
     def passed(self, arrival: Arrival) -> Passed:
-        """See `Layout.passed`."""
+        """See `ExpertLayout.passed`."""
         gate = functional.linear(arrival.x, self.experts.gate_proj[arrival.expert])
         u = functional.linear(arrival.x, self.experts.up_proj[arrival.expert])
         return joined(self._sigma(gate), u, arrival.weight)
@@ -119,7 +119,7 @@ class ParallelExperts(_Gated):
 
     @staticmethod
     def fits(module: Any) -> bool:
-        """See `Layout.fits`."""
+        """See `ExpertLayout.fits`."""
         stacks = (getattr(module, name, None) for name in ("input_linear", "output_linear"))
         return (
             all(_is_stack(getattr(stack, "weight", None)) for stack in stacks)
@@ -129,17 +129,17 @@ class ParallelExperts(_Gated):
         )
 
     def activation(self) -> nn.Module | None:
-        """See `Layout.activation`."""
+        """See `ExpertLayout.activation`."""
         function = self.experts.activation
         return function if isinstance(function, nn.Module) else None
 
     def down(self, expert: int) -> Tensor:
-        """See `Layout.down`."""
+        """See `ExpertLayout.down`."""
         weight: Tensor = self.experts.output_linear.weight
         return weight[expert]
 
     def arrivals(self, *args: Any, **kwargs: Any) -> Iterator[Arrival]:
-        """See `Layout.arrivals`."""
+        """See `ExpertLayout.arrivals`."""
         hidden = args[0].reshape(-1, args[0].shape[-1])
         _, tokens, gates, sizes, _ = self.experts.router.forward(hidden)
         parts = zip(tokens.split(sizes), gates.split(sizes), strict=True)
@@ -165,21 +165,21 @@ class StackedExperts(_Gated):
 
     @staticmethod
     def fits(module: Any) -> bool:
-        """See `Layout.fits`."""
+        """See `ExpertLayout.fits`."""
         stacks = (getattr(getattr(module, "mlp", None), name, None) for name in ("w1", "v1", "w2"))
         return all(isinstance(each, Tensor) for each in stacks) and hasattr(module, "num_experts")
 
     def activation(self) -> nn.Module | None:
-        """See `Layout.activation`."""
+        """See `ExpertLayout.activation`."""
         function = self.experts.mlp.activation_fn
         return function if isinstance(function, nn.Module) else None
 
     def down(self, expert: int) -> Tensor:
-        """See `Layout.down`."""
+        """See `ExpertLayout.down`."""
         return self._part("w2", expert).T
 
     def passed(self, arrival: Arrival) -> Passed:
-        """See `Layout.passed`."""
+        """See `ExpertLayout.passed`."""
         gate = functional.linear(arrival.x, self._part("w1", arrival.expert))
         u = functional.linear(arrival.x, self._part("v1", arrival.expert))
         return joined(self.experts.mlp.activation_fn(gate), u, arrival.weight)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Packing:
+class TokenPacking:
     """Where the tokens of one expert are among [batch, places].
 
     Attributes:
@@ -26,7 +26,7 @@ class Packing:
     present: Tensor
 
     @classmethod
-    def of(cls, token: Tensor, shape: tuple[int, int]) -> Packing:
+    def of(cls, token: Tensor, shape: tuple[int, int]) -> TokenPacking:
         """For tokens at these places of the flattened [batch, positions], in increasing order."""
         batch, positions = shape
         window, place = token // positions, token % positions

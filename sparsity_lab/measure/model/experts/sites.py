@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.model.experts.layouts import Layout
+from sparsity_lab.measure.model.experts.layouts import ExpertLayout
 from sparsity_lab.measure.model.experts.others import (
     ExpertsAndCopies,
     ParallelExperts,
@@ -20,7 +20,7 @@ from sparsity_lab.measure.model.experts.others import (
 from sparsity_lab.measure.model.experts.taps import See, watch
 from sparsity_lab.measure.model.hooks import FfnSite, SiteWatch, Visitor
 
-LAYOUTS = (ExpertsAndCopies, SharedExperts, ParallelExperts, StackedExperts, Layout, SortedExperts)
+LAYOUTS = (ExpertsAndCopies, SharedExperts, ParallelExperts, StackedExperts, ExpertLayout, SortedExperts)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ExpertSite(FfnSite):
     expert: int = 0
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> ExpertLayout:
         """How the layer's experts are kept."""
         layout = _layout_of(self.down)
         assert layout is not None
@@ -103,11 +103,11 @@ def is_experts(module: nn.Module) -> bool:
     return (isinstance(down, Tensor) and down.dim() == 3) or _layout_of(module) is not None
 
 
-def _layout_of(module: nn.Module) -> Layout | None:
+def _layout_of(module: nn.Module) -> ExpertLayout | None:
     return next((layout(module) for layout in LAYOUTS if layout.fits(module)), None)
 
 
-def _refuse_other_forms(experts: Any, layout: Layout | None, *, name: str) -> None:
+def _refuse_other_forms(experts: Any, layout: ExpertLayout | None, *, name: str) -> None:
     odd = {
         "computed in a way of their own": layout is None,
         "with a norm of their own": getattr(experts, "has_post_expert_norm", False),

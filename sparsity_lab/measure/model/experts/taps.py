@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.model.experts.layouts import Arrival, Layout
-from sparsity_lab.measure.model.experts.packing import Packing
+from sparsity_lab.measure.model.experts.layouts import Arrival, ExpertLayout
+from sparsity_lab.measure.model.experts.packing import TokenPacking
 from sparsity_lab.measure.model.hooks import FfnSite, Positions, SiteWatch, Visitor
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _ExpertLayer:
         own: what the module itself gave last, where its output is replaced.
     """
 
-    layout: Layout
+    layout: ExpertLayout
     positions: Positions
     watchers: dict[int, list[_Watcher]] = field(default_factory=dict)
     hooks: list[SiteWatch] = field(default_factory=list)
@@ -68,7 +68,7 @@ class _ExpertLayer:
         assert shape is not None, "shaped_by runs before the experts"
         total = layout.start(*args, **kwargs)
         for arrival in layout.arrivals(*args, **kwargs):
-            packing = Packing.of(arrival.token, shape)
+            packing = TokenPacking.of(arrival.token, shape)
             y = self._expert(arrival, packing)
             bias = layout.down_bias(arrival.expert)
             if bias is not None and arrival.weight is not None:
@@ -76,7 +76,7 @@ class _ExpertLayer:
             total.index_add_(0, arrival.row, y.float())
         return layout.finish(total, *args, **kwargs)
 
-    def _expert(self, arrival: Arrival, packing: Packing) -> Tensor:
+    def _expert(self, arrival: Arrival, packing: TokenPacking) -> Tensor:
         a, s, u = self.layout.passed(arrival)
         watchers = self.watchers.get(arrival.expert, [])
         for watcher in watchers:
