@@ -29,6 +29,7 @@ from sparsity_lab.measure.architectures._passing import (
     few_ids,
     logits,
 )
+from sparsity_lab.measure.architectures._refusals import not_all_tokens
 from sparsity_lab.measure.model.hooks import FfnSite
 
 NARROW = 4  # networks of at most d / 4 neurons in a block are side paths
@@ -246,12 +247,7 @@ def _refuse_unreached(model: Any, passing: Passing, found: Sequence[FfnSite]) ->
     for name, module in model.named_modules():
         block = ".".join(block_of(name))
         if type(module) in kinds and block in ran and name not in ran and name != block:
-            raise SparsityLabError(
-                f"{name} of {type(model).__name__} is a feed-forward network that no token came to",
-                why="Others of its class ran: they may be experts in modules of their own, a form that cannot be "
-                "watched",
-                fix="Measure a model whose experts are all in one module, which transformers lets be watched",
-            )
+            raise not_all_tokens(model, name)
 
 
 def _name(model: Any, value: Value) -> str:

@@ -43,11 +43,14 @@ class Passing:
         model: the causal LM, in evaluation mode.
         calls: of its modules.
         arguments: by a module's name, the arguments of its last call and what it gave.
+        predicted: what the model gave, [BATCH, TOKENS, vocabulary].
     """
 
     model: Any
     calls: list[Call] = field(default_factory=list)
     arguments: dict[str, tuple[tuple[Any, ...], dict[str, Any], Tensor]] = field(default_factory=dict)
+
+    predicted: Tensor | None = None
 
     @classmethod
     def through(cls, model: Any) -> Passing:
@@ -63,7 +66,7 @@ class Passing:
                     keep = module.register_forward_hook(passing._keep(name), with_kwargs=True)
                     stack.callback(keep.remove)
             try:
-                logits(model, few_ids(model))
+                passing.predicted = logits(model, few_ids(model))
             except (RuntimeError, SparsityLabError):  # of memory, or of the library itself
                 raise
             except Exception as error:  # whatever a model's own code raises
@@ -143,8 +146,13 @@ def looks_ahead(model: Any) -> bool:
     changed = ids.clone()
     changed[:, -1] = ids[:, 0]
     before, after = logits(model, ids)[:, :-1], logits(model, changed)[:, :-1]
+    return least_move(before, after) > max(1e3 * tolerance_of(before), 0.05)
+
+
+def least_move(before: Tensor, after: Tensor) -> float:
+    """The least of the relative differences between two predictions, over positions."""
     moved = (after.double() - before.double()).norm(dim=-1) / before.double().norm(dim=-1).clamp_min(1e-30)
-    return bool(moved.min() > min(1e3 * _tolerance(before), 0.05))
+    return float(moved.min())
 
 
 def are_same(one: Tensor, other: Tensor) -> bool:
@@ -152,7 +160,7 @@ def are_same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
     difference = (one.double() - other.double()).norm()
-    return bool(difference <= _tolerance(one) * other.double().norm().clamp_min(1e-30))
+    return bool(difference <= tolerance_of(one) * other.double().norm().clamp_min(1e-30))
 
 
 def block_of(name: str) -> tuple[str, ...]:
@@ -169,5 +177,6 @@ def axis_of_positions(values: Tensor) -> int | None:
     return next(apart, 0 if shape[:1] == (BATCH * TOKENS,) else None)
 
 
-def _tolerance(values: Tensor) -> float:
+def tolerance_of(values: Tensor) -> float:
+    """The largest relative difference that is rounding in the dtype of the values."""
     return TOLERANCE.get(values.dtype, LOW_PRECISION_TOLERANCE)

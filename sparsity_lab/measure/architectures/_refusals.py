@@ -9,7 +9,16 @@ from torch import nn
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.architectures._modules import hidden_size_of, is_linear
-from sparsity_lab.measure.architectures._passing import Passing, block_of, looks_ahead
+from sparsity_lab.measure.architectures._passing import (
+    Passing,
+    are_same,
+    block_of,
+    few_ids,
+    least_move,
+    logits,
+    looks_ahead,
+    tolerance_of,
+)
 from sparsity_lab.measure.model.experts.sites import is_experts
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.proof import overflow
@@ -27,6 +36,33 @@ def refuse_a_look_ahead(model: Any) -> None:
             why="Such a model has no next-token loss and cannot be measured",
             fix="Name a causal language model; of an encoder's weights, one that was trained as a decoder",
         )
+
+
+def refuse_randomness(passing: Passing) -> None:
+    """Refuse a model that gives other numbers for the same tokens.
+
+    Raises:
+        SparsityLabError: it does; the first module that gave something else for what it took before is named.
+    """
+    again = logits(passing.model, few_ids(passing.model))
+    before = passing.predicted
+    if before is None or not least_move(before, again) > 10 * tolerance_of(
+        before
+    ):  # one token may change experts
+        return
+    pairs = zip(passing.calls, Passing.through(passing.model).calls, strict=False)
+    moved = (
+        one
+        for one, other in pairs
+        if are_same(one.taken, other.taken) and not are_same(one.given, other.given)
+    )
+    named = next(moved, None)
+    where = "" if named is None else f": {named.name} is the first module of which that is so"
+    raise SparsityLabError(
+        f"{type(passing.model).__name__} gives other numbers for the same tokens{where}",
+        why="There is randomness in its evaluation, as where dropout is active",
+        fix="Switch it off, or measure a model that is computed alike each time",
+    )
 
 
 def refuse_overflow(passing: Passing) -> None:
@@ -63,6 +99,15 @@ def refuse_inner(model: Any, site: FfnSite) -> None:
 
 def _has_experts(module: nn.Module) -> bool:
     return any(map(is_experts, module.modules()))
+
+
+def not_all_tokens(model: Any, name: str) -> SparsityLabError:
+    """The error for a network that not all tokens come to."""
+    return SparsityLabError(
+        f"{name} of {type(model).__name__} is a feed-forward network that not all tokens come to",
+        why="It may be an expert in a module of its own, a form that cannot be watched",
+        fix="Measure a model whose experts are all in one module, which transformers lets be watched",
+    )
 
 
 def refuse_bare_blocks(model: Any, found: Sequence[FfnSite]) -> None:

@@ -31,14 +31,18 @@ from sparsity_lab.measure.architectures._modules import (
     may_be_down,
 )
 from sparsity_lab.measure.architectures._passing import (
+    BATCH,
+    TOKENS,
     Call,
     Passing,
     are_same,
 )
 from sparsity_lab.measure.architectures._refusals import (
+    not_all_tokens,
     refuse_a_look_ahead,
     refuse_inner,
     refuse_overflow,
+    refuse_randomness,
 )
 from sparsity_lab.measure.architectures._sigma import functions, settled
 from sparsity_lab.measure.model.experts.sites import expert_sites, is_experts
@@ -62,6 +66,7 @@ def sites(model: Any) -> list[FfnSite]:
     with torch.no_grad():
         passing = Passing.through(model)
         refuse_overflow(passing)
+        refuse_randomness(passing)
         found = settled(model, list(_found(passing)))
         if found:
             refuse_a_look_ahead(model)
@@ -100,6 +105,8 @@ def _dense(passing: Passing, place: int, layer: int) -> Iterator[FfnSite]:
     parts = _made_of(passing.model, passing.block_before(place), call.taken)
     if parts is not None:
         is_flat = call.given.dim() == 2
+        if is_flat and len(call.given) != BATCH * TOKENS:
+            raise not_all_tokens(passing.model, call.name.rpartition(".")[0])
         yield FfnSite(
             layer=layer,
             name=call.name.rpartition(".")[0],

@@ -120,9 +120,10 @@ def find_sites(model: Any, *, architecture_file: Path | None = None) -> FoundSit
         sites = list(architecture.sites(model))
     except AttributeError as error:
         raise not_as_described(source, str(error)) from error
-    outside = architectures.outside_sites(model, sites, refuse=architecture_file is None)
     activation = architectures.activation_name(config, architecture)
-    certificate = check_sites(model, sites, source=source, activation=activation)._replace(side_paths=outside)
+    certificate = check_sites(model, sites, source=source, activation=activation)
+    outside = architectures.outside_sites(model, sites, refuse=architecture_file is None)
+    certificate = certificate._replace(side_paths=outside)
     logger.info("%s", certificate.sentence(source))
     return FoundSites(name, sites, certificate, _activation_of(sites, activation))
 

@@ -107,6 +107,16 @@ def test_a_network_whose_function_is_not_known_is_refused_and_no_layer_left_out(
         find_sites(model)
 
 
+def test_a_model_with_dropout_in_its_evaluation_is_refused_by_the_name_of_its_module():
+    model = small("llama")
+    mlp = model.model.layers[1].mlp
+    plain = type(mlp).forward
+    mlp.forward = lambda x: torch.nn.functional.dropout(plain(mlp, x), 0.3, training=True)
+    with pytest.raises(SparsityLabError) as refused:
+        find_sites(model)
+    assert "model.layers.1.mlp" in refused.value.what
+
+
 def test_a_model_that_looks_ahead_is_refused():
     model = small("bert")
     model.config.is_decoder = False
