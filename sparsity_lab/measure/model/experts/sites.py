@@ -55,16 +55,19 @@ class ExpertSite(FfnSite):
 
     def watch(self, visitor: Visitor, *, outputs: bool) -> Iterator[SiteWatch]:
         """Call the visitor at every pass, whether or not a token is routed here."""
-        yield from watch(self, visitor=visitor, outputs=outputs)
+        yield from self._watched(visitor=visitor, outputs=outputs)
 
     def watch_up(self, see: See) -> Iterator[SiteWatch]:
         """Call `see` with u', packed, the router weight in it."""
         if self.gated:
-            yield from watch(self, up=see)
+            yield from self._watched(up=see)
 
     def watch_tokens(self, see: See) -> Iterator[SiteWatch]:
         """Call `see` with which places of the packing hold a token."""
-        yield from watch(self, tokens=see)
+        yield from self._watched(tokens=see)
+
+    def _watched(self, **wanted: Any) -> Iterator[SiteWatch]:
+        yield from watch(self, expert=self.expert, layout=self.layout, **wanted)
 
 
 def expert_sites(experts: Any, *, first: int, name: str, shaped_by: nn.Module) -> list[FfnSite]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
@@ -15,9 +15,6 @@ from sparsity_lab.measure.model.experts.layouts import Arrival, ExpertLayout
 from sparsity_lab.measure.model.experts.packing import TokenPacking
 from sparsity_lab.measure.model.hooks import FfnSite, Positions, SiteWatch, Visitor
 
-if TYPE_CHECKING:
-    from sparsity_lab.measure.model.experts.sites import ExpertSite
-
 IMPLEMENTATION = "sparsity_lab_tapped"
 See = Callable[[FfnSite, Tensor], None]
 
@@ -26,7 +23,8 @@ See = Callable[[FfnSite, Tensor], None]
 class _Watcher:
     """What one caller wants to see of one expert."""
 
-    site: ExpertSite
+    site: FfnSite
+    expert: int
     visitor: Visitor | None = None
     outputs: bool = False
     up: See | None = None
@@ -35,7 +33,7 @@ class _Watcher:
     def remove(self) -> None:
         """Stop; the last one of a layer gives the model its own computation back."""
         layer = _LAYERS[self.site.down]
-        layer.watchers[self.site.expert].remove(self)
+        layer.watchers[self.expert].remove(self)
         if not any(layer.watchers.values()):
             del _LAYERS[self.site.down]
             for handle in layer.hooks:
@@ -106,18 +104,25 @@ class _ExpertLayer:
 _LAYERS: WeakKeyDictionary[nn.Module, _ExpertLayer] = WeakKeyDictionary()
 
 
-def watch(site: ExpertSite, **wanted: Any) -> Iterator[SiteWatch]:
-    """Watch one expert; the layer's computation is taken over with the first one."""
+def watch(site: FfnSite, *, expert: int, layout: ExpertLayout, **wanted: Any) -> Iterator[SiteWatch]:
+    """Watch one expert; the layer's computation is taken over with the first one.
+
+    Args:
+        site: of the expert; its `down` is the module of all the layer's experts.
+        expert: its index there.
+        layout: how the layer's experts are kept.
+        wanted: what the caller wants to see of it; see `_Watcher`.
+    """
     layer = _LAYERS.get(site.down)
     if layer is None:
-        layer = _LAYERS[site.down] = _ExpertLayer(site.layout, Positions(site))
+        layer = _LAYERS[site.down] = _ExpertLayer(layout, Positions(site))
         layer.hooks.extend(layer.positions.hooks())
         if layer.layout.is_registered:
             _take_over(site.down)
         else:
             layer.hooks.append(site.down.register_forward_hook(layer.replace, with_kwargs=True))
-    watcher = _Watcher(site, **wanted)
-    layer.watchers.setdefault(site.expert, []).append(watcher)
+    watcher = _Watcher(site, expert, **wanted)
+    layer.watchers.setdefault(expert, []).append(watcher)
     yield watcher
 
 
