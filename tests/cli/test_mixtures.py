@@ -63,6 +63,7 @@ def watched(mixture, measured, source_text, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 def test_the_tables_of_experts_are_those_described(watched):
     for table, rows in ((EXPERTS, 12), (EXPERT_LAYERS, 3), (EXPERT_ROUTING, 4 * 13), (EXPERT_CHUNKS, None)):
         found = rows_of(watched / f"{table.name}.csv")
@@ -80,6 +81,7 @@ def test_the_activation_ratio_is_that_of_measure(measured, watched):
     assert float(whole["activation_ratio"]) == pytest.approx(float(ratio), abs=1e-12)
 
 
+@pytest.mark.long
 def test_the_figures_of_experts_are_drawn(watched, tmp_path):
     for path in watched.glob("*.csv"):
         shutil.copy(path, tmp_path / path.name)

@@ -68,6 +68,7 @@ def test_a_config_names_options_as_their_flags_do(checkpoints, measured, source_
     assert {row["text"] for row in rows_of(tmp_path / "out" / "neurons.csv")} == {"source"}
 
 
+@pytest.mark.long
 def test_tables_hold_every_model_text_and_layer(watched):
     neurons = rows_of(watched / "neurons.csv")
     assert list(neurons[0]) == NEURONS.header

@@ -58,6 +58,7 @@ def examined(checkpoints, measured, texts, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 def test_structure_writes_every_table_and_figure(examined):
     clusters = rows_of(examined / "clusters.csv")
     assert list(clusters[0]) == CLUSTERS.header

@@ -123,6 +123,7 @@ def test_fewer_parameters_are_needed_later(tmp_path):
     assert rows[0]["low_b"] < rows[0]["params_b"] < rows[0]["high_b"]
 
 
+@pytest.mark.long
 def test_planted_worlds_are_held(tmp_path):
     rows = run_planted(output=tmp_path, worlds=30, seed=1000)
     assert rows[0]["held"] >= 26
@@ -135,6 +136,7 @@ def test_a_noiseless_world_is_recovered():
     assert outcome.growth == pytest.approx(quiet.growth, rel=0.01)
 
 
+@pytest.mark.long
 def test_active_parameters_raise_the_density_of_mixtures():
     total = measure_density(options=DensityOptions(ruler="Qwen2.5", sensitivity=False))
     active = measure_density(

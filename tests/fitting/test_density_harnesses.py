@@ -109,6 +109,7 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.parametrize("ruler", ["Qwen2.5", "Qwen3", "Gemma-3"])
+@pytest.mark.long
 def test_a_harness_is_measured_by_its_own_family(ruler, no_network):
     options = DensityOptions(
         harness=("qwen3-report",), ruler=ruler, sensitivity=False, extrapolated=True, references=True
@@ -270,6 +271,7 @@ def test_the_files_are_plain_csv():
 
 
 @pytest.mark.parametrize("ruler", ["Qwen2.5", "Qwen3", "Gemma-3", "Falcon3"])
+@pytest.mark.long
 def test_one_harness_over_many_models_gives_a_growth(ruler):
     tasks = ("MMLU", "MATH", "GSM8K", "HumanEval")
     report = measure_density(
@@ -305,6 +307,7 @@ def test_two_bundled_harnesses_are_tied_and_the_bridges_are_told():
     assert any(all(word in note for word in ("tied", "olmobaseeval", *tasks)) for note in report.notes)
 
 
+@pytest.mark.long
 def test_growth_by_each_harness_is_that_of_a_run_on_it():
     report = measure_density(options=DensityOptions(hindcast=False))
     chosen, *others = report.sensitivity

@@ -81,6 +81,7 @@ def test_the_search_finds_what_it_is_for(source):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.long
 def test_no_file_of_the_package_runs_data(path):
     assert not list(findings(path.read_text(encoding="utf-8")))
 

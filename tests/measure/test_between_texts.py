@@ -181,6 +181,7 @@ def test_checkpoints_that_failed_and_errors_of_one_text(four_texts):
 
 
 @pytest.mark.parametrize("sample", [None, HEAD])
+@pytest.mark.long
 def test_the_table_of_a_transfer_is_of_its_records(tmp_path, sample):
     paths = []
     for name in ("wikitext2.valid", "tinyshakespeare"):

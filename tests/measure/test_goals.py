@@ -33,6 +33,7 @@ def gated():
 @pytest.mark.thorough(2)
 @pytest.mark.parametrize("ratio", [0.1, 0.3])
 @pytest.mark.parametrize("criterion", SEARCHED)
+@pytest.mark.long
 def test_every_criterion_meets_a_target_ratio(gated, criterion, ratio):
     model, ids = gated
     found = measure(model, ids, criterion=criterion, activation_ratio=ratio, window=256)

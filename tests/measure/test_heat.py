@@ -136,6 +136,7 @@ def test_a_line_keeps_what_reading_its_file_changed(tmp_path):
     assert (paragraph, len(paragraph.notes)) == ("three four", 1)
 
 
+@pytest.mark.long
 def test_the_command_writes_what_a_report_reads(trained, source_text, tmp_path):
     done = run("measure", trained, "--text", source_text, "--window", 64, "--tokens", 512, "--knob", 0.2,
                "-o", tmp_path / "m", cwd=tmp_path)  # fmt: skip

@@ -75,6 +75,7 @@ def answer(row):
     return {key: row[key] for key in ("activation_ratio", "ppl_dense")}
 
 
+@pytest.mark.long
 def test_a_branch_that_moves_is_another_model(hub, measure, tmp_path):
     said, (before,) = measure()
     assert "| acme/tiny " in said
@@ -126,6 +127,7 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     [(("--offline",), {}), (("--revisions", "nowhere"), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],
     ids=["not in the cache", "no such revision", "no Hub"],
 )
+@pytest.mark.long
 def test_what_nobody_knows_is_refused(measure, words, environment, tmp_path):
     said, _ = measure(*words, code=2, **environment)
     assert ID in said

@@ -132,6 +132,7 @@ def test_two_revisions_bring_what_they_need_once(hub, ask, tmp_path):
     assert brought(hub) == []
 
 
+@pytest.mark.long
 def test_the_cache_is_enough_offline_and_without_an_answer(hub, ask, tmp_path):
     ask(*TWO)
     before = rows(tmp_path / "out")
@@ -266,6 +267,7 @@ def test_a_connection_that_is_reset_is_tried_again_but_not_for_ever(hub, ask, ti
     assert not list((tmp_path / "hf").rglob("*.incomplete"))
 
 
+@pytest.mark.long
 def test_shards_are_the_whole_model_and_a_missing_one_is_named_offline(hub, ask, tmp_path):
     ask("--revisions", "step1000,sharded")
     whole, sharded = rows(tmp_path / "out")

@@ -73,6 +73,7 @@ def test_an_unknown_model_may_be_a_private_one(measure):
     assert "HF_TOKEN" in said
 
 
+@pytest.mark.long
 def test_a_hub_that_is_busy_is_asked_again(hub, measure):
     seen = {}
 
@@ -163,6 +164,7 @@ def test_a_cache_that_cannot_be_written_names_hf_home(measure, tmp_path):
     assert str(tmp_path / "file" / "hf") in said
 
 
+@pytest.mark.long
 def test_both_spellings_of_a_revision_are_one_cell(measure, tmp_path):
     assert measure("--revisions", " step1 ")[0] == 0
     before = (tmp_path / "out" / "table.csv").read_text()

@@ -61,6 +61,7 @@ def record(trained, text, output, **changes):
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("rule", [{"knob": 0.1}, {"ppl_increase": 0.05}])
 @pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.long
 def test_the_record_is_the_same(trained, source_text, tmp_path, scarce, caplog, rule, after):
     whole = record(trained, source_text, tmp_path / "whole", **rule)
     passes = scarce(most=2, after=after)

@@ -200,6 +200,7 @@ MIXTURE_CASES = [
 
 @pytest.mark.thorough(8)
 @pytest.mark.parametrize(("model_type", "change"), MIXTURE_CASES)
+@pytest.mark.long
 def test_experts_that_the_model_computes_otherwise_are_refused(model_type, change):
     model = small(model_type)
     computed_by(model, change)

@@ -139,6 +139,7 @@ def between(model, sites, ending):
 
 @torch.no_grad()
 @pytest.mark.parametrize("model_type", LOOPS)
+@pytest.mark.long
 def test_experts_are_those_of_a_plain_loop(model_type):
     """Logits of the whole model, and the neurons kept of each expert, with three in ten dropped in the first layer."""
     model = small(model_type)
@@ -168,6 +169,7 @@ def test_experts_are_those_of_a_plain_loop(model_type):
 @torch.no_grad()
 @pytest.mark.parametrize("model_type", LOOPS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.long
 def test_they_are_proved_in_low_precision_and_left_as_they_were(model_type, dtype):
     model = small(model_type).to(dtype)
     before = model(input_ids=ROWS, use_cache=False).logits

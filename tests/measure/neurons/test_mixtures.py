@@ -272,6 +272,7 @@ def case(request):
 
 
 @pytest.mark.parametrize("family", sorted(SHAPES))
+@pytest.mark.long
 def test_a_dead_expert_is_found(family):
     ids = torch.randint(0, 97, (WINDOWS * WINDOW,), generator=torch.Generator().manual_seed(1))
     case = Case(planted(family), ids, window=WINDOW, bos_id=0)
@@ -300,6 +301,7 @@ def test_a_mixture_that_was_trained_is_that_of_plain_loops(learned):
     check_tokens_and_loads(case, experts=6, k=2, shared=0)
 
 
+@pytest.mark.long
 def test_counts_do_not_depend_on_the_batch_and_add_up(case):
     model_windows = case.windows
     calibration = Calibration("cett", tuple(case.thresholds))
@@ -317,6 +319,7 @@ def test_counts_do_not_depend_on_the_batch_and_add_up(case):
             assert np.array_equal(ours, theirs), field.name
 
 
+@pytest.mark.long
 def test_experts_are_those_of_plain_loops(case):
     check_experts(case)
     check_chunks_of_experts(case)

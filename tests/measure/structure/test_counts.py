@@ -70,6 +70,7 @@ def layout_of(subject, *, most=2048, each=2):
 
 
 @pytest.mark.parametrize("most", [2048, 37])
+@pytest.mark.long
 def test_a_survey_is_that_of_plain_loops(real, most):
     subject, thresholds, sizes = real
     layout = layout_of(subject, most=most)
