@@ -152,13 +152,14 @@ class RecordSettings(AgainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalSettings(RecordSettings, ModelSettings):
-    """How lm-eval is run."""
+class EvalSettings(RecordSettings, SampleSettings):
+    """How lm-eval is run, and how a text is read whose perplexity is put beside its scores."""
 
     dense: Annotated[bool, Flag("Also run without thresholds.", WHAT)] = True
     include_path: Annotated[
         Path | None, Flag("Folder of further task files (YAML). Code that they name is EXECUTED.", WHAT)
     ] = None
+    tokens: Annotated[int, Flag("Tokens of the text.", TEXT)] = TOKENS
     num_fewshot: Annotated[int | None, Flag("Examples in the prompt.", TEXT, shown="as the task says")] = None
     limit: Annotated[int | None, Flag("At most N documents per task, for a trial.", WHAT, metavar="N")] = None
     batch_size: Annotated[str, Flag("Windows per batch.", metavar="INTEGER|auto")] = "auto"

@@ -29,7 +29,7 @@ from sparsity_lab.measure.model.windows import (
 )
 from sparsity_lab.reading.texts.documents import Packed, TextSource
 from sparsity_lab.reading.texts.text_file import TextFile
-from sparsity_lab.settings import SPREAD, WHOLE, Sampling
+from sparsity_lab.settings import HEAD, SPREAD, WHOLE, Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def sampled(tokenizer: TextTokenizer, text: TextSource, asked: Sampling) -> Wind
         SparsityLabError: the tokenizer cannot write the text.
     """
     found = _sampled(tokenizer, text, asked)
-    found = replace(found, source={**text.described(), **_documents_used(found)})
+    count = {"documents": text.count()} if found.sample != HEAD and not isinstance(text, TextFile) else {}
+    found = replace(found, source={**text.described(), **count, **_documents_used(found)})
     if found.units is not None and asked.sample == SPREAD and len(set(found.units)) < LEAST_WINDOWS:
         raise RunError(
             f"The windows come from {len(set(found.units))} document(s) of {text.path}",
