@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 SAVED = ("dataset_dict.json", "state.json")  # signs of `save_to_disk`: of several splits, of one
 SMALL_BYTES = 1 << 30  # a configuration of the Hub up to this size is brought as a whole, and kept
 MOST_UNSEEKABLE = 4 << 30  # compressed bytes of the Hub that are read from the beginning
+AHEAD_BYTES = 1 << 18  # of a file on the Hub, read behind what was asked for
 MOST_NAMES = 20
 
 
@@ -76,11 +77,12 @@ def _saved(path: Path, name: DatasetName, said: dict[str, Any]) -> Documents:
 
 def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
     """What `load_dataset` takes."""
-    from datasets import get_dataset_config_names, load_dataset_builder
+    from datasets import config, get_dataset_config_names, load_dataset_builder
 
     parts = name.parts
-    asked = {"path": parts.dataset, "revision": parts.revision}
-    if parts.config is not None:
+    asked = {"path": parts.dataset, "revision": _pinned(name)}
+    local = Path(parts.dataset).exists()
+    if parts.config is not None and (local or not config.HF_HUB_OFFLINE):  # a cache does not list them
         known = get_dataset_config_names(**asked)
         if known and parts.config not in known:
             raise _unknown("configuration", parts.config, known, name)
@@ -92,7 +94,8 @@ def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
     said = {**said, "config": builder.config.name, "split": split}
     urls = files.get(split, ())
     on_hub = any("://" in url for url in urls)
-    said |= {"revision": _commit(urls), "fingerprint": None if on_hub else str(builder.hash)}
+    commit = None if local else asked["revision"] or str(builder.hash)
+    said |= {"revision": commit, "fingerprint": None if commit else str(builder.hash)}
     reader = _reader(urls)
     if on_hub and sum(map(_size, (url for each in files.values() for url in each))) <= SMALL_BYTES:
         reader = None
@@ -112,6 +115,16 @@ def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
     columns = {"column": said["column"]}
     documents = [reader(url if opened[url] else Path(url), opened=opened[url], **columns) for url in urls]
     return Shards(documents, path=str(name), description={"form": "dataset", **said, "files": len(urls)})
+
+
+def _pinned(name: DatasetName) -> str | None:
+    """The commit that a dataset of the Hub is at now; offline its revision as it was given, None for a local one."""
+    from datasets import config
+
+    parts = name.parts
+    if Path(parts.dataset).exists() or config.HF_HUB_OFFLINE:
+        return parts.revision
+    return hub.dataset_commit(parts.dataset, parts.revision)
 
 
 def _reader(urls: Sequence[str]) -> Any:
@@ -145,7 +158,7 @@ def _is_lines(url: str) -> bool:
 def _open_url(url: str) -> Any:
     import fsspec  # type: ignore[import-untyped]
 
-    return fsspec.open(url, "rb").open()
+    return fsspec.open(url, "rb", block_size=AHEAD_BYTES).open()
 
 
 def _size(url: str) -> int:
@@ -153,14 +166,6 @@ def _size(url: str) -> int:
 
     system, path = fsspec.core.url_to_fs(url)
     return int(system.size(path) or 0)
-
-
-def _commit(urls: Sequence[str]) -> str | None:
-    """The commit that addresses on the Hub are of: hf://datasets/ORG/NAME@COMMIT/…"""
-    from huggingface_hub import HfFileSystem
-
-    found = [HfFileSystem().resolve_path(url) for url in urls[:1] if url.startswith("hf://")]
-    return next((str(each.revision) for each in found if hasattr(each, "revision")), None)
 
 
 def _chosen(split: str | None, splits: Sequence[str], name: DatasetName) -> str:
@@ -217,9 +222,13 @@ def _explained(name: DatasetName) -> Iterator[None]:
     except Exception as error:
         page = f"datasets/{name.parts.dataset}"
         lines = str(error).strip().splitlines()
-        fix = f"Check its name, its configuration and the network. Short names are {', '.join(SHORT_NAMES)}"
+        known = f"short names are {', '.join(SHORT_NAMES)}"
+        fix = f"Check its name ({known}), its configuration and the network; --offline reads this machine's cache alone"
+        called = (
+            str(name) if name.startswith(name.parts.dataset) else f"{name}, which is {name.parts.dataset},"
+        )
         raise SparsityLabError(
-            f"Cannot read the dataset {name}",
+            f"Cannot read the dataset {called}".rstrip(","),
             why=hub.reason(error) or " ".join(lines[:2]) or type(error).__name__,
             fix=hub.advice(error, page) or fix,
         ) from error
