@@ -10,7 +10,7 @@ and F is how many these have together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,17 @@ from sparsity_lab.measure.live.live_model import undisturbed
 from sparsity_lab.measure.model.hooks import tapped
 from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
-from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
+from sparsity_lab.measure.model.windows import TokenizedText, tokenize
 from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
 from sparsity_lab.measure.neurons.mixtures.tokens import ActiveByToken
+from sparsity_lab.measure.sources.paragraph import paragraph_of
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
-from sparsity_lab.reading.texts.text_file import FileText
+from sparsity_lab.reading.texts.dataset_name import TextPlace
+from sparsity_lab.reading.texts.passages import FileText
 from sparsity_lab.settings import HeatSettings, ModelSettings
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.file_names import file_name
@@ -48,9 +50,9 @@ MOST_TOKENS = 2048
 
 @dataclass(frozen=True)
 class HeatSpec(HeatSettings):
-    """What to show: the beginning of `text`, a UTF-8 file; the other settings are those of `HeatSettings`."""
+    """What to show: the beginning of `text`, or of one of its documents; the others are those of `HeatSettings`."""
 
-    text: Path
+    text: TextPlace
 
 
 def token_heat(
@@ -119,19 +121,20 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
     Attributes:
         calibration: the thresholds.
         paragraph: the text.
-        text: name of its file; `tokens` and `bos` are as in `token_heat`.
+        origin: `text`, the name of its file or dataset, and `text_source`; no part of the key.
+    `tokens` and `bos` are as in `token_heat`.
     """
 
     calibration: Calibration
     paragraph: FileText
-    text: str
+    origin: Mapping[str, Any]
     tokens: int
     bos: bool
 
     @property
     def label(self) -> str:
         """The text."""
-        return self.text
+        return str(self.origin["text"])
 
     def key(self, prepared: Ready) -> str:
         """See `Recipe`."""
@@ -171,7 +174,7 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
             "model": source.model,
             "revision": source.revision,
             "commit": source.commit,
-            "text": self.text,
+            **self.origin,
         }
 
 
@@ -194,9 +197,9 @@ def write_heat(
     """
     ranges.check_fields(spec, command="heat")
     calibrations = [calibration_of(record) for _, record in asked]
-    paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
+    paragraph, origin = paragraph_of(spec.text, spec)
     reading = ModelSettings(device=spec.device, dtype=spec.dtype, architecture_file=spec.architecture_file)
-    recipes = [HeatRecipe(each, paragraph, spec.text.name, spec.tokens, spec.bos) for each in calibrations]
+    recipes = [HeatRecipe(each, paragraph, origin, spec.tokens, spec.bos) for each in calibrations]
     terms = RunTerms(output / RECORDS, command_words(), spec.again)
     with cell_run(terms, means) as run:
         preparer = ModelPreparer(reading, elsewhere=run.crew.device)
@@ -253,15 +256,6 @@ def _room(model: Any, wanted: int, *, bos: bool) -> int:
     if wanted > room:
         logger.info("%d tokens instead of %d: one window holds no more", room, wanted)
     return min(wanted, room)
-
-
-def _from_line(text: FileText, line: int, *, name: Path) -> FileText:
-    lines = text.splitlines(keepends=True)
-    if not 1 <= line <= len(lines):
-        raise SparsityLabError(f"{name} has {len(lines)} lines, no line {line}", fix="Name another --line")
-    rest = FileText("".join(lines[line - 1 :]).strip())
-    rest.line_ends = text.line_ends
-    return rest
 
 
 def _rows(heat: dict[str, Any]) -> list[dict[str, object]]:

@@ -169,6 +169,13 @@ class Record(TypedDict):
         "what standard errors and intervals speak of: the corpus, where the windows are spread over it, else this "
         "text alone, of which another part may differ two or three times as much",
     ]
+    text_source: Annotated[
+        dict[str, Any] | None,
+        "what the windows come from, or null for token ids given from Python: form; path and bytes, or dataset, "
+        "config, split and revision (hash of the commit) or fingerprint; column; packed, where documents are joined; "
+        "and of documents how many there are (unless the head alone was read), how many the windows come from, the "
+        "first, the last and the ranges of their numbers, counted from 0",
+    ]
     trained_tokens: Annotated[int | None, "tokens the checkpoint was trained on, or null where unknown"]
     params_total: Annotated[int, "parameters, tied ones once"]
     params_nonembedding: Annotated[int, "parameters less the input and output embeddings"]

@@ -9,8 +9,9 @@ import pytest
 
 from sparsity_lab.measure.neurons.frequency import record
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
-from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.sources.named import texts_of
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.frequency import CHUNKS, NEURONS
 from tests.command import exit_code

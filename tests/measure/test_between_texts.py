@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sparsity_lab.measure.spec import MeasureSpec, expand, named_texts
+from sparsity_lab.measure.sources.named import named_texts
+from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.texts.between import between_rows
 from sparsity_lab.measure.texts.matrices import transfer_markdown
 from sparsity_lab.measure.texts.random_effects import pooled

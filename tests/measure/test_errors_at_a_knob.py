@@ -11,10 +11,10 @@ from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import open_text
 from sparsity_lab.measure.search import engine, noise
 from sparsity_lab.measure.search.measurement import KNOB, KNOB_FOUND, THRESHOLDS
 from sparsity_lab.measure.search.steps import Runner
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.thresholds.stored import of_measurement
 from sparsity_lab.settings import Sampling
 from tests.at_hand import at_hand

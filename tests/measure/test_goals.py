@@ -8,10 +8,11 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.model.windows import encode, read_text
+from sparsity_lab.measure.model.windows import encode
 from sparsity_lab.measure.search.crossing import crossings, fit
 from sparsity_lab.measure.search.root import Slope
 from sparsity_lab.measure.search.targets import TargetRatio
+from sparsity_lab.measure.sources.texts import read_text
 from tests.at_hand import at_hand
 
 TARGET = 0.01

@@ -17,8 +17,10 @@ from sparsity_lab.fitting.page.parts.heat import checked
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
-from sparsity_lab.measure.model.windows import cut, read_text
-from sparsity_lab.measure.token_heat import _from_line, token_heat
+from sparsity_lab.measure.model.windows import cut
+from sparsity_lab.measure.sources.paragraph import from_line
+from sparsity_lab.measure.sources.texts import read_text
+from sparsity_lab.measure.token_heat import token_heat
 from tests.command import run
 from tests.unrendered import unrendered
 
@@ -132,7 +134,7 @@ def test_too_little_text_and_thresholds_of_another_model_are_refused(loaded):
 
 def test_a_line_keeps_what_reading_its_file_changed(tmp_path):
     (tmp_path / "t.txt").write_bytes(b"one two\r\nthree four\r\n")
-    paragraph = _from_line(read_text(tmp_path / "t.txt", tokens=5), 2, name=tmp_path)
+    paragraph = from_line(read_text(tmp_path / "t.txt", tokens=5), 2, name=tmp_path)
     assert (paragraph, len(paragraph.notes)) == ("three four", 1)
 
 

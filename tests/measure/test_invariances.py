@@ -12,8 +12,9 @@ from sparsity_lab.measure.api import measure, sparsified
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import BatchVisitor, Subject
-from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.model.windows import cut, encode
 from sparsity_lab.measure.search.counts import Counts
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 from tests.at_hand import at_hand
 

@@ -14,10 +14,11 @@ from sparsity_lab.measure.model.halving import is_out_of_memory
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.predictors.run import predict_command
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings as PredictSettings
-from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.structure.run import structure_command
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings as StructureSettings
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.sources.named import texts_of
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
 WINDOW = 64

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
-from sparsity_lab.measure.model.windows import choose_window, cut, read_text, tokenize
+from sparsity_lab.measure.model.windows import choose_window, cut, tokenize
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts
 from sparsity_lab.measure.search.crossing import Together, seen_slope, shared_slope
 from sparsity_lab.measure.search.root import RootSearch, Slope
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.settings import HEAD, SPREAD, WHOLE
 
 TARGET = math.log1p(0.01)

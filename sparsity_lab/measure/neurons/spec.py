@@ -11,8 +11,10 @@ from typing import Any
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.source import Source, pinned
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, distinct_texts, named_text
+from sparsity_lab.measure.sources.named import NamedText
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.reading.json_file import json_or_none
+from sparsity_lab.reading.texts.dataset_name import TextPlace
 from sparsity_lab.settings import TOKENS, RecordSettings, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
@@ -38,20 +40,10 @@ class NeuronSpec(WritingSettings, RecordSettings, WindowSettings):
         """
         ranges.check_fields(self)
 
-    def measure_spec(self, text: Path) -> MeasureSpec:
+    def measure_spec(self, text: TextPlace) -> MeasureSpec:
         """The spec under which `measure` would read one text."""
         shared = {field.name: getattr(self, field.name) for field in fields(WindowSettings)}
         return MeasureSpec(text=text, tokens=self.tokens, **shared)
-
-
-def texts_of(words: Sequence[str]) -> tuple[NamedText, ...]:
-    """Texts given as NAME=FILE, or as a file that is called by its stem.
-
-    Raises:
-        SparsityLabError: an empty name or file, or one name for two texts.
-    """
-    option = "--text"
-    return tuple(distinct_texts([named_text(word, option=option) for word in words], option=option))
 
 
 def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path | SparsityLabError]:

@@ -10,11 +10,12 @@ from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.model.windows import cut, encode
 from sparsity_lab.measure.neurons import lanes
 from sparsity_lab.measure.neurons.counts import GROUPS, NeuronCounts
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.search.engine import at_thresholds
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.measure.thresholds.stored import Calibration
 from tests.at_hand import at_hand
 

@@ -11,6 +11,7 @@ from sparsity_lab.measure.checkpoint.hub.answers import reason as reason
 from sparsity_lab.measure.checkpoint.hub.asking import bring as bring
 from sparsity_lab.measure.checkpoint.hub.asking import bring_weights as bring_weights
 from sparsity_lab.measure.checkpoint.hub.asking import cached as cached
+from sparsity_lab.measure.checkpoint.hub.asking import dataset_commit as dataset_commit
 from sparsity_lab.measure.checkpoint.hub.asking import describe as describe
 from sparsity_lab.measure.checkpoint.hub.asking import not_in_cache as not_in_cache
 from sparsity_lab.measure.checkpoint.hub.asking import not_loaded as not_loaded

@@ -49,6 +49,19 @@ def describe(model: str, revision: str | None) -> tuple[str, list[str]]:
     return str(found.sha), [file.rfilename for file in found.siblings or ()]
 
 
+def dataset_commit(dataset: str, revision: str | None) -> str:
+    """The commit that a revision of a dataset on the Hub means now.
+
+    Raises:
+        Exception: whatever huggingface_hub raises.
+    """
+    from huggingface_hub import HfApi, constants
+
+    _set_time_limit()
+    asked = partial(HfApi().dataset_info, dataset, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    return str(_asked(dataset, asked).sha)
+
+
 def bring(model: str, name: str, revision: str | None) -> Path:
     """A file of a Hub id in this machine's cache, downloaded where it is not there yet.
 

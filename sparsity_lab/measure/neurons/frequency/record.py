@@ -31,7 +31,7 @@ ORDER = (
     "model revision commit series name text tokenizer criterion knob ppl_increase_target thresholds calibrated_on "
     "activation_ratio activation_ratio_se loss_sparse_nats layer_rows chunk_rows parameter_rows decode_rows "
     "token_text architecture activation_function site_certificate gated params_total params_nonembedding hidden_size "
-    "intermediate_size layers width_depth_ratio tokens window bos sample errors_hold_for text_sha256 seed "
+    "intermediate_size layers width_depth_ratio tokens window bos sample errors_hold_for text_source text_sha256 seed "
     "arrays_sha256 content_key provenance record_sha256"
 )
 NEURON_KEYS: dict[str, str] = {
