@@ -1,6 +1,7 @@
 # `make demo` and `make test` are the two commands; both make .venv when there is none.
-# `make test` is for every edit and every change that lands. `make test-all` is for every release: all tests but the soaks,
-# and the environments of their own. `make soak` is for an idle machine: the longest runs, an hour and more.
+# `make test` is for every edit. A change lands when the long tests pass as well: `.ci/run` runs `make test` and
+# `make long`. `make test-all` is for every release: all tests but the soaks, and the environments of their own.
+# `make soak` is for an idle machine: the longest runs, an hour and more.
 PYTHON ?= python3
 VENV   ?= .venv
 # The exact pin takes a CPU build where one is to be had; a looser one pulls the CUDA packages.
@@ -14,7 +15,7 @@ PYTHONS ?= 3.10 3.12 3.13 3.14
 # Byte code is kept even where the environment says not to: else each worker and each process of a test compiles anew.
 PYTEST  = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types unit every soak light lowest clean
+.PHONY: demo test long test-all lint types unit every soak light lowest clean
 
 demo: $(READY)
 	$(BIN)/sparsity-lab demo --output runs/demo
@@ -38,7 +39,10 @@ types: $(READY)
 # the tests of a file share is made once, and takes from the other's half when its own is done.
 TWO := -n 2 --dist worksteal
 unit: $(READY)
-	$(PYTEST) $(TWO) -m "not slow and not soak"
+	$(PYTEST) $(TWO) -m "not long and not slow and not soak"
+
+long: $(READY)
+	$(PYTEST) $(TWO) -m "long and not slow and not soak"
 
 every: $(READY)
 	$(PYTEST) $(TWO) -m "not soak"

@@ -93,33 +93,46 @@ class ModelSettings(WeightSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(ModelSettings):
-    """How a model reads a text."""
+    """How a model reads a text; a text_column of None is `text`, or that of a dataset's short name."""
 
     bos: Annotated[bool, Flag("Put a BOS in front of each window, if the tokenizer uses one.", TEXT)] = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowSettings(TextSettings):
-    """How a model reads a text, window by window; a batch_size of None is found by trying."""
-
-    window: Annotated[int | None, Flag("Tokens per window.", TEXT, shown="up to 1024")] = None
-    batch_size: Annotated[
-        int | None, Flag("Windows per batch (does not affect results).", metavar="INTEGER|auto", auto=True)
-    ] = None
     sample: Annotated[
         str | None,
         Flag(
             "Where windows lie, in a text that holds more than --tokens: spread over all of it, so that errors hold "
             "for the corpus, or its head, whose errors hold for these tokens only.",
             TEXT,
-            shown="spread; head with --compat",
+            shown="spread; head with --compat, and in heat",
             choices=(SPREAD, HEAD),
         ),
     ] = None
-    text_column: Annotated[str, Flag("Key of the text in JSON lines.", TEXT)] = "text"
+    text_column: Annotated[
+        str | None,
+        Flag(
+            "Key or column of the text in JSON lines, parquet files and datasets.",
+            TEXT,
+            shown="text, or a short name's own",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings(TextSettings):
+    """How windows are taken from a text."""
+
+    window: Annotated[int | None, Flag("Tokens per window.", TEXT, shown="up to 1024")] = None
     pack: Annotated[
         bool, Flag("Join documents, so that windows go over their borders; by default none does.", TEXT)
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings(SampleSettings):
+    """How a model reads a text, window by window; a batch_size of None is found by trying."""
+
+    batch_size: Annotated[
+        int | None, Flag("Windows per batch (does not affect results).", metavar="INTEGER|auto", auto=True)
+    ] = None
     seed: Seed = 0
 
 
@@ -164,13 +177,14 @@ class RecordSettings(AgainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalSettings(RecordSettings, ModelSettings):
-    """How lm-eval is run."""
+class EvalSettings(RecordSettings, SampleSettings):
+    """How lm-eval is run, and how a text is read whose perplexity is put beside its scores."""
 
     dense: Annotated[bool, Flag("Also run without thresholds.", WHAT)] = True
     include_path: Annotated[
         Path | None, Flag("Folder of further task files (YAML). Code that they name is EXECUTED.", WHAT)
     ] = None
+    tokens: Annotated[int, Flag("Tokens of the text.", TEXT)] = TOKENS
     num_fewshot: Annotated[int | None, Flag("Examples in the prompt.", TEXT, shown="as the task says")] = None
     limit: Annotated[int | None, Flag("At most N documents per task, for a trial.", WHAT, metavar="N")] = None
     batch_size: Annotated[str, Flag("Windows per batch.", metavar="INTEGER|auto")] = "auto"
@@ -181,8 +195,11 @@ class EvalSettings(RecordSettings, ModelSettings):
 class HeatSettings(AgainSettings, TextSettings):
     """Which part of a text is shown."""
 
-    line: Annotated[int, Flag("First line of the text to show.", TEXT)] = 1
+    line: Annotated[
+        int, Flag("First line of the text to show: of documents, of the first one or the one drawn.", TEXT)
+    ] = 1
     tokens: Annotated[int, Flag("At most N tokens are shown.", TEXT, metavar="N")] = 200
+    seed: Annotated[int, Flag("With --sample spread: draws the document, or the line, that is shown.")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ def test_an_unknown_table_names_those_there_are(asked, meant, tmp_path):
         ("fit", "density-scroes"),
     ],
 )
+@pytest.mark.long
 def test_the_command_line_names_them_too(words, tmp_path):
     done = command.run(*words, "--output", tmp_path / "out")
     assert done.returncode == 2

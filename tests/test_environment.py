@@ -39,6 +39,7 @@ def test_threads_that_are_no_number(monkeypatch, word):
 
 
 @pytest.mark.parametrize(("word", "threads"), [("2,1", 2), ("", None)])
+@pytest.mark.long
 def test_workers_have_these_threads(monkeypatch, word, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", word)
     monkeypatch.setattr("sparsity_lab.machine.workers.available_cores", lambda: 3)

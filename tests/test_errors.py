@@ -35,6 +35,7 @@ def gives_fix(keyword):
     return keyword.arg == "fix" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
 
 
+@pytest.mark.long
 def test_every_refusal_tells_a_way_out():
     sources = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
     assert sum(len(refusals(source)) for source in sources.values()) > 300, "where are they?"

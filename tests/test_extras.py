@@ -92,6 +92,7 @@ def test_every_command_names_the_extra_it_lacks(words, monkeypatch, capsys, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_an_environment_without_torch_refuses_and_helps_and_fits(tmp_path):
     hidden = ",".join(package for members in extras.EXTRAS.values() for package in members)
     refused = run(RUN, hidden, "measure", "m", "--text", "t.txt", cwd=tmp_path)

@@ -176,6 +176,7 @@ def is_layout(node):
     return isinstance(node, ast.Constant) and not any(map(str.isalpha, str(node.value)))
 
 
+@pytest.mark.long
 def test_nothing_hangs_on_words():
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):

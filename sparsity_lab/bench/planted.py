@@ -12,8 +12,8 @@ that is right about the world should have the best score: the trend, or no growt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -103,15 +103,15 @@ class PlantedOutcome:
     """Whether intervals held the truth in one world; rho's per model. Growth is None and NaN without a trend.
 
     `hindcast` is None where no quarter could be foreseen.
-    `beyond` says of each model whether its true N^ lies outside the reference sizes, `widened` whether its interval and
-    the ruler of another corpus together hold the truth.
+    `beyond` says of each model whether its true N^ lies outside the reference sizes, `by_corpora` of each kind of
+    interval with the other corpora in it whether it holds the truth.
     """
 
     growth_held: bool | None
     growth: float
     rho_held: tuple[bool, ...]
     beyond: tuple[bool, ...] = ()
-    widened: tuple[bool, ...] = ()
+    by_corpora: Mapping[str, Sequence[bool]] = field(default_factory=dict)
     hindcast: Hindcast | None = None
 
 
@@ -158,17 +158,12 @@ def run_planted(
 def live_through(world: World, *, seed: int) -> PlantedOutcome:
     """Make one world, measure it, and look whether the intervals hold."""
     measured, truths = measured_world(world, seed=seed)
-    names = [density.target.model for density in measured]
     rho_held = tuple(_holds(density, truths[density.target.model]) for density in measured)
     points = trend_points(measured)
     beyond = tuple(world.beyond(truths[density.target.model] * density.size) for density in measured)
-    widened: tuple[bool, ...] = ()
+    outcome = PlantedOutcome(None, float("nan"), rho_held, beyond)
     if world.corpora:
-        intervals, beyond = corpora_of(seed).widened(measured), ()
-        widened = tuple(
-            low <= truths[name] <= high for name, (low, high) in zip(names, intervals, strict=True)
-        )
-    outcome = PlantedOutcome(None, float("nan"), rho_held, beyond, widened)
+        outcome = replace(outcome, beyond=(), by_corpora=corpora_of(seed).held(measured, truths))
     try:
         trend = fit_trend(points, seed=seed)
     except SparsityLabError:
@@ -197,11 +192,9 @@ def coverage_rows(outcomes: list[PlantedOutcome], world: World) -> list[dict[str
     rho = [held for outcome in outcomes for held in outcome.rho_held]
     growth = [held for o in outcomes if (held := o.growth_held) is not None]
     beyond = [h for o in outcomes if o.beyond for h, out in zip(o.rho_held, o.beyond, strict=True) if out]
-    widened = [held for outcome in outcomes for held in outcome.widened]
-    further = {
-        "density rho, models beyond the reference sizes": beyond,
-        "density rho, widened by a third corpus": widened,
-    }
+    further = {"density rho, models beyond the reference sizes": beyond}
+    for kind in outcomes[0].by_corpora:
+        further[kind] = [held for outcome in outcomes for held in outcome.by_corpora[kind]]
     return [
         *([_row("growth A of the frontier", growth, independent=True)] if world.stops is None else []),
         _row("density rho, one model a world", [o.rho_held[0] for o in outcomes], independent=True),
@@ -238,7 +231,7 @@ def _row(quantity: str, held: list[bool], *, independent: bool) -> dict[str, obj
         "held": int(sum(held)),
         "share": float(np.mean(held)),
         "low": float(0.95 - half) if independent else None,
-        "high": float(0.95 + half) if independent else None,
+        "high": float(min(0.95 + half, 1)) if independent else None,
     }
 
 

@@ -10,12 +10,12 @@ import typer
 
 from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.shared_options import OfflineOptions, Output
-from sparsity_lab.settings import HOW, SHAPES, TEXT, WHAT, CostSettings, Flag, ModelSettings, TimingSettings
+from sparsity_lab.cli.shared_options import OfflineOptions, Output, TextsOptions
+from sparsity_lab.settings import HOW, SHAPES, WHAT, CostSettings, Flag, ModelSettings, TimingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class AffinityOptions(CostSettings, TimingSettings, ModelSettings, OfflineOptions):
+class AffinityOptions(CostSettings, TimingSettings, ModelSettings, TextsOptions, OfflineOptions):
     """The options of `sparsity-lab affinity`."""
 
     found: Annotated[
@@ -33,15 +33,6 @@ class AffinityOptions(CostSettings, TimingSettings, ModelSettings, OfflineOption
         tuple[Path, ...], Flag("Records of `predict`, or the folder that it wrote. Repeatable.", WHAT)
     ] = ()
     measure: Annotated[bool, Flag("Also time sparse against dense products on this machine.", WHAT)] = False
-    texts: Annotated[
-        tuple[str, ...],
-        Flag(
-            "Location of a text that has moved since its record. Repeatable.",
-            TEXT,
-            flags=("--text",),
-            metavar="[NAME=]FILE",
-        ),
-    ] = ()
     shapes: Annotated[
         tuple[str, ...],
         Flag(
@@ -59,22 +50,23 @@ class AffinityOptions(CostSettings, TimingSettings, ModelSettings, OfflineOption
 def command(options: AffinityOptions) -> None:
     """Estimate what sparsity is worth when decoding: bytes read and ideal speed-ups, and with --measure real ones.
 
+    A text that has moved since its record is named with --text or --dataset, by the name that the record gives it.
     Decoding one sequence waits for memory, so time goes with the bytes read. Each number says what it assumes.
     """
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.affinity.run import AffinitySpec, estimate_affinity
     from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan, shape_of_words
-    from sparsity_lab.measure.neurons.spec import texts_of
+    from sparsity_lab.measure.sources.named import texts_of
 
     if not options.measure:
         refuse_idle(
-            options, "pairs", "shapes", "ratios", "texts", "device",
+            options, "pairs", "shapes", "ratios", "texts", "datasets", "device",
             because="without --measure", fix="Add --measure, or leave it out",
         )  # fmt: skip
     shapes, output = tuple(map(shape_of_words, options.shapes)) or SHAPES, options.output
     spec = AffinitySpec(
         found=tuple(options.found), predictors=options.predictors, models=options.models,
-        texts=texts_of(options.texts),
+        texts=texts_of(options.texts, options.datasets),
         plan=fill(TimingPlan, options, shapes=shapes) if options.measure else None,
         costs=fill(Costs, options), machine=fill(ModelSettings, options),
     )  # fmt: skip

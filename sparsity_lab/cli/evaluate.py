@@ -9,17 +9,19 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli.console.config import save_resolved
-from sparsity_lab.cli.console.options import fill, of_fields
+from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.shared_options import LaunchOptions, Log, ModelOptions, Output
+from sparsity_lab.cli.shared_options import LaunchOptions, Log, ModelOptions, Output, TextOptions
 from sparsity_lab.settings import WHAT, EvalSettings, Flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions(EvalSettings, LaunchOptions, ModelOptions):
+class EvalOptions(EvalSettings, LaunchOptions, ModelOptions, TextOptions):
     """The options of `sparsity-lab eval`."""
 
-    tasks: Annotated[str, Flag("Tasks of lm-eval, separated by commas.", WHAT)]
+    tasks: Annotated[
+        str, Flag("Tasks of lm-eval, separated by commas; none with a text alone.", WHAT, shown="none")
+    ] = ""
     thresholds: Annotated[
         tuple[Path, ...],
         Flag(
@@ -34,7 +36,9 @@ class EvalOptions(EvalSettings, LaunchOptions, ModelOptions):
 
 @of_fields
 def command(options: EvalOptions) -> None:
-    """Run lm-eval on each model, dense and under the thresholds of records.
+    """Run lm-eval on each model, dense and under the thresholds of records, and perplexity on a text.
+
+    The perplexity is that of `measure` with the same words about the text.
 
     A run that was stopped goes on where it was: settings with a record are not evaluated again. Of several settings or
     models, one that fails is marked in the table and the others are evaluated; the exit code is 1 then.
@@ -48,10 +52,16 @@ def command(options: EvalOptions) -> None:
     tasks = tuple(name.strip() for name in options.tasks.split(",") if name.strip())
     checkpoints, crew, output = options.checkpoints(), options.crew(), options.output
     named: dict[str, str | None] = {"model": " ".join(options.model)}
-    if len(checkpoints) == 1:
+    if len(checkpoints) == 1 and not any(path.is_dir() for path in options.thresholds):
         (source,) = (checkpoint.source for checkpoint in checkpoints)
         named, checkpoints = {"model": source.model, "revision": source.revision}, []
-    spec = fill(EvalSpec, options, tasks=tasks, **named)
+    text = None if options.text is options.dataset is None else options.place()
+    if text is None:
+        refuse_idle(
+            options, "tokens", "window", "sample", "text_column", "pack", "bos",
+            because="without a text", fix="Leave it out, or add --text or --dataset",
+        )  # fmt: skip
+    spec = fill(EvalSpec, options, tasks=tasks, text=text, **named)
     with open_loggers(options.log, job=Job("eval", output, as_json(spec), options.offline)) as loggers:
         report = run_eval(spec, checkpoints, output=output, means=Means(crew, loggers, progress()))
     save_resolved(options, output)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.shared_options import LaunchOptions, ModelOptions, Output, Thresholds
-from sparsity_lab.settings import TEXT, Flag, HeatSettings
+from sparsity_lab.cli.shared_options import LaunchOptions, ModelOptions, Output, TextOptions, Thresholds
+from sparsity_lab.settings import HeatSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatOptions(HeatSettings, LaunchOptions, ModelOptions):
+class HeatOptions(HeatSettings, LaunchOptions, ModelOptions, TextOptions):
     """The options of `sparsity-lab heat`."""
 
     thresholds: Thresholds
-    text: Annotated[Path, Flag("Text in UTF-8; its beginning is shown.", TEXT)]
     output: Output = Path("runs/heat")
 
 
@@ -41,7 +39,9 @@ def command(options: HeatOptions) -> None:
         refuse_idle(options, "jobs", because="with one text of one model", fix="Leave it out")
     asked = list(zip(checkpoints, record_of_each(options.thresholds, checkpoints), strict=True))
     means = Means(options.crew(), progress=progress())
-    for folder, heat in write_heat(fill(HeatSpec, options), asked, output=output, means=means):
+    for folder, heat in write_heat(
+        fill(HeatSpec, options, text=options.place()), asked, output=output, means=means
+    ):
         with attempted(folder / "token_heat"):
             from sparsity_lab.fitting.plots.token_heat import draw_heat
 

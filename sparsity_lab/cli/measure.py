@@ -14,6 +14,7 @@ from sparsity_lab.cli.measure_options import ALL, MeasureOptions
 
 if TYPE_CHECKING:
     from sparsity_lab.loggers import Loggers
+    from sparsity_lab.measure.sources.named import NamedText
     from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
     from sparsity_lab.measure.work.measuring import MeasurePlan
 
@@ -38,7 +39,7 @@ def command(options: MeasureOptions) -> None:
     else:
         with _loggers(spec, options) as loggers:
             run = {"output": options.output, "means": Means(crew, loggers, progress())}
-            if options.transfer:
+            if options.transfer or options.transfer_dataset:
                 failed = _transfer(spec, checkpoints, options, run)
             elif options.criterion == ALL:
                 failed = _compare(spec, checkpoints, options, run)
@@ -103,23 +104,28 @@ def _transfer(
     spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions, run: dict[str, Any]
 ) -> bool:
     """Measure a transfer, and whether a checkpoint failed."""
-    from sparsity_lab.measure.spec import named_texts
     from sparsity_lab.measure.texts.transfer import measure_transfer
 
-    rows = measure_transfer(spec, checkpoints, texts=named_texts(spec.text, options.transfer), **run)
+    rows = measure_transfer(spec, checkpoints, texts=_texts(spec, options), **run)
     return _echo(rows, options.output / "transfer.md")
+
+
+def _texts(spec: MeasureSpec, options: MeasureOptions) -> list[NamedText]:
+    """The texts of a transfer."""
+    from sparsity_lab.measure.sources.named import named_texts
+
+    return named_texts(spec.text, options.transfer, options.transfer_dataset)
 
 
 def _plan(spec: MeasureSpec, checkpoints: list[Checkpoint], options: MeasureOptions) -> bool:
     """Say what would be done, and whether a checkpoint cannot be measured."""
     from sparsity_lab.measure.checkpoints import plan
     from sparsity_lab.measure.compare_criteria import plan_compared
-    from sparsity_lab.measure.spec import named_texts
     from sparsity_lab.measure.texts.transfer import plan_transfer
 
     output = options.output
-    if options.transfer:
-        texts = named_texts(spec.text, options.transfer)
+    if options.transfer or options.transfer_dataset:
+        texts = _texts(spec, options)
         return _print_plan(spec, plan_transfer(spec, checkpoints, texts=texts, output=output))
     if options.criterion == ALL:
         return _print_plan(spec, plan_compared(spec, checkpoints, output=output, sweep=options.sweep))

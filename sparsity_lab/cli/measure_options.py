@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from sparsity_lab import ranges
 from sparsity_lab.cli.console.options import fill, given
-from sparsity_lab.cli.shared_options import CheckpointOptions, LaunchOptions, Log, Output
+from sparsity_lab.cli.shared_options import (
+    DATASET_FORM,
+    CheckpointOptions,
+    LaunchOptions,
+    Log,
+    Output,
+    TextOptions,
+)
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.settings import CRITERION, PPL_INCREASE, TEXT, TOKENS, WHAT, Flag, MeasureSettings
 
@@ -19,15 +26,15 @@ ALL = "all"
 NOTHING_BESIDE = (
     ("ppl_increase", "knob"), ("activation_ratio", "knob"), ("ppl_increase", "activation_ratio"),
     ("ppl_increase", "thresholds"), ("thresholds", "criterion_all"), ("transfer", "criterion_all"),
+    ("transfer_dataset", "criterion_all"),
 )  # fmt: skip
 NOTHING_WITHOUT = (("per_checkpoint", "stabilise"), ("sweep", "criterion_all"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions):
+class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions, TextOptions):
     """The options of `sparsity-lab measure`."""
 
-    text: Annotated[Path, Flag("Validation text: a UTF-8 file, JSON lines, or a folder of text files.", TEXT)]
     criterion: Annotated[
         str | None,
         Flag("Rule for which neurons count as weak (see `ls criteria`), or all.", WHAT, shown=CRITERION),
@@ -53,6 +60,14 @@ class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions):
             "A further text; thresholds are calibrated on each text and applied to all. Repeatable.",
             TEXT,
             metavar="[NAME=]FILE",
+        ),
+    ] = ()
+    transfer_dataset: Annotated[
+        tuple[str, ...],
+        Flag(
+            "As --transfer, a dataset. Repeatable.",
+            TEXT,
+            metavar=f"[NAME=]{DATASET_FORM}",
         ),
     ] = ()
     stabilise: Annotated[
@@ -87,7 +102,7 @@ class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions):
         increases = tuple(map(percent, self.ppl_increase)) or (PPL_INCREASE,)
         tokens, error_share = tokens_of(self.tokens)
         return fill(
-            MeasureSpec, self, criterion=self._criterion(), knob=next(iter(self.knob), None),
+            MeasureSpec, self, text=self.place(), criterion=self._criterion(), knob=next(iter(self.knob), None),
             activation_ratio=next(iter(ratios), None), ppl_increase=increases[0],
             further=(self.knob or ratios or increases)[1:], stabilise_last=last_of(self.stabilise), tokens=tokens,
             error_share=error_share,

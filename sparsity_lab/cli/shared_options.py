@@ -27,8 +27,10 @@ from sparsity_lab.settings import (
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.neurons.spec import NeuronSpec
+    from sparsity_lab.measure.sources.named import NamedText
     from sparsity_lab.measure.spec import Checkpoint
     from sparsity_lab.measure.work.launchers import Options
+    from sparsity_lab.reading.texts.dataset_name import TextPlace
 
 FOLDER_HELP = "Folder for the results; created if missing."
 
@@ -69,6 +71,67 @@ Config = Annotated[
 ]
 
 
+TEXT_HELP = "a UTF-8 file, JSON lines, a parquet file, or a folder of one kind of these."
+DATASET_HELP = (
+    "a dataset of the datasets library: a Hub id, a folder, or a short name: wikitext, c4, fineweb-edu, pile."
+)
+DATASET_FORM = "NAME[@REVISION][:CONFIG[:SPLIT]]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """The one text of a command; with the settings of `TextSettings`, all words about texts."""
+
+    text: Annotated[Path | None, Flag(f"The text: {TEXT_HELP}", TEXT)] = None
+    dataset: Annotated[
+        str | None, Flag(f"In place of --text, {DATASET_HELP}", TEXT, metavar=DATASET_FORM)
+    ] = None
+
+    def place(self) -> TextPlace:
+        """The text.
+
+        Raises:
+            SparsityLabError: as `the_text`.
+        """
+        from sparsity_lab.measure.sources.named import the_text
+
+        return the_text(self.text, self.dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextsOptions:
+    """The texts of a command that takes several."""
+
+    texts: Annotated[
+        tuple[str, ...],
+        Flag(
+            f"A text: {TEXT_HELP} Each is a domain. Repeatable.",
+            TEXT,
+            flags=("--text",),
+            metavar="[NAME=]FILE",
+        ),
+    ] = ()
+    datasets: Annotated[
+        tuple[str, ...],
+        Flag(
+            f"As --text, {DATASET_HELP} Repeatable.",
+            TEXT,
+            flags=("--dataset",),
+            metavar=f"[NAME=]{DATASET_FORM}",
+        ),
+    ] = ()
+
+    def named(self) -> tuple[NamedText, ...]:
+        """The texts.
+
+        Raises:
+            SparsityLabError: as `texts_of`, or there is none.
+        """
+        from sparsity_lab.measure.sources.named import texts_of, the_text
+
+        return texts_of(self.texts, self.datasets) or (the_text(None, None),)  # type: ignore[return-value]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OfflineOptions:
     """Options of the commands that may look at the Hub."""
@@ -94,21 +157,23 @@ class HubOptions(OfflineOptions):
             shown="the checkpoint's, else its parent folder's",
         ),
     ] = None
+    revisions: Annotated[
+        str | None,
+        Flag("Revisions of a Hub id, separated by commas.", WHAT, flags=("--revisions", "--revision")),
+    ] = None
 
-    def expanded(
-        self, models: Sequence[str], revisions: str | None, *, gathered: bool = False
-    ) -> list[Checkpoint]:
-        """The checkpoints of some models and revisions with commas between; `gathered` as in `expand`.
+    def expanded(self, models: Sequence[str], *, gathered: bool = False) -> list[Checkpoint]:
+        """The checkpoints of some models and of the revisions named; `gathered` as in `expand`.
 
         Raises:
             SparsityLabError: as `expand`, or an empty name among the revisions.
         """
         from sparsity_lab.measure.spec import expand
 
-        names = [] if revisions is None else [name.strip() for name in revisions.split(",")]
+        names = [] if self.revisions is None else [name.strip() for name in self.revisions.split(",")]
         if not all(names):
             raise SparsityLabError(
-                f"--revisions {revisions!r} holds an empty name",
+                f"--revisions {self.revisions!r} holds an empty name",
                 fix="Write names with commas between: step1000,step2000",
             )
         return expand(models, revisions=names, gathered=gathered, tokenizer=self.tokenizer)
@@ -127,14 +192,10 @@ class ModelOptions(HubOptions):
     """Options of the commands that load one model or several."""
 
     model: Models
-    revision: Annotated[
-        str | None,
-        Flag("Revisions of a Hub id, separated by commas.", WHAT, flags=("--revision", "--revisions")),
-    ] = None
 
     def checkpoints(self) -> list[Checkpoint]:
         """The checkpoints named; raises as `expanded`."""
-        return self.expanded(self.model, self.revision)
+        return self.expanded(self.model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +203,12 @@ class CheckpointOptions(HubOptions):
     """Options of the commands that go through many checkpoints."""
 
     models: Models
-    revisions: Annotated[str | None, Flag("Revisions of a Hub id, separated by commas.", WHAT)] = None
     limit: Annotated[int | None, Flag("At most N checkpoints.", WHAT, metavar="N")] = None
     dry_run: DryRun = False
 
     def checkpoints(self, *, gathered: bool = False) -> list[Checkpoint]:
         """The checkpoints named, `--limit` of them; `gathered` as in `expand`, raises as `expanded`."""
-        return self.expanded(self.models, self.revisions, gathered=gathered)[: self.limit]
+        return self.expanded(self.models, gathered=gathered)[: self.limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,24 +239,18 @@ class LaunchOptions(LaunchSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchOptions(RecordSettings, LaunchOptions, CheckpointOptions, WindowSettings):
+class WatchOptions(RecordSettings, LaunchOptions, CheckpointOptions, TextsOptions, WindowSettings):
     """Options of the commands that watch neurons under the thresholds of records."""
 
     thresholds: Thresholds
-    texts: Annotated[
-        tuple[str, ...],
-        Flag(
-            "A text in UTF-8; each is a domain. Repeatable.", TEXT, flags=("--text",), metavar="[NAME=]FILE"
-        ),
-    ]
     tokens: Annotated[int, Flag("Tokens to read of each text.", TEXT)] = TOKENS
     log: Log = ()
 
     def watch(self, **others: Any) -> NeuronSpec:
         """Texts, and how models read them."""
-        from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+        from sparsity_lab.measure.neurons.spec import NeuronSpec
 
-        return fill(NeuronSpec, self, texts=texts_of(self.texts), **others)
+        return fill(NeuronSpec, self, texts=self.named(), **others)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,8 @@ def measurements(study: Study) -> dict[str, MeasureOptions]:
     """Name of each measured table -> `measure`; both rules are in one, each fixed knob in one of its own."""
     asked = study.config.measure
     shared = MeasureOptions(
-        models=[str(folder) for folder in study.run_folders], text=study.text, criterion=asked.criterion,
+        models=[str(folder) for folder in study.run_folders], text=study.text, dataset=asked.dataset,
+        text_column=asked.text_column, pack=asked.pack, criterion=asked.criterion,
         tokens=str(asked.tokens), window=study.window, sample=asked.sample, device=asked.device, dtype=asked.dtype,
         fail_fast=True, seed=study.config.ladder.seed, jobs=study.jobs, log=study.log,
     )  # fmt: skip
@@ -112,9 +113,13 @@ def _fit_options(study: Study, table: Path, *, output: Path) -> FitOptions:
 def check(study: Study) -> None:
     """Refuse before anything is trained what a later stage would refuse."""
     from sparsity_lab.measure.checks import check_spec
+    from sparsity_lab.measure.sources.texts import open_text
 
-    for options in measurements(study).values():
-        check_spec(options.spec())
+    specs = [options.spec() for options in measurements(study).values()]
+    for spec in specs:
+        check_spec(spec)
+    if study.config.measure.text is not None or study.config.measure.dataset is not None:
+        open_text(specs[0].text, column=specs[0].text_column, pack=specs[0].pack)
 
 
 def train(study: Study) -> None:

@@ -17,9 +17,10 @@ from sparsity_lab.measure.model.hooks import tapped
 from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import Windows, choose_window, cut, open_text
+from sparsity_lab.measure.model.windows import Windows, choose_window, cut
 from sparsity_lab.measure.search import engine
 from sparsity_lab.measure.search.measurement import Measurement
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import (
     Calibration,
@@ -31,6 +32,7 @@ from sparsity_lab.measure.thresholds.stored import (
 )
 from sparsity_lab.measure.work.record import shape_of
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.reading.texts.dataset_name import DatasetName, TextPlace
 from sparsity_lab.settings import HEAD, SPREAD, Sampling
 
 if TYPE_CHECKING:
@@ -200,15 +202,15 @@ def _batch_size(model: Any, window: int) -> int:
 
 
 def text_windows(
-    tokenizer: Any, text: Path, asked: Sampling, *, column: str = "text", pack: bool = False
+    tokenizer: Any, text: TextPlace | str, asked: Sampling, *, column: str | None = None, pack: bool = False
 ) -> Windows:
     """Windows of a text, as the command line takes them: `text_windows(tokenizer, path, Sampling(65_536, 512))`.
 
     Args:
         tokenizer: of the model.
-        text: a file, JSON lines, or a folder of text files.
+        text: a path, or a dataset as `DatasetName("wikitext")`; see `open_text`.
         asked: how many tokens, in windows of what length, and from where.
-        column: key of the text in JSON lines.
+        column: key or column of the text, where it has several.
         pack: join documents.
 
     Raises:
@@ -217,7 +219,8 @@ def text_windows(
     check_numbers(tokens=asked.tokens, window=asked.window, seed=asked.seed)
     if asked.sample not in (SPREAD, HEAD):
         raise SparsityLabError(f"The sample {asked.sample!r} is none", fix=f"Write {SPREAD!r} or {HEAD!r}")
-    return sampled(tokenizer, open_text(Path(text), column=column, pack=pack), asked)
+    place = text if isinstance(text, DatasetName) else Path(text)
+    return sampled(tokenizer, open_text(place, column=column, pack=pack), asked)
 
 
 @contextmanager

@@ -32,8 +32,10 @@ from sparsity_lab.measure.live.live_record import LiveCell, live_record
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.sampling import sampled
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
-from sparsity_lab.measure.model.windows import Windows, choose_window, open_text
+from sparsity_lab.measure.model.windows import Windows, choose_window
 from sparsity_lab.measure.search.settings import setting_of
+from sparsity_lab.measure.sources.named import the_text
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.spec import MeasureSpec, as_json
 from sparsity_lab.measure.table import write_table
 from sparsity_lab.measure.work.record import Named
@@ -47,15 +49,16 @@ class MeasureCallback(TrainerCallback):
     """Measures the live model every so many steps, at saves, or both; other processes wait meanwhile.
 
     Args:
-        text: validation text, a UTF-8 file.
+        text: validation text: a UTF-8 file, JSON lines, a parquet file, or a folder of one kind of these.
+        dataset: in its place, a dataset as `--dataset` names it: "wikitext", "allenai/c4:en:validation".
         output: gets `records/`, `table.csv` and `table.md`, as `sparsity-lab measure` writes them.
         every_steps: measure after every so many optimiser steps.
         at_saves: measure whenever the Trainer saves a checkpoint.
         tokenizer: reads the text; by default the Trainer's own `processing_class`.
         tokens_per_step: trained tokens of one step, where the Trainer does not count `num_input_tokens_seen`.
         series: name of the run in the table; by default the last part of the Trainer's `output_dir`.
-        criterion, knob, ppl_increase, activation_ratio, tokens, window, bos, batch_size, seed, sample,
-            architecture_file: as in `MeasureSpec`; at most one of knob, ppl_increase (default 0.01) and
+        criterion, knob, ppl_increase, activation_ratio, tokens, window, bos, batch_size, seed, sample, text_column,
+            pack, architecture_file: as in `MeasureSpec`; at most one of knob, ppl_increase (default 0.01) and
             activation_ratio.
         log: loggers to show the points in as well, `["tensorboard"]`; they write below `output`.
 
@@ -65,9 +68,10 @@ class MeasureCallback(TrainerCallback):
 
     def __init__(
         self,
-        text: Path | str,
+        text: Path | str | None = None,
         *,
         output: Path | str,
+        dataset: str | None = None,
         every_steps: int | None = None,
         at_saves: bool = False,
         tokenizer: Any = None,
@@ -83,6 +87,8 @@ class MeasureCallback(TrainerCallback):
         batch_size: int | None = None,
         seed: int = 0,
         sample: str | None = None,
+        text_column: str | None = None,
+        pack: bool = False,
         architecture_file: Path | None = None,
         log: Sequence[str] = (),
     ) -> None:
@@ -92,10 +98,11 @@ class MeasureCallback(TrainerCallback):
             )
         _check_objects(text=text, output=output, tokenizer=tokenizer)
         self.spec = MeasureSpec(
-            text=Path(text), criterion=criterion, knob=knob,
+            text=the_text(None if text is None else Path(text), dataset), criterion=criterion, knob=knob,
             ppl_increase=MeasureSpec.ppl_increase if ppl_increase is None else ppl_increase,
             activation_ratio=activation_ratio,
             tokens=tokens, window=window, bos=bos, batch_size=batch_size, seed=seed, sample=sample,
+            text_column=text_column, pack=pack,
             architecture_file=architecture_file, tokens_per_step=tokens_per_step,
         )  # fmt: skip
         _check_times(every_steps, at_saves=at_saves)
@@ -104,7 +111,7 @@ class MeasureCallback(TrainerCallback):
         if architecture_file is not None:
             architectures.load_file(architecture_file)
         self.every_steps, self.at_saves, self.series = every_steps, at_saves, series
-        self.tokenizer, self.content = tokenizer, open_text(self.spec.text)
+        self.tokenizer, self.content = tokenizer, open_text(self.spec.text, column=text_column, pack=pack)
         if tokenizer is not None:
             self._refuse_unreadable(tokenizer)
         self.output = records.prepare_output(Path(output))
@@ -241,7 +248,7 @@ class MeasureCallback(TrainerCallback):
 
 def _check_objects(*, text: object, output: object, tokenizer: object) -> None:
     for name, value in (("text", text), ("output", output)):
-        if not isinstance(value, (str, Path)):
+        if not isinstance(value, (str, Path)) and (name != "text" or value is not None):
             raise SparsityLabError(f"{name} is {str(value)[:80]!r}, not a path", fix="Give a path")
     if isinstance(tokenizer, (str, Path)):
         raise SparsityLabError(

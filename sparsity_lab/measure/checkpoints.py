@@ -12,7 +12,7 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
-from sparsity_lab.measure.search.plausible import UNTRAINED
+from sparsity_lab.measure.model.plausible import UNTRAINED
 from sparsity_lab.measure.search.settings import settings_of
 from sparsity_lab.measure.series_rule import series_knobs
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json

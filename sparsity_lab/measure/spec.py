@@ -16,6 +16,7 @@ from sparsity_lab.measure.checkpoint.pinning import pinned
 from sparsity_lab.measure.checkpoint.source import Source, tokenizer_of
 from sparsity_lab.measure.checkpoint.trained_tokens import steps_in, tokens_in
 from sparsity_lab.measure.checkpoint.weights.weight_files import ADAPTER_CONFIG, is_model
+from sparsity_lab.reading.texts.dataset_name import DatasetName, TextPlace
 from sparsity_lab.reading.walking import matching
 from sparsity_lab.settings import (
     CRITERION,
@@ -41,7 +42,7 @@ class MeasureSpec(MeasureSettings):
     """Everything the numbers of a run depend on besides the checkpoints.
 
     Attributes:
-        text: UTF-8 file.
+        text: a file or folder of texts, or the name of a dataset.
         criterion: id of the criterion.
         knob: fixed knob, or None.
         ppl_increase: p of PPL-p% as a fraction, used where `knob` and `activation_ratio` are None.
@@ -54,7 +55,7 @@ class MeasureSpec(MeasureSettings):
     The others are those of `MeasureSettings` and the classes that it inherits.
     """
 
-    text: Path
+    text: TextPlace
     criterion: str = CRITERION
     knob: float | None = None
     ppl_increase: float = PPL_INCREASE
@@ -80,7 +81,13 @@ def singly(spec: MeasureSpec) -> list[MeasureSpec]:
 
 def as_json(spec: Any) -> dict[str, Any]:
     """A spec of any command as JSON takes it."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(spec).items()}
+    plain = {
+        key: str(value) if isinstance(value, (Path, DatasetName)) else value
+        for key, value in asdict(spec).items()
+    }
+    if isinstance(getattr(spec, "text", None), DatasetName):  # under the name of the option that takes it
+        plain |= {"text": None, "dataset": plain["text"]}
+    return plain
 
 
 @dataclass(frozen=True)
@@ -248,53 +255,3 @@ def percent(text: str) -> float:
         return float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
     except ValueError as error:
         raise SparsityLabError(f"{text!r} is not a share", fix="Write 1% or 0.01") from error
-
-
-@dataclass(frozen=True)
-class NamedText:
-    """A text and what the table calls it."""
-
-    name: str
-    path: Path
-
-
-def named_texts(first: Path, others: Sequence[str]) -> list[NamedText]:
-    """Texts of a transfer: the first by its file's stem, the others as NAME=FILE or by their stem.
-
-    Raises:
-        SparsityLabError: an empty name or file, or one name for two texts.
-    """
-    option = "--transfer"
-    texts = [NamedText(first.stem, first), *(named_text(word, option=option) for word in others)]
-    return distinct_texts(texts, option=option)
-
-
-def named_text(word: str, *, option: str) -> NamedText:
-    """A text given as NAME=FILE, or as a file that is called by its stem.
-
-    Raises:
-        SparsityLabError: an empty name or file; `option` is named.
-    """
-    name, equals, file = word.partition("=")
-    if not equals or Path(word).is_file():
-        name, file = Path(word).stem, word
-    if not name.strip() or not file.strip():
-        raise SparsityLabError(f"{option} {word} is not understood", fix="Write NAME=FILE, or a file")
-    return NamedText(name.strip(), Path(file.strip()))
-
-
-def distinct_texts(texts: list[NamedText], *, option: str) -> list[NamedText]:
-    """The texts, none called like another.
-
-    Raises:
-        SparsityLabError: one name for two texts; `option` is named.
-    """
-    seen: dict[str, Path] = {}
-    for text in texts:
-        if text.name in seen:
-            raise SparsityLabError(
-                f"Two texts are called {text.name!r}: {seen[text.name]} and {text.path}",
-                fix=f"Write {option} NAME=FILE to name one",
-            )
-        seen[text.name] = text.path
-    return texts

@@ -2,19 +2,20 @@
 
 Thresholds of a record are applied as `sparsified` applies them, and behind them the activations that are left are
 counted: neuron i of layer l is kept at token t where its score lies above eps_l and a_i is not exactly zero. The
-ratio is 1 - |D|/F of that token and layer, so that all counts over all tokens give the activation ratio.
+ratio is 1 - |D|/F of that token and layer, so that all counts over all tokens give the activation ratio. Of a mixture
+of experts a layer is one of the model: the neurons of the experts a token goes to are counted, shared ones among them,
+and F is how many these have together.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from sparsity_lab import ranges, tokenization
@@ -23,17 +24,20 @@ from sparsity_lab.measure.api import Applicable, calibration_of, sparsified
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.live.live_model import undisturbed
-from sparsity_lab.measure.model.hooks import FfnSite, tapped
+from sparsity_lab.measure.model.hooks import tapped
 from sparsity_lab.measure.model.loaded import find_sites, refuse_strange_ids
-from sparsity_lab.measure.model.passes import BatchVisitor
 from sparsity_lab.measure.model.tokenizers import as_text_tokenizer, bos_of
-from sparsity_lab.measure.model.windows import TokenizedText, read_text, tokenize
+from sparsity_lab.measure.model.windows import TokenizedText, tokenize
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
+from sparsity_lab.measure.neurons.mixtures.tokens import ActiveByToken
+from sparsity_lab.measure.sources.paragraph import paragraph_of
 from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Cell, Desk, Recipe, RunTerms, determinants_of
 from sparsity_lab.measure.work.preparing import ModelPreparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
-from sparsity_lab.reading.texts.text_file import FileText
+from sparsity_lab.reading.texts.dataset_name import TextPlace
+from sparsity_lab.reading.texts.passages import FileText
 from sparsity_lab.settings import HeatSettings
 from sparsity_lab.store import records, tables
 from sparsity_lab.store.file_names import file_name
@@ -46,9 +50,9 @@ MOST_TOKENS = 2048
 
 @dataclass(frozen=True)
 class HeatSpec(HeatSettings):
-    """What to show: the beginning of `text`, a UTF-8 file; the other settings are those of `HeatSettings`."""
+    """What to show: the beginning of `text`, or of one of its documents; the others are those of `HeatSettings`."""
 
-    text: Path
+    text: TextPlace
 
 
 def token_heat(
@@ -67,23 +71,19 @@ def token_heat(
         architecture_file: as in `measure`.
 
     Returns:
-        tokens (strings that joined are the text), token_ids, sizes (F of each layer), active (int [tokens][layers]),
-        activation_ratio, loss_sparse_nats (nats), bos, tokenizer_notes (what tokenising lost or switched off),
-        criterion, thresholds, knob, ppl_increase_target and calibrated_on.
+        tokens (strings that joined are the text), token_ids, sizes (F of each layer; of a mixture, the neurons of the
+        experts that a token goes to, the most there are), active (int [tokens][layers]), of a mixture
+        experts_per_token (of each layer, 0 where it has none), activation_ratio, loss_sparse_nats (nats), bos,
+        tokenizer_notes (what tokenising lost or switched off), criterion, thresholds, knob, ppl_increase_target and
+        calibrated_on.
 
     Raises:
-        SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture of experts.
+        SparsityLabError: fewer than two tokens, thresholds of another model, or a mixture whose routes cannot be seen.
     """
     ranges.check("tokens", tokens, command="heat", flag="tokens", whole=True)
     ranges.check_kind("paragraph", paragraph, str)
     with undisturbed(model) as itself:
         sites = find_sites(itself, architecture_file=architecture_file).sites
-        if any(site.routed for site in sites):
-            raise SparsityLabError(
-                "A token heat map needs layers that every token passes",
-                why="The model is a mixture of experts",
-                fix="Give a dense model",
-            )
         bos_id = bos_of(tokenizer)[0] if bos else None
         room = _room(itself, tokens, bos=bos_id is not None)
         read = tokenize(tokenizer, paragraph, tokens=room, bos=bos, spans=True)
@@ -91,10 +91,11 @@ def token_heat(
         seen = torch.tensor([*ids, *([] if bos_id is None else [bos_id])])
         refuse_strange_ids(itself, seen, source=getattr(itself, "name_or_path", "") or "the model")
         calibration = calibration_of(thresholds)
-        active, losses = _run(
-            itself, sites, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
+        layers = ModelLayers.of(sites)
+        counter, losses = _run(
+            itself, layers, ids, calibration, bos_id=bos_id, architecture_file=architecture_file
         )
-        sizes = [site.intermediate_size for site in sites]
+        active, sizes = counter.active(ids), counter.sizes(ids)
         return {
             "criterion": calibration.criterion,
             "thresholds": list(calibration.thresholds),
@@ -104,6 +105,7 @@ def token_heat(
             "tokens": pieces,
             "token_ids": ids,
             "sizes": sizes,
+            **({"experts_per_token": counter.experts_per_token()} if layers.routers else {}),
             "active": active,
             "activation_ratio": sum(map(sum, active)) / (sum(sizes) * len(ids)),
             "loss_sparse_nats": losses,
@@ -119,19 +121,20 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
     Attributes:
         calibration: the thresholds.
         paragraph: the text.
-        text: name of its file; `tokens` and `bos` are as in `token_heat`.
+        origin: `text`, the name of its file or dataset, and `text_source`; no part of the key.
+    `tokens` and `bos` are as in `token_heat`.
     """
 
     calibration: Calibration
     paragraph: FileText
-    text: str
+    origin: Mapping[str, Any]
     tokens: int
     bos: bool
 
     @property
     def label(self) -> str:
         """The text."""
-        return self.text
+        return str(self.origin["text"])
 
     def key(self, prepared: Ready) -> str:
         """See `Recipe`."""
@@ -171,7 +174,7 @@ class HeatRecipe(Recipe[Ready, dict[str, Any]]):
             "model": source.model,
             "revision": source.revision,
             "commit": source.commit,
-            "text": self.text,
+            **self.origin,
         }
 
 
@@ -194,9 +197,9 @@ def write_heat(
     """
     ranges.check_fields(spec, command="heat")
     calibrations = [calibration_of(record) for _, record in asked]
-    paragraph = _from_line(read_text(spec.text, tokens=spec.tokens), spec.line, name=spec.text)
+    paragraph, origin = paragraph_of(spec.text, spec)
     reading = spec.of_model()
-    recipes = [HeatRecipe(each, paragraph, spec.text.name, spec.tokens, spec.bos) for each in calibrations]
+    recipes = [HeatRecipe(each, paragraph, origin, spec.tokens, spec.bos) for each in calibrations]
     terms = RunTerms(output / RECORDS, command_words(), spec.again)
     with cell_run(terms, means) as run:
         preparer = ModelPreparer(reading, elsewhere=run.crew.device)
@@ -213,32 +216,21 @@ def write_heat(
     return written
 
 
-class _TokenCounts(BatchVisitor):
-    """Counts what the mask has left of each token's activations."""
-
-    def __init__(self, layers: int) -> None:
-        self.counts: list[Tensor] = [torch.zeros(0)] * layers
-
-    def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
-        """Count one site."""
-        self.counts[site.layer] = (a != 0).sum(dim=-1)[0]
-
-
 @torch.no_grad()
 def _run(
-    model: Any, sites: Sequence[FfnSite], ids: Sequence[int], calibration: Calibration, *,
+    model: Any, layers: ModelLayers, ids: Sequence[int], calibration: Calibration, *,
     bos_id: int | None, architecture_file: Path | None,
-) -> tuple[list[list[int]], list[float | None]]:  # fmt: skip
-    """Counts [tokens][layers] and loss of each token, one window."""
+) -> tuple[ActiveByToken, list[float | None]]:  # fmt: skip
+    """What was counted of one window, and the loss of each token."""
     before = [] if bos_id is None else [bos_id]
     inputs = torch.tensor([[*before, *ids]], device=model.get_input_embeddings().weight.device)
-    counter = _TokenCounts(len(sites))
-    with sparsified(model, calibration, architecture_file=architecture_file), tapped(sites, counter):
+    counter = ActiveByToken(layers)
+    sparse = sparsified(model, calibration, architecture_file=architecture_file)
+    with sparse, counter.routes.watched(), tapped(layers.sites, counter):
         logits = model(input_ids=inputs, use_cache=False).logits[0]
-    counts = torch.stack([one.cpu() for one in counter.counts], dim=1)[len(before) :]
     goal = inputs[0, 1:].to(logits.device)
     losses = functional.cross_entropy(logits[:-1].float(), goal, reduction="none").double().tolist()
-    return counts.tolist(), [*([None] if bos_id is None else []), *losses]
+    return counter, [*([None] if bos_id is None else []), *losses]
 
 
 def _pieces(tokenizer: Any, text: str, read: TokenizedText) -> list[str]:
@@ -264,15 +256,6 @@ def _room(model: Any, wanted: int, *, bos: bool) -> int:
     if wanted > room:
         logger.info("%d tokens instead of %d: one window holds no more", room, wanted)
     return min(wanted, room)
-
-
-def _from_line(text: FileText, line: int, *, name: Path) -> FileText:
-    lines = text.splitlines(keepends=True)
-    if not 1 <= line <= len(lines):
-        raise SparsityLabError(f"{name} has {len(lines)} lines, no line {line}", fix="Name another --line")
-    rest = FileText("".join(lines[line - 1 :]).strip())
-    rest.line_ends = text.line_ends
-    return rest
 
 
 def _rows(heat: dict[str, Any]) -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Kind:
         mark: a key that no other command's records have.
         keys: every key of a record and what it means.
         arrays: every array and what it means.
+        optional: further keys and arrays that some records have, and what they mean.
     """
 
     command: str
@@ -86,6 +87,7 @@ class Kind:
     mark: str
     keys: Mapping[str, str]
     arrays: Mapping[str, str]
+    optional: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def again(self) -> str:
@@ -101,9 +103,13 @@ class Kind:
         key = body["content_key"]
         data = packed(arrays, content_key=key)
         sealed = records.seal({**body, "arrays_sha256": hashlib.sha256(data).hexdigest()})
-        records.refuse_odd_keys((set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays)))
+        odd = (set(sealed) ^ set(self.keys)) | (set(arrays) ^ set(self.arrays))
+        records.refuse_odd_keys(odd - set(self.optional))
         records.write_bytes(folder / f"{key}.safetensors", data)
-        records.write_json(folder / f"{key}.json", {name: sealed[name] for name in self.keys})
+        records.write_json(
+            folder / f"{key}.json",
+            {name: sealed[name] for name in (*self.keys, *self.optional) if name in sealed},
+        )
         return self.read(folder / f"{key}.json")
 
     def read(self, path: Path) -> Sealed:

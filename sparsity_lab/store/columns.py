@@ -67,6 +67,17 @@ class TableColumns:
         readers = f"{self.readers} {FAILURE.key}" if self.readers else ""
         return TableColumns(self.name, *self.columns, FAILURE, readers=readers, markdown=self.markdown)
 
+    def naming(self, key: str) -> TableColumns:
+        """The table with a column that readers do not see otherwise, behind the columns before it."""
+        columns = [replace(c, heading=c.heading or key) if c.key == key else c for c in self.columns]
+        readers = ""
+        if self.readers:
+            before = self.header[: self.header.index(key)]
+            shown = self.readers.split()
+            place = sum(name in before for name in shown)
+            readers = " ".join([*shown[:place], key, *shown[place:]]) if key not in shown else self.readers
+        return TableColumns(self.name, *columns, readers=readers, markdown=self.markdown)
+
     def csv(self, rows: Sequence[Row]) -> str:
         """The CSV of some rows."""
         return to_csv(rows, self.header)

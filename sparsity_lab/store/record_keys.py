@@ -29,7 +29,8 @@ class Record(TypedDict):
         dict[str, Any],
         "what was proved of the FFN's parts before the measurement: largest_difference (relative, between what "
         "passed by and what should), at how many sites, over how many tokens, in which dtype, and activation, the "
-        "function that sigma was compared with, or null",
+        "function that sigma was compared with, or null; side_paths: neurons of narrow networks that are not measured, "
+        "by the name of each one's last matrix",
     ]
     gated: Annotated[bool, "true where a = sigma(W_g x) * (W_u x)"]
     criterion: Annotated[str, "id of the rule that says which neurons contribute weakly"]
@@ -167,6 +168,13 @@ class Record(TypedDict):
         str,
         "what standard errors and intervals speak of: the corpus, where the windows are spread over it, else this "
         "text alone, of which another part may differ two or three times as much",
+    ]
+    text_source: Annotated[
+        dict[str, Any] | None,
+        "what the windows come from, or null for token ids given from Python: form; path and bytes, or dataset, "
+        "config, split and revision (hash of the commit) or fingerprint; column; packed, where documents are joined; "
+        "and of documents how many there are (unless the head alone was read), how many the windows come from, the "
+        "first, the last and the ranges of their numbers, counted from 0",
     ]
     trained_tokens: Annotated[int | None, "tokens the checkpoint was trained on, or null where unknown"]
     params_total: Annotated[int, "parameters, tied ones once"]

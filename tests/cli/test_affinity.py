@@ -56,6 +56,7 @@ def estimated(watched):
     return watched / "out"
 
 
+@pytest.mark.long
 def test_estimates_are_those_of_the_records_tables(estimated, watched):
     """Shares of `parameters.csv` and `chunks.csv`, and speed-ups as quotients of the bytes beside them."""
     rows = rows_of(estimated / "affinity.csv")

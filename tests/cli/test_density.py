@@ -120,6 +120,7 @@ def test_a_ruler_built_and_used(tmp_path, targets):
     assert all(m["rho"] is None or m["rho"] < 100 for m in models)
 
 
+@pytest.mark.long
 def test_records_outside_the_ruler_and_its_own_models_can_be_let_in(tmp_path):
     done = run("--extrapolated", "--references", "--no-sensitivity", "-o", tmp_path)
     trend = json.loads((tmp_path / "density.json").read_text())["trend"]

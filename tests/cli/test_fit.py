@@ -16,6 +16,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_it_writes_and_says_what_it_found(table, tmp_path):
     done = run("fit", table, "--output", tmp_path / "out", "--bootstrap", 20, "--law", "power", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

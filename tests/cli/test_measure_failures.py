@@ -222,6 +222,7 @@ def test_a_series_goes_on_without_it(series, source_text, tmp_path, caplog, brok
     )
 
 
+@pytest.mark.long
 def test_a_series_without_its_last_ones_has_no_knob(series, source_text, tmp_path):
     (series / "step-10" / "config.json").unlink()
     words = (

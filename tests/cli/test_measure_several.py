@@ -43,6 +43,7 @@ def steps(trained, tmp_path_factory):
     return root
 
 
+@pytest.mark.long
 def test_each_is_what_a_run_of_its_own_finds(steps, source_text, tmp_path, monkeypatch):
     """And each checkpoint's weights are read once, whatever is asked of it."""
     from sparsity_lab.measure.model import loaded

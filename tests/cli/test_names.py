@@ -25,6 +25,7 @@ def test_a_name_that_is_not_utf8_is_refused_in_one_paragraph(words, tmp_path, mo
     assert os.listdir(tmp_path) == [name]
 
 
+@pytest.mark.long
 def test_a_folder_that_is_not_utf8_is_searched_for_locks_and_reported(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{2.0**i},{0.2 + 0.1 / 2**i + 1e-4 * (-1) ** (i // 2)}\n" for i in range(8))

@@ -9,8 +9,9 @@ import pytest
 
 from sparsity_lab.measure.neurons.frequency import record
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
-from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.sources.named import texts_of
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.frequency import CHUNKS, NEURONS
 from tests.command import exit_code
@@ -68,6 +69,7 @@ def test_a_config_names_options_as_their_flags_do(checkpoints, measured, source_
     assert {row["text"] for row in rows_of(tmp_path / "out" / "neurons.csv")} == {"source"}
 
 
+@pytest.mark.long
 def test_tables_hold_every_model_text_and_layer(watched):
     neurons = rows_of(watched / "neurons.csv")
     assert list(neurons[0]) == NEURONS.header

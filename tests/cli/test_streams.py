@@ -81,6 +81,7 @@ def is_plain(done):
     assert len(done.stderr.splitlines()) <= 6, done.stderr
 
 
+@pytest.mark.long
 def test_lines_are_plain_off_a_terminal_and_readers_that_leave_end_no_run(words, measured):
     is_plain(command.run(*words, measured.folder / "read"))
     left, table = measured("left", stdout=gone(), stderr=gone())

@@ -7,11 +7,12 @@ import shutil
 import pytest
 
 from sparsity_lab.measure.neurons.predictors import record as predictions
-from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.structure import record as structure
 from sparsity_lab.measure.neurons.structure.run import structure_command
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.sources.named import texts_of
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.store.table_columns.predictors import PREDICTORS
 from sparsity_lab.store.table_columns.structure import CLUSTERS, DRIFT, ROUTING
@@ -58,6 +59,7 @@ def examined(checkpoints, measured, texts, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 def test_structure_writes_every_table_and_figure(examined):
     clusters = rows_of(examined / "clusters.csv")
     assert list(clusters[0]) == CLUSTERS.header

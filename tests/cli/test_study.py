@@ -225,6 +225,7 @@ def cells(text, stage):
     return int(parts[2]), int(parts[3])
 
 
+@pytest.mark.long
 def test_a_stage_alone_does_what_is_its_own(config, tmp_path):
     """One run of the config: a stage that is done is counted, and does nothing when it is asked for again."""
     content = yaml.safe_load(config.read_text())

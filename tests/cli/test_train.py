@@ -48,6 +48,7 @@ def config(data, tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_it_says_the_sizes_trains_and_leaves_everything_in_the_output(config, tmp_path):
     config.write_text(yaml.safe_dump({**CONFIG, "data": {**CONFIG["data"], "corpus": "python"}}))
     done = run(config, "--output", tmp_path / "here", "--seed", 7, cwd=tmp_path)

@@ -136,6 +136,7 @@ def flipped(data, bit):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.long
 def test_damaged_records_are_set_aside_and_measured_again(zygote, words, reference, tmp_path, damage):
     output, draw = tmp_path / "out", random.Random(damage)
     undisturbed(zygote, words, output)

@@ -23,6 +23,7 @@ def test_an_undisturbed_run_is_what_it_is_compared_with(reference, name):
 @pytest.mark.parametrize(
     ("name", "kills"), [("measure", 1), ("train", 1), pytest.param("fit", 3, marks=LONG), ("report", 1)]
 )
+@pytest.mark.long
 def test_kills_at_random_moments(soak_of, reference, name, kills):
     soak = soak_of(name)
     soak.kill_at_random_moments(kills, seconds=reference(name)[1].seconds, seed=1)

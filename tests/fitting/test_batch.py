@@ -31,6 +31,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_files_and_keys(table, tmp_path):
     out = tmp_path / "out"
     results = fit_table(table, output=out, spec=FEW)

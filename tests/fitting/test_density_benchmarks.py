@@ -81,6 +81,7 @@ def names_in_lm_eval(row, index):
 @pytest.mark.parametrize(
     "row", [ROWS[name] for name in ROWS if name not in OF_REPORTS], ids=lambda row: row.name
 )
+@pytest.mark.long
 def test_the_table_says_what_lm_evals_files_say(row, lm_eval_tasks):
     names = names_in_lm_eval(row, lm_eval_tasks)
     assert names

@@ -88,6 +88,7 @@ def share_held(worlds, ruler_of, **world):
         {"slopes": (-0.4, 0.0, 0.2, 0.0), "scatters": (0.1, 0.2), "off": 0.02},
     ],
 )
+@pytest.mark.long
 def test_intervals_hold_the_planted_slope(world):
     assert 0.90 <= share_held(120, drawn_ruler, **world) <= 0.985
 

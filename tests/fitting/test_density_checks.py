@@ -59,6 +59,9 @@ def test_a_projection_lies_on_the_line():
     found = project(trend, day)
     assert found.middle == pytest.approx(np.exp(trend.corrected_intercept + trend.corrected * 1200))
     assert found.low < found.middle < found.high
+    for far in (date(2500, 1, 1), date(2001, 1, 1)):
+        with pytest.raises(SparsityLabError):
+            project(trend, far)
 
 
 def test_chips_and_models_add_their_rates():
@@ -120,6 +123,7 @@ def test_fewer_parameters_are_needed_later(tmp_path):
     assert rows[0]["low_b"] < rows[0]["params_b"] < rows[0]["high_b"]
 
 
+@pytest.mark.long
 def test_planted_worlds_are_held(tmp_path):
     rows = run_planted(output=tmp_path, worlds=30, seed=1000)
     assert rows[0]["held"] >= 26
@@ -132,6 +136,7 @@ def test_a_noiseless_world_is_recovered():
     assert outcome.growth == pytest.approx(quiet.growth, rel=0.01)
 
 
+@pytest.mark.long
 def test_active_parameters_raise_the_density_of_mixtures():
     total = measure_density(options=DensityOptions(ruler="Qwen2.5", sensitivity=False))
     active = measure_density(

@@ -12,8 +12,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.paragraph import paragraph
 from sparsity_lab.fitting.density.scores.bridges import bridged, bridges
 from sparsity_lab.fitting.density.scores.targets import bundled_targets, harness_of, read_targets
+from sparsity_lab.fitting.density.trend.sensitivity import HARNESS
 from sparsity_lab.store import bundled
 
 pytestmark = pytest.mark.usefixtures("unrendered")
@@ -107,6 +109,7 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.parametrize("ruler", ["Qwen2.5", "Qwen3", "Gemma-3"])
+@pytest.mark.long
 def test_a_harness_is_measured_by_its_own_family(ruler, no_network):
     options = DensityOptions(
         harness=("qwen3-report",), ruler=ruler, sensitivity=False, extrapolated=True, references=True
@@ -268,6 +271,7 @@ def test_the_files_are_plain_csv():
 
 
 @pytest.mark.parametrize("ruler", ["Qwen2.5", "Qwen3", "Gemma-3", "Falcon3"])
+@pytest.mark.long
 def test_one_harness_over_many_models_gives_a_growth(ruler):
     tasks = ("MMLU", "MATH", "GSM8K", "HumanEval")
     report = measure_density(
@@ -301,3 +305,49 @@ def test_two_bundled_harnesses_are_tied_and_the_bridges_are_told():
     assert not {density.target.model for density in moved} & set(report.ruler.references)
     assert all("see note" in density.flags for density in moved)
     assert any(all(word in note for word in ("tied", "olmobaseeval", *tasks)) for note in report.notes)
+
+
+@pytest.mark.long
+def test_growth_by_each_harness_is_that_of_a_run_on_it():
+    report = measure_density(options=DensityOptions(hindcast=False))
+    chosen, *others = report.sensitivity
+    assert (
+        chosen["A_corrected"] == report.trend.corrected
+    )  # the first row is the headline, not a second estimate
+    rows = {str(row["value"]): row for row in others if row["choice"] == HARNESS}
+    assert {value.split(" by ")[0] for value in rows} >= {
+        "swallow",
+        "qwen2.5-blog",
+        "qwen-report",
+        "qwen3-report",
+    }
+    tasks = ("MMLU", "BBH", "MATH", "HumanEval")
+    alone = measure_density(
+        options=DensityOptions(
+            harness=("swallow",), ruler="Qwen2.5", tasks=tasks, sensitivity=False, hindcast=False
+        )
+    )
+    row = rows["swallow by Qwen2.5 without MBPP"]
+    assert row["models"] == alone.trend.models
+    assert row["A_per_day"] == pytest.approx(alone.trend.slope, rel=1e-9)
+    days = [row["doubling_days_corrected"] for row in rows.values() if row.get("doubling_days_corrected")]
+    assert f"{min(days):.0f} to {max(days):.0f} days over {len(days)} " in paragraph(report)
+
+
+def test_a_run_on_one_harness_has_the_others_as_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    head, dates = (
+        "model,family,params_b,release_date,MMLU,harness\n",
+        ("2023-02-01", "2023-09-01", "2024-05-01"),
+    )
+    ladder = [f"r{n},Ref,{n},2023-01-01,{0.3 + 0.1 * i}" for i, n in enumerate((1, 3, 9, 27, 81))]
+    models = [f"m{i},F{i},10,{day},{0.45 + 0.07 * i:.2f}" for i, day in enumerate(dates)]
+    path.write_text(
+        head + "".join(f"{row},{harness}\n" for harness in ("x", "y") for row in (*ladder, *models))
+    )
+    options = DensityOptions(targets=str(path), harness=("x",), ruler="Ref", hindcast=False)
+    rows = {row["value"]: row for row in measure_density(options=options).sensitivity}
+    assert rows["y by Ref"]["A_per_day"] == pytest.approx(rows["Ref"]["A_per_day"])
+    path.write_text(path.read_text().replace("m2,F2,10,2024-05-01,0.59,y", "m2,F2,10,2024-05-01,zero,y"))
+    rows = {row["value"]: row for row in measure_density(options=options).sensitivity}
+    assert rows["y"]["note"]  # another harness that cannot be read is said in its row, and stops nothing

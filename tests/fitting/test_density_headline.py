@@ -96,6 +96,7 @@ def test_who_enters_by_default(bundled):
     assert published.frontier[-1] == "Qwen2.5-7B"
 
 
+@pytest.mark.long
 def test_a_model_beyond_the_ruler_enters_as_a_lower_bound():
     report = measure_density(options=DensityOptions(ruler="Llama-2", sensitivity=False))
     points = {p.model: p for p in trend_points(report.densities)}
@@ -165,6 +166,7 @@ def test_families_resampled_hold_the_growth_where_models_do_not():
 
 
 @pytest.mark.parametrize("kind", ["20 families", "10 families"])
+@pytest.mark.long
 def test_planted_families_are_held(kind):
     outcomes = [live_through(KINDS[kind], seed=seed) for seed in range(500, 520)]
     assert sum(outcome.growth_held for outcome in outcomes) >= 17
@@ -265,6 +267,7 @@ OUTGROWING = World(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_dropping_records_beyond_the_ruler_flattens_the_growth():
     entered, dropped, at_bound = [], [], []
     for seed in range(30):
@@ -352,6 +355,7 @@ def held_beyond(kind, worlds=12):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "without_it"), [("Weibull ruler", 0.95), ("Gompertz ruler", 0.85)])
+@pytest.mark.long
 def test_rulers_of_another_form_are_held_beyond_their_sizes(kind, without_it, monkeypatch):
     assert held_beyond(kind) >= 0.88
     monkeypatch.setattr(one_step, "held_out_errors", lambda *_, **__: [(0.0, 1), (0.0, 1)])

@@ -85,6 +85,7 @@ def test_the_interval_of_a_share_is_clopper_and_pearsons(hits, trials):
     assert binomial_interval(2.5, 4)[0] > binomial_interval(2, 4)[0]
 
 
+@pytest.mark.long
 def test_a_forecast_knows_nothing_of_what_comes(bundled):
     points = trend_points(bundled.densities)
     later = date(2024, 1, 1)
@@ -238,6 +239,7 @@ def of_worlds(kind, seeds):
 
 
 @pytest.mark.parametrize("kind", ["20 families", "10 families"])
+@pytest.mark.long
 def test_bands_hold_what_comes_in_planted_worlds_that_grow(kind):
     worlds = of_worlds(kind, range(300, 312))
     rows = [row for tried in worlds for row in tried.rows if row["forecast"] == TREND]
@@ -246,6 +248,7 @@ def test_bands_hold_what_comes_in_planted_worlds_that_grow(kind):
     assert sum(tried.best != NO_GROWTH for tried in worlds) >= 8
 
 
+@pytest.mark.long
 def test_no_growth_wins_in_planted_worlds_whose_growth_stopped():
     worlds = of_worlds("growth stopped", range(300, 306))
     assert sum(tried.best == NO_GROWTH for tried in worlds) >= 4

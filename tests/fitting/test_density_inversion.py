@@ -146,6 +146,7 @@ def test_a_mean_of_one_curve_is_that_curve():
     np.testing.assert_allclose(MeanCurve([curve()]).ln_size(scores), curve().ln_size(scores), atol=1e-6)
 
 
+@pytest.mark.long
 def test_strong_targets_are_beyond_the_qwen15_ruler():
     targets = bundled_targets()
     ruler = family_ruler("Qwen1.5", targets, tasks=TASKS, recipe=RulerRecipe())

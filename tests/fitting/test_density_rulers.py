@@ -38,6 +38,7 @@ def test_one_validation_loss_serves_all_tasks_of_a_family():
     assert set(ladder.units.values()) == {"nats per token of a validation text"}
 
 
+@pytest.mark.long
 def test_a_family_of_a_ladder_must_be_named(tmp_path):
     with pytest.raises(SparsityLabError, match="3 families"):
         of_family(read_ladder(PATH), None, PATH)
@@ -131,6 +132,7 @@ def test_a_model_beyond_one_of_two_rulers_is_not_shared():
     assert set(found.ratios) == {"m0.6"}
 
 
+@pytest.mark.long
 def test_every_ruler_that_can_place_the_models_is_listed(tmp_path):
     rows, pairs = run_rulers(output=tmp_path, options=DensityOptions(tasks=("MMLU", "HumanEval")))
     by_name = {row["ruler"]: row for row in rows}
@@ -157,6 +159,7 @@ def test_an_unknown_task_of_the_rulers(tmp_path):
         run_rulers(output=tmp_path, options=DensityOptions(tasks=("MMLUU",)))
 
 
+@pytest.mark.long
 def test_every_density_carries_what_the_other_rulers_make_of_it():
     options = DensityOptions(ruler="Qwen2.5", tasks=("MMLU", "HumanEval"), sensitivity=False)
     report = measure_density(options=options)

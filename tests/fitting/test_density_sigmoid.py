@@ -30,6 +30,7 @@ def test_matches_scipy_on_a_family():
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.long
 def test_matches_scipy_on_noisy_batches(seed):
     rng = np.random.default_rng(seed)
     truth = 0.1 + 0.7 / (1 + np.exp(-0.8 * (X - 1.5)))

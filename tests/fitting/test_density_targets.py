@@ -7,7 +7,14 @@ import pytest
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes
 from sparsity_lab.fitting.density.rulers.ladder import is_ladder, read_ladder
-from sparsity_lab.fitting.density.scores.targets import bundled_targets, family_of, read_models, read_targets
+from sparsity_lab.fitting.density.scores.sizes import SizeConvention, size_of
+from sparsity_lab.fitting.density.scores.targets import (
+    Target,
+    bundled_targets,
+    family_of,
+    read_models,
+    read_targets,
+)
 
 HEADER = "model,params_b,release_date,MMLU,BBH\n"
 
@@ -293,3 +300,12 @@ def test_what_no_model_has_is_refused(tmp_path, column, cell, words):
         with pytest.raises(SparsityLabError) as caught:
             reader(write(tmp_path, f"model,params_b,{column},MMLU\na-7B,7,{cell},50\n"))
         assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("moe", "active", "embeddings", "size"),
+    [(True, 2e9, True, 2e9), (True, None, True, None), (False, None, True, 7e9), (True, 2e9, False, None)],
+)
+def test_active_parameters_are_never_the_total_of_a_mixture(moe, active, embeddings, size):
+    target = Target("m", "F", 7e9, {}, active_params=active, nonembedding_params=6e9, moe=moe)
+    assert size_of(target, SizeConvention(active=True, embeddings=embeddings)) == size

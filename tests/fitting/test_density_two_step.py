@@ -87,6 +87,7 @@ def test_the_published_runs(olmo):
     assert len(olmo.references) == 30
 
 
+@pytest.mark.long
 def test_predictions_are_of_all_targets(olmo, tmp_path):
     found = run_predictions(output=tmp_path)
     assert [row["target"] for row in found.rows] == ["7B-4T"] * 8 + ["13B-5T"] * 8

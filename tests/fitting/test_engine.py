@@ -44,6 +44,7 @@ def test_the_jacobian_is_the_derivative_of_the_projected_residuals(series, law):
 
 
 @pytest.mark.thorough(4)
+@pytest.mark.long
 def test_sixty_random_starts_all_reach_the_best(series):
     problem = problem_of(series)
     best = engine.solve(problem).sse

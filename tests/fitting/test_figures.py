@@ -73,6 +73,7 @@ def drawn_bytes(folder, cwd, **environment):
     return [hashlib.sha256((folder / f"figure.{kind}").read_bytes()).hexdigest() for kind in ("png", "svg")]
 
 
+@pytest.mark.long
 def test_the_users_matplotlib_has_no_say(tmp_path):
     config = tmp_path / "home" / ".config" / "matplotlib"
     config.mkdir(parents=True)
@@ -116,6 +117,7 @@ def test_settings_of_a_program_around_us_have_no_say_and_come_back(tmp_path):
     assert ours == draw("b")
 
 
+@pytest.mark.long
 def test_only_the_rooms_of_figures_import_matplotlib():
     for path in (ROOT / "sparsity_lab").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -140,6 +142,7 @@ def series(folder, *names):
 QUICK = FitSpec(law="power", rivals=("linear",), draws=0)
 
 
+@pytest.mark.long
 def test_a_figure_that_fails_is_named_and_the_numbers_stay(tmp_path, monkeypatch, caplog):
     table = series(tmp_path, "a", "b")
     fit_table(table, output=tmp_path / "bad", spec=QUICK, jobs=1)
@@ -166,6 +169,7 @@ def test_a_figure_that_fails_is_named_and_the_numbers_stay(tmp_path, monkeypatch
     assert "plots/a.png" not in text
 
 
+@pytest.mark.long
 def test_a_fit_ends_well_where_matplotlib_is_broken(tmp_path):
     """A module of its name, before the real one on the path, that fails as a damaged installation does."""
     table = series(tmp_path, "a")
@@ -222,6 +226,7 @@ def assert_room(drawn, share=0.25):
 
 @pytest.mark.thorough(1)
 @every_kind
+@pytest.mark.long
 def test_fits_show_any_name(kind, fitted, tmp_path, kept):
     from sparsity_lab.fitting.plots import fits
 

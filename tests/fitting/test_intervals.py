@@ -96,6 +96,7 @@ def test_the_rate_of_a_curved_valley_is_followed_to_its_end():
     ("name", "law", "levels"),
     [("2.4B-relu", "logspace-power", (1.958, 2.5, 2.803, 3.0)), ("0.4B-silu", "sigmoid", (6.0, 9.0))],
 )
+@pytest.mark.long
 def test_a_higher_level_gives_a_wider_interval(name, law, levels):
     """A search that misses the least objective at some value ends an interval within a narrower one."""
     problem, solution = solved(name, law)

@@ -302,6 +302,7 @@ def test_the_doubling_time_is_written_locked_and_guarded(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_written_numbers_of_a_fit_that_is_not_identified_are_guarded_too(tmp_path):
     """Their standard errors are of any size: by these alone a bound of 0.3 could become one of 0.1."""
     series = next(one for one in read_series(bundled.path("sparsing-law")) if one.name == "0.1B-silu")

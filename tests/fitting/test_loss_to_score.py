@@ -52,6 +52,7 @@ def test_a_ceiling_above_one_is_told():
     assert "outside the physical range 0 to 1" in judged.verdict.reason
 
 
+@pytest.mark.long
 def test_the_ends_of_a_ceiling_are_those_of_a_search_over_all_curves():
     series = points(0.6)
     problem = Problem.of(LAW, series.x, series.y)

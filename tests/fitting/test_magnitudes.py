@@ -90,6 +90,7 @@ def test_drawn_tables_are_fitted_without_a_warning_or_refused(tmp_path, capfd, r
             assert "nan" not in lock_file.to_toml(lock_of(result, Agreed("t.csv", "why", False, MAPPED)))
 
 
+@pytest.mark.long
 def test_the_largest_and_smallest_sizes_are_fitted_and_drawn(tmp_path):
     size = 1e49
     rows = [(repr(1e-29 * n), repr(size * (1 + 2 / n)), size / 10) for n in range(1, 8)]

@@ -25,6 +25,7 @@ def simulated(points, *, sets, rho=0.0, sd=1.0):
 
 @pytest.mark.parametrize("points", [12, 20, 40, 100])
 @pytest.mark.parametrize("rho", [0.0, 0.6])
+@pytest.mark.long
 def test_even_noise_is_called_uneven_once_in_twenty(points, rho):
     alarms = sum(test.uneven for test in simulated(points, sets=60, rho=rho))
     assert alarms <= 8  # of 60 at 5 %: 9 or more once in 500

@@ -42,6 +42,7 @@ def alpha_of(problem, *, found):
     ]
 
 
+@pytest.mark.long
 def test_intervals_hold_the_exponent_more_often_than_those_of_even_noise():
     """Of a loss that falls a hundredfold; with even noise about 60 of 100 hold it."""
     held, powers, sets = np.zeros(2), [], 40
@@ -112,6 +113,7 @@ def table(path, *, several=False, seed=0, more=()):
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.long
 def test_it_is_written_locked_and_guarded(tmp_path, several):
     path = table(tmp_path / "t.csv", several=several)
     columns = Columns(("n", "d") if several else ("n",), "y", holdout="d")

@@ -112,6 +112,7 @@ def test_hashes_of_both_kinds_are_what_they_always_were(tmp_path):
 @pytest.mark.thorough
 @pytest.mark.parametrize("law", ["densing", "linear"])
 @pytest.mark.parametrize("first", [0.0, -30.0])
+@pytest.mark.long
 def test_laws_of_any_x_take_zeros_and_negative_values(tmp_path, caplog, law, first):
     t = first + 10.0 * np.arange(12)
     path = write(tmp_path / "t.csv", t=t, y=0.5 + 0.02 * t + 0.01 * np.sin(t))
@@ -262,6 +263,7 @@ def many(path, count=4):
     )
 
 
+@pytest.mark.long
 def test_a_fit_that_was_ended_goes_on_with_the_series_it_has_not_fitted(tmp_path, monkeypatch, caplog):
     path, mapping = many(tmp_path / "t.csv"), Columns(("t",), "y", "run")
     spec = FitSpec(law="power", rivals=("constant",), draws=5)

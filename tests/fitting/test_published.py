@@ -23,6 +23,7 @@ def result(name):
 
 @pytest.mark.thorough(3)
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.reproduces])
+@pytest.mark.long
 def test_rows_that_reproduce_do_so_in_every_coefficient(name):
     found = published.compare(result(name), ROWS[name])
     assert {a.coefficient for a in found} == set(result(name).coefficients)
@@ -31,6 +32,7 @@ def test_rows_that_reproduce_do_so_in_every_coefficient(name):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.reproduces])
+@pytest.mark.long
 def test_rows_that_do_not_reproduce_fail_every_coefficient(name):
     assert not any(a.within for a in published.compare(result(name), ROWS[name]))
 
@@ -53,6 +55,7 @@ def test_the_published_limit_of_08b_silu_lies_outside_its_interval():
     assert (limit.low, limit.high) == pytest.approx((0.387, 0.3905), abs=5e-4)
 
 
+@pytest.mark.long
 def test_the_tolerance_is_not_so_wide_that_another_series_would_pass():
     for name in ("0.2B-relu", "0.8B-relu", "1.2B-relu", "2.4B-relu"):
         others = [r for r in ROWS if r.endswith("relu") and r != name]

@@ -43,6 +43,7 @@ def two_rules(tmp_path_factory):
     return folder / "fit", results
 
 
+@pytest.mark.long
 def test_each_rule_has_a_family_of_its_own(two_rules):
     folder, _ = two_rules
     found = json.loads((folder / "families.json").read_text())["quantities"]

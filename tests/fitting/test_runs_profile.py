@@ -32,6 +32,7 @@ def huber_sum(values, x, y, delta=1e-3):
     return float(np.where(size <= delta, size**2 / 2, delta * (size - delta / 2)).sum())
 
 
+@pytest.mark.long
 def test_the_ends_of_the_chinchilla_profile_are_on_the_level():
     mapping = Columns(x=("params", "tokens"), y="loss", exclude="epoch_excluded")
     (found,) = read_series(bundled.path("chinchilla"), mapping=mapping, law=LAW)
@@ -74,6 +75,7 @@ def test_huber_intervals_hold_the_truth_as_often_as_they_say():
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [True, False])
+@pytest.mark.long
 def test_points_that_share_a_run_do_not_narrow_an_interval(huber):
     x, y = ladder(np.random.default_rng(4), 60)
     spec, runs = FitSpec(robust=huber), np.arange(60).astype(str)
@@ -87,6 +89,7 @@ def test_points_that_share_a_run_do_not_narrow_an_interval(huber):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [False, True])
+@pytest.mark.long
 def test_a_ladder_without_a_limit_is_not_identified(huber):
     truth = {"alpha": 0.06, "beta": 0.07, "a": 3.0, "b": 4.0, "E": 0.0}
     x, y = ladder(np.random.default_rng(5), 40, low=(1e8, 1e10), high=(1e9, 1e11), truth=truth)

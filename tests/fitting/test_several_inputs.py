@@ -64,6 +64,7 @@ def test_the_robust_gradient_is_the_derivative(chinchilla):
     assert place.gradient[0] == pytest.approx((place.value[1:6] - place.value[6:]) / 2e-6, rel=1e-4)
 
 
+@pytest.mark.long
 def test_an_outlier_hardly_moves_a_robust_fit():
     generator = np.random.default_rng(0)
     x = np.exp(generator.uniform(np.log([1e8, 1e9]), np.log([1e10, 1e11]), size=(60, 2)))

@@ -78,6 +78,7 @@ def test_one_number_moved_by_a_percent_is_stale(study, rows):
 
 
 @pytest.mark.parametrize(("key", "told"), [("y", "it predicts"), ("value", "refitted")])
+@pytest.mark.long
 def test_a_locked_number_moved_by_a_percent_is_drift(study, key, told):
     path = study / "out" / "locks" / "t-loss-power.toml"
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -124,6 +125,7 @@ def test_a_table_that_is_gone_is_missing(study):
         check.update(path, reason="x")
 
 
+@pytest.mark.long
 def test_an_update_keeps_tolerances_and_says_what_changed(study, rows):
     path = study / "out" / "locks" / "t-loss-power.toml"
     path.write_text(path.read_text(encoding="utf-8").replace("1e-07", "2e-07"), encoding="utf-8")
@@ -134,6 +136,7 @@ def test_an_update_keeps_tolerances_and_says_what_changed(study, rows):
     assert check.check([path])[0].details[0].startswith("alpha in fits.json is")
 
 
+@pytest.mark.long
 def test_a_reason_and_a_whole_lock_are_needed(study, rows):
     with pytest.raises(SparsityLabError, match="needs a reason"):
         fit_and_lock(study / "t.csv", study / "again", " ")

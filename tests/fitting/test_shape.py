@@ -202,6 +202,7 @@ def test_a_loss_that_rises_with_an_input_is_no_loss_law(tmp_path, name, loss, hu
     assert not list(out.glob("locks/*"))
 
 
+@pytest.mark.long
 def test_check_of_points_that_turned_round_says_so(tmp_path):
     path = table(tmp_path, FALLING)
     fit_table(path, output=tmp_path / "out", spec=FitSpec(draws=0), lock="as measured", plots=False)

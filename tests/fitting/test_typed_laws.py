@@ -51,6 +51,7 @@ def points(name):
         ("0.4B-relu", "logarithmic"),
     ],
 )
+@pytest.mark.long
 def test_a_series_has_the_same_fit_and_verdict(name, law):
     series = points(name)
     named, typed = load_law(law), load_law(load_law(law).typed)
@@ -96,6 +97,7 @@ def scores(best, *, midpoint=1.1, height=0.7, noise=4e-3):
     [scores(0.3), scores(0.3, height=0.9), scores(1.0, midpoint=0.5), scores(0.3, noise=0.1)],
     ids=["identified", "above one", "not reached", "noise"],
 )
+@pytest.mark.long
 def test_a_score_against_a_loss_has_the_same_fit_and_verdict(series):
     named, typed = load_law("loss-to-score"), load_law(load_law("loss-to-score").typed)
     assert (typed.limits, typed.far_end) == ((("d", (0.0, 1.0)), ("c + d", (1.0, 1.0))), "c + d")

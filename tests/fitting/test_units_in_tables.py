@@ -111,6 +111,7 @@ def test_mapped_columns_say_their_unit(tmp_path):
         read_series(path, mapping=Columns(("flops",), "loss", "series"))
 
 
+@pytest.mark.long
 def test_the_unit_stands_in_the_fits_and_in_the_lock_and_check_reads_by_it(tmp_path, caplog):
     caplog.set_level("INFO", logger="sparsity_lab")
     source, out = table(tmp_path, by=1e9), tmp_path / "out"
@@ -172,6 +173,7 @@ def test_two_inputs_in_an_unnamed_unit_are_refused(tmp_path, head, by):
         )
 
 
+@pytest.mark.long
 def test_units_of_two_inputs_stand_in_fits_and_lock(tmp_path):
     out = tmp_path / "out"
     path = ladder(tmp_path, by=(1.0, 1e9, 1.0))

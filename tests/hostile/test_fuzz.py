@@ -15,8 +15,9 @@ from sparsity_lab.fitting.density.scores.targets import read_targets
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file
 from sparsity_lab.measure.checkpoint.trained_tokens import read_table
-from sparsity_lab.measure.model.windows import read_text
-from sparsity_lab.measure.spec import named_text, percent
+from sparsity_lab.measure.sources.named import named_text
+from sparsity_lab.measure.sources.texts import read_text
+from sparsity_lab.measure.spec import percent
 from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.reading.csv_file import read_csv
 from sparsity_lab.reading.yaml_file import read_yaml

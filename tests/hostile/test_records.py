@@ -245,6 +245,7 @@ LOCKS = battery(
 
 
 @LOCKS
+@pytest.mark.long
 def test_locks(case, world, capfd, locked, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     if case.make is not None:

@@ -84,6 +84,7 @@ def test_the_search_finds_what_it_is_for(source):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.long
 def test_no_file_of_the_package_runs_data(path):
     found = findings(path.read_text(encoding="utf-8"))
     lists_parts = path.name == "pickled.py"  # of an archive, and unpacks none

@@ -37,6 +37,7 @@ def compiled(tmp_path_factory):
     return compiled_kernels(tmp_path_factory.mktemp("triton"))
 
 
+@pytest.mark.long
 def test_one_kernel_compiles_without_spills_and_multiplies_on_the_matrix_units(tmp_path):
     kernels = compiled_kernels(tmp_path, "tail-norms")
     assert_fits(kernels)

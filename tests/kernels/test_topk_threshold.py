@@ -21,6 +21,7 @@ def by_sorting(scores, k):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(1, 1), (63, 172), (3, 1023)], ids=str)
+@pytest.mark.long
 def test_value_is_the_kth_of_a_sort(backend, dtype, shape, generator, device):
     scores = torch.randn(shape, generator=generator).to(device, dtype)
     for k in {1, max(1, shape[1] // 3), shape[1]}:

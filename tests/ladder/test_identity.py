@@ -234,6 +234,7 @@ def test_data_of_a_version_without_hashes_are_taken_with_a_word(texts, tmp_path,
 
 
 @pytest.mark.parametrize("advice", [{"max_epochs": 9}, {"max_bytes": 60_000}])
+@pytest.mark.long
 def test_the_advice_on_too_little_text_can_be_followed(texts, tmp_path, content, advice):
     asked = {
         **content,

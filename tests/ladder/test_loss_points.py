@@ -56,6 +56,7 @@ class Interrupted:
             raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_a_run_taken_up_again_logs_what_was_before_and_each_row_once(logged, tiny_data, tmp_path):
     _, run = logged
     words = {

@@ -61,6 +61,7 @@ def with_value(content, section, name, value):
 
 
 @pytest.mark.parametrize(("section", "name", "value"), list(cases()), ids=lambda part: str(part)[:24])
+@pytest.mark.long
 def test_a_number_out_of_range_is_refused_by_its_key_and_range(content, section, name, value):
     with pytest.raises(SparsityLabError) as caught:
         parse_study(with_value(content, section, name, value))

@@ -97,6 +97,7 @@ def test_tensorboard_holds_the_records_and_each_point_once_after_resuming(measur
     assert not warnings(caplog)
 
 
+@pytest.mark.long
 def test_wandb_offline_holds_the_records_in_one_run_a_series(measured, caplog):
     caplog.set_level(logging.INFO)
     for _ in range(2):

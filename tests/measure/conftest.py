@@ -58,7 +58,7 @@ def own_text():
 @pytest.fixture(scope="session")
 def hub_server():
     """A Hub on this machine; each module says what it holds."""
-    with serving(Hub({}, {})) as server:
+    with serving(Hub()) as server:
         yield server
 
 
@@ -66,4 +66,11 @@ def hub_server():
 def asker(hub_server):
     """A process that asks it."""
     with asking(hub_server) as ask:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def offline_asker(hub_server):
+    """A process that may not ask it: HF_HUB_OFFLINE is set."""
+    with asking(hub_server, HF_HUB_OFFLINE="1") as ask:
         yield ask

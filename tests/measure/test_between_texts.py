@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sparsity_lab.measure.spec import MeasureSpec, expand, named_texts
+from sparsity_lab.measure.sources.named import named_texts
+from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.texts.between import between_rows
 from sparsity_lab.measure.texts.matrices import transfer_markdown
 from sparsity_lab.measure.texts.random_effects import pooled
@@ -181,6 +182,7 @@ def test_checkpoints_that_failed_and_errors_of_one_text(four_texts):
 
 
 @pytest.mark.parametrize("sample", [None, HEAD])
+@pytest.mark.long
 def test_the_table_of_a_transfer_is_of_its_records(tmp_path, sample):
     paths = []
     for name in ("wikitext2.valid", "tinyshakespeare"):

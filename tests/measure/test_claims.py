@@ -133,6 +133,7 @@ def test_a_claim_from_elsewhere_runs_out_when_it_is_not_touched(tmp_path, elsewh
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("jump_s", [-3e8, -7200, 7200, 3e8])
+@pytest.mark.long
 def test_a_clock_that_jumps_does_not_end_a_living_claim(tmp_path, elsewhere, monkeypatch, jump_s):
     """The holder's file system stamps heartbeats with a clock that jumps at each; the observer's wall clock too."""
     path, watch, start = elsewhere(), claims.ClaimWatch(), time.monotonic()

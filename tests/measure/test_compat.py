@@ -253,6 +253,7 @@ def test_peak_memory_sees_what_is_freed_again():
     assert 120 * 2**20 < peak.bytes < 200 * 2**20
 
 
+@pytest.mark.long
 def test_side_by_side_rows_say_what_each_path_found(subject):
     found = compare_at_ppl_increase(subject(), ppl_increase=0.01)
     ours, theirs, again = found.rows

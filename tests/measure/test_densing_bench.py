@@ -93,6 +93,7 @@ def evaluated(layout):
     return layout / "scaling"
 
 
+@pytest.mark.long
 def test_a_two_step_ruler_of_the_bench_s_losses_and_the_benchmark_s_scores(layout, evaluated):
     words = ("density", "ruler", evaluated, "--models", layout / "models.csv", "--d0", "1e10")
     run(*words, "--loss", "stories=densing_stories", "--name", "scaling", "--output", layout / "rulers")

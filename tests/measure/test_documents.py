@@ -9,8 +9,9 @@ import pytest
 from sparsity_lab.errors import RunError, SparsityLabError
 from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import open_text
 from sparsity_lab.measure.search import noise
+from sparsity_lab.measure.sources.texts import open_text
+from sparsity_lab.reading.texts.passages import Position
 from sparsity_lab.settings import HEAD, SPREAD, Sampling
 from tests.at_hand import at_hand
 
@@ -104,17 +105,17 @@ def test_packed_documents_are_one_text(reader, tmp_path, documents):
         assert all(reader.encoder.decode(row).strip("\ufffd") in joined for row in windows.ids.tolist())
 
 
-def test_a_place_in_packed_lines_is_in_the_line_that_holds_it(tmp_path):
-    """Lines hold other things than text, some more than others: a character of the third is in the third's bytes."""
+def test_a_place_in_packed_lines_is_a_document_and_a_byte_of_its_text(tmp_path):
+    """Lines hold other things than text, some more than others: these have no say in where a character is."""
     path = tmp_path / "text.jsonl"
-    rows = [{"text": f"line {n} of some words", "source": "x" * 900 * n} for n in range(5)]
-    lines = [json.dumps(row) + "\n" for row in rows]
-    path.write_text("".join(lines))
-    passage = open_text(path, pack=True).passage(0, before=0, after=1000)
-    for number, line in enumerate(lines):
-        begin = sum(map(len, lines[:number]))
-        character = passage.text.index(f"line {number}") + 5
-        assert begin < passage.byte_of(character, 0) <= begin + len(line)
+    rows = [{"text": f"line {n} “of” some words", "source": "x" * 900 * n} for n in range(5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    passage = open_text(path, pack=True).passage_at(Position(1, 3), before=0, after=1000)
+    assert passage.ends
+    for number, row in enumerate(rows[1:], start=1):
+        character = passage.text.index(f"{number} “of”") + 5
+        byte = len(row["text"][: row["text"].index("“of”") + 3].encode())
+        assert passage.place_of(character, Position(1, 3)) == (number, byte)
 
 
 def test_the_articles_of_a_corpus(reader, tmp_path):

@@ -68,6 +68,7 @@ def with_text(model, dtype, seed):
     st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
 )  # fmt: skip
 @few
+@pytest.mark.long
 def test_a_fixed_knob_drops_what_the_definition_says(seed, criterion, share, size, activation, dtype):
     knob = {"fat": size, "relu-zero": 0.0}.get(criterion, share)
     model, windows = tiny(activation, dtype, seed)
@@ -108,6 +109,7 @@ def test_thresholds_near_everything_dropped_are_the_largest_whose_cett_is_at_mos
     st.sampled_from([torch.float32, torch.bfloat16]),
 )  # fmt: skip
 @few
+@pytest.mark.long
 def test_a_search_meets_its_rise_of_perplexity_or_says_that_it_does_not(
     seed, criterion, p, activation, dtype
 ):
@@ -133,6 +135,7 @@ def test_a_search_meets_its_rise_of_perplexity_or_says_that_it_does_not(
     st.sampled_from([torch.float32, torch.bfloat16]),
 )  # fmt: skip
 @few
+@pytest.mark.long
 def test_a_search_meets_its_activation_ratio_or_says_that_it_does_not(seed, criterion, ratio, dtype):
     model, windows = tiny("silu", dtype, seed)
     found = measure(model, windows.flatten(), criterion=criterion, activation_ratio=ratio, window=WINDOW)
@@ -149,6 +152,7 @@ def test_a_search_meets_its_activation_ratio_or_says_that_it_does_not(seed, crit
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("criterion", WHOLE_NEURONS)
+@pytest.mark.long
 def test_equal_scores_do_not_keep_more_than_k(criterion, dtype):
     model, windows = tiny("silu", dtype, 0)
     for k in (1, 6, 13, 23):

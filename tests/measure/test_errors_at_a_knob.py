@@ -11,10 +11,10 @@ from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import open_text
 from sparsity_lab.measure.search import engine, noise
 from sparsity_lab.measure.search.measurement import KNOB, KNOB_FOUND, THRESHOLDS
 from sparsity_lab.measure.search.steps import Runner
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.thresholds.stored import of_measurement
 from sparsity_lab.settings import Sampling
 from tests.at_hand import at_hand
@@ -38,6 +38,7 @@ def at_c(of_sample):
     return engine.at_knob(of_sample(0), criterion="cett", knob=C)
 
 
+@pytest.mark.long
 def test_the_slope_of_the_ratio_is_that_between_two_knobs(of_sample, at_c):
     step = 0.1
     low, high = (
@@ -47,6 +48,7 @@ def test_the_slope_of_the_ratio_is_that_between_two_knobs(of_sample, at_c):
     assert at_c.errors.ratio_slope == pytest.approx((high - low) / (2 * step), rel=0.1)
 
 
+@pytest.mark.long
 def test_the_drift_of_a_layer_is_how_its_cett_differs_from_sample_to_sample(of_sample):
     """At thresholds held: CETT of each layer on other samples scatters by what the replicates of one say."""
     runner = Runner(of_sample(0), "cett", 0)

@@ -128,6 +128,7 @@ def test_results_are_those_of_lm_eval_itself(tasks, tmp_path):
     assert mine["sparsity_lab"] == {"setting": None}
 
 
+@pytest.mark.long
 def test_ruler_and_density_from_the_results(evaluated, family, tmp_path):
     models = table(family, tmp_path / "models.csv")
     run("density", "ruler", evaluated, "--models", models, "--name", "tiny", "--tasks", "stories_mc",
@@ -269,6 +270,7 @@ def test_settings_are_resumed_shared_and_marked_where_they_fail(tasks, family, t
     assert "broken late" in run(*words, "--fail-fast", "--output", broken, code=2).stderr
 
 
+@pytest.mark.long
 def test_several_models_have_a_row_for_each_and_one_that_fails_leaves_the_others(
     tasks, evaluated, family, tmp_path
 ):
@@ -300,6 +302,7 @@ def test_several_models_have_a_row_for_each_and_one_that_fails_leaves_the_others
     }
 
 
+@pytest.mark.long
 def test_each_of_several_models_is_evaluated_under_its_own_record(tasks, family, tmp_path):
     models = [family / "tiny-4", family / "tiny-5"]
     run("measure", *models, "--text", TEXT, "--knob", "0.1", "--tokens", "1024", "--window", "128", "--device", "cpu",

@@ -8,10 +8,11 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.model.windows import encode, read_text
+from sparsity_lab.measure.model.windows import encode
 from sparsity_lab.measure.search.crossing import crossings, fit
 from sparsity_lab.measure.search.root import Slope
 from sparsity_lab.measure.search.targets import TargetRatio
+from sparsity_lab.measure.sources.texts import read_text
 from tests.at_hand import at_hand
 
 TARGET = 0.01
@@ -33,6 +34,7 @@ def gated():
 @pytest.mark.thorough(2)
 @pytest.mark.parametrize("ratio", [0.1, 0.3])
 @pytest.mark.parametrize("criterion", SEARCHED)
+@pytest.mark.long
 def test_every_criterion_meets_a_target_ratio(gated, criterion, ratio):
     model, ids = gated
     found = measure(model, ids, criterion=criterion, activation_ratio=ratio, window=256)

@@ -7,7 +7,8 @@ import torch
 
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
-from sparsity_lab.measure.model.windows import encode, read_text
+from sparsity_lab.measure.model.windows import encode
+from sparsity_lab.measure.sources.texts import read_text
 from tests.at_hand import at_hand
 from tests.command import run
 

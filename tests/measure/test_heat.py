@@ -1,17 +1,26 @@
 """Token heat maps: counts against a plain recount, text kept to the letter, mistakes told."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "architectures"))
+sys.path.insert(0, str(Path(__file__).parent / "neurons"))
+from plain_mixture import watched
+from tiny import tiny
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.page.parts.heat import checked
 from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
-from sparsity_lab.measure.model.windows import read_text
-from sparsity_lab.measure.token_heat import _from_line, token_heat
+from sparsity_lab.measure.model.windows import cut
+from sparsity_lab.measure.sources.paragraph import from_line
+from sparsity_lab.measure.sources.texts import read_text
+from sparsity_lab.measure.token_heat import token_heat
 from tests.command import run
 from tests.unrendered import unrendered
 
@@ -75,6 +84,27 @@ def test_the_mean_over_tokens_is_the_activation_ratio_measured(loaded, paragraph
     assert found["activation_ratio"] == pytest.approx(measured.activation_ratio, abs=1e-12)
 
 
+@pytest.mark.parametrize("family", ["mixtral", "qwen2_moe"])
+def test_of_a_mixture_the_experts_a_token_goes_to_are_counted(family, loaded):
+    """Layers of the model; the plain loop is that of `tests/measure/neurons/plain_mixture.py`."""
+    _, tokenizer = loaded
+    model = tiny(family, vocab_size=len(tokenizer))
+    sites = find_sites(model).sites
+    thresholds = [0.2] * len(sites)
+    found = token_heat(model, tokenizer, "def f(x):\n    return x + 1\n", thresholds, bos=False)
+    ids = torch.tensor(found["token_ids"])
+    seen, losses, _ = watched(model, sites, cut(ids.repeat(2), window=len(ids), bos_id=None), thresholds)
+    blocks = list(dict.fromkeys(one.block for one in seen))
+    plain = [[sum(len(one.active.get((0, t), ())) for one in seen if one.block == block) for block in blocks]
+             for t in range(len(ids))]  # fmt: skip
+    sizes = [sum(one.size for one in seen if one.block == block and (0, 0) in one.active) for block in blocks]
+    assert (found["active"], found["sizes"]) == (plain, sizes)
+    assert found["experts_per_token"] == [2 if any(one.expert is not None and one.block == block for one in seen)
+                                          else 0 for block in blocks]  # fmt: skip
+    assert 0 < found["activation_ratio"] == sum(map(sum, plain)) / (sum(sizes) * len(ids)) < 1
+    assert sum(found["loss_sparse_nats"][1:]) == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_the_model_is_as_it_was(loaded, paragraph):
     model, tokenizer = loaded
     inputs = torch.tensor([tokenizer(paragraph)["input_ids"][:32]])
@@ -104,10 +134,11 @@ def test_too_little_text_and_thresholds_of_another_model_are_refused(loaded):
 
 def test_a_line_keeps_what_reading_its_file_changed(tmp_path):
     (tmp_path / "t.txt").write_bytes(b"one two\r\nthree four\r\n")
-    paragraph = _from_line(read_text(tmp_path / "t.txt", tokens=5), 2, name=tmp_path)
+    paragraph = from_line(read_text(tmp_path / "t.txt", tokens=5), 2, name=tmp_path)
     assert (paragraph, len(paragraph.notes)) == ("three four", 1)
 
 
+@pytest.mark.long
 def test_the_command_writes_what_a_report_reads(trained, source_text, tmp_path):
     done = run("measure", trained, "--text", source_text, "--window", 64, "--tokens", 512, "--knob", 0.2,
                "-o", tmp_path / "m", cwd=tmp_path)  # fmt: skip

@@ -37,8 +37,7 @@ def commits(trained, tmp_path_factory):
 @pytest.fixture
 def hub(hub_server, commits):
     """A Hub whose branch main is the first commit."""
-    hub_server.commits, hub_server.asked = dict(commits), []
-    hub_server.refs = {"main": FIRST, "step1": FIRST, "step2": SECOND}
+    hub_server.reset(commits, {"main": FIRST, "step1": FIRST, "step2": SECOND})
     return hub_server
 
 
@@ -76,11 +75,12 @@ def answer(row):
     return {key: row[key] for key in ("activation_ratio", "ppl_dense")}
 
 
+@pytest.mark.long
 def test_a_branch_that_moves_is_another_model(hub, measure, tmp_path):
     said, (before,) = measure()
     assert "| acme/tiny " in said
     assert before["commit"] == FIRST
-    assert hub.asked.count(f"/api/models/{ID}") == 1, "looked up once a run"
+    assert hub.paths().count(f"/api/models/{ID}") == 1, "looked up once a run"
     hub.refs["main"] = SECOND
     said, (after,) = measure()
     assert (after["model"], after["revision"], after["commit"]) == (ID, "", SECOND)
@@ -117,7 +117,7 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     _, (moved,) = measure("--offline", output="offline")
     assert (moved["commit"], answer(moved)) == (SECOND, answer(second))
     said, (unreached,) = measure(output="unreached", HF_ENDPOINT="http://127.0.0.1:9")
-    assert "the Hub was not asked" in said
+    assert "; its commit is that of this machine's cache" in said
     assert unreached["commit"] == SECOND
 
 
@@ -127,9 +127,10 @@ def test_without_the_hub_the_cache_says_the_commit(hub, measure, tmp_path):
     [(("--offline",), {}), (("--revisions", "nowhere"), {}), ((), {"HF_ENDPOINT": "http://127.0.0.1:9"})],
     ids=["not in the cache", "no such revision", "no Hub"],
 )
+@pytest.mark.long
 def test_what_nobody_knows_is_refused(measure, words, environment, tmp_path):
     said, _ = measure(*words, code=2, **environment)
-    assert f"Cannot load the config of {ID}" in said
+    assert ID in said
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
 
@@ -141,7 +142,7 @@ def test_a_revision_that_nobody_knows_does_not_stop_the_others(measure, tmp_path
         rows = list(csv.DictReader(stream))
     assert [row["revision"] for row in rows] == ["step1", "nowhere", "step2"]
     assert [bool(row["failed"]) for row in rows] == [False, True, False]
-    assert f"  {ID}@nowhere: Cannot load the config of {ID}@nowhere" in said
+    assert f"  {ID}@nowhere: {ID} has no revision nowhere" in said
     assert "1 of 3 checkpoints failed" in said
     assert f"| {ID}@nowhere " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 

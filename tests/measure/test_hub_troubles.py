@@ -26,8 +26,7 @@ HUNG_S = 600  # what a Hub takes that never answers
 @pytest.fixture
 def hub(hub_server, trained):
     """A Hub with one commit, and well again afterwards."""
-    hub_server.commits, hub_server.asked = {COMMIT: trained}, []
-    hub_server.refs = {"main": COMMIT, "step1": COMMIT, "refs/pr/1": COMMIT}
+    hub_server.reset({COMMIT: trained}, {"main": COMMIT, "step1": COMMIT, "refs/pr/1": COMMIT})
     yield hub_server
     hub_server.trouble = None
 
@@ -74,6 +73,7 @@ def test_an_unknown_model_may_be_a_private_one(measure):
     assert "HF_TOKEN" in said
 
 
+@pytest.mark.long
 def test_a_hub_that_is_busy_is_asked_again(hub, measure):
     seen = {}
 
@@ -117,7 +117,7 @@ def test_a_cached_model_needs_no_hub_that_answers(hub, measure):
     try:
         ended, said = measure("--dry-run")
         assert ended == 0, said
-        assert "the Hub was not asked" in said
+        assert "did not answer in time; its commit is that of this machine's cache" in said
         assert time.monotonic() - began < HUNG_S / 2
     finally:
         over.set()
@@ -164,6 +164,7 @@ def test_a_cache_that_cannot_be_written_names_hf_home(measure, tmp_path):
     assert str(tmp_path / "file" / "hf") in said
 
 
+@pytest.mark.long
 def test_both_spellings_of_a_revision_are_one_cell(measure, tmp_path):
     assert measure("--revisions", " step1 ")[0] == 0
     before = (tmp_path / "out" / "table.csv").read_text()
@@ -190,12 +191,12 @@ def test_a_tokenizer_of_the_hub(measure, trained, tmp_path):
     shutil.copytree(trained, bare, ignore=lambda _, names: {one for one in names if "token" in one})
     ended, said = measure("--tokenizer", f"{ID}@step1", model=str(bare))
     assert ended == 0, said
-    assert f"The tokenizer is that of {ID}@step1, as --tokenizer asks" in said
+    assert f"The tokenizer is that of {ID}@step1 at commit {COMMIT}, as --tokenizer asks" in said
     ended, said = measure("--tokenizer", trained, "--dry-run", model=str(bare))
     assert "1 of them measured already" in said
     ended, said = measure("--tokenizer", f"{ID}@nowhere", model=str(bare))
     assert ended == 2
-    assert f"Cannot load the tokenizer of {ID}@nowhere" in said
+    assert f"{ID} has no revision nowhere" in said
 
 
 def test_a_model_of_the_hub_without_a_tokenizer_is_told_as_that(hub, measure, trained, tmp_path):
@@ -211,7 +212,7 @@ def test_a_model_of_the_hub_without_a_tokenizer_is_told_as_that(hub, measure, tr
 def test_a_revision_that_is_not_there_names_it(measure):
     ended, said = measure(model=f"{ID}@nowhere")
     assert ended == 2
-    assert f"Cannot load the config of {ID}@nowhere" in said
+    assert f"{ID} has no revision nowhere" in said
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from sparsity_lab.measure.api import measure, sparsified
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import BatchVisitor, Subject
-from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.model.windows import cut, encode
 from sparsity_lab.measure.search.counts import Counts
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 from tests.at_hand import at_hand
 
@@ -40,6 +41,7 @@ def near(found, expected):
 @ACTIVATIONS
 @given(st.randoms(use_true_random=False), st.sampled_from([0.05, 0.2, 0.6]))
 @EXAMPLES
+@pytest.mark.long
 def test_the_order_of_neurons(llama, own_text, activation, random, knob):
     model = llama(activation=activation)
     ids = own_text(model)
@@ -56,6 +58,7 @@ def test_the_order_of_neurons(llama, own_text, activation, random, knob):
 @ACTIVATIONS
 @given(st.floats(0.05, 20.0))
 @EXAMPLES
+@pytest.mark.long
 def test_scales_of_up_and_down_that_cancel(llama, own_text, activation, scale):
     model = llama(activation=activation)
     ids = own_text(model)
@@ -87,6 +90,7 @@ def test_powers_of_two_that_cancel_change_no_count(llama, own_text, activation, 
 @ACTIVATIONS
 @given(st.floats(0.02, 2.0))
 @EXAMPLES
+@pytest.mark.long
 def test_thresholds_scale_with_the_down_projection(llama, own_text, activation, scale):
     # One layer: what comes after the FFN changes with its scale, the FFN's own CETT does not.
     model = llama(activation=activation, layers=1)
@@ -140,6 +144,7 @@ def nearly_the_same(results):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("window", [64, 50, 33])
 @ACTIVATIONS
+@pytest.mark.long
 def test_one_pass_counts_the_same_for_every_batch_size(llama, own_text, activation, window, dtype):
     model = llama(activation=activation)
     ids = own_text(model, windows=20)
@@ -150,6 +155,7 @@ def test_one_pass_counts_the_same_for_every_batch_size(llama, own_text, activati
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("window", [64, 50])
 @ACTIVATIONS
+@pytest.mark.long
 def test_a_measurement_counts_the_same_for_every_batch_size(llama, own_text, activation, window, dtype):
     model = llama(layers=3, activation=activation)
     ids = own_text(model, windows=20)

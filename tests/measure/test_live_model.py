@@ -136,6 +136,7 @@ def state_of(model):
 @pytest.mark.thorough(10)  # each call and each state
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("change", STATES)
+@pytest.mark.long
 def test_the_numbers_are_those_of_evaluation_and_the_state_is_as_before(
     model, ids, tokenizer, expected, name, change
 ):
@@ -219,6 +220,7 @@ WRAPPERS = {
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.long
 def test_wrapped_models_give_the_numbers_of_the_model_inside(
     model, ids, tokenizer, expected, one_process, name
 ):
@@ -300,6 +302,7 @@ class LoraLinear(nn.Module):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("module", ["self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"])
+@pytest.mark.long
 def test_an_adapter_counts_when_it_is_merged_and_not_when_it_is_off(model, ids, tokenizer, expected, module):
     parent, _, name = f"model.layers.1.{module}".rpartition(".")
     layer = LoraLinear(model.get_submodule(f"{parent}.{name}"))

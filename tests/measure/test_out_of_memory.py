@@ -14,10 +14,11 @@ from sparsity_lab.measure.model.halving import is_out_of_memory
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.predictors.run import predict_command
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings as PredictSettings
-from sparsity_lab.measure.neurons.spec import NeuronSpec, texts_of
+from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.structure.run import structure_command
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings as StructureSettings
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
+from sparsity_lab.measure.sources.named import texts_of
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
 WINDOW = 64
@@ -61,6 +62,7 @@ def record(trained, text, output, **changes):
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("rule", [{"knob": 0.1}, {"ppl_increase": 0.05}])
 @pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.long
 def test_the_record_is_the_same(trained, source_text, tmp_path, scarce, caplog, rule, after):
     whole = record(trained, source_text, tmp_path / "whole", **rule)
     passes = scarce(most=2, after=after)

@@ -189,6 +189,7 @@ def test_a_damaged_record_is_set_aside_and_measured_again(undisturbed, checkpoin
     assert (output / "table.csv").read_bytes() == (undisturbed / "table.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_a_changed_checkpoint_or_setting_is_another_cell(trained, source_text, tmp_path, output):
     model = shutil.copytree(trained, tmp_path / "model")
     words = ("--text", source_text, *SMALL, "--output", output)

@@ -10,7 +10,8 @@ from sparsity_lab.measure.api import measure, text_windows
 from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import open_text, tokenize
+from sparsity_lab.measure.model.windows import tokenize
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.reading.texts.text_file import TextFile
 from sparsity_lab.settings import HEAD, SPREAD, WHOLE, Sampling

@@ -89,6 +89,7 @@ def test_the_largest_of_many_differences_is_by_chance_above_its_limit_in_one_of_
     assert draws.t_of_largest(1) == pytest.approx(draws.t)
 
 
+@pytest.mark.long
 def test_both_parts_are_written_and_cells_of_other_runs_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(search_flags, "CURVES", CURVES[:1])
     planted = ["--searches", "2", "--windows", "16", "--sample", SPREAD, "--noise"]

@@ -168,12 +168,14 @@ def test_a_large_increase_is_met_too(measure_last_two, p):
     assert all(not {"off_target", "not_reached"} & set(row["flags"]) for row in rows)
 
 
+@pytest.mark.long
 def test_an_error_too_large_for_the_increase_is_flagged_as_under_the_other_rules(measure_last_two):
     rows = measure_last_two(3e-3)
     assert all(row["loss_delta_se_nats"] > 0.25 * 3e-3 for row in rows)
     assert all("noisy" in row["flags"] for row in rows)
 
 
+@pytest.mark.long
 def test_an_increase_that_steps_of_whole_neurons_jump_over_is_flagged_in_every_row(measure_last_two):
     rows = measure_last_two(0.1, criterion="top-k")
     mean = sum(row["ppl_ratio"] for row in rows) / 2

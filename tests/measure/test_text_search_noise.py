@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.loading import Source, load_text_tokenizer
-from sparsity_lab.measure.model.windows import choose_window, cut, read_text, tokenize
+from sparsity_lab.measure.model.windows import choose_window, cut, tokenize
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts
 from sparsity_lab.measure.search.crossing import Together, seen_slope, shared_slope
 from sparsity_lab.measure.search.root import RootSearch, Slope
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.settings import HEAD, SPREAD, WHOLE
 
 TARGET = math.log1p(0.01)
@@ -213,10 +214,20 @@ def test_the_slope_of_errors_is_the_one_seen():
     """A rise that goes as c^1.25, evaluated on two sets of windows; the guess is 2."""
     xs = np.array([-0.35, 0.0])
     groups = [Together(xs, 0.02 * np.exp(1.25 * xs), 0.5), Together(xs[1:], np.array([0.01]), 1.0)]
-    assert seen_slope(groups, slope=Slope(2.0)) == pytest.approx(1.25, abs=0.05)
-    assert seen_slope(groups[1:], slope=Slope(2.0)) == pytest.approx(2.0)
+    assert seen_slope(groups, groups, slope=Slope(2.0)) == pytest.approx(1.25, abs=0.05)
+    assert seen_slope(groups[1:], groups[1:], slope=Slope(2.0)) == pytest.approx(2.0)
     falling = [Together(xs, np.array([0.02, 0.01]), 1.0)]
-    assert seen_slope(falling, slope=Slope(2.0)) == 1.0, "never below half the guess"
+    assert seen_slope(falling, falling, slope=Slope(2.0)) == pytest.approx(2 / 3), "a third of the guess"
+
+
+def test_a_rise_that_bends_has_the_errors_of_either_side():
+    """1.8 below the answer and 1.0 above it: x* scatters by 1 / 1.8 on one side and by 1 / 1.0 on the other."""
+    below, above = (
+        [Together(np.array([0.0, x]), 0.01 * np.exp(s * np.array([0.0, x])), 1.0)]
+        for x, s in ((-0.3, 1.8), (0.3, 1.0))
+    )
+    expected = ((1.8**-2 + 1.0**-2) / 2) ** -0.5
+    assert seen_slope(below, above, slope=Slope(2.0)) == pytest.approx(expected, abs=0.05)
 
 
 def test_tokens_do_not_depend_on_line_ends_and_the_record_says_what_was_read(

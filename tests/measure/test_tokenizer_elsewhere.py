@@ -17,7 +17,8 @@ from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval
 from sparsity_lab.measure.neurons.frequency.run import neurons_command
 from sparsity_lab.measure.neurons.spec import NeuronSpec
 from sparsity_lab.measure.neurons.watching import watch_checkpoints
-from sparsity_lab.measure.spec import MeasureSpec, NamedText, expand
+from sparsity_lab.measure.sources.named import NamedText
+from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.token_heat import HeatSpec, write_heat
 
 SMALL = {"tokens": 512, "window": 64}

@@ -12,7 +12,8 @@ from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import measure, measure_under, sparsified
 from sparsity_lab.measure.checkpoints import measure_checkpoints
-from sparsity_lab.measure.spec import MeasureSpec, expand, named_texts
+from sparsity_lab.measure.sources.named import named_texts
+from sparsity_lab.measure.spec import MeasureSpec, expand
 from sparsity_lab.measure.texts.transfer import measure_transfer, plan_transfer
 from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.settings import HEAD

@@ -18,8 +18,9 @@ from sparsity_lab.measure.compat import NAMES
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
-from sparsity_lab.measure.model.windows import choose_window, read_text, tokenize
+from sparsity_lab.measure.model.windows import choose_window, tokenize
 from sparsity_lab.measure.search.targets import check_increase
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.registry import unknown

@@ -32,10 +32,11 @@ from sparsity_lab.measure.checkpoint.source import Source
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import Windows, cut, open_text, tokenize
+from sparsity_lab.measure.model.windows import Windows, cut, tokenize
 from sparsity_lab.measure.search import engine
 from sparsity_lab.measure.search.measurement import Measurement
 from sparsity_lab.measure.search.settings import Setting, given
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.provenance import provenance
 from sparsity_lab.reading.csv_file import read_csv
@@ -89,7 +90,7 @@ class Bench:
             for seed in range(count):
                 yield sampled(self.tokenizer, text, Sampling(tokens, WINDOW, seed=seed))
             return
-        read = tokenize(self.tokenizer, next(text.each()), tokens=None, say=False)
+        read = tokenize(self.tokenizer, next(text.each()).whole(), tokens=None, say=False)
         for start in range(0, min(count * tokens, read.ids.numel() - tokens), tokens):
             yield cut(read.ids[start : start + tokens], window=WINDOW, bos_id=read.bos_id)
 

@@ -27,9 +27,9 @@ from sparsity_lab.bench.measure.sample_errors import LONG_SEED, WINDOW, Bench
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.machine import signals
 from sparsity_lab.measure.model.sampling import sampled
-from sparsity_lab.measure.model.windows import open_text
 from sparsity_lab.measure.search.measurement import Measurement
 from sparsity_lab.measure.search.settings import Setting
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.provenance import provenance
 from sparsity_lab.reading.csv_file import read_csv
 from sparsity_lab.settings import HEAD, SPREAD, Sampling

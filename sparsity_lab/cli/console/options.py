@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from enum import Enum
 from typing import Annotated, Any, TypeVar
@@ -25,6 +25,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.settings import PANELS, Flag
 
 Kind = TypeVar("Kind")
+ALTERNATIVES = (("text", "dataset"),)  # names of options of which one is given
 
 
 class _HelpInPanel:
@@ -52,14 +53,14 @@ def of_fields(function: Callable[..., None]) -> Callable[..., None]:
     notes = {name: _note(hint) for name, hint in hints.items()}
     ordered = sorted(fields(kind), key=lambda field: _place(kind, field, notes[field.name]))
     parameters = [_parameter(field, hints[field.name]) for field in ordered]
-    if "context" in asked:
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters.insert(0, inspect.Parameter("context", keyword, annotation=typer.Context))
+    parameters.insert(
+        0, inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    )
 
-    def command(**values: Any) -> None:
-        context = {"context": values.pop("context")} if "context" in asked else {}
-        options = kind(**{name: _value(name, value, hints[name]) for name, value in values.items()})
-        function(options=options, **context)
+    def command(context: typer.Context, **values: Any) -> None:
+        taken = {name: _value(name, value, hints[name]) for name, value in values.items()}
+        options = kind(**taken | _weaker(context, taken))
+        function(options=options, **({"context": context} if "context" in asked else {}))
 
     command.__name__, command.__module__ = function.__name__, function.__module__
     paragraphs = (inspect.getdoc(function) or "").split("\n\n")
@@ -67,6 +68,18 @@ def of_fields(function: Callable[..., None]) -> Callable[..., None]:
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _weaker(context: typer.Context, values: Mapping[str, Any]) -> dict[str, None]:
+    """Options that a file names where a flag says the same in another word: these are taken as not given."""
+    left_out: dict[str, None] = {}
+    for names in ALTERNATIVES:
+        given_by = {name: context.get_parameter_source(name) for name in names if name in values}
+        flags = {
+            name for name, source in given_by.items() if source is not None and source.name == "COMMANDLINE"
+        }
+        left_out |= dict.fromkeys(set(given_by) - flags) if flags else {}
+    return left_out
 
 
 def fill(kind: type[Kind], options: Any, **others: Any) -> Kind:

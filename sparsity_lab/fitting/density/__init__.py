@@ -49,7 +49,7 @@ unit of rho, so that most of their difference is one factor for all models (`rul
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
 which parameters count. Where the true form is another, the form errors make up for it (`density planted`, worlds
 "Weibull ruler" and "Gompertz ruler"); where the ruler's corpus is another, growth holds and the unit of rho does not.
-`trend/sensitivity.py` tabulates how A moves with the ruler, D0, the tasks, the models and how mixtures are counted, and
-`trend/hindcast.py` tries on the past what the trend foresees. A mean over tasks takes their score errors as
-independent. Sizes are counts, or FLOPs if the ruler's are.
+`trend/sensitivity.py` tabulates how A moves with the ruler, D0, the harness, the tasks, the models and how mixtures are
+counted, and `trend/hindcast.py` tries on the past what the trend foresees. A mean over tasks takes their score errors
+as independent. Sizes are counts, or FLOPs if the ruler's are.
 """

@@ -12,7 +12,7 @@ from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_questions
 from sparsity_lab.fitting.density.notes import Notes
-from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
+from sparsity_lab.fitting.density.options import BUNDLED_SCORES, DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.rulers.disagreement import by_other_rulers
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
@@ -52,7 +52,6 @@ from sparsity_lab.store import bundled
 
 log = logging.getLogger(__name__)
 
-BUNDLED_SCORES = "density-scores"
 PAPER_TASKS = ("MMLU", "BBH", "MATH", "HumanEval", "MBPP")
 
 
@@ -73,7 +72,7 @@ def measure_density(
     spread = SourceSpread.of(targets if base or harness_of(targets) else bundled_targets())
     yardstick = Yardstick(ruler, options.convention, spread, seed)
     measured = densities(targets, yardstick, tasks, progress=progress)
-    note_left_out(targets, measured, tasks, notes)
+    note_left_out(targets, measured, yardstick, tasks, notes)
     note_sizes(measured, ruler, notes)
     points = trend_points(measured, options.entering)
     trend, trend_note = try_trend(measured, points, options.entering, seed=seed)
@@ -89,8 +88,8 @@ def measure_density(
         return report
     rows: list[dict[str, object]] = []
     if options.sensitivity:
-        variation = Variation(AS_CHOSEN, ruler.name, ruler, tasks, options)
-        rows = sensitivity_rows(targets, variation, seed=seed, progress=progress)
+        variation = Variation(AS_CHOSEN, ruler.name, ruler, tasks, options, targets, spread)
+        rows = sensitivity_rows(variation, trend, seed=seed, progress=progress)
     tried, hindcast_note = try_hindcast(points, seed=seed) if options.hindcast else (None, "")
     return replace(
         report,
@@ -175,7 +174,7 @@ def read_any(
         return bundled_targets(), []
     by_harness = [
         read_targets(path, tasks=options.tasks, notes=notes, harness=harness, models=options.models)
-        for harness in options.harness or (None,)
+        for harness in dict.fromkeys(options.harness) or (None,)
     ]
     return bridged(by_harness, notes), []
 

@@ -18,6 +18,8 @@ from sparsity_lab.fitting.density.trend.hindcast import Hindcast
 from sparsity_lab.fitting.density.trend.trend import DensityTrend
 from sparsity_lab.fitting.density.trend.trend_checks import BreakTest, TrendProjection
 
+BUNDLED_SCORES = "density-scores"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DensityOptions(InputOptions):

@@ -10,7 +10,7 @@ from sparsity_lab.fitting.density.rulers.disagreement import rulers_sentence
 from sparsity_lab.fitting.density.trend.forecasts import NO_GROWTH, TREND
 from sparsity_lab.fitting.density.trend.hindcast import ALL, Hindcast, held_words, hindcast_sentence
 from sparsity_lab.fitting.density.trend.published import published_words
-from sparsity_lab.fitting.density.trend.sensitivity import AS_CHOSEN, identified_sentence
+from sparsity_lab.fitting.density.trend.sensitivity import HARNESS, TASKS, identified_sentence
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling
 from sparsity_lab.store.tables import number
 
@@ -19,18 +19,29 @@ Row = Mapping[str, object]
 NEAR = 0.95  # scores nearer than this to one another are called equal
 
 
+# A kind of choice in the table of sensitivity, and what of the trend is another there.
+MOVED = {
+    "D0": "numbers of training tokens D0",
+    "ruler": "other rulers",
+    HARNESS: "rulers of single harnesses",
+    TASKS: "sets of tasks",
+    "models": "selections of models",
+    "parameters": "ways of counting parameters",
+}
+
+
 def paragraph(report: DensityReport) -> str:
     """The growth in one paragraph that can be quoted: its interval, what moves it, how it did on the past."""
     trend, ruler = report.trend, report.ruler
     if trend is None:
-        return f"No growth of density can be told from these models: {report.trend_note}."
-    by = f"by the ruler {ruler.name} ({', '.join(filter(None, (ruler.form, ruler.harness)))})"
-    tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {', '.join(report.tasks)}"
+        return f"No growth of density can be told from these models: {report.trend_note.rstrip('.')}."
+    tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {_series(report.tasks)}"
     uncorrected = doubling(trend.slope)
+    without = f"is {uncorrected:.0f} days" if uncorrected else "shows no growth"
     sentences = [
-        f"Among {trend.models} models of {trend.families} families, {by} on {tasks}, {_growth(trend)}, corrected for "
-        f"the bias of records; uncorrected {f'{uncorrected:.0f}' if uncorrected else 'no growth'}, published "
-        f"{published_words()} days",
+        f"{_growth(trend)}, as measured on {tasks} with the {ruler.form} ruler {ruler.name} (scores: {ruler.harness}) "
+        f"and corrected for the bias of records; the doubling time {without} without the correction and "
+        f"{published_words()} days as published",
         _moved(report.sensitivity),
         _tried(report.hindcast) if report.hindcast else "",
         _rests_on(report, trend),
@@ -38,30 +49,50 @@ def paragraph(report: DensityReport) -> str:
     return ". ".join(filter(None, sentences)) + "."
 
 
+def _series(words: Sequence[str]) -> str:
+    """Words as a sentence lists them: `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def _growth(trend: DensityTrend) -> str:
-    low, high = ("open" if days is None else f"{days:.0f}" for days in trend.doubling_interval)
+    among = f"The highest capacity density among {trend.models} models of {_families(trend)}"
     if trend.doubling_days:
-        return (
-            f"the highest capacity density doubled every {trend.doubling_days:.0f} days "
-            f"(95 % interval {low} to {high})"
-        )
-    return (
-        f"the highest capacity density did not grow (95 % interval of the doubling time {low} to {high} days)"
-    )
+        return f"{among} doubled every {trend.doubling_days:.0f} days (95 % interval {_interval(trend)})"
+    return f"{among} did not grow (95 % interval of the doubling time {_interval(trend)})"
+
+
+def _families(trend: DensityTrend) -> str:
+    return f"{trend.families} {'family' if trend.families == 1 else 'families'}"
+
+
+def _interval(trend: DensityTrend) -> str:
+    """The 95 % interval of the doubling time; an open end is where the growth may be none."""
+    low, high = trend.doubling_interval
+    if low is None:
+        return "without growth at either end"
+    return f"{low:.0f} days to no growth" if high is None else f"{low:.0f} to {high:.0f} days"
 
 
 def _moved(rows: Sequence[Row]) -> str:
     """The doubling times that other choices give, a range a kind of choice."""
     ranges = []
-    for choice in dict.fromkeys(str(row["choice"]) for row in rows):
-        found = [row for row in rows if row["choice"] == choice]
-        grown = [row for row in found if isinstance(row.get("doubling_days_corrected"), float)]
-        if choice == AS_CHOSEN or not grown:
+    for choice, of in MOVED.items():
+        made = [row for row in rows if row["choice"] == choice]
+        grown = [row for row in made if isinstance(row.get("doubling_days_corrected"), float)]
+        if not grown:
             continue
-        low, high = (pick(map(_days, grown)) for pick in (min, max))
-        without = f" ({len(found) - len(grown)} without growth or trend)" if len(grown) < len(found) else ""
-        ranges.append(f"{choice} {low:.0f} to {high:.0f}{without}")
-    return f"Other choices give, in days: {'; '.join(ranges)}" if ranges else ""
+        low, high = (f"{pick(map(_days, grown)):.0f}" for pick in (min, max))
+        days = low if low == high else f"{low} to {high}"
+        ranges.append(f"{days} days over {len(grown)} {of}{_not_grown(made)}")
+    return f"With one choice made otherwise, the doubling time is {_series(ranges)}" if ranges else ""
+
+
+def _not_grown(rows: Sequence[Row]) -> str:
+    """How many other rows show no growth and how many have no trend, empty where all grow."""
+    still = sum(row.get("A_corrected") is not None and not row.get("doubling_days_corrected") for row in rows)
+    none = sum(row.get("A_corrected") is None for row in rows)
+    said = [f"{still} without growth"] * bool(still) + [f"{none} without a trend"] * bool(none)
+    return f" (and {' and '.join(said)})" if said else ""
 
 
 def _tried(tried: Hindcast) -> str:
@@ -71,21 +102,30 @@ def _tried(tried: Hindcast) -> str:
         "better than" if trend < NEAR * still else "worse than" if still < NEAR * trend else "no better than"
     )
     return (
-        f"Tried on the past, of later maxima its 95 % bands held {held_words(tried.score(TREND, ALL), 95)}; it foresaw "
-        f"them {verdict} no growth since (CRPS {trend:.2f} against {still:.2f})"
+        "In a hindcast, of the quarterly maxima that came later, the 95 % bands held "
+        f"{held_words(tried.score(TREND, ALL), 95)}, and the trend did {verdict} the assumption of no further growth "
+        f"(continuous ranked probability score of ln rho {trend:.2f} against {still:.2f}, less is better)"
     )
 
 
 def _rests_on(report: DensityReport, trend: DensityTrend) -> str:
     """What would change the number."""
-    words = f"It rests on {len(trend.frontier)} record models, so that a few new ones would change it"
-    left = {name: each.doubling_days if each else None for name, each in report.without.items()}
-    if gone := [name for name, days in left.items() if days is None]:
-        return f"{words}; without {' or '.join(gone)} there is no growth"
+    words = (
+        f"The trend rests on {len(trend.frontier)} record models, so that a few new records would change it"
+    )
+    ends = {
+        "there is no trend": [name for name, each in report.without.items() if each is None],
+        "there is no growth": [
+            name for name, each in report.without.items() if each and not each.doubling_days
+        ],
+    }
+    if gone := [f"without the models of {' or of '.join(of)} {end}" for end, of in ends.items() if of]:
+        return "; ".join([words, *gone])
+    left = {name: each.doubling_days or 0.0 for name, each in report.without.items() if each}
     if not left:
         return words
-    name, days = max(left.items(), key=lambda each: abs((each[1] or 0.0) - (trend.doubling_days or 0.0)))
-    return f"{words}; without the family {name} it is {days:.0f} days"
+    name, days = max(left.items(), key=lambda each: abs(each[1] - (trend.doubling_days or 0.0)))
+    return f"{words}; without the models of {name} the doubling time is {days:.0f} days"
 
 
 def _days(row: Row) -> float:
@@ -152,7 +192,7 @@ def trend_sentence(trend: DensityTrend) -> str:
     return (
         f"ln rho_max = A t + B with A = {number(trend.corrected, 3)} per day "
         f"(95 % interval {number(trend.interval[0], 3)} to {number(trend.interval[1], 3)}), {growth}, corrected for "
-        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {trend.families} families. "
+        f"the bias of records: {len(trend.frontier)} frontier models of {trend.models} in {_families(trend)}. "
         f"Uncorrected, by least squares over the frontier as in the publication: A = {number(trend.slope, 3)}, "
         f"{uncorrected} (R2 = {trend.r2:.2f}); published: {published_words()} days"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sparsity_lab.fitting.density.densities import OTHER_SIZE, REFERENCE, Density, is_reference
+from sparsity_lab.fitting.density.densities import OTHER_SIZE, REFERENCE, Density, Yardstick, is_reference
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.rulers.choice import BUNDLED_SOURCE
@@ -38,16 +38,19 @@ def note_other_tasks(of_targets: Sequence[str], tasks: Sequence[str], ruler: Rul
 
 
 def note_left_out(
-    targets: Sequence[Target], densities: Sequence[Density], tasks: Sequence[str], notes: Notes
+    targets: Sequence[Target],
+    densities: Sequence[Density],
+    yardstick: Yardstick,
+    tasks: Sequence[str],
+    notes: Notes,
 ) -> None:
     """Say which targets got no density, for want of a score or of a size."""
     measured = {density.target.model for density in densities}
     left_out = [target for target in targets if target.model not in measured]
+    scored = [target for target in left_out if any(task in target.scores for task in tasks)]
     kinds = {
-        "without a score of these tasks": [
-            t for t in left_out if not any(task in t.scores for task in tasks)
-        ],
-        "without a size": [t for t in left_out if any(task in t.scores for task in tasks)],
+        "without a score of these tasks": [target for target in left_out if target not in scored],
+        f"without a size in {yardstick.convention.words}": scored,
     }
     for kind, models in kinds.items():
         if models:

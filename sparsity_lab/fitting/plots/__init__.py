@@ -4,6 +4,7 @@ In: fits, or the CSV tables of the commands. Out: a PNG and an SVG each, the sam
 
     measured.py, criteria.py                         `measure`; `measure --criterion all` and its `--sweep`
     neurons.py, structure.py, predictors.py          the commands that watch neurons
+    experts.py                                       the experts of a mixture, for `neurons`
     affinity.py, token_heat.py                       `affinity`, `heat`
     fits.py, families.py                             `fit`: one sheet a series and all in one; limits against size
     density.py, density_ruler.py                     `density`: frontier, density by task, a ruler

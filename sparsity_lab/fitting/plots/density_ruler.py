@@ -28,11 +28,12 @@ from sparsity_lab.fitting.plots.canvas.style import (
 PANEL_INCHES = 1.75
 HEIGHT_INCHES = 1.55
 PER_ROW = 4
+TARGET, TARGET_MARKERS, TARGET_SIZE = "target", ("*", "P", "X", "<", ">", "p"), 4.5
 
 
 def plot_ruler(ruler: Ruler, stem: Path, *, ladder: Ladder | None = None) -> list[Path]:
     """Write `stem.png` and `stem.svg`."""
-    runs = [] if ladder is None else [run.name for run in ladder.runs if run.role == "target"]
+    runs = [] if ladder is None else [run.name for run in ladder.runs if run.role == TARGET]
     with styled([*(_words(task) for task in ruler.tasks), *runs]):
         if isinstance(ruler, TwoStepRuler):
             return _two_step(ruler, stem, ladder)
@@ -81,8 +82,10 @@ def _coloured(ladder: Ladder) -> list[tuple[Run, str, str, str]]:
         label = "_nolegend_" if run.params in seen else _size_label(run.params)
         seen.add(run.params)
         coloured.append((run, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], label))
+    targets = [run for run in ladder.runs if run.role == TARGET]
     return coloured + [
-        (run, "#000000", "*", style.label(run.name)) for run in ladder.runs if run.role == "target"
+        (run, "#000000", TARGET_MARKERS[number % len(TARGET_MARKERS)], style.label(run.name))
+        for number, run in enumerate(targets)
     ]
 
 
@@ -98,8 +101,12 @@ def _loss_panel(
 ) -> None:
     for run, colour, marker, words in runs:
         flops = 6 * run.params * run.tokens
-        axes.plot(flops, run.final_loss(task), linestyle="none", marker=marker, color=colour, label=words)
-    for params, colour in {run.params: colour for run, colour, marker, _ in runs if marker != "*"}.items():
+        (drawn,) = axes.plot(
+            flops, run.final_loss(task), linestyle="none", marker=marker, color=colour, label=words
+        )
+        if run.role == TARGET:
+            drawn.set(markersize=TARGET_SIZE, markeredgewidth=0)
+    for params, colour in {run.params: colour for run, colour, *_ in runs if run.role != TARGET}.items():
         tokens = np.array([run.tokens for run, *_ in runs if run.params == params])
         line = np.geomspace(tokens.min(), tokens.max(), 50)
         point = replace(curve.loss, **{k: v[:1] for k, v in vars(curve.loss).items()})
@@ -115,8 +122,7 @@ def _score_panel(
     for run, colour, marker, _ in runs:
         losses, scores = run.smoothed(task)
         thin = slice(None, None, max(1, len(losses) // 15))
-        size = 4.5 if marker == "*" else 1.6
-        shade, layer = (1.0, 4) if marker == "*" else (0.7, 2)
+        size, shade, layer = (TARGET_SIZE, 1.0, 4) if run.role == TARGET else (1.6, 0.7, 2)
         axes.plot(losses[thin], scores[thin], linestyle="none", marker=marker, color=colour, alpha=shade,
                   markersize=size, markeredgewidth=0, zorder=layer)  # fmt: skip
         shown.append((losses.min(), losses.max()))

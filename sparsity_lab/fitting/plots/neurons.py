@@ -25,6 +25,7 @@ from sparsity_lab.fitting.plots.canvas.axes import (
 from sparsity_lab.fitting.plots.canvas.frames import measured_rows
 from sparsity_lab.fitting.plots.canvas.panels import PANEL_TITLE_INCHES, names_in, panel_title
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, figure, label, save, styled
+from sparsity_lab.fitting.plots.experts import expert_figures
 
 MOST_PANELS = 6
 PANEL_INCHES = 1.75
@@ -40,6 +41,7 @@ def draw_neurons(folder: Path) -> list[Path]:
     frequency    neurons by how often they fire, per text (figure 9 of Sparsing Law)
     token_pairs  activation ratio of each token id in one model against another (its figure 10)
     layers, positions, chunks, decode
+    expert_load, expert_outputs, expert_routing    of a mixture of experts; see `experts.py`
     """
     read = {path.stem: measured_rows(path) for path in sorted(folder.glob("*.csv"))}
     figures: dict[str, Callable[[Path], list[Path]]] = {
@@ -53,6 +55,7 @@ def draw_neurons(folder: Path) -> list[Path]:
             extra=(("by chance", "--"),),
         ),
     }
+    figures |= expert_figures(read)
     if "decode" in read:
         figures["decode"] = lambda stem: _decode(read["decode"].query("layer == 'all'"), stem)
     if "token_pairs" in read:

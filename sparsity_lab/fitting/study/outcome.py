@@ -186,7 +186,8 @@ def _segment(segment: Segment) -> Rows:
 
 
 def _sized(size: Sized) -> dict[str, object]:
-    return {**{key: value for key, value in asdict(size).items() if key != "fitted"}, **_fitted(size.fitted)}
+    written = {key: value for key, value in asdict(size).items() if key not in ("fitted", "text")}
+    return {**written, **_fitted(size.fitted)}
 
 
 def _against(slopes: AgainstSize) -> dict[str, object]:

@@ -52,9 +52,11 @@ class Study:
         return self.folder / "compare"
 
     @property
-    def text(self) -> Path:
-        """The text measured on."""
+    def text(self) -> Path | None:
+        """The text measured on, where it is no dataset."""
         given = self.config.measure.text
+        if self.config.measure.dataset is not None:
+            return None
         return self.train / "data" / "validation.txt" if given is None else Path(given)
 
     @property

@@ -20,6 +20,7 @@ from sparsity_lab.ladder.config.ladder_config import parse_config, read_config
 from sparsity_lab.ladder.config.sections import LADDER, build
 from sparsity_lab.ladder.config.spec import LadderConfig
 from sparsity_lab.ladder.train.schedule import checkpoint_steps
+from sparsity_lab.measure.sources.named import the_text
 from sparsity_lab.settings import CRITERION, HEAD, PPL_INCREASE, SPREAD, TOKENS, ModelSettings
 
 FIXED_CETT = (0.1,)
@@ -31,7 +32,11 @@ class MeasureSection:
     """The keys of `measure`.
 
     Attributes:
-        text: UTF-8 file; left out, the held-out part of the ladder's corpus.
+        text: a UTF-8 file, JSON lines, a parquet file or a folder of these; left out, as `dataset` is, the held-out
+            part of the ladder's corpus.
+        dataset: in its place, a dataset as `measure --dataset` names it.
+        text_column: key or column of the text, where it has several.
+        pack: join documents, so that windows go over their borders.
         tokens: of it that are measured on.
         window: tokens of a window; left out, as long as the models take.
         sample: where the windows lie, `spread` over the text or at its `head`.
@@ -43,6 +48,9 @@ class MeasureSection:
     """
 
     text: str | None = None
+    dataset: str | None = None
+    text_column: str | None = None
+    pack: bool = False
     tokens: int = TOKENS
     window: int | None = None
     sample: str = SPREAD
@@ -68,8 +76,10 @@ class MeasureSection:
         ranges.check_fields(self, command=LADDER)
         if len(set(self.knobs)) < len(self.knobs):
             raise SparsityLabError("`measure.fixed_cett` names a value twice", fix="Keep one of the two")
-        if self.text is not None and not Path(self.text).is_file():
+        if self.text is not None and not Path(self.text).exists():
             raise SparsityLabError(f"There is no text {self.text}", fix="Check `text` under measure")
+        if self.text is not None or self.dataset is not None:
+            the_text(None if self.text is None else Path(self.text), self.dataset)
 
     @property
     def knobs(self) -> tuple[float, ...]:

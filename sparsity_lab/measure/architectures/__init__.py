@@ -18,7 +18,9 @@ measured (`model/proof.py`). A file of your own has the same form:
         ]
 
     _structure.py    sites by what passes through the modules
-    _refusals.py     what may be a network and is of no known form
+    _accounts.py     networks besides the sites, whatever they are written in
+    _flow.py         what every value is computed from
+    _refusals.py     models whose networks cannot be found as a whole
     _passing.py      what passes
     _modules.py      what modules are by their shapes
     _config.py       what a config says of them
@@ -39,7 +41,10 @@ from sparsity_lab.errors import RunError, SparsityLabError
 from sparsity_lab.measure.architectures._config import NAMES, is_causal, named_activation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
+
+    from sparsity_lab.measure.model.hooks import FfnSite
 
 HOW_TO_WRITE_ONE = (
     "Describe it in a Python file of your own and name it with --architecture-file (it is executed): "
@@ -99,6 +104,26 @@ def refuse_other_types(config: Any, *, file: Path | None = None) -> None:
 def activation_name(config: Any, architecture: ModuleType) -> str | None:
     """transformers' name of sigma, from the config or else from the architecture file; None where neither has it."""
     return named_activation(config) or getattr(architecture, "ACTIVATION", None)
+
+
+def outside_sites(model: Any, found: Sequence[FfnSite], *, refuse: bool) -> dict[str, int]:
+    """The feed-forward networks of a model that are no sites, by the names of their last matrices, with their neurons.
+
+    Args:
+        model: the causal LM, in evaluation mode.
+        found: its sites.
+        refuse: refuse a model with a wide one, and one with a block like others in which nothing was found.
+
+    Raises:
+        SparsityLabError: it is refused.
+    """
+    from sparsity_lab.measure.architectures._accounts import side_paths
+    from sparsity_lab.measure.architectures._refusals import refuse_bare_blocks
+
+    outside = side_paths(model, found, refuse=refuse)
+    if refuse:
+        refuse_bare_blocks(model, found)
+    return outside
 
 
 def file_sha256(file: Path) -> str:

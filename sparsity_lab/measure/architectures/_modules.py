@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsity_lab.measure.architectures._passing import Call, block_of
-from sparsity_lab.measure.model.experts import expert_sites, is_experts
+from sparsity_lab.measure.model.experts.sites import expert_sites, is_experts
 from sparsity_lab.measure.model.hooks import FfnSite
 
 

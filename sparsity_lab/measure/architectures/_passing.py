@@ -43,11 +43,14 @@ class Passing:
         model: the causal LM, in evaluation mode.
         calls: of its modules.
         arguments: by a module's name, the arguments of its last call and what it gave.
+        predicted: what the model gave, [BATCH, TOKENS, vocabulary].
     """
 
     model: Any
     calls: list[Call] = field(default_factory=list)
     arguments: dict[str, tuple[tuple[Any, ...], dict[str, Any], Tensor]] = field(default_factory=dict)
+
+    predicted: Tensor | None = None
 
     @classmethod
     def through(cls, model: Any) -> Passing:
@@ -63,7 +66,7 @@ class Passing:
                     keep = module.register_forward_hook(passing._keep(name), with_kwargs=True)
                     stack.callback(keep.remove)
             try:
-                logits(model, few_ids(model))
+                passing.predicted = logits(model, few_ids(model))
             except (RuntimeError, SparsityLabError):  # of memory, or of the library itself
                 raise
             except Exception as error:  # whatever a model's own code raises
@@ -84,12 +87,6 @@ class Passing:
                 self.arguments[name] = args, kwargs, given.clone()
 
         return hook
-
-    def takes(self, name: str, values: Tensor) -> bool:
-        """Whether a module's own input is `values`."""
-        args, kwargs, _ = self.arguments[name]
-        given = next(each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-        return given.shape == values.shape and torch.equal(given, values)
 
     def block_before(self, place: int) -> list[Call]:
         """The calls of a block up to the call at `place`; what has no weights may be shared between blocks."""
@@ -114,7 +111,7 @@ class Passing:
         args, kwargs, given = self.arguments[name]
         inputs = dict(enumerate(args)) | kwargs
         key = next(key for key, each in inputs.items() if isinstance(each, Tensor))
-        at, to = _axis_of_positions(inputs[key]), _axis_of_positions(given)
+        at, to = axis_of_positions(inputs[key]), axis_of_positions(given)
         if at is None or to is None or not inputs[key].is_floating_point():
             return False
         inputs[key] = inputs[key].clone()
@@ -149,8 +146,13 @@ def looks_ahead(model: Any) -> bool:
     changed = ids.clone()
     changed[:, -1] = ids[:, 0]
     before, after = logits(model, ids)[:, :-1], logits(model, changed)[:, :-1]
+    return least_move(before, after) > max(1e3 * tolerance_of(before), 0.05)
+
+
+def least_move(before: Tensor, after: Tensor) -> float:
+    """The least of the relative differences between two predictions, over positions."""
     moved = (after.double() - before.double()).norm(dim=-1) / before.double().norm(dim=-1).clamp_min(1e-30)
-    return bool(moved.min() > min(1e3 * _tolerance(before), 0.05))
+    return float(moved.min())
 
 
 def are_same(one: Tensor, other: Tensor) -> bool:
@@ -158,7 +160,7 @@ def are_same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
     difference = (one.double() - other.double()).norm()
-    return bool(difference <= _tolerance(one) * other.double().norm().clamp_min(1e-30))
+    return bool(difference <= tolerance_of(one) * other.double().norm().clamp_min(1e-30))
 
 
 def block_of(name: str) -> tuple[str, ...]:
@@ -168,12 +170,13 @@ def block_of(name: str) -> tuple[str, ...]:
     return tuple(path[: numbers[0] + 1]) if numbers else ()
 
 
-def _tolerance(values: Tensor) -> float:
-    return TOLERANCE.get(values.dtype, LOW_PRECISION_TOLERANCE)
-
-
-def _axis_of_positions(values: Tensor) -> int | None:
+def axis_of_positions(values: Tensor) -> int | None:
     """The axis of positions, alone or with that of the batch in it; None where there is none."""
     shape = tuple(values.shape)
     apart = (at for at in range(1, len(shape)) if shape[at - 1 : at + 1] == (BATCH, TOKENS))
     return next(apart, 0 if shape[:1] == (BATCH * TOKENS,) else None)
+
+
+def tolerance_of(values: Tensor) -> float:
+    """The largest relative difference that is rounding in the dtype of the values."""
+    return TOLERANCE.get(values.dtype, LOW_PRECISION_TOLERANCE)

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.architectures._modules import hidden_size_of, is_linear, may_be_down
-from sparsity_lab.measure.architectures._passing import Call, Passing, block_of, looks_ahead
-from sparsity_lab.measure.model.experts import is_experts
+from sparsity_lab.measure.architectures._modules import hidden_size_of, is_linear
+from sparsity_lab.measure.architectures._passing import (
+    Passing,
+    are_same,
+    block_of,
+    few_ids,
+    least_move,
+    logits,
+    looks_ahead,
+    tolerance_of,
+)
+from sparsity_lab.measure.model.experts.sites import is_experts
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.proof import overflow
 
@@ -28,6 +36,33 @@ def refuse_a_look_ahead(model: Any) -> None:
             why="Such a model has no next-token loss and cannot be measured",
             fix="Name a causal language model; of an encoder's weights, one that was trained as a decoder",
         )
+
+
+def refuse_randomness(passing: Passing) -> None:
+    """Refuse a model that gives other numbers for the same tokens.
+
+    Raises:
+        SparsityLabError: it does; the first module that gave something else for what it took before is named.
+    """
+    again = logits(passing.model, few_ids(passing.model))
+    before = passing.predicted
+    if before is None or not least_move(before, again) > 10 * tolerance_of(
+        before
+    ):  # one token may change experts
+        return
+    pairs = zip(passing.calls, Passing.through(passing.model).calls, strict=False)
+    moved = (
+        one
+        for one, other in pairs
+        if are_same(one.taken, other.taken) and not are_same(one.given, other.given)
+    )
+    named = next(moved, None)
+    where = "" if named is None else f": {named.name} is the first module of which that is so"
+    raise SparsityLabError(
+        f"{type(passing.model).__name__} gives other numbers for the same tokens{where}",
+        why="There is randomness in its evaluation, as where dropout is active",
+        fix="Switch it off, or measure a model that is computed alike each time",
+    )
 
 
 def refuse_overflow(passing: Passing) -> None:
@@ -66,32 +101,13 @@ def _has_experts(module: nn.Module) -> bool:
     return any(map(is_experts, module.modules()))
 
 
-def refuse_others(passing: Passing, found: Sequence[FfnSite]) -> None:
-    """Refuse a model that has more feed-forward networks than were found.
-
-    Raises:
-        SparsityLabError: a module maps back to the hidden size position by position, and is no site.
-    """
-    model, known = passing.model, {id(site.down) for site in found}
-    sited = {".".join(block_of(site.name)) for site in found}
-    for place, call in enumerate(passing.calls):
-        parent, _, child = call.name.rpartition(".")
-        if not may_be_down(call, hidden_size_of(model)) or id(call.module) in known:
-            continue
-        maps = sum(map(is_linear, model.get_submodule(parent).modules()))
-        if maps < 2 or _is_of_low_rank(passing.block_before(place), call.taken):
-            continue
-        # What takes the input of its own module is no second map, as where an adapter stands beside a projection.
-        if parent not in passing.arguments or passing.takes(parent, call.taken):
-            continue
-        is_inlined = parent == ".".join(block_of(call.name)) and parent not in sited
-        if is_inlined or not passing.mixes_positions(parent):
-            raise SparsityLabError(
-                f"{parent} of {type(model).__name__} may be a feed-forward network of an unknown form",
-                why=f"Its {child} maps back to the hidden size, position by position, but its input is neither the "
-                "output of an activation function nor that times the output of a linear map",
-                fix="Describe the model in a Python file of your own and name it with --architecture-file",
-            )
+def not_all_tokens(model: Any, name: str) -> SparsityLabError:
+    """The error for a network that not all tokens come to."""
+    return SparsityLabError(
+        f"{name} of {type(model).__name__} is a feed-forward network that not all tokens come to",
+        why="It may be an expert in a module of its own, a form that cannot be watched",
+        fix="Measure a model whose experts are all in one module, which transformers lets be watched",
+    )
 
 
 def refuse_bare_blocks(model: Any, found: Sequence[FfnSite]) -> None:
@@ -112,8 +128,3 @@ def refuse_bare_blocks(model: Any, found: Sequence[FfnSite]) -> None:
                     why="Its weights may be of another form, as where a model is quantised in part",
                     fix="Describe the model in a Python file of your own and name it with --architecture-file",
                 )
-
-
-def _is_of_low_rank(earlier: Sequence[Call], taken: Tensor) -> bool:
-    """Whether a linear map takes what another one gives: the two are one, of low rank."""
-    return any(is_linear(call.module) and torch.equal(call.given, taken) for call in earlier)

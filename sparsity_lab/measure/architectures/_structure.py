@@ -13,14 +13,15 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.architectures._config import ACTIVATION_KEYS
+from sparsity_lab.measure.architectures._accounts import side_paths
 from sparsity_lab.measure.architectures._modules import (
     by_shape,
     hidden_size_of,
@@ -30,22 +31,23 @@ from sparsity_lab.measure.architectures._modules import (
     may_be_down,
 )
 from sparsity_lab.measure.architectures._passing import (
+    BATCH,
+    TOKENS,
     Call,
     Passing,
     are_same,
 )
 from sparsity_lab.measure.architectures._refusals import (
+    not_all_tokens,
     refuse_a_look_ahead,
-    refuse_bare_blocks,
     refuse_inner,
-    refuse_others,
     refuse_overflow,
+    refuse_randomness,
 )
-from sparsity_lab.measure.model.experts import expert_sites, is_experts
+from sparsity_lab.measure.architectures._sigma import functions, settled
+from sparsity_lab.measure.model.experts.sites import expert_sites, is_experts
 from sparsity_lab.measure.model.hooks import FfnSite, Sigma
 from sparsity_lab.measure.model.proof import refuse_dtype
-
-USUAL = ("silu", "gelu", "gelu_pytorch_tanh", "relu", "relu2", "quick_gelu", "sigmoid")
 
 
 def sites(model: Any) -> list[FfnSite]:
@@ -64,12 +66,12 @@ def sites(model: Any) -> list[FfnSite]:
     with torch.no_grad():
         passing = Passing.through(model)
         refuse_overflow(passing)
-        found = list(_found(passing))
-        refuse_others(passing, found)
-        refuse_bare_blocks(model, found)
+        refuse_randomness(passing)
+        found = settled(model, list(_found(passing)))
         if found:
             refuse_a_look_ahead(model)
     if not found:
+        side_paths(model, found)
         raise SparsityLabError(
             f"No feed-forward network is found in {type(model).__name__}",
             why="None of its linear maps takes the output of an activation function, alone or times another map's; a "
@@ -103,6 +105,8 @@ def _dense(passing: Passing, place: int, layer: int) -> Iterator[FfnSite]:
     parts = _made_of(passing.model, passing.block_before(place), call.taken)
     if parts is not None:
         is_flat = call.given.dim() == 2
+        if is_flat and len(call.given) != BATCH * TOKENS:
+            raise not_all_tokens(passing.model, call.name.rpartition(".")[0])
         yield FfnSite(
             layer=layer,
             name=call.name.rpartition(".")[0],
@@ -118,10 +122,10 @@ def _made_of(model: Any, earlier: Sequence[Call], a: Tensor) -> dict[str, Any] |
     for product, norm in _products(earlier, a):
         branches = list(_branches(model, earlier, product))
         for s, activation, sigma in branches:
-            if are_same(s, product):
+            if (sigma is None or sigma.up is None) and are_same(s, product):
                 return {"activation": activation, "sigma": sigma, "norm": norm, "up": None, "gated": False}
         for s, activation, sigma in branches:
-            for up, is_half in _ups(earlier, s, product):
+            for up, is_half in _ups(earlier, s, product, sigma):
                 parts = {"activation": activation, "sigma": sigma, "norm": norm}
                 return {**parts, "up": up, "up_is_half": is_half, "gated": True}
     return None
@@ -146,28 +150,21 @@ def _branches(
     for call in reversed(earlier):
         halves = call.given.shape[-1] / product.shape[-1]
         if is_linear(call.module) and call.given.shape[:-1] == product.shape[:-1] and halves in (1, 2):
-            for name, function in _functions(model):
-                sigma = Sigma(name, function, half=halves == 2)
+            for function in functions(model):
+                sigma = replace(function, half=halves == 2)
                 yield sigma(call.given), call.module, sigma
 
 
-def _functions(model: Any) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
-    """Activation functions that a model may use without a module: the one that its config names, then usual ones."""
-    from transformers.activations import ACT2FN
-
-    config = model.config.get_text_config()
-    named = [getattr(config, key, None) for key in ACTIVATION_KEYS]
-    for name in dict.fromkeys([*named, *USUAL]):
-        if isinstance(name, str) and name in ACT2FN:
-            yield name, ACT2FN[name]
-
-
-def _ups(earlier: Sequence[Call], s: Tensor, product: Tensor) -> Iterator[tuple[nn.Module, bool]]:
+def _ups(
+    earlier: Sequence[Call], s: Tensor, product: Tensor, sigma: Sigma | None
+) -> Iterator[tuple[nn.Module, bool]]:
     """The modules that give u, where s u is the product, and whether u is the second half of what they give."""
     for call in reversed(earlier):
         u, is_half = call.given, False
         if is_linear(call.module) and u.shape[-1] == 2 * product.shape[-1]:
             u, is_half = u.chunk(2, dim=-1)[1], True
+        if sigma is not None and sigma.up is not None:
+            u = sigma.up(u)
         may_be = u.shape == product.shape and (is_linear(call.module) or _is_elementwise(call))
         if may_be and are_same(s * u, product):
             yield call.module, is_half

@@ -4,7 +4,7 @@ In: a folder, a GGUF file, a Hub id or ID@REVISION. Out: its config, tokenizer a
 planned), later its weights in evaluation mode. Nothing in a checkpoint is executed.
 
     source.py           the name -> `Source`: where weights and tokenizer are
-    hub.py              asks the Hub and downloads, in bounded time
+    hub/                asks the Hub and downloads, in bounded time; what its refusals mean
     pinning.py          the commit that a name means today, and the base model of an adapter
     config.py           its config through transformers; refuses what would give a wrong number
     loading.py          tokenizer and weights through transformers

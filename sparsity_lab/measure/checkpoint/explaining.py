@@ -42,9 +42,16 @@ def explained(source: Source, part: str) -> Iterator[None]:
         where = source.model if source.is_gguf else source.folder or source
         raise SparsityLabError(
             f"Cannot load the {part} of {where}",
-            why=hub.reason(error) or _reason(error),
+            why=hub.reason(error) or _not_in_cache(source, part) or _reason(error),
             fix=_advice(source, error, part=part),
         ) from error
+
+
+def _not_in_cache(source: Source, part: str) -> str | None:
+    """Which weights the Hub's cache lacks, where nothing but the cache was looked at."""
+    if not source.here or part != "weights":
+        return None
+    return hub.not_in_cache(source.model, source.commit, pickles_allowed=source.allow_pickle_weights)
 
 
 def _reason(error: Exception) -> str:
@@ -67,7 +74,12 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
         )
         return f"The safetensors file is broken or cut short; {again}"
     if source.folder is None:
-        return hub.advice(error, source.model) or hub.HUB_FIX
+        again = (
+            "Run the same command with the network, which brings what is missing"
+            if source.here
+            else hub.HUB_FIX
+        )
+        return hub.advice(error, source.model) or again
     if source.is_gguf:
         missing = any(isinstance(one, ImportError) for one in hub.causes(error))
         return "Install it: pip install gguf" if missing else GGUF_FIX

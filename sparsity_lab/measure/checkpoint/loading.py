@@ -96,7 +96,8 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
             if source.tokenizer is not None
             else "as the checkpoint's own folder holds none"
         )
-        found = replace(found, origin=f"The tokenizer is that of {place}, {how}")
+        at = f" at commit {place.commit}" if place.commit else ""
+        found = replace(found, origin=f"The tokenizer is that of {place}{at}, {how}")
     if place is not about:
         refuse_foreign(found, getattr(kept["config"].get_text_config(), "vocab_size", None))
     return found

@@ -110,8 +110,10 @@ def _at_commit(source: Source, signs: Sequence[str], *, part: str) -> Source:
         found = next(filter(None, (hub.cached(source.model, source.revision, name) for name in names)), None)
         if found is None:
             raise hub.not_loaded(f"the {part} of {source}", source.model, error) from error
-        level = logging.INFO if isinstance(error, OfflineModeIsEnabled) else logging.WARNING
-        logger.log(level, "%s: the Hub was not asked, its commit is that of this machine's cache", source)
+        offline = isinstance(error, OfflineModeIsEnabled)
+        said = "the Hub is not asked" if offline else hub.reason(error) or "the Hub gave no answer"
+        level = logging.INFO if offline else logging.WARNING
+        logger.log(level, "%s: %s; its commit is that of this machine's cache", source, said)
         if not is_adapter(found.parent):
             refuse_adapter(found.parent)
         logger.info("%s is commit %s", source, found.parent.name)

@@ -40,10 +40,10 @@ from sparsity_lab.measure.compat.layer_search import LayerThreshold, layer_thres
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import BatchVisitor, Subject
+from sparsity_lab.measure.model.plausible import check_plausible, untrained
 from sparsity_lab.measure.search import noise
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Ints
 from sparsity_lab.measure.search.measurement import THRESHOLDS, Errors, Evaluation, Measurement
-from sparsity_lab.measure.search.plausible import check_plausible, untrained
 from sparsity_lab.measure.search.targets import PplIncrease, check_increase
 from sparsity_lab.measure.thresholds.cett_passes import bias_free_norms
 from sparsity_lab.measure.thresholds.masks import CountingVisitor, sparse_pass

@@ -19,6 +19,7 @@ from sparsity_lab.loggers import Loggers
 from sparsity_lab.measure.checkpoint.devices import check_dtype
 from sparsity_lab.measure.checkpoint.prepared import Ready
 from sparsity_lab.measure.checkpoint.source import Source
+from sparsity_lab.measure.lm_eval.perplexity import text_reading
 from sparsity_lab.measure.lm_eval.scoring import (
     EvalRecipe,
     EvalSpec,
@@ -33,7 +34,7 @@ from sparsity_lab.measure.thresholds.stored import read_calibration
 from sparsity_lab.measure.work import failures
 from sparsity_lab.measure.work.cells import Cell, RunTerms
 from sparsity_lab.measure.work.failures import FAILED, Lost, attempted
-from sparsity_lab.measure.work.preparing import ModelPreparer
+from sparsity_lab.measure.work.preparing import ModelPreparer, Preparer
 from sparsity_lab.measure.work.run_cells import HERE, Means, cell_run, command_words
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.records import read_record, write_json
@@ -75,14 +76,16 @@ def run_eval(
         SparsityLabError: no such model, task or record, thresholds of another model, or a failure that is to end the
             run; results already written stay.
     """
-    extras.require("lm_eval", "datasets", who="An evaluation by lm-eval")
+    if spec.tasks:
+        extras.require("lm_eval", "datasets", who="An evaluation by lm-eval")
     _check(spec)
     asked = _asked(spec, checkpoints)
     alone = sum(len(settings) for _, settings in asked) == 1
     terms = RunTerms(output / RECORDS, command_words(), spec.again, spec.fail_fast or alone)
     with cell_run(terms, means) as run:
-        tasks_at_hand(spec, run.desk.kept)
-        preparer = ModelPreparer(spec.of_model(), elsewhere=run.crew.device)
+        if spec.tasks:
+            tasks_at_hand(spec, run.desk.kept)
+        preparer = _preparer(spec, elsewhere=run.crew.device)
         files = task_files(spec, output=output)
         wanted: list[tuple[Ready | Lost, EvalRecipe]] = []
         for checkpoint, settings in asked:
@@ -98,6 +101,13 @@ def run_eval(
         for each, recipe in wanted
     ]
     return _written(spec, evaluated, output=output, several=len(asked) > 1)
+
+
+def _preparer(spec: EvalSpec, *, elsewhere: str | None) -> ModelPreparer:
+    """What prepares models, on the text where there is one."""
+    if spec.text is not None:
+        return Preparer(text_reading(spec.text, spec), elsewhere=elsewhere)
+    return ModelPreparer(spec.of_model(), elsewhere=elsewhere)
 
 
 def _asked(
@@ -177,8 +187,10 @@ def read_settings(spec: EvalSpec) -> list[EvaluationSetting]:
 def _check(spec: EvalSpec) -> None:
     """Refuse options that lm-eval would choke on, before it is loaded."""
     ranges.check_fields(spec)
-    if not spec.tasks:
-        raise SparsityLabError("--tasks names no task", fix="Write lm-eval tasks with commas between")
+    if not spec.tasks and spec.text is None:
+        raise SparsityLabError(
+            "--tasks names no task", fix="Write lm-eval tasks with commas between, or a --text or --dataset"
+        )
     if spec.batch_size != "auto" and not (spec.batch_size.isdecimal() and int(spec.batch_size) > 0):
         raise SparsityLabError(
             f"--batch-size {spec.batch_size} is neither auto nor a positive number", fix="Write auto, or 8"

@@ -16,11 +16,15 @@ from typing import Any, ClassVar
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
-from sparsity_lab.measure.checkpoint.prepared import Ready
+from sparsity_lab.measure.checkpoint.prepared import Prepared, Ready
+from sparsity_lab.measure.live.live_model import undisturbed
 from sparsity_lab.measure.lm_eval.bridge import explained, folder_name, quiet, save, task_manager
 from sparsity_lab.measure.lm_eval.model import lm_eval_model
+from sparsity_lab.measure.lm_eval.perplexity import perplexity_row, text_determinants
+from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.cells import Desk, Kept, Recipe, determinants_of
+from sparsity_lab.reading.texts.dataset_name import TextPlace
 from sparsity_lab.settings import EvalSettings
 from sparsity_lab.store import records
 
@@ -41,17 +45,19 @@ class EvalSpec(EvalSettings):
 
     Attributes:
         model: directory, Hub id or ID@REVISION; `revision` of an id.
-        tasks: names of lm-eval tasks.
+        tasks: names of lm-eval tasks; none where a text alone is asked for.
         thresholds: records of `measure` whose thresholds are applied, one run each.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
+        text: whose perplexity is put beside the scores, or None.
     The others are those of `EvalSettings`.
     """
 
     model: str
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
     revision: str | None = None
     thresholds: tuple[Path, ...] = ()
     tokenizer: str | None = None
+    text: TextPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class EvalRecipe(Recipe[Ready, Record]):
                 "seed": spec.seed,
                 "setting": self.setting.name,
                 "calibration": calibration and calibration.identity(),
+                **(text_determinants(prepared.windows) if isinstance(prepared, Prepared) else {}),
             }
         )
 
@@ -118,16 +125,28 @@ class EvalRecipe(Recipe[Ready, Record]):
         loading = desk.kept.shelf(prepared).model(source, dtype=prepared.dtype, device=prepared.device)
         self._refuse_other_models(loading.model)
         notes: dict[str, None] = desk.kept.once("notes of the tokenizer", dict)
-        results = self._results(loading.model, tokenizer, notes=notes, kept=desk.kept)
-        files = save(results, model=self.spec.model, goal=output / folder_name(self.setting.name))
+        row, files, of_text = _row({"results": {}}, self.setting), list[Path](), dict[str, Any]()
+        if self.spec.tasks:
+            results = self._results(loading.model, tokenizer, notes=notes, kept=desk.kept)
+            if source.commit is not None:
+                results["config"]["model_sha"] = source.commit  # which lm-eval does not ask of a live model
+            files = save(results, model=self.spec.model, goal=output / folder_name(self.setting.name))
+            row = _row(results, self.setting)
+        if isinstance(prepared, Prepared):
+            row = {**row, **self._perplexity(loading.model, prepared.windows), "mean": row.pop("mean")}
+            notes |= dict.fromkeys(prepared.windows.notes)
+            of_text = prepared.windows.sampling()
         return records.write_sealed(
             desk.terms.folder,
             {
                 "model": source.model,
+                "revision": source.revision,
+                "commit": source.commit,
                 "setting": self.setting.name,
-                "row": _row(results, self.setting),
+                "row": row,
                 "files": [path.relative_to(output).as_posix() for path in files],
                 "notes": list(notes),
+                **of_text,
                 "provenance": prepared.provenance(desk.terms.command, notes=list(notes)),
                 "content_key": key,
             },
@@ -171,6 +190,12 @@ class EvalRecipe(Recipe[Ready, Record]):
             raise SparsityLabError(f"lm-eval gave no results for {spec.model}", fix=REPORT_FIX)
         results[NOTE_KEY] = {**_note(self.setting), **({"tokenizer": list(notes)} if notes else {})}
         return dict(results)
+
+    def _perplexity(self, model: Any, windows: Windows) -> dict[str, float]:
+        """The columns of the text, in this setting."""
+        assert self.spec.text is not None, "it has windows"
+        with undisturbed(model), self._applied(model, self.setting):
+            return perplexity_row(model, self.spec.text, windows, batch_size=self.spec.batch_size)
 
     def _applied(self, model: Any, setting: EvaluationSetting) -> AbstractContextManager[object]:
         if setting.calibration is None:

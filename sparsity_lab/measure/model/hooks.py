@@ -24,11 +24,13 @@ class Sigma:
         name: transformers' name of it.
         function: sigma, elementwise.
         half: whether it takes the first half of what it is given, [..., 2 F].
+        up: what the up branch goes through before it is u, where that is a function too; else None.
     """
 
     name: str
     function: Callable[[Tensor], Tensor]
     half: bool = False
+    up: Callable[[Tensor], Tensor] | None = None
 
     def taken(self, output: Tensor) -> Tensor:
         """g of what the module before it gives."""
@@ -211,6 +213,8 @@ def _hook_up(site: FfnSite, up: nn.Module, see: Callable[[FfnSite, Tensor], None
 
     def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         u = output.chunk(2, dim=-1)[1] if site.up_is_half else output
+        if site.sigma is not None and site.sigma.up is not None:
+            u = site.sigma.up(u)
         see(site, positions.apart(u))
 
     yield from positions.hooks()

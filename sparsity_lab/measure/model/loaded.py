@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,19 @@ def find_sites(model: Any, *, architecture_file: Path | None = None) -> FoundSit
         raise not_as_described(source, str(error)) from error
     activation = architectures.activation_name(config, architecture)
     certificate = check_sites(model, sites, source=source, activation=activation)
+    outside = architectures.outside_sites(model, sites, refuse=architecture_file is None)
+    certificate = certificate._replace(side_paths=outside)
     logger.info("%s", certificate.sentence(source))
-    if activation is None and sites[0].sigma is not None:
-        activation = sites[0].sigma.name
-    return FoundSites(name, sites, certificate, activation)
+    return FoundSites(name, sites, certificate, _activation_of(sites, activation))
+
+
+def _activation_of(sites: Sequence[FfnSite], named: str | None) -> str | None:
+    """The name of sigma: the config's, unless all sites have a function of another form."""
+    sigmas = [site.sigma for site in sites if site.sigma is not None]
+    plain = [site for site in sites if site.activation is not None and not (site.sigma and site.sigma.up)]
+    if named is not None and plain:
+        return named
+    return sigmas[0].name if sigmas else None
 
 
 def refuse_strange_ids(model: Any, ids: torch.Tensor, *, source: object) -> None:

@@ -7,6 +7,7 @@ Without this a threshold would be set on something else.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,13 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.model.experts import own_output
+from sparsity_lab.measure.model.experts.taps import own_output
 from sparsity_lab.measure.model.hooks import FfnSite, tapped, up_tapped
 from sparsity_lab.measure.model.passes import BatchVisitor
 
 TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 LOW_PRECISION_TOLERANCE = 3e-2
+REACH, FEW, SAME_FUNCTION = (
+    6.0,
+    1001,
+    1e-5,
+)  # where two activation functions are compared in float32, and how closely
 DTYPES = {torch.float64, torch.float32, torch.bfloat16, torch.float16}
 
 
@@ -35,6 +41,7 @@ class Certificate(NamedTuple):
         tokens: that passed.
         dtype: of the model, without `torch.`.
         activation: transformers' name of sigma that the config gives and that was compared; None where it gives none.
+        side_paths: neurons of the networks that are no sites, by the name of each one's last matrix.
     """
 
     largest_difference: float
@@ -42,13 +49,16 @@ class Certificate(NamedTuple):
     tokens: int
     dtype: str
     activation: str | None
+    side_paths: dict[str, int] = {}  # noqa: RUF012 - never changed
 
     def sentence(self, source: object) -> str:
         """The certificate for readers."""
         sigma = "" if self.activation is None else f", sigma is {self.activation}"
+        paths = [f"{name} ({neurons} neurons)" for name, neurons in self.side_paths.items()]
+        others = f" Not measured: {', '.join(paths)}." if paths else ""
         return (
             f"{self.sites} feed-forward networks of {source} are what they are taken for{sigma}: the largest relative "
-            f"difference is {self.largest_difference:.1e}, over {self.tokens} tokens in {self.dtype}."
+            f"difference is {self.largest_difference:.1e}, over {self.tokens} tokens in {self.dtype}.{others}"
         )
 
 
@@ -90,14 +100,18 @@ def check_sites(
         for site in {id(site.activation): site for site in sites}.values():
             if site.activation is not None:
                 stack.callback(site.activation.register_forward_hook(proof.at_activation(site)).remove)
-        for site in {id(site.down): site for site in sites if site.routed}.values():
-            stack.callback(site.down.register_forward_hook(proof.at_experts(site)).remove)
         stack.enter_context(up_tapped(sites, proof.see_up))
         stack.enter_context(tapped(sites, proof, outputs=True))
+        for site in {id(site.down): site for site in sites if site.routed}.values():
+            # After the hooks of those who watch, so that what it is given is their output.
+            stack.callback(site.down.register_forward_hook(proof.at_experts(site)).remove)
         model(input_ids=_ids(model), use_cache=False, return_dict=True)
     missed = [site.name for site in sites if site.layer not in proof.reached]
     if missed:
         raise not_as_described(source, f"{missed[0]} never called its down projection")
+    twice = next((site.name for site in sites if proof.reached.count(site.layer) > 1), None)
+    if twice is not None:
+        raise not_as_described(source, f"{twice} runs more than once in a pass")
     if proof.reached != sorted(proof.reached):
         raise not_as_described(source, "its sites are not in the order in which the tokens pass them")
     dtype = str(model.dtype).removeprefix("torch.")
@@ -165,7 +179,7 @@ class _Proof(BatchVisitor):
 
     def __init__(self, source: object, activation: str | None) -> None:
         self.source, self.declared = source, activation
-        self.sigma = None if activation is None else _named(activation)
+        self.named = None if activation is None else _named(activation)
         self.reached: list[int] = []
         self.up: dict[int, Tensor] = {}
         self.largest, self.is_compared = 0.0, False
@@ -174,15 +188,37 @@ class _Proof(BatchVisitor):
         """A hook that compares sigma's output with the function the config names."""
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if self.sigma is None:
+            if self.named is None or (site.sigma is not None and site.sigma.up is not None):
                 return
             self.is_compared = True
-            taken, s = inputs[0], output
+            function: Callable[[Tensor], Tensor] = module.forward
+            taken, s, what = inputs[0], output, f"The activation of {site.name} is not {self.declared}"
             if site.sigma is not None:
-                taken, s = site.sigma.taken(output), site.sigma(output)
-            self._same(self.sigma(taken), s, f"The activation of {site.name} is not {self.declared}")
+                function, taken, s = site.sigma.function, site.sigma.taken(output), site.sigma(output)
+            named = self._with_weights(module, what)
+            self._same(named(taken), s, what)
+            if next(self.named.parameters(), None) is None:
+                # In low precision the exact GELU and the one by tanh cannot be told apart.
+                few = torch.linspace(-REACH, REACH, FEW, device=taken.device).unsqueeze(0)
+                self._same(named(few), function(few), what, tolerance=SAME_FUNCTION)
 
         return hook
+
+    def _with_weights(self, module: nn.Module, what: str) -> Callable[[Tensor], Tensor]:
+        """The function that is named, with the weights of the module where it has any."""
+        named = self.named
+        assert named is not None
+        wanted, weights = named.state_dict(), module.state_dict()
+        if not wanted:
+            return named
+        if {name: each.shape for name, each in wanted.items()} != {
+            name: w.shape for name, w in weights.items()
+        }:
+            raise self._error(what)
+        named = copy.deepcopy(named)
+        named.load_state_dict({name: each.to(wanted[name].device) for name, each in weights.items()})
+        first = next(iter(weights.values()))
+        return named.to(device=first.device, dtype=first.dtype)
 
     def at_experts(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         """A hook that compares the sum of a layer's experts with what the model's own computation gives."""
@@ -224,7 +260,7 @@ class _Proof(BatchVisitor):
         again = a.double() @ weight.double().T + (0 if bias is None else bias.double())
         self._same(again, y, f"In {site.name} W_d a is not the output")
 
-    def _same(self, expected: Tensor, found: Tensor, what: str) -> None:
+    def _same(self, expected: Tensor, found: Tensor, what: str, tolerance: float | None = None) -> None:
         if expected.shape != found.shape:
             raise self._error(f"{what}: it is {list(expected.shape)} against {list(found.shape)}")
         difference = (expected.double() - found.double()).norm()
@@ -232,7 +268,7 @@ class _Proof(BatchVisitor):
         if not math.isfinite(error):
             raise overflow(self.source, found.dtype, what)
         self.largest = max(self.largest, error)
-        if not error < TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE):
+        if not error < (tolerance or TOLERANCE.get(found.dtype, LOW_PRECISION_TOLERANCE)):
             raise self._error(f"{what}: they differ by {error:.2g} of its size")
 
     def _error(self, why: str) -> SparsityLabError:
@@ -247,11 +283,11 @@ def _normed(site: FfnSite, product: Tensor) -> Tensor:
     return normed
 
 
-def _named(activation: str) -> Any:
-    """The function behind transformers' name of it, or None where it has parameters of its own."""
+def _named(activation: str) -> nn.Module | None:
+    """The function behind transformers' name of it, or None where it has none of that name."""
     from transformers.activations import ACT2FN
 
     if activation not in ACT2FN:
         return None
-    function = ACT2FN[activation]
-    return None if any(True for _ in function.parameters()) else function
+    function: nn.Module = ACT2FN[activation]
+    return function

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,8 @@ import torch
 from sparsity_lab import tokenization
 from sparsity_lab.errors import RunError, SparsityLabError
 from sparsity_lab.measure.model.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
-from sparsity_lab.reading.texts.documents import JSON_LINES, JsonLines, Packed, TextFolder, TextSource
-from sparsity_lab.reading.texts.text_file import FileText, TextFile
+from sparsity_lab.reading.texts.documents import Packed
+from sparsity_lab.reading.texts.text_file import TextFile
 from sparsity_lab.settings import HEAD, SPREAD, THE_CORPUS, THIS_TEXT, WHOLE
 
 if TYPE_CHECKING:
@@ -44,7 +43,8 @@ class Windows:
         sha256: hash of `ids` as little-endian int64.
         notes: what tokenising lost or switched off, in words.
         sample: `spread` over a text, its `head`, or the `whole` of it.
-        units: of each window the document that it is of, where that is known; else windows are units of their own.
+        units: of each window the number of its document, where that is known; else windows are units of their own.
+        source: what the text is and which documents the windows come from; no part of what determines the numbers.
     """
 
     ids: torch.Tensor
@@ -53,6 +53,7 @@ class Windows:
     notes: tuple[str, ...] = ()
     sample: str = HEAD
     units: tuple[int, ...] | None = None
+    source: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def count(self) -> int:
@@ -69,11 +70,12 @@ class Windows:
         """Valid tokens in all."""
         return int(self.ids.numel())
 
-    def sampling(self) -> dict[str, str]:
+    def sampling(self) -> dict[str, Any]:
         """Where the windows lie and what errors from them speak of, under the keys of a record."""
         return {
             "sample": self.sample,
             "errors_hold_for": THE_CORPUS if self.sample == SPREAD else THIS_TEXT,
+            "text_source": None if self.source is None else dict(self.source),
         }
 
     @property
@@ -112,14 +114,16 @@ class TokenizedText:
     notes: tuple[str, ...]
     length: int
 
-    def windows(self, window: int, *, source: Path | None = None) -> Windows:
+    def windows(self, window: int, *, source: Path | str | None = None) -> Windows:
         """The ids cut into windows of `window` tokens; see `cut`."""
         rows = cut(self.ids, window=window, bos_id=self.bos_id, source=source)
         is_whole = self.length < rows.tokens + window
         return replace(rows, notes=self.notes, sample=WHOLE if is_whole else HEAD)
 
 
-def cut(ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Path | None = None) -> Windows:
+def cut(
+    ids: torch.Tensor, *, window: int, bos_id: int | None = None, source: Path | str | None = None
+) -> Windows:
     """Cut a token stream [tokens] into whole windows; a last piece shorter than a window is left out.
 
     Args:
@@ -173,53 +177,6 @@ def refuse_same_tokens(texts: Mapping[str, Windows]) -> None:
                 f"The texts {other!r} and {name!r} are the same {one.tokens} tokens",
                 fix="Give two different texts, or more --tokens if they part later",
             )
-
-
-def read_text(path: Path, *, tokens: int) -> FileText:
-    """The text of a UTF-8 file, line ends as LF; of a very large one, the part that surely holds `tokens` tokens.
-
-    Raises:
-        SparsityLabError: as `open_text`, or a file or folder of documents.
-    """
-    text = open_text(path)
-    if not isinstance(text, TextFile):
-        raise SparsityLabError(f"{path} holds documents, not one text", fix="Name a UTF-8 file of text")
-    return text.whole(max(WHOLE_TEXT_BYTES, tokens * BYTES_PER_TOKEN))
-
-
-def open_text(path: Path, *, column: str = "text", pack: bool = False) -> TextSource:
-    """A text to take windows from: a UTF-8 file, JSON lines, or a folder of text files.
-
-    Args:
-        path: where it is.
-        column: the key of the text in JSON lines.
-        pack: take documents as one text.
-
-    Raises:
-        SparsityLabError: nothing there, a pipe or device, empty, not UTF-8, or documents of another form.
-    """
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir() or path.samefile(os.devnull)):
-            raise SparsityLabError(
-                f"The text {path} is no regular file",
-                why="A pipe or device has no end",
-                fix="Name a UTF-8 file",
-            )
-        text = _opened(path, column)
-        is_empty = text.is_blank()
-    except OSError as error:
-        raise SparsityLabError(
-            f"Cannot read the text {path}", why=error.strerror or str(error), fix="Name a UTF-8 file"
-        ) from error
-    if is_empty:
-        raise SparsityLabError(f"The text {path} is empty", fix="Name a file with text in it")
-    return Packed(text) if pack and isinstance(text, (JsonLines, TextFolder)) else text
-
-
-def _opened(path: Path, column: str) -> TextFile | JsonLines | TextFolder:
-    if path.is_dir():
-        return TextFolder(path)
-    return JsonLines(path, column=column) if path.suffix.lower() in JSON_LINES else TextFile(path)
 
 
 def tokenize(

@@ -21,7 +21,8 @@ rows as tables. Out: a JSON record with an array file, tables as CSV and Markdow
     rows.py        a number and its error as a row (`pair`, for all), and the rows of `neurons`
     tables.py      rows of records as CSV and Markdown, for all four
     pairs.py       the same token in two models: does it need many neurons in both?
-    api.py         `watch_neurons` on a live model, and the refusal of mixtures of experts
+    api.py         `watch_neurons` on a live model
+    mixtures/      of a mixture of experts: its layers, its routers' choices, and what `neurons` counts of each expert
 
 To add a statistic to `neurons`: its estimate in `estimates.py`, its value in `rows.py`, and its `Column` in
 `store/table_columns/frequency.py`; if the counts do not hold what it needs, a field of `counts.py` that `visitor.py`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,11 @@ import torch
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.live.arguments import Reading, check_numbers
-from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.model.windows import Windows
 from sparsity_lab.measure.neurons.estimates import Estimator
 from sparsity_lab.measure.neurons.frequency.decoding import DecodeCounts, DecodePlan, compare_decoding
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.thresholds.stored import Calibration
@@ -32,11 +31,13 @@ class NeuronReport:
         estimator: counts, and estimates with errors.
         widths: weights of a neuron, for activated parameters.
         decode: reading against writing, or None where that was not asked for.
+        layers: of the model; of a mixture each with all its experts.
     """
 
     estimator: Estimator
     widths: Widths
     decode: DecodeCounts | None
+    layers: ModelLayers
 
 
 def watch_neurons(
@@ -51,7 +52,7 @@ def watch_neurons(
     """Count what the neurons of a live model do, in one sparse pass over a text.
 
     Args:
-        model: as in `measure`, without experts.
+        model: as in `measure`.
         ids: the text's token ids, int64 [tokens], one stream without padding, or windows from `text_windows`.
         thresholds: as `sparsified` takes them: one per FFN layer on |a_i| w_i, or a record of `measure`.
         decode: also let the model write, so much.
@@ -59,7 +60,7 @@ def watch_neurons(
         reading: window, bos_id, batch_size, architecture_file and progress, as `Reading` explains them.
 
     Raises:
-        SparsityLabError: thresholds of another model, a mixture of experts, or a text that is too short.
+        SparsityLabError: thresholds of another model, a text that is too short, or routes that cannot be seen.
     """
     check_numbers(seed=seed)
     with live_under(model, ids, thresholds, **reading) as live:
@@ -73,11 +74,13 @@ def report_of(
     """The report of a model and text at hand.
 
     Raises:
-        SparsityLabError: a mixture of experts, a loss that is no number, or a decoding plan beyond the window.
+        SparsityLabError: a loss that is no number, a decoding plan beyond the window, or a mixture whose routes cannot
+            be seen.
     """
-    refuse_mixtures(subject.sites)
     if decode is not None:
         decode.check(window=subject.windows.window)
+    layers = ModelLayers.of(subject.sites)
+    widths = Widths.of_layers(layers, params_total=params_total)
     counts = neuron_pass(subject, calibration)
     if not torch.isfinite(torch.from_numpy(counts.loss_nats)).all():
         raise SparsityLabError(
@@ -86,20 +89,7 @@ def report_of(
             fix="Try --dtype float32",
         )
     written = None if decode is None else compare_decoding(subject, calibration, decode, seed=seed)
-    widths = Widths.of(subject.sites, params_total=params_total)
-    return NeuronReport(Estimator.of(counts, subject.sizes, sample=subject.windows.sample), widths, written)
-
-
-def refuse_mixtures(sites: Sequence[FfnSite]) -> None:
-    """Refuse models whose experts see only some of the tokens.
-
-    Raises:
-        SparsityLabError: a site is an expert's.
-    """
-    routed = [site.name for site in sites if site.routed]
-    if routed:
-        raise SparsityLabError(
-            f"The neurons of a mixture of experts cannot be watched token by token: {routed[0]} is an expert",
-            why="Reuse and chunks follow consecutive tokens, an expert sees only those routed to it",
-            fix="Measure its activation ratios, expert by expert, with `sparsity-lab measure`",
-        )
+    estimator = Estimator.of(
+        counts, layers.sizes, sample=subject.windows.sample, site_sizes=layers.site_sizes
+    )
+    return NeuronReport(estimator, widths, written, layers)

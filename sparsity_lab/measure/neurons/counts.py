@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsity_lab.measure.neurons.mixtures.counts import ExpertCounts
 from sparsity_lab.measure.search.counts import Additive, Floats, Ints
 
 GROUPS = 32
@@ -24,7 +25,7 @@ class NeuronCounts(Additive):
     """What one pass over some windows counted, over valid tokens.
 
     N is the number of neurons of all layers side by side, V the vocabulary, T the window; level n stands for
-    2^n tokens.
+    2^n tokens. Of a mixture a layer is one of the model, with the neurons of all its experts side by side.
 
     Attributes:
         windows: int64 [groups], windows seen.
@@ -41,6 +42,7 @@ class NeuronCounts(Additive):
             S the neurons active on them.
         position_active: int64 [layers, T], active neurons at each position, summed over windows.
         position_square: float64 [T], sum over windows of the squared number of active neurons of all layers.
+        experts: of a mixture, what was counted by expert and by router.
     """
 
     windows: Ints
@@ -56,6 +58,7 @@ class NeuronCounts(Additive):
     token_squares: Floats
     position_active: Ints
     position_square: Floats
+    experts: ExpertCounts | None = None
 
     @property
     def window(self) -> int:

@@ -6,6 +6,10 @@
     CLS_L               1 - |union over L consecutive tokens| / F (BlockFFN, arXiv 2507.08771)
     aggregated          1 - |union over the first t tokens of a window| / F (ReLU Strikes Back, 2310.04564)
 
+Of a mixture of experts a layer has the neurons of all its experts, and those of experts a token does not go to are not
+active on it. Ratios and shares of tokens are of the tokens that came: active neurons over those of the experts a token
+went to, firings over the tokens that came to a neuron's expert. Reuse, unions and chance are of all tokens and neurons.
+
 Reuse and unions by chance are what neurons would give that fire at their own frequencies, each token anew.
 """
 
@@ -54,20 +58,54 @@ class Estimator:
 
     Attributes:
         counts: of the whole text.
-        sizes: F of each layer, int64 [layers].
+        sizes: neurons of each layer, int64 [layers].
         sample: how the windows were taken from the text.
         draws: replicates of the groups of windows.
+        site_sizes: F of each site, int64 [sites]: where there are no experts, of each layer.
     """
 
     counts: NeuronCounts
     sizes: Ints
     sample: str
     draws: noise.Replicates
+    site_sizes: Ints
 
     @classmethod
-    def of(cls, counts: NeuronCounts, sizes: Ints, *, sample: str) -> Estimator:
+    def of(
+        cls, counts: NeuronCounts, sizes: Ints, *, sample: str, site_sizes: Ints | None = None
+    ) -> Estimator:
         """Of windows that were taken from their text in this way."""
-        return cls(counts, sizes, sample, noise.replicates(np.flatnonzero(counts.windows), sample=sample))
+        draws = noise.replicates(np.flatnonzero(counts.windows), sample=sample)
+        return cls(counts, sizes, sample, draws, sizes if site_sizes is None else site_sizes)
+
+    @property
+    def at_hand(self) -> Ints:
+        """Neurons that a token comes to, summed over tokens, int64 [groups, layers]."""
+        experts = self.counts.experts
+        return self.counts.tokens[:, None] * self.sizes if experts is None else experts.at_hand
+
+    def chunk_at_hand(self, level: int) -> Ints:
+        """Neurons that any of 2^level tokens comes to, summed over disjoint chunks, int64 [groups, layers]."""
+        if self.counts.experts is None:
+            return self.chunks(level)[:, None] * self.sizes
+        return self.counts.experts.chunk_at_hand[level]
+
+    def chunks(self, level: int) -> Ints:
+        """Disjoint chunks of 2^level tokens, int64 [groups]."""
+        return self.counts.windows * (self.counts.window >> level)
+
+    @property
+    def sizes_at_hand(self) -> Ints | Floats:
+        """Neurons of each layer that one token comes to, [layers]; their mean, where tokens differ."""
+        experts = self.counts.experts
+        return self.sizes if experts is None else experts.at_hand.sum(axis=0) / self.counts.tokens.sum()
+
+    @property
+    def reached(self) -> Ints:
+        """Tokens that came to each site, int64 [groups, sites]."""
+        experts = self.counts.experts
+        sites = len(self.site_sizes)
+        return np.repeat(self.counts.tokens[:, None], sites, axis=1) if experts is None else experts.reached
 
     def ratio(self, above: Ints | Floats, below: Ints | Floats) -> Estimate:
         """Sum over sum of per-group values [groups]; 0 where the lower sum is."""
@@ -79,8 +117,10 @@ class Estimator:
         return self.ratio(per_layer[:, chosen].sum(axis=1), units * int(self.sizes[chosen].sum()))
 
     def activation_ratio(self, *, layer: int | None = None) -> Estimate:
-        """Active neurons over all."""
-        return self.over(self.counts.active(self.sizes), self.counts.tokens, layer=layer)
+        """Active neurons over those a token comes to."""
+        chosen = slice(None) if layer is None else slice(layer, layer + 1)
+        active = self.counts.active(self.sizes)
+        return self.ratio(active[:, chosen].sum(axis=1), self.at_hand[:, chosen].sum(axis=1))
 
     def reuse(self, *, layer: int | None = None) -> Estimate:
         """Share of a token's neurons that fire on the next one too."""
@@ -95,8 +135,7 @@ class Estimator:
 
     def union(self, level: int, *, layer: int | None = None) -> Estimate:
         """|union| / F of disjoint chunks of 2^level tokens."""
-        chunks = self.counts.windows * (self.counts.window >> level)
-        return self.over(self.counts.chunk_active[level], chunks, layer=layer)
+        return self.over(self.counts.chunk_active[level], self.chunks(level), layer=layer)
 
     def prefix(self, level: int, *, layer: int | None = None) -> Estimate:
         """|union| / F of the first 2^level tokens of a window."""
@@ -107,7 +146,7 @@ class Estimator:
         return float((1 - (1 - self.frequencies(layer=layer)) ** (1 << level)).mean())
 
     def frequencies(self, *, layer: int | None = None) -> Floats:
-        """Share of tokens each neuron fires on, float64 [F] of one layer or [N] of all."""
+        """Share of all tokens each neuron fires on, float64 [F] of one layer or [N] of all."""
         frequency = self.counts.fired.sum(axis=0) / self.counts.tokens.sum()
         if layer is None:
             return frequency
@@ -115,8 +154,12 @@ class Estimator:
 
     def frequency_scalars(self) -> list[dict[str, float]]:
         """Dead and hot share, share that never fires, quantiles of frequency; for all layers, then each layer."""
-        values = self._summarised(self.counts.fired.sum(axis=0), self.counts.tokens.sum()[None])
-        drawn = np.concatenate(list(self._drawn_summaries()), axis=2)
+        return self.summaries(self.sizes)
+
+    def summaries(self, sizes: Ints) -> list[dict[str, float]]:
+        """The same for all neurons, then for each of these parts of them, int64 [parts]."""
+        values = self._summarised(self.counts.fired.sum(axis=0), self.reached.sum(axis=0)[None], sizes)
+        drawn = np.concatenate(list(self._drawn_summaries(sizes)), axis=2)
         errors = np.sqrt((self.draws.deviations(np.moveaxis(drawn, 2, 0)) ** 2).mean(axis=0))
         names = ("dead_share", "hot_share", "never_share", *QUANTILES)
         rows = []
@@ -127,18 +170,32 @@ class Estimator:
             rows.append(row)
         return rows
 
-    def _drawn_summaries(self) -> Iterator[Floats]:
+    def _drawn_summaries(self, sizes: Ints) -> Iterator[Floats]:
         draws, counts = self.draws, self.counts
         step = max(1, FREQUENCY_BLOCK // counts.fired.shape[1])
         for start in range(0, len(draws.weights), step):
             part = draws._replace(weights=draws.weights[start : start + step])
-            yield self._summarised(part.sums(counts.fired), part.sums(counts.tokens))
+            experts = counts.experts
+            reached = part.sums(counts.tokens)[:, None] if experts is None else part.sums(experts.reached)
+            yield self._summarised(part.sums(counts.fired), reached, sizes)
 
-    def _summarised(self, fired: Ints | Floats, tokens: Ints | Floats) -> Floats:
-        """[3 + quantiles, 1 + layers, draws] of firings [draws, N] on so many tokens [draws]."""
-        frequency: Floats = np.atleast_2d(fired).astype(np.float64) / tokens[:, None]
-        parts = [frequency, *by_layer(frequency, self.sizes)]
+    def _summarised(self, fired: Ints | Floats, reached: Ints | Floats, sizes: Ints) -> Floats:
+        """[3 + quantiles, 1 + parts, draws] of firings [draws, N] on tokens that came to the sites [draws, sites]."""
+        frequency = shares_of_tokens(fired, reached, self.site_sizes)
+        parts = [frequency, *by_layer(frequency, sizes)]
         return np.stack([_summary(part) for part in parts], axis=1)
+
+
+def shares_of_tokens(fired: Ints | Floats, reached: Ints | Floats, site_sizes: Ints) -> Floats:
+    """Share of the tokens that came to it on which each neuron fires, float64 [draws, N]; 0 where none came.
+
+    Args:
+        fired: tokens it fires on, [N] or [draws, N], sites side by side.
+        reached: tokens that came, [draws, sites], or [draws, 1] where all sites see as many.
+        site_sizes: F of each site, int64 [sites].
+    """
+    came = reached if reached.shape[-1] == 1 else np.repeat(reached, site_sizes, axis=-1)
+    return np.atleast_2d(fired).astype(np.float64) / np.where(came > 0, came, 1)
 
 
 def _summary(frequency: Floats) -> Floats:
@@ -151,12 +208,12 @@ def _summary(frequency: Floats) -> Floats:
     return np.stack([*shares, *np.quantile(frequency, list(QUANTILES.values()), axis=1)])
 
 
-def token_ratios(counts: NeuronCounts, sizes: Ints, ids: Ints) -> tuple[Floats, Floats]:
+def token_ratios(counts: NeuronCounts, sizes: Ints | Floats, ids: Ints) -> tuple[Floats, Floats]:
     """Activation ratio of token ids and its standard error, windows as clusters; NaN error from one window alone.
 
     Args:
         counts: of the whole text.
-        sizes: F of each layer.
+        sizes: F of each layer, or of a mixture the neurons there that one token comes to.
         ids: token ids that occur, int64 [ids].
     """
     n, windows = counts.token_count[ids], counts.token_windows[ids]
@@ -168,8 +225,11 @@ def token_ratios(counts: NeuronCounts, sizes: Ints, ids: Ints) -> tuple[Floats, 
     return mean / sizes.sum(), error / sizes.sum()
 
 
-def position_ratios(counts: NeuronCounts, sizes: Ints) -> tuple[Floats, Floats]:
-    """Activation ratio at each position of the window and its standard error over windows, float64 [T] each."""
+def position_ratios(counts: NeuronCounts, sizes: Ints | Floats) -> tuple[Floats, Floats]:
+    """Activation ratio at each position of the window and its standard error over windows, float64 [T] each.
+
+    `sizes` are as in `token_ratios`.
+    """
     windows = counts.windows.sum()
     mean = counts.position_active.sum(axis=0) / windows
     variance = np.maximum(counts.position_square / windows - mean**2, 0.0) / max(windows - 1, 1)

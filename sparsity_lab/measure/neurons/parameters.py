@@ -7,7 +7,8 @@ of W_d; d). A weakly contributing neuron's weights are skipped
     input-side     W_g and W_u rows only
     oracle         both: what a perfect predictor of the active neurons would read
 
-Biases are no weights of a neuron here; they, attention and embeddings are always counted in the whole model.
+Biases are no weights of a neuron here; they, attention and embeddings are always counted in the whole model. Of a
+mixture of experts the weights of experts that a token does not go to are not read under any convention.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.neurons.estimates import Estimate
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
 from sparsity_lab.measure.search.counts import Ints
 
 # Of the input and the output side, which are skipped where a neuron is not active.
@@ -49,6 +52,24 @@ class Widths:
         sizes = np.array([site.intermediate_size for site in sites], np.int64)
         return cls(d * (1 + gated), d, sizes, params_total)
 
+    @classmethod
+    def of_layers(cls, layers: ModelLayers, *, params_total: int) -> Widths:
+        """The widths of a model's layers; of a mixture, all experts of a layer together.
+
+        Raises:
+            SparsityLabError: neurons of one layer have different numbers of weights.
+        """
+        each = cls.of(layers.sites, params_total=params_total)
+        starts = np.flatnonzero(np.diff(layers.of_site, prepend=-1))
+        for side in (each.input_side, each.output_side):
+            if (side != np.repeat(side[starts], np.diff([*starts, len(side)]))).any():
+                raise SparsityLabError(
+                    "The experts of one layer have neurons of different numbers of weights",
+                    why="Activated parameters are counted with one number for each layer",
+                    fix="Measure its activation ratios, expert by expert, with `sparsity-lab measure`",
+                )
+        return cls(each.input_side[starts], each.output_side[starts], layers.sizes, params_total)
+
     @property
     def ffn(self) -> int:
         """Weights of all neurons."""
@@ -62,7 +83,10 @@ class Widths:
             units: how many tokens or chunks those are, int64 [groups].
             convention: one of `CONVENTIONS`.
         """
-        everything = units[:, None] * self.sizes
+        return self.touched_of(active, units[:, None] * self.sizes, convention)
+
+    def touched_of(self, active: Ints, everything: Ints, convention: str) -> Ints:
+        """The same where not all neurons are at hand: `everything` is those that are, int64 [groups, layers]."""
         skip_input, skip_output = CONVENTIONS[convention]
         input_side = self.input_side * (active if skip_input else everything)
         output_side = self.output_side * (active if skip_output else everything)

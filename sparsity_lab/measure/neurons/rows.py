@@ -64,10 +64,11 @@ def _chunk_row(e: Estimator, widths: Widths, level: int, layer: int | None) -> R
     row |= pair("aggregated_sparsity", Estimate(1 - prefix.value, prefix.se))
     row["sparsity_by_chance"] = 1 - chance
     if layer is None and is_chunk:
-        chunks = e.counts.windows * (e.counts.window >> level)
+        at_hand = e.chunk_at_hand(level)
         for convention in CONVENTIONS:
             weights = e.ratio(
-                widths.touched(e.counts.chunk_active[level], chunks, convention), chunks * widths.ffn
+                widths.touched_of(e.counts.chunk_active[level], at_hand, convention),
+                e.chunks(level) * widths.ffn,
             )
             row |= pair(f"touched_{convention.replace('-', '_')}", weights)
     return row
@@ -79,7 +80,7 @@ def parameter_rows(report: NeuronReport) -> list[Row]:
     active, tokens = e.counts.active(e.sizes), e.counts.tokens
     rows = []
     for convention in CONVENTIONS:
-        touched = e.ratio(widths.touched(active, tokens, convention), tokens)
+        touched = e.ratio(widths.touched_of(active, e.at_hand, convention), tokens)
         rows.append({"convention": convention, "ffn_dense": widths.ffn, "model_dense": widths.params_total,
                      **activated(touched, widths)})  # fmt: skip
     return rows
@@ -92,7 +93,7 @@ def decode_rows(report: NeuronReport) -> list[Row]:
         return []
     rows = []
     for layer in layers_of(e):
-        by_phase = estimates(counts, e.sizes, layer=layer, sample=e.sample)
+        by_phase = estimates(counts, e.sizes_at_hand, layer=layer, sample=e.sample)
         row: Row = {"layer": ALL if layer is None else layer, "prompts": len(counts.ids),
                     "prompt_tokens": counts.prompt_tokens, "written_tokens": counts.written_tokens}  # fmt: skip
         for phase in (*PHASES, "written_less_prompt", "written_less_continuation"):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sparsity_lab import ranges
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.measure.checkpoint.pinning import pinned
 from sparsity_lab.measure.checkpoint.source import Source
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, distinct_texts, named_text
+from sparsity_lab.measure.sources.named import NamedText
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.reading.json_file import json_or_none
+from sparsity_lab.reading.texts.dataset_name import TextPlace
 from sparsity_lab.settings import TOKENS, RecordSettings, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
@@ -38,20 +41,10 @@ class NeuronSpec(WritingSettings, RecordSettings, WindowSettings):
         """
         ranges.check_fields(self)
 
-    def measure_spec(self, text: Path) -> MeasureSpec:
+    def measure_spec(self, text: TextPlace) -> MeasureSpec:
         """The spec under which `measure` would read one text."""
         shared = {field.name: getattr(self, field.name) for field in fields(WindowSettings)}
         return MeasureSpec(text=text, tokens=self.tokens, **shared)
-
-
-def texts_of(words: Sequence[str]) -> tuple[NamedText, ...]:
-    """Texts given as NAME=FILE, or as a file that is called by its stem.
-
-    Raises:
-        SparsityLabError: an empty name or file, or one name for two texts.
-    """
-    option = "--text"
-    return tuple(distinct_texts([named_text(word, option=option) for word in words], option=option))
 
 
 def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path | SparsityLabError]:
@@ -113,11 +106,25 @@ def _records_in(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path) -> Path | SparsityLabError:
-    paths = [
-        path
+    """The record of a checkpoint; of a Hub id, the one of the commit that it means now, under whatever revision."""
+    of_model = {
+        path: record
         for path, record in by_path.items()
-        if _same_place(str(record.get("model")), source.model) and record.get("revision") == source.revision
-    ]
+        if _same_place(str(record.get("model")), source.model)
+    }
+    paths = [path for path, record in of_model.items() if record.get("revision") == source.revision]
+    if source.folder is None and any(record.get("commit") for record in of_model.values()):
+        try:
+            commit = pinned(replace(source, tokenizer=None)).commit
+        except SparsityLabError as error:
+            return error
+        paths, before = [path for path, record in of_model.items() if record.get("commit") == commit], paths
+        if before and not paths:
+            return SparsityLabError(
+                f"{folder} holds no record of {source} as it is now, commit {commit}",
+                why=f"The record there, {before[0].name}, is of commit {of_model[before[0]].get('commit')}",
+                fix="Measure it again, or name that record with --thresholds if its thresholds are meant",
+            )
     if len(paths) == 1:
         return paths[0]
     if not paths:

@@ -21,9 +21,11 @@ def identity(body: Mapping[str, Any]) -> Row:
 
 
 def write_rows(output: Path, columns: TableColumns, rows: Iterable[Row]) -> None:
-    """Write one table; readers see all rows where none are of all layers."""
+    """Write one table; readers see all rows, with their layers, where none are of all layers."""
     rows = list(rows)
     whole = [row for row in rows if row.get("layer", ALL) == ALL]
+    if rows and not whole:
+        columns = columns.naming("layer")
     columns.write(output, rows, shown=whole or rows)
 
 
@@ -35,12 +37,14 @@ def write_records(
     Args:
         output: the folder.
         watched: records, model by model and text by text, and what failed.
-        plan: columns of each table, by the key of its rows.
+        plan: columns of each table, by the key of its rows; a key that a record may lack has no rows there.
         main: the table of these that names what failed, at its end.
     """
     failed = [{**identity(row), FAILED: row[FAILED]} for row in watched.failed]
     for key, columns in plan.items():
-        rows = [{**identity(record.body), **row} for record in watched.records for row in record.body[key]]
+        rows = [
+            {**identity(record.body), **row} for record in watched.records for row in record.body.get(key, ())
+        ]
         if failed and columns is main:
             write_rows(output, columns.with_failures(), [*rows, *failed])
         else:

@@ -11,8 +11,8 @@ rise L_sparse - L_dense in nats, the target ln(1 + p).
     targets.py       what is sought: a rise of perplexity, or an activation ratio (as odds of being dropped)
     root.py          the root: secant steps in x, kept inside a bracket
     crossing.py      the crossing: where a curve fitted to all nearby evaluations meets the target
-    plausible.py     refuses or flags a dense loss that no trained model has
-    noise.py         replicates of the sample, and the errors that follow from them
+    noise.py         replicates of the sample
+    errors.py        the errors of an answer that follow from them
     counts.py        the additive counts of one pass
     measurement.py   the results: `Evaluation` (one sparse run), `Errors`, `Measurement`
 
@@ -28,9 +28,10 @@ rise L_sparse - L_dense in nats, the target ln(1 + p).
    far off. If thresholds at the answer are interpolated and doubtful, steps 3 and 4 are repeated with thresholds
    refined at every run.
 5. Noise. Replicates weigh the windows in other ways, always the dense and the sparse loss of a window together. Each
-   moves x* (the slope is held), which gives the knob's interval; by how much the ratio moves with x is added to the
-   ratio's own deviation. At a fixed c each replicate also finds the thresholds anew, layer by layer, from the windows'
-   sums of CETT; under the other criteria that calibrate, errors are at the thresholds found, and records say so.
+   moves x* by the slopes seen on both sides of it, which gives the knob's interval; where the search has not been on
+   one side, a quarter of the windows are run there. By how much the ratio moves with x is added to the ratio's own
+   deviation. At a fixed c each replicate also finds the thresholds itself, layer by layer, from the windows' sums of
+   CETT; under the other criteria that calibrate, errors are at the thresholds found, and records say so.
 
 At a fixed knob there is no search: pilot, calibration, refinement and one sparse run. Given thresholds need a dense
 and a sparse run. A search for an activation ratio needs no fitted curve, since its value is an exact count.

@@ -20,7 +20,7 @@ A = TypeVar("A", bound="Additive")
 
 @dataclass(frozen=True)
 class Additive:
-    """Counts that are merged by `+`, field by field; a tuple of arrays, array by array."""
+    """Counts that are merged by `+`, field by field; a tuple of arrays, array by array; where there are none, none."""
 
     def __add__(self: A, other: A) -> A:
         merged = {f.name: _merged(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
@@ -28,6 +28,8 @@ class Additive:
 
 
 def _merged(ours: Any, theirs: Any) -> Any:
+    if ours is None and theirs is None:
+        return None
     if isinstance(ours, tuple):
         return tuple(map(add, ours, theirs))
     return ours + theirs

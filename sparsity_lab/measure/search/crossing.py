@@ -21,6 +21,7 @@ REACH = 0.3  # in x: evaluations this far from the nearest one count half
 SLOPES = 61
 JITTER = 0.03  # of the target: what a value is expected to miss the curve by, to weigh the slope's prior
 ERRORS_SPREAD = 0.03  # in x: for errors, evaluations spread this widely count as much as the guess
+FLATTEST = 3.0  # for errors, a side is taken to be no flatter than the guess over this
 LEAST = 0.05  # of the target: a replicate's curve is never taken to lie lower than this
 
 
@@ -93,19 +94,31 @@ def shared_slope(groups: Sequence[Together], *, guess: float = 0.0, spread: floa
     return products / squares if squares > 1e-12 else guess
 
 
-def seen_slope(groups: Sequence[Together], *, slope: Slope) -> float:
-    """d ln(value) / dx near the answer, for errors: by what was evaluated, more than by what is known beforehand.
+def seen_slope(below: Sequence[Together], above: Sequence[Together], *, slope: Slope) -> float:
+    """The d ln(value) / dx that the error of x* goes by: of what was evaluated, on either side of the answer.
 
-    The guess serves the search, where one slope is nearly as good as another. An error of x* goes as 1 / s: with a
-    guess of 2 where models have 1.2 to 2.4, it came out up to 1.6 times too small.
+    An error of x* goes as 1 / s. The guess serves the search, where one slope is nearly as good as another; for
+    errors it will not do, models having 1.2 to 2.4. Where the curve bends, a sample whose value is too high has its
+    x* below the answer, and goes by the slope there; one whose value is too low goes by the slope above. The mean
+    of both variances, 1 / s^2, is what samples scatter by.
+
+    Args:
+        below: evaluations from a little above the answer downwards.
+        above: evaluations from a little below it upwards.
+        slope: what is known beforehand.
     """
+    sides = np.array([_slope_of_logs(side, slope=slope) for side in (below, above)])
+    return float(np.mean(sides**-2.0) ** -0.5)
+
+
+def _slope_of_logs(groups: Sequence[Together], *, slope: Slope) -> float:
     logs = [
         Together(xs[values > 0], np.log(values[values > 0]), weight)
         for xs, values, weight in groups
         if (values > 0).any()
     ]
     seen = shared_slope(logs, guess=slope.guess, spread=ERRORS_SPREAD)
-    return float(np.clip(seen, slope.guess / slope.factor, slope.guess * slope.factor))
+    return float(np.clip(seen, slope.guess / FLATTEST, slope.guess * slope.factor))
 
 
 def crossings(xs: Floats, resampled: Floats, values: Floats, *, target: float, slope: float) -> Floats:

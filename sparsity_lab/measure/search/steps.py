@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,19 +12,17 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.criteria import Bound, Knob
 from sparsity_lab.measure.criteria._by_threshold import Given
 from sparsity_lab.measure.model.passes import Subject, pilot_rows
+from sparsity_lab.measure.model.plausible import check_plausible, untrained
 from sparsity_lab.measure.search import noise
-from sparsity_lab.measure.search.counts import Counts, Floats, Ints
-from sparsity_lab.measure.search.crossing import Crossing, Together, crossings, fit, seen_slope, shared_slope
+from sparsity_lab.measure.search.counts import Counts, Ints
+from sparsity_lab.measure.search.crossing import Crossing, fit
+from sparsity_lab.measure.search.errors import AT_ANSWER, NEARBY, Around, Noise, xs_of
 from sparsity_lab.measure.search.measurement import (
-    KNOB,
-    KNOB_FOUND,
-    THRESHOLDS,
     Errors,
     Evaluation,
     Measurement,
 )
 from sparsity_lab.measure.search.part import Merged
-from sparsity_lab.measure.search.plausible import check_plausible, untrained
 from sparsity_lab.measure.search.root import MOST_EVALUATIONS, Root, RootSearch
 from sparsity_lab.measure.search.targets import Goal, PplIncrease
 from sparsity_lab.measure.thresholds.masks import sparse_pass
@@ -35,8 +31,8 @@ from sparsity_lab.settings import SPREAD
 PILOT_EVALUATIONS, NOISY_EVALUATIONS = 4, 3
 SEARCH_SPAN = 1.7
 LARGEST_LOSS_NATS = 700.0  # exp of it is still a number
-NEARBY = 0.7  # evaluations this near in x take part in local fits
-APART, ASIDE = 0.2, 0.35  # in x: evaluations must be apart to tell a slope, or part of the text is run aside
+APART, ASIDE = 0.15, 0.3  # in x: evaluations must be apart to tell a slope, or part of the text is run aside
+ASIDE_EVERY, ASIDE_LEAST = 4, 4  # one of so many windows is run aside on either side, and no fewer than these
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class Runner:
         )
         self.dense: Counts | None = None
         self.rough: list[Evaluation] = []
-        self.aside: list[Evaluation] = []
+        self.aside: list[list[Evaluation]] = []
         self.full: list[Evaluation] = []
         self.resolving = False
         self.begun_tokens = subject.forward_tokens
@@ -146,7 +142,7 @@ class Runner:
         if prior.exact:  # nothing to gain by a fit
             return Settled(best, Crossing(best.x, root.slope, 0.0))
         near = self._near(best.x)
-        xs, values = _xs(near), np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
+        xs, values = xs_of(near), np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
         crossing = fit(
             xs, values, target=goal.target, slope=prior if slope is None else replace(prior, guess=slope)
         )
@@ -206,8 +202,7 @@ class Runner:
     ) -> Measurement:
         """The measurement at one evaluation, found by a search for `goal` or at a knob given."""
         weights = self.bound.score_weights()
-        if goal is not None:
-            self._see_slope(chosen)
+        errors = self._errors(chosen, goal, crossing)
         return Measurement(
             criterion=self.criterion,
             knob=chosen.knob,
@@ -217,13 +212,13 @@ class Runner:
             sparse=chosen.counts,
             sums=self.bound.sums(),
             sizes=self.subject.sizes,
-            errors=self._errors(chosen, goal, crossing),
+            errors=errors,
             flags=(
                 *flags,
                 *self._few_units(),
                 *untrained(self._dense().mean_loss_nats(), subject=self.subject),
             ),
-            searched=(*self.rough, *self.aside[:1], *self.full),
+            searched=(*self.rough, *(aside[0] for aside in self.aside), *self.full),
             forward_passes=(self.subject.forward_tokens - self.begun_tokens) / self.subject.tokens_per_pass,
             score_weights=None if weights is None else tuple(weights),
         )
@@ -271,32 +266,32 @@ class Runner:
         return [e for e in self.full if abs(e.x - x) < NEARBY]
 
     def _see_slope(self, chosen: Evaluation) -> None:
-        """See to it that evaluations near the answer tell how ratio and rise move with the knob.
+        """See to it that evaluations on both sides of the answer tell how ratio and rise move with the knob.
 
         Where the whole text was not evaluated far enough from it, a part is run aside; how the answer itself does on
         that part is known.
         """
-        if any(abs(e.x - chosen.x) > APART for e in self._near(chosen.x)):
-            return
-        low, high = self.knob.ends()
-        x = chosen.x - ASIDE if chosen.x - ASIDE > low else min(chosen.x + ASIDE, high)
-        rows = self.subject.all_rows[:: 2 if self.subject.windows.sample == SPREAD else 4]
-        dense = self._dense().losses_of(rows)
-        aside = self._run(rows, self.knob.from_x(x), dense=dense)
-        self.aside = [aside, self._evaluation(chosen.knob, chosen.counts.of(rows), dense=dense)]
+        every = int(np.clip(self.subject.windows.count // ASIDE_LEAST, 1, ASIDE_EVERY))
+        for side in (-1, 1):
+            if any(side * (e.x - chosen.x) > APART for e in self._near(chosen.x)):
+                continue
+            x = float(np.clip(chosen.x + side * ASIDE, *self.knob.ends()))
+            rows = self.subject.all_rows[(side > 0) * every // 2 :: every]
+            if abs(x - chosen.x) > AT_ANSWER:
+                dense = self._dense().losses_of(rows)
+                aside = self._run(rows, self.knob.from_x(x), dense=dense)
+                self.aside.append([aside, self._evaluation(chosen.knob, chosen.counts.of(rows), dense=dense)])
 
-    def _values(self, chosen: Evaluation, value: Callable[[Evaluation], float]) -> list[Together]:
-        """A number at all evaluations near the answer, by the windows they were made on."""
-        near = (
-            [e for e in group if abs(e.x - chosen.x) < NEARBY]
-            for group in (self.rough, self.aside, self.full)
-        )
-        whole = self.subject.windows.count
-        return [
-            Together(_xs(group), np.array([value(e) for e in group]), len(group[0].counts.rows) / whole)
-            for group in near
-            if group
-        ]
+    def _errors(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Errors:
+        if goal is not None:
+            self._see_slope(chosen)
+        found = Noise(
+            Around(chosen, (self.rough, *self.aside), self.full, self.subject.windows.count),
+            self.draws, self._dense(), self.subject.sizes, self.knob, self.bound, self._rise_error_nats(chosen),
+        )  # fmt: skip
+        if goal is None or crossing is None:
+            return found.at_knob_given(is_given=self.is_given)
+        return found.at_knob_found(goal, crossing)
 
     def _falls(self) -> bool:
         """Whether the rise falls where more is dropped, by more than chance gives between any two knobs tried."""
@@ -307,60 +302,3 @@ class Runner:
             > most * noise.rise_error_nats(self.draws, fewer.counts, more.counts)
             for fewer, more in pairs
         )
-
-    def _errors(self, chosen: Evaluation, goal: Goal | None, crossing: Crossing | None) -> Errors:
-        """Errors from replicates; each moves the knob searched for to its own crossing, or thresholds to a fixed knob.
-
-        What moves x, the coordinate of the knob, moves ratio and rise along with it, by their slopes.
-        """
-        draws, sizes = self.draws, self.subject.sizes
-        ratios = draws.deviations(noise.activation_ratios(draws, chosen.counts, sizes=sizes))
-        rises = draws.deviations(noise.loss_deltas_nats(draws, self._dense(), chosen.counts))
-        drift = self.bound.drift(chosen.knob, draws, self._dense())
-        slope = None if drift is None or drift.ratio_slopes is None else float(drift.ratio_slopes.sum())
-        held, interval, ratio_jitter, rise_jitter = THRESHOLDS, None, 0.0, 0.0
-        if goal is not None and crossing is not None:
-            shifts, held = self._shifts(chosen, goal, crossing), KNOB_FOUND
-            slope = shared_slope(self._values(chosen, lambda e: e.activation_ratio))
-            if isinstance(goal, PplIncrease):
-                ratios, ratio_jitter = ratios + slope * shifts, slope * crossing.error
-            else:
-                per_x = shared_slope(self._values(chosen, lambda e: e.rise_nats))
-                rises, rise_jitter = rises + per_x * shifts, per_x * crossing.error
-            found = shifts if drift is None else shifts + drift.layers.mean(axis=1)
-            interval = self._interval(chosen, math.hypot(noise.rms(found), crossing.error))
-        elif drift is not None and drift.ratio_slopes is not None:  # thresholds go back to their layers' knob
-            ratios = ratios - drift.layers @ drift.ratio_slopes
-            # By the slope that is usual for the criterion: one run at one knob does not tell its own.
-            rises = rises - self.knob.slope * chosen.rise_nats * drift.layers.mean(axis=1)
-            held = KNOB
-        elif self.knob.calibrates == "nothing" and not self.is_given:
-            held = KNOB
-        return Errors(
-            math.hypot(noise.rms(ratios), ratio_jitter), math.hypot(noise.rms(rises), rise_jitter), interval,
-            draws.t, draws.units, held, draws.components(ratios), draws.components(rises), slope,
-            self._rise_error_nats(chosen),
-        )  # fmt: skip
-
-    def _interval(self, chosen: Evaluation, error: float) -> tuple[float, float]:
-        """95 % interval of the knob, the error of its coordinate given."""
-        half = self.draws.t * error
-        low, high = sorted((self.knob.from_x(chosen.x - half), self.knob.from_x(chosen.x + half)))
-        return low, high
-
-    def _shifts(self, chosen: Evaluation, goal: Goal, crossing: Crossing) -> Floats:
-        """How far, in x, each replicate moves the crossing, as in a whole resample."""
-        prior = goal.slope(self.knob.slope)
-        near = [chosen] if prior.exact else self._near(chosen.x)
-        values = np.array([goal.value(e.rise_nats, e.activation_ratio) for e in near])
-        drawn = [goal.resampled(self.draws, self._dense(), e.counts, sizes=self.subject.sizes) for e in near]
-        slope = crossing.slope
-        if not prior.exact:
-            seen = self._values(chosen, lambda e: goal.value(e.rise_nats, e.activation_ratio))
-            slope = seen_slope(seen, slope=prior)
-        found = crossings(_xs(near), np.stack(drawn, axis=1), values, target=goal.target, slope=slope)
-        return self.draws.deviations(found)
-
-
-def _xs(evaluations: list[Evaluation]) -> Floats:
-    return np.array([e.x for e in evaluations])

@@ -19,7 +19,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.prepared import name_of
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import given, setting_of
-from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, NamedText, as_json
+from sparsity_lab.measure.sources.named import NamedText
+from sparsity_lab.measure.spec import Checkpoint, MeasureSpec, as_json
 from sparsity_lab.measure.texts.between import CALIBRATION, between_rows
 from sparsity_lab.measure.texts.matrices import transfer_markdown
 from sparsity_lab.measure.thresholds.stored import Calibration, read_calibration

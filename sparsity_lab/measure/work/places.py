@@ -21,6 +21,7 @@ from sparsity_lab.measure.work.failures import Lost, failure
 from sparsity_lab.measure.work.preparing import Preparer, prepared_on
 from sparsity_lab.measure.work.record import shape_of
 from sparsity_lab.progress import Progress
+from sparsity_lab.store.record_keys import RECORD_KEYS
 
 # What `described` says of a place, for the documented keys of a record.
 PLACE_KEYS: dict[str, str] = {
@@ -41,6 +42,7 @@ PLACE_KEYS: dict[str, str] = {
     "bos": "true where a BOS token stood in front of each window",
     "sample": "where the windows lie: spread over the whole text, its head, or the whole of it",
     "errors_hold_for": "what standard errors and intervals speak of: the corpus, or this text alone",
+    "text_source": RECORD_KEYS["text_source"],
     "text_sha256": "hash of the token ids (little-endian int64)",
     "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
     "about), command, time, git revision",

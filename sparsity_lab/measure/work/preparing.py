@@ -23,7 +23,8 @@ from sparsity_lab.measure.checkpoint.trained_tokens import (
 )
 from sparsity_lab.measure.model.sampling import sampled
 from sparsity_lab.measure.model.tokenizers import TextTokenizer, bos_of, refuse_ids_beyond
-from sparsity_lab.measure.model.windows import Windows, choose_window, open_text, refuse_same_tokens
+from sparsity_lab.measure.model.windows import Windows, choose_window, refuse_same_tokens
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.measure.work.failures import Lost, attempted
 from sparsity_lab.settings import WHOLE, ModelSettings

@@ -1,175 +1,160 @@
-"""Texts that are lists of documents: JSON lines, or a folder of text files; read passage by passage, like `TextFile`.
+"""Texts that are lists of documents, by number: one form is like another where their documents are the same.
 
-A corpus is addressed by the bytes of its files, one after the other. In JSON lines a place inside a line stands for the
-same share of its text. Packed, documents follow one another with a blank line between, as one text.
+A place is the number of a document and a byte of its text, so that neither the file's form nor what else a row holds
+has a say in where windows lie. Packed, documents follow one another with a blank line between, as one text.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sparsity_lab.errors import RunError
-from sparsity_lab.reading.texts.text_file import FileText, Passage, TextFile, normalised
-from sparsity_lab.reading.walking import Walk
+from sparsity_lab.reading.texts.passages import FileText, HeldText, Passage, Position, Utf8Text
 
-logger = logging.getLogger(__name__)
-
-JSON_LINES = (".jsonl", ".ndjson")
-TEXTS = (".txt", ".text", ".md")
 BETWEEN = "\n\n"  # packed documents
-STRIDE = 1 << 16  # bytes looked through at once for the end of a line
+MOST_KEPT = 64  # documents read last
+COLUMN_FIX = "Name the column of the text with --text-column"
 
 
 class TextSource(Protocol):
     """A text to take passages from: a file, or a list of documents.
 
     Attributes:
-        path: of its file or folder.
-        size: bytes of its files.
         has_documents: whether it is known where its documents begin.
     """
 
-    path: Path
-    size: int
     has_documents: bool
 
-    def passage(self, place: int, *, before: int, after: int) -> Passage:
-        """The characters around a place, as far as its document goes; see `TextFile.passage`."""
+    @property
+    def path(self) -> Path | str:
+        """Where it is, for what errors say."""
         ...
 
-    def each(self) -> Iterator[FileText]:
+    def described(self) -> dict[str, Any]:
+        """What a record says of it."""
+        ...
+
+    def count(self) -> int:
+        """Number of documents, which may take reading all of a file, but no parsing."""
+        ...
+
+    def document(self, number: int) -> Utf8Text:
+        """One of its documents."""
+        ...
+
+    def size_of(self, number: int) -> int:
+        """Bytes of a document."""
+        ...
+
+    def is_larger(self, size: int) -> bool:
+        """Whether it has more bytes than these; no more of it is read than that takes."""
+        ...
+
+    def passage_at(self, place: Position, *, before: int, after: int) -> Passage:
+        """The characters around a place, as far as its document goes; see `Utf8Text.passage`."""
+        ...
+
+    def each(self) -> Iterator[Utf8Text]:
         """Its documents, in order; a text without known borders is one."""
         ...
 
 
-class JsonLines:
-    """One document a line, under one key.
+class Documents(ABC):
+    """A list of documents.
 
-    Args:
-        path: the file.
-        column: the key.
-
-    Raises:
-        OSError: it cannot be read.
+    Attributes:
+        path: where it is.
     """
 
+    path: Path | str
     has_documents = True
 
-    def __init__(self, path: Path, *, column: str = "text") -> None:
-        self.path, self.column, self.size = path, column, path.stat().st_size
+    @abstractmethod
+    def described(self) -> dict[str, Any]:
+        """See `TextSource`."""
 
-    def passage(self, place: int, *, before: int, after: int) -> Passage:
-        """The whole document of the line that holds a byte.
+    @abstractmethod
+    def count(self) -> int:
+        """See `TextSource`."""
 
-        Raises:
-            RunError: the line is no JSON object with a text under the key.
-        """
-        begin, end, raw = self._line(place)
-        text = self._text(raw, begin)
-        at = -(-len(text) * (place - begin) // max(end - begin, 1))
-        share = (end - begin) / max(len(text.encode()), 1)
-        return Passage(text, min(at, len(text)), text.line_ends, True, (begin, end), share)
+    @abstractmethod
+    def read(self, number: int) -> Utf8Text:
+        """Read a document; numbers that grow are read quickest."""
+
+    @abstractmethod
+    def each(self) -> Iterator[Utf8Text]:
+        """See `TextSource`."""
+
+    def document(self, number: int) -> Utf8Text:
+        """A document; the last ones are kept."""
+        kept = self.__dict__.setdefault("_kept", OrderedDict[int, Utf8Text]())
+        if number not in kept:
+            kept[number] = self.read(number)
+            if len(kept) > MOST_KEPT:
+                kept.popitem(last=False)
+        text: Utf8Text = kept[number]
+        return text
+
+    def size_of(self, number: int) -> int:
+        """See `TextSource`."""
+        return self.document(number).size
+
+    def is_larger(self, size: int) -> bool:
+        """See `TextSource`."""
+        return any(total > size for total in accumulate(document.size for document in self.each()))
 
     def is_blank(self) -> bool:
         """Whether no document holds more than white space."""
-        return not any(document.strip() for document in self.each())
+        return not any(document.whole().strip() for document in self.each())
 
-    def each(self) -> Iterator[FileText]:
-        """The texts of the lines."""
-        place = 0
-        with self.path.open("rb") as stream:
-            for raw in stream:
-                if raw.strip():
-                    yield self._text(raw, place)
-                place += len(raw)
-
-    def _line(self, place: int) -> tuple[int, int, bytes]:
-        """Where the line of a byte begins and ends, and what it holds."""
-        with self.path.open("rb") as stream:
-            begin, ahead = place, b""
-            while begin and b"\n" not in ahead:
-                step = min(begin, STRIDE)
-                stream.seek(begin - step)
-                ahead, begin = stream.read(step), begin - step
-            if b"\n" in ahead:
-                begin += ahead.rindex(b"\n") + 1
-            stream.seek(begin)
-            raw = stream.readline()
-        return begin, begin + len(raw), raw
-
-    def _text(self, raw: bytes, begin: int) -> FileText:
-        if not raw.strip():
-            return FileText("")
-        try:
-            found = json.loads(raw)
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise RunError(
-                f"The line of {self.path} at byte {begin:,} is no JSON", why=str(error)[:200],
-                fix="JSON lines hold one JSON object a line",
-            ) from error  # fmt: skip
-        text = found.get(self.column) if isinstance(found, dict) else None
-        if not isinstance(text, str):
-            keys = ", ".join(map(repr, found)) if isinstance(found, dict) else "no keys"
-            raise RunError(
-                f"The line of {self.path} at byte {begin:,} has no text under {self.column!r}", why=f"It has {keys}",
-                fix="Name the key of the text with --text-column",
-            )  # fmt: skip
-        return normalised(text)
+    def passage_at(self, place: Position, *, before: int, after: int) -> Passage:
+        """See `TextSource`."""
+        return self.document(place.document).passage(place.byte, before=before, after=after)
 
 
-class TextFolder:
-    """Text files of a folder and the folders in it, a document each, in the order of their names.
+class Shards(Documents):
+    """Lists of documents one after the other, as the files of one dataset are.
 
     Args:
-        path: the folder.
-
-    Raises:
-        OSError: one cannot be read.
-        RunError: it has none, or one of them holds something other than text.
+        parts: the lists.
+        path: what they are together.
+        description: what a record says of them.
     """
 
-    has_documents = True
+    def __init__(self, parts: Sequence[Documents], *, path: Path | str, description: dict[str, Any]) -> None:
+        self.parts, self.path, self.description = parts, path, description
+        self._ends: list[int] | None = None
 
-    def __init__(self, path: Path) -> None:
-        walk = Walk(path)
-        found = list(walk.files())
-        walk.tell()
-        files = [file for file in found if file.suffix.lower() in TEXTS]
-        if files and len(files) < len(found):
-            kinds = ", ".join(sorted({file.suffix or file.name for file in found if file not in set(files)}))
-            logger.warning(
-                "%d files of other kinds in %s are left out: %s", len(found) - len(files), path, kinds
-            )
-        if not files:
-            raise RunError(
-                f"The folder {path} holds no text files", why=f"Their names end in {', '.join(TEXTS)}",
-                fix="Name a file, or a folder of text files",
-            )  # fmt: skip
-        self.path, self.files = path, [TextFile(file) for file in files]
-        self.ends = list(accumulate(file.size for file in self.files))
-        self.size = self.ends[-1]
+    def described(self) -> dict[str, Any]:
+        """See `TextSource`."""
+        return self.description
 
-    def passage(self, place: int, *, before: int, after: int) -> Passage:
-        """The characters around a byte, as far as its file goes."""
-        number = bisect_right(self.ends, place)
-        begin = self.ends[number] - self.files[number].size
-        found = self.files[number].passage(place - begin, before=before, after=after)
-        return replace(found, document=(begin, self.ends[number]))
+    def count(self) -> int:
+        """See `TextSource`."""
+        return self._counted()[-1]
 
-    def is_blank(self) -> bool:
-        """Whether no document holds more than white space."""
-        return not any(document.strip() for document in self.each())
+    def read(self, number: int) -> Utf8Text:
+        """See `Documents`."""
+        ends = self._counted()
+        part = bisect_right(ends, number)
+        return self.parts[part].document(number - (ends[part - 1] if part else 0))
 
-    def each(self) -> Iterator[FileText]:
-        """The files' texts."""
-        return (file.whole() for file in self.files)
+    def each(self) -> Iterator[Utf8Text]:
+        """See `TextSource`."""
+        for part in self.parts:
+            yield from part.each()
+
+    def _counted(self) -> list[int]:
+        if self._ends is None:
+            self._ends = list(accumulate(part.count() for part in self.parts))
+        return self._ends
 
 
 class Packed:
@@ -181,40 +166,71 @@ class Packed:
 
     has_documents = False
 
-    def __init__(self, corpus: JsonLines | TextFolder) -> None:
-        self.corpus, self.path, self.size = corpus, corpus.path, corpus.size
+    def __init__(self, corpus: Documents) -> None:
+        self.corpus, self.path = corpus, corpus.path
 
-    def passage(self, place: int, *, before: int, after: int) -> Passage:
+    def described(self) -> dict[str, Any]:
+        """See `TextSource`."""
+        return {**self.corpus.described(), "packed": True}
+
+    def count(self) -> int:
+        """See `TextSource`."""
+        return self.corpus.count()
+
+    def document(self, number: int) -> Utf8Text:
+        """See `TextSource`."""
+        return self.corpus.document(number)
+
+    def size_of(self, number: int) -> int:
+        """See `TextSource`."""
+        return self.corpus.size_of(number)
+
+    def is_larger(self, size: int) -> bool:
+        """See `TextSource`."""
+        return self.corpus.is_larger(size)
+
+    def passage_at(self, place: Position, *, before: int, after: int) -> Passage:
         """The characters around a place, over the borders of documents behind it."""
-        found = self.corpus.passage(place, before=before, after=after)
-        text, line_ends, end = found.text, found.line_ends, found.document[1]
-        joined = list[tuple[int, int, float]]()
-        while found.ends and end < self.size and len(text) - found.at < after:
-            more = self.corpus.passage(end, before=0, after=after)
-            joined.append((len(text) + len(BETWEEN), end, more.byte_share))
-            text, line_ends, end = text + BETWEEN + more.text, line_ends + more.line_ends, more.document[1]
+        found = self.corpus.passage_at(place, before=before, after=after)
+        text, line_ends, number = found.text, found.line_ends, place.document + 1
+        further = list[tuple[int, int, int]]()
+        while found.ends and number < self.count() and len(text) - found.at < after:
+            more = self.corpus.passage_at(Position(number, 0), before=0, after=after)
+            further.append((len(text) + len(BETWEEN), number, more.size))
+            text, line_ends, number = text + BETWEEN + more.text, line_ends + more.line_ends, number + 1
             found = replace(found, ends=more.ends)
-        ends = found.ends and end >= self.size
-        return replace(
-            found, text=text, line_ends=line_ends, ends=ends, document=(0, self.size), joined=tuple(joined)
-        )
+        ends = found.ends and number >= self.count()
+        return replace(found, text=text, line_ends=line_ends, ends=ends, joined=tuple(further))
 
-    def each(self) -> Iterator[FileText]:
+    def each(self) -> Iterator[Utf8Text]:
         """All documents as one text."""
-        yield self.whole()
+        yield HeldText(self.whole(), name=str(self.path))
 
     def whole(self, most_bytes: int | None = None) -> FileText:
-        """All documents as one text, or so many of the first that they have this many bytes."""
+        """All documents as one text, or so many of the first that they have this many characters."""
         taken, size = list[FileText](), 0
         for document in self.corpus.each():
-            taken, size = [*taken, document], size + len(document)
+            taken.append(document.whole())
+            size += len(taken[-1])
             if most_bytes is not None and size >= most_bytes:
                 break
-        return joined(taken)
+        text = FileText(BETWEEN.join(taken))
+        text.line_ends = sum(each.line_ends for each in taken)
+        return text
 
 
-def joined(documents: list[FileText]) -> FileText:
-    """Documents as one text."""
-    text = FileText(BETWEEN.join(documents))
-    text.line_ends = sum(one.line_ends for one in documents)
-    return text
+def held(value: object, *, name: str, column: str) -> HeldText:
+    """A document out of a column of a table.
+
+    Args:
+        value: what the column holds.
+        name: of the row, for what errors say.
+        column: of the text.
+
+    Raises:
+        RunError: no text.
+    """
+    if not isinstance(value, str):
+        what = "nothing" if value is None else f"{type(value).__name__}, not text,"
+        raise RunError(f"{name} has {what} under {column!r}", fix=f"{COLUMN_FIX}, or leave the row out")
+    return HeldText(value, name=name)

@@ -7,13 +7,12 @@ parquet, CSV) and compressed ones are not texts: their braces, commas and bytes 
 from __future__ import annotations
 
 import codecs
-import math
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparsity_lab.errors import RunError
+from sparsity_lab.reading.texts.passages import FileText, Passage, Position, Utf8Text, normalised
 
 _DOCUMENTS = (
     "python -c \"import pandas; print(*pandas.read_{kind}('{name}'{more})['text'], sep='\\n')\" > text.txt"
@@ -41,24 +40,7 @@ _OF_DOCUMENTS = {
     ".parquet": ("parquet", "parquet", ""),
     ".arrow": ("Arrow", "feather", ""),
 }
-_LINE_END = re.compile("\r\n?")
 FIRST_BYTES = 1024 * 1024  # read to see whether a text holds anything
-_INNER_BYTES = bytes(range(0x80, 0xC0))  # of a letter of several bytes, all but its first
-
-
-class FileText(str):
-    """The text of a file, or a part of it.
-
-    Attributes:
-        line_ends: how many were CR LF or CR.
-    """
-
-    line_ends: int = 0
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What reading it changed, in words."""
-        return line_end_notes(self.line_ends)
 
 
 def other_kind(first_bytes: bytes, *, name: str, table: bool) -> tuple[str, str] | None:
@@ -71,38 +53,7 @@ def other_kind(first_bytes: bytes, *, name: str, table: bool) -> tuple[str, str]
     return None
 
 
-@dataclass(frozen=True)
-class Passage:
-    """A part of a text around a place in it.
-
-    Attributes:
-        text: its characters, line ends as LF.
-        at: index in `text` of the first character at or behind the place.
-        line_ends: how many were CR LF or CR.
-        ends: whether its document ends with it.
-        document: first byte of the document, and the one behind its last.
-        byte_share: bytes of the file for each of the text's, where it holds the text in another form.
-        joined: of each further document in it, where packed: its first character and byte, and its `byte_share`.
-    """
-
-    text: str
-    at: int
-    line_ends: int
-    ends: bool
-    document: tuple[int, int]
-    byte_share: float = 1.0
-    joined: tuple[tuple[int, int, float], ...] = ()
-
-    def byte_of(self, character: int, place: int) -> int:
-        """The byte at or behind a character, those between it and the place of the passage being known."""
-        own = (self.at, place, self.byte_share)
-        begin, byte, share = [own, *(one for one in self.joined if one[0] <= character)][-1]
-        read = self.text[begin:character]
-        size = len((read.replace("\n", "\r\n") if self.line_ends else read).encode())
-        return min(byte + math.ceil(size * share), self.document[1])
-
-
-class TextFile:
+class TextFile(Utf8Text):
     """A UTF-8 file of which passages are read, so that a large file costs no more than these.
 
     Args:
@@ -118,45 +69,55 @@ class TextFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open("rb") as stream:
-            _refuse_other_kinds(path, stream.read(8), otherwise="")
-        self.size = path.stat().st_size
+            first = stream.read(8)
+        _refuse_other_kinds(path, first, otherwise="")
+        self.mark = len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0
+        self.size = path.stat().st_size - self.mark
+
+    def described(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {"form": "text", "path": str(self.path), "bytes": self.size}
 
     def is_blank(self) -> bool:
         """Whether it holds nothing but white space; raises as `read_text_file` does."""
         return not self.whole(FIRST_BYTES).strip() and not self.whole().strip()
 
-    def each(self) -> Iterator[FileText]:
+    def is_larger(self, size: int) -> bool:
+        """Whether it has more bytes than these."""
+        return self.size > size
+
+    def count(self) -> int:
+        """It is one document."""
+        return 1
+
+    def document(self, number: int) -> TextFile:
+        """It is the one document."""
+        return self
+
+    def size_of(self, number: int) -> int:
+        """Its bytes."""
+        return self.size
+
+    def each(self) -> Iterator[Utf8Text]:
         """All of it, as the one document."""
-        yield self.whole()
+        yield self
+
+    def passage_at(self, place: Position, *, before: int, after: int) -> Passage:
+        """See `passage`."""
+        return self.passage(place.byte, before=before, after=after)
 
     def whole(self, most_bytes: int | None = None) -> FileText:
         """All of it, or its first bytes; raises as `read_text_file` does."""
         return read_text_file(self.path, most_bytes=most_bytes)
 
-    def passage(self, place: int, *, before: int, after: int) -> Passage:
-        """The characters from `before` bytes ahead of a place to `after` bytes behind it, as far as the text goes.
-
-        Raises:
-            OSError: the file cannot be read.
-            RunError: these bytes are not UTF-8, or hold NUL.
-        """
-        begin, end = max(0, place - before), min(self.size, place + after)
+    def bytes_of(self, begin: int, end: int) -> bytes:
+        """See `Utf8Text`."""
         with self.path.open("rb") as stream:
-            stream.seek(begin)
-            raw = stream.read(end - begin)
-        ahead, behind = raw[: place - begin], raw[place - begin :]
-        if begin:
-            ahead = ahead.lstrip(_INNER_BYTES)
-        # What a letter or a line end that began ahead still needs.
-        rest = len(behind) - len(behind.lstrip(_INNER_BYTES)) if place else 0
-        rest += ahead.endswith(b"\r") and behind.startswith(b"\n")
-        first = self._decoded(ahead + behind[:rest], begin, cut=False)
-        text = self._decoded(behind[rest:], place + rest, cut=end < self.size)
-        return Passage(
-            first + text, len(first), first.line_ends + text.line_ends, end >= self.size, (0, self.size)
-        )
+            stream.seek(begin + self.mark)
+            return stream.read(end - begin)
 
-    def _decoded(self, raw: bytes, begin: int, *, cut: bool) -> FileText:
+    def decoded(self, raw: bytes, begin: int, *, cut: bool) -> FileText:
+        """See `Utf8Text`."""
         return _decoded(raw, self.path, cut=cut, otherwise="", begin=begin)
 
 
@@ -223,19 +184,6 @@ def _decoded(raw: bytes, path: Path, *, cut: bool, otherwise: str, begin: int = 
             otherwise,
         )
     return normalised(text)
-
-
-def normalised(text: str) -> FileText:
-    """A text with line ends as LF."""
-    plain, count = _LINE_END.subn("\n", text) if "\r" in text else (text, 0)
-    text_read = FileText(plain)
-    text_read.line_ends = count
-    return text_read
-
-
-def line_end_notes(count: int) -> tuple[str, ...]:
-    """What is said of so many line ends of other systems."""
-    return (f"The text has {count:,} line ends CR LF or CR: each is read as LF",) if count else ()
 
 
 def _lines_before(path: Path, begin: int) -> int:

@@ -141,6 +141,7 @@ def test_pairs_alternate_and_preparation_is_not_timed(monkeypatch):
     assert (row["dense_seconds"], row["ratio"], row["efficiency"]) == (1.5, 1.5, 0.5)
 
 
+@pytest.mark.long
 def test_interval_of_a_median_holds_it():
     """95 % or more of intervals of skewed draws hold the true median, and one value narrower they would not."""
     draws = np.random.default_rng(0).exponential(size=(4000, 21))

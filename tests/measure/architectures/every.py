@@ -29,7 +29,7 @@ a test fails when it is stale.
 """
 # Not built: what the language model belongs to, or another library, makes that too large or impossible here.
 _UNBUILT = """
-    blt cohere_compass_text dbrx dots3_note emu3 gemma3n gemma4_assistant gemma4_unified_assistant git got_ocr2 mamba2
+    blt cohere_compass_text dots3_note emu3 gemma3n gemma4_assistant gemma4_unified_assistant git got_ocr2 mamba2
     moss_transcribe_diarize musicgen musicgen_melody phi4_multimodal prophetnet reformer xmod zamba zamba2
 """
 UNBUILT = set(_UNBUILT.split())
@@ -72,6 +72,16 @@ _CHANGES = [
     ("falcon_h1", {"mamba_d_ssm": 64}),
     ("zaya", {"num_experts_per_tok": 1}),
     ("nemotron_h", {"layers_block_type": ["mamba", "attention", "mlp", "moe"], "n_groups": 2}),
+    (
+        "dbrx",
+        {
+            "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 1e4},
+            "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 72, "moe_num_experts": 6, "moe_top_k": 2},
+        },
+    ),
+    ("minicpm", {"num_experts": 0}),
+    ("inkling_text", {"n_shared_experts": 2}),
+    ("longcat_flash", {"zero_expert_num": 3}),
     ("gemma4", {"pad_token_id": 0}),
     ("gemma4_unified", {"pad_token_id": 0}),
     ("dots3_note_text", {"num_key_value_heads": 4}),

@@ -167,6 +167,7 @@ def test_a_file_that_is_not_there_or_not_python_is_refused(tmp_path):
     assert "ends in .py" in refusal(architectures.load_file, tmp_path / "mine.txt")
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_our_own_drelu_type_is_known_in_a_fresh_process(tmp_path):
     tiny("drelu_llama").save_pretrained(tmp_path)
     words = (
@@ -179,6 +180,7 @@ def test_a_checkpoint_of_our_own_drelu_type_is_known_in_a_fresh_process(tmp_path
     assert done.stdout.strip() == "drelu_llama", done.stderr[-2000:]
 
 
+@pytest.mark.long
 def test_the_same_layout_from_a_file_gives_the_same_numbers_under_another_key(tmp_path):
     def record(output, file):
         spec = MeasureSpec(text=TEXT, knob=0.2, tokens=2048, dtype="float32", architecture_file=file)

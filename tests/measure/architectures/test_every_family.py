@@ -49,7 +49,7 @@ def test_the_page_speaks_of_every_family():
     assert len(MEASURED) >= 95
 
 
-@pytest.mark.thorough(12)
+@pytest.mark.thorough(20)
 @pytest.mark.parametrize("model_type", MEASURED)
 def test_dropping_neurons_is_zeroing_their_columns_of_w_d(model_type):
     """The reference has no hook: the model itself after its columns of W_d were set to zero."""
@@ -73,7 +73,7 @@ def test_the_page_is_right(model_type):
     assert row(model_type) == ROWS[model_type]
 
 
-@pytest.mark.parametrize("model_type", ["mamba", "llama4_text", "axk2", "minimax_m3_vl_text"])
+@pytest.mark.parametrize("model_type", ["mamba", "axk2", "cpmant"])
 def test_what_cannot_be_measured_is_refused_by_the_name_of_its_part(model_type):
     with pytest.raises(SparsityLabError) as refused:
         find_sites(small(model_type))
@@ -84,28 +84,6 @@ def test_a_model_that_asks_for_more_than_token_ids_is_refused():
     model = small("llama")
     model.model.layers[1].mlp.forward = lambda hidden, language: hidden
     with pytest.raises(SparsityLabError, match="cannot read"):
-        find_sites(model)
-
-
-@pytest.mark.parametrize("mutation", ["an expert left out", "a dropped bias"])
-def test_experts_that_the_model_computes_otherwise_are_refused(mutation):
-    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
-
-    def mutant(experts, hidden, chosen, weights):
-        own = type(experts).forward.__wrapped__
-        if mutation == "an expert left out":
-            return own(experts, hidden, chosen, weights.masked_fill(chosen == experts.num_experts - 1, 0.0))
-        bias, experts.down_proj_bias = experts.down_proj_bias, torch.nn.Parameter(0 * experts.down_proj_bias)
-        try:
-            return own(experts, hidden, chosen, weights)
-        finally:
-            experts.down_proj_bias = bias
-
-    model = small("gpt_oss")
-    find_sites(model)
-    ALL_EXPERTS_FUNCTIONS.register("mutant", mutant)
-    model.config._experts_implementation = "mutant"
-    with pytest.raises(SparsityLabError, match="do not add up"):
         find_sites(model)
 
 
@@ -120,23 +98,6 @@ def test_another_activation_than_the_config_names_is_refused(model_type):
         find_sites(model)
 
 
-@pytest.mark.parametrize("model_type", ["helium", "jais2"])
-def test_a_down_projection_that_gives_another_output_is_refused(model_type):
-    """As one does whose bias is dropped, or whose weights are kept otherwise than they are used."""
-
-    class Dropping(torch.nn.Linear):
-        def forward(self, a):
-            return torch.nn.functional.linear(a, self.weight)
-
-    model = small(model_type)
-    mlp = model.model.layers[1].mlp
-    down = Dropping(mlp.down_proj.in_features, mlp.down_proj.out_features)
-    down.weight = mlp.down_proj.weight
-    mlp.down_proj = down
-    with pytest.raises(SparsityLabError, match="W_d a is not the output"):
-        find_sites(model)
-
-
 def test_a_network_whose_function_is_not_known_is_refused_and_no_layer_left_out():
     """Sine is nobody's activation function: the layer is named, and the other layers are not measured without it."""
     model = small("lfm2")
@@ -144,6 +105,16 @@ def test_a_network_whose_function_is_not_known_is_refused_and_no_layer_left_out(
     network.forward = lambda x: network.w2(torch.sin(network.w1(x)) * network.w3(x))
     with pytest.raises(SparsityLabError, match=r"model\.layers\.1\.feed_forward"):
         find_sites(model)
+
+
+def test_a_model_with_dropout_in_its_evaluation_is_refused_by_the_name_of_its_module():
+    model = small("llama")
+    mlp = model.model.layers[1].mlp
+    plain = type(mlp).forward
+    mlp.forward = lambda x: torch.nn.functional.dropout(plain(mlp, x), 0.3, training=True)
+    with pytest.raises(SparsityLabError) as refused:
+        find_sites(model)
+    assert "model.layers.1.mlp" in refused.value.what
 
 
 def test_a_model_that_looks_ahead_is_refused():

@@ -73,6 +73,7 @@ def test_no_model_type_is_claimed_by_two_files():
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_the_sites_are_found_and_proved(models, model_type):
     name, sites, certificate, _ = find_sites(models[model_type])
     assert name == {"codegen": "gptj", "cohere2": "cohere", "gemma3_text": "gemma3", "glm4": "glm", "olmo3": "olmo2",
@@ -125,6 +126,7 @@ def test_dropping_neurons_is_zeroing_their_columns_of_w_d(models, model_type):
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_the_named_activation_is_what_the_module_computes(models, model_type):
     model = models[model_type]
     config = model.config.get_text_config()
@@ -157,6 +159,7 @@ def test_the_text_part_of_a_model_that_reads_pictures_is_measured():
 
 @pytest.mark.parametrize("model_type", ["opt", "phi3", "gpt2", "bloom"])
 @pytest.mark.parametrize("criterion", ["cett", "cats", "per-channel"])
+@pytest.mark.long
 def test_the_layouts_that_differ_most_are_measured_alike_in_any_batch(models, model_type, criterion):
     """Text written by the model itself, so that its dense loss is plausible; BOS in front."""
     model = models[model_type]

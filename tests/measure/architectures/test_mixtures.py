@@ -171,6 +171,7 @@ def test_dropping_neurons_is_zeroing_their_columns_of_w_d(models, model_type):
 
 
 @pytest.mark.parametrize("model_type", ["mixtral", "olmoe"])  # every site is an expert
+@pytest.mark.long
 def test_cett_and_its_counts_are_those_of_a_plain_loop(models, measured, model_type):
     """Experts see the tokens routed to them; kept neurons are counted in the sparse run."""
     model, sites = models[model_type], find_sites(models[model_type])[1]
@@ -231,6 +232,7 @@ def dense_ratios(model, ids, sites, thresholds):
     "criterion", ["cett", "cats", "per-channel", "teal-down", "top-k", "top-p", "wina-down"]
 )
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_counts_do_not_depend_on_the_batch(models, model_type, criterion):
     model = models[model_type]
     ids = written(model)
@@ -245,6 +247,7 @@ def test_counts_do_not_depend_on_the_batch(models, model_type, criterion):
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_quantiles_are_over_routed_tokens_alone(models, model_type):
     """At the 0.3 quantile 70 % of the dense run's activations of every expert lie above its threshold."""
     model, sites = models[model_type], find_sites(models[model_type])[1]
@@ -278,6 +281,7 @@ def test_an_expert_that_no_token_reaches_has_a_threshold_of_zero(models):
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_generation_runs_under_thresholds_and_errors_leave_nothing_behind(models, model_type):
     model, prompt = models[model_type], torch.tensor([[4, 9, 30]])
     own, layers = model.config._experts_implementation, len(find_sites(model)[1])

@@ -29,6 +29,7 @@ def cluster():
     made.shutdown()
 
 
+@pytest.mark.long
 def test_a_cluster_of_our_own_starts_measures_and_stops(small, alone, tmp_path, timeless):
     measure_checkpoints(*small, output=tmp_path, means=Means(Options(launcher="ray", jobs=2)))
     assert not ray.is_initialized()

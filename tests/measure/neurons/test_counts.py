@@ -10,11 +10,12 @@ from sparsity_lab.measure.api import measure
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.model.windows import cut, encode
 from sparsity_lab.measure.neurons import lanes
 from sparsity_lab.measure.neurons.counts import GROUPS, NeuronCounts
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.search.engine import at_thresholds
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.measure.thresholds.stored import Calibration
 from tests.at_hand import at_hand
 
@@ -159,6 +160,9 @@ def test_counts_do_not_depend_on_the_batch_and_add_up(llama, own_text):
     for counts in (neuron_pass(one, calibration), parts[2] + parts[0] + parts[1]):
         for field in fields(NeuronCounts):
             ours, theirs = getattr(counts, field.name), getattr(whole, field.name)
+            if field.name == "experts":
+                assert ours is theirs is None
+                continue
             if field.name == "loss_nats":
                 assert ours == pytest.approx(theirs, rel=1e-5)
             else:
@@ -172,7 +176,8 @@ def test_counts_do_not_grow_with_the_text(llama, own_text):
     sizes = []
     for tokens in (GROUPS * 8, GROUPS * 32):
         counts = neuron_pass(subject_of(model, ids[:tokens], window=8), calibration)
-        sizes.append(sum(getattr(counts, field.name).nbytes for field in fields(NeuronCounts)))
+        arrays = [getattr(counts, field.name) for field in fields(NeuronCounts)]
+        sizes.append(sum(array.nbytes for array in arrays if array is not None))
     assert sizes[0] == sizes[1]
 
 

@@ -14,8 +14,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.model.windows import cut
-from sparsity_lab.measure.neurons.api import watch_neurons
 from sparsity_lab.measure.neurons.frequency.decoding import DecodePlan, compare_decoding
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
+from sparsity_lab.measure.neurons.predictors.api import predict_active
 from sparsity_lab.measure.neurons.visitor import neuron_pass
 from sparsity_lab.measure.thresholds.masks import ThresholdVisitor, sparse_pass
 from sparsity_lab.measure.thresholds.stored import Calibration
@@ -27,14 +28,17 @@ def subject_of(model, *, batch_size=2):
 
 
 @pytest.mark.thorough(5)
-@pytest.mark.parametrize("model_type", sorted(set(CONFIGS) - MIXTURES))
+@pytest.mark.parametrize("model_type", sorted(CONFIGS))
 def test_totals_and_prompts_are_those_of_a_sparse_pass(model_type):
     subject = subject_of(tiny(model_type))
     thresholds = [0.1] * len(subject.sites)
     calibration = Calibration("cett", tuple(thresholds))
     counts = neuron_pass(subject, calibration)
     sparse = sparse_pass(subject, subject.all_rows, visitor=ThresholdVisitor(subject, thresholds), label="")
-    assert np.array_equal(counts.active(subject.sizes), sparse.active)
+    layers = ModelLayers.of(subject.sites)
+    assert np.array_equal(counts.active(layers.sizes), layers.summed(sparse.active))
+    if layers.routers:
+        assert np.array_equal(counts.experts.reached, sparse.reached)
     assert 0 < counts.shared.sum() < counts.followed.sum()
     plan = DecodePlan(prompts=6, prompt_tokens=16, written_tokens=8)
     decoded = compare_decoding(subject, calibration, plan, seed=0)
@@ -45,8 +49,8 @@ def test_totals_and_prompts_are_those_of_a_sparse_pass(model_type):
 
 
 @pytest.mark.parametrize("model_type", sorted(MIXTURES))
-def test_mixtures_are_refused(model_type):
+def test_predictors_of_mixtures_are_refused(model_type):
     model = tiny(model_type)
     thresholds = [0.1] * len(find_sites(model)[1])
-    with pytest.raises(SparsityLabError, match=r"is an expert\. Reuse and chunks follow consecutive tokens"):
-        watch_neurons(model, torch.arange(96), thresholds=thresholds, window=24)
+    with pytest.raises(SparsityLabError):
+        predict_active(model, torch.arange(96), thresholds=thresholds, window=24)

@@ -8,12 +8,13 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.model.windows import cut, encode
 from sparsity_lab.measure.neurons.predictors.api import predict_active
 from sparsity_lab.measure.neurons.predictors.gather import gathered
 from sparsity_lab.measure.neurons.predictors.lowrank import cost, train
 from sparsity_lab.measure.neurons.predictors.rows import predictor_rows, training_rows
 from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.measure.thresholds.stored import Calibration
 from tests.at_hand import at_hand
 

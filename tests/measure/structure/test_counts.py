@@ -9,7 +9,7 @@ import torch
 from sparsity_lab.measure.checkpoint.loading import Source, load_model, load_tokenizer
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.model.windows import cut, encode, read_text
+from sparsity_lab.measure.model.windows import cut, encode
 from sparsity_lab.measure.neurons.structure.clustering.clusters import (
     balanced_clusters,
     firing_places,
@@ -18,6 +18,7 @@ from sparsity_lab.measure.neurons.structure.clustering.clusters import (
 from sparsity_lab.measure.neurons.structure.clustering.quality import QualityCounts, Questions, judge
 from sparsity_lab.measure.neurons.structure.counts import EIGHTHS, Layout, unit_windows
 from sparsity_lab.measure.neurons.structure.survey import survey
+from sparsity_lab.measure.sources.texts import read_text
 from sparsity_lab.measure.thresholds.stored import Calibration
 from tests.at_hand import at_hand
 
@@ -70,6 +71,7 @@ def layout_of(subject, *, most=2048, each=2):
 
 
 @pytest.mark.parametrize("most", [2048, 37])
+@pytest.mark.long
 def test_a_survey_is_that_of_plain_loops(real, most):
     subject, thresholds, sizes = real
     layout = layout_of(subject, most=most)

@@ -12,8 +12,8 @@ from tiny import MIXTURES, tiny
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.loaded import find_sites
+from sparsity_lab.measure.neurons.mixtures.segments import segment_cache_hits
 from sparsity_lab.measure.neurons.structure.api import examine_structure
-from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
 from sparsity_lab.measure.neurons.structure.rows import routing_rows
 from sparsity_lab.measure.neurons.structure.spec import StructureSettings
 

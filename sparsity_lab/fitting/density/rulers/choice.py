@@ -71,7 +71,7 @@ def family_of_choice(
     """
     lent = lenders(targets, base=alone)
     replaced = not alone and not _are_enough(name, targets, recipe.convention)
-    bundled_family = [t for t in bundled_targets() if replaced and t.family == name]
+    bundled_family = [t for t in bundled_targets() if t.family == name] if replaced else []
     pool = list(targets) if alone else [*targets, *lent]
     if bundled_family:
         pool = [*(t for t in pool if t.family != name), *bundled_family]

@@ -165,10 +165,10 @@ def usable_rulers(
     harness = harness_of(targets)
     recipe = RulerRecipe(convention, seed, DRAWS)
     own = recipe if base else replace(recipe, harness=harness or TARGETS_OWN)
-    found = [UsableRuler(ruler, SAME) for ruler in _families(targets, tasks, own)]
+    found = [UsableRuler(ruler, SAME) for ruler in family_rulers(targets, tasks, own)]
     if not base and not harness:
         lent = lenders(targets, base=False)
-        found += [UsableRuler(ruler, OTHER) for ruler in _families(lent, tasks, recipe)]
+        found += [UsableRuler(ruler, OTHER) for ruler in family_rulers(lent, tasks, recipe)]
     for path in shipped().values():
         ruler = read_ruler(path)
         if ruler.size_unit == convention.unit and in_words_of(ruler.tasks, tasks):
@@ -177,7 +177,7 @@ def usable_rulers(
     return found
 
 
-def _families(targets: Sequence[Target], tasks: Sequence[str], recipe: RulerRecipe) -> list[OneStepRuler]:
+def family_rulers(targets: Sequence[Target], tasks: Sequence[str], recipe: RulerRecipe) -> list[OneStepRuler]:
     """A ruler of every family with at least four sizes, on those of the tasks that all its dense models have."""
     rulers = []
     for family in sorted({target.family for target in targets}):

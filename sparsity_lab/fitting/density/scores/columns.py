@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.scores.benchmarks import benchmark, key, same
-from sparsity_lab.reading.csv_rows import CsvCell, CsvRow
+from sparsity_lab.reading.csv_rows import CsvCell, CsvRow, filled
 
 SIZES = {"params_b": 1e9, "params": 1.0}
 PARTS = {"params_active_b": 1e9, "params_nonembedding_b": 1e9}
@@ -101,6 +102,10 @@ def note_columns(rows: Sequence[CsvRow], path: Path, scores: Sequence[str], note
         notes.add(f"columns of {path} that are not read: {', '.join(unread)}")
     if months := [row["model"].text for row in rows if (cell := row.get("release_date")) and cell.is_month]:
         notes.add(f"dates of {path} without a day are read as the 15th of the month: {listed(months)}")
+    today = date.today()
+    dates = [(row["model"].text, filled(row, "release_date")) for row in rows]
+    if coming := [model for model, cell in dates if cell and cell.day() > today]:
+        notes.add(f"{path} has release dates that are yet to come: {listed(coming)}")
     if absent := [cell for row in rows for name in scores if (cell := row[name]).missing and cell.text]:
         notes.add(f"{path}: {len(absent)} cells say {absent[0].text} and are read as no score")
 

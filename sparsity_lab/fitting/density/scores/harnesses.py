@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
@@ -31,6 +32,32 @@ def is_long(header: Iterable[str]) -> bool:
     return set(LONG) <= set(header)
 
 
+def rows_of(path: Path, *, needed: Sequence[str] = ("model",)) -> Sequence[CsvRow]:
+    """The rows of a table; a bundled one, which nobody changes, is read once.
+
+    Raises:
+        SparsityLabError: as `read_rows`.
+    """
+    return (
+        _bundled_rows(path, tuple(needed))
+        if path.parent == bundled.FOLDER
+        else read_rows(path, needed=needed)
+    )
+
+
+@cache
+def _bundled_rows(path: Path, needed: tuple[str, ...]) -> tuple[CsvRow, ...]:
+    return tuple(read_rows(path, needed=needed))
+
+
+def by_harness(rows: Sequence[CsvRow]) -> dict[str, list[CsvRow]]:
+    """The rows of each harness, in the order of the table; empty where the table does not say which made a score."""
+    found: dict[str, list[CsvRow]] = {}
+    for row in rows if "harness" in rows[0] else ():
+        found.setdefault(row["harness"].text, []).append(row)
+    return found
+
+
 def of_one(rows: Sequence[CsvRow], path: Path, wanted: str | None) -> list[CsvRow]:
     """The rows of one harness; all of them where the table does not say which harness made a score.
 
@@ -43,8 +70,8 @@ def of_one(rows: Sequence[CsvRow], path: Path, wanted: str | None) -> list[CsvRo
         raise SparsityLabError(
             f"{path} has no column harness", fix="Leave --harness out, or add the column to the table"
         )
-    models = {row["harness"].text: {r["model"].text for r in rows if r["harness"].text == row["harness"].text}
-              for row in {row["harness"].text: row for row in rows}.values()}  # fmt: skip
+    made = by_harness(rows)
+    models = {name: {row["model"].text for row in of} for name, of in made.items()}
     if wanted is None and len(models) > 1:
         most_first = sorted(models, key=lambda name: -len(models[name]))
         raise SparsityLabError(
@@ -54,7 +81,7 @@ def of_one(rows: Sequence[CsvRow], path: Path, wanted: str | None) -> list[CsvRo
         )
     if wanted is not None and wanted not in models:
         raise unknown(wanted, kind="harness", known=sorted(models))
-    return [row for row in rows if wanted in (None, row["harness"].text)]
+    return list(rows) if wanted is None else made[wanted]
 
 
 def wide(
@@ -127,7 +154,7 @@ def _facts(rows: Sequence[CsvRow], models: Path | None) -> Mapping[str, CsvRow]:
     if models is None and set(rows[0]) & set(SIZES):
         other = {*LONG, "shots", "flags", "source", "url", "commit", "note", "preferred"}
         return {row["model"].text: {n: c for n, c in row.items() if n not in other} for row in rows}
-    table = read_rows(bundled.table(models or "density-models"), needed=("model",))
+    table = rows_of(bundled.table(models or "density-models"))
     twice = [name for name, times in Counter(row["model"].text for row in table).items() if times > 1]
     if twice:
         raise SparsityLabError(f"{models} has two rows for the model {twice[0]}", fix="Keep one of them")

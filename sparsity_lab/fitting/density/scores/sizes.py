@@ -16,7 +16,8 @@ class SizeConvention:
     """How a model's size is counted.
 
     Attributes:
-        active: the active instead of the total parameters of a mixture of experts.
+        active: the active instead of the total parameters of a mixture of experts: those that a token is computed
+            with. A dense model has all of its parameters active.
         embeddings: whether embeddings count.
         unit: `params`, or `flops` for 6 N D.
     """
@@ -49,12 +50,13 @@ def counted_otherwise(target: Target, convention: SizeConvention, *, ruler_param
 
 
 def size_of(target: Target, convention: SizeConvention) -> float | None:
-    """A model's size under a convention; None where its table does not say."""
+    """A model's size under a convention; None where its table does not say, as of a mixture's active parameters."""
     params = target.params
-    if convention.active and target.active_params is not None:
+    if convention.active and (target.moe or target.active_params is not None):
         params = target.active_params
     if not convention.embeddings:
-        params = target.nonembedding_params
+        # No column has the active parameters of a mixture less its embeddings.
+        params = None if convention.active and target.moe else target.nonembedding_params
     if convention.unit == "params" or params is None:
         return params
     return 6 * params * target.tokens if target.tokens else None
@@ -68,6 +70,7 @@ def refuse_unknown_sizes(sizes: dict[str, float | None], convention: SizeConvent
     """
     if sizes and not any(sizes.values()):
         columns = ["params_b" if convention.embeddings else "params_nonembedding_b"]
+        columns += ["params_active_b of mixtures"] if convention.active else []
         columns += ["train_tokens_t"] if convention.unit == "flops" else []
         raise SparsityLabError(
             f"No model has a size in {convention.words}", fix=f"Add the column {' and '.join(columns)}"

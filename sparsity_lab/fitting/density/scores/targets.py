@@ -10,7 +10,7 @@ fractions. A table with a score a row, and one with a column `harness`, are read
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -87,7 +87,38 @@ def read_targets(
             the row.
     """
     notes = Notes() if notes is None else notes
-    rows: Sequence[CsvRow] = harnesses.of_one(read_rows(path, needed=("model",)), path, harness)
+    rows = harnesses.of_one(harnesses.rows_of(path), path, harness)
+    return _read(rows, path, tasks=tasks, notes=notes, models=models)
+
+
+def read_harnesses(
+    path: Path, *, tasks: Sequence[str] | None = None, models: Path | None = None, fewest: int = 1
+) -> Iterator[tuple[str, list[Target] | SparsityLabError]]:
+    """Each harness of a table with its models, or with the error that they cannot be read for.
+
+    Args:
+        path: which; a table that states no harness has none.
+        tasks: whose columns are read; of a table with a score a row, all are.
+        models: about the models of a table of scores; None for its own columns, or the bundled models.
+        fewest: harnesses with fewer models are passed over.
+
+    Raises:
+        SparsityLabError: the table itself is unreadable.
+    """
+    table = harnesses.rows_of(path)
+    tasks = None if harnesses.is_long(table[0]) else tasks
+    for harness, rows in harnesses.by_harness(table).items():
+        if len({row["model"].text for row in rows}) >= fewest:
+            try:
+                yield harness, _read(rows, path, tasks=tasks, notes=Notes(), models=models)
+            except SparsityLabError as error:
+                yield harness, error
+
+
+def _read(
+    rows: Sequence[CsvRow], path: Path, *, tasks: Sequence[str] | None, notes: Notes, models: Path | None
+) -> list[Target]:
+    """The targets of rows that are of one harness, or say nothing of theirs; arguments as of `read_targets`."""
     if harnesses.is_long(rows[0]):
         rows, all_tasks = harnesses.wide(rows, path, models, notes)
         tasks = tasks or all_tasks
@@ -139,10 +170,10 @@ def bundled_targets() -> list[Target]:
     of its sources. Models without a preferred score are those of single harnesses, which `read_targets` reads.
     """
     pooled = {row["harness"] for row in bundled.rows("density-harnesses") if row["pooled"] == "true"}
-    models = read_rows(bundled.path("density-models"), needed=("model", "params_b"))
+    models = harnesses.rows_of(bundled.path("density-models"))
     published: dict[tuple[str, str], list[float]] = {}
     preferred: dict[tuple[str, str], float] = {}
-    for row in read_rows(bundled.path("density-scores"), needed=harnesses.LONG):
+    for row in harnesses.rows_of(bundled.path("density-scores")):
         if row["harness"].text not in pooled:
             continue
         key = row["model"].text, row["task"].text

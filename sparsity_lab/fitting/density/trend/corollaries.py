@@ -22,6 +22,7 @@ from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.ruler import Ruler
 from sparsity_lab.fitting.density.trend.entering import TrendPoint
 from sparsity_lab.fitting.density.trend.trend import FEWEST_RECORDS, DensityTrend, doubling, fit_trend
+from sparsity_lab.fitting.density.trend.trend_checks import refuse_far
 from sparsity_lab.laws._law import Array
 from sparsity_lab.reading.csv_rows import CsvRow, read_rows
 from sparsity_lab.store import bundled
@@ -164,6 +165,9 @@ def parameters_needed(
     The interval carries the ruler and the trend, each line with the draw of the ruler it was made with. A score near
     the ruler's ceiling, near chance, or whose N^ lies a factor ten beyond the reference sizes has a bound at 95 %
     instead of a number, and an end that too many draws leave open is None, as for rho (`inversion.py`).
+
+    Raises:
+        SparsityLabError: a day is more than ten years before the first or after the last model.
     """
     curve = ruler.curve(tasks)
     found = invert(curve, score, errors=np.zeros(len(curve.floor) - 1), sizes=ruler.sizes)
@@ -174,6 +178,7 @@ def parameters_needed(
         ln_sizes = np.clip(ln_sizes, *ends)
     rows: list[dict[str, object]] = []
     for on in dates:
+        refuse_far(trend, on)
         day = np.array([float((on - trend.origin).days)])
         logs, middle = ln_sizes - np.log(1e9) - trend.lines(day)[:, 0], None
         if found.size is not None:
@@ -184,7 +189,7 @@ def parameters_needed(
         else:
             low, high = None, float(np.exp(np.quantile(logs, 0.95, method="higher")))
         rows.append({"on": on.isoformat(), "score": score, "params_b": middle, "low_b": low, "high_b": high,
-                     "projected": on > trend.last, "flag": found.flag})  # fmt: skip
+                     "projected": not trend.origin <= on <= trend.last, "flag": found.flag})  # fmt: skip
     return rows
 
 

@@ -1,4 +1,4 @@
-"""How the growth A moves with the choices behind it: ruler, D0, task set, models, parameters."""
+"""How the growth A moves with the choices behind it: ruler, D0, harness, task set, models, parameters."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ import numpy as np
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.densities import DISTILLED, Density, Yardstick, densities
-from sparsity_lab.fitting.density.options import DensityOptions
+from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.options import BUNDLED_SCORES, DensityOptions
 from sparsity_lab.fitting.density.rulers.choice import lenders, rulers_of
-from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
+from sparsity_lab.fitting.density.rulers.disagreement import family_rulers
+from sparsity_lab.fitting.density.rulers.one_step import FEWEST_SIZES, OneStepRuler
 from sparsity_lab.fitting.density.rulers.ruler import Ruler, RulerRecipe
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
-from sparsity_lab.fitting.density.scores.targets import Target
+from sparsity_lab.fitting.density.scores import task_names
+from sparsity_lab.fitting.density.scores.score_errors import SourceSpread
+from sparsity_lab.fitting.density.scores.targets import Target, harness_of, read_harnesses
 from sparsity_lab.fitting.density.trend.entering import TrendPoint, trend_points
 from sparsity_lab.fitting.density.trend.published import PUBLISHED
-from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling, fit_trend
+from sparsity_lab.fitting.density.trend.trend import FEWEST_RECORDS, DensityTrend, doubling, fit_trend
 from sparsity_lab.fitting.quantiles import binomial_interval
 from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.store import bundled
 
-AS_CHOSEN = "as chosen"
+AS_CHOSEN, HARNESS = "as chosen", "harness"
 DRAWS, TREND_DRAWS = 200, 500
 D0_FACTORS, D0_TOKENS = (0.1, 10.0), (1e12, 5e12)
 TASKS, ONLY = "tasks", "only "
@@ -31,7 +36,11 @@ TASKS, ONLY = "tasks", "only "
 class Variation:
     """One choice made otherwise: what is measured by what, and which models join the trend.
 
-    `distilled` is whether only distilled models join, or only others; None for both.
+    Attributes:
+        choice, value: what is chosen otherwise, and how.
+        ruler, tasks, options: of the trend.
+        targets, spread: the models, and how far sources of their scores differ.
+        distilled: whether only distilled models join, or only others; None for both.
     """
 
     choice: str
@@ -39,7 +48,16 @@ class Variation:
     ruler: Ruler
     tasks: tuple[str, ...]
     options: DensityOptions
+    targets: Sequence[Target]
+    spread: SourceSpread
     distilled: bool | None = None
+
+    @property
+    def candidates(self) -> list[Target]:
+        """The models that may join; each set of tasks costs a fit, so those that some lack are worth leaving out."""
+        if self.options.partial:
+            return list(self.targets)
+        return [target for target in self.targets if set(self.tasks) <= set(target.scores)]
 
     def points(self, measured: Sequence[Density]) -> list[TrendPoint]:
         """Those of the densities that join the trend."""
@@ -47,34 +65,39 @@ class Variation:
         return trend_points(joining, self.options.entering)
 
 
+Row = dict[str, object]
+
+
 def sensitivity_rows(
-    targets: Sequence[Target], chosen: Variation, *, seed: int, progress: Progress = SILENT
-) -> list[dict[str, object]]:
-    """One row a variation: the trend when one choice is made otherwise, the rest kept."""
-    variations = list(_variations(targets, chosen, seed=seed))
-    rows: list[dict[str, object]] = []
+    chosen: Variation, trend: DensityTrend, *, seed: int, progress: Progress = SILENT
+) -> list[Row]:
+    """One row a variation: the trend as chosen, then when one choice is made otherwise, the rest kept."""
+    if isinstance(chosen.ruler, OneStepRuler):
+        chosen = replace(chosen, ruler=chosen.ruler.with_draws(DRAWS))
+    variations = list(_variations(chosen, seed=seed))
+    rows: list[Row] = [{"choice": chosen.choice, "value": chosen.value, **trend_columns(trend)}]
     done: dict[object, tuple[Density, ...]] = {}
     with progress.track("sensitivity", len(variations)) as advance:
         for variation in variations:
-            rows.append(_row(targets, variation, done, seed=seed))
+            rows.append(_row(variation, done, seed=seed) if isinstance(variation, Variation) else variation)
             advance(1)
     return rows
 
 
-def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> Iterator[Variation]:
-    ruler, tasks, options = chosen.ruler, chosen.tasks, chosen.options
-    if isinstance(ruler, OneStepRuler):
-        chosen = replace(chosen, ruler=ruler.with_draws(DRAWS))
-    yield chosen
+def _variations(chosen: Variation, *, seed: int) -> Iterator[Variation | Row]:
+    """The variations; a row where there is nothing to be measured."""
+    targets, ruler, tasks, options = chosen.targets, chosen.ruler, chosen.tasks, chosen.options
     if isinstance(ruler, TwoStepRuler):
         moved = {*(ruler.d0_tokens * factor for factor in D0_FACTORS), *D0_TOKENS} - {ruler.d0_tokens}
         for tokens in sorted(moved):
             at_tokens = replace(ruler, d0_tokens=tokens)
             yield replace(chosen, choice="D0", value=f"{tokens:.0e} tokens", ruler=at_tokens)
-    recipe = RulerRecipe(options.convention, seed, DRAWS)
+    chances = ruler.chances if isinstance(ruler, OneStepRuler) else {}
+    recipe = RulerRecipe(options.convention, seed, DRAWS, chances=chances)
     for other in rulers_of(lenders(targets, base=options.targets is None), tasks, recipe):
         if other.name != ruler.name:
             yield replace(chosen, choice="ruler", value=other.name, ruler=other)
+    yield from _harnesses(chosen, recipe)
     several = tasks if len(tasks) > 1 else ()
     for task in several:
         yield replace(
@@ -82,12 +105,51 @@ def _variations(targets: Sequence[Target], chosen: Variation, *, seed: int) -> I
         )
     for task in several:
         yield replace(chosen, choice=TASKS, value=f"{ONLY}{task}", tasks=(task,))
-    yield from _joining(targets, chosen)
+    yield from _joining(chosen)
 
 
-def _joining(targets: Sequence[Target], chosen: Variation) -> Iterator[Variation]:
-    """Other models in the trend, or other parameters counted."""
+def _harnesses(chosen: Variation, recipe: RulerRecipe) -> Iterator[Variation | Row]:
+    """The scores of each other harness of the table, by its family of the ruler's name, or else by each of its own.
+
+    A family that lacks some of the tasks measures on the others.
+    """
     options = chosen.options
+    if options.targets is not None and not harness_of(chosen.targets):
+        return
+    read = read_harnesses(
+        bundled.table(options.targets or BUNDLED_SCORES),
+        tasks=options.tasks,
+        models=options.models,
+        fewest=FEWEST_SIZES + FEWEST_RECORDS,
+    )
+    for harness, targets in read:
+        if harness in options.harness:
+            continue
+        if isinstance(targets, SparsityLabError):
+            yield {"choice": HARNESS, "value": harness, "note": _why(targets)}
+            continue
+        named = task_names.renamed(targets, chosen.tasks, Notes())
+        families = family_rulers(named, chosen.tasks, replace(recipe, harness=harness))
+        able = [ruler for ruler in families if set(ruler.tasks) & set(chosen.tasks)]
+        for ruler in [ruler for ruler in able if ruler.name == chosen.ruler.name] or able:
+            tasks = tuple(task for task in chosen.tasks if task in ruler.tasks)
+            lacking = [task for task in chosen.tasks if task not in tasks]
+            without = f" without {', '.join(lacking)}" if lacking else ""
+            value = f"{harness} by {ruler.name}{without}"
+            yield replace(
+                chosen,
+                choice=HARNESS,
+                value=value,
+                ruler=ruler,
+                tasks=tasks,
+                targets=named,
+                spread=SourceSpread(),
+            )
+
+
+def _joining(chosen: Variation) -> Iterator[Variation]:
+    """Other models in the trend, or other parameters counted."""
+    targets, options = chosen.targets, chosen.options
     for value, joining in (
         ("with extrapolated", replace(options, extrapolated=True)),
         ("with the ruler's own", replace(options, references=True)),
@@ -105,21 +167,23 @@ def _joining(targets: Sequence[Target], chosen: Variation) -> Iterator[Variation
             yield replace(chosen, choice="parameters", value=value, options=counted)
 
 
-def _row(
-    targets: Sequence[Target], variation: Variation, done: dict[object, tuple[Density, ...]], *, seed: int
-) -> dict[str, object]:
+def _row(variation: Variation, done: dict[object, tuple[Density, ...]], *, seed: int) -> Row:
     """The trend of one variation; `done` holds the densities of those that differ in who joins the trend alone."""
-    row = {"choice": variation.choice, "value": variation.value}
+    row: Row = {"choice": variation.choice, "value": variation.value}
     tasks, options = variation.tasks, variation.options
-    measuring = id(variation.ruler), tasks, options.convention
+    measuring = id(variation.ruler), tasks, options.convention, options.partial
     try:
         if measuring not in done:
-            yardstick = Yardstick(variation.ruler, options.convention, seed=seed)
-            done[measuring] = densities(targets, yardstick, tasks)
+            yardstick = Yardstick(variation.ruler, options.convention, variation.spread, seed)
+            done[measuring] = densities(variation.candidates, yardstick, tasks)
         points = variation.points(done[measuring])
         return {**row, **trend_columns(fit_trend(points, seed=seed, draws=TREND_DRAWS))}
     except SparsityLabError as error:
-        return {**row, "note": ": ".join(filter(None, (error.what, error.why)))}
+        return {**row, "note": _why(error)}
+
+
+def _why(error: SparsityLabError) -> str:
+    return ": ".join(filter(None, (error.what, error.why)))
 
 
 def is_identified(row: Mapping[str, object]) -> bool:

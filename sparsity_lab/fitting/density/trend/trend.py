@@ -142,8 +142,9 @@ def try_trend(
         log.info("no trend: %s", error.paragraph())
         return None, error.paragraph() + (f" Not in it: {out}." if out else "")
     bounds = f"Records known by a lower bound alone: {', '.join(trend.bounded)}" if trend.bounded else ""
+    alone = "All models are of one family, and the interval takes them as independent" * (trend.families == 1)
     return trend, "; ".join(
-        note for note in (bounds, f"Dated models not in the trend: {out}" if out else "") if note
+        note for note in (bounds, alone, f"Dated models not in the trend: {out}" if out else "") if note
     )
 
 
@@ -160,7 +161,7 @@ def frontier(points: Sequence[TrendPoint]) -> tuple[list[TrendPoint], NDArray[np
     if numbers < FEWEST_RECORDS:
         bounds = int(records.sum()) - numbers
         raise SparsityLabError(
-            f"There is no trend in {len(ordered)} dated densities",
+            f"There is no trend in {len(ordered)} dated {'density' if len(ordered) == 1 else 'densities'}",
             why=f"{numbers} of them set a new maximum when they were released"
             + (f", and {bounds} more by a lower bound alone" if bounds else "")
             + f"; a trend needs {FEWEST_RECORDS}",

@@ -17,11 +17,12 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.trend.entering import TrendPoint
 from sparsity_lab.fitting.density.trend.families import Families, deficit_worlds
 from sparsity_lab.fitting.density.trend.records import frontier_mask, line_through
-from sparsity_lab.fitting.density.trend.trend import DensityTrend, fit_trend, frontier
+from sparsity_lab.fitting.density.trend.trend import DAYS_A_YEAR, DensityTrend, fit_trend, frontier
 from sparsity_lab.laws._law import Array
 
 DRAWS = 1000
 FEWEST_RECORDS_A_SIDE = 3
+FURTHEST_YEARS = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class BreakTest:
 
 @dataclass(frozen=True)
 class TrendProjection:
-    """rho_max on a day with its 95 % band; None where it leaves the range of numbers."""
+    """rho_max on a day with its 95 % band."""
 
     on: date
     low: float
@@ -89,9 +90,29 @@ def break_test(points: Sequence[TrendPoint], at: date, *, seed: int) -> BreakTes
 
 
 def project(trend: DensityTrend, on: date) -> TrendProjection:
-    """rho_max on a day, by the corrected line; the band is the line's, not a single model's."""
+    """rho_max on a day, by the corrected line; the band is the line's, not a single model's.
+
+    Raises:
+        SparsityLabError: as `refuse_far`.
+    """
+    refuse_far(trend, on)
     low, middle, high = (float(np.exp(v[0])) for v in trend.ln_rho_max(np.array([(on - trend.origin).days])))
     return TrendProjection(on, low, middle, high)
+
+
+def refuse_far(trend: DensityTrend, on: date) -> None:
+    """Refuse a day so far from the models that a line through them says nothing of it.
+
+    Raises:
+        SparsityLabError: it lies more than ten years before the first or after the last model.
+    """
+    years = max((trend.origin - on).days, (on - trend.last).days) / DAYS_A_YEAR
+    if years > FURTHEST_YEARS:
+        raise SparsityLabError(
+            f"The trend says nothing of {on}",
+            why=f"Its models are of {trend.origin} to {trend.last}",
+            fix=f"Name a day no more than {FURTHEST_YEARS} years before or after them",
+        )
 
 
 def _two_slopes(days: Array, ln_rho: Array, split: float) -> tuple[Array, Array, tuple[Array, Array]]:

@@ -27,7 +27,7 @@ HEAT_KEYS: dict[str, str] = {
     "knob": "the criterion's number, or null",
     "tokens": "the text, token by token, each as it reads; joined they are the text",
     "token_ids": "ids of the tokens",
-    "sizes": "F, FFN neurons of each layer",
+    "sizes": "F, FFN neurons of each layer; of a mixture of experts, the most that one token comes to",
     "active": "neurons kept, token by token and layer by layer, counted in the sparse run",
     "activation_ratio": "all kept over all neurons, 0 to 1",
     "loss_sparse_nats": "loss of each token in the sparse run given those before it, nats; null for the first one "
@@ -35,6 +35,9 @@ HEAT_KEYS: dict[str, str] = {
     "bos": "true where a BOS token stood before the text; it is not counted",
     "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
     "about), command, time, git revision",
+}
+OF_MIXTURES: dict[str, str] = {  # these have besides
+    "experts_per_token": "k, routed experts that a token goes to in each layer; 0 where it has none",
 }
 
 
@@ -101,7 +104,20 @@ def _words(data: Mapping[str, Any]) -> str:
     return (
         f"**{shown(data['model'])}** over {len(data['tokens'])} tokens of {shown(data['text'])}, "
         f"{data['criterion']} thresholds of {at}: activation ratio {whole(data['activation_ratio'], 4)} of "
-        f"{len(data['sizes'])} layers. Point at a token, or walk with the arrow keys, to see its layers."
+        f"{len(data['sizes'])} layers. {_experts(data)}"
+        "Point at a token, or walk with the arrow keys, to see its layers."
+    )
+
+
+def _experts(data: Mapping[str, Any]) -> str:
+    """What is shown of a mixture; nothing of other models."""
+    chosen = sorted(set(data.get("experts_per_token", ())) - {0})
+    if not chosen:
+        return ""
+    how_many = " or ".join(map(str, chosen))
+    return (
+        f"Of a layer with experts, the neurons of the {how_many} experts that a token goes to, and of shared ones, are "
+        "counted and make the whole. "
     )
 
 

@@ -27,7 +27,7 @@ def by_model_and_text(
         frame: rows with the columns name and text.
         panel: draws one model's rows on one text; sets labels.
         stem: of the files.
-        handles: of the legend.
+        handles: of the legend; none for no legend.
         note: added to each panel's title.
     """
     groups = chosen_groups(frame)
@@ -43,7 +43,8 @@ def by_model_and_text(
             axes[place].set_ylabel("")
     for unused in axes[len(groups) :]:
         unused.set_axis_off()
-    drawn.legend(handles=list(handles), loc="outside upper center", ncols=2 * columns, handlelength=2.2)
+    if handles:
+        drawn.legend(handles=list(handles), loc="outside upper center", ncols=2 * columns, handlelength=2.2)
     return save(drawn, stem)
 
 

@@ -29,8 +29,14 @@ def refuse_unlike(path: Path, body: Row, *, kind: Kind) -> None:
         kind: whose record it is.
 
     Raises:
-        SparsityLabError: names the first key that is not.
+        SparsityLabError: names the first key that is not; or the record is of a mixture of experts.
     """
+    if body.get("expert_rows"):
+        raise SparsityLabError(
+            f"The record {path} is of a mixture of experts, for which no time is estimated",
+            why="Dense decoding of a mixture reads only the experts chosen, not the weights of all neurons",
+            fix="Leave the record out; the weights its tokens touch are in parameters.csv and chunks.csv",
+        )
     odd = next(_of_neurons(body) if kind.command == NEURONS.command else _of_predict(body), None)
     if odd is not None:
         raise SparsityLabError(

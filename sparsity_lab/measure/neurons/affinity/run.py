@@ -17,10 +17,11 @@ from sparsity_lab.measure.neurons.affinity.traffic import ASSUMPTIONS, SHARED_AS
 from sparsity_lab.measure.neurons.affinity.weights import weights_at
 from sparsity_lab.measure.neurons.predictors.record import KIND as PREDICT
 from sparsity_lab.measure.neurons.tables import identity
-from sparsity_lab.measure.spec import NamedText
+from sparsity_lab.measure.sources.named import NamedText
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.reading.json_file import json_or_none
+from sparsity_lab.reading.texts.dataset_name import DatasetName, TextPlace
 from sparsity_lab.settings import ModelSettings
 from sparsity_lab.store import records
 from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS, TRAFFIC
@@ -129,8 +130,8 @@ def _refuse_unused(spec: AffinitySpec, cases: Sequence[TimedCase]) -> None:
                 )
 
 
-def _text_of(path: Path, body: Mapping[str, Any], given: Sequence[NamedText]) -> Path:
-    """The file of a record's text: the one given under its name, or as `neurons.json` beside the records says."""
+def _text_of(path: Path, body: Mapping[str, Any], given: Sequence[NamedText]) -> TextPlace:
+    """Where a record's text is: the one given under its name, or as `neurons.json` beside the records says."""
     for text in given:
         if text.name == body["text"]:
             return text.path
@@ -139,7 +140,9 @@ def _text_of(path: Path, body: Mapping[str, Any], given: Sequence[NamedText]) ->
             told = json_or_none(folder / "neurons.json")["texts"][body["text"]]
         except (LookupError, TypeError):
             continue
-        if isinstance(told, str) and Path(told).is_file():
+        if isinstance(told, str) and "dataset" in (body.get("text_source") or {}):
+            return DatasetName(told)
+        if isinstance(told, str) and Path(told).exists():
             return Path(told)
     raise SparsityLabError(
         f"The text {body['text']} of {path} is not at hand",

@@ -30,13 +30,15 @@ from sparsity_lab.measure.neurons.affinity.spec import Costs, TimingPlan
 from sparsity_lab.measure.neurons.affinity.traffic import traffic_rows
 from sparsity_lab.measure.neurons.affinity.weights import Weights
 from sparsity_lab.measure.neurons.spec import NeuronSpec
-from sparsity_lab.measure.spec import Checkpoint, NamedText
+from sparsity_lab.measure.sources.named import NamedText
+from sparsity_lab.measure.spec import Checkpoint
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 from sparsity_lab.measure.work.failures import Lost
 from sparsity_lab.measure.work.places import load, places
 from sparsity_lab.progress import SILENT, Progress
-from sparsity_lab.settings import ModelSettings
+from sparsity_lab.reading.texts.dataset_name import TextPlace
+from sparsity_lab.settings import HEAD, SPREAD, ModelSettings
 from sparsity_lab.store.table_columns.affinity import BREAK_EVEN, DECODE, PRODUCTS
 
 Row = dict[str, Any]
@@ -58,7 +60,7 @@ class TimedCase:
     body: Mapping[str, Any]
     path: Path
     source: Source
-    text: Path
+    text: TextPlace
     weights: Weights
 
 
@@ -158,9 +160,11 @@ def _subject(
 ) -> tuple[Subject, Calibration, str]:
     """The record's model and text under its thresholds."""
     body = case.body
+    of = body.get("text_source") or {}
     spec = NeuronSpec(
         texts=(NamedText(body["text"], case.text),), tokens=body["tokens"], window=body["window"], bos=body["bos"],
-        **asdict(machine),
+        sample=SPREAD if body.get("sample") == SPREAD else HEAD, seed=body["seed"], text_column=of.get("column"),
+        pack=bool(of.get("packed")), **asdict(machine),
     )  # fmt: skip
     checkpoint = Checkpoint(case.source, body["series"])
     (on_texts,) = places(spec, [checkpoint], thresholds=[case.path])

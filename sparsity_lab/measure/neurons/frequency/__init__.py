@@ -10,6 +10,6 @@ tables, and `neurons.json`.
     tables.py     the tables of a run, and the rows that are made of the arrays
 
 The statistics themselves are in `neurons/estimates.py`, their rows in `neurons/rows.py`. A neuron fires on a token
-when it is kept under the thresholds and not exactly zero. Mixtures of experts are refused: reuse and chunks follow
-consecutive tokens, and an expert sees only the tokens routed to it.
+when it is kept under the thresholds and not exactly zero. Of a mixture of experts `neurons/mixtures/` adds tables of
+experts and of their routers; its records have keys and arrays that others lack.
 """

@@ -7,7 +7,8 @@ written stand at the positions of the text that was read, so that the two differ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,8 +20,10 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.hooks import FfnSite, tapped
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.neurons.estimates import Estimate, ratio_of
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
+from sparsity_lab.measure.neurons.mixtures.routes import Routes
 from sparsity_lab.measure.search import noise
-from sparsity_lab.measure.search.counts import Ints
+from sparsity_lab.measure.search.counts import Floats, Ints
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
 from sparsity_lab.measure.thresholds.stored import Calibration
 
@@ -111,17 +114,19 @@ def compare_decoding(
     return DecodeCounts(prompt, continuation, written, plan.prompt_tokens, plan.written_tokens, ids)
 
 
-def estimates(counts: DecodeCounts, sizes: Ints, *, layer: int | None, sample: str) -> dict[str, Estimate]:
+def estimates(
+    counts: DecodeCounts, sizes: Ints | Floats, *, layer: int | None, sample: str
+) -> dict[str, Estimate]:
     """Activation ratio of each phase, and written less prompt and less continuation, paired over prompts.
 
     Args:
         counts: of all prompts.
-        sizes: F of each layer.
+        sizes: F of each layer, or of a mixture the neurons there that one token comes to.
         layer: which one; all for None.
         sample: how the windows that prompts are of were taken from the text.
     """
     chosen = slice(None) if layer is None else slice(layer, layer + 1)
-    neurons = int(sizes[chosen].sum())
+    neurons = sizes[chosen].sum()
     each = {
         phase: getattr(counts, phase)[:, chosen].sum(axis=1) / (counts.tokens(phase) * neurons)
         for phase in PHASES
@@ -138,15 +143,23 @@ class _Counter(SparseVisitor):
 
     def __init__(self, sites: Sequence[FfnSite], calibration: Calibration) -> None:
         super().__init__(sites, calibration)
+        self.layers = ModelLayers.of(sites)
+        self.routes = Routes(self.layers)
         self.active: list[list[Tensor]] = [[] for _ in sites]
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """See the sites while the context lasts."""
+        with self.routes.watched(), tapped(self.layers.sites, self):
+            yield
+
     def seen(self, site: FfnSite, a: Tensor, keep: Tensor) -> None:
-        self.active[site.layer].append(keep.sum(dim=-1))
+        self.active[site.layer].append(self.routes.spread(site, keep.sum(dim=-1)))
 
     def per_token(self) -> Ints:
         """int64 [windows, tokens passed, layers]."""
         joined = [torch.cat(parts, dim=1).cpu() for parts in self.active]
-        return torch.stack(joined, dim=-1).numpy()
+        return self.layers.summed(torch.stack(joined, dim=-1).numpy())
 
 
 @torch.no_grad()
@@ -159,10 +172,10 @@ def _batch(
     device = subject.model.get_input_embeddings().weight.device
     inputs = subject.windows.inputs(rows)[:, : end + plan.written_tokens].to(device)
     reader, writer = _Counter(subject.sites, calibration), _Counter(subject.sites, calibration)
-    with tapped(subject.sites, reader):
+    with reader.watching():
         subject.model(input_ids=inputs, use_cache=False)
     chances = np.stack([np.random.default_rng([seed, int(row)]).random(plan.written_tokens) for row in rows])
-    with tapped(subject.sites, writer):
+    with writer.watching():
         ids = _write(subject.model, inputs[:, :end], torch.from_numpy(chances).to(device))
     read, wrote = reader.per_token(), writer.per_token()
     return (

@@ -19,6 +19,7 @@ from sparsity_lab.measure.neurons.estimates import position_ratios, token_ratios
 from sparsity_lab.measure.neurons.frequency import tables
 from sparsity_lab.measure.neurons.frequency.decoding import DecodePlan, auto_plan
 from sparsity_lab.measure.neurons.frequency.record import KIND
+from sparsity_lab.measure.neurons.mixtures.rows import rows_of_experts
 from sparsity_lab.measure.neurons.rows import (
     chunk_rows,
     decode_rows,
@@ -62,6 +63,7 @@ class FrequencyRecipe(PlaceRecipe):
         shape, subject = self.loaded(place, desk)
         asked = partial(report_of, decode=self.plan, params_total=shape["params_total"], seed=seed)
         report = halving(subject, lambda: asked(subject, place.calibration))
+        _tell_few(report, text=place.text)
         arrays = arrays_of(report)
         words = _texts(place.prepared.checkpoint.source, arrays["token_ids"])
         return {**_body(report, place), **shape, "token_text": words}, arrays
@@ -87,6 +89,18 @@ def neurons_command(spec: NeuronSpec, thresholds: Sequence[Path]) -> PlaceComman
     )  # fmt: skip
 
 
+def _tell_few(report: NeuronReport, *, text: str) -> None:
+    """Say it where experts saw few tokens."""
+    if report.estimator.counts.experts is not None:
+        reached = report.estimator.reached.sum(axis=0)
+        few, none = int((reached < FEW_TOKENS).sum()), int((reached == 0).sum())
+        if few:
+            logger.info(
+                "%s: %d of %d experts and networks saw fewer than %d tokens, %d of them none: a neuron that fires "
+                "rarely may look dead", text, few, len(reached), FEW_TOKENS, none,
+            )  # fmt: skip
+
+
 def _plan(spec: NeuronSpec, *, window: int) -> DecodePlan | None:
     """What to let a model write."""
     if not spec.written_tokens:
@@ -109,17 +123,21 @@ def _body(report: NeuronReport, place: Place) -> dict[str, Any]:
         "chunk_rows": chunk_rows(report),
         "parameter_rows": parameter_rows(report),
         "decode_rows": decode_rows(report),
+        **rows_of_experts(report),
     }
 
 
 def arrays_of(report: NeuronReport) -> dict[str, np.ndarray]:
     """The arrays of a record; see `record.ARRAYS`."""
-    counts, sizes = report.estimator.counts, report.estimator.sizes
+    e = report.estimator
+    counts, at_hand = e.counts, e.sizes_at_hand
     ids = np.flatnonzero(counts.token_count)
-    token_ratio, token_error = token_ratios(counts, sizes, ids)
-    position_ratio, position_error = position_ratios(counts, sizes)
+    token_ratio, token_error = token_ratios(counts, at_hand, ids)
+    position_ratio, position_error = position_ratios(counts, at_hand)
+    of_sites = {"site_sizes": e.site_sizes, "site_tokens": e.reached.sum(axis=0)}
     return {
-        "sizes": sizes,
+        "sizes": e.sizes,
+        **(of_sites if counts.experts is not None else {}),
         "fired": counts.fired.sum(axis=0),
         "token_ids": ids,
         "token_count": counts.token_count[ids],

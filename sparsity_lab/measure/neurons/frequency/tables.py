@@ -4,6 +4,8 @@ neurons      activation, frequency, reuse: model, text, layer
 chunks       CLS_L, aggregated sparsity, weights touched: model, text, layer, tokens
 parameters   activated parameters: model, text, convention
 decode       reading against writing: model, text, layer
+experts, expert_layers, expert_chunks, expert_routing
+             of a mixture of experts: model, text, layer, expert; tokens or segment
 tokens, positions, frequency, token_pairs     by token id, by position, histogram of neurons, pairs of models
 """
 
@@ -28,6 +30,10 @@ OF_RECORDS = {
     "chunk_rows": columns.CHUNKS,
     "parameter_rows": columns.PARAMETERS,
     "decode_rows": columns.DECODE,
+    "expert_rows": columns.EXPERTS,
+    "expert_layer_rows": columns.EXPERT_LAYERS,
+    "expert_chunk_rows": columns.EXPERT_CHUNKS,
+    "expert_routing_rows": columns.EXPERT_ROUTING,
 }
 DECADES, PER_DECADE = 5, 8
 EDGES = (0.0, *(float(edge) for edge in 10 ** (np.arange(-DECADES * PER_DECADE, 1) / PER_DECADE)))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.api import Applicable, live_under
 from sparsity_lab.measure.live.arguments import Reading, check_numbers
+from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
 from sparsity_lab.measure.model.windows import Windows
-from sparsity_lab.measure.neurons.api import refuse_mixtures
 from sparsity_lab.measure.neurons.parameters import Widths
 from sparsity_lab.measure.neurons.predictors.gather import gathered
 from sparsity_lab.measure.neurons.predictors.judge import JudgeCounts, JudgeVisitor, Trained, learned
@@ -112,6 +114,21 @@ def report_of(
         draws=noise.replicates(np.arange(judge.groups), sample=subject.windows.sample),
         training_tokens=len(first) * subject.windows.window,
     )
+
+
+def refuse_mixtures(sites: Sequence[FfnSite]) -> None:
+    """Refuse models whose experts see only some of the tokens.
+
+    Raises:
+        SparsityLabError: a site is an expert's.
+    """
+    routed = [site.name for site in sites if site.routed]
+    if routed:
+        raise SparsityLabError(
+            f"The active neurons of a mixture of experts cannot be predicted here: {routed[0]} is an expert",
+            why="Predictors are trained on the inputs of all tokens, and an expert sees only those routed to it",
+            fix="Count what its neurons do, expert by expert, with `sparsity-lab neurons`",
+        )
 
 
 def _trained(

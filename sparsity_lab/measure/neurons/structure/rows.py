@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparsity_lab.measure.neurons.estimates import ratio_of
+from sparsity_lab.measure.neurons.mixtures.segments import cache_size
 from sparsity_lab.measure.neurons.rows import Row, each_layer, pair
 from sparsity_lab.measure.neurons.structure.api import BY_FREQUENCY, FIRST_DRAW, FOUND, StructureReport
 from sparsity_lab.measure.neurons.structure.clustering.coactivation import best_partner, strongest_pairs
@@ -91,7 +92,7 @@ def _expert_rows(report: StructureReport) -> list[Row]:
             rows.append(
                 {
                     "layer": layer, "of": "experts", "experts": count, "routed": used,
-                    "cache": min(count, max(1, round(settings.cache_ratio * used))), "segment": segment,
+                    "cache": cache_size(count, used, ratio=settings.cache_ratio), "segment": segment,
                     **pair("hit_rate", rate),
                 }
             )  # fmt: skip

@@ -7,8 +7,7 @@ how much of a token's activity falls into its best clusters.
     clusters.py       neurons as points, balanced k-means, and the partitions to compare with: by frequency, random,
                       and matched in frequency
     quality.py        second pass: activity inside the best m clusters, for all partitions at once
-    routing.py        how well a small cache of clusters, or of experts, would serve
-    mixtures.py       the same for a mixture's own experts, from its routers' choices
+    mixtures.py       how well a cache would serve a mixture's own experts, from its routers' choices
     coactivation.py   partners: the neurons whose firings are most alike
 
 All counts are by unit of windows and additive. Partners are looked for in one half and measured in the other, since

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
+from sparsity_lab.measure.neurons.mixtures.layers import ModelLayers
+from sparsity_lab.measure.neurons.mixtures.routes import routed_tokens, routes_tapped
+from sparsity_lab.measure.neurons.mixtures.segments import cache_size, segment_cache_hits
 from sparsity_lab.measure.neurons.structure.counts import Layout
 from sparsity_lab.measure.search.counts import Ints
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
@@ -43,8 +41,8 @@ class ExpertVisitor(SparseVisitor):
         """Count one layer's choices, int64 [windows * positions, k]."""
         experts = int(self.layers[layer].num_experts)
         choice = chosen.view(len(self.rows), -1, chosen.shape[-1])
-        routes = functional.one_hot(self.subject.valid(choice), experts).sum(dim=2) > 0
-        size = min(experts, max(1, round(self.cache_ratio * chosen.shape[-1])))
+        routes = routed_tokens(self.subject.valid(choice), experts=experts)
+        size = cache_size(experts, chosen.shape[-1], ratio=self.cache_ratio)
         self.used[layer] = chosen.shape[-1]
         unit = self.layout.unit_of(self.rows)
         np.add.at(self.needs[:, layer], unit, routes.sum(dim=(1, 2)).cpu().numpy())
@@ -55,8 +53,7 @@ class ExpertVisitor(SparseVisitor):
 
 def layers_of(subject: Subject) -> list[Any]:
     """The modules that hold a layer's experts, in order."""
-    modules: dict[int, nn.Module] = {id(site.down): site.down for site in subject.sites if site.routed}
-    return list(modules.values())
+    return [router.module for router in ModelLayers.of(subject.sites).routers]
 
 
 def expert_pass(
@@ -69,22 +66,6 @@ def expert_pass(
         SparsityLabError: experts whose choices do not pass where they can be seen.
     """
     visitor = ExpertVisitor(subject, calibration, layout, segments=segments, cache_ratio=cache_ratio)
-    with ExitStack() as stack:
-        for layer, module in enumerate(visitor.layers):
-            stack.callback(module.register_forward_pre_hook(_before(visitor, layer), with_kwargs=True).remove)
+    with routes_tapped(visitor.layers, lambda layer, chosen, _: visitor.routed(layer, chosen)):
         subject.losses(layout.second_rows, visitor=visitor, label="routes")
     return visitor
-
-
-def _before(visitor: ExpertVisitor, layer: int) -> Any:
-    def before(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        chosen = named.get("top_k_index", inputs[1] if len(inputs) > 1 else None)
-        if not isinstance(chosen, Tensor) or chosen.dtype != torch.int64:
-            raise SparsityLabError(
-                "The routes of this mixture of experts cannot be seen",
-                why="Its experts are not given the indices of those chosen",
-                fix="Structure can be measured for models without experts",
-            )
-        visitor.routed(layer, chosen)
-
-    return before

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sparsity_lab.measure.model.hooks import FfnSite
 from sparsity_lab.measure.model.passes import Subject
-from sparsity_lab.measure.neurons.structure.clustering.routing import segment_cache_hits
+from sparsity_lab.measure.neurons.mixtures.segments import segment_cache_hits
 from sparsity_lab.measure.neurons.structure.counts import Layout
 from sparsity_lab.measure.search.counts import Additive, Ints
 from sparsity_lab.measure.thresholds.applied import SparseVisitor
