@@ -14,7 +14,7 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.weights.stored import Stored
 from sparsity_lab.reading.json_file import json_or_none, read_json
-from sparsity_lab.reading.unreadable import instead, why_unread
+from sparsity_lab.reading.unreadable import instead
 
 
 @dataclass(frozen=True)
@@ -214,14 +214,14 @@ def _refuse_other_name(folder: Path) -> None:
 def _index(path: Path) -> dict[str, str]:
     """Shard of each tensor, as an index says."""
     content: Any = read_json(path, kind="index of weights", fix="Copy it again")
-    try:
-        return {str(name): str(file) for name, file in content["weight_map"].items()}
-    except (LookupError, TypeError, AttributeError) as error:
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
         raise SparsityLabError(
             f"Cannot load the weights of {path.parent}: {path.name} is broken",
-            why=why_unread(path, error),
-            fix="Copy it again",
-        ) from error
+            why="Its weight_map does not name a file for each tensor",
+            fix="Copy it again; if it is like this on the Hub, name another revision",
+        )
+    return shards
 
 
 def _some(names: Sequence[str]) -> str:
