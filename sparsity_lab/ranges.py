@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -187,6 +187,14 @@ def check_kind(name: str, value: object, kind: Any) -> None:
             check_kind(name, item, get_args(kind)[0])
     elif kind is float:
         check_real(name, value)
+    elif isinstance(kind, types.UnionType) and all(
+        each in PLAIN or is_dataclass(each) for each in get_args(kind)
+    ):
+        plain = [PLAIN[each] for each in get_args(kind) if each in PLAIN]
+        if not isinstance(value, kind):
+            raise SparsityLabError(
+                f"{name} is {str(value)[:80]!r}", why=f"It must be {' or '.join(plain)}", fix="Correct it"
+            )
     elif kind in PLAIN and not isinstance(value, kind):
         raise SparsityLabError(
             f"{name} is {str(value)[:80]!r}", why=f"It must be {PLAIN[kind]}", fix="Correct it"

@@ -77,7 +77,7 @@ BROKEN = {
     "truncated": (truncated, "cut short"),
     "config": (lambda folder: (folder / "config.json").write_text("{ no"), "Cannot load the config"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "Weights are read from safetensors"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "Weights are read from"),
 }  # fmt: skip
 
 

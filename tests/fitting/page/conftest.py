@@ -164,6 +164,7 @@ def record(number=0, **changed):
     return {
         "model": f"runs/relu/step-{number}", "revision": None, "series": "relu", "architecture": "llama",
         "activation_function": "relu", "gated": True, "criterion": "cett", "compat": None,
+        "text_source": None,
         "site_certificate": {"largest_difference": 0.0, "sites": 4, "tokens": 8, "dtype": "float32", "activation": ""},
         "rule": ("series", "ppl-increase")[number % 2], "knob": 0.12, "knob_interval": [0.11, 0.13],
         "ppl_increase_target": 0.01, "activation_ratio_target": None, "activation_ratio": ratio,
