@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import types
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -188,7 +188,7 @@ def check_kind(name: str, value: object, kind: Any) -> None:
     elif kind is float:
         check_real(name, value)
     elif isinstance(kind, types.UnionType) and all(
-        each in PLAIN or is_dataclass(each) for each in get_args(kind)
+        issubclass(each, (str, Path, types.NoneType)) for each in get_args(kind)
     ):
         plain = [PLAIN[each] for each in get_args(kind) if each in PLAIN]
         if not isinstance(value, kind):
