@@ -351,3 +351,10 @@ def test_a_run_on_one_harness_has_the_others_as_rows(tmp_path):
     path.write_text(path.read_text().replace("m2,F2,10,2024-05-01,0.59,y", "m2,F2,10,2024-05-01,zero,y"))
     rows = {row["value"]: row for row in measure_density(options=options).sensitivity}
     assert rows["y"]["note"]  # another harness that cannot be read is said in its row, and stops nothing
+
+
+def test_notes_are_said_once_however_many_harnesses_are_read(caplog):
+    caplog.set_level("INFO", logger="sparsity_lab")
+    report = measure_density(options=DensityOptions(hindcast=False))
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("note: ")]
+    assert said == [f"note: {text}" for text in report.notes]

@@ -11,7 +11,7 @@ from sparsity_lab.fitting.density.by_size import size_rows
 from sparsity_lab.fitting.density.densities import Density, Yardstick, densities
 from sparsity_lab.fitting.density.lm_eval.results import LmEvalScores, targets_of
 from sparsity_lab.fitting.density.lm_eval.rulers import chances_of, shared_questions
-from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.notes import Notes, UnsaidNotes
 from sparsity_lab.fitting.density.options import BUNDLED_SCORES, DensityOptions, DensityReport
 from sparsity_lab.fitting.density.rulers.choice import at_tokens, family_of_choice, named_ruler
 from sparsity_lab.fitting.density.rulers.disagreement import by_other_rulers
@@ -89,7 +89,7 @@ def measure_density(
     rows: list[dict[str, object]] = []
     if options.sensitivity:
         variation = Variation(AS_CHOSEN, ruler.name, ruler, tasks, options, targets, spread)
-        rows = sensitivity_rows(variation, trend, seed=seed, progress=progress)
+        rows = sensitivity_rows(variation, trend, notes=UnsaidNotes(notes), seed=seed, progress=progress)
     tried, hindcast_note = try_hindcast(points, seed=seed) if options.hindcast else (None, "")
     return replace(
         report,

@@ -24,3 +24,12 @@ class Notes(list[str]):
         if text not in self:
             self.append(text)
             log.info("note: %s", text)
+
+
+class UnsaidNotes(Notes):
+    """Notes that are not said: of one row of many, on a table whose own notes are."""
+
+    def add(self, text: str) -> None:
+        """Keep a note, unless it is kept already."""
+        if text not in self:
+            self.append(text)

@@ -92,12 +92,18 @@ def read_targets(
 
 
 def read_harnesses(
-    path: Path, *, tasks: Sequence[str] | None = None, models: Path | None = None, fewest: int = 1
+    path: Path,
+    *,
+    notes: Notes,
+    tasks: Sequence[str] | None = None,
+    models: Path | None = None,
+    fewest: int = 1,
 ) -> Iterator[tuple[str, list[Target] | SparsityLabError]]:
     """Each harness of a table with its models, or with the error that they cannot be read for.
 
     Args:
         path: which; a table that states no harness has none.
+        notes: gets what a reader must know, of all harnesses once.
         tasks: whose columns are read; of a table with a score a row, all are.
         models: about the models of a table of scores; None for its own columns, or the bundled models.
         fewest: harnesses with fewer models are passed over.
@@ -110,7 +116,7 @@ def read_harnesses(
     for harness, rows in harnesses.by_harness(table).items():
         if len({row["model"].text for row in rows}) >= fewest:
             try:
-                yield harness, _read(rows, path, tasks=tasks, notes=Notes(), models=models)
+                yield harness, _read(rows, path, tasks=tasks, notes=notes, models=models)
             except SparsityLabError as error:
                 yield harness, error
 

@@ -69,12 +69,19 @@ Row = dict[str, object]
 
 
 def sensitivity_rows(
-    chosen: Variation, trend: DensityTrend, *, seed: int, progress: Progress = SILENT
+    chosen: Variation, trend: DensityTrend, *, notes: Notes, seed: int, progress: Progress = SILENT
 ) -> list[Row]:
-    """One row a variation: the trend as chosen, then when one choice is made otherwise, the rest kept."""
+    """One row a variation: the trend as chosen, then when one choice is made otherwise, the rest kept.
+
+    Args:
+        chosen, trend: as chosen.
+        notes: get what is to be known of the scores of other harnesses.
+        seed: of resampling.
+        progress: of the variations.
+    """
     if isinstance(chosen.ruler, OneStepRuler):
         chosen = replace(chosen, ruler=chosen.ruler.with_draws(DRAWS))
-    variations = list(_variations(chosen, seed=seed))
+    variations = list(_variations(chosen, notes=notes, seed=seed))
     rows: list[Row] = [{"choice": chosen.choice, "value": chosen.value, **trend_columns(trend)}]
     done: dict[object, tuple[Density, ...]] = {}
     with progress.track("sensitivity", len(variations)) as advance:
@@ -84,7 +91,7 @@ def sensitivity_rows(
     return rows
 
 
-def _variations(chosen: Variation, *, seed: int) -> Iterator[Variation | Row]:
+def _variations(chosen: Variation, *, notes: Notes, seed: int) -> Iterator[Variation | Row]:
     """The variations; a row where there is nothing to be measured."""
     targets, ruler, tasks, options = chosen.targets, chosen.ruler, chosen.tasks, chosen.options
     if isinstance(ruler, TwoStepRuler):
@@ -97,7 +104,7 @@ def _variations(chosen: Variation, *, seed: int) -> Iterator[Variation | Row]:
     for other in rulers_of(lenders(targets, base=options.targets is None), tasks, recipe):
         if other.name != ruler.name:
             yield replace(chosen, choice="ruler", value=other.name, ruler=other)
-    yield from _harnesses(chosen, recipe)
+    yield from _harnesses(chosen, recipe, notes)
     several = tasks if len(tasks) > 1 else ()
     for task in several:
         yield replace(
@@ -108,7 +115,7 @@ def _variations(chosen: Variation, *, seed: int) -> Iterator[Variation | Row]:
     yield from _joining(chosen)
 
 
-def _harnesses(chosen: Variation, recipe: RulerRecipe) -> Iterator[Variation | Row]:
+def _harnesses(chosen: Variation, recipe: RulerRecipe, notes: Notes) -> Iterator[Variation | Row]:
     """The scores of each other harness of the table, by its family of the ruler's name, or else by each of its own.
 
     A family that lacks some of the tasks measures on the others.
@@ -118,6 +125,7 @@ def _harnesses(chosen: Variation, recipe: RulerRecipe) -> Iterator[Variation | R
         return
     read = read_harnesses(
         bundled.table(options.targets or BUNDLED_SCORES),
+        notes=notes,
         tasks=options.tasks,
         models=options.models,
         fewest=FEWEST_SIZES + FEWEST_RECORDS,
@@ -128,7 +136,7 @@ def _harnesses(chosen: Variation, recipe: RulerRecipe) -> Iterator[Variation | R
         if isinstance(targets, SparsityLabError):
             yield {"choice": HARNESS, "value": harness, "note": _why(targets)}
             continue
-        named = task_names.renamed(targets, chosen.tasks, Notes())
+        named = task_names.renamed(targets, chosen.tasks, notes)
         families = family_rulers(named, chosen.tasks, replace(recipe, harness=harness))
         able = [ruler for ruler in families if set(ruler.tasks) & set(chosen.tasks)]
         for ruler in [ruler for ruler in able if ruler.name == chosen.ruler.name] or able:
