@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -120,6 +119,8 @@ def explained() -> Iterator[None]:
 def _origin() -> dict[str, Any]:
     """Where the installed package came from, as pip recorded it; nothing where it came from an index."""
     beside = Path(__file__).resolve().parents[1]
+    from importlib import metadata  # slow to import, and seldom asked
+
     try:
         text = metadata.distribution(PROJECT).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
@@ -178,6 +179,8 @@ def _frames(trace: TracebackType | None) -> Iterator[tuple[str, bool]]:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     with suppress(metadata.PackageNotFoundError):
         return f" {metadata.version(package)}"
     return ""

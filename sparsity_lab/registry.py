@@ -12,9 +12,9 @@ import difflib
 import importlib
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sparsity_lab.errors import SparsityLabError, UnknownNameError
 
@@ -74,5 +74,7 @@ def _own_stems(room: str) -> dict[str, str]:
 
 
 @cache
-def _third_party(room: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"sparsity_lab.{room}")}
+def _third_party(room: str) -> dict[str, Any]:
+    from importlib import metadata  # slow to import, and not needed for --help
+
+    return {point.name: point for point in metadata.entry_points(group=f"sparsity_lab.{room}")}

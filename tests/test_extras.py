@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,7 @@ def test_the_command_is_the_one_that_holds_where_the_package_came_from(origin, c
             assert name == "direct_url.json"
             return json.dumps(origin)
 
-    monkeypatch.setattr(extras.metadata, "distribution", lambda name: Installed)
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed)
     assert extras.install_command("measure").startswith(command)
 
 

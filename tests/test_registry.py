@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_third_parties_plug_in_and_do_not_shadow_ours(monkeypatch):
             EntryPoint("no-module", "json:dumps", group),
         ]
 
-    monkeypatch.setattr(registry, "entry_points", points)
+    monkeypatch.setattr(metadata, "entry_points", points)
     assert "mine" in registry.names("criteria")
     assert registry.load("criteria", "mine").KNOB
     assert registry.load("criteria", "cett").__name__ == "sparsity_lab.measure.criteria.cett"
