@@ -82,6 +82,7 @@ def test_estimates_are_those_of_the_records_tables(estimated, watched):
         assert float(row["kv_bytes"]) == 32 * 2 * 2 * 32 * 2  # context, layers, keys and values, d, bytes
 
 
+@pytest.mark.long
 def test_timed_tables(estimated):
     products = rows_of(estimated / "affinity_products.csv")
     assert list(products[0]) == PRODUCTS.header

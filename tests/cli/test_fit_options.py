@@ -133,6 +133,7 @@ def test_every_option_is_tried():
 TRIED = [(name, kind) for name in WORDS if name not in ("table", "strict") for kind in BASE]
 
 
+@pytest.mark.thorough(16)
 @pytest.mark.parametrize(
     ("name", "kind"),
     [pytest.param(*pair, marks=pytest.mark.slow if pair in COSTLY else ()) for pair in TRIED],
@@ -195,6 +196,7 @@ def test_what_does_nothing_is_refused_by_a_sentence(tables, tmp_path, kind, word
 
 
 @pytest.mark.parametrize("kind", ["one", "two"])
+@pytest.mark.long
 def test_strict_makes_a_finding_of_what_is_not_identified(tables, tmp_path, kind):
     bent = tmp_path / f"{kind}.csv"
     lines = (tables / f"{kind}.csv").read_text(encoding="utf-8").splitlines()

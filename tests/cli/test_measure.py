@@ -297,6 +297,7 @@ def test_faulty_config_files(trained, source_text, tmp_path, output, capfd, cont
     ("words", "told"),
     [(("broken",), "cut short"), (("nobody/no-such-model", "--offline"), "nobody/no-such-model")],
 )
+@pytest.mark.long
 def test_mistakes_in_a_process_of_its_own(broken, source_text, tmp_path, output, words, told):
     """No library writes beside our one paragraph, and --offline holds for the Hub."""
     truncate(broken)

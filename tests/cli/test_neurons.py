@@ -96,6 +96,7 @@ def test_tables_hold_every_model_text_and_layer(watched):
     assert summary["provenance"]["command"].startswith("sparsity-lab")
 
 
+@pytest.mark.long
 def test_numbers_agree_with_each_other_and_with_measure(watched, measured, source_text, tmp_path):
     by_measure = {}
     for row in rows_of(measured / "table.csv"):

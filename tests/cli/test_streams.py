@@ -174,6 +174,7 @@ def test_what_cannot_redraw_gets_no_bars(env):
         (["ls", "nothing"], "<&- 2>&-", 2),
     ],
 )
+@pytest.mark.long
 def test_full_and_closed_streams(words, streams, code):
     line = f"'{sys.executable}' -m sparsity_lab {' '.join(words)} {streams}"
     done = subprocess.run(["sh", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, check=False)

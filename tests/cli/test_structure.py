@@ -83,6 +83,7 @@ def test_structure_writes_every_table_and_figure(examined):
     assert summary["provenance"]["command"].startswith("sparsity-lab")
 
 
+@pytest.mark.long
 def test_structure_records_have_the_documented_keys_and_arrays(examined):
     paths = sorted((examined / "structure_records").glob("*.json"))
     assert len(paths) == 6
@@ -122,6 +123,7 @@ def test_what_was_examined_is_not_examined_again(examined, checkpoints, measured
         assert (output / name).read_bytes() == (examined / name).read_bytes(), name
 
 
+@pytest.mark.long
 def test_predict_writes_tables_and_figures_and_resumes(checkpoints, measured, texts, tmp_path, capfd):
     output = tmp_path / "out"
     words = (checkpoints, "--limit", 1, "--thresholds", measured, *texts, *PART, "--rank", 2, "--rank", 4,

@@ -99,6 +99,7 @@ def test_a_full_disk_keeps_what_was_measured(words, reference, tmp_path):
 @mounting
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("whole", [False, True], ids=["with nothing in it", "with all records"])
+@pytest.mark.long
 def test_a_read_only_output(words, zygote, tmp_path, whole):
     output = tmp_path / "disk"
     if whole:

@@ -13,6 +13,7 @@ LONG = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", ["measure", "train", pytest.param("fit", marks=LONG), "report"])
+@pytest.mark.long
 def test_an_undisturbed_run_is_what_it_is_compared_with(reference, name):
     contents, ended = reference(name)
     assert len(contents) >= LEAST_FILES[name]

@@ -101,6 +101,7 @@ def test_the_table_says_what_lm_evals_files_say(row, lm_eval_tasks):
         assert row.chance == pytest.approx(1 / row.choices, abs=5e-4)
 
 
+@pytest.mark.long
 def test_groups_are_those_of_lm_eval(lm_eval_tasks):
     def parts(entry):
         if isinstance(entry, list):

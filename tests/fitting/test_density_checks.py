@@ -99,6 +99,7 @@ def test_the_fall_of_prices_is_corrected_as_the_growth_of_density_is(tmp_path):
     assert found.halving_days == pytest.approx(np.log(2) / found.decline_per_day)
 
 
+@pytest.mark.long
 def test_compressed_models_and_their_sources(tmp_path):
     options = DensityOptions(tasks=("MMLU",), ruler="Qwen2.5")
     rows = run_pairs(None, output=tmp_path, options=options)

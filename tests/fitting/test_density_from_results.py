@@ -121,6 +121,7 @@ def evaluated(tmp_path):
     return write_results(tmp_path / "r", document(model="lab/pythia-1.4b", params=1.4e9, scores=SCORES))
 
 
+@pytest.mark.long
 def test_a_bundled_ruler_reads_lm_evals_names_under_its_own_metrics(evaluated):
     report = measured(evaluated, ruler="obs-llama")
     (density,) = report.densities
@@ -452,6 +453,7 @@ def lm_eval_runs(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.long
 def test_what_lm_eval_itself_writes(lm_eval_runs):
     notes = Notes()
     evaluations = read_evaluations(lm_eval_runs, notes=notes)

@@ -353,6 +353,7 @@ def test_a_run_on_one_harness_has_the_others_as_rows(tmp_path):
     assert rows["y"]["note"]  # another harness that cannot be read is said in its row, and stops nothing
 
 
+@pytest.mark.long
 def test_notes_are_said_once_however_many_harnesses_are_read(caplog):
     caplog.set_level("INFO", logger="sparsity_lab")
     report = measure_density(options=DensityOptions(hindcast=False))

@@ -52,6 +52,7 @@ def planted_ladder(noise=0.0, seed=0):
     return Ladder(tuple(runs), (TASK,), {TASK: "bits per byte of the gold answer"})
 
 
+@pytest.mark.long
 def test_all_24_published_predictions(olmo):
     """Eight tasks, three predictions each, within 0.0005."""
     with bundled.path("olmo-ladder-published").open() as stream:

@@ -61,6 +61,7 @@ def test_each_rule_has_a_family_of_its_own(two_rules):
     assert "together: ppl-increase" in text
 
 
+@pytest.mark.long
 def test_limits_are_drawn_with_the_other_figures_and_removed_with_them(two_rules, tmp_path):
     _, results = two_rules
 

@@ -58,6 +58,7 @@ def only(study):
     return finding
 
 
+@pytest.mark.long
 def test_a_lock_reads_back_and_passes(study):
     path = study / "out" / "locks" / "t-loss-power.toml"
     lock = lock_file.read(path)

@@ -57,6 +57,7 @@ def test_without_a_gpu_it_says_so_in_a_sentence(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("_small", "_two_cases")
+@pytest.mark.long
 def test_cpu_timings_leave_json_table_and_plot(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["bench", "kernels", "--device", "cpu", "--no-compile", "--output", str(tmp_path)])

@@ -52,6 +52,7 @@ def test_norms_are_those_of_the_tails(backend, dtype, shape, generator, device):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.long
 def test_sparse_activations_leave_columns_out_and_change_nothing(backend, generator, device):
     args = case(generator, 70, 300, 40, 8, torch.float32, device, sparse=True)
     agree(tail_norms(*args, backend=backend), *args)
@@ -92,6 +93,7 @@ def test_zeros_and_nothing_give_zeros_and_nothing(backend, device):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.long
 def test_strided_arguments_and_leading_dimensions(backend, generator, device):
     a, w, W_d, edges = case(generator, 40, 96, 24, 3, torch.bfloat16, device)
     expected = tail_norms(a, w, W_d, edges, backend=backend)

@@ -50,6 +50,7 @@ def test_the_environment_has_sources_of_the_library_and_of_packages():
     assert sum(len(text.encode()) for text in texts) >= 200_000
 
 
+@pytest.mark.long
 def test_the_environment_s_own_site_packages_is_not_read_twice():
     read = [p for root in environment_roots()[:1] for p in root.rglob("*.py") if "site-packages" in p.parts]
     if not read:

@@ -95,6 +95,7 @@ def puts_around(content):
         (lambda content: None, {"add_bos_token": True, "bos_token": "<|endoftext|>"}, ""),
     ],
 )
+@pytest.mark.long
 def test_training_reads_text_alone_and_so_does_its_tokenizer(
     change, config, said, tiny, tiny_data, given, tmp_path, caplog
 ):

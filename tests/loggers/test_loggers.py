@@ -83,6 +83,7 @@ def without_times(output):
     return found
 
 
+@pytest.mark.long
 def test_tensorboard_holds_the_records_and_each_point_once_after_resuming(measured, caplog):
     measured("out", "tensorboard", count=1)
     for count in (2, 3):
@@ -231,6 +232,7 @@ def test_a_full_disk_fails_nothing(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="no ps")
+@pytest.mark.long
 def test_a_run_that_is_killed_leaves_its_points_and_no_process(tmp_path):
     (tmp_path / "sender.py").write_text(SENDER)
     words = [

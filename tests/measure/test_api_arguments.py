@@ -60,6 +60,7 @@ OTHER = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("form", SAME)
+@pytest.mark.long
 def test_ids_of_any_form_are_the_same_text(call, form, model, ids):
     assert CALLS[call](model, SAME[form](ids)) == CALLS[call](model, ids)
 

@@ -3,6 +3,8 @@
 import logging
 import math
 
+import pytest
+
 from sparsity_lab.measure.checkpoints import measure_checkpoints
 from sparsity_lab.measure.spec import MeasureSpec, expand
 
@@ -38,6 +40,7 @@ def test_the_text_grows_until_the_error_is_small_enough(trained, source_text, tm
     assert alone["activation_ratio"] == row["activation_ratio"]
 
 
+@pytest.mark.long
 def test_a_text_that_ends_is_said_and_its_number_kept(trained, source_text, tmp_path, caplog):
     short = tmp_path / "short.txt"
     short.write_text(source_text.read_text(encoding="utf-8")[:6000], encoding="utf-8")

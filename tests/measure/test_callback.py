@@ -109,6 +109,7 @@ def test_training_is_bit_for_bit_the_same(train, source_text, tmp_path, settings
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("settings", [{}, {"bf16": True}], ids=["float32", "autocast"])
+@pytest.mark.long
 def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path, settings, caplog):
     callback = MeasureCallback(
         source_text, output=tmp_path / "out", at_saves=True, ppl_increase=0.02, **SMALL
@@ -190,6 +191,7 @@ def test_whatever_a_measurement_does_is_put_back(trained):
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_its_rows(train, source_text, tmp_path):
     def callback():
         return MeasureCallback(

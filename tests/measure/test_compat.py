@@ -100,6 +100,7 @@ def slow_sparse_run(subject, thresholds):
 
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 @pytest.mark.parametrize("c", [0.05, 0.3])
+@pytest.mark.long
 def test_thresholds_sit_where_a_plain_loop_finds_the_mean_crossing_c(subject, activation, c):
     subject = subject(activation)
     found = sparsinglaw.at_cett(subject, c=c)

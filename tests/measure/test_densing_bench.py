@@ -114,6 +114,7 @@ def test_a_two_step_ruler_of_the_bench_s_losses_and_the_benchmark_s_scores(layou
     assert losses["s6"] < losses["s1"]
 
 
+@pytest.mark.long
 def test_a_loss_of_no_task(layout, evaluated):
     words = ("density", "ruler", evaluated, "--models", layout / "models.csv", "--name", "x")
     done = run(*words, "--loss", "stories=densing_storeis", "--output", layout / "none", code=2)

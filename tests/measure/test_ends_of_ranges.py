@@ -85,6 +85,7 @@ def test_a_fixed_knob_drops_what_the_definition_says(seed, criterion, share, siz
 @seeds
 @given(st.floats(0.5, 0.9999), st.sampled_from(["relu", "silu"]))
 @settings(max_examples=10, deadline=None, derandomize=True)
+@pytest.mark.long
 def test_thresholds_near_everything_dropped_are_the_largest_whose_cett_is_at_most_c(seed, c, activation):
     model, windows = tiny(activation, torch.float32, seed)
     found = measure(model, windows.flatten(), knob=c, window=WINDOW)

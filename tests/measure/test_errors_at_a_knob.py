@@ -68,6 +68,7 @@ def test_the_drift_of_a_layer_is_how_its_cett_differs_from_sample_to_sample(of_s
     assert np.exp(np.mean(np.log(scatter / said))) == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.long
 def test_what_errors_are_at(of_sample, at_c):
     subject = of_sample(0)
     assert at_c.errors.held == KNOB

@@ -336,6 +336,7 @@ def test_thresholds_of_another_model(tasks, family, tmp_path):
     assert "5 thresholds for a model of 3 FFN layers" in done.stderr
 
 
+@pytest.mark.long
 def test_bad_input(tasks, tmp_path):
     unknown = run("eval", MODEL, "--tasks", "stories_mx", "--include-path", tasks, "--offline",
                   "--output", tmp_path, code=2)  # fmt: skip

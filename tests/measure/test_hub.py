@@ -147,6 +147,7 @@ def test_a_revision_that_nobody_knows_does_not_stop_the_others(measure, tmp_path
     assert f"| {ID}@nowhere " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_an_adapter_on_the_hub_is_refused(hub, measure, commits, tmp_path):
     both = shutil.copytree(commits[FIRST], tmp_path / "both")
     (both / "adapter_config.json").write_text("{}")

@@ -175,6 +175,7 @@ def test_of_what_is_large_only_row_groups_with_windows_are_read(hub, trained, co
     assert 0 < hub.bytes_given < path.stat().st_size / 2
 
 
+@pytest.mark.long
 def test_a_revision_is_another_commit(hub, ask, trained, tmp_path):
     found = {}
     for revision in ("", "@later"):

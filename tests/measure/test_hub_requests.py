@@ -118,6 +118,7 @@ def brought(hub):
     ]
 
 
+@pytest.mark.long
 def test_two_revisions_bring_what_they_need_once(hub, ask, tmp_path):
     ask(*TWO)
     assert [(row["revision"], row["commit"]) for row in rows(tmp_path / "out")] == [
@@ -153,6 +154,7 @@ def test_the_cache_is_enough_offline_and_without_an_answer(hub, ask, tmp_path):
     assert rows(tmp_path / "out") == before
 
 
+@pytest.mark.long
 def test_a_branch_that_moves_is_measured_again_and_told_apart(hub, ask, tmp_path):
     ask()
     hub.refs["main"] = SECOND

@@ -100,6 +100,7 @@ def test_a_large_file_costs_what_its_windows_cost(reader, tmp_path, source_text,
     assert "\r" not in reader.encoder.decode(windows.ids.flatten().tolist())
 
 
+@pytest.mark.long
 def test_a_text_with_no_more_tokens_is_taken_whole_and_one_with_few_more_is_spread(reader, long_text, ids):
     length = ids.numel()
     whole = sampled(reader, long_text, Sampling(length + 50, 64))

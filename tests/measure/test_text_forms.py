@@ -121,6 +121,7 @@ def forms(tmp_path_factory, documents):
     return {"folder": folder_of(place / "folder", documents), **made}
 
 
+@pytest.mark.thorough(3)
 @pytest.mark.parametrize("pack", [False, True], ids=["apart", "packed"])
 @pytest.mark.parametrize(
     ("tokens", "window", "sample"),
@@ -349,6 +350,7 @@ def test_a_flag_is_stronger_than_the_other_word_in_a_file_of_options(forms, trai
         assert record["text_source"]["form"] == form
 
 
+@pytest.mark.long
 def test_without_the_library_a_dataset_is_refused_and_a_file_is_not(forms, trained, tmp_path):
     """In a process whose `datasets` cannot be found."""
     (tmp_path / "sitecustomize.py").write_text(

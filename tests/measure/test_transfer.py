@@ -126,6 +126,7 @@ def test_on_their_own_text_thresholds_give_their_own_numbers(trained, texts, cal
 
 
 @pytest.mark.parametrize("criterion", ["cett", "per-channel", "cats"])
+@pytest.mark.long
 def test_any_code_can_run_under_a_record(trained, texts, calibrated, criterion):
     model = AutoModelForCausalLM.from_pretrained(trained).eval()
     path = calibrated[criterion]

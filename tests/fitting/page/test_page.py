@@ -67,6 +67,7 @@ def page(folder, tmp_path):
     return write_report(folder, output=tmp_path / "out").path.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_every_part_is_there(studied, tmp_path):
     seen = Parsed(page(studied, tmp_path))
     headings = seen.text
@@ -236,6 +237,7 @@ def test_a_fit_in_another_shape_is_left_out_and_the_rest_is_shown(
 @settings(max_examples=25, deadline=None, derandomize=True, database=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(data=st.data())
+@pytest.mark.long
 def test_any_value_in_a_document_leaves_a_page(tmp_path_factory, studied, data):
     folder = tmp_path_factory.mktemp("drawn")
     name = data.draw(st.sampled_from(["fit/fits.json", "eval/eval.json", "heat/token_heat.json"]))

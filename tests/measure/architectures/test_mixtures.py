@@ -196,6 +196,7 @@ def test_cett_and_its_counts_are_those_of_a_plain_loop(models, measured, model_t
 
 
 @pytest.mark.parametrize("model_type", ["mixtral", "olmoe"])
+@pytest.mark.long
 def test_thresholds_are_the_largest_whose_mean_ratio_over_routed_tokens_stays_below_c(
     models, measured, model_type
 ):

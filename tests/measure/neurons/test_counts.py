@@ -112,6 +112,7 @@ def assert_counts_are(counts, found):
     ("activation", "neurons", "window", "bos_id"),
     [("relu", 40, 16, None), ("silu", 43, 13, 1), ("relu", 13, 2, None), ("silu", 64, 70, None)],
 )
+@pytest.mark.long
 def test_counts_are_those_of_plain_loops(llama, own_text, activation, neurons, window, bos_id):
     model = llama(activation=activation, neurons=neurons)
     ids = own_text(model, windows=8, window=64)

@@ -209,6 +209,7 @@ def test_errors_of_tokens_and_positions_against_direct_computation(llama, own_te
 
 
 @pytest.mark.parametrize("bos_id", [None, 1])
+@pytest.mark.long
 def test_written_tokens_are_counted_as_a_single_reading_counts_them(llama, own_text, bos_id):
     model = llama(activation="silu")
     windows = cut(own_text(model), window=64, bos_id=bos_id)

@@ -177,6 +177,7 @@ def cache_by_hand(routes, *, size, segment):
     return hits
 
 
+@pytest.mark.long
 def test_best_clusters_and_caches_are_those_of_plain_loops(real):
     subject, thresholds, sizes = real
     layout, calibration = layout_of(subject), Calibration("cett", thresholds)

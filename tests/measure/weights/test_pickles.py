@@ -210,6 +210,7 @@ def test_shards_that_are_not_certain_are_refused(trained, tmp_path, name):
 
 
 @pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.long
 def test_the_numbers_are_those_of_the_safetensors(trained, source_text, tmp_path, shards):
     """And the record says what the weights were read from; without the flag, exit 2 names it."""
     folder = pickled(shutil.copytree(trained, tmp_path / "tiny"), shards=shards)
@@ -291,6 +292,7 @@ def test_every_command_that_loads_a_model_has_the_flags_from_one_place():
 @pytest.mark.parametrize(
     "command", ["heat", "neurons", "structure", "predict", "measure --transfer", "bench"]
 )
+@pytest.mark.long
 def test_the_flag_reaches_the_weights_in_every_command(folder, trained, source_text, tmp_path, command):
     part = ("--tokens", 256, "--window", 64)
     assert (
