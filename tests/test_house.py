@@ -6,6 +6,8 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sparsity_lab"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -34,6 +36,7 @@ def test_every_folder_tells_its_story():
     assert not silent
 
 
+@pytest.mark.long
 def test_a_class_name_is_given_once():
     places = defaultdict(list)
     for path in FILES:
@@ -61,6 +64,7 @@ def functions():
                 yield path.relative_to(PACKAGE), node
 
 
+@pytest.mark.long
 def test_functions_are_short():
     long = [
         f"{path}:{node.name}" for path, node in functions() if node.end_lineno - node.lineno >= MOST_LINES

@@ -39,6 +39,7 @@ def room(module: str) -> str:
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
+@pytest.mark.long
 def test_imports_run_one_way(module):
     if module == "sparsity_lab.__main__":
         return

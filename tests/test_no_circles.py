@@ -13,6 +13,7 @@ def ours():
     return import_graph(Path(__file__).parents[1] / "sparsity_lab")
 
 
+@pytest.mark.long
 def test_no_circle_of_imports(ours):
     trail = circle(ours)
     assert not trail, " -> ".join(trail)

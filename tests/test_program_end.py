@@ -81,6 +81,7 @@ def test_output_that_cannot_be_written_is_an_error():
     assert run(code).returncode == 120, "as of any Python program"
 
 
+@pytest.mark.long
 def test_the_command_ends_so():
     done = subprocess.run(
         [sys.executable, "-m", "sparsity_lab", "measure", "nowhere"],

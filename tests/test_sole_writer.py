@@ -57,6 +57,7 @@ def test_work_that_fails_lets_go(tmp_path):
         pass
 
 
+@pytest.mark.long
 def test_two_fits_into_one_folder(tmp_path):
     words = [sys.executable, "-m", "sparsity_lab", "--quiet", "fit", "--data", "sparsing-law", "--output",
              str(tmp_path), "--jobs", "1", "--bootstrap"]  # fmt: skip

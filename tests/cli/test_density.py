@@ -138,6 +138,7 @@ def test_two_records_are_no_trend(tmp_path):
     assert json.loads((tmp_path / "out" / "density.json").read_text())["trend"] is None
 
 
+@pytest.mark.long
 def test_no_giant_number_of_parameters_near_the_ceiling(tmp_path):
     run("needed", "--score", "0.79", "--dates", "2024-06-01", "-o", tmp_path)
     (row,) = json.loads((tmp_path / "needed.json").read_text())

@@ -75,6 +75,7 @@ def test_the_tables_of_experts_are_those_described(watched):
     assert all(row["srp"] == "" for row in beyond)
 
 
+@pytest.mark.long
 def test_the_activation_ratio_is_that_of_measure(measured, watched):
     (ratio,) = {row["activation_ratio"] for row in rows_of(measured / "table.csv")}
     whole = rows_of(watched / "neurons.csv")[0]

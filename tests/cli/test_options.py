@@ -81,6 +81,7 @@ def test_help_is_a_phrase_in_a_panel(option):
 
 @pytest.mark.parametrize("columns", ["80", "120"])
 @pytest.mark.parametrize("rich", ["1", "0"], ids=["rich", "plain"])
+@pytest.mark.long
 def test_help_is_whole_with_and_without_rich(rich, columns):
     environment = {**os.environ, "TYPER_USE_RICH": rich, "COLUMNS": columns, "TERMINAL_WIDTH": columns}
     shown = subprocess.run(

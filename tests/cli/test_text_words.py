@@ -143,6 +143,7 @@ def test_commands_of_several_texts_take_datasets_beside_files(command, corpus, t
     assert "set" in done.stdout
 
 
+@pytest.mark.long
 def test_neurons_say_where_their_text_is_and_affinity_reads_it_again(corpus, trained, measured, tmp_path):
     output = tmp_path / "neurons"
     done = run(

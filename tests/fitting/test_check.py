@@ -72,6 +72,7 @@ def test_any_reason_reads_back(study, reason):
     assert lock_file.read(lock_path(study)) == lock
 
 
+@pytest.mark.long
 def test_a_coefficient_of_any_name_reads_back(study, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("x,y\n" + "".join(f"{n},{1 + 2 / n}\n" for n in range(1, 9)), encoding="utf-8")

@@ -116,6 +116,7 @@ def test_compressed_models_and_their_sources(tmp_path):
         run_pairs(path, output=tmp_path, options=options)
 
 
+@pytest.mark.long
 def test_fewer_parameters_are_needed_later(tmp_path):
     rows = run_needed(
         0.5, dates=[date(2023, 6, 1), date(2024, 6, 1)], output=tmp_path, options=DensityOptions()

@@ -138,6 +138,7 @@ def test_tasks_are_asked_for_under_any_name(evaluated, tasks):
     assert measured(evaluated, ruler="obs-llama", tasks=tasks).tasks == ("MMLU", "ARC-C")
 
 
+@pytest.mark.long
 def test_a_family_of_the_bundled_table_reads_lm_evals_names(evaluated):
     assert set(measured(evaluated, ruler="Qwen2.5").tasks) == {"MMLU", "GSM8K", "HumanEval"}
     assert set(measured(evaluated).tasks) <= {"MMLU", "GSM8K", "HumanEval"}

@@ -139,6 +139,7 @@ def test_newer_models_are_denser_than_those_before_them_under_one_harness():
     assert "distilled" not in flags["Llama-3-8B"]
 
 
+@pytest.mark.long
 def test_a_family_without_all_tasks_is_chosen_by_those_it_has():
     report = measure_density(options=DensityOptions(harness=("olmobaseeval",), sensitivity=False))
     assert report.ruler.name == "Falcon-H1"
@@ -293,6 +294,7 @@ def test_one_harness_over_many_models_gives_a_growth(ruler):
     assert low > 0 or ruler in ("Gemma-3", "Falcon3"), "rulers that do not tell growth from none"
 
 
+@pytest.mark.long
 def test_two_bundled_harnesses_are_tied_and_the_bridges_are_told():
     tasks = ("MMLU-Pro", "BBH", "GSM8K", "MATH", "MBPP")
     options = DensityOptions(

@@ -68,6 +68,7 @@ def only(folder):
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.long
 def test_a_weighted_lock_passes_and_guards_its_weights(tmp_path, several):
     path = table(tmp_path / "t.csv", several=several)
     result = locked(
@@ -219,6 +220,7 @@ def test_the_bound_of_a_fit_that_is_not_identified_is_guarded(tmp_path):
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.long
 def test_a_lock_that_follows_its_table_passes_noise_and_finds_drift(tmp_path, several):
     path = table(tmp_path / "t.csv", several=several)
     locked(path, several=several, follow=True)

@@ -52,6 +52,7 @@ def both_of(series):
     ]
 
 
+@pytest.mark.long
 def test_intervals_with_other_text_hold_the_limit_where_those_of_the_scatter_do_not():
     """Of 60 texts: a nominal 95 % holds less than 52 of 60 once in a hundred."""
     by_scatter = with_text = 0
@@ -76,6 +77,7 @@ def test_errors_of_a_points_own_are_not_counted_twice():
 
 
 @pytest.mark.parametrize("case", ["squares", "weighted", "of ln y"])
+@pytest.mark.long
 def test_a_coefficient_moves_as_a_refit_to_moved_points_does(case):
     curve = LAW.predict(TRUTH, X) * (1 + 0.001 * np.cos(3 * np.arange(len(X))))
     part = 1e-5 * np.sqrt(X)

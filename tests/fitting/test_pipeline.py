@@ -77,6 +77,7 @@ def test_excluded_rows_are_left_out_and_a_column_that_is_not_there_is_refused(tm
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.long
 def test_weights_move_a_fit_and_their_scatter_is_told(tmp_path, several):
     columns = (
         dict(zip(("n", "d", "y"), ladder(), strict=True))

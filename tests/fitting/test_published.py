@@ -37,6 +37,7 @@ def test_rows_that_do_not_reproduce_fail_every_coefficient(name):
     assert not any(a.within for a in published.compare(result(name), ROWS[name]))
 
 
+@pytest.mark.long
 def test_the_limit_of_04b_relu_is_not_identified():
     found = result("0.4B-relu")
     assert found.verdict.word == NOT

@@ -92,6 +92,7 @@ def test_a_locked_number_moved_by_a_percent_is_drift(study, key, told):
     assert told in finding.details[0]
 
 
+@pytest.mark.long
 def test_fits_json_is_guarded_too(study):
     beside = study / "out" / "fits.json"
     entries = json.loads(beside.read_text(encoding="utf-8"))

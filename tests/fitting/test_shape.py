@@ -58,6 +58,7 @@ def assert_no_nan(result):
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", SERIES)
+@pytest.mark.long
 def test_a_law_that_can_only_fall_says_so_of_points_that_do_not(tmp_path, kind):
     result = fitted(tmp_path, SERIES[kind], law="logspace-power")
     assert result.verdict.word == NOT
@@ -75,6 +76,7 @@ def test_a_law_that_can_only_fall_says_so_of_points_that_do_not(tmp_path, kind):
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", SERIES)
+@pytest.mark.long
 def test_auto_chooses_a_law_that_goes_the_way_of_the_points(tmp_path, kind):
     result = fitted(tmp_path, SERIES[kind], draws=0)
     if kind in ("U", "rises after a high first point"):
@@ -156,6 +158,7 @@ def test_the_best_law_of_points_that_do_not_change_is_a_constant(value, tmp_path
     assert result.comparison.best_by_aicc == "constant"
 
 
+@pytest.mark.long
 def test_no_curve_is_drawn_where_no_ratio_can_be(tmp_path, monkeypatch):
     from sparsity_lab.fitting.plots.canvas import style
 

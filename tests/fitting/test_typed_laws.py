@@ -148,6 +148,7 @@ def test_a_law_by_name_with_a_range_fits_as_that_law():
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("huber", [False, True], ids=["squares", "huber"])
+@pytest.mark.long
 def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
     named, typed = (of_chinchilla(law, robust=huber) for law in ("loss-power", CHINCHILLA))
     assert typed.solution.objective == pytest.approx(named.solution.objective, rel=1e-10)

@@ -219,6 +219,7 @@ TOKENIZERS = battery(
 
 @pytest.mark.thorough(10)
 @WEIGHTS
+@pytest.mark.long
 def test_weights(case, world, capfd):
     run_case(case, world, capfd)
 

@@ -91,6 +91,7 @@ def test_no_file_of_the_package_runs_data(path):
     assert not [one for one in found if not (lists_parts and one.endswith(": zipfile"))]
 
 
+@pytest.mark.long
 def test_every_loader_of_transformers_is_told_to_run_nothing():
     """`from_pretrained` without the word would ask the user on a terminal."""
     for path in FILES:

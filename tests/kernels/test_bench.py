@@ -78,6 +78,7 @@ def test_cpu_timings_leave_json_table_and_plot(tmp_path, capsys):
     assert "relu, 2,048 x 1,536" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_every_kernel_is_timed_and_eager_code_gives_the_same_numbers():
     seen = set()
     for case in cases.cases(CPU, 0):

@@ -60,6 +60,7 @@ def test_every_kernel_has_the_same_face(name):
     assert reference == triton_impl
 
 
+@pytest.mark.long
 def test_the_kernels_import_and_run_without_triton():
     script = (
         "import sys\n"

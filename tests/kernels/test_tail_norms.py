@@ -46,6 +46,7 @@ def agree(got, a, w, W_d, edges):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.long
 def test_norms_are_those_of_the_tails(backend, dtype, shape, generator, device):
     args = case(generator, *shape, dtype, device)
     agree(tail_norms(*args, backend=backend), *args)

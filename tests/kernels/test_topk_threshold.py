@@ -42,6 +42,7 @@ def test_ties_zeros_nan_and_infinity(backend, device):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.long
 def test_nothing_strided_and_long_rows(backend, generator, device, monkeypatch):
     assert topk_threshold(torch.zeros(0, 5, device=device), 2, backend=backend).shape == (0,)
     wide = torch.full((6, 601), math.nan, device=device)

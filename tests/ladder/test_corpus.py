@@ -41,6 +41,7 @@ def test_the_cap_stops_within_one_document(sources):
     assert sum(sizes[:-1]) < 3_000 <= sum(sizes)
 
 
+@pytest.mark.long
 def test_the_environment_has_sources_of_the_library_and_of_packages():
     stdlib, *packages = environment_roots()
     assert stdlib == Path(sysconfig.get_paths()["stdlib"])

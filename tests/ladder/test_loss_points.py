@@ -30,6 +30,7 @@ def wanted(run):
     }
 
 
+@pytest.mark.long
 def test_every_row_is_a_point_and_a_finished_run_says_the_same(logged, tiny):
     output, run = logged
     scalars, config = reading.tensorboard(output, run.spec.name)

@@ -86,6 +86,7 @@ def test_ids_that_begin_with_the_bos_are_given_it_once(call, model, ids):
      {"bos_id": True}, {"bos_id": 10**6}, {"bos_id": 1.5}, {"seed": -1}, {"seed": float("nan")}, {"seed": 2**40}],
     ids=str,
 )  # fmt: skip
+@pytest.mark.long
 def test_numbers_out_of_their_ranges_are_refused(call, wrong, model, ids):
     with pytest.raises(SparsityLabError):
         CALLS[call](model, ids, **wrong)

@@ -15,6 +15,7 @@ def spec_of(text, *, error_share, tokens=512):
     return MeasureSpec(text=text, tokens=tokens, window=64, ppl_increase=P, error_share=error_share)
 
 
+@pytest.mark.long
 def test_the_text_grows_until_the_error_is_small_enough(trained, source_text, tmp_path, caplog):
     spec = spec_of(source_text, error_share=0.25)
     with caplog.at_level(logging.INFO):

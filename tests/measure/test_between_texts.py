@@ -93,6 +93,7 @@ def test_units_do_not_matter():
 
 @pytest.mark.parametrize("tau", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("texts", [2, 3, 5, 10])
+@pytest.mark.long
 def test_intervals_hold_the_truth_as_often_as_they_say(texts, tau):
     draws, sets = np.random.default_rng([texts, int(tau)]), 600
     errors = np.exp(draws.normal(0.0, 0.5, (sets, texts)))

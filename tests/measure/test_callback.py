@@ -93,6 +93,7 @@ def ends_of(trainer):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("settings", [{}, {"bf16": True}], ids=["float32", "autocast"])
+@pytest.mark.long
 def test_training_is_bit_for_bit_the_same(train, source_text, tmp_path, settings):
     callback = MeasureCallback(
         source_text, output=tmp_path / "out", every_steps=1, knob=0.2, criterion="per-channel", log=["tensorboard"],
@@ -140,6 +141,7 @@ def test_records_are_those_of_the_saved_checkpoints(train, source_text, tmp_path
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("strategy", ["steps", "epoch"])
+@pytest.mark.long
 def test_steps_that_are_saved_have_the_keys_of_their_checkpoints(
     train, trained, source_text, tmp_path, strategy, pieces, caplog
 ):

@@ -61,6 +61,7 @@ def homes(reader, windows, documents):
 
 @pytest.mark.parametrize("sample", [SPREAD, HEAD])
 @pytest.mark.parametrize(("tokens", "window"), [(512, 32), (2048, 64), (10**6, 64)])
+@pytest.mark.long
 def test_no_window_goes_over_the_border_between_two_documents(
     reader, text, documents, sample, tokens, window
 ):

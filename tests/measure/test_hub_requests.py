@@ -205,6 +205,7 @@ def test_a_missing_revision_is_told_with_those_that_are_most_like_it(hub, ask, t
     [{"Retry-After": "1"}, {"RateLimit": '"api";r=0;t=1', "Retry-After": "3600"}],
     ids=["after", "limit"],
 )
+@pytest.mark.long
 def test_a_hub_that_asks_to_wait_is_waited_for(hub, ask, headers):
     hub.trouble = refusing(1, to=API, code=429, headers=headers)
     began = time.monotonic()
@@ -261,6 +262,7 @@ def test_of_a_download_that_was_cut_only_the_rest_is_brought(hub, ask, tmp_path)
 
 
 @pytest.mark.parametrize(("times", "ends"), [(1, 0), (-1, 2)])
+@pytest.mark.long
 def test_a_connection_that_is_reset_is_tried_again_but_not_for_ever(hub, ask, times, ends, tmp_path):
     hub.trouble = cutting(times, after=AFTER, reset=True)
     ask(code=ends)

@@ -123,6 +123,7 @@ def test_a_cached_model_needs_no_hub_that_answers(hub, measure):
         over.set()
 
 
+@pytest.mark.long
 def test_a_download_says_how_far_it_is_and_goes_on_where_it_was_cut(hub, measure, trained):
     content = (trained / "model.safetensors").read_bytes()
     cut = []

@@ -93,6 +93,7 @@ def watched(command, trained, text, thresholds, output):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("command", ["neurons", "structure", "predict"])
+@pytest.mark.long
 def test_commands_that_watch_go_on_too(trained, source_text, tmp_path, scarce, command):
     record(trained, source_text, tmp_path / "measured", knob=0.2)
     (thresholds,) = (tmp_path / "measured" / "records").glob("*.json")
@@ -103,6 +104,7 @@ def test_commands_that_watch_go_on_too(trained, source_text, tmp_path, scarce, c
     assert json.dumps(found) == json.dumps(whole)
 
 
+@pytest.mark.long
 def test_too_little_for_one_window_is_a_mistake(trained, source_text, tmp_path, scarce):
     passes = scarce(most=0)
     with pytest.raises(SparsityLabError, match="with one window of 64 tokens at a time") as caught:

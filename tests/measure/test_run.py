@@ -68,6 +68,7 @@ def rewrite_weights(folder, change):
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+@pytest.mark.long
 def test_records_of_earlier_checkpoints_stay_when_a_later_one_is_broken(
     checkpoints, source_text, tmp_path, output, capfd, caplog
 ):

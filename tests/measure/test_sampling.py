@@ -172,6 +172,7 @@ def test_a_live_model_is_measured_on_windows_as_its_checkpoint_is(trained, reade
         measure(model, windows, window=64)
 
 
+@pytest.mark.long
 def test_the_sampling_is_in_the_key_and_a_head_has_the_key_it_had(trained, long_text, tmp_path):
     def row(sample, **more):
         spec = MeasureSpec(text=long_text.path, knob=0.1, tokens=1024, window=64, sample=sample, **more)

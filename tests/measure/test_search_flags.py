@@ -23,6 +23,7 @@ def searched(name, *, level, sample=SPREAD, searches=60):
 
 
 @pytest.mark.parametrize("level", [0.02, 0.3])
+@pytest.mark.long
 def test_a_power_law_raises_no_flag_and_its_ratio_is_right(level):
     row = searched("power law", level=level)
     assert all(row[flag] <= 0.05 and row[f"{flag}_right"] == 0 for flag in FLAGS)

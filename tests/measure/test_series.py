@@ -192,6 +192,7 @@ KNOBS = {name: registry.load("criteria", name).KNOB for name in ("cett", "cats",
     st.floats(0.001, 3.0), st.integers(0, 9),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.long
 def test_a_series_search_meets_its_mean_or_says_that_it_does_not(name, p, worlds, ceiling, seed):
     """Checkpoints whose rise is a power law that saturates, some of them below any increase wanted."""
     knob, generator = KNOBS[name], np.random.default_rng(seed)

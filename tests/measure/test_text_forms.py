@@ -148,6 +148,7 @@ def test_every_form_gives_the_same_windows_and_borders(reader, forms, tokens, wi
         assert [number for numbers in ranges for number in numbers] == sorted(set(wanted.units))
 
 
+@pytest.mark.long
 def test_every_form_gives_the_same_numbers(forms, trained, tmp_path):
     numbers = {}
     for name in ("folder", "lines.jsonl", "table.parquet", "saved", "loadable"):

@@ -77,6 +77,7 @@ def test_spans_cover_the_text_once_and_begin_where_a_batch_begins(windows, wante
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("rule", ["thresholds", "fat", "top-k", "relu-zero"])
+@pytest.mark.long
 def test_merged_counts_are_those_of_the_whole(rule, subject, calibrated, tmp_path):
     knobs = {"fat": 0.05, "top-k": 0.4, "relu-zero": 0.0}
     setting = (

@@ -221,6 +221,7 @@ def _byte_fallback(text):
 
 @pytest.mark.thorough(3)
 @pytest.mark.parametrize("kind", sorted(LOSSLESS))
+@pytest.mark.long
 def test_what_gives_the_text_back_says_nothing(kind, text, tmp_path):
     reader = load_text_tokenizer(saved(LOSSLESS[kind](text), tmp_path / "t"))
     generator = random.Random(0)

@@ -92,6 +92,7 @@ def slow_run(trained, record, path, text):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("criterion", KNOBS)
+@pytest.mark.long
 def test_thresholds_on_another_text_are_counted_as_a_slow_loop_counts(
     trained, texts, calibrated, tmp_path, criterion
 ):

@@ -72,6 +72,7 @@ def plant(model, form, width=F):
 @pytest.mark.thorough(6)
 @pytest.mark.parametrize("form", ["linear maps", "parameters", "convolutions", "bilinear"])
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_a_hidden_second_network_is_refused_by_name(model_type, form):
     model = small(model_type)
     name = plant(model, form)

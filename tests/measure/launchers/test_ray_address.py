@@ -32,6 +32,7 @@ def no_ray(request, monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.long
 def test_the_command_says_so_in_seconds(small, tmp_path, no_ray, scheme):
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     since, address = time.monotonic(), scheme + no_ray

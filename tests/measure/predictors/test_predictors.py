@@ -25,6 +25,7 @@ def of_the_best(logits, active, k):
     return float((named & active).sum() / active.sum(dim=1).clamp(max=k).sum())
 
 
+@pytest.mark.long
 def test_a_planted_linear_rule_of_low_rank_is_learned():
     generator = torch.Generator().manual_seed(0)
     x = 3 + 2 * torch.randn(3000, 24, generator=generator)
@@ -104,6 +105,7 @@ def inputs_and_masks(model, ids, thresholds, *, window):
     return [torch.stack(x) for x in xs], [torch.stack(mask) for mask in masks]
 
 
+@pytest.mark.long
 def test_hits_are_those_of_plain_loops(real):
     model, ids, thresholds = real
     settings = PredictorSettings(ranks=(2,), budgets=(1.0, 2.0), epochs=1)

@@ -99,6 +99,7 @@ def test_a_survey_is_that_of_plain_loops(real, most):
     assert 0 < counts.fired.sum() < counts.fired.shape[1] * subject.windows.tokens
 
 
+@pytest.mark.long
 def test_a_survey_of_parts_adds_up_and_does_not_depend_on_the_batch(real):
     subject, thresholds, _ = real
     layout, calibration = layout_of(subject), Calibration("cett", thresholds)
