@@ -35,7 +35,7 @@ def paragraph(report: DensityReport) -> str:
     """The growth in one paragraph that can be quoted: its interval, what moves it, how it did on the past."""
     trend = report.trend
     if trend is None:
-        return f"These models show no trend of density: {report.trend_note.rstrip('.')}."
+        return f"{report.trend_note.rstrip('.')}."
     sentences = [
         _growth(trend),
         _defined(report),

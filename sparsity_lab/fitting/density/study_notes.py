@@ -70,7 +70,7 @@ def note_sizes(densities: Sequence[Density], ruler: Ruler, notes: Notes) -> None
 
 def note_one_ruler(ruler: Ruler, others: int, notes: Notes) -> None:
     """Say that the choice of the ruler is in no interval of a density, and where other rulers' densities are."""
-    columns = "the columns rho_low_others and rho_high_others have the lowest and the highest density by"
+    columns = "the columns rho_low_others and rho_high_others of table.csv have the lowest and the highest density by"
     notes.add(
         f"the 95 % interval of each density is under the ruler {ruler.name} alone and does not cover the choice of "
         "ruler or of its corpus; "

@@ -114,7 +114,7 @@ def _loss_panel(
         axes.plot(
             6 * run.params * run.tokens, point.predict(run.params, np.array([run.tokens])), linestyle="none",
             marker=marker, markersize=TARGET_SIZE, markerfacecolor="white", markeredgecolor="#000000",
-            markeredgewidth=0.5, label="_nolegend_" if number else "extrapolated (hollow, dashed)", zorder=1,
+            markeredgewidth=0.5, label="_nolegend_" if number else "extrapolated", zorder=1,
         )  # fmt: skip
     for params, colour in {run.params: colour for run, colour, *_ in runs if run.role != TARGET}.items():
         tokens = np.array([run.tokens for run, *_ in runs if run.params == params])
