@@ -130,9 +130,9 @@ def _tried(tried: Hindcast) -> str:
     )
     return (
         "A hindcast fits the trend at the end of each earlier quarter and predicts the densest model of the next ones: "
-        f"its 95 % bands held {held_words(tried.score(TREND, ALL), 95)}, and it did {verdict} the assumption of no "
-        f"further growth (continuous ranked probability score of ln rho {trend:.2f} against {still:.2f}; lower is "
-        "better)"
+        f"of these maxima its 95 % bands held {held_words(tried.score(TREND, ALL), 95)}, and it did {verdict} the "
+        f"assumption of no further growth (continuous ranked probability score of ln rho {trend:.2f} against "
+        f"{still:.2f}; lower is better)"
     )
 
 
