@@ -239,7 +239,10 @@ def _print_report(report: DensityReport) -> None:
     from sparsity_lab.fitting.density.report import table_rows
     from sparsity_lab.store.tables import to_markdown
 
-    columns = ["model", "released", "size_b", "score", "rho", "rho_low", "rho_high", "frontier", "flags"]
+    columns = ["model", "released", "size_b", "score", "rho", "rho_low", "rho_high"]
+    if report.others:
+        columns += ["rho_low_others", "rho_high_others"]
+    columns += ["frontier", "flags"]
     typer.echo(f"{paragraph(report)}\n")
     typer.echo(to_markdown(table_rows(report), columns))
     for sentence in closing_sentences(report):

@@ -105,7 +105,7 @@ def test_compressed_models_and_their_sources(tmp_path):
     rows = run_pairs(None, output=tmp_path, options=options)
     # Without a choice of tasks each pair is compared on those that both have: Llama-3.1-8B has BBH as well.
     shared = run_pairs(None, output=tmp_path, options=DensityOptions(ruler="Qwen2.5"))
-    one, two = (next(r for r in found if r["model"] == "Llama-3.2-1B") for found in (rows, shared))
+    one, two = (next(r for r in found if r["model"] == "Llama-3.2-3B") for found in (rows, shared))
     assert two["tasks"] == "MMLU"
     assert two["ratio"] == pytest.approx(one["ratio"], rel=1e-6)
     assert {row["model"] for row in rows} == {"Llama-3.2-1B", "Llama-3.2-3B"}

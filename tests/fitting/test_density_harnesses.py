@@ -63,7 +63,8 @@ def test_what_is_known_of_a_model_says_where_from():
         assert (row["distilled"] == "unknown") == (not row["distilled_source"])
         assert row["moe"] in {"true", "false"}
         assert row["family"]
-        assert row["kind"] in {"base", "continued", "variant", "tuned scores"}
+        assert row["kind"] in {"base", "continued", "variant", "tuned scores", "unreleased"}
+        assert row["kind"] != "unreleased" or not row["release_date"]
         assert row["date_precision"] == {10: "day", 7: "month", 0: ""}[len(row["release_date"])]
     of_source = {row["model"] for row in SCORES if "transcription" in row["flags"].split(";")}
     assert of_source

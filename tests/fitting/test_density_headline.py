@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
@@ -14,8 +15,8 @@ from sparsity_lab.fitting.density.densities import REFERENCE
 from sparsity_lab.fitting.density.inversion import BEYOND, EXTRAPOLATED
 from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.options import DensityOptions
-from sparsity_lab.fitting.density.paragraph import closing_sentences, paragraph
-from sparsity_lab.fitting.density.report import sensitivity_table, trend_json
+from sparsity_lab.fitting.density.paragraph import closing_sentences, one_ruler_sentence, paragraph
+from sparsity_lab.fitting.density.report import sensitivity_table, table_rows, trend_json
 from sparsity_lab.fitting.density.rulers import one_step, sigmoid
 from sparsity_lab.fitting.density.trend.beyond import line_of_records
 from sparsity_lab.fitting.density.trend.corollaries import compare_pairs, parameters_needed
@@ -24,6 +25,8 @@ from sparsity_lab.fitting.density.trend.families import Families
 from sparsity_lab.fitting.density.trend.records import frontier_mask
 from sparsity_lab.fitting.density.trend.trend import fit_trend
 from sparsity_lab.fitting.page.parts.others import trend as page_sentence
+from sparsity_lab.fitting.plots.canvas.style import COLOURS
+from sparsity_lab.fitting.plots.density import _marked
 from sparsity_lab.store.tables import number
 
 START = date(2023, 1, 1)
@@ -55,6 +58,34 @@ def test_the_corrected_growth_is_the_headline_everywhere(bundled):
     assert rows["3.3 months"]["doubling_days"] == pytest.approx(100.4, abs=0.1)
 
 
+def test_the_interval_of_one_density_is_said_to_be_under_one_ruler(bundled):
+    assert any("rho_low_others" in note and bundled.ruler.name in note for note in bundled.notes)
+    sentence = one_ruler_sentence(bundled)
+    assert bundled.ruler.name in sentence
+    assert sentence in closing_sentences(bundled)
+    assert {"rho_low_others", "rho_high_others"} <= set(table_rows(bundled)[0])
+    assert f"{bundled.trend.origin} to {bundled.trend.last}" in paragraph(bundled)
+
+
+@pytest.mark.parametrize("distilled", ["yes", "no"])
+def test_a_trend_of_distilled_models_alone_says_so(tmp_path, distilled):
+    table = tmp_path / "models.csv"
+    rows = [f"m{n}-7B,7,2024-0{n}-01,{distilled},{40 + 5 * n}" for n in range(1, 6)]
+    table.write_text("\n".join(["model,params_b,release_date,distilled,MMLU", *rows]) + "\n")
+    options = DensityOptions(targets=table, ruler="Qwen2.5", sensitivity=False, hindcast=False)
+    assert ("distilled" in measure_density(options=options).trend_note) == (distilled == "yes")
+
+
+def test_the_heat_map_sets_apart_the_rulers_own_models_and_those_without_a_date(bundled):
+    models, axes = bundled.by_date, Figure().subplots()
+    axes.set_yticks(range(len(models)), labels=[density.target.model for density in models])
+    _marked(axes, models)
+    green = {label.get_text() for label in axes.get_yticklabels() if label.get_color() == COLOURS[2]}
+    assert green == {d.target.model for d in models if REFERENCE in d.flags} != set()
+    (line,) = axes.lines
+    assert line.get_ydata()[0] == sum(d.released is not None for d in models) - 0.5
+
+
 def test_the_page_tells_of_a_file_without_published_figures(bundled):
     old = {key: value for key, value in trend_json(bundled.trend).items() if key != "published"}
     assert f"{np.log(2) / old['A_corrected']:.1f}" in page_sentence({"trend": old})
@@ -77,11 +108,12 @@ def test_who_enters_by_default(bundled):
     assert {"Falcon-40B", "Qwen2-0.5B", "Qwen2.5-7B"} & entered == set()  # records, if all were let in
     assert bundled.trend.models == len(entered)
     everyone = Entering(partial=True, mixtures=True, extrapolated=True, references=True)
-    assert {d.target.model for d in bundled.densities if d.released} == {
-        p.model for p in trend_points(bundled.densities, everyone)
-    }
+    dated = [d for d in bundled.densities if d.released]
+    placed = [d for d in dated if d.rho is not None or d.low is not None]  # an upper bound is no record
+    assert {d.target.model for d in placed} == {p.model for p in trend_points(bundled.densities, everyone)}
     assert "7 reference (--references)" in left_out(bundled.densities, Entering())
-    assert left_out(bundled.densities, everyone) == ""
+    said = [int(word) for word in left_out(bundled.densities, everyone).split() if word.isdigit()]
+    assert said == [len(dated) - len(placed)]
     points = trend_points(bundled.densities, Entering(extrapolated=True, references=True))
     published = fit_trend(points, seed=0)
     records, best = [], -np.inf
@@ -293,7 +325,7 @@ def test_parameters_needed_are_bounds_where_the_ruler_cannot_tell(bundled):
     steep = needed(bundled, 0.75)  # the ruler's draws put N^ at 26e9 to infinity
     assert steep["low_b"] < steep["params_b"] < 1000
     assert steep["high_b"] is None
-    for score in (0.79, 0.9):  # .004 below the ceiling, and above it
+    for score in (0.795, 0.9):  # 0.004 below the ceiling, and above it
         ceiling = needed(bundled, score)
         assert (ceiling["params_b"], ceiling["high_b"], ceiling["flag"]) == (None, None, BEYOND)
         assert 10 < ceiling["low_b"] < 1000

@@ -38,6 +38,7 @@ from sparsity_lab.fitting.density.study_notes import (
     note_choices,
     note_harness,
     note_left_out,
+    note_one_ruler,
     note_other_tasks,
     note_references,
     note_sizes,
@@ -77,6 +78,7 @@ def measure_density(
     points = trend_points(measured, options.entering)
     trend, trend_note = try_trend(measured, points, options.entering, seed=seed)
     others, agreements = by_other_rulers(measured, yardstick, tasks, base=base)
+    note_one_ruler(ruler, len(agreements), notes)
     report = DensityReport(
         yardstick, chosen.reason, tasks, measured, _per_task(targets, yardstick, tasks), trend,
         trend_note, evaluations=tuple(evaluations), metrics=metrics, notes=tuple(notes),

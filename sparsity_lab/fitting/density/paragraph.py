@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sparsity_lab.fitting.density.by_size import size_sentence
 from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.rulers.disagreement import rulers_sentence
+from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
 from sparsity_lab.fitting.density.trend.forecasts import NO_GROWTH, TREND
 from sparsity_lab.fitting.density.trend.hindcast import ALL, Hindcast, held_words, hindcast_sentence
 from sparsity_lab.fitting.density.trend.published import published_words
@@ -21,32 +22,55 @@ NEAR = 0.95  # scores nearer than this to one another are called equal
 
 # A kind of choice in the table of sensitivity, and what of the trend is another there.
 MOVED = {
-    "D0": "numbers of training tokens D0",
+    "D0": "other numbers of training tokens D0",
     "ruler": "other rulers",
-    HARNESS: "rulers of single harnesses",
-    TASKS: "sets of tasks",
-    "models": "selections of models",
-    "parameters": "ways of counting parameters",
+    HARNESS: "pairs of a single harness and a ruler of its scores",
+    TASKS: "other sets of tasks",
+    "models": "other selections of models",
+    "parameters": "ways of counting the parameters of mixtures of experts",
 }
 
 
 def paragraph(report: DensityReport) -> str:
     """The growth in one paragraph that can be quoted: its interval, what moves it, how it did on the past."""
-    trend, ruler = report.trend, report.ruler
+    trend = report.trend
     if trend is None:
-        return f"No growth of density can be told from these models: {report.trend_note.rstrip('.')}."
-    tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {_series(report.tasks)}"
-    uncorrected = doubling(trend.slope)
-    without = f"is {uncorrected:.0f} days" if uncorrected else "shows no growth"
+        return f"{report.trend_note.rstrip('.')}."
     sentences = [
-        f"{_growth(trend)}, as measured on {tasks} with the {ruler.form} ruler {ruler.name} (scores: {ruler.harness}) "
-        f"and corrected for the bias of records; the doubling time {without} without the correction and "
-        f"{published_words()} days as published",
+        _growth(trend),
+        _defined(report),
+        _corrected(trend),
         _moved(report.sensitivity),
         _tried(report.hindcast) if report.hindcast else "",
         _rests_on(report, trend),
     ]
     return ". ".join(filter(None, sentences)) + "."
+
+
+def _defined(report: DensityReport) -> str:
+    """What density is, by which ruler and on which score."""
+    ruler = report.ruler
+    fitted = (
+        "score against size"
+        if isinstance(ruler, OneStepRuler)
+        else "loss against size and data, then score against loss"
+    )
+    tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {_series(report.tasks)}"
+    return (
+        "Density is rho = N^ / N: the size N^ at which the ruler would reach a model's score, over the model's own "
+        f"size N. The ruler is {ruler.name} ({fitted}), the score {tasks} (scores: {ruler.harness})"
+    )
+
+
+def _corrected(trend: DensityTrend) -> str:
+    """What the headline is corrected for, what it is without, and what was published."""
+    days = doubling(trend.slope)
+    without = f"the doubling time is {days:.0f} days" if days else "there is no growth"
+    return (
+        "The first model is a record whatever its density, which makes a line through the records too steep; the "
+        f"headline is corrected for this. Without the correction {without}; the published values, which are not "
+        f"corrected either, are {published_words()} days"
+    )
 
 
 def _series(words: Sequence[str]) -> str:
@@ -55,7 +79,10 @@ def _series(words: Sequence[str]) -> str:
 
 
 def _growth(trend: DensityTrend) -> str:
-    among = f"The highest capacity density among {trend.models} models of {_families(trend)}"
+    among = (
+        f"The highest capacity density among {trend.models} models of {_families(trend)}, released from "
+        f"{trend.origin} to {trend.last},"
+    )
     if trend.doubling_days:
         return f"{among} doubled every {trend.doubling_days:.0f} days (95 % interval {_interval(trend)})"
     return f"{among} did not grow (95 % interval of the doubling time {_interval(trend)})"
@@ -84,7 +111,7 @@ def _moved(rows: Sequence[Row]) -> str:
         low, high = (f"{pick(map(_days, grown)):.0f}" for pick in (min, max))
         days = low if low == high else f"{low} to {high}"
         ranges.append(f"{days} days over {len(grown)} {of}{_not_grown(made)}")
-    return f"With one choice made otherwise, the doubling time is {_series(ranges)}" if ranges else ""
+    return f"With one choice changed at a time, the doubling time is {_series(ranges)}" if ranges else ""
 
 
 def _not_grown(rows: Sequence[Row]) -> str:
@@ -102,16 +129,18 @@ def _tried(tried: Hindcast) -> str:
         "better than" if trend < NEAR * still else "worse than" if still < NEAR * trend else "no better than"
     )
     return (
-        "In a hindcast, of the quarterly maxima that came later, the 95 % bands held "
-        f"{held_words(tried.score(TREND, ALL), 95)}, and the trend did {verdict} the assumption of no further growth "
-        f"(continuous ranked probability score of ln rho {trend:.2f} against {still:.2f}, less is better)"
+        "A hindcast fits the trend at the end of each earlier quarter and predicts the densest model of the next ones: "
+        f"of these maxima its 95 % bands held {held_words(tried.score(TREND, ALL), 95)}, and it did {verdict} the "
+        f"assumption of no further growth (continuous ranked probability score of ln rho {trend:.2f} against "
+        f"{still:.2f}; lower is better)"
     )
 
 
 def _rests_on(report: DensityReport, trend: DensityTrend) -> str:
     """What would change the number."""
     words = (
-        f"The trend rests on {len(trend.frontier)} record models, so that a few new records would change it"
+        f"The trend has no model released after {trend.last} and says nothing of growth since; it rests on "
+        f"{len(trend.frontier)} record models, so that a few new records would change it"
     )
     ends = {
         "there is no trend": [name for name, each in report.without.items() if each is None],
@@ -135,12 +164,12 @@ def _days(row: Row) -> float:
 def closing_sentences(report: DensityReport) -> list[str]:
     """What a run found, one sentence a finding."""
     if report.trend is None:
-        rulers = rulers_sentence(report.agreements)
+        rulers = one_ruler_sentence(report)
         return [s for s in (rulers, f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
     sentences = [
         trend_sentence(report.trend),
         spread_sentence(report),
-        rulers_sentence(report.agreements),
+        one_ruler_sentence(report),
         identified_sentence(report.sensitivity),
         hindcast_sentence(report.hindcast) if report.hindcast else "",
         f"No hindcast: {report.hindcast_note}" if report.hindcast_note else "",
@@ -152,6 +181,15 @@ def closing_sentences(report: DensityReport) -> list[str]:
         for p in report.projections
     ]
     return [s for s in [*sentences, size_sentence(report.by_size), report.trend_note] if s]
+
+
+def one_ruler_sentence(report: DensityReport) -> str:
+    """What the interval of a single density leaves out, and how far other rulers move it."""
+    words = (
+        f"The 95 % interval of a single density is under the ruler {report.ruler.name} alone: it does not cover the "
+        "choice of ruler or of its corpus"
+    )
+    return ". ".join(filter(None, [words, rulers_sentence(report.agreements)]))
 
 
 def spread_sentence(report: DensityReport) -> str:

@@ -68,6 +68,20 @@ def note_sizes(densities: Sequence[Density], ruler: Ruler, notes: Notes) -> None
         )
 
 
+def note_one_ruler(ruler: Ruler, others: int, notes: Notes) -> None:
+    """Say that the choice of the ruler is in no interval of a density, and where other rulers' densities are."""
+    columns = "the columns rho_low_others and rho_high_others of table.csv have the lowest and the highest density by"
+    notes.add(
+        f"the 95 % interval of each density is under the ruler {ruler.name} alone and does not cover the choice of "
+        "ruler or of its corpus; "
+        + (
+            f"{columns} the others of one harness, {others} in all"
+            if others
+            else "no other of one harness is at hand"
+        )
+    )
+
+
 def note_choices(ruler: Ruler, reason: str, tasks: Sequence[str], convention: SizeConvention) -> None:
     """Say every choice that was made, with its reason."""
     log.info("ruler: %s (%s), because %s", ruler.name, ruler.form, reason)

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import LogLocator
 
-from sparsity_lab.fitting.density.densities import REFERENCE, Density
+from sparsity_lab.fitting.density.densities import PARTIAL, REFERENCE, Density
 from sparsity_lab.fitting.density.inversion import EXTRAPOLATED
 from sparsity_lab.fitting.density.options import DensityReport
 from sparsity_lab.fitting.density.trend.entering import kept_out, lower_bound
@@ -20,13 +20,25 @@ from sparsity_lab.fitting.density.trend.published import published_words
 from sparsity_lab.fitting.density.trend.trend import DensityTrend, doubling
 from sparsity_lab.fitting.plots.canvas.axes import plain_ticks
 from sparsity_lab.fitting.plots.canvas.labels import place_labels
-from sparsity_lab.fitting.plots.canvas.style import COLOURS, beside, figure, label, save, styled, width_for
+from sparsity_lab.fitting.plots.canvas.style import (
+    COLOURS,
+    beside,
+    broken,
+    figure,
+    label,
+    save,
+    styled,
+    width_for,
+)
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.2, 3.7
 MARGIN_DAYS = 25
 GREY, PALE = "#8a8a8a", "#c4c4c4"
 FRONTIER, IN_TREND, OTHERS = "records", "in the trend, no record", "partial tasks or MoE"
 BEYOND_SIZES, OF_RULER = "outside the ruler's sizes", "the ruler's own models"
+INTERVALS = "bars and band: 95 % intervals"
+# Of ticks at years, months, days and shorter: each says its year, which an axis that begins within one would not.
+DATE_FORMATS = ["%Y", "%b %Y", "%d %b %Y", "%H:%M", "%H:%M", "%S.%f"]
 # Hollow: not in the trend.
 KINDS = {
     IN_TREND: (GREY, "o"),
@@ -55,7 +67,7 @@ def plot_trend(report: DensityReport, stem: Path) -> list[Path]:
         density = beside(report.ruler.name, r"$\rho=\hat N/N$", "N^/N")
         axes.set_ylabel(f"density {density} (ruler: {label(report.ruler.name)})")
         axes.set_xlabel("release date")
-        axes.legend(loc="upper left", handlelength=1.6)
+        axes.legend(loc="upper left", handlelength=1.6, title=INTERVALS, title_fontsize=7, alignment="left")
         place_labels(
             axes,
             [(date2num(d.released), d.rho or 0.0, label(d.target.model)) for d in on_frontier],
@@ -113,7 +125,9 @@ def _scale(axes: Axes, dated: Sequence[Density]) -> None:
         axes.set_xlim(span[0] - MARGIN_DAYS, span[1] + MARGIN_DAYS)
     locator = AutoDateLocator(minticks=4, maxticks=8)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator, formats=DATE_FORMATS, zero_formats=DATE_FORMATS, show_offset=False)
+    )
     plain_ticks(axes.yaxis, LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=20))
 
 
@@ -129,11 +143,12 @@ def _line(axes: Axes, trend: DensityTrend) -> list[tuple[float, float]]:
         ends = ["open" if end is None else f"{end:.0f}" for end in trend.doubling_interval]
         growth += f" ({ends[0]} to {ends[1]})"
     plain = doubling(trend.slope)
+    without = f"{plain:.0f} days" if plain else "no growth"
     uncorrected = np.exp(trend.intercept + trend.slope * days)
     axes.plot(date2num(dates), middle, color=COLOURS[0], label=growth, zorder=1)
     axes.plot(
         date2num(dates), uncorrected, color=COLOURS[0], linewidth=0.8,
-        linestyle=(0, (4, 2)), label=f"uncorrected: {plain:.0f} days" if plain else "uncorrected: no growth", zorder=1,
+        linestyle=(0, (4, 2)), label=f"uncorrected: {without}", zorder=1,
     )  # fmt: skip
     axes.plot([], [], linestyle="none", label=f"published: {published_words()} days")
     axes.fill_between(date2num(dates), below, above, color=COLOURS[0], alpha=0.13, linewidth=0, zorder=0)
@@ -151,7 +166,11 @@ LARGEST_EXPONENT = 5
 
 
 def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
-    """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the colour of the bound."""
+    """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the colour of the bound.
+
+    Cells in italics lie outside the ruler's sizes, means in brackets are of some of the tasks, the ruler's own models
+    have names in their colour, and models without a date stand below a line.
+    """
     ordered = report.by_date
     columns = [("mean", {d.target.model: d for d in report.densities})]
     columns += [(task, {d.target.model: d for d in densities}) for task, densities in report.per_task.items()]
@@ -167,11 +186,14 @@ def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
         )  # fmt: skip
         _print_cells(axes, cells, values, limit)
         _label(axes, [label(name) for name in models], [label(name) for name, _ in columns])
+        said = _marked(axes, ordered)
         bar = drawn.colorbar(shown, ax=axes, location="bottom", fraction=0.025, pad=0.012, aspect=40)
         ticks = list(range(-limit, limit + 1))
         bar.set_ticks(ticks, labels=[_power(t) for t in ticks])
         density = beside(report.ruler.name, r"$\rho$", "N^/N")
         bar.set_label(f"density {density} (ruler: {label(report.ruler.name)})")
+        marks = broken("; ".join(said), inches=drawn.get_figwidth() - 0.2, size=FONT_SIZE + 1)
+        drawn.supxlabel(marks, fontsize=FONT_SIZE + 1)
         bar.outline.set_linewidth(0.4)
         return save(drawn, stem)
 
@@ -189,13 +211,33 @@ def _print_cells(axes: Axes, cells: list[list[Density | None]], values: np.ndarr
             if cell is not None:
                 dark = abs(values[row, column]) > 0.62 * limit
                 axes.text(column, row, _text(cell), ha="center", va="center", fontsize=FONT_SIZE,
-                          color="white" if dark else "black")  # fmt: skip
+                          color="white" if dark else "black",
+                          style="italic" if EXTRAPOLATED in cell.flags else "normal")  # fmt: skip
 
 
 def _text(cell: Density) -> str:
-    if cell.rho is not None:
-        return f"{cell.rho:.2g}"
-    return f">{cell.low:.2g}" if cell.low is not None else f"<{cell.high:.2g}" if cell.high else "?"
+    bound = f">{cell.low:.2g}" if cell.low is not None else f"<{cell.high:.2g}" if cell.high else "?"
+    text = f"{cell.rho:.2g}" if cell.rho is not None else bound
+    return f"({text})" if PARTIAL in cell.flags else text
+
+
+def _marked(axes: Axes, models: Sequence[Density]) -> list[str]:
+    """Set apart the ruler's own models and those without a date; returns what the figure must say of its marks."""
+    said = []
+    if any(EXTRAPOLATED in density.flags for density in models):
+        said.append(f"italic: {BEYOND_SIZES}")
+    if any(PARTIAL in density.flags for density in models):
+        said.append("in brackets: mean of fewer tasks")
+    own = [row for row, density in enumerate(models) if REFERENCE in density.flags]
+    for row in own:
+        axes.get_yticklabels()[row].set_color(COLOURS[2])
+    if own:
+        said.append(f"green: {OF_RULER}")
+    dated = sum(density.released is not None for density in models)
+    if 0 < dated < len(models):
+        axes.axhline(dated - 0.5, color="black", linewidth=0.6)
+        said.append("below the line: no date")
+    return said
 
 
 def _label(axes: Axes, models: list[str], tasks: list[str]) -> None:

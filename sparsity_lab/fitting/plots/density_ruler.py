@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
 
 from sparsity_lab.fitting.density.rulers.ladder import LOSS_UNITS, Ladder, Run
 from sparsity_lab.fitting.density.rulers.one_step import OneStepRuler
@@ -24,6 +25,7 @@ from sparsity_lab.fitting.plots.canvas.style import (
     save,
     styled,
 )
+from sparsity_lab.laws._law import Array
 
 PANEL_INCHES = 1.75
 HEIGHT_INCHES = 1.55
@@ -106,10 +108,17 @@ def _loss_panel(
         )
         if run.role == TARGET:
             drawn.set(markersize=TARGET_SIZE, markeredgewidth=0)
+    point = replace(curve.loss, **{k: v[:1] for k, v in vars(curve.loss).items()})
+    targets = [(run, marker) for run, _, marker, _ in runs if run.role == TARGET]
+    for number, (run, marker) in enumerate(targets):
+        axes.plot(
+            6 * run.params * run.tokens, point.predict(run.params, np.array([run.tokens])), linestyle="none",
+            marker=marker, markersize=TARGET_SIZE, markerfacecolor="white", markeredgecolor="#000000",
+            markeredgewidth=0.5, label="_nolegend_" if number else "extrapolated", zorder=1,
+        )  # fmt: skip
     for params, colour in {run.params: colour for run, colour, *_ in runs if run.role != TARGET}.items():
         tokens = np.array([run.tokens for run, *_ in runs if run.params == params])
         line = np.geomspace(tokens.min(), tokens.max(), 50)
-        point = replace(curve.loss, **{k: v[:1] for k, v in vars(curve.loss).items()})
         axes.plot(6 * params * line, point.predict(params, line), color=colour, linewidth=0.8)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=100, numticks=6))
@@ -127,11 +136,22 @@ def _score_panel(
                   markersize=size, markeredgewidth=0, zorder=layer)  # fmt: skip
         shown.append((losses.min(), losses.max()))
     low, high = (min(s[0] for s in shown), max(s[1] for s in shown)) if shown else (0.2, 3.0)
+    reached = [low for (run, *_), (low, _) in zip(runs, shown, strict=True) if run.role != TARGET]
     grid = np.linspace(low * 0.9, high, 150)
     all_draws = curve.scores.score(-grid[:, None])
     below, above = np.quantile(all_draws[:, 1:], [0.025, 0.975], axis=1)
-    axes.plot(grid, all_draws[:, 0], color="#333333", linewidth=1.0, zorder=3)
+    _curve(
+        axes, grid, all_draws[:, 0], inside=grid >= min(reached, default=low), color="#333333", linewidth=1.0
+    )
     axes.fill_between(grid, below, above, color="#333333", alpha=0.15, linewidth=0)
+
+
+def _curve(
+    axes: Axes, at: Array, values: Array, *, inside: NDArray[np.bool_], color: str, linewidth: float
+) -> None:
+    """A curve, dashed where it is extrapolated: outside what the reference models reach."""
+    axes.plot(at, np.where(inside, values, np.nan), color=color, linewidth=linewidth, zorder=3)
+    axes.plot(at, values, color=color, linewidth=0.6 * linewidth, linestyle=(0, (3, 2)), zorder=3)
 
 
 def _one_step(ruler: OneStepRuler, stem: Path) -> list[Path]:
@@ -163,7 +183,8 @@ def _one_panel(axes: Axes, ruler: OneStepRuler, tasks: tuple[str, ...]) -> None:
     lines = curve.score(np.log(grid)[:, None])
     below, above = np.quantile(lines[:, 1:], [0.025, 0.975], axis=1)
     axes.fill_between(grid, below, above, color=COLOURS[0], alpha=0.15, linewidth=0)
-    axes.plot(grid, lines[:, 0], color=COLOURS[0])
+    inside = (grid >= sizes.min()) & (grid <= sizes.max())
+    _curve(axes, grid, lines[:, 0], inside=inside, color=COLOURS[0], linewidth=1.2)
     axes.plot(sizes, scores, linestyle="none", marker="o", color="#000000", markersize=3)
     axes.set_xscale("log")
     axes.set_title(

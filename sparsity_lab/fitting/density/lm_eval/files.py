@@ -13,8 +13,9 @@ from typing import Any
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.lm_eval.identity import Identity, identity_of, model_arguments, section
 from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.scores.amounts import LARGEST_PARAMS
 from sparsity_lab.fitting.density.scores.metrics import TaskScores, is_score
-from sparsity_lab.fitting.density.scores.targets import LARGEST_PARAMS, TaskScore
+from sparsity_lab.fitting.density.scores.targets import TaskScore
 from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.reading.walking import Walk
 from sparsity_lab.store.tables import is_number

@@ -6,6 +6,7 @@ error, and a size under a stated convention.
     targets.py        a table of models, checked at the door; and the bundled models
     harnesses.py      tables that say which harness made each score: one is read, a mix is refused
     bridges.py        models of one harness moved onto another by those that both have scored
+    amounts.py        parameters and tokens of a row, as counts within bounds
     columns.py        which columns of a table hold scores, and whether in percent or fractions
     benchmarks.py     what is known of a benchmark under each of its names: chance, metric, shots, parts
     task_names.py     tasks of the models under the ruler's names, each question counted once

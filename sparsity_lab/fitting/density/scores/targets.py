@@ -18,14 +18,12 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.density.notes import Notes, listed
 from sparsity_lab.fitting.density.scores import columns, harnesses
-from sparsity_lab.fitting.density.scores.columns import PARTS, SIZES, TOKENS
-from sparsity_lab.reading.csv_rows import CsvCell, CsvRow, filled, read_rows
+from sparsity_lab.fitting.density.scores.amounts import amount_of, refuse_parts_above_total
+from sparsity_lab.fitting.density.scores.columns import SIZES, TOKENS
+from sparsity_lab.reading.csv_rows import CsvRow, filled, read_rows
 from sparsity_lab.store import bundled
 
-SMALLEST_PARAMS, LARGEST_PARAMS = 1e4, 1e14
-FEWEST_TOKENS, MOST_TOKENS = 1e6, 1e15
 LARGEST_SE = 0.5
-SAME_AMOUNT = 0.01
 
 
 @dataclass(frozen=True)
@@ -222,41 +220,25 @@ def family_of(model: str) -> str:
 
 def _target(row: CsvRow, scores: Mapping[str, TaskScore]) -> Target:
     model, family = row["model"].required(), filled(row, "family")
-    _refuse_parts_above_total(row)
+    refuse_parts_above_total(row)
     released, moe = filled(row, "release_date"), filled(row, "moe")
     distilled = cell if (cell := filled(row, "distilled")) and cell.text != "unknown" else None
     return Target(
         model=model,
         family=family.text if family else family_of(model),
         family_stated=family is not None,
-        params=_amount(row, SIZES),
+        params=amount_of(row, SIZES),
         scores=scores,
         released=released.day() if released else None,
-        active_params=_amount(row, {"params_active_b": 1e9}),
-        nonembedding_params=_amount(row, {"params_nonembedding_b": 1e9}),
-        tokens=_amount(row, TOKENS),
+        active_params=amount_of(row, {"params_active_b": 1e9}),
+        nonembedding_params=amount_of(row, {"params_nonembedding_b": 1e9}),
+        tokens=amount_of(row, TOKENS),
         moe=moe is not None and moe.truth(),
         note=row["note"].text if "note" in row else "",
         harness=row["harness"].text if "harness" in row else "",
         distilled=distilled.truth() if distilled else None,
         where=f"row {row['model'].row}",
     )
-
-
-def _refuse_parts_above_total(row: CsvRow) -> None:
-    """Refuse more active or non-embedding parameters than there are in total.
-
-    Raises:
-        SparsityLabError: names the cell.
-    """
-    total = _amount(row, SIZES)
-    for column, unit in PARTS.items():
-        part = _amount(row, {column: unit})
-        if total and part and part > total * (1 + SAME_AMOUNT):
-            raise row[column].error(
-                f"{part:.4g} parameters are more than the {total:.4g} of the whole model",
-                fix="Check which column is which",
-            )
 
 
 def _scores(row: CsvRow, tasks: Sequence[str], scale: float) -> dict[str, TaskScore]:
@@ -271,36 +253,3 @@ def _scores(row: CsvRow, tasks: Sequence[str], scale: float) -> dict[str, TaskSc
             se=se.number(low=0.0, high=LARGEST_SE * scale) / scale if se else None,
         )
     return scores
-
-
-def _amount(row: CsvRow, units: Mapping[str, float]) -> float | None:
-    """A number of parameters or tokens from whichever of the columns has it.
-
-    Raises:
-        SparsityLabError: outside the bounds, or two columns that differ; names the cell.
-    """
-    first: tuple[str, float] | None = None
-    for column, unit in units.items():
-        if not (cell := filled(row, column)):
-            continue
-        amount = _scaled(cell, unit)
-        if first is None:
-            first = column, amount
-        elif abs(amount - first[1]) > SAME_AMOUNT * first[1]:
-            raise cell.error(
-                f"It means {amount:.4g}, the column {first[0]} {first[1]:.4g}", fix="Keep the right one"
-            )
-    return None if first is None else first[1]
-
-
-def _scaled(cell: CsvCell, unit: float) -> float:
-    value, tokens = cell.number() * unit, cell.column in TOKENS
-    low, high = (FEWEST_TOKENS, MOST_TOKENS) if tokens else (SMALLEST_PARAMS, LARGEST_PARAMS)
-    if not low <= value <= high:
-        raise cell.error(
-            f"{cell.text} means {value:.3g} {'tokens' if tokens else 'parameters'}",
-            fix=f"Give the column {cell.column} in units of {unit:g}"
-            if unit != 1
-            else "Give a plain count, as 7e9",
-        )
-    return value

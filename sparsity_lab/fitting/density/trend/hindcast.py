@@ -201,4 +201,4 @@ def hindcast_sentence(tried: Hindcast) -> str:
 def held_words(row: Row, level: int) -> str:
     """How many maxima a band held, with the interval of the share."""
     low, high = (100 * float(str(row[f"share_{level}_{end}"])) for end in ("low", "high"))
-    return f"{row[f'held_{level}']} of {row['forecasts']} (95 % interval {low:.0f} to {high:.0f} %)"
+    return f"{row[f'held_{level}']} of {row['forecasts']} (share: 95 % interval {low:.0f} to {high:.0f} %)"

@@ -210,7 +210,7 @@ def identified_sentence(rows: Sequence[Mapping[str, object]]) -> str:
     low, high = (100 * end for end in binomial_interval(len(identified), len(alone)))
     return (
         f"Growth is identified (its interval is finite and leaves out 0) on {len(identified)} of {len(alone)} tasks "
-        f"alone{': ' * bool(identified)}{', '.join(identified)}; {100 * len(identified) / len(alone):.0f} % "
+        f"taken singly{': ' * bool(identified)}{', '.join(identified)}; {100 * len(identified) / len(alone):.0f} % "
         f"(95 % interval {low:.0f} to {high:.0f} %)"
     )
 

@@ -143,8 +143,13 @@ def try_trend(
         return None, error.paragraph() + (f" Not in it: {out}." if out else "")
     bounds = f"Records known by a lower bound alone: {', '.join(trend.bounded)}" if trend.bounded else ""
     alone = "All models are of one family, and the interval takes them as independent" * (trend.families == 1)
+    entered = {point.model for point in points}
+    distilled = all(density.target.distilled for density in measured if density.target.model in entered)
+    outputs = "All models are distilled from larger ones" * distilled
     return trend, "; ".join(
-        note for note in (bounds, alone, f"Dated models not in the trend: {out}" if out else "") if note
+        note
+        for note in (bounds, alone, outputs, f"Dated models not in the trend: {out}" if out else "")
+        if note
     )
 
 
