@@ -4,7 +4,7 @@ They are found by what passes through the model (`_structure.py`). A model famil
 tell all. Such a file holds `MODEL_TYPES` (values of `config.model_type`) and `sites(model)`, which returns one
 `FfnSite` per FFN layer, input side first. Where the family's config does not name its activation function, the file
 does, in `ACTIVATION`, by its name in transformers. Either way the sites are proved on a few tokens before anything is
-measured (`model/proof.py`). A file of your own has the same form:
+measured (`model/proof`). A file of your own has the same form:
 
     from sparsity_lab.measure.sites import FfnSite
 
