@@ -95,8 +95,8 @@ def refuse_other_types(config: Any, *, file: Path | None = None) -> None:
     elif config.model_type not in supported_types() and not is_causal(config.model_type):
         raise SparsityLabError(
             f"There is no causal language model of the type {config.model_type!r}",
-            why="Encoder-only models have no next-token loss and cannot be measured; others may need a newer "
-            "transformers",
+            why="Encoders and encoder-decoder models have no next-token loss of text alone and cannot be measured; "
+            "others may need a newer transformers",
             fix=HOW_TO_WRITE_ONE.format(model_type=config.model_type),
         )
 

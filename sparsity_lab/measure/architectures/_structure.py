@@ -74,8 +74,8 @@ def sites(model: Any) -> list[FfnSite]:
         side_paths(model, found)
         raise SparsityLabError(
             f"No feed-forward network is found in {type(model).__name__}",
-            why="None of its linear maps takes the output of an activation function, alone or times another map's; a "
-            "quantised model may have no linear maps",
+            why="None of its linear maps takes the output of an activation function, alone or times another map's: so "
+            "it is in models of state-space blocks alone (Mamba), and a quantised model may have no linear maps",
             fix="Measure a checkpoint before quantisation, or describe the model in a Python file of your own and name "
             "it with --architecture-file",
         )

@@ -180,9 +180,8 @@ class _Proof(BatchVisitor):
         }:
             raise self._error(what)
         named = copy.deepcopy(named)
-        named.load_state_dict({name: each.to(wanted[name].device) for name, each in weights.items()})
-        first = next(iter(weights.values()))
-        return named.to(device=first.device, dtype=first.dtype)
+        named.load_state_dict(weights, assign=True)  # in the module's own dtypes, on its device
+        return named
 
     def at_experts(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         """A hook that compares a layer's experts with the model's own computation: their sum, and each of them alone.
