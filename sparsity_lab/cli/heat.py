@@ -37,7 +37,7 @@ def command(options: HeatOptions) -> None:
     output, checkpoints = options.output, options.checkpoints()
     if len(checkpoints) == 1:
         refuse_idle(options, "jobs", because="with one text of one model", fix="Leave it out")
-    asked = list(zip(checkpoints, record_of_each(options.thresholds, checkpoints), strict=True))
+    asked = list(zip(checkpoints, record_of_each(options.thresholds, checkpoints, options), strict=True))
     means = Means(options.crew(), progress=progress())
     for folder, heat in write_heat(
         fill(HeatSpec, options, text=options.place()), asked, output=output, means=means

@@ -30,7 +30,8 @@ class Record(TypedDict):
         "what was proved of the FFN's parts before the measurement: largest_difference (relative, between what "
         "passed by and what should), at how many sites, over how many tokens, in which dtype, and activation, the "
         "function that sigma was compared with, or null; side_paths: neurons of narrow networks that are not measured, "
-        "by the name of each one's last matrix",
+        "by the name of each one's last matrix; experts: how many of the sites are experts, experts_compared: how many "
+        "of these tokens came to",
     ]
     gated: Annotated[bool, "true where a = sigma(W_g x) * (W_u x)"]
     criterion: Annotated[str, "id of the rule that says which neurons contribute weakly"]

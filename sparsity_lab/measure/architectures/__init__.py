@@ -4,7 +4,7 @@ They are found by what passes through the model (`_structure.py`). A model famil
 tell all. Such a file holds `MODEL_TYPES` (values of `config.model_type`) and `sites(model)`, which returns one
 `FfnSite` per FFN layer, input side first. Where the family's config does not name its activation function, the file
 does, in `ACTIVATION`, by its name in transformers. Either way the sites are proved on a few tokens before anything is
-measured (`model/proof.py`). A file of your own has the same form:
+measured (`model/proof`). A file of your own has the same form:
 
     from sparsity_lab.measure.sites import FfnSite
 
@@ -95,8 +95,8 @@ def refuse_other_types(config: Any, *, file: Path | None = None) -> None:
     elif config.model_type not in supported_types() and not is_causal(config.model_type):
         raise SparsityLabError(
             f"There is no causal language model of the type {config.model_type!r}",
-            why="Encoder-only models have no next-token loss and cannot be measured; others may need a newer "
-            "transformers",
+            why="Encoders and encoder-decoder models have no next-token loss of text alone and cannot be measured; "
+            "others may need a newer transformers",
             fix=HOW_TO_WRITE_ONE.format(model_type=config.model_type),
         )
 

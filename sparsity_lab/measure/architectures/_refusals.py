@@ -78,23 +78,38 @@ def refuse_overflow(passing: Passing) -> None:
             )
 
 
-def refuse_inner(model: Any, site: FfnSite) -> None:
+def refuse_inner(passing: Passing, site: FfnSite) -> None:
     """Refuse a network that is part of a norm, of which it makes weights.
 
     Raises:
-        SparsityLabError: it lies beside or within what has a weight for each element of the hidden state.
+        SparsityLabError: it lies beside or within what has a weight for each element of the hidden state, and which
+            gives something else than the network does, alone or added to what came in.
     """
-    path = site.name.split(".")
+    path, model = site.name.split("."), passing.model
     for end in range(len(block_of(site.name)) + 1, len(path)):
         holder = model.get_submodule(".".join(path[:end]))
         weights = [each for part in (holder, *holder.children()) for each in part.parameters(recurse=False)]
-        if any(weight.shape == (hidden_size_of(model),) for weight in weights) and not _has_experts(holder):
+        has_weights = any(weight.shape == (hidden_size_of(model),) for weight in weights)
+        if (
+            has_weights
+            and not _has_experts(holder)
+            and not _passes_on(passing, ".".join(path[:end]), site.name)
+        ):
             raise SparsityLabError(
                 f"{site.name} of {type(model).__name__} is a network within another module",
                 why=f"{'.'.join(path[:end])} scales the hidden state by weights of its own and by that network, which "
                 "is no feed-forward network of a block",
                 fix="Describe the model in a Python file of your own and name it with --architecture-file",
             )
+
+
+def _passes_on(passing: Passing, holder: str, network: str) -> bool:
+    """Whether a module gives what a network within it gives, alone or added to what the module takes."""
+    calls = {call.name: call for call in passing.calls}
+    outer, inner = calls.get(holder), calls.get(network)
+    if outer is None or inner is None or outer.taken.shape != inner.given.shape:
+        return False
+    return any(are_same(outer.given, given) for given in (inner.given, outer.taken + inner.given))
 
 
 def _has_experts(module: nn.Module) -> bool:

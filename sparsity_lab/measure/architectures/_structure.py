@@ -4,7 +4,7 @@ A few tokens pass through the model and every module tells what it took and gave
 the hidden size is a down projection where its input is the output s of an activation function, or s times the output u
 of another linear map, or a norm of either. Names of modules are not asked. What else maps back to the hidden size must
 be no feed-forward network: one that mixes positions, as attention does, is not; any other is refused by its name, so
-that no network is left out in silence. What is found is proved after, as what a file says is (`model/proof.py`).
+that no network is left out in silence. What is found is proved after, as what a file says is (`model/proof`).
 
 Nothing passes through a model that has no weights yet (on the device meta): there, `_modules.by_shape` takes each
 module that has an activation function and a linear map back to the hidden size for a network. Its sizes serve estimates
@@ -74,8 +74,8 @@ def sites(model: Any) -> list[FfnSite]:
         side_paths(model, found)
         raise SparsityLabError(
             f"No feed-forward network is found in {type(model).__name__}",
-            why="None of its linear maps takes the output of an activation function, alone or times another map's; a "
-            "quantised model may have no linear maps",
+            why="None of its linear maps takes the output of an activation function, alone or times another map's: so "
+            "it is in models of state-space blocks alone (Mamba), and a quantised model may have no linear maps",
             fix="Measure a checkpoint before quantisation, or describe the model in a Python file of your own and name "
             "it with --architecture-file",
         )
@@ -94,7 +94,7 @@ def _found(passing: Passing) -> Iterator[FfnSite]:
         elif may_be_down(call, hidden_size):
             networks = tuple(_dense(passing, place, layer))
         for site in networks:
-            refuse_inner(passing.model, site)
+            refuse_inner(passing, site)
         yield from networks
         layer += len(networks)
 

@@ -16,6 +16,7 @@ from sparsity_lab.measure.checkpoint.weights.weight_files import (
     ADAPTER_WEIGHTS,
     OTHERS,
     is_adapter,
+    pickles_not_allowed,
     refuse_adapter,
 )
 
@@ -52,10 +53,11 @@ def with_base(source: Source) -> Source:
     try:
         base = pinned(Source.of(adapter.base, adapter.revision).read_as(source.weight_settings))
     except SparsityLabError as error:
+        another = f"if another model is meant, name it in {ADAPTER_CONFIG}, as base_model_name_or_path"
         raise SparsityLabError(
             f"The base model of the adapter {source} is not to be had: {error.what}",
             why=error.why or f"Its {ADAPTER_CONFIG} names {adapter.base} as base_model_name_or_path",
-            fix=f"Write the base model's folder or Hub id into {ADAPTER_CONFIG}, as base_model_name_or_path",
+            fix=f"{error.fix or hub.HUB_FIX}; {another}",
         ) from error
     if base.is_gguf or base.is_adapter:
         what = "a GGUF file" if base.is_gguf else "an adapter as well"
@@ -93,11 +95,9 @@ def _at_commit(source: Source, signs: Sequence[str], *, part: str) -> Source:
         first = next((name for name in signs if name in files), signs[0])
         # By the revision's name: this also notes in the cache what it means, for a run without the Hub.
         commit = hub.bring(source.model, first, source.revision).parent.name
+        beside = _adapter_weights(source, files) if first == ADAPTER_CONFIG else ()
         for name in files:
-            if name != first and name in (
-                *TOKENIZER_FILES,
-                *(ADAPTER_WEIGHTS if first == ADAPTER_CONFIG else ()),
-            ):
+            if name != first and name in (*TOKENIZER_FILES, *beside):
                 hub.bring(source.model, name, commit)
         logger.info("%s is commit %s", source, commit)
         return replace(source, commit=commit)
@@ -118,6 +118,14 @@ def _at_commit(source: Source, signs: Sequence[str], *, part: str) -> Source:
             refuse_adapter(found.parent)
         logger.info("%s is commit %s", source, found.parent.name)
         return replace(source, commit=found.parent.name, here=True)
+
+
+def _adapter_weights(source: Source, files: Sequence[str]) -> Sequence[str]:
+    """The file of an adapter's weights on the Hub: safetensors come first, and a pickle only where it is allowed."""
+    there = [name for name in ADAPTER_WEIGHTS if name in files][:1]
+    if there and there[0].endswith(".bin") and not source.allow_pickle_weights:
+        raise pickles_not_allowed(source, there)
+    return there
 
 
 def _refuse_beside_weights(source: Source, files: Sequence[str]) -> None:

@@ -123,7 +123,7 @@ def _asked(
         return [(Checkpoint(source, Path(source.model).name), read_settings(spec))]
     records_of: list[tuple[Path, ...]] = [()] * len(checkpoints)
     if spec.thresholds:
-        records_of = [(record,) for record in record_of_each(spec.thresholds, checkpoints)]
+        records_of = [(record,) for record in record_of_each(spec.thresholds, checkpoints, spec)]
     return [
         (checkpoint, read_settings(replace(spec, thresholds=chosen)))
         for checkpoint, chosen in zip(checkpoints, records_of, strict=True)

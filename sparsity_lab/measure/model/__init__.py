@@ -7,7 +7,7 @@ reads or changes activations is a visitor that a pass calls at each site.
     windows.py           text -> token ids -> windows of equal length, and the length to use
     hooks.py             `FfnSite`: where s, u, a and y pass by in a layer, and the hooks that call a visitor
     experts/             the experts of a mixture as sites, each seen over the tokens routed to it
-    proof.py             shows on a few tokens that the sites are what their architecture file says
+    proof/               shows on a few tokens that the sites are what they are taken for
     loaded.py            `Shelf`: one loaded and proved model at a time, shared by the cells of a checkpoint
     passes.py            `Subject`: one forward per batch of windows, with summed losses for each window
     plausible.py         refuses or flags a dense loss that no trained model has

@@ -16,7 +16,7 @@ from sparsity_lab.measure.sources.named import NamedText
 from sparsity_lab.measure.spec import Checkpoint, MeasureSpec
 from sparsity_lab.reading.json_file import json_or_none
 from sparsity_lab.reading.texts.dataset_name import TextPlace
-from sparsity_lab.settings import TOKENS, RecordSettings, WindowSettings, WritingSettings
+from sparsity_lab.settings import TOKENS, RecordSettings, WeightSettings, WindowSettings, WritingSettings
 from sparsity_lab.store import records
 
 
@@ -47,20 +47,24 @@ class NeuronSpec(WritingSettings, RecordSettings, WindowSettings):
         return MeasureSpec(text=text, tokens=self.tokens, **shared)
 
 
-def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path | SparsityLabError]:
+def thresholds_of(
+    paths: Sequence[Path], checkpoints: Sequence[Checkpoint], settings: WeightSettings
+) -> list[Path | SparsityLabError]:
     """The record whose thresholds go with each checkpoint, or why a folder has none for it.
 
     Args:
         paths: one record for all checkpoints; or one each, in their order; or a folder that `measure` wrote, with one
             record of each checkpoint.
         checkpoints: in order.
+        settings: what is allowed and said of their weights.
 
     Raises:
         SparsityLabError: another number of records.
     """
     if len(paths) == 1 and paths[0].is_dir():
         by_path = _records_in(paths[0])
-        return [_one_of(by_path, checkpoint.source, folder=paths[0]) for checkpoint in checkpoints]
+        sources = [checkpoint.source.read_as(settings) for checkpoint in checkpoints]
+        return [_one_of(by_path, source, folder=paths[0]) for source in sources]
     if any(path.is_dir() for path in paths):
         raise SparsityLabError("A folder of records goes alone", fix="Give --thresholds FOLDER once")
     if len(paths) == 1:
@@ -73,14 +77,16 @@ def thresholds_of(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> l
     return list(paths)
 
 
-def record_of_each(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> list[Path]:
+def record_of_each(
+    paths: Sequence[Path], checkpoints: Sequence[Checkpoint], settings: WeightSettings
+) -> list[Path]:
     """The same where every checkpoint must have a record.
 
     Raises:
         SparsityLabError: as `thresholds_of`, or a folder has none for one of them.
     """
     chosen = []
-    for path in thresholds_of(paths, checkpoints):
+    for path in thresholds_of(paths, checkpoints, settings):
         if isinstance(path, SparsityLabError):
             raise path
         chosen.append(path)
@@ -115,14 +121,16 @@ def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path
     paths = [path for path, record in of_model.items() if record.get("revision") == source.revision]
     if source.folder is None and any(record.get("commit") for record in of_model.values()):
         try:
-            commit = pinned(replace(source, tokenizer=None)).commit
+            now = pinned(replace(source, tokenizer=None))
         except SparsityLabError as error:
             return error
-        paths, before = [path for path, record in of_model.items() if record.get("commit") == commit], paths
+        commits = now.commit, None if now.base is None else now.base.commit
+        paths, before = [path for path, record in of_model.items() if _commits_in(record) == commits], paths
         if before and not paths:
+            there = _commits_in(of_model[before[0]])
             return SparsityLabError(
-                f"{folder} holds no record of {source} as it is now, commit {commit}",
-                why=f"The record there, {before[0].name}, is of commit {of_model[before[0]].get('commit')}",
+                f"{folder} holds no record of {source} as it is now, {_in_words(*commits)}",
+                why=f"The record there, {before[0].name}, is of {_in_words(*there)}",
                 fix="Measure it again, or name that record with --thresholds if its thresholds are meant",
             )
     if len(paths) == 1:
@@ -137,6 +145,16 @@ def _one_of(by_path: dict[Path, dict[str, Any]], source: Source, *, folder: Path
         f"{folder} holds {len(paths)} records of {source}: {', '.join(rules)}",
         fix="Name one of these files with --thresholds for each checkpoint",
     )
+
+
+def _commits_in(record: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The commit of a record's model, and of the base model of an adapter; None where there is none."""
+    base = (record.get("weights_from") or {}).get("base") or {}
+    return record.get("commit"), base.get("commit")
+
+
+def _in_words(commit: str | None, base: str | None) -> str:
+    return f"commit {commit}" + (f" with the base model at commit {base}" if base else "")
 
 
 def _rule(record: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def places(
     }
     fail_fast = spec.fail_fast or len(checkpoints) == 1
     of_checkpoints: list[list[Place] | Lost] = []
-    for checkpoint, path in zip(checkpoints, thresholds_of(thresholds, checkpoints), strict=True):
+    for checkpoint, path in zip(checkpoints, thresholds_of(thresholds, checkpoints, spec), strict=True):
         if isinstance(path, SparsityLabError):
             of_checkpoints.append(Lost(checkpoint, failure(path, checkpoint, fail_fast=fail_fast)))
             continue

@@ -117,6 +117,26 @@ def test_a_model_with_dropout_in_its_evaluation_is_refused_by_the_name_of_its_mo
     assert "model.layers.1.mlp" in refused.value.what
 
 
+@pytest.mark.parametrize("returns", [lambda x, y: x + y, lambda x, y: y])
+def test_a_block_of_norm_and_network_is_no_norm(returns):
+    """As CPM-Ant's, which holds the norm before its network as well; that model is refused because it looks ahead."""
+    model = small("llama")
+    sites = [site.name for site in find_sites(model).sites]
+
+    class WithNorm(torch.nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.norm, self.inner = block.post_attention_layernorm, block.mlp
+
+        def forward(self, x):
+            return returns(x, self.inner(self.norm(x)))
+
+    for block in model.model.layers:
+        block.mlp = WithNorm(block)
+        block.post_attention_layernorm = torch.nn.Identity()
+    assert [site.name for site in find_sites(model).sites] == [f"{name}.inner" for name in sites]
+
+
 def test_a_model_that_looks_ahead_is_refused():
     model = small("bert")
     model.config.is_decoder = False

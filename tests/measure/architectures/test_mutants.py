@@ -14,8 +14,9 @@ from every import small
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure import architectures
+from sparsity_lab.measure.model.hooks import tokens_tapped
 from sparsity_lab.measure.model.loaded import find_sites
-from sparsity_lab.measure.model.proof import check_sites
+from sparsity_lab.measure.model.proof import check, check_sites
 
 architectures.supported_types()  # makes model types of our own known to transformers
 
@@ -205,6 +206,94 @@ def test_experts_that_the_model_computes_otherwise_are_refused(model_type, chang
     model = small(model_type)
     computed_by(model, change)
     assert "do not add up" in refused(model).why
+
+
+def with_gate_and_up_exchanged_in(experts, chosen):
+    """In one expert alone."""
+    before = {name: each.detach().clone() for name, each in experts.named_parameters()}
+    exchanged(experts)
+    for name, each in experts.named_parameters():
+        after, rows = (
+            each.detach().clone(),
+            len(each) // experts.num_experts if name.startswith("mlp.") else 1,
+        )
+        each.copy_(before[name])
+        each[chosen * rows : (chosen + 1) * rows] = after[chosen * rows : (chosen + 1) * rows]
+
+
+def with_tanh_in(experts, chosen, *inputs):
+    """What the module gives where one expert has another activation function."""
+    forward, (hidden, which, weights) = type(experts).forward, inputs
+    forward = getattr(forward, "__wrapped__", forward)
+    others = forward(experts, hidden, which, weights * (which != chosen))
+    function, experts.act_fn = experts.act_fn, nn.Tanh()
+    try:
+        return others + forward(experts, hidden, which, weights * (which == chosen))
+    finally:
+        experts.act_fn = function
+
+
+def without_a_token(model):
+    """A module of experts and one of them that no token of the proof reaches."""
+    sites, seen = [site for site in find_sites(model).sites if site.routed], {}
+    with tokens_tapped(sites, lambda site, present: seen.update({site.layer: bool(present.any())})):
+        model(input_ids=check._ids(model), use_cache=False)
+    return next((site.down, site.expert) for site in sites if not seen[site.layer])
+
+
+def one_mutant(experts, unreached, kind):
+    def changed(*inputs):
+        if kind is with_tanh_in:
+            return with_tanh_in(experts, unreached, *inputs)
+        weights = [(each, each.detach().clone()) for each in experts.parameters()]
+        kind(experts, unreached)
+        forward = type(experts).forward
+        output = getattr(forward, "__wrapped__", forward)(experts, *inputs)
+        for each, before in weights:
+            each.copy_(before)
+        return output
+
+    return changed
+
+
+UNREACHED = ["deepseek_v3", "glm4_moe", "gpt_oss", "granitemoehybrid", "llama4_text", "longcat_flash", "nemotron_h",
+             "qwen3_next", "jetmoe", "dbrx"]  # fmt: skip
+UNREACHED_CASES = [
+    *((name, without_one) for name in UNREACHED),
+    *((name, with_gate_and_up_exchanged_in) for name in UNREACHED if name not in ("nemotron_h", "jetmoe")),
+    *(
+        (name, with_tanh_in)
+        for name in ("deepseek_v3", "glm4_moe", "longcat_flash", "nemotron_h", "qwen3_next")
+    ),
+]
+
+
+@torch.no_grad()
+@pytest.mark.thorough(6)
+@pytest.mark.parametrize(("model_type", "kind"), UNREACHED_CASES)
+def test_an_expert_that_no_token_reaches_is_compared_as_well(model_type, kind, monkeypatch):
+    """All tokens of the proof are one token, so that most experts are not reached."""
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+    model = small(model_type)
+    monkeypatch.setattr(check, "_ids", lambda model: torch.full((1, check.TOKENS), 7))
+    certificate = find_sites(model).certificate
+    assert certificate.experts_compared == certificate.experts > 0
+    experts, unreached = without_a_token(model)
+    mutant = one_mutant(experts, unreached, kind)
+    if hasattr(experts, "config") and model_type not in ("dbrx", "llama4_text", "longcat_flash"):
+
+        def implementation(module, *inputs):
+            forward = type(module).forward
+            own = getattr(forward, "__wrapped__", forward)
+            return mutant(*inputs) if module is experts else own(module, *inputs)
+
+        ALL_EXPERTS_FUNCTIONS.register("one mutant", implementation)
+        experts.config._experts_implementation = "one mutant"
+    else:
+        experts.forward = lambda *inputs: mutant(*inputs)
+    error = refused(model)
+    assert str(unreached) in error.why
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -14,5 +14,6 @@ the layer adds r b_d.
 
 The computation of a layer is ours while a site is watched: experts that transformers lets be chosen by name are given a
 name of ours, and the model's own choice is put back afterwards; of others the output is replaced by a hook. Either way
-the proof compares the sum with what the model's own computation gives.
+the proof compares the sum with what the model's own computation gives; and as a router sends few tokens to few experts,
+it sends the same few to every expert in turn and compares each alone.
 """

@@ -7,11 +7,14 @@ s and u are told apart by what it gives where one of the two is held.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+FEW = 2  # tokens that every expert is tried on
 
 
 class Passed(NamedTuple):
@@ -98,6 +101,20 @@ class ExpertLayout:
         hidden: Tensor = args[0]
         return total.to(hidden.dtype).view(hidden.shape)
 
+    @contextmanager
+    def reaching_each(self, *args: Any) -> Iterator[tuple[Any, ...] | None]:
+        """What to call the module with, in this context, so that the same FEW tokens come to every expert in turn.
+
+        Expert e is alone with rows FEW e to FEW (e + 1). None where it is called with something else than tokens, the
+        experts chosen and their weights.
+        """
+        if len(args) != 3:
+            yield None
+            return
+        hidden, chosen, weights = args
+        expert = torch.arange(self.count, device=chosen.device).repeat_interleave(FEW).unsqueeze(-1)
+        yield repeated(hidden, self.count), expert, weights.abs().amax().repeat(len(expert), 1)
+
     def passed(self, arrival: Arrival) -> Passed:
         """What passes in an expert, the router's weight in u, or in s where there is no gate."""
         experts, weight = self.experts, arrival.weight
@@ -174,6 +191,12 @@ def joined(s: Tensor, u: Tensor, weight: Tensor | None) -> Passed:
     """a, s and u of a gated expert, the router's weight in u."""
     u = u if weight is None else (u * weight).to(u.dtype)
     return Passed(s * u, s, u)
+
+
+def repeated(hidden: Tensor, count: int) -> Tensor:
+    """The first FEW tokens of [.., d], so many times: [count FEW, d], or [1, count FEW, d] of [batch, positions, d]."""
+    rows = hidden.reshape(-1, hidden.shape[-1])[:FEW].repeat(count, 1)
+    return rows if hidden.dim() == 2 else rows.unsqueeze(0)
 
 
 def _chosen(count: int, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Iterator[Arrival]:

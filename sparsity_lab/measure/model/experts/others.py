@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsity_lab.measure.model.experts.layouts import Arrival, ExpertLayout, Passed, joined
+from sparsity_lab.measure.model.experts.layouts import FEW, Arrival, ExpertLayout, Passed, joined, repeated
 
 
 def _is_stack(value: Any) -> bool:
@@ -62,6 +63,12 @@ class SortedExperts(_Gated):
             (token,) = x.any(dim=-1).nonzero(as_tuple=True)
             yield Arrival(expert, token, expert * len(x) + token, x[token], None)
 
+    @contextmanager
+    def reaching_each(self, *args: Any) -> Iterator[tuple[Any, ...] | None]:
+        """See `ExpertLayout.reaching_each`; the tokens are those that were routed to the first experts with any."""
+        rows = args[0][args[0].any(dim=-1)]
+        yield (repeated(rows, self.count),) if len(rows) >= FEW else None
+
     def _matrix(self, weight: Tensor, expert: int) -> Tensor:
         return weight[expert].T
 
@@ -76,6 +83,14 @@ class ExpertsAndCopies(_Gated):
     def fits(module: Any) -> bool:
         """See `ExpertLayout.fits`."""
         return _is_stack(getattr(module, "down_proj", None)) and hasattr(module, "zero_expert_num")
+
+    @contextmanager
+    def reaching_each(self, *args: Any) -> Iterator[tuple[Any, ...] | None]:
+        """See `ExpertLayout.reaching_each`; the class takes two choices or more, and the second weighs nothing."""
+        with super().reaching_each(*args) as sent:
+            assert sent is not None
+            hidden, chosen, weights = sent
+            yield hidden, chosen.repeat(1, 2), torch.cat((weights, torch.zeros_like(weights)), dim=-1)
 
     def start(self, *args: Any, **kwargs: Any) -> Tensor:
         """What the experts without matrices give, float32."""
@@ -102,6 +117,11 @@ class SharedExperts(_Gated):
         token = torch.arange(len(hidden), device=hidden.device)
         for expert in range(self.count):
             yield Arrival(expert, token, token, hidden, weights[:, expert, None])
+
+    @contextmanager
+    def reaching_each(self, *args: Any) -> Iterator[tuple[Any, ...] | None]:
+        """None: all tokens come to all of them already."""
+        yield None
 
     def passed(self, arrival: Arrival) -> Passed:
         """See `ExpertLayout.passed`."""
@@ -146,6 +166,18 @@ class ParallelExperts(_Gated):
         for expert, (token, weight) in enumerate(parts):
             token, order = token.sort()
             yield Arrival(expert, token, token, hidden[token], weight[order, None])
+
+    @contextmanager
+    def reaching_each(self, *args: Any) -> Iterator[tuple[Any, ...] | None]:
+        """See `ExpertLayout.reaching_each`; the router chooses so while the context lasts."""
+        hidden, router = repeated(args[0], self.count), self.experts.router
+        order = torch.arange(FEW * self.count, device=hidden.device)
+        weights = hidden.new_ones(len(order))
+        router.forward = lambda tokens: (order, order, weights, [FEW] * self.count, None)
+        try:
+            yield (hidden,)
+        finally:
+            del router.forward
 
     def finish(self, total: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The output of its rows, with the bias of the layer."""

@@ -161,6 +161,33 @@ def own_output(experts: Any, *inputs: Tensor) -> Tensor:
         config._experts_implementation = IMPLEMENTATION
 
 
+def tried(experts: Any, *inputs: Tensor) -> tuple[Tensor, Tensor] | None:
+    """What watched experts give, and what the model's own computation does, where a few tokens come to every expert.
+
+    Their watchers see these tokens as well. No hook is called.
+
+    Args:
+        experts: the module of all experts of a layer.
+        inputs: what it was called with.
+
+    Returns:
+        [experts, tokens, d] twice, or None where the tokens cannot be sent.
+    """
+    layer = _LAYERS[experts]
+    layout, shape = layer.layout, layer.positions.shape
+    with layout.reaching_each(*inputs) as args:
+        if args is None:
+            return None
+        layer.positions.shape = 1, args[0].shape[-2]
+        try:
+            ours = layer.output(args, {})
+        finally:
+            layer.positions.shape = shape
+        own = own_output(experts, *args) if layout.is_registered else experts.forward(*args)
+    apart = (layout.count, -1, ours.shape[-1])
+    return ours.reshape(apart), own.reshape(apart)
+
+
 def _register() -> None:
     try:
         from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS

@@ -11,15 +11,16 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.measure.model.experts.taps import own_output
+from sparsity_lab.measure.model.experts.taps import own_output, tried
 from sparsity_lab.measure.model.hooks import FfnSite, tapped, up_tapped
 from sparsity_lab.measure.model.passes import BatchVisitor
+from sparsity_lab.measure.model.proof.certificate import Certificate
 
 TOKENS = 8
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
@@ -30,52 +31,6 @@ REACH, FEW, SAME_FUNCTION = (
     1e-5,
 )  # where two activation functions are compared in float32, and how closely
 DTYPES = {torch.float64, torch.float32, torch.bfloat16, torch.float16}
-
-
-class Certificate(NamedTuple):
-    """That what a threshold is set on is what it is taken for.
-
-    Attributes:
-        largest_difference: between what passed by at a site and what should, relative (norm over norm).
-        sites: how many were compared.
-        tokens: that passed.
-        dtype: of the model, without `torch.`.
-        activation: transformers' name of sigma that the config gives and that was compared; None where it gives none.
-        side_paths: neurons of the networks that are no sites, by the name of each one's last matrix.
-    """
-
-    largest_difference: float
-    sites: int
-    tokens: int
-    dtype: str
-    activation: str | None
-    side_paths: dict[str, int] = {}  # noqa: RUF012 - never changed
-
-    def sentence(self, source: object) -> str:
-        """The certificate for readers."""
-        sigma = "" if self.activation is None else f", sigma is {self.activation}"
-        paths = [f"{name} ({neurons} neurons)" for name, neurons in self.side_paths.items()]
-        others = f" Not measured: {', '.join(paths)}." if paths else ""
-        return (
-            f"{self.sites} feed-forward networks of {source} are what they are taken for{sigma}: the largest relative "
-            f"difference is {self.largest_difference:.1e}, over {self.tokens} tokens in {self.dtype}.{others}"
-        )
-
-
-class FoundSites(NamedTuple):
-    """The feed-forward networks of a model.
-
-    Attributes:
-        architecture: id of what found them: the model's type, or an architecture file's name.
-        sites: input side first.
-        certificate: that they are what they are taken for.
-        activation: transformers' name of sigma, from config, file or model; None where none names it.
-    """
-
-    architecture: str
-    sites: list[FfnSite]
-    certificate: Certificate
-    activation: str | None
 
 
 def check_sites(
@@ -115,7 +70,15 @@ def check_sites(
     if proof.reached != sorted(proof.reached):
         raise not_as_described(source, "its sites are not in the order in which the tokens pass them")
     dtype = str(model.dtype).removeprefix("torch.")
-    return Certificate(proof.largest, len(sites), TOKENS, dtype, activation if proof.is_compared else None)
+    return Certificate(
+        largest_difference=proof.largest,
+        sites=len(sites),
+        tokens=TOKENS,
+        dtype=dtype,
+        activation=activation if proof.is_compared else None,
+        experts=sum(site.routed for site in sites),
+        experts_compared=len(proof.experts),
+    )
 
 
 def not_as_described(source: object, why: str) -> SparsityLabError:
@@ -183,6 +146,7 @@ class _Proof(BatchVisitor):
         self.reached: list[int] = []
         self.up: dict[int, Tensor] = {}
         self.largest, self.is_compared = 0.0, False
+        self.experts, self.is_trial = set[int](), False
 
     def at_activation(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         """A hook that compares sigma's output with the function the config names."""
@@ -216,15 +180,22 @@ class _Proof(BatchVisitor):
         }:
             raise self._error(what)
         named = copy.deepcopy(named)
-        named.load_state_dict({name: each.to(wanted[name].device) for name, each in weights.items()})
-        first = next(iter(weights.values()))
-        return named.to(device=first.device, dtype=first.dtype)
+        named.load_state_dict(weights, assign=True)  # in the module's own dtypes, on its device
+        return named
 
     def at_experts(self, site: FfnSite) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        """A hook that compares the sum of a layer's experts with what the model's own computation gives."""
+        """A hook that compares a layer's experts with the model's own computation: their sum, and each of them alone.
+
+        A router sends few tokens to few experts, so that some of these tokens are then sent to every one.
+        """
+        layer = site.name.rpartition(".")[0]
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._same(own_output(module, *inputs), output, f"The experts of {site.name} do not add up")
+            self._same(own_output(module, *inputs), output, f"The experts of {layer} do not add up")
+            self.is_trial = True
+            for expert, (ours, own) in enumerate(zip(*(tried(module, *inputs) or ((), ())), strict=True)):
+                self._same(own, ours, f"The experts of {layer} do not add up: {expert} gives something else")
+            self.is_trial = False
 
         return hook
 
@@ -233,7 +204,10 @@ class _Proof(BatchVisitor):
         self.up[site.layer] = u
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
-        self.reached.append(site.layer)
+        if not self.is_trial:
+            self.reached.append(site.layer)
+        if site.routed and a.any():
+            self.experts.add(site.layer)
         if a.shape[2:] != (site.intermediate_size,) or (a.shape[1] != TOKENS and not site.routed):
             raise self._error(
                 f"{site.name} takes {list(a.shape)}, not [1, {TOKENS}, {site.intermediate_size}]: "
