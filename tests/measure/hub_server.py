@@ -63,7 +63,7 @@ class Hub(ThreadingHTTPServer):
     `commits` are folders by commit, of all repositories. `repositories` are refs by id: what each branch or tag means.
     `tags` are those refs of them that are tags. A repository in `gated` gives files to the tokens in `members` alone;
     a token that is not in `known` is refused. `trouble`, given an answer and the path, may answer in the Hub's place,
-    and is then true.
+    and is then true. Where `xet` is a URL, large files are said to be in Xet storage there as well.
     """
 
     daemon_threads = True
@@ -77,7 +77,7 @@ class Hub(ThreadingHTTPServer):
         """Hold these commits, and `ID` with these refs, and nothing else."""
         self.commits, self.repositories, self.tags = dict(commits), {ID: dict(refs)}, set()
         self.gated, self.members, self.known = set(), set(), set()
-        self.asked, self.trouble = [], None
+        self.asked, self.trouble, self.xet = [], None, None
 
     @property
     def url(self):
@@ -134,6 +134,9 @@ class Answers(BaseHTTPRequestHandler):
                 if rest[0] == "resolve"
                 else self.say(404, b"", {})
             )
+        if rest[:1] == ["xet-read-token"]:
+            return self.say(200, b"{}", {"X-Xet-Cas-Url": self.server.xet, "X-Xet-Access-Token": "of a minute",
+                                         "X-Xet-Token-Expiration": str(int(time.time()) + 60)})  # fmt: skip
         if rest[:1] == ["refs"]:
             return self.list_refs(repository)
         commit = self.server.commit_of(repository, rest[1] if len(rest) > 1 else "main")
@@ -175,9 +178,11 @@ class Answers(BaseHTTPRequestHandler):
         if path.suffix not in LARGE:
             return self.say(307, b"", {"Location": f"/api/resolve-cache/models/{repository}/{commit}/{name}"})
         content = path.read_bytes()
+        route = f"{self.server.url}/api/models/{repository}/xet-read-token/{commit}"
+        shared = {"X-Xet-Hash": "ab" * 32, "X-Xet-Refresh-Route": route} if self.server.xet else {}
         return self.say(302, b"", {
             "Location": f"{self.server.storage}/storage/{commit}/{name}", "X-Repo-Commit": commit,
-            "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{hashlib.sha256(content).hexdigest()}"', **shared,
         })  # fmt: skip
 
     def small(self, repository, commit, name):
