@@ -35,6 +35,7 @@ from sparsity_lab.cli import (
     study,
     train,
 )
+from sparsity_lab.cli.console import absent
 from sparsity_lab.cli.console.options import PanelCommand
 from sparsity_lab.cli.console.progress import redraws
 from sparsity_lab.cli.console.ranges import hold, refuse_empty_output
@@ -138,4 +139,6 @@ def _run(words: list[str]) -> int:
             return 2
         context = getattr(error, "ctx", None)
         command = PROGRAM if context is None else context.command_path
-        raise SparsityLabError(error.format_message(), fix=f"See `{command} --help`") from error
+        name = ".".join(command.split()[1:])
+        why = absent.reason(name, str(getattr(error, "option_name", "")))
+        raise SparsityLabError(error.format_message(), why=why, fix=f"See `{command} --help`") from error
