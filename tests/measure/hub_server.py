@@ -13,7 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parents[2]
 ID = "acme/tiny"
@@ -211,6 +211,47 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, *words):
         """Say nothing."""
+
+
+class DatasetAnswers(Answers):
+    """The same answers for datasets, whose paths begin otherwise, with the sizes of files."""
+
+    def do_GET(self):
+        self.path = self.path.replace("/api/datasets/", "/api/models/")
+        if self.path.startswith("/datasets/"):
+            self.path = self.path.removeprefix("/datasets")
+        super().do_GET()
+
+    def do_POST(self):
+        """Which of some paths there are."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        commit = self.server.commit_of("/".join(parts[2:4]), parts[5])
+        self.command = "GET"
+        self.json([each for each in self.entries(commit) if each["path"] in asked["paths"]])
+
+    def entries(self, commit):
+        folder = self.server.commits[commit]
+        files = [
+            {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
+            for name in names(folder)
+        ]
+        folders = sorted({str(path) for each in files for path in Path(each["path"]).parents} - {"."})
+        return files + [{"type": "directory", "path": name, "oid": "1" * 40} for name in folders]
+
+    def tree(self, commit, inside):
+        prefix, deep = "".join(f"{part}/" for part in inside), "recursive=true" in self.path.lower()
+        found = [each for each in self.entries(commit) if each["path"].startswith(prefix)]
+        return self.json([each for each in found if deep or "/" not in each["path"].removeprefix(prefix)])
+
+    def content(self, content, headers):
+        """The bytes asked for, with an end where one was named."""
+        begin, _, end = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        if not end:
+            return super().content(content, headers)
+        part = content[int(begin) : int(end) + 1]
+        self.server.bytes_given += len(part) if self.command == "GET" else 0
+        return self.say(206, part, {**headers, "Content-Range": f"bytes {begin}-{end}/{len(content)}"})
 
 
 def refusing(times, *, to, code, headers=None):

@@ -100,7 +100,9 @@ def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
     if on_hub and sum(map(_size, (url for each in files.values() for url in each))) <= SMALL_BYTES:
         reader = None
     if reader is None:
-        builder.download_and_prepare()
+        if any(Path(url).suffix.lower() == ".zst" for each in files.values() for url in each):
+            extras.require("zstandard", who=f"The dataset {name}")
+        hub.or_plain_http(builder.download_and_prepare, name=str(name))
         rows = builder.as_dataset(split=split)
         return DatasetRows(
             rows, path=str(name), column=said["column"], description={"form": "dataset", **said}
