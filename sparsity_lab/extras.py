@@ -20,7 +20,7 @@ PROJECT = "sparsity-lab"
 EXTRAS = {
     "measure": (
         "accelerate", "datasets", "gguf", "huggingface_hub", "lm_eval", "safetensors", "tokenizers", "torch",
-        "transformers", "triton",
+        "transformers", "triton", "zstandard",
     ),
     "cluster": ("ray", "submitit"),
     "loggers": ("tensorboard", "wandb"),

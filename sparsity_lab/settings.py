@@ -53,6 +53,17 @@ class Flag:
 
 
 Seed = Annotated[int, Flag("Seed of all random choices.")]
+TextColumn = Annotated[
+    str | None,
+    Flag(
+        "Key or column of the text in JSON lines, parquet files and datasets.",
+        TEXT,
+        shown="text, or a short name's own",
+    ),
+]
+Pack = Annotated[
+    bool, Flag("Join documents, so that windows go over their borders; by default none does.", TEXT)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +117,8 @@ class TextSettings(ModelSettings):
             choices=(SPREAD, HEAD),
         ),
     ] = None
-    text_column: Annotated[
-        str | None,
-        Flag(
-            "Key or column of the text in JSON lines, parquet files and datasets.",
-            TEXT,
-            shown="text, or a short name's own",
-        ),
-    ] = None
+    text_column: TextColumn = None
+    pack: Pack = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +126,6 @@ class SampleSettings(TextSettings):
     """How windows are taken from a text."""
 
     window: Annotated[int | None, Flag("Tokens per window.", TEXT, shown="up to 1024")] = None
-    pack: Annotated[
-        bool, Flag("Join documents, so that windows go over their borders; by default none does.", TEXT)
-    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

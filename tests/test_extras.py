@@ -124,8 +124,9 @@ def test_a_part_that_is_missing_is_named_alone(monkeypatch):
         needs.check("measure", {})
     hide(monkeypatch, "lm_eval")
     needs.check("measure", {})
+    needs.check("eval", {"tasks": ""})
     with pytest.raises(MissingPackageError, match="lm_eval is not installed"):
-        needs.check("eval", {})
+        needs.check("eval", {"tasks": "arc_easy"})
 
 
 def test_a_gguf_file_names_itself_and_the_package(monkeypatch, tmp_path):

@@ -10,9 +10,19 @@ import typer
 
 from sparsity_lab.cli.console.options import PanelCommand, fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
-from sparsity_lab.cli.shared_options import Output
-from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.settings import AUTO, PPL_INCREASE, TEXT, TOKENS, WHAT, Flag, Seed, WeightSettings
+from sparsity_lab.cli.shared_options import Output, TextOptions
+from sparsity_lab.settings import (
+    AUTO,
+    PPL_INCREASE,
+    TEXT,
+    TOKENS,
+    WHAT,
+    Flag,
+    Pack,
+    Seed,
+    TextColumn,
+    WeightSettings,
+)
 
 app = typer.Typer(help="Time the parts on the machine at hand.", no_args_is_help=True)
 WINDOW, PAIRS, DTYPE = 1024, 5, "bfloat16"
@@ -66,7 +76,7 @@ def kernels(options: KernelsOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CostBenchOptions(WeightSettings):
+class CostBenchOptions(WeightSettings, TextOptions):
     """The options of `sparsity-lab bench measure`; what is None has another default with `--against`."""
 
     model: Annotated[
@@ -78,9 +88,10 @@ class CostBenchOptions(WeightSettings):
     ] = "random:1b"
     against: Annotated[
         str | None,
-        Flag("Compare with a released algorithm reproduced here instead: sparsinglaw. Needs --text.", WHAT),
+        Flag("Compare with a released algorithm reproduced here instead: sparsinglaw. Needs a text.", WHAT),
     ] = None
-    text: Annotated[Path | None, Flag("With --against: the text, in UTF-8.", TEXT)] = None
+    text_column: TextColumn = None
+    pack: Pack = False
     tokenizer: Annotated[
         str | None,
         Flag(
@@ -124,22 +135,21 @@ def measure(options: CostBenchOptions) -> None:
     """
     if options.against is None:
         refuse_idle(
-            options, "text", "tokenizer", "ppl_increase", "knob",
+            options, "text", "dataset", "text_column", "pack", "tokenizer", "ppl_increase", "knob",
             because="without --against", fix="Leave it out, or add --against sparsinglaw",
         )  # fmt: skip
         _overhead(options)
         return
-    if options.text is None:
-        raise SparsityLabError("--against takes a text", fix="Name a UTF-8 file with --text")
     refuse_idle(options, "pairs", because="with --against", fix="Leave it out")
     from sparsity_lab.bench.measure.reference import AgainstSpec, run_against
     from sparsity_lab.measure.spec import percent
 
     spec = AgainstSpec(
-        options.against, options.model, options.text, tokens=options.tokens or AGAINST_TOKENS,
+        options.against, options.model, options.place(), tokens=options.tokens or AGAINST_TOKENS,
         window=options.window or AGAINST_WINDOW, device=options.device, dtype=options.dtype or AGAINST_DTYPE,
         ppl_increase=PPL_INCREASE if options.ppl_increase is None else percent(options.ppl_increase),
         knob=options.knob, seed=options.seed, tokenizer=options.tokenizer, weights=fill(WeightSettings, options),
+        text_column=options.text_column, pack=options.pack,
     )  # fmt: skip
     run_against(spec, options.output, progress=progress())
     typer.echo((options.output / f"{options.against}.md").read_text(encoding="utf-8"), nl=False)

@@ -35,9 +35,10 @@ from sparsity_lab.cli import (
     study,
     train,
 )
+from sparsity_lab.cli.console import absent
 from sparsity_lab.cli.console.options import PanelCommand
 from sparsity_lab.cli.console.progress import redraws
-from sparsity_lab.cli.console.ranges import hold, refuse_empty_output
+from sparsity_lab.cli.console.ranges import hold, refuse_empty_paths
 from sparsity_lab.cli.console.streams import NoteStream, lost_output, settle
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.machine import signals
@@ -126,7 +127,7 @@ def _run(words: list[str]) -> int:
     """Run the command and give its exit code; a flag it does not take is told like any other mistake."""
     for word in words:
         refuse_undecodable(word)
-    refuse_empty_output(words)
+    refuse_empty_paths(words)
     whole_number("SOURCE_DATE_EPOCH", least=0)  # libraries read it, and fail where it is no number
     try:
         return command_line()(args=words, prog_name=PROGRAM, standalone_mode=False) or 0
@@ -138,4 +139,6 @@ def _run(words: list[str]) -> int:
             return 2
         context = getattr(error, "ctx", None)
         command = PROGRAM if context is None else context.command_path
-        raise SparsityLabError(error.format_message(), fix=f"See `{command} --help`") from error
+        name = ".".join(command.split()[1:])
+        why = absent.reason(name, str(getattr(error, "option_name", "")))
+        raise SparsityLabError(error.format_message(), why=why, fix=f"See `{command} --help`") from error

@@ -10,21 +10,22 @@ import pytest
 from pyarrow import parquet
 
 from sparsity_lab.cli import affinity, evaluate, heat, neurons, predict, structure
+from sparsity_lab.cli.console import absent
 from sparsity_lab.cli.main import app
 from sparsity_lab.cli.measure_options import MeasureOptions
 from sparsity_lab.ladder.study.study_config import MeasureSection
 from sparsity_lab.measure.callback import MeasureCallback
 from sparsity_lab.store.records import find_record
 from tests.cli.test_ranges import commands
-from tests.command import run
+from tests.command import ROOT, process, run
 
 ONE = {"measure": MeasureOptions, "eval": evaluate.EvalOptions, "heat": heat.HeatOptions}
 SEVERAL = {
     "neurons": neurons.NeuronsOptions, "structure": structure.StructureOptions, "predict": predict.PredictOptions,
 }  # fmt: skip
-WORDS = {"--text", "--dataset", "--text-column", "--tokenizer", "--revision", "--sample"}
-OF_RECORDS = {"affinity"}  # reads the texts of records again, as these say that they were read
-FILES_ALONE = {"bench.measure"}  # a reproduced algorithm beside ours, on the head of one file
+NAMES = {"--text", "--dataset"}
+ALIKE = {"--text-column", "--tokenizer", "--revision", "--pack", "--window", "--sample"}
+WORDS = NAMES | ALIKE | {"--tokens", "--seed"}  # these two have a meaning of their own in some commands
 
 
 def options_of(command):
@@ -42,22 +43,42 @@ def declaring(kind, name):
     return next(base for base in kind.__mro__ if name in inspect.get_annotations(base))
 
 
-def test_every_command_that_reads_a_text_takes_the_same_words():
-    reading = {name for name, options in ALL.items() if {"--text", "--dataset"} & set(options)}
-    assert reading - OF_RECORDS - FILES_ALONE == set(ONE) | set(SEVERAL)
-    for name in set(ONE) | set(SEVERAL):
-        assert set(ALL[name]) >= WORDS, name
-    for name in OF_RECORDS:
-        assert set(ALL[name]) >= {"--text", "--dataset"}
-    for word in WORDS - {"--text", "--dataset"}:
-        said = {(ALL[name][word].help, str(ALL[name][word].show_default)) for name in set(ONE) | set(SEVERAL)}
+READING = {name for name, options in ALL.items() if set(options) & NAMES}
+
+
+def test_the_commands_that_read_texts_are_these():
+    assert {*ONE, *SEVERAL, "affinity", "bench.measure"} == READING
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+@pytest.mark.parametrize("name", sorted(READING))
+def test_a_command_that_reads_a_text_takes_each_word_or_says_why_not(name, word):
+    assert (word in ALL[name]) != bool(absent.reason(name, word))
+    if word not in ALL[name]:
+        done = run(*name.split("."), word, "1")
+        assert done.returncode == 2
+        assert absent.reason(name, word) in done.stderr
+
+
+def test_every_reason_is_of_a_word_that_others_take():
+    assert set(absent.ABSENT) <= READING
+    assert {word for words in absent.ABSENT.values() for word in words} <= WORDS
+
+
+def test_a_word_means_the_same_in_every_command():
+    for word in ALIKE:
+        said = {
+            (ALL[name][word].help, str(ALL[name][word].show_default))
+            for name in {*ONE, *SEVERAL}
+            if word in ALL[name]
+        }
         assert len(said) == 1, word
     for kind in (ONE, SEVERAL):
         for word in ("--text", "--dataset"):
             assert len({(ALL[name][word].help, ALL[name][word].metavar) for name in kind}) == 1, word
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "revisions", "sample", "text_column", "bos"])
+@pytest.mark.parametrize("name", ["tokenizer", "revisions", "sample", "text_column", "pack", "bos"])
 def test_each_word_is_declared_once(name):
     assert len({declaring(kind, name) for kind in (*ONE.values(), *SEVERAL.values())}) == 1
 
@@ -72,15 +93,10 @@ def test_texts_are_named_in_one_place(kinds, names):
 
 
 def test_the_callback_and_a_study_take_them_too():
-    of_callback = set(inspect.signature(MeasureCallback.__init__).parameters)
-    assert of_callback >= {"text", "dataset", "text_column", "tokenizer", "sample", "pack"}
-    assert {field.name for field in fields(MeasureSection)} >= {
-        "text",
-        "dataset",
-        "text_column",
-        "sample",
-        "pack",
-    }
+    """But for what is the Trainer's or the ladder's: the model with its revision, and in a study tokenizer and seed."""
+    words = {word[2:].replace("-", "_") for word in WORDS - {"--revision"}}
+    assert set(inspect.signature(MeasureCallback.__init__).parameters) >= words
+    assert {field.name for field in fields(MeasureSection)} >= words - {"tokenizer", "seed"}
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +200,69 @@ def test_heat_shows_the_first_document_or_one_that_is_drawn(corpus, trained, mea
         number = found["text_source"]["first_document"]
         assert (number == 0) == (seed is None)
         assert rows[number].strip().startswith("".join(found["tokens"]))
+
+
+def test_packed_heat_goes_over_the_borders_of_documents(corpus, trained, measured, tmp_path):
+    rows = parquet.read_table(corpus / "rows.parquet").column("body").to_pylist()
+    (tmp_path / "short.jsonl").write_text("\n".join(json.dumps({"body": row[:30]}) for row in rows))
+    for seed in (None, 3):
+        drawn = [] if seed is None else ["--sample", "spread", "--seed", seed]
+        output = tmp_path / str(seed)
+        done = run(
+            "heat", trained, "--text", tmp_path / "short.jsonl", "--pack", *drawn, "--text-column", "body",
+            "--thresholds", measured, "--tokens", "100", "--output", output,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads((output / "token_heat.json").read_text())
+        number = found["text_source"]["first_document"]
+        assert (number == 0) == (seed is None)
+        shown = "".join(found["tokens"])
+        packed = "\n\n".join(row[:30] for row in rows[number:])
+        assert len(shown) > 62, "two documents and more"
+        assert packed.strip().startswith(shown)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--dataset", "saved"], marks=pytest.mark.long),
+        pytest.param(["--text", "rows.parquet", "--pack"], marks=pytest.mark.slow),
+    ],
+    ids=["apart", "packed"],
+)
+def test_a_released_algorithm_reads_the_windows_that_measure_does(words, corpus, trained, tmp_path):
+    flag, name, *pack = words
+    text = [flag, corpus / name, *pack, "--text-column", "body", "--tokens", "256", "--window", "32"]
+    done = run(
+        "bench", "measure", trained, "--against", "sparsinglaw", *text, "--knob", "0.2", "--output", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    done = run("measure", trained, *text, "--sample", "head", "--knob", "0.2", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (record,) = (tmp_path / "records").glob("*.json")
+    found, record = json.loads((tmp_path / "sparsinglaw.json").read_text()), json.loads(record.read_text())
+    assert (found["text_sha256"], found["text_source"]) == (record["text_sha256"], record["text_source"])
+
+
+@pytest.mark.long
+def test_a_text_alone_is_evaluated_without_lm_eval(corpus, trained, measured, tmp_path):
+    """In a process that finds neither lm-eval nor datasets, which tasks need."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util, sys\n\nhidden, real = ('datasets', 'lm_eval'), importlib.util.find_spec\n"
+        "class Hidden:\n    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in hidden:\n            raise ModuleNotFoundError(name, name=name)\n\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        "importlib.util.find_spec = lambda name, package=None: None if name in hidden else real(name, package)\n"
+    )
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    words = ["eval", trained, "--text", corpus / "rows.parquet", *HOW, "--output", tmp_path / "out"]
+    done = process(*words, environment=environment)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "out" / "eval.json").read_text())["rows"]
+    assert row["rows (perplexity)"] == pytest.approx(json.loads(measured.read_text())["ppl_dense"], rel=1e-6)
+    refused = process(*words, "--tasks", "arc_easy", environment=environment)
+    assert refused.returncode == 2
+    assert "lm_eval" in refused.stderr
 
 
 def test_the_callback_reads_a_dataset_as_measure_does(corpus, measured, trained, tmp_path):

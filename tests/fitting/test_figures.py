@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import itertools
 import logging
 import os
 import subprocess
@@ -14,6 +15,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from sparsity_lab import labels
 from sparsity_lab.fitting.data.series import Series
@@ -23,6 +25,8 @@ from sparsity_lab.fitting.fit_table import fit_table
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.plots import fits_panels, measured
 from sparsity_lab.fitting.plots.canvas import fonts, style
+from sparsity_lab.fitting.plots.canvas import panels as canvas_panels
+from sparsity_lab.fitting.plots.experts import expert_figures
 from sparsity_lab.fitting.spec import FitSpec
 
 ROOT = Path(__file__).parents[2]
@@ -341,3 +345,34 @@ def test_the_panel_of_extrapolation_fits_by_the_objective_of_the_fit():
     (curve,) = fits_panels.extrapolated(result).values()
     others = np.arange(50) != 5
     assert np.abs(curve - y)[others].max() < 1e-3
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 2.5], ids=["equal", "near", "of many decades"])
+@pytest.mark.parametrize(("panels", "layers"), [(1, 1), (2, 4), (4, 30)])
+def test_labels_of_experts_lie_within_the_figure_and_apart(panels, layers, spread, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(canvas_panels, "save", lambda figure, stem: drawn.append(figure) or [])
+    generator = np.random.default_rng(0)
+    rows = [
+        {"name": f"model {panel}", "text": "plays", "layer": layer, "expert": expert, "kind": "routed", "tokens": 9,
+         "load": 0.1, "largest_output_over_median": float(np.exp(spread * generator.normal()))}
+        for panel in range(panels) for layer in range(layers) for expert in range(32)
+    ]  # fmt: skip
+    tables = {"experts": pd.DataFrame(rows), "expert_routing": pd.DataFrame({"layer": ["all"]})}
+    with style.styled(["model"]):
+        expert_figures(tables)["expert_outputs"](Path("nowhere"))
+        (figure,) = drawn
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        texts = [
+            text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text()
+        ]
+        places = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+        assert all(place.x0 >= 2 and place.x1 <= figure.bbox.x1 - 2 for place in places)
+        for axes in figure.axes[panels:]:
+            heights = sorted((place.y0, place.y1) for place in (
+                label.get_window_extent(canvas.get_renderer()) for label in axes.get_yticklabels()
+                if label.get_text() and axes.get_ylim()[0] <= label.get_position()[1] <= axes.get_ylim()[1]
+            ))  # fmt: skip
+            assert len(heights) > (spread > 0)
+            assert all(below[1] <= above[0] + 1 for below, above in itertools.pairwise(heights))

@@ -13,7 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parents[2]
 ID = "acme/tiny"
@@ -63,7 +63,7 @@ class Hub(ThreadingHTTPServer):
     `commits` are folders by commit, of all repositories. `repositories` are refs by id: what each branch or tag means.
     `tags` are those refs of them that are tags. A repository in `gated` gives files to the tokens in `members` alone;
     a token that is not in `known` is refused. `trouble`, given an answer and the path, may answer in the Hub's place,
-    and is then true.
+    and is then true. Where `xet` is a URL, large files are said to be in Xet storage there as well.
     """
 
     daemon_threads = True
@@ -77,7 +77,7 @@ class Hub(ThreadingHTTPServer):
         """Hold these commits, and `ID` with these refs, and nothing else."""
         self.commits, self.repositories, self.tags = dict(commits), {ID: dict(refs)}, set()
         self.gated, self.members, self.known = set(), set(), set()
-        self.asked, self.trouble = [], None
+        self.asked, self.trouble, self.xet = [], None, None
 
     @property
     def url(self):
@@ -134,6 +134,9 @@ class Answers(BaseHTTPRequestHandler):
                 if rest[0] == "resolve"
                 else self.say(404, b"", {})
             )
+        if rest[:1] == ["xet-read-token"]:
+            return self.say(200, b"{}", {"X-Xet-Cas-Url": self.server.xet, "X-Xet-Access-Token": "of a minute",
+                                         "X-Xet-Token-Expiration": str(int(time.time()) + 60)})  # fmt: skip
         if rest[:1] == ["refs"]:
             return self.list_refs(repository)
         commit = self.server.commit_of(repository, rest[1] if len(rest) > 1 else "main")
@@ -175,9 +178,11 @@ class Answers(BaseHTTPRequestHandler):
         if path.suffix not in LARGE:
             return self.say(307, b"", {"Location": f"/api/resolve-cache/models/{repository}/{commit}/{name}"})
         content = path.read_bytes()
+        route = f"{self.server.url}/api/models/{repository}/xet-read-token/{commit}"
+        shared = {"X-Xet-Hash": "ab" * 32, "X-Xet-Refresh-Route": route} if self.server.xet else {}
         return self.say(302, b"", {
             "Location": f"{self.server.storage}/storage/{commit}/{name}", "X-Repo-Commit": commit,
-            "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{hashlib.sha256(content).hexdigest()}"', **shared,
         })  # fmt: skip
 
     def small(self, repository, commit, name):
@@ -206,6 +211,47 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, *words):
         """Say nothing."""
+
+
+class DatasetAnswers(Answers):
+    """The same answers for datasets, whose paths begin otherwise, with the sizes of files."""
+
+    def do_GET(self):
+        self.path = self.path.replace("/api/datasets/", "/api/models/")
+        if self.path.startswith("/datasets/"):
+            self.path = self.path.removeprefix("/datasets")
+        super().do_GET()
+
+    def do_POST(self):
+        """Which of some paths there are."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        commit = self.server.commit_of("/".join(parts[2:4]), parts[5])
+        self.command = "GET"
+        self.json([each for each in self.entries(commit) if each["path"] in asked["paths"]])
+
+    def entries(self, commit):
+        folder = self.server.commits[commit]
+        files = [
+            {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
+            for name in names(folder)
+        ]
+        folders = sorted({str(path) for each in files for path in Path(each["path"]).parents} - {"."})
+        return files + [{"type": "directory", "path": name, "oid": "1" * 40} for name in folders]
+
+    def tree(self, commit, inside):
+        prefix, deep = "".join(f"{part}/" for part in inside), "recursive=true" in self.path.lower()
+        found = [each for each in self.entries(commit) if each["path"].startswith(prefix)]
+        return self.json([each for each in found if deep or "/" not in each["path"].removeprefix(prefix)])
+
+    def content(self, content, headers):
+        """The bytes asked for, with an end where one was named."""
+        begin, _, end = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        if not end:
+            return super().content(content, headers)
+        part = content[int(begin) : int(end) + 1]
+        self.server.bytes_given += len(part) if self.command == "GET" else 0
+        return self.say(206, part, {**headers, "Content-Range": f"bytes {begin}-{end}/{len(content)}"})
 
 
 def refusing(times, *, to, code, headers=None):

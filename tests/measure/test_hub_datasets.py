@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from urllib.parse import urlsplit
 
 import datasets
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.command import ROOT, process, run
-from tests.measure.hub_server import Answers, Hub, asking, names, serving
+from tests.measure.hub_server import DatasetAnswers, Hub, asking, serving
 
 FIRST, SECOND = "a" * 40, "b" * 40
 ID, HIDDEN = "acme/corpus", "acme/gated"
@@ -30,46 +29,6 @@ configs:
 """
 FEW = ("--knob", "0.2", "--tokens", "256", "--window", "32")
 HOW = ("--knob", "0.2", "--tokens", "512", "--window", "32")
-
-
-class DatasetAnswers(Answers):
-    """The same answers for datasets, whose paths begin otherwise, with the sizes of files."""
-
-    def do_GET(self):  # noqa: N802
-        self.path = self.path.replace("/api/datasets/", "/api/models/")
-        if self.path.startswith("/datasets/"):
-            self.path = self.path.removeprefix("/datasets")
-        super().do_GET()
-
-    def do_POST(self):  # noqa: N802
-        """Which of some paths there are."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        parts = urlsplit(self.path).path.strip("/").split("/")
-        commit = self.server.commit_of("/".join(parts[2:4]), parts[5])
-        self.command = "GET"
-        self.json([each for each in self.entries(commit) if each["path"] in asked["paths"]])
-
-    def entries(self, commit):
-        folder = self.server.commits[commit]
-        files = [
-            {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
-            for name in names(folder)
-        ]
-        folders = sorted({each["path"].rpartition("/")[0] for each in files} - {""})
-        return files + [{"type": "directory", "path": name, "oid": "1" * 40} for name in folders]
-
-    def tree(self, commit, inside):
-        prefix = "".join(f"{part}/" for part in inside)
-        return self.json([each for each in self.entries(commit) if each["path"].startswith(prefix)])
-
-    def content(self, content, headers):
-        """The bytes asked for, with an end where one was named."""
-        begin, _, end = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
-        if not end:
-            return super().content(content, headers)
-        part = content[int(begin) : int(end) + 1]
-        self.server.bytes_given += len(part) if self.command == "GET" else 0
-        return self.say(206, part, {**headers, "Content-Range": f"bytes {begin}-{end}/{len(content)}"})
 
 
 @pytest.fixture(scope="module")

@@ -311,6 +311,57 @@ def test_datasets_that_are_not_there_are_refused(words, told, forms, trained, tm
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("count", "tokens"), [(40, 2048), (40, 10**6), (4000, 512)], ids=["some", "all", "many"]
+)
+def test_a_text_that_repeats_itself_is_told_of(reader, sources, tmp_path, count, tokens):
+    """Errors of its numbers would be too small; a text that does not repeat itself says nothing."""
+    words = sources[:4000].split()
+    rows = [" ".join(np.random.default_rng(n).permutation(words)[:200]) for n in range(count)]
+    for name, texts in (("other", rows), ("same", rows[:1] * count)):
+        path = lines_of(tmp_path / f"{name}.jsonl", texts)
+        notes = sampled(reader, open_text(path), Sampling(tokens, 32)).notes
+        assert any("independent" in note for note in notes) == (name == "same"), notes
+
+
+def rowless(place):
+    """Datasets without a row, as people have them: header lines, splits, files."""
+    (place / "csv").mkdir()
+    (place / "csv" / "test.csv").write_text("text\n")
+    (place / "lines").mkdir()
+    (place / "lines" / "test.jsonl").write_text("")
+    nothing = datasets.Dataset.from_dict({"text": []})
+    nothing.save_to_disk(str(place / "saved"))
+    datasets.DatasetDict({"train": nothing, "test": nothing}).save_to_disk(str(place / "splits"))
+    parquet.write_table(pa.table({"text": pa.array([], pa.string())}), place / "none.parquet")
+
+
+@pytest.mark.parametrize("words", ["--dataset csv", "--dataset lines", "--dataset saved", "--dataset splits::test",
+                                   "--text none.parquet"])  # fmt: skip
+def test_a_dataset_without_rows_is_an_empty_text(words, trained, tmp_path):
+    rowless(tmp_path)
+    done = run(
+        "measure",
+        trained,
+        *words.split(),
+        "--knob",
+        "0.1",
+        "--offline",
+        "--output",
+        tmp_path / "out",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "is empty" in done.stderr
+
+
+def test_an_empty_path_is_not_the_working_directory(trained, tmp_path):
+    for words in (["--text", ""], ["--text="]):
+        done = run("measure", trained, *words, "--knob", "0.1", cwd=tmp_path)
+        assert done.returncode == 2
+        assert "--text" in done.stderr
+
+
 def test_a_folder_of_two_kinds_is_refused(tmp_path, documents):
     lines_of(tmp_path / "a.jsonl", documents)
     parquet_of(tmp_path / "b.parquet", documents)

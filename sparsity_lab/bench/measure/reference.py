@@ -18,13 +18,16 @@ from sparsity_lab.measure.compat import NAMES
 from sparsity_lab.measure.criteria.cett import KNOB
 from sparsity_lab.measure.model.loaded import find_sites
 from sparsity_lab.measure.model.passes import Subject, auto_batch_size
-from sparsity_lab.measure.model.windows import choose_window, tokenize
+from sparsity_lab.measure.model.sampling import sampled
+from sparsity_lab.measure.model.tokenizers import bos_of
+from sparsity_lab.measure.model.windows import choose_window
 from sparsity_lab.measure.search.targets import check_increase
-from sparsity_lab.measure.sources.texts import read_text
+from sparsity_lab.measure.sources.texts import open_text
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
+from sparsity_lab.reading.texts.dataset_name import TextPlace
 from sparsity_lab.registry import unknown
-from sparsity_lab.settings import WeightSettings
+from sparsity_lab.settings import HEAD, Sampling, WeightSettings
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.table_columns.bench import AGAINST
 
@@ -36,7 +39,7 @@ class AgainstSpec:
     Attributes:
         name: of the reproduced algorithm.
         model: directory, GGUF file or Hub id.
-        text: UTF-8 file.
+        text: what its first windows are taken of.
         tokens: of the text; the reference keeps the activations of all of them.
         window: tokens of a window, None for up to 1,024.
         device, dtype: as for `measure`.
@@ -45,11 +48,12 @@ class AgainstSpec:
         seed: of the engine's pilot and the bootstraps.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the model's own, or None.
         weights: what is allowed and said of the model's weights.
+        text_column, pack: as for `measure`.
     """
 
     name: str
     model: str
-    text: Path
+    text: TextPlace
     tokens: int
     window: int | None
     device: str
@@ -59,6 +63,8 @@ class AgainstSpec:
     seed: int = 0
     tokenizer: str | None = None
     weights: WeightSettings = field(default_factory=WeightSettings)
+    text_column: str | None = None
+    pack: bool = False
 
     def check(self) -> None:
         """Refuse what could not be compared, before anything is loaded.
@@ -97,19 +103,19 @@ def _subject(spec: AgainstSpec, progress: Progress) -> Subject:
             "Random weights have no perplexity to compare at",
             fix="Give a model directory, GGUF file or Hub id",
         )
-    read = read_text(spec.text, tokens=spec.tokens)
+    text = open_text(spec.text, column=spec.text_column, pack=spec.pack)
     source, place = (
         pinned(Source.of(spec.model, tokenizer=spec.tokenizer).read_as(spec.weights)),
         choose_device(spec.device),
     )
     config = load_config(source)
-    tokenized = tokenize(load_text_tokenizer(source), read, tokens=spec.tokens)
+    reader = load_text_tokenizer(source)
     width = choose_window(
         spec.window,
         positions=getattr(config, "max_position_embeddings", None),
-        bos=tokenized.bos_id is not None,
+        bos=bos_of(reader)[0] is not None,
     )
-    windows = tokenized.windows(width, source=spec.text)
+    windows = sampled(reader, text, Sampling(spec.tokens, width, HEAD))
     live = load_model(source, dtype=DTYPES[spec.dtype], device=place)
     return Subject(live, find_sites(live).sites, windows, auto_batch_size(place, window=width), progress)
 
@@ -126,6 +132,7 @@ def _write(stem: Path, comparisons: list[EngineComparison], *, subject: Subject,
             "bos": windows.bos_id is not None,
             "layers": len(subject.sites),
             "text_sha256": windows.sha256,
+            "text_source": windows.sampling()["text_source"],
             "device": device_name(choose_device(spec.device)),
             "dtype": spec.dtype,
             "threads": torch.get_num_threads(),

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from sparsity_lab.cli.console.ranges import refuse_empty_output
+from sparsity_lab.cli.console.ranges import refuse_empty_paths
 from sparsity_lab.errors import SparsityLabError
 
 
@@ -50,8 +50,8 @@ def read_defaults(context: typer.Context, path: Path | None) -> Path | None:
                 f"{key} in {path} is a list, and the option takes one value",
                 fix="Write one value; several revisions or tasks are one text with commas between: step1,step2",
             )
-        if parameter.name == "output":
-            refuse_empty_output(["--output", "" if value is None else str(value)])
+        if parameter.name in ("output", "text"):
+            refuse_empty_paths([f"--{parameter.name}", "" if value is None else str(value)])
         defaults[parameter.name] = _several(parameter, value)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path

@@ -14,7 +14,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "predict": extras.MODEL,
     "affinity": extras.MODEL,
     "heat": extras.MODEL,
-    "eval": (*extras.MODEL, "datasets", "lm_eval"),
+    "eval": extras.MODEL,  # and lm-eval, where it names tasks
     "train": (*extras.MODEL, "accelerate"),
     "study": (*extras.MODEL, "accelerate"),
     "demo": (*extras.MODEL, "accelerate"),
@@ -22,6 +22,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "bench.measure": extras.MODEL,
     "bench.train": (*extras.MODEL, "accelerate"),
 }
+
+LM_EVAL = ("datasets", "lm_eval")
 
 
 def check(command: str, options: Mapping[str, Any]) -> None:
@@ -34,7 +36,8 @@ def check(command: str, options: Mapping[str, Any]) -> None:
     Raises:
         MissingPackageError: with the command that installs them.
     """
-    needed = [*NEEDED.get(command, ()), *extras.LAUNCHERS.get(str(options.get("launcher")), ())]
+    needed = [*NEEDED.get(command, ()), *(LM_EVAL if options.get("tasks") and command == "eval" else ())]
+    needed += extras.LAUNCHERS.get(str(options.get("launcher")), ())
     logs = list(_libraries(options.get("log") or ()))
     flags = f" --launcher {options['launcher']}" if extras.LAUNCHERS.get(str(options.get("launcher"))) else ""
     flags += "".join(f" --log {name}" for name, _ in logs)

@@ -16,6 +16,8 @@ from sparsity_lab.store.records import refuse_url
 if TYPE_CHECKING:
     import typer
 
+PATHS = ("--output", "-o", "--text")  # where one is empty, it would be the working directory
+
 
 def hold(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
     """Make every command of an app, and of the groups in it, check packages and numbers first."""
@@ -45,21 +47,24 @@ def _checked(command: Callable[..., Any], name: str) -> Callable[..., Any]:
     return checked
 
 
-def refuse_empty_output(words: list[str]) -> None:
-    """Refuse an empty --output, which as a path is the working directory.
+def refuse_empty_paths(words: list[str]) -> None:
+    """Refuse an empty --output or --text, which as a path is the working directory.
 
     Raises:
         SparsityLabError: the words of a command line hold one.
     """
-    flags = ("--output", "-o")
-    following = [word for flag, word in itertools.pairwise(words) if flag in flags]
-    following += [word.removeprefix("--output=") for word in words if word.startswith("--output=")]
-    if any(not word.strip() for word in following):
-        raise SparsityLabError(
-            "--output is empty",
-            why="A variable of the shell's may not be set",
-            fix="Name a folder, or . for this one",
-        )
+    following = [(flag, word) for flag, word in itertools.pairwise(words) if flag in PATHS]
+    following += [
+        (flag, word)
+        for flag, equals, word in (each.partition("=") for each in words)
+        if flag in PATHS and equals
+    ]
+    for flag, word in following:
+        if not word.strip():
+            raise SparsityLabError(
+                f"{'--output' if flag == '-o' else flag} is empty", why="A variable of the shell's may not be set",
+                fix="Name a path, or . for this folder",
+            )  # fmt: skip
 
 
 def flag_of(command: Callable[..., Any], option: str) -> str:

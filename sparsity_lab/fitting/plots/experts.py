@@ -18,6 +18,7 @@ from sparsity_lab.fitting.plots.canvas.axes import BARS, HALF, look, plain_ticks
 from sparsity_lab.fitting.plots.canvas.panels import by_model_and_text
 
 SHADES = "Blues"  # one hue, pale to strong
+MOST_LABELLED = 1e4  # ratio up to which 1, 2 and 5 of each decade have room beside a bar
 CURVES = {"srp": "SRP", "sch": "SCH, a cache of twice the chosen experts"}
 
 
@@ -71,7 +72,8 @@ def _map(
     bar.ax.tick_params(labelsize=6)
     bar.outline.set_linewidth(0.4)
     if isinstance(drawn.norm, LogNorm):
-        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        wide = drawn.norm.vmax > MOST_LABELLED * drawn.norm.vmin
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
 

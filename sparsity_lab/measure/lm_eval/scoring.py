@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sparsity_lab import extras
 from sparsity_lab.errors import REPORT_FIX, RunError, SparsityLabError
 from sparsity_lab.measure.api import sparsified
 from sparsity_lab.measure.checkpoint.loading import load_text_tokenizer
@@ -100,7 +101,7 @@ class EvalRecipe(Recipe[Ready, Record]):
             {
                 **determinants_of(prepared),
                 "eval": ALGORITHM,
-                "lm_eval": version("lm_eval"),
+                "lm_eval": version("lm_eval") if spec.tasks or extras.is_installed("lm_eval") else None,
                 "tasks": list(spec.tasks),
                 "task_files": [list(file) for file in self.task_files],
                 "num_fewshot": spec.num_fewshot,

@@ -27,12 +27,13 @@ from sparsity_lab.measure.model.windows import (
     tokenize,
     whole_or_head,
 )
-from sparsity_lab.reading.texts.documents import Packed, TextSource
+from sparsity_lab.reading.texts.documents import Documents, Packed, TextSource
 from sparsity_lab.reading.texts.text_file import TextFile
 from sparsity_lab.settings import HEAD, SPREAD, WHOLE, Sampling
 
 logger = logging.getLogger(__name__)
 
+LEAST_REPEATED = 0.01  # share of windows that is told of
 LEAST_WINDOWS = 4  # of a spread sample: fewer have no error worth the name
 WHOLE_BYTES_PER_TOKEN = 16  # a text no longer than this for each token wanted is tokenised as a whole
 MOST_NOTES = 3  # of what single documents lose on their way to ids
@@ -53,7 +54,10 @@ def sampled(tokenizer: TextTokenizer, text: TextSource, asked: Sampling) -> Wind
     """
     found = _sampled(tokenizer, text, asked)
     count = {"documents": text.count()} if found.sample != HEAD and not isinstance(text, TextFile) else {}
-    found = replace(found, source={**text.described(), **count, **_documents_used(found)})
+    repeated = _repeated_notes(found, text)
+    tell(repeated)
+    source = {**text.described(), **count, **_documents_used(found)}
+    found = replace(found, source=source, notes=(*found.notes, *repeated))
     if found.units is not None and asked.sample == SPREAD and len(set(found.units)) < LEAST_WINDOWS:
         raise RunError(
             f"The windows come from {len(set(found.units))} document(s) of {text.path}",
@@ -85,6 +89,21 @@ def _sampled(tokenizer: TextTokenizer, text: TextSource, asked: Sampling) -> Win
     starts = [int(stretch * number + share * (stretch - asked.window)) for number, share in enumerate(shares)]
     rows = torch.stack([whole.ids[start : start + asked.window] for start in starts])
     return replace(of_rows(rows, bos_id=whole.bos_id), sample=SPREAD, notes=whole.notes)
+
+
+def _repeated_notes(windows: Windows, text: TextSource) -> list[str]:
+    """What is said where windows, or the documents read last, are the same as others."""
+    rows, what = [hash(row.tobytes()) for row in windows.ids.numpy()], "windows"
+    if len(set(rows)) == len(rows) and isinstance(text, Documents) and windows.units is not None:
+        used, what = set(windows.units), "documents looked at"
+        rows = [hash(each.whole()) for number, each in text.held().items() if number in used]
+    equal = len(rows) - len(set(rows))
+    if equal <= LEAST_REPEATED * len(rows):
+        return []
+    return [
+        f"{equal:,} of {len(rows):,} {what} hold the same as another one: the text repeats itself, and errors, which "
+        "take windows or documents for independent, are too small"
+    ]
 
 
 def _documents_used(windows: Windows) -> dict[str, Any]:

@@ -8,6 +8,7 @@ other kinds, and small datasets of the Hub, are prepared by the library in its c
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -71,6 +72,8 @@ def _saved(path: Path, name: DatasetName, said: dict[str, Any]) -> Documents:
             f"{path} is one split, saved by itself", fix=f"Write --dataset {path} without a split"
         )
     state = json_or_none(path / SAVED[1]) or {}
+    if state.get("_data_files") == []:  # which the library does not read
+        raise _empty(name)
     said = {"form": "saved dataset", **said, "fingerprint": state.get("_fingerprint")}
     return DatasetRows(load_from_disk(str(path)), path=str(name), column=said["column"], description=said)
 
@@ -80,8 +83,10 @@ def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
     from datasets import config, get_dataset_config_names, load_dataset_builder
 
     parts = name.parts
-    asked = {"path": parts.dataset, "revision": _pinned(name)}
     local = Path(parts.dataset).exists()
+    # A folder called csv or text is no loader of the library's.
+    place = os.path.join(os.curdir, parts.dataset) if local and os.sep not in parts.dataset else parts.dataset
+    asked = {"path": place, "revision": _pinned(name)}
     if parts.config is not None and (local or not config.HF_HUB_OFFLINE):  # a cache does not list them
         known = get_dataset_config_names(**asked)
         if known and parts.config not in known:
@@ -100,7 +105,12 @@ def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
     if on_hub and sum(map(_size, (url for each in files.values() for url in each))) <= SMALL_BYTES:
         reader = None
     if reader is None:
-        builder.download_and_prepare()
+        if any(Path(url).suffix.lower() == ".zst" for each in files.values() for url in each):
+            extras.require("zstandard", who=f"The dataset {name}")
+        hub.or_plain_http(builder.download_and_prepare, name=str(name))
+        info = (builder.info.splits or {}).get(split)
+        if info is None or not info.num_examples:
+            raise _empty(name)
         rows = builder.as_dataset(split=split)
         return DatasetRows(
             rows, path=str(name), column=said["column"], description={"form": "dataset", **said}
@@ -186,6 +196,10 @@ def _chosen(split: str | None, splits: Sequence[str], name: DatasetName) -> str:
     return split
 
 
+def _empty(name: DatasetName) -> RunError:
+    return RunError(f"The text {name} is empty", fix="Name one with text in it")
+
+
 def _unknown(kind: str, word: str, known: Sequence[str], name: DatasetName) -> SparsityLabError:
     more = f" and {len(known) - MOST_NAMES:,} more" if len(known) > MOST_NAMES else ""
     return SparsityLabError(
@@ -220,15 +234,23 @@ def _explained(name: DatasetName) -> Iterator[None]:
     except SparsityLabError:
         raise
     except Exception as error:
+        from datasets import config
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        cause: Exception = error
+        if config.HF_HUB_OFFLINE and isinstance(error, ConnectionError):
+            cause = OfflineModeIsEnabled()
         page = f"datasets/{name.parts.dataset}"
         lines = str(error).strip().splitlines()
         known = f"short names are {', '.join(SHORT_NAMES)}"
         fix = f"Check its name ({known}), its configuration and the network; --offline reads this machine's cache alone"
+        if name.is_local:
+            fix = "Name a folder that load_dataset takes or save_to_disk wrote, or files with --text"
         called = (
             str(name) if name.startswith(name.parts.dataset) else f"{name}, which is {name.parts.dataset},"
         )
         raise SparsityLabError(
             f"Cannot read the dataset {called}".rstrip(","),
-            why=hub.reason(error) or " ".join(lines[:2]) or type(error).__name__,
-            fix=hub.advice(error, page) or fix,
+            why=hub.reason(cause) or " ".join(lines[:2]) or type(error).__name__,
+            fix=hub.advice(cause, page) or fix,
         ) from error

@@ -10,7 +10,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.model.windows import BYTES_PER_TOKEN, WHOLE_TEXT_BYTES
 from sparsity_lab.measure.sources.named import name_of
 from sparsity_lab.measure.sources.texts import open_text
-from sparsity_lab.reading.texts.documents import TextSource
+from sparsity_lab.reading.texts.documents import Packed, TextSource
 from sparsity_lab.reading.texts.passages import FileText, Position
 from sparsity_lab.reading.texts.text_file import TextFile
 from sparsity_lab.settings import SPREAD, HeatSettings
@@ -30,10 +30,11 @@ def paragraph_of(text: Any, asked: HeatSettings) -> tuple[FileText, dict[str, An
     Raises:
         SparsityLabError: as `open_text`, or there is no such line.
     """
-    source = open_text(text, column=asked.text_column)
+    source = open_text(text, column=asked.text_column, pack=asked.pack)
     number, read = (_drawn if asked.sample == SPREAD else _first)(source, asked)
-    said = {"first_document": number, "last_document": number, "documents_used": 1}
-    said = {**source.described(), **(said if source.has_documents else {}), "first_line": asked.line}
+    where = {"first_document": number} if source.has_documents or isinstance(source, Packed) else {}
+    only = {"last_document": number, "documents_used": 1} if source.has_documents else {}
+    said = {**source.described(), **where, **only, "first_line": asked.line}
     if asked.sample == SPREAD:
         said["drawn_by_seed"] = asked.seed
     return from_line(read, asked.line, name=str(text)), {"text": name_of(text), "text_source": said}
@@ -55,22 +56,27 @@ def from_line(text: FileText, line: int, *, name: str) -> FileText:
 
 def _first(source: TextSource, asked: HeatSettings) -> tuple[int, FileText]:
     """The beginning of a text, or its first document that is not blank, and that one's number."""
-    if isinstance(source, TextFile):
+    if isinstance(source, TextFile | Packed):
         return 0, source.whole(max(WHOLE_TEXT_BYTES, asked.tokens * BYTES_PER_TOKEN))
     whole = ((number, document.whole()) for number, document in enumerate(source.each()))
     return next((number, text) for number, text in whole if text.strip())
 
 
 def _drawn(source: TextSource, asked: HeatSettings) -> tuple[int, FileText]:
-    """A document, or a text from a line on, that the seed draws."""
+    """A document that the seed draws, where packed with those behind it, or a text from a line that it draws."""
     share = np.random.default_rng(asked.seed).random()
+    after = WHOLE_TEXT_BYTES + asked.tokens * BYTES_PER_TOKEN
     if isinstance(source, TextFile):
-        after = WHOLE_TEXT_BYTES + asked.tokens * BYTES_PER_TOKEN
         passage = source.passage_at(Position(0, int(share * source.size)), before=0, after=after)
         begun = FileText(passage.text[passage.at :].partition("\n")[2])
         begun.line_ends = passage.line_ends
         return (0, begun) if begun.strip() else _first(source, asked)
     begin, count = int(share * source.count()), source.count()
     numbers = ((begin + i) % count for i in range(count))
-    whole = ((number, source.document(number).whole()) for number in numbers)
-    return next((number, text) for number, text in whole if text.strip())
+    number = next(each for each in numbers if source.document(each).whole().strip())
+    if not isinstance(source, Packed):
+        return number, source.document(number).whole()
+    passage = source.passage_at(Position(number, 0), before=0, after=after)
+    packed = FileText(passage.text)
+    packed.line_ends = passage.line_ends
+    return number, packed

@@ -102,6 +102,10 @@ class Documents(ABC):
         text: Utf8Text = kept[number]
         return text
 
+    def held(self) -> dict[int, Utf8Text]:
+        """The documents read last, by number; reads nothing."""
+        return dict(self.__dict__.get("_kept", {}))
+
     def size_of(self, number: int) -> int:
         """See `TextSource`."""
         return self.document(number).size

@@ -126,7 +126,8 @@ class JsonLines(Documents):
             why = f"Its keys are {', '.join(map(repr, row))}"
             if self.column in row:
                 why = f"It holds {json.dumps(row[self.column])[:80]} there, which is not text"
-        raise RunError(f"{self._named(begin)} has no text under {self.column!r}", why=why, fix=COLUMN_FIX)
+        fix = f"{COLUMN_FIX}, or leave the line out"
+        raise RunError(f"{self._named(begin)} has no text under {self.column!r}", why=why, fix=fix)
 
     def _named(self, begin: int) -> str:
         """How errors call the line that begins at a byte."""

@@ -2,6 +2,7 @@
 
 asking.py    asks and downloads, in bounded time; a Hub that is busy is asked again when it says
 answers.py   what a refusal or a lost network means to whoever reads the message
+xet.py       downloads over plain HTTP where the Hub's Xet storage fails
 """
 
 from sparsity_lab.measure.checkpoint.hub.answers import HUB_FIX as HUB_FIX
@@ -15,3 +16,4 @@ from sparsity_lab.measure.checkpoint.hub.asking import dataset_commit as dataset
 from sparsity_lab.measure.checkpoint.hub.asking import describe as describe
 from sparsity_lab.measure.checkpoint.hub.asking import not_in_cache as not_in_cache
 from sparsity_lab.measure.checkpoint.hub.asking import not_loaded as not_loaded
+from sparsity_lab.measure.checkpoint.hub.xet import or_plain_http as or_plain_http

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sparsity_lab import extras
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.checkpoint.hub.answers import BUSY, HUB_FIX, advice, reason, status_of, wait_of
+from sparsity_lab.measure.checkpoint.hub.xet import or_plain_http
 from sparsity_lab.measure.checkpoint.weights.weight_files import PICKLED, SAFE, pickles_not_allowed, shards_of
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def bring(model: str, name: str, revision: str | None) -> Path:
     if "tqdm_class" in inspect.signature(hf_hub_download).parameters:
         shown["tqdm_class"] = _lines(f"{name} of {model}")
     question = partial(hf_hub_download, model, name, revision=revision, **shown)
-    return Path(_asked(model, question, statuses=BUSY - WAITED_FOR))
+    plainly = partial(or_plain_http, question, name=f"{name} of {model}")
+    return Path(_asked(model, plainly, statuses=BUSY - WAITED_FOR))
 
 
 def bring_weights(model: str, commit: str | None, *, pickles_allowed: bool = False) -> None:
