@@ -72,7 +72,8 @@ def _map(
     bar.ax.tick_params(labelsize=6)
     bar.outline.set_linewidth(0.4)
     if isinstance(drawn.norm, LogNorm):
-        wide = drawn.norm.vmax > MOST_LABELLED * drawn.norm.vmin
+        low, high = drawn.get_clim()
+        wide = (high or 0.0) > MOST_LABELLED * (low or 0.0)
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
