@@ -64,7 +64,8 @@ def run_eval(
     """Evaluate each model in every setting that has no record yet.
 
     Of several settings or models, one that fails leaves a row that says why, and no record. Under `spec.fail_fast`,
-    and where there is but one cell, its error ends the run.
+    and where there is but one cell, its error ends the run; so does the first error where every setting of the only
+    model fails.
 
     Args:
         spec: tasks, thresholds and limits, and the model where no checkpoints are given.
@@ -100,7 +101,11 @@ def run_eval(
         (each.checkpoint, recipe.setting.name, each.error if isinstance(each, Lost) else next(answers))
         for each, recipe in wanted
     ]
-    return _written(spec, evaluated, output=output, several=len(asked) > 1)
+    report = _written(spec, evaluated, output=output, several=len(asked) > 1)
+    errors = [answer for _, _, answer in evaluated if isinstance(answer, SparsityLabError)]
+    if len(asked) == 1 and len(errors) == len(evaluated):
+        raise errors[0]  # of one model nothing was found out
+    return report
 
 
 def _preparer(spec: EvalSpec, *, elsewhere: str | None) -> ModelPreparer:
