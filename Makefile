@@ -15,7 +15,7 @@ PYTHONS ?= 3.10 3.12 3.13 3.14
 # Byte code is kept even where the environment says not to: else each worker and each process of a test compiles anew.
 PYTEST  = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
 
-.PHONY: demo test long test-all lint types unit every soak light lowest clean
+.PHONY: demo test long test-all lint types unit every soak light lowest docs clean
 
 demo: $(READY)
 	$(BIN)/sparsity-lab demo --output runs/demo
@@ -59,6 +59,14 @@ lowest: $(READY)
 	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest
 	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest measure
 
+# Every warning is an error, and no network is used once the packages are there: docs/_build/html/index.html.
+docs: $(READY) $(VENV)/.ready-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
+
+$(VENV)/.ready-docs: pyproject.toml constraints.txt | $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt
+	touch $@
+
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -67,4 +75,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build
+	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build docs/_build docs/reference/generated

@@ -6,6 +6,8 @@ python docs/_generate.py           writes them to docs/reference/generated
 """
 
 import ast
+import csv
+import os
 import re
 import sys
 from pathlib import Path
@@ -22,7 +24,10 @@ from sparsity_lab.store import bundled, table_columns  # noqa: E402
 from sparsity_lab.store.records import RECORD_KEYS  # noqa: E402
 
 FOLDER = Path("reference") / "generated"
-PACKAGE = ROOT / "sparsity_lab"
+DOCS, PACKAGE = ROOT / "docs", ROOT / "sparsity_lab"
+COPIES = DOCS / FOLDER / "repository"
+LINK = re.compile(r"(?P<text>\[[^\]\n]*\])\((?P<target>[^)\s]+)\)")
+IMAGE = re.compile(r'<img src="(?P<target>[^"]+)"[^>]*alt="(?P<text>[^"]*)"[^>]*>')
 NOTE = "*This page is generated from the code by `make docs`.*"
 
 
@@ -38,14 +43,16 @@ def pages():
         "launchers-and-loggers.md": launchers_and_loggers(),
         "data.md": data(),
         "rooms.md": rooms(),
+        **{f"repository/{name(path)}": copied(path) for path in outside()},
+        "repository/index.md": contents(),
     }
 
 
 def write(folder):
     """Write the pages that differ from those there, so that Sphinx reads no page again without need."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
-        path = folder / name
+    for page, text in pages().items():
+        path = folder / page
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
@@ -69,8 +76,8 @@ def commands():
     group = command_line()
     context = typer.Context(group, info_name=PROGRAM)
     parts = ["# Commands", NOTE, options_of(group, context), INTRO]
-    for name in sorted(group.commands):
-        parts += command(group.commands[name], name, context, depth=2)
+    for word in group.commands:
+        parts += command(group.commands[word], word, context, depth=2)
     return "\n\n".join(parts) + "\n"
 
 
@@ -78,9 +85,9 @@ INTRO = """Options of several commands can also be given in a YAML file, `--conf
 (`ppl-increase: 1%`); flags on the command line override the file."""
 
 
-def command(entry, name, parent, *, depth):
+def command(entry, word, parent, *, depth):
     """The parts of one command, and of those below it."""
-    context = typer.Context(entry, info_name=name, parent=parent)
+    context = typer.Context(entry, info_name=word, parent=parent)
     usage = f"{context.command_path} {' '.join(entry.collect_usage_pieces(context))}"
     about = "\n\n".join(" ".join(part.split()) for part in (entry.help or "").split("\n\n"))
     parts = [f"{'#' * depth} {context.command_path}", plain(about), f"```text\n{usage}\n```"]
@@ -118,18 +125,20 @@ def record_keys():
 
 def columns():
     """Every column of every table."""
-    parts = ["# Table columns", NOTE, "Every table is written as CSV and, where it has columns for readers, as Markdown."]
+    parts = [
+        "# Table columns",
+        NOTE,
+        "Every table is written as CSV and, where it has columns for readers, as Markdown.",
+    ]
     for path in sorted(Path(table_columns.__file__).parent.glob("*.csv")):
         parts.append(f"## Tables of {path.stem}")
-        for name, entries_ in read_columns(path.stem).items():
-            parts += [f"### {path.stem}: {name}", table(("column", "heading", "meaning"), entries_)]
+        for title, rows in read_columns(path.stem).items():
+            parts += [f"### {path.stem}: {title}", table(("column", "heading", "meaning"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def read_columns(stem):
     """Rows for readers of the tables that a file of columns describes, by the table's name."""
-    import csv
-
     found = {}
     path = Path(table_columns.__file__).parent / f"{stem}.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -147,11 +156,13 @@ def laws():
         law = registry.load("laws", name).LAW
         inputs = ", ".join(f"{v.symbol} = {v.meaning} ({v.unit})" for v in law.inputs)
         parts += [f"## {name}", f"`{law.formula}`", f"Source: {plain(law.source)}."]
-        parts.append(f"Inputs: {inputs}. Output: {law.output.symbol} = {law.output.meaning} ({law.output.unit}).")
+        parts.append(
+            f"Inputs: {inputs}. Output: {law.output.symbol} = {law.output.meaning} ({law.output.unit})."
+        )
         rows = [(f"`{p.name}`", p.unit, p.meaning, interval(p.box)) for p in law.parameters]
         parts.append(table(("coefficient", "unit", "meaning", "possible range"), rows))
         if law.typed:
-            parts.append(f"Typed: `--law \"{law.typed}\"`")
+            parts.append(f'Typed: `--law "{law.typed}"`')
     return "\n\n".join(parts) + "\n"
 
 
@@ -205,7 +216,11 @@ def knob(path):
 
 def launchers_and_loggers():
     """Launchers and loggers, by the docstrings of their files."""
-    parts = ["# Launchers and loggers", NOTE, "`--launcher NAME` hands work to processes; `--log NAME` shows points."]
+    parts = [
+        "# Launchers and loggers",
+        NOTE,
+        "`--launcher NAME` hands work to processes; `--log NAME` shows points.",
+    ]
     for room in ("launchers", "loggers"):
         parts.append(f"## {room.capitalize()}")
         for name in registry.names(room):
@@ -217,9 +232,8 @@ def data():
     """The bundled tables, with what the page of their folder says of them."""
     text = (PACKAGE / "data" / "README.md").read_text(encoding="utf-8")
     listed = ", ".join(f"`{name}`" for name in bundled.names())
-    return f"# Bundled data\n\n{NOTE}\n\nNames for `--data` and `--targets`: {listed}.\n\n" + re.sub(
-        r"^# .*\n", "", text, count=1
-    )
+    told = f"Names for `--data` and `--targets`: {listed}."
+    return f"# Bundled data\n\n{NOTE}\n\n{told}\n\n" + re.sub(r"^# .*\n", "", text, count=1)
 
 
 def rooms():
@@ -228,6 +242,69 @@ def rooms():
     for path in sorted(PACKAGE.rglob("__init__.py"), key=lambda path: path.parent):
         parts += [f"## {path.parent.relative_to(ROOT).as_posix()}/", docstring(path)]
     return "\n\n".join(parts) + "\n"
+
+
+def outside():
+    """Pages of the repository that are not in `docs/`: the site has copies, so that links to them lead somewhere."""
+    front = [ROOT / f"{word}.md" for word in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")]
+    studies = sorted((ROOT / "results").glob("*/README.md"))
+    return [path for path in (*front, *studies, PACKAGE / "data" / "README.md") if path.exists()]
+
+
+def name(path):
+    """The file name of a page's copy."""
+    return path.relative_to(ROOT).as_posix().replace("/", "-")
+
+
+def copied(path):
+    """A page of the repository as a page of the site: the same text, its links leading to the same places."""
+    text = IMAGE.sub(r"![\g<text>](\g<target>)", path.read_text(encoding="utf-8"))
+    return relinked(text, path.parent, COPIES)
+
+
+def relinked(text, before, after):
+    """Text whose relative links, as seen from the folder `before`, lead to the same places from `after`.
+
+    Where a place has a copy, they lead there.
+    """
+
+    def changed(match):
+        target, _, anchor = match["target"].partition("#")
+        if not target or re.match(r"[a-z]+:", target):
+            return match[0]
+        place = (before / target).resolve()
+        place = place / "README.md" if place.is_dir() else place
+        if place in copies:
+            place = COPIES / name(place)
+        elif not place.exists() or (place.suffix == ".md" and DOCS not in place.parents):
+            return match["text"].strip(
+                "[]"
+            )  # a folder without a page of its own, or a page that the site leaves out
+        return f"{match['text']}({relative(place, after)}{'#' + anchor if anchor else ''})"
+
+    copies = set(outside())
+    return LINK.sub(changed, text)
+
+
+def relative(place, folder):
+    """The path of a place, seen from a folder."""
+    return Path(os.path.relpath(place, folder)).as_posix()
+
+
+def contents():
+    """A list of the copies."""
+    rows = [
+        (f"[{heading(path)}]({name(path)})", f"`{path.relative_to(ROOT).as_posix()}`") for path in outside()
+    ]
+    tree = "\n".join(name(path).removesuffix(".md") for path in outside())
+    told = "Pages of the repository that are not in `docs/`: its front pages, and the studies in `results/`."
+    head = f"# Studies and front pages\n\n{told}\n\n{table(('page', 'file'), rows)}"
+    return f"{head}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
+
+
+def heading(path):
+    """The first heading of a page."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
 def docstring(path):

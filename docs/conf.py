@@ -16,7 +16,7 @@ release = __version__
 extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = f"sparsity-lab {release}"
-html_static_path: list[str] = []
+html_static_path = []
 html_show_sphinx = False
 html_copy_source = False
 exclude_patterns = ["_build", "extend/templates"]
@@ -25,6 +25,14 @@ myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]
 
 
-def setup(app: object) -> None:
+def setup(app):
     """Write the pages that follow from the code, before any page is read."""
     _generate.write(HERE / _generate.FOLDER)
+    app.connect("source-read", _relink)
+
+
+def _relink(app, docname, content):
+    """Lead links to pages outside this folder to their copies."""
+    folder = (HERE / docname).parent
+    if _generate.COPIES not in (folder, *folder.parents):
+        content[0] = _generate.relinked(content[0], folder, folder)
