@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # The exact pin takes a CPU build where one is to be had; a looser one pulls the CUDA packages.
 TORCH  ?= torch==2.13.0
+# Empty for the newest versions that pyproject.toml allows.
+CONSTRAINTS ?= --constraint constraints.txt
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
@@ -64,14 +66,14 @@ docs: $(READY) $(VENV)/.ready-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 $(VENV)/.ready-docs: pyproject.toml constraints.txt | $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" $(CONSTRAINTS)
 	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet "$(TORCH)" $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" $(CONSTRAINTS)
 	touch $(READY)
 
 clean:
