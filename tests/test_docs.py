@@ -17,8 +17,8 @@ HAND_WRITTEN = [page for page in PAGES if page.name not in ("map.md", "architect
 # Words that the house does not use, and numbers without their zero.
 WORDS = re.compile(
     r"\b(?:beside|besides|anew|stands? in|stands? for|stands? beside|is told|are told|tells? of|told of|so many|"
-    r"whoever|heeds?|(?<!there )(?:is|are) no (?!longer|more)[a-z]+|colour|behaviour|licence|optimis\w*|minimis\w*|normalis\w*|"
-    r"quantis\w*|recognis\w*|summaris\w*)\b|(?<![\w.\]])\.\d",
+    r"whoever|heeds?|(?<![Tt]here )(?:is|are) no (?!longer|more)[a-z]+|colour|behaviour|licence|optimis\w*|"
+    r"minimis\w*|normalis\w*|quantis\w*|recognis\w*|summaris\w*)\b|(?<![\w.\]])\.\d",
 )
 
 
