@@ -18,7 +18,7 @@ RUNNABLE = {
     for block in blocks(page)
     if block.workspace is not None
 }
-WINDOW, LETTERS = 64, 14_000
+WINDOW, LETTERS = 64, 9_000
 MODELS = "model,family,params_b,release_date,MMLU,HellaSwag\n" + (
     "mine-1B,mine,1.1,2025-03-01,0.42,0.61\nmine-3B,mine,3.2,2025-06-01,0.58,0.70\n"
 )
@@ -36,7 +36,7 @@ def series(folder, source):
     from safetensors.torch import load_file, save_file
 
     weights = load_file(source / "model.safetensors")
-    for number in range(1, 7):
+    for number in range(1, 6):
         place = folder / f"step-{100 * number}"
         shutil.copytree(source, place)
         generator = torch.Generator().manual_seed(number)
