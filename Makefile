@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # The exact pin takes a CPU build where one is to be had; a looser one pulls the CUDA packages.
 TORCH  ?= torch==2.13.0
+# Empty for the newest versions that pyproject.toml allows.
+CONSTRAINTS ?= --constraint constraints.txt
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
@@ -15,7 +17,7 @@ PYTHONS ?= 3.10 3.12 3.13 3.14
 # Byte code is kept even where the environment says not to: else each worker and each process of a test compiles anew.
 PYTEST  = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/python -m pytest
 
-.PHONY: demo test long test-all lint types unit every soak light lowest clean
+.PHONY: demo test long test-all lint types unit every soak light lowest docs clean
 
 demo: $(READY)
 	$(BIN)/sparsity-lab demo --output runs/demo
@@ -59,12 +61,20 @@ lowest: $(READY)
 	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest
 	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest measure
 
+# Every warning is an error, and no network is used once the packages are there: docs/_build/html/index.html.
+docs: $(READY) $(VENV)/.ready-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
+
+$(VENV)/.ready-docs: pyproject.toml constraints.txt | $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" $(CONSTRAINTS)
+	touch $@
+
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet "$(TORCH)" $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" $(CONSTRAINTS)
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build
+	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build docs/_build docs/reference/generated

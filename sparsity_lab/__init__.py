@@ -25,4 +25,4 @@ names) and `tokenization` (text to token ids). `__main__` is the program.
 checking and density run without torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
