@@ -32,9 +32,14 @@ MOVED = {
 
 def paragraph(report: DensityReport) -> str:
     """The growth in one paragraph that can be quoted: its interval, what moves it, how it did on the past."""
+    return ". ".join(headline(report)) + "."
+
+
+def headline(report: DensityReport) -> list[str]:
+    """The sentences of `paragraph`, without their full stops; the first says the growth."""
     trend, ruler = report.trend, report.ruler
     if trend is None:
-        return f"No growth of density can be told from these models: {report.trend_note.rstrip('.')}."
+        return [f"No growth of density can be told from these models: {report.trend_note.rstrip('.')}"]
     tasks = report.tasks[0] if len(report.tasks) == 1 else f"the mean of {_series(report.tasks)}"
     uncorrected = doubling(trend.slope)
     without = f"is {uncorrected:.0f} days" if uncorrected else "shows no growth"
@@ -46,7 +51,7 @@ def paragraph(report: DensityReport) -> str:
         _tried(report.hindcast) if report.hindcast else "",
         _rests_on(report, trend),
     ]
-    return ". ".join(filter(None, sentences)) + "."
+    return list(filter(None, sentences))
 
 
 def _series(words: Sequence[str]) -> str:
