@@ -19,6 +19,7 @@ class FramePath(type(Path())):  # type: ignore[misc]
     """
 
     content: bytes
+    header: list[str]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, name: str = "DataFrame") -> FramePath:
@@ -35,6 +36,7 @@ class FramePath(type(Path())):  # type: ignore[misc]
         path = cls(name)
         named = [level for level in frame.index.names if level is not None]
         whole = frame.reset_index(level=named) if named else frame
+        path.header = [str(column) for column in whole.columns]
         path.content = whole.to_csv(index=False).encode("utf-8", "surrogatepass")
         return path
 
@@ -49,6 +51,23 @@ class FramePath(type(Path())):  # type: ignore[misc]
     def is_dir(self) -> bool:
         """A frame holds no files, whatever lies at a path of its name."""
         return False
+
+
+def named_table(value: Any, name: str = "DataFrame") -> Path | str:
+    """A table as the readers take it: a frame under a name, or the path or word that it is named by.
+
+    Raises:
+        SparsityLabError: it is neither.
+    """
+    if is_frame(value):
+        return FramePath.of(value, name)
+    if not isinstance(value, (str, Path)):
+        raise SparsityLabError(
+            f"A table cannot be made of a {type(value).__name__}",
+            why="It is a data frame of pandas, a path, or the name of a bundled table",
+            fix="Make a frame of it: pandas.DataFrame(...)",
+        )
+    return value
 
 
 def is_frame(value: Any) -> bool:

@@ -12,7 +12,7 @@ from sparsity_lab.fitting.density.options import DensityOptions, DensityReport
 from sparsity_lab.fitting.density.paragraph import headline
 from sparsity_lab.fitting.density.report import as_json, run_density, table_rows
 from sparsity_lab.progress import Progress, chosen
-from sparsity_lab.reading.frames import FramePath, is_frame
+from sparsity_lab.reading.frames import named_table
 from sparsity_lab.store.columns import headings
 from sparsity_lab.store.results import Shown, Table, plain
 from sparsity_lab.store.table_columns.density import TABLE
@@ -21,7 +21,7 @@ from sparsity_lab.store.tables import Row
 if TYPE_CHECKING:
     import pandas as pd
 
-FRAMES = ("targets", "models")  # settings that name a table, which may be a frame
+TABLES = "targets", "models"  # settings that name a table, which may be a frame
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +42,7 @@ class DensityResult(Shown, DensityReport):
     def _table(self) -> Table:
         """The records where there is a trend, all models where there is none."""
         rows: list[Row] = [row for row in self._rows() if row["frontier"] or self.trend is None]
-        return rows, headings(TABLE.pick("model released size_b score rho rho_low rho_high flags"))
+        return rows, headings(TABLE.pick("model size_b score rho rho_low rho_high flags released"))
 
     def _notes(self) -> list[str]:
         count = len(self.notes)
@@ -73,8 +73,8 @@ def density(
     """
     refuse_unknown(settings, names_of(DensityOptions, without=["targets"]), function="density")
     asked = {"targets": targets, **settings}
-    frames = {name: FramePath.of(asked[name], name) for name in FRAMES if is_frame(asked.get(name))}
-    options, bars = filled(DensityOptions, {**asked, **frames}), chosen(progress)
+    named = {name: named_table(asked[name], name) for name in TABLES if asked.get(name) is not None}
+    options, bars = filled(DensityOptions, {**asked, **named}), chosen(progress)
     if output is not None:
         report, _ = run_density(output=Path(output), seed=seed, options=options, progress=bars)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,7 +15,7 @@ from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.progress import Progress, chosen
-from sparsity_lab.reading.frames import FramePath, is_frame
+from sparsity_lab.reading.frames import FramePath, named_table
 from sparsity_lab.settings import AUTO, EVEN
 from sparsity_lab.store.results import Shown, Table, wrapped
 from sparsity_lab.store.tables import Row
@@ -85,31 +86,28 @@ def fit(
         SparsityLabError: the table is faulty, or a setting, law or series is unknown or of no use.
     """
     refuse_unknown(settings, names_of(FitSpec, Columns, without=MADE_HERE), function="fit")
-    asked = _with_usual(table, settings)
+    named, bars = named_table(table), chosen(progress)
+    asked = _with_usual(named, settings)
     spec, columns = filled(FitSpec, asked), filled(Columns, asked)
+    if columns.several and columns.y is None:
+        columns = replace(columns, y="loss")
     _refuse_idle(settings, spec, columns)
-    named: Any = FramePath.of(table) if is_frame(table) else table  # type: ignore[arg-type]
-    bars = chosen(progress)
     if output is not None:
         return Fits(fit_table(named, output=output, spec=spec, mapping=columns, jobs=jobs, progress=bars))
     series, _ = series_of(source_of(named), spec, columns)
     return Fits(fit_all(series, spec, jobs=jobs, progress=bars))
 
 
-def _with_usual(table: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _with_usual(table: Path | str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, and those that go without saying for this table."""
     usual = dict(published.usual(table)) if isinstance(table, str) else {}
-    if is_frame(table) and called(TOKENS, header := [str(column) for column in table.columns]) is None:
-        usual = {name: column for name, column in PLAIN.items() if name in header}
+    if isinstance(table, FramePath) and called(TOKENS, table.header) is None:
+        usual = {name: column for name, column in PLAIN.items() if name in table.header}
     if settings.get("log") or settings.get("weighted") or settings.get("noise", EVEN) != EVEN:
         usual.pop("robust", None)
     if "drop" in settings:
-        usual["drop_rule"] = (
-            "" if settings["drop"] == AUTO else "as asked for"
-        )  # `auto` names its rule itself
-    asked = {**usual, **settings}
-    several = not isinstance(x := asked.get("x", ()), str) and len(x) > 1
-    return {**({"y": "loss"} if several else {}), **asked}
+        usual["drop_rule"] = "" if settings["drop"] == AUTO else "as asked for"  # `auto` names its rule
+    return {**usual, **settings}
 
 
 def _refuse_idle(settings: Mapping[str, Any], spec: FitSpec, columns: Columns) -> None:

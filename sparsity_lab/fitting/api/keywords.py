@@ -68,7 +68,9 @@ def filled(kind: type, settings: Mapping[str, Any]) -> Any:
         SparsityLabError: a date that is none, or what the dataclass refuses.
     """
     hints = ranges.hints(kind)
-    return kind(**{name: _as(hints[name], value, name) for name, value in settings.items() if name in hints})
+    made = kind(**{name: _as(hints[name], value, name) for name, value in settings.items() if name in hints})
+    ranges.check_fields(made)
+    return made
 
 
 def _as(hint: Any, value: Any, name: str) -> Any:
