@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from sparsity_lab import extras
+from sparsity_lab.errors import SparsityLabError
 
 Advance = Callable[[int], None]
 
@@ -53,6 +54,7 @@ def chosen(progress: Progress | bool | None) -> Progress:
 
     Raises:
         MissingPackageError: True, and tqdm is not installed.
+        SparsityLabError: something else.
     """
     if progress is True:
         extras.require("tqdm", who="progress=True")
@@ -60,6 +62,12 @@ def chosen(progress: Progress | bool | None) -> Progress:
         progress = in_notebook() and extras.is_installed("tqdm")
     if isinstance(progress, bool):
         return TqdmBars() if progress else SILENT
+    if not hasattr(progress, "track"):
+        raise SparsityLabError(
+            f"progress is {str(progress)[:80]!r}",
+            why="It is True, False, None, or an object with a method `track`, as `sparsity_lab.progress` says",
+            fix="Give True for bars",
+        )
     return progress
 
 

@@ -75,6 +75,9 @@ def test_unknown_words_and_tables_are_refused():
         density("nowhere.csv")
     with pytest.raises(SparsityLabError):
         density(MODELS.drop(columns="params_b"), **QUICK)
+    for settings in ({"convention": "active"}, {"d0_tokens": "many"}, {"models": 3}, {"progress": "yes"}):
+        with pytest.raises(SparsityLabError):
+            density(MODELS, **QUICK, **settings)
 
 
 def test_it_is_shown_short_with_names_escaped(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -83,6 +83,12 @@ def _as(hint: Any, value: Any, name: str) -> Any:
         return tuple(_as(get_args(kind)[0], item, name) for item in items)
     if kind is date:
         return _day(value, name)
+    if is_dataclass(kind) and not isinstance(value, kind):
+        raise SparsityLabError(
+            f"{name} is {str(value)[:80]!r}",
+            why=f"It must be a {kind.__name__}",
+            fix=f"Import it from {kind.__module__}",
+        )
     return Path(value) if kind is Path and isinstance(value, str) else value
 
 
