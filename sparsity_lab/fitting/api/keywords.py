@@ -83,7 +83,7 @@ def _as(hint: Any, value: Any, name: str) -> Any:
         return tuple(_as(get_args(kind)[0], item, name) for item in items)
     if kind is date:
         return _day(value, name)
-    if is_dataclass(kind) and not isinstance(value, kind):
+    if isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
         raise SparsityLabError(
             f"{name} is {str(value)[:80]!r}",
             why=f"It must be a {kind.__name__}",
