@@ -33,8 +33,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Where the functions are: no import here, so that `import sparsity_lab` takes no time (as in SPEC 1 of Scientific
-# Python). `__init__.pyi` says the same to editors and type checkers; a test holds the two together.
+# Where the functions are: no import here, so that `import sparsity_lab` takes no time (PEP 562). `__init__.pyi` says
+# the same to editors and type checkers; a test holds the two together.
 _FUNCTIONS = {
     "measure": "sparsity_lab.measure",
     "sparsified": "sparsity_lab.measure.api:sparsified",

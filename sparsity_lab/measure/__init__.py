@@ -58,7 +58,10 @@ extras.require(*extras.MODEL, who=__name__)
 
 
 class _CallablePackage(ModuleType):
-    """A package that is called as its function `api.measure`, and pickled by name as functions are."""
+    """A package that is called as its function `api.measure`, and pickled by name as functions are.
+
+    A package imported once is an attribute of its parent, which a `__getattr__` there (PEP 562) is not asked for.
+    """
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call `sparsity_lab.measure.api.measure`, which see."""
