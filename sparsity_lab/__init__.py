@@ -23,6 +23,33 @@ names) and `tokenization` (text to token ids). `__main__` is the program.
 
 `measure` and `fitting` never import each other. They meet in files: what one writes, the other reads. So fitting,
 checking and density run without torch.
+
+In Python, `from sparsity_lab import measure, sparsified, fit, density` gives the four functions; each is imported when
+it is first asked for. `measure` is the package of that name, which can be called.
 """
 
+import importlib
+from typing import Any
+
 __version__ = "0.2.0"
+
+# Where the functions are: no import here, so that `import sparsity_lab` takes no time (PEP 562). `__init__.pyi` says
+# the same to editors and type checkers; a test holds the two together.
+_FUNCTIONS = {
+    "measure": "sparsity_lab.measure",
+    "sparsified": "sparsity_lab.measure.api:sparsified",
+    "fit": "sparsity_lab.fitting.api.fit:fit",
+    "density": "sparsity_lab.fitting.api.density:density",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FUNCTIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, function = _FUNCTIONS[name].partition(":")
+    loaded = importlib.import_module(module)
+    return getattr(loaded, function) if function else loaded
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FUNCTIONS})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparsity_lab.fitting.result import FitResult
     from sparsity_lab.fitting.spec import FitSpec
 
-PUBLISHED, CHINCHILLA = "published", "chinchilla"
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +151,17 @@ class FitOptions:
 
     def spec(self) -> FitSpec:
         """What to fit to each series, and how."""
+        from sparsity_lab.fitting.reproduce import published
         from sparsity_lab.fitting.spec import FitSpec
 
+        usual = published.usual(self.data or "")
         drops, rule = _drops(self.drop, self.data)
         rivals = None if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
-        if not self.robust and self.data != CHINCHILLA:
+        if not self.robust and not usual.get("robust"):
             refuse_idle(self, "delta", because="without --robust", fix="Leave it out, or add --robust")
         # The published fit of these points is robust.
         robust = self.robust or (
-            self.data == CHINCHILLA and self.noise == EVEN and not (self.log_y or self.weighted)
+            usual.get("robust", False) and self.noise == EVEN and not (self.log_y or self.weighted)
         )
         return FitSpec(
             law=self.law_text(), rivals=rivals, drop=drops, drop_rule=rule,
@@ -170,10 +172,12 @@ class FitOptions:
     def columns(self) -> Columns:
         """Which columns of the table are read."""
         from sparsity_lab.fitting.data.columns import Columns
+        from sparsity_lab.fitting.reproduce import published
 
-        x, y, exclude = self._inputs(), self.y, self.exclude
-        if self.data == CHINCHILLA:
-            x, y, exclude = x or ("params", "tokens"), y or "loss", exclude or "epoch_excluded"
+        usual = published.usual(self.data or "")
+        x, y, exclude = self._inputs() or usual.get("x", ()), self.y, self.exclude
+        if "x" in usual:
+            y, exclude = y or usual["y"], exclude or usual["exclude"]
         elif len(x) > 1:
             y = y or "loss"
         idle = ("reach",) if len(x) > 1 else ("by",)
@@ -287,9 +291,10 @@ def _drops(words: tuple[str, ...], data: str | None) -> tuple[int | str | dict[s
     from sparsity_lab.fitting.reproduce import published
 
     if not words:
-        words = (PUBLISHED,) if data == "sparsing-law" else ("0",)
+        words = (PUBLISHED,) if "drop" in published.usual(data or "") else ("0",)
     if words == (PUBLISHED,):
-        return published.drops(), "the number with which the published row reproduces"
+        usual = published.usual(published.SPARSING_LAW)
+        return usual["drop"], usual["drop_rule"]
     if words == (AUTO,):
         return AUTO, ""
     if len(words) == 1 and "=" not in words[0]:

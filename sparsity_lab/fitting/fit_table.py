@@ -24,6 +24,7 @@ from sparsity_lab.fitting.parts import KeptParts
 from sparsity_lab.fitting.report import files
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.spec import FitSpec, law_of
+from sparsity_lab.laws._law import Law
 from sparsity_lab.machine.cores import available_cores
 from sparsity_lab.machine.sole_writer import sole_writer
 from sparsity_lab.machine.workers import side_by_side
@@ -71,12 +72,9 @@ def fit_table(
     Raises:
         SparsityLabError: the table is faulty, a law or series is unknown, or the output cannot be written.
     """
-    source = _source(path)
+    source = source_of(path)
     spec, columns, folder = spec or FitSpec(), mapping or Columns(), Path(output)
-    inputs = max(len(columns.x), 1)
-    law = None if (name := spec.law_name(inputs)) == AUTO else law_of(name, inputs=inputs)
-    series = read_series(source, mapping=columns, law=law, positive_y=spec.why_positive_y)
-    say_units(series[0].units, source)
+    series, law = series_of(source, spec, columns)
     records.refuse_over_input(source, folder / "fits.csv", folder / "residuals.csv")
     entry = toml.table_entry(path, folder)
     # Files that a lock speaks of are not replaced by those of another fit, locked or not.
@@ -93,11 +91,24 @@ def fit_table(
     return results
 
 
-def _source(path: Path | str) -> Path:
+def source_of(path: Path | str) -> Path:
     """The file behind a table: a name of a bundled table is that table's, whatever else has that name."""
     if isinstance(path, str):
         return bundled.path(path) if path in bundled.names() else bundled.table(path)
     return path
+
+
+def series_of(source: Path, spec: FitSpec, columns: Columns) -> tuple[list[Series], Law | None]:
+    """The series of a table, and the law that they are to be fitted with; None where that is chosen later.
+
+    Raises:
+        SparsityLabError: the table is faulty, or a law is unknown.
+    """
+    inputs = max(len(columns.x), 1)
+    law = None if (name := spec.law_name(inputs)) == AUTO else law_of(name, inputs=inputs)
+    series = read_series(source, mapping=columns, law=law, positive_y=spec.why_positive_y)
+    say_units(series[0].units, source)
+    return series, law
 
 
 def fit_all(

@@ -28,6 +28,8 @@ from sparsity_lab.fitting.uncertainty.intervals import Profile
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.fitting.uncertainty.other_text import OtherText
 from sparsity_lab.laws._law import FALLING, Array, Law
+from sparsity_lab.store.results import Shown, Table, plain
+from sparsity_lab.store.tables import Row, interval
 
 FIT_KEYS: dict[str, str] = {
     "series": "name of the run, with what sets it apart; of several inputs, table and law, or the value of --by",
@@ -98,8 +100,8 @@ class Coefficient:
     method: str = "profile"
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Shown):
     """One law on one series, with everything needed to judge it. Keys: `FIT_KEYS`."""
 
     series: Series
@@ -210,8 +212,8 @@ class FitResult:
         intervals = {name: draws.interval(name) for name in draws.values}
         return {"draws": len(draws), "block": draws.block if alone else None, "intervals": intervals}
 
-    def to_json(self) -> dict[str, Any]:
-        """The entry of fits.json."""
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of fits.json, with the keys `FIT_KEYS`."""
         series, spec = self.series, self.spec
         entry = {
             "series": series.name,
@@ -255,14 +257,50 @@ class FitResult:
         others = {key: getattr(self, key) for key in FIT_KEYS if key not in entry}
         return {key: plain({**entry, **others}[key]) for key in FIT_KEYS}
 
+    @property
+    def row(self) -> dict[str, object]:
+        """The line of fits.csv."""
+        row: dict[str, object] = {
+            "series": self.name, "law": self.law.name, "verdict": self.verdict.word, "reason": self.verdict.reason,
+            "bound": self.verdict.bound, "points": len(self.series.y), "dropped_points": self.series.dropped,
+        }  # fmt: skip
+        for name, each in self.numbers.items():
+            row |= plain({name: each.value, f"{name}_low": each.low, f"{name}_high": each.high})
+        if (other := self.other_text) is not None:
+            row["last_point_other_text_se"] = other.last_point
+            for name, part in other.coefficients.items():
+                row |= {f"{name}_other_text_{key}": value for key, value in vars(part).items()}
+        row |= {"objective": self.objective, "objective_value": self.solution.objective}
+        keys = ("sse", "mae", "rmse", "aicc", "lag1", "condition", "decades")
+        row |= {key: plain(getattr(self, key)) for key in keys}
+        row |= {"starts": self.solution.starts, "starts_at_best": self.solution.starts_at_best}
+        return {**row, "data_sha256": self.series.sha256}
 
-def plain(value: Any) -> Any:
-    """JSON's own types; NaN and infinity become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
-        return value
-    number = float(value)
-    return number if math.isfinite(number) else None
+    @property
+    def summary(self) -> dict[str, object]:
+        """The line of the first table of fits.md: coefficients with intervals, as readers see them."""
+        row: dict[str, object] = {
+            "series": self.name, "law": self.law.name, "verdict": self.verdict.word,
+            "points": len(self.series.y), "dropped": self.series.dropped,
+        }  # fmt: skip
+        row |= {name: interval(each.value, each.low, each.high) for name, each in self.numbers.items()}
+        return {**row, "bound": self.verdict.bound or ""}
+
+    @property
+    def line(self) -> str:
+        """Law, coefficients with 95 % intervals, and the verdict, in a line."""
+        numbers = (
+            f"{name} {interval(each.value, each.low, each.high)}" for name, each in self.numbers.items()
+        )
+        return f"{self.name}: {', '.join([self.law.name, *numbers])}; {self.verdict.word}"
+
+    def _title(self) -> str:
+        bound = f" ({self.verdict.bound})" if self.verdict.bound else ""
+        return f"{self.name}: {self.law.name}, {self.verdict.word}{bound}: {self.verdict.reason}"
+
+    def _rows(self) -> list[Row]:
+        return [self.row]
+
+    def _table(self) -> Table:
+        rows = [{"name": name, **plain(vars(each))} for name, each in self.numbers.items()]
+        return rows, {"name": "coefficient", "value": "value", "low": "95 % from", "high": "to"}

@@ -41,8 +41,43 @@ What to know first:
   end. So sums do not depend on the batch size, or on who measured which part.
 - Weights never change. Calibrated thresholds come from the dense run, while in the sparse run each layer sees what the
   drops before it have left.
+- This package is also a function: `from sparsity_lab import measure` gives the package, whatever was imported before
+  it, and `measure(model, ids)` calls `api.measure`. `help(measure)` therefore shows this page; the page of the
+  function is `help(measure.api.measure)`.
 """
+
+import importlib
+import inspect
+import sys
+from types import ModuleType
+from typing import Any
 
 from sparsity_lab import extras
 
 extras.require(*extras.MODEL, who=__name__)
+
+
+class _CallablePackage(ModuleType):
+    """A package that is called as its function `api.measure`, and pickled by name as functions are.
+
+    A package imported once is an attribute of its parent, which a `__getattr__` there (PEP 562) is not asked for.
+    """
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call `sparsity_lab.measure.api.measure`, which see."""
+        from sparsity_lab.measure.api import measure
+
+        return measure(*arguments, **keywords)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Of the function."""
+        from sparsity_lab.measure.api import measure
+
+        return inspect.signature(measure)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return importlib.import_module, (self.__name__,)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

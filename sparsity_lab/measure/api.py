@@ -31,7 +31,7 @@ from sparsity_lab.measure.thresholds.stored import (
     refuse_other_models,
 )
 from sparsity_lab.measure.work.record import shape_of
-from sparsity_lab.progress import SILENT, Progress
+from sparsity_lab.progress import SILENT, Progress, chosen
 from sparsity_lab.reading.texts.dataset_name import DatasetName, TextPlace
 from sparsity_lab.settings import HEAD, SPREAD, Sampling
 
@@ -53,7 +53,7 @@ def measure(
     seed: int = 0,
     architecture_file: Path | None = None,
     allow_untrained: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress | bool | None = None,
 ) -> Measurement:
     """Activation ratio of a live model at a fixed knob, at PPL-p%, or at a ratio given.
 
@@ -72,7 +72,7 @@ def measure(
         seed: of the bootstrap and the pilot's projection.
         architecture_file: a file of the user's own for the model's family, executed and used instead of ours.
         allow_untrained: measure a model whose perplexity is above half its vocabulary as well, flagged `untrained`.
-        progress: where to report.
+        progress: True for bars, False for none, None for bars in a notebook; or where to report.
 
     Raises:
         SparsityLabError: bad arguments, an unknown model, or an implausible dense loss.
@@ -86,7 +86,7 @@ def measure(
     with undisturbed(model) as itself:
         sites = find_sites(itself, architecture_file=architecture_file).sites
         windows, batch = _windows(itself, ids, window=window, bos_id=bos_id, batch_size=batch_size)
-        subject = Subject(itself, sites, windows, batch, progress, allow_untrained)
+        subject = Subject(itself, sites, windows, batch, chosen(progress), allow_untrained)
         if knob is not None:
             return engine.at_knob(subject, criterion=criterion, knob=knob, seed=seed)
         if activation_ratio is not None:

@@ -34,6 +34,8 @@ def table(name: str | Path) -> Path:
     Raises:
         UnknownNameError: neither; names the bundled tables.
     """
+    if isinstance(name, Path) and name.is_file():  # a data frame among them
+        return name
     if os.path.lexists(name):
         return Path(name)
     if str(name) in names():

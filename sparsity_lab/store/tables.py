@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,18 @@ def to_markdown(rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str])
     lines.append("|" + "|".join(rule) + "|")
     lines.extend(_line(line, widths, numeric) for line in body)
     return "\n".join(lines) + "\n"
+
+
+def to_html(rows: Sequence[Row], columns: Mapping[str, str], *, title: str, notes: Sequence[str] = ()) -> str:
+    """A table in HTML under a title and above notes, every text escaped; numbers as `to_markdown` shows them."""
+    lines = [list(columns.values()), *([shown(row.get(key)) for key in columns] for row in rows)]
+    kinds = ["th", *["td"] * len(rows)]
+    body = "".join(
+        f"<tr>{''.join(f'<{kind}>{html.escape(cell)}</{kind}>' for cell in line)}</tr>"
+        for kind, line in zip(kinds, lines, strict=True)
+    )
+    paragraphs = [f"<p>{html.escape(words)}</p>" for words in (title, *notes)]
+    return "".join([paragraphs[0], f"<table>{body}</table>", *paragraphs[1:]])
 
 
 def write_table(stem: Path, rows: Sequence[Row], columns: Mapping[str, str] | Sequence[str]) -> None:

@@ -96,6 +96,6 @@ def test_a_ladder_without_a_limit_is_not_identified(huber):
     fit = fit_series(series_of(LAW, x, y), FitSpec(robust=huber, draws=0))
     assert fit.verdict.word == "not identified"
     assert fit.profiles["E"].open_low
-    entry = fit.to_json()
+    entry = fit.to_dict()
     assert entry["verdict"] == "not identified"
     assert entry["bound"].startswith("E <=")

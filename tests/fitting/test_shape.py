@@ -49,7 +49,7 @@ def assert_no_nan(result):
     """No nan and no inf in anything for readers, and no coefficient without a value in fits.json."""
     page = text.markdown([result])
     assert not {"nan", "inf", "-inf", "none"} & set(page.replace("|", " ").replace(",", " ").split()), page
-    entry = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    entry = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     for one in (entry, *entry["rivals"]["rivals"], *entry["drop_sensitivity"]):
         for value in one["coefficients"].values():
             assert (value["value"] if isinstance(value, dict) else value) is not None

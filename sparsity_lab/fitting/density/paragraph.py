@@ -33,9 +33,14 @@ MOVED = {
 
 def paragraph(report: DensityReport) -> str:
     """The growth in one paragraph that can be quoted: its interval, what moves it, how it did on the past."""
+    return ". ".join(headline(report)) + "."
+
+
+def headline(report: DensityReport) -> list[str]:
+    """The sentences of `paragraph`, without their full stops; the first says the growth."""
     trend = report.trend
     if trend is None:
-        return f"{report.trend_note.rstrip('.')}."
+        return [report.trend_note.rstrip(".")]
     sentences = [
         _growth(trend),
         _defined(report),
@@ -44,7 +49,7 @@ def paragraph(report: DensityReport) -> str:
         _tried(report.hindcast) if report.hindcast else "",
         _rests_on(report, trend),
     ]
-    return ". ".join(filter(None, sentences)) + "."
+    return list(filter(None, sentences))
 
 
 def _defined(report: DensityReport) -> str:

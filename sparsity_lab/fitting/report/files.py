@@ -14,7 +14,7 @@ from sparsity_lab.fitting.figures import KINDS, attempted, file_of
 from sparsity_lab.fitting.report.text import markdown
 from sparsity_lab.fitting.reproduce import families, families_report
 from sparsity_lab.fitting.reproduce.families import Limit
-from sparsity_lab.fitting.result import FitResult, plain
+from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.progress import Progress
 from sparsity_lab.provenance import provenance
 from sparsity_lab.store.records import write_json, write_text
@@ -30,8 +30,8 @@ def write(results: Sequence[FitResult], folder: Path, *, source: Path) -> None:
     fits.json, fits.csv, fits.md and residuals.csv are the same bytes for the same input and seed; what differs
     from run to run (time, versions, command) is in provenance.json.
     """
-    write_json(folder / "fits.json", [result.to_json() for result in results])
-    rows = [_row(result) for result in results]
+    write_json(folder / "fits.json", [result.to_dict() for result in results])
+    rows = [result.row for result in results]
     write_text(folder / "fits.csv", to_csv(rows, list(dict.fromkeys(key for row in rows for key in row))))
     left = [row for result in results for row in _residuals(result)]
     write_text(
@@ -99,36 +99,6 @@ def _limits(limits: Sequence[Limit], stem: Path) -> bool:
         limits_figure(limits, families.against_scale(limits), stem)
         return True
     return False
-
-
-def _row(result: FitResult) -> dict[str, object]:
-    """One line of fits.csv."""
-    row: dict[str, object] = {
-        "series": result.name, "law": result.law.name, "verdict": result.verdict.word,
-        "reason": result.verdict.reason, "bound": result.verdict.bound, "points": len(result.series.y),
-        "dropped_points": result.series.dropped,
-    }  # fmt: skip
-    for name, coefficient in result.numbers.items():
-        ends = {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
-        row |= {key: plain(value) for key, value in ends.items()}
-    if (other := result.other_text) is not None:
-        row["last_point_other_text_se"] = other.last_point
-        for name, each in other.coefficients.items():
-            row |= {f"{name}_other_text_{key}": value for key, value in vars(each).items()}
-    keys = (
-        "sse",
-        "mae",
-        "rmse",
-        "aicc",
-        "lag1",
-        "condition",
-        "decades",
-    )
-    numbers = {key: plain(getattr(result, key)) for key in keys}
-    solution = result.solution
-    reached = {"starts": solution.starts, "starts_at_best": solution.starts_at_best}
-    least = {"objective": result.objective, "objective_value": solution.objective}
-    return {**row, **least, **numbers, **reached, "data_sha256": result.series.sha256}
 
 
 def _residuals(result: FitResult) -> Iterator[dict[str, Any]]:

@@ -10,8 +10,9 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.judge.bands import Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.reproduce import published
-from sparsity_lab.fitting.result import Coefficient, FitResult, plain
+from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.laws._law import AS_IN_TABLE
+from sparsity_lab.store.results import plain
 from sparsity_lab.store.tables import interval, number, to_markdown
 
 TWOFOLD = 2.0  # in width, beyond which two intervals of one number are told apart
@@ -46,14 +47,7 @@ def _unit(unit: str) -> str:
 
 def _summary(results: Sequence[FitResult]) -> str:
     names = list(dict.fromkeys(name for result in results for name in result.numbers))
-    rows = []
-    for result in results:
-        row: dict[str, object] = {
-            "series": result.name, "law": result.law.name, "verdict": result.verdict.word,
-            "points": len(result.series.y), "dropped": result.series.dropped,
-        }  # fmt: skip
-        row |= {name: interval(c.value, c.low, c.high) for name, c in result.numbers.items()}
-        rows.append({**row, "bound": result.verdict.bound or ""})
+    rows = [result.summary for result in results]
     return to_markdown(rows, ["series", "law", "verdict", "points", "dropped", *names, "bound"])
 
 

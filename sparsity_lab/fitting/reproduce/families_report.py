@@ -13,8 +13,9 @@ from sparsity_lab.fitting.data.names import limits_name
 from sparsity_lab.fitting.judge.verdict import IDENTIFIED
 from sparsity_lab.fitting.reproduce import families
 from sparsity_lab.fitting.reproduce.families import Bottleneck, Limit, ScaleFit
-from sparsity_lab.fitting.result import FitResult, plain
+from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.store.records import write_json, write_text
+from sparsity_lab.store.results import plain
 from sparsity_lab.store.tables import number, to_markdown
 
 SCALE = ("activation", "runs", "a", "s", "low", "high", "p_value", "finding")

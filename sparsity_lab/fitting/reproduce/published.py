@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.store import bundled
 
 BUNDLED = "sparsing-law-published"
+SPARSING_LAW, CHINCHILLA = "sparsing-law", "chinchilla"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,15 @@ def agreements(results: Sequence[FitResult]) -> list[Agreement]:
         if result.series.dropped == row.dropped and result.describes:
             found += compare(result, row)
     return found
+
+
+def usual(table: str) -> dict[str, Any]:
+    """Settings of `FitSpec` and `Columns` that fit a bundled table as its publication did; none for other tables."""
+    if table == SPARSING_LAW:
+        return {"drop": drops(), "drop_rule": "the number with which the published row reproduces"}
+    if table == CHINCHILLA:
+        return {"x": ("params", "tokens"), "y": "loss", "exclude": "epoch_excluded", "robust": True}
+    return {}
 
 
 def drops() -> dict[str, int]:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from sparsity_lab.fitting.judge.slopes import Trend
 from sparsity_lab.fitting.reproduce.families import Bottleneck
-from sparsity_lab.fitting.result import plain
 from sparsity_lab.fitting.study import equal_loss, scale, selection, shapes, trends
 from sparsity_lab.fitting.study.curves import RunCurve
 from sparsity_lab.fitting.study.equal_loss import AtLoss, Versus
@@ -26,6 +25,7 @@ from sparsity_lab.fitting.study.scale import AgainstSize, Fitted, Sized
 from sparsity_lab.fitting.study.shapes import Shaped
 from sparsity_lab.fitting.study.trends import Segment
 from sparsity_lab.store.records import write_json
+from sparsity_lab.store.results import plain
 from sparsity_lab.store.table_columns.study import (
     AGAINST_SIZE,
     DIRECTIONS,

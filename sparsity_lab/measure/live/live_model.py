@@ -6,6 +6,7 @@ trainer may have wrapped around its forward and without compiled code, which wou
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ SHARDING = (
 )  # fmt: skip
 SHARDED = "torch.distributed.tensor.DTensor"
 WRAPPED_FIX = "Give the transformers model itself"
+_LOAD_FIX = (
+    f"{WRAPPED_FIX}: AutoModelForCausalLM.from_pretrained(...); or run `sparsity-lab measure`, which takes folders and "
+    "Hub ids"
+)
 
 
 def plain(model: Any) -> Any:
@@ -142,7 +147,8 @@ def _refuse_other_classes(model: Any) -> None:
         for name, child in (model.named_children() if isinstance(model, nn.Module) else ())
         if hasattr(child, "get_input_embeddings")
     ]
+    named = isinstance(model, (str, os.PathLike))
     raise SparsityLabError(
         f"{type(model).__name__} is not a causal language model of transformers",
-        fix=f"{WRAPPED_FIX}: model.{inside[0]}" if inside else WRAPPED_FIX,
+        fix=f"{WRAPPED_FIX}: model.{inside[0]}" if inside else _LOAD_FIX if named else WRAPPED_FIX,
     )

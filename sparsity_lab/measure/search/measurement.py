@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparsity_lab.measure.search.counts import Counts, DenseSums, Floats, Ints
+from sparsity_lab.store.results import Shown, Table, plain
+from sparsity_lab.store.table_columns.measured import TABLE
+from sparsity_lab.store.tables import Row, interval, number
 
 KNOB, KNOB_FOUND, THRESHOLDS = "this knob", "the knob found", "these thresholds"  # what errors are at
 
@@ -64,8 +67,8 @@ class Errors:
     stop_nats: float
 
 
-@dataclass(frozen=True)
-class Measurement:
+@dataclass(frozen=True, repr=False)
+class Measurement(Shown):
     """The result of one measurement.
 
     Attributes:
@@ -128,3 +131,61 @@ class Measurement:
     def nonzero_ratio(self) -> float:
         """Share of exactly non-zero activations of the dense run."""
         return float(self.sums.nonzero.sum() / (self.dense.reached.sum(axis=0) @ self.sizes))
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers under the keys of a record."""
+        dense, sparse, errors = self.dense, self.sparse, self.errors
+        return {
+            "criterion": self.criterion,
+            "knob": self.knob,
+            "knob_interval": None if errors.knob is None else list(errors.knob),
+            "activation_ratio": self.activation_ratio,
+            "activation_ratio_se": errors.activation_ratio,
+            "activation_ratio_interval": list(self.activation_ratio_interval),
+            "activation_ratio_per_layer": sparse.ratio_per_layer(self.sizes).tolist(),
+            "activated_share": sparse.activated_share(self.sizes),
+            "thresholds": self.thresholds,
+            "loss_dense_nats": dense.mean_loss_nats(),
+            "loss_sparse_nats": sparse.mean_loss_nats(),
+            "ppl_dense": math.exp(dense.mean_loss_nats()),
+            "ppl_sparse": math.exp(sparse.mean_loss_nats()),
+            "ppl_ratio": self.ppl_ratio,
+            "loss_delta_se_nats": errors.loss_delta_nats,
+            "activation_ratio_components": errors.ratio_components.tolist(),
+            "loss_delta_components_nats": errors.rise_components.tolist(),
+            "activation_ratio_slope": errors.ratio_slope,
+            "activation_ratio_se_with_knob": None,
+            "activation_ratio_components_with_knob": None,
+            "stop_error_nats": errors.stop_nats,
+            "error_units": errors.units,
+            "errors_at": errors.held,
+            "flags": list(self.flags),
+            "search": [[e.knob, e.rise_nats, int(e.counts.seen.sum())] for e in self.searched],
+            "forward_passes": self.forward_passes,
+            "zero_output_tokens": self.sums.zero_outputs.sum(axis=0).tolist(),
+            "nonzero_ratio": self.nonzero_ratio,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers under the keys of a record (`record_keys.RECORD_KEYS`), as far as one measurement knows them."""
+        known = {"ppl_increase_target": self.ppl_increase_target, "tokens": int(self.dense.seen.sum())}
+        return plain({**self.numbers, **known})
+
+    def _flat(self) -> dict[str, Any]:
+        """What of it has a column in the table of `measure`, as that table writes it."""
+        known = {**self.to_dict(), "flags": " ".join(self.flags)}
+        return {key: known[key] for key in TABLE.header if key in known}
+
+    def _rows(self) -> list[Row]:
+        return [self._flat()]
+
+    def _title(self) -> str:
+        ratio = interval(self.activation_ratio, *self.activation_ratio_interval)
+        return f"Activation ratio {ratio} by {self.criterion} at {number(self.knob)}, PPL ratio {self.ppl_ratio:.5f}"
+
+    def _table(self) -> Table:
+        known = {key: value for key, value in self._flat().items() if value not in (None, "")}
+        shown = [column for column in TABLE.for_readers() if column.key in known]
+        rows = [{"number": column.heading, "value": known[column.key]} for column in shown]
+        return rows, {"number": "number", "value": "value"}

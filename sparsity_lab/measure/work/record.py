@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,41 +69,6 @@ def shape_of(model: Any, found: FoundSites) -> dict[str, Any]:
     }
 
 
-def numbers_of(measured: Measurement) -> dict[str, Any]:
-    """The numbers of one measurement, under the keys of a record."""
-    dense, sparse, errors = measured.dense, measured.sparse, measured.errors
-    return {
-        "criterion": measured.criterion,
-        "knob": measured.knob,
-        "knob_interval": None if errors.knob is None else list(errors.knob),
-        "activation_ratio": measured.activation_ratio,
-        "activation_ratio_se": errors.activation_ratio,
-        "activation_ratio_interval": list(measured.activation_ratio_interval),
-        "activation_ratio_per_layer": sparse.ratio_per_layer(measured.sizes).tolist(),
-        "activated_share": sparse.activated_share(measured.sizes),
-        "thresholds": measured.thresholds,
-        "loss_dense_nats": dense.mean_loss_nats(),
-        "loss_sparse_nats": sparse.mean_loss_nats(),
-        "ppl_dense": math.exp(dense.mean_loss_nats()),
-        "ppl_sparse": math.exp(sparse.mean_loss_nats()),
-        "ppl_ratio": measured.ppl_ratio,
-        "loss_delta_se_nats": errors.loss_delta_nats,
-        "activation_ratio_components": errors.ratio_components.tolist(),
-        "loss_delta_components_nats": errors.rise_components.tolist(),
-        "activation_ratio_slope": errors.ratio_slope,
-        "activation_ratio_se_with_knob": None,
-        "activation_ratio_components_with_knob": None,
-        "stop_error_nats": errors.stop_nats,
-        "error_units": errors.units,
-        "errors_at": errors.held,
-        "flags": list(measured.flags),
-        "search": [[e.knob, e.rise_nats, int(e.counts.seen.sum())] for e in measured.searched],
-        "forward_passes": measured.forward_passes,
-        "zero_output_tokens": measured.sums.zero_outputs.sum(axis=0).tolist(),
-        "nonzero_ratio": measured.nonzero_ratio,
-    }
-
-
 def record_body(
     measured: Measurement,
     *,
@@ -128,7 +92,7 @@ def record_body(
     return {
         **named.words(),
         "trained_tokens": named.trained_tokens,
-        **numbers_of(measured),
+        **measured.numbers,
         **setting,
         "tokens": windows.tokens,
         "window": windows.window,
