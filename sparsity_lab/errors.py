@@ -12,7 +12,7 @@ REPORT_FIX = "Report this with the command that led here"
 
 
 class SparsityLabError(Exception):
-    """A mistake the user can mend, told in one paragraph.
+    """A mistake the user can fix, explained in one paragraph.
 
     Args:
         what: what could not be done; names the file, row or flag.

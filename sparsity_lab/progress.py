@@ -20,7 +20,7 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Anything that can show a labelled count towards a total."""
+    """Anything that can show a labeled count toward a total."""
 
     def track(self, label: str, total: int) -> AbstractContextManager[Advance]:
         """Show `label` until the context closes; call what it yields with units done."""

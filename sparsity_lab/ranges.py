@@ -95,7 +95,7 @@ RANGES: dict[str, Range] = {
 }  # fmt: skip
 
 
-# Fields that are no flag by themselves.
+# Fields that are not flags by themselves.
 OF_KEYS = ("ladder",)  # whose settings are keys of a YAML, not flags
 CALLED = {
     "error_share": "The share of --tokens auto", "stabilise_last": "The count of --stabilise last",
@@ -133,12 +133,12 @@ def range_of(name: str, *, command: str = "") -> Range | None:
 
 
 def check(name: str, value: object, *, command: str = "", flag: str = "", whole: bool = False) -> None:
-    """Refuse a number out of its range, or a sequence with one; None and what is no number pass.
+    """Refuse a number out of its range, or a sequence with one; None and what is not a number pass.
 
     Args:
         name: of the setting. value: what it was given. command: whose range, where that has its own.
         flag: what to call it; where empty, `--name`, or the name alone where it is a key of a YAML.
-        whole: refuse whatever is no whole number as well.
+        whole: refuse whatever is not a whole number as well.
 
     Raises:
         SparsityLabError: it is out of its range.
@@ -202,7 +202,7 @@ def check_kind(name: str, value: object, kind: Any) -> None:
 
 
 def check_real(name: str, value: object) -> None:
-    """Refuse what is no real number; None passes.
+    """Refuse what is not a real number; None passes.
 
     Raises:
         SparsityLabError: it is none.

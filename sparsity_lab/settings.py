@@ -62,7 +62,7 @@ TextColumn = Annotated[
     ),
 ]
 Pack = Annotated[
-    bool, Flag("Join documents, so that windows go over their borders; by default none does.", TEXT)
+    bool, Flag("Join documents, so that windows may cross their borders (by default, none does).", TEXT)
 ]
 
 
@@ -74,7 +74,7 @@ class WeightSettings:
         bool,
         Flag(
             "Read pytorch_model.bin where there are no safetensors: torch does, with weights_only=True, and a pickle "
-            "that asks for more than tensors is refused (SECURITY.md)."
+            "that contains anything but tensors is refused (SECURITY.md)."
         ),
     ] = False
     hidden_act: Annotated[
@@ -94,7 +94,8 @@ class ModelSettings(WeightSettings):
     device: Annotated[str, Flag("Torch device, or auto.")] = "auto"
     dtype: Annotated[str, Flag("Dtype of weights and activations.", choices=("auto", *DTYPES))] = "auto"
     architecture_file: Annotated[
-        Path | None, Flag("Your own Python file that says where the model's FFN parts are. It is EXECUTED.")
+        Path | None,
+        Flag("Your own Python file that defines where the model's FFN parts are. It is EXECUTED."),
     ] = None
 
     def of_model(self) -> ModelSettings:
@@ -110,7 +111,7 @@ class TextSettings(ModelSettings):
     sample: Annotated[
         str | None,
         Flag(
-            "Where windows lie, in a text that holds more than --tokens: spread over all of it, so that errors hold "
+            "Where windows are taken from in a text longer than --tokens: spread over all of it, so that errors hold "
             "for the corpus, or its head, whose errors hold for these tokens only.",
             TEXT,
             shown="spread; head with --compat, and in heat",
@@ -180,13 +181,14 @@ class RecordSettings(AgainSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings(RecordSettings, SampleSettings):
-    """How lm-eval is run, and how a text is read whose perplexity is put beside its scores."""
+    """How lm-eval is run, and how a text is read whose perplexity is reported along with its scores."""
 
     dense: Annotated[bool, Flag("Also run without thresholds.", WHAT)] = True
     include_path: Annotated[
-        Path | None, Flag("Folder of further task files (YAML). Code that they name is EXECUTED.", WHAT)
+        Path | None,
+        Flag("Folder of additional task files (YAML). Code that they reference is EXECUTED.", WHAT),
     ] = None
-    tokens: Annotated[int, Flag("Tokens of the text.", TEXT)] = TOKENS
+    tokens: Annotated[int, Flag("Number of tokens to read from the text.", TEXT)] = TOKENS
     num_fewshot: Annotated[int | None, Flag("Examples in the prompt.", TEXT, shown="as the task says")] = None
     limit: Annotated[int | None, Flag("At most N documents per task, for a trial.", WHAT, metavar="N")] = None
     batch_size: Annotated[str, Flag("Windows per batch.", metavar="INTEGER|auto")] = "auto"
@@ -198,9 +200,13 @@ class HeatSettings(AgainSettings, TextSettings):
     """Which part of a text is shown."""
 
     line: Annotated[
-        int, Flag("First line of the text to show: of documents, of the first one or the one drawn.", TEXT)
+        int,
+        Flag(
+            "First line of the text to show; for a set of documents, of the first or the drawn document.",
+            TEXT,
+        ),
     ] = 1
-    tokens: Annotated[int, Flag("At most N tokens are shown.", TEXT, metavar="N")] = 200
+    tokens: Annotated[int, Flag("Show at most N tokens.", TEXT, metavar="N")] = 200
     seed: Annotated[int, Flag("With --sample spread: draws the document, or the line, that is shown.")] = 0
 
 
@@ -242,7 +248,7 @@ class LaunchSettings:
     """How many processes work, and where."""
 
     launcher: Annotated[
-        str, Flag("How work is handed to processes: inline (this machine), ray or slurm.", WHERE)
+        str, Flag("How work is distributed to processes: inline (this machine), ray or slurm.", WHERE)
     ] = "inline"
     jobs: Annotated[
         int,

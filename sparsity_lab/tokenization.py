@@ -33,7 +33,7 @@ class Encoded:
 
     Attributes:
         ids: without special tokens around them.
-        encoding: of the `tokenizers` library, or None where another library tokenised.
+        encoding: of the `tokenizers` library, or None where another library tokenized.
     """
 
     ids: list[int]

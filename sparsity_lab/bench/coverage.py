@@ -99,7 +99,7 @@ def simulate(truth: Truth, *, rho: float | None, draw: int, seed: int) -> Covera
 
 
 def autoregressive(points: int, rho: float, generator: np.random.Generator) -> Array:
-    """Noise of unit variance with correlation rho between neighbours, shape (points,)."""
+    """Noise of unit variance with correlation rho between neighbors, shape (points,)."""
     shocks = generator.normal(size=points)
     noise = np.empty(points)
     noise[0] = shocks[0]

@@ -5,7 +5,7 @@ The two take the same windows, model, attention, optimizer, schedule and clippin
 what differs is everything the Trainer does around a step. After each step of the Trainer the loop takes one, so
 that a machine whose speed drifts, or that others use, treats both alike; the ratio is the median over the pairs.
 
-Or the loop stands in a process of its own, with the memory of a program that asks for nothing: then the ratio is
+Or the loop runs in its own process, with the memory of a program that asks for nothing: then the ratio is
 what somebody with such a loop gains or loses.
 """
 
@@ -86,7 +86,7 @@ def compare_throughput(
         data: token files.
         pairs: timed steps of each, after a few untimed ones.
         apart: the loop has a process of its own.
-        progress: told the pairs.
+        progress: receives the pairs.
     """
     steps = pairs + _WARM_PAIRS
     tokens = steps * run.training.tokens_per_step
@@ -143,10 +143,10 @@ def bench_ladder(
         pairs: timed steps of each.
         output: where the results go.
         apart: the loop has a process of its own.
-        progress: told what is prepared and timed.
+        progress: receives what is prepared and timed.
 
     Raises:
-        SparsityLabError: a name that is no run of the ladder.
+        SparsityLabError: a name that is not a run of the ladder.
     """
     known = {run.name: run for run in config.runs}
     if odd := [name for name in names if name not in known]:

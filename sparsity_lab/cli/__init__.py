@@ -1,7 +1,7 @@
 """The command line: parsing, printing, exit codes; no arithmetic. One file per command.
 
 A call goes through `__main__.py` (streams, signals, the end of the process) to `main.py`, which gathers the commands,
-lets `console/` check packages and ranges, and turns our errors into one paragraph. A command file declares its
+lets `console/` check packages and ranges, and prints our errors as one paragraph. A command file declares its
 options as the fields of a dataclass, calls one function of a room, and prints what it wrote. What several commands
 take is in `shared_options.py`; what specifications in Python take as well is in `sparsity_lab/settings.py`.
 
@@ -16,6 +16,6 @@ take is in `shared_options.py`; what specifications in Python take as well is in
     console/                                  what all commands share
 
 What to know: exit code 0 is success, 1 a finding (a failed checkpoint, a lock that drifted, under `fit --strict` a law
-that is not identified), 2 a mistake that the message explains. Results and tables go to stdout, notes and progress to
+that is not identified), 2 an error that the message explains. Results and tables go to stdout, notes and progress to
 stderr. Heavy packages are imported inside the commands, so that `--help` answers at once.
 """

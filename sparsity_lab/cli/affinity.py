@@ -24,7 +24,7 @@ class AffinityOptions(CostSettings, TimingSettings, ModelSettings, TextsOptions,
     models: Annotated[
         tuple[str, ...],
         Flag(
-            "Location of a model that has moved since its record; last names must match. Repeatable.",
+            "New location of a model that was moved; the last part of its name must match. Repeatable.",
             WHAT,
             flags=("--model",),
         ),
@@ -36,7 +36,7 @@ class AffinityOptions(CostSettings, TimingSettings, ModelSettings, TextsOptions,
     shapes: Annotated[
         tuple[str, ...],
         Flag(
-            "A further shape to time. Repeatable.",
+            "An additional shape to time. Repeatable.",
             HOW,
             flags=("--shape",),
             metavar="FxD",
@@ -50,8 +50,9 @@ class AffinityOptions(CostSettings, TimingSettings, ModelSettings, TextsOptions,
 def command(options: AffinityOptions) -> None:
     """Estimate what sparsity is worth when decoding: bytes read and ideal speed-ups, and with --measure real ones.
 
-    A text that has moved since its record is named with --text or --dataset, by the name that the record gives it.
-    Decoding one sequence waits for memory, so time goes with the bytes read. Each number says what it assumes.
+    Use --text or --dataset for a text that has moved since its record was made, with the name that the record gives it.
+    Decoding a single sequence is bound by memory bandwidth, so its time is proportional to the bytes read. Each number
+    states what it assumes.
     """
     from sparsity_lab.fitting.figures import attempted
     from sparsity_lab.measure.neurons.affinity.run import AffinitySpec, estimate_affinity

@@ -24,7 +24,7 @@ from sparsity_lab.settings import (
     WeightSettings,
 )
 
-app = typer.Typer(help="Time the parts on the machine at hand.", no_args_is_help=True)
+app = typer.Typer(help="Benchmark kernels, measurement and training on this machine.", no_args_is_help=True)
 WINDOW, PAIRS, DTYPE = 1024, 5, "bfloat16"
 AGAINST_TOKENS, AGAINST_WINDOW, AGAINST_DTYPE = 2048, 256, "float32"
 
@@ -46,11 +46,11 @@ class KernelsOptions:
 @app.command("kernels", cls=PanelCommand)
 @of_fields
 def kernels(options: KernelsOptions) -> None:
-    """Check the kernels on this device, then time them against its own ceilings.
+    """Check the kernels on this device, then time them against the device's own measured ceilings.
 
-    Nothing is timed where a check fails: the command then says which and exits 1.
+    If a check fails, nothing is timed: the command reports which one failed and exits with code 1.
 
-    It writes a JSON, a table as CSV and Markdown and a roofline, named after the device.
+    The command writes a JSON file, a table (CSV and Markdown) and a roofline figure, all named after the device.
     """
     from sparsity_lab.bench.kernels.run import KernelsWrong, bench_kernels
     from sparsity_lab.fitting.figures import attempted
@@ -128,10 +128,10 @@ class CostBenchOptions(WeightSettings, TextOptions):
 @app.command("measure", cls=PanelCommand)
 @of_fields
 def measure(options: CostBenchOptions) -> None:
-    """Time what counting and masking add to the forward passes of a model, or this engine against another.
+    """Time what counting and masking add to a model's forward passes, or compare this engine with another.
 
-    With --against both run in this process on the same text: the engine, the reference, the engine again.
-    The reference takes minutes where the engine takes seconds.
+    With --against, both run in this process on the same text: the engine, the reference, then the engine again.
+    Where the engine takes seconds, the reference takes minutes.
     """
     if options.against is None:
         refuse_idle(

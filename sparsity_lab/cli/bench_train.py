@@ -29,7 +29,7 @@ class TrainBenchOptions:
 
 @of_fields
 def command(options: TrainBenchOptions) -> None:
-    """Time training under the Trainer and under a plain loop, a step of each in turns."""
+    """Time training with the Trainer and with a plain loop, alternating one step of each."""
     from sparsity_lab.bench.train import bench_ladder
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.ladder.config.ladder_config import load_config

@@ -28,7 +28,8 @@ class CheckOptions:
         ),
     ] = None
     since: Annotated[
-        Path | None, Flag("Ask whether this table's newer points lie in the bands of the locked laws.", WHAT)
+        Path | None,
+        Flag("Check whether this table's newer points lie in the bands of the locked laws.", WHAT),
     ] = None
     update: Annotated[bool, Flag("Refit and rewrite the locks; refused under CI=true.", WHAT)] = False
     reason: Annotated[
@@ -60,7 +61,7 @@ class CheckOptions:
 def command(options: CheckOptions) -> None:
     """Refit every locked input and compare: pass, drift, stale, missing or unidentified.
 
-    Exits 0 when all pass, 1 on any finding, 2 on a mistake such as a lock that cannot be read.
+    The exit code is 0 when all pass, 1 on any finding, and 2 on an error such as a lock that cannot be read.
     """
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.fitting.locks import check, check_report
@@ -85,7 +86,7 @@ def command(options: CheckOptions) -> None:
 
 
 def _update(paths: list[Path], reason: str | None) -> None:
-    """Write locks anew and print what changes."""
+    """Refit the locks, rewrite them and print what changes."""
     from sparsity_lab.fitting.locks import check, toml
 
     if os.environ.get("CI", "").lower() in {"true", "1"}:

@@ -50,7 +50,7 @@ class ScoreOptions:
     ] = ()
     chance: Chance = ()
     params: Annotated[
-        str, Flag("Parameters of a mixture of experts that count.", WHAT, choices=("total", "active"))
+        str, Flag("Which parameters of a mixture of experts count.", WHAT, choices=("total", "active"))
     ] = "total"
     embeddings: Annotated[str, Flag("Whether embeddings count.", WHAT, choices=("in", "out"))] = "in"
     against: Annotated[
@@ -104,7 +104,7 @@ class DensityCommandOptions(ScoreOptions):
         bool, Flag("Tabulate how the growth depends on ruler, tasks, models and parameters.", WHAT)
     ] = True
     hindcast: Annotated[
-        bool, Flag("Foresee the densest model of each quarter from the quarters before it.", WHAT)
+        bool, Flag("Forecast the densest model of each quarter from the quarters before it.", WHAT)
     ] = True
     output: Output = Path("runs/density")
     config: Config = None
@@ -159,13 +159,14 @@ class RulerCommandOptions(ScoreOptions):
     loss: Annotated[
         tuple[str, ...],
         Flag(
-            "Of lm-eval results: the task whose loss of the right answer goes with the score of another. Repeatable.",
+            "For lm-eval results: task whose loss on the right answer goes with another task's score. Repeatable.",
             TABLE,
             metavar="TASK=TASK",
         ),
     ] = ()
     harness: Annotated[
-        str, Flag("How the scores were made; of a table that states harnesses, the one that is read.", TABLE)
+        str,
+        Flag("Harness that produced the scores; in a table with several harnesses, the one to read.", TABLE),
     ] = HARNESS
     source: Annotated[str, Flag("Where the figures come from.", TABLE)] = ""
     output: Output = Path("runs/rulers")

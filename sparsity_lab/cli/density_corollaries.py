@@ -32,7 +32,7 @@ class PairOptions:
 
 @of_fields
 def pairs(context: typer.Context, options: PairOptions) -> None:
-    """Compare compressed models with their sources; options of `density` go before the word pairs."""
+    """Compare compressed models with their sources. Options of `density` go before the word pairs."""
     from sparsity_lab.fitting.density.trend.corollaries import run_pairs
     from sparsity_lab.store.table_columns.density import PAIRS
 
@@ -50,7 +50,7 @@ class RulersOptions:
 
 @of_fields
 def rulers(context: typer.Context, options: RulersOptions) -> None:
-    """List the rulers that can place the models, and how far they disagree; options of `density` go before the word."""
+    """List the rulers that can rate the models, and how far they disagree. Options of `density` go before `rulers`."""
     from sparsity_lab.fitting.density.compare_rulers import run_rulers
     from sparsity_lab.store.table_columns.density import RULER_PAIRS, RULERS
 

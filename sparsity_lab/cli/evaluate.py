@@ -36,12 +36,12 @@ class EvalOptions(EvalSettings, LaunchOptions, ModelOptions, TextOptions):
 
 @of_fields
 def command(options: EvalOptions) -> None:
-    """Run lm-eval on each model, dense and under the thresholds of records, and perplexity on a text.
+    """Run lm-eval on each model, dense and with the thresholds of records, and compute perplexity on a text.
 
-    The perplexity is that of `measure` with the same words about the text.
+    The perplexity equals that of `measure` with the same text options.
 
-    A run that was stopped goes on where it was: settings with a record are not evaluated again. Of several settings or
-    models, one that fails is marked in the table and the others are evaluated; the exit code is 1 then.
+    A stopped run resumes where it left off: settings with a record are not evaluated again. If one of several settings
+    or models fails, it is marked in the table, the others are evaluated, and the exit code is 1.
     """
     from sparsity_lab.loggers import Job, open_loggers
     from sparsity_lab.measure.lm_eval.evaluation import EvalSpec, run_eval

@@ -53,11 +53,11 @@ class FitOptions:
     ] = ()
     fix: Annotated[
         tuple[str, ...],
-        Flag("Make a coefficient of a formula a number. Repeatable.", WHAT, metavar="NAME=NUMBER"),
+        Flag("Fix a coefficient of a formula at a number. Repeatable.", WHAT, metavar="NAME=NUMBER"),
     ] = ()
     tie: Annotated[
         tuple[str, ...],
-        Flag("Make two coefficients of a formula one. Repeatable.", WHAT, metavar="NAME=NAME"),
+        Flag("Make two coefficients of a formula equal. Repeatable.", WHAT, metavar="NAME=NAME"),
     ] = ()
     bound: Annotated[
         tuple[str, ...],
@@ -85,7 +85,8 @@ class FitOptions:
         ),
     ] = None
     y_range: Annotated[
-        str | None, Flag("The range that y of a formula has by its nature.", WHAT, metavar="[LOW]:[HIGH]")
+        str | None,
+        Flag("Range to which y of a formula is confined by definition.", WHAT, metavar="[LOW]:[HIGH]"),
     ] = None
     rivals: Annotated[
         str | None, Flag("Laws to compare, separated by commas.", WHAT, shown="the activation-ratio laws")
@@ -119,9 +120,11 @@ class FitOptions:
     holdout: Annotated[
         str | None, Flag("Hold out the rows with the largest values of this column, and predict them.", TABLE)
     ] = None
-    robust: Annotated[bool, Flag("Minimise the sum of Huber losses on ln y.")] = False
-    delta: Annotated[float, Flag("Where the losses of --robust turn from square to absolute.")] = DELTA
-    log_y: Annotated[bool, Flag("Minimise the sum of squares of ln y.")] = False
+    robust: Annotated[bool, Flag("Minimize the sum of Huber losses on ln y.")] = False
+    delta: Annotated[
+        float, Flag("Residual at which the losses of --robust change from square to absolute.")
+    ] = DELTA
+    log_y: Annotated[bool, Flag("Minimize the sum of squares of ln y.")] = False
     noise: Annotated[
         str,
         Flag("Noise is even, or its variance is a power of the curve.", metavar="even|power", choices=NOISES),
@@ -143,7 +146,8 @@ class FitOptions:
         str | None, Flag("Lock these fits for `check`, and state why.", OUTPUT, metavar="REASON")
     ] = None
     follow: Annotated[
-        bool, Flag("With --lock: the table may be measured anew, and only drift beyond noise counts.", OUTPUT)
+        bool,
+        Flag("With --lock: the table may be measured again, and only drift beyond noise counts.", OUTPUT),
     ] = False
     plots: Annotated[bool, Flag("Draw figures.", OUTPUT)] = True
     strict: Annotated[bool, Flag("Exit with code 1 if a fit is not identified.", OUTPUT)] = False

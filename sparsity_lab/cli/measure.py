@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def command(options: MeasureOptions) -> None:
     """Measure the share of feed-forward neurons each checkpoint needs at equal quality.
 
-    Several knobs, increases or ratios are measured with the model loaded once.
-    A run that was stopped goes on where it was: cells with a record are not measured again.
-    Of several checkpoints, one that fails is marked in the table and the others are measured; the exit code is 1 then.
+    Several knobs, increases or ratios are measured with a single load of the model.
+    A stopped run resumes where it left off: cells with a record are not measured again.
+    If one of several checkpoints fails, it is marked in the table, the others are measured, and the exit code is 1.
     """
     options.refuse_idle()
     from sparsity_lab.loggers import check_names

@@ -1,4 +1,4 @@
-"""`sparsity-lab neurons`: what the neurons do under a record's thresholds."""
+"""`sparsity-lab neurons`: what the neurons do with a record's thresholds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NeuronsOptions(WritingSettings, WatchOptions):
 def command(options: NeuronsOptions) -> None:
     """Count what feed-forward neurons do: how often each fires, for which tokens, and how steadily.
 
-    One sparse pass a text under the thresholds of a record; what was counted before is not counted again.
+    Each text takes one sparse pass with the thresholds of a record. Texts that have a record are not counted again.
     """
     from sparsity_lab.measure.neurons.frequency.run import neurons_command
 

@@ -20,10 +20,10 @@ class PredictOptions(TrainSettings, WatchOptions):
 
 @of_fields
 def command(options: PredictOptions) -> None:
-    """Train small predictors of each layer's active neurons, and ask how many they find.
+    """Train small predictors of each layer's active neurons, and measure how many they find.
 
-    The first half of each text trains, the second judges, beside two guesses that need no training: always the most
-    frequent neurons, and those of the last token.
+    Predictors are trained on the first half of each text and evaluated on the second, along with two baselines that
+    need no training: always the most frequent neurons, and the active neurons of the previous token.
     """
     from sparsity_lab.measure.neurons.predictors.run import predict_command
     from sparsity_lab.measure.neurons.predictors.spec import PredictorSettings

@@ -44,8 +44,8 @@ class ReportOptions:
 def command(options: ReportOptions) -> None:
     """Report everything under DIR on one self-contained page that opens without a network.
 
-    Records with their provenance, fits with their honesty sheets, every table sortable, every figure inside.
-    Exits 1 where a file could not be read; the page names it.
+    The page shows records with their provenance and fits with their honesty sheets. Every table is sortable and every
+    figure is embedded. The exit code is 1 if a file could not be read; the page names it.
     """
     from sparsity_lab.fitting.page.write import write_report
 

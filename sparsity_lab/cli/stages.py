@@ -1,4 +1,4 @@
-"""The stages of a study, each once: as the options of the command that it is, which is printed and run."""
+"""The stages of a study, each declared once as the options of its command, which is printed and run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHAPE_RIVALS = ("width-depth", "linear", "logarithmic", "constant")
 
 
 def commands(study: Study, stage: str) -> list[str]:
-    """The command lines that a stage is; none where it is no command but a stage of the study alone."""
+    """The command lines that a stage consists of; empty for a stage that only a study has."""
     planned = {
         "train": ("train", lambda study: [train_options(study)]),
         "measure": ("measure", lambda study: measurements(study).values()),

@@ -1,4 +1,4 @@
-"""`sparsity-lab structure`: how neurons hang together under a record's thresholds."""
+"""`sparsity-lab structure`: which neurons fire together with a record's thresholds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class StructureOptions(GroupSettings, WatchOptions):
 
 @of_fields
 def command(options: StructureOptions) -> None:
-    """Find which neurons fire together, group them into experts, and ask what the groups are worth.
+    """Find which neurons fire together, group them into experts, and evaluate the groups.
 
-    The first half of each text finds, the second judges. Several texts: which neurons prefer one. Several
-    checkpoints of a run: where patterns settle. A mixture of experts: how steadily it routes.
+    Groups are formed on the first half of each text and evaluated on the second. With several texts, the command also
+    reports which neurons prefer one of them; with several checkpoints of a run, when the patterns settle; for a mixture
+    of experts, how steadily it routes.
     """
     from sparsity_lab.measure.neurons.structure.run import structure_command
     from sparsity_lab.measure.neurons.structure.spec import StructureSettings

@@ -40,8 +40,7 @@ class StudyOptions(LadderOptions):
 def command(options: StudyOptions) -> None:
     """Train a ladder, measure every checkpoint by both rules, fit laws, compare, and report.
 
-    Each stage is a command of its own, printed before it starts. Killed at any moment, the same command goes
-    on where it was.
+    Each stage is a separate command, printed before it starts. If a study is interrupted, the same command resumes it.
     """
     from sparsity_lab.ladder.study.plan import STAGES, Study
     from sparsity_lab.ladder.study.study_config import load_study
@@ -68,7 +67,7 @@ def command(options: StudyOptions) -> None:
 
 
 def run(study: Study, stages: list[str]) -> None:
-    """Run stages in their order, each announced with the commands it stands for."""
+    """Run stages in order, after printing the commands that each consists of."""
     from sparsity_lab.machine.sole_writer import sole_writer
     from sparsity_lab.store.records import write_json
 
@@ -83,7 +82,7 @@ def run(study: Study, stages: list[str]) -> None:
 
 
 def _lines(study: Study, stage: str) -> list[str]:
-    """What a stage does, as commands of their own; else as this stage of the study."""
+    """What a stage does: the separate commands it consists of, or else this stage of the study."""
     alone = StudyOptions(config=study.name, only=(stage,), seed=study.config.ladder.seed, output=study.folder)
     return commands(study, stage) or [shlex.join(["sparsity-lab", "study", *words_of(alone)])]
 

@@ -29,7 +29,7 @@ class TrainOptions(LadderOptions):
 def command(options: TrainOptions) -> None:
     """Train a family of small models, with checkpoints at log-spaced token counts.
 
-    Killed at any moment, the same command takes up where it was; finished runs are kept.
+    If training is interrupted, the same command resumes it; finished runs are kept.
     """
     from sparsity_lab.cli.console.progress import progress
     from sparsity_lab.ladder.config.ladder_config import load_config
@@ -62,7 +62,7 @@ def command(options: TrainOptions) -> None:
 
 
 def _print_sizes(ladder: LadderConfig, folder: Path | None) -> None:
-    """Print what the ladder takes; with the folder of a dry run, also how often each run walks the corpus."""
+    """Print the work that the ladder takes; after a dry run in a folder, also each run's passes over the corpus."""
     from sparsity_lab.ladder.corpus.epochs import corpus_size
     from sparsity_lab.ladder.estimate import LadderEstimate
     from sparsity_lab.ladder.ladder import is_begun

@@ -1,4 +1,4 @@
-"""Figures beside numbers: one that cannot be drawn or written is told in a line, and fails nothing else.
+"""Figures that accompany numbers: if one cannot be drawn or written, that is logged in a line and nothing else fails.
 
 Numbers are written first. Whatever draws is imported inside `attempted`, so that this holds for matplotlib itself.
 """
@@ -27,9 +27,7 @@ def attempted(stem: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        Exception
-    ) as error:  # drawing stands on fonts, libraries and the disk, which fail in ways of their own
+    except Exception as error:  # drawing depends on fonts, libraries and the disk, which fail in many ways
         for kind in KINDS:
             with suppress(OSError):
                 file_of(stem, kind).unlink(missing_ok=True)

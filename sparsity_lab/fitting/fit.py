@@ -126,7 +126,7 @@ def rivals_of(series: Series, spec: FitSpec) -> list[Law]:
 
 
 def _targets(series: Series, law: Law, spec: FitSpec, values: Mapping[str, float]) -> list[float]:
-    """Values of y whose x is told: those asked for, and half and nine tenths of the way to the limit."""
+    """Values of y whose x is reported: those asked for, and half and nine tenths of the way to the limit."""
     limit, last = law.limit(values), float(series.y[0 if law.forward == FALLING else -1])
     low, high = series.y_box
     ways = [last + share * (limit - last) for share in (0.5, 0.9)] if low <= limit <= high else []

@@ -1,4 +1,4 @@
-"""The largest values of a column held out and predicted from the rest: errors and coverage, beside baselines.
+"""The largest values of a column held out and predicted from the rest: errors and coverage, compared with baselines.
 
 What a scaling law is for is the next larger model. `--holdout COLUMN` leaves out the rows with the largest values of a
 column, whole values at a time and at most three in ten rows, fits every law compared to the others, and says how far

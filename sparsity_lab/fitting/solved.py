@@ -80,7 +80,8 @@ def solve_and_judge(
         series: the points, with the model of their noise that `spec` asks for. law: of as many inputs.
         spec: how to fit. comparison: rivals on these points, or None.
         profiled: whether to profile at all; a verdict without profiles says no more than whether the law fits.
-        targets: of the coefficients: values of y whose x is told, with a band, of a law of one input; None for neither.
+        targets: of the coefficients: values of y whose x is reported, with a band, for a law of one input; None for
+            neither.
             Their intervals are walked with the profiles.
     """
     problem = problem_of(law, series, spec)
@@ -180,7 +181,7 @@ def _misfit(problem: Problem, solution: Solution, comparison: Comparison | None)
     if reason := shape.misfit(problem, solution):
         return reason
     if problem.objective.log:
-        return None  # a turn is told from the AICc of squares of y
+        return None  # a turn is judged by the AICc of squares of y
     own = diagnostics.aicc(solution.sse, points=len(problem.y), coefficients=len(problem.law.parameters))
     others = () if comparison is None else (rival.aicc for rival in comparison.rivals)
     return shape.turn(problem, below=min([own, *others]) - AICC_REJECTS)

@@ -33,7 +33,7 @@ class FitSpec:
         drop: leading points left out, for all series, by name of series, or auto (`warmup.AUTO_RULE`).
         drop_rule: why that many.
         weighted: weight points by 1/se^2 where the table has standard errors.
-        robust: minimise the sum of Huber losses on ln y. delta: where these turn from square to absolute, in ln y.
+        robust: minimize the sum of Huber losses on ln y. delta: where these turn from square to absolute, in ln y.
         log: least squares on ln y.
         noise: even, or POWER: with a variance that is a power of the curve (`solve.variance`).
         draws: bootstrap refits; 0 for none.

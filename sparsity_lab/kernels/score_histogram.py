@@ -68,7 +68,7 @@ class ScoreHistogram:
         bins: [T + 1]; bin t holds edge_{t-1} < score <= edge_t, the last all scores above the last edge.
         zeros: activations that are exactly zero, a scalar tensor.
         undefined: NaN scores, a scalar tensor.
-        maximum: largest score that is no NaN, a scalar fp32 tensor; 0 where there is none.
+        maximum: largest score that is not NaN, a scalar fp32 tensor; 0 where there is none.
         per_neuron: [F], tokens on which each neuron's score is above `neuron_threshold`; None without one.
     """
 

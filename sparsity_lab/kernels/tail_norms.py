@@ -30,7 +30,7 @@ def tail_norms(a: Tensor, w: Tensor, W_d: Tensor, edges: Tensor, *, backend: str
         a: activations [..., F], fp32, bf16 or fp16; leading dimensions are tokens.
         w: column norms of W_d [F], taken as fp32.
         W_d: down projection [d, F], fp32, bf16 or fp16, on the device of a.
-        edges: ascending thresholds on the score [T], taken as fp32; inf stands for the largest finite one.
+        edges: ascending thresholds on the score [T], taken as fp32; inf means the largest finite one.
         backend: `auto`, `torch` or `triton`.
 
     Returns:

@@ -51,7 +51,7 @@ def train_ladder(
         output: where everything goes.
         jobs: runs trained at a time, the cores shared among them; a run's numbers depend on its threads in
             their last digits.
-        progress: told bytes read, documents tokenized and tokens trained.
+        progress: receives bytes read, documents tokenized and tokens trained.
         log: loggers to show every run's loss log in.
 
     Raises:

@@ -143,7 +143,7 @@ def hf_config(shape: ModelShape, *, eos_token_id: int | None = None) -> Pretrain
 
 
 def build_model(shape: ModelShape, *, seed: int, eos_token_id: int | None = None) -> PreTrainedModel:
-    """A freshly initialised float32 model; the same seed gives the same weights."""
+    """A freshly initialized float32 model; the same seed gives the same weights."""
     import torch
     from transformers import AutoModelForCausalLM
 

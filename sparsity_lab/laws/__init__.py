@@ -1,4 +1,4 @@
-"""Closed-form curves: formula, parameters with units and bounds, start guess. numpy only, no optimiser.
+"""Closed-form curves: formula, parameters with units and bounds, start guess. numpy only, no optimizer.
 
 One file per law; the file's name is its id, and it holds the law as `LAW`. Files with an underscore are what they are
 made of. `_law.py` says what a law is: which coefficients are linear, the search coordinates of the others, and the way

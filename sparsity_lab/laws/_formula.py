@@ -113,7 +113,7 @@ def parse(text: str) -> ast.expr:
     """The syntax tree of a formula, with or without `y =` in front; it is shared and not to be changed.
 
     Raises:
-        SparsityLabError: it is no formula, or holds something that is not allowed.
+        SparsityLabError: it is not a formula, or holds something that is not allowed.
     """
     body = text.split("=", 1)[1] if "=" in text else text
     try:

@@ -1,6 +1,6 @@
 """What a law is: a closed-form curve whose linear and nonlinear coefficients are kept apart.
 
-Every law here can be written y = sum_j beta_j phi_j(x; theta). The optimiser searches theta (one or two
+Every law here can be written y = sum_j beta_j phi_j(x; theta). The optimizer searches theta (one or two
 dimensionless coordinates) and solves beta in closed form; so a law supplies its columns phi, their
 derivatives, and the way from (theta, beta) to the coefficients the papers print and back. The columns are
 scaled by the span of the data: tokens and tokens/1e9 then give the same fit, digit for digit in theta.
@@ -106,7 +106,7 @@ class Law(ABC):
         output_box: the range that y can have by its nature, whatever the table.
         forward: RISING, or FALLING where the largest models have the smallest input (a loss).
         exponents: parameter name -> search coordinate that is its logarithm.
-        offset_columns: (column, value) of columns whose coefficient is no parameter but a fixed number.
+        offset_columns: (column, value) of columns whose coefficient is a fixed number and not a parameter.
         positive_inputs: indices of the inputs that must be above zero.
         derived: numbers that follow from one coefficient each.
         typed: the law as a formula that can be typed (`_expression`), its input x or the symbols of its inputs; empty
@@ -187,7 +187,7 @@ class Law(ABC):
 
     @property
     def other_ends(self) -> tuple[str, ...]:
-        """Labels of the levels that y tends to besides the asymptote, such as the score of a perfect model."""
+        """Labels of the levels other than the asymptote that y tends to, such as the score of a perfect model."""
         return tuple(name for name, _ in self.limits if name != self.asymptote)
 
     @property

@@ -39,7 +39,7 @@ def far_end_of(forward: str, positive_inputs: Sequence[int]) -> Edges:
 
 
 def refuse_limit(terms: Terms, linear: _structure.LinearPart) -> None:
-    """Refuse a limit that is no linear coefficient, or one with an upper bound."""
+    """Refuse a limit that is not a linear coefficient, or one with an upper bound."""
     name = terms.limit_name
     if name is None:
         return

@@ -34,7 +34,7 @@ class Role:
         power: 1, or -1 where the coefficient divides.
         either_sign: whether its sign is open, as that of the exponent of `x^a`.
         bare: of an EXPONENT, whether its base is an input itself.
-        in_function: whether it stands in the argument of a function.
+        in_function: whether it is in the argument of a function.
     """
 
     kind: str

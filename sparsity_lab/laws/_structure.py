@@ -113,7 +113,7 @@ def factors(tree: ast.expr) -> Iterator[tuple[ast.expr, int]]:
 
 
 def _degree(node: ast.expr, of: set[str]) -> float:
-    """Degree of the formula in a set of names taken together; infinity where it is no polynomial."""
+    """Degree of the formula in a set of names taken together; infinity where it is not a polynomial."""
     if isinstance(node, ast.Name):
         return float(node.id in of)
     if isinstance(node, ast.Constant):

@@ -93,7 +93,7 @@ class Terms:
     def _refuse_strangers(
         self, asked: Iterable[str], coefficients: set[str], settled: Collection[str] = ()
     ) -> None:
-        """Refuse names that are no coefficients, or those of settled ones."""
+        """Refuse names that are not coefficients, or those of settled ones."""
         for name in asked:
             if name not in coefficients:
                 raise SparsityLabError(
@@ -114,7 +114,7 @@ def refuse_symbols(symbols: tuple[str, ...]) -> None:
     """Refuse names that an input cannot have.
 
     Raises:
-        SparsityLabError: one is no name, means something else in formulas, or is there twice.
+        SparsityLabError: one is not a name, means something else in formulas, or is there twice.
     """
     for at, symbol in enumerate(symbols):
         if not symbol.isidentifier() or symbol in {*CONSTANTS, *FUNCTIONS} or symbol in symbols[:at]:

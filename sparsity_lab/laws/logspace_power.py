@@ -1,6 +1,6 @@
 """The law of activation ratio in training data that ReLU models follow: a stretched exponential.
 
-A(D) = A0 + exp(b - c D^alpha), decreasing towards A0: ln(A - A0) falls as a power of D (Sparsing Law,
+A(D) = A0 + exp(b - c D^alpha), decreasing toward A0: ln(A - A0) falls as a power of D (Sparsing Law,
 arXiv 2411.02335, table 2). The search coordinates are ln alpha and ln k with k = c (D_max^alpha -
 D_min^alpha), the fall of ln(A - A0) over the data: alpha and c are tied along a narrow valley, alpha and k
 are not. The columns are 1 and exp(-k s(D)) with s running from 0 to 1 over the data.

@@ -1,6 +1,6 @@
 """The power law of activation ratio in training data, as SiLU models follow it.
 
-A(D) = A0 - c D^-alpha, increasing towards A0 (Sparsing Law, arXiv 2411.02335, table 2). One search
+A(D) = A0 - c D^-alpha, increasing toward A0 (Sparsing Law, arXiv 2411.02335, table 2). One search
 coordinate, ln alpha; the columns are 1 and -(D/D_min)^-alpha.
 """
 

@@ -109,7 +109,7 @@ class Loggers:
             label: names the curve; where trained tokens are not known, points lie at their place in it.
             values: by name.
             step: trained tokens, or None.
-            config: is told with the series' first point.
+            config: is sent with the series' first point.
         """
         if step is None and self.guards:
             if not self.placed:
@@ -121,7 +121,7 @@ class Loggers:
     def point(
         self, series: str, values: Mapping[str, float], *, step: int, config: Mapping[str, Any] | None = None
     ) -> None:
-        """Values by name at a step of a series; `config` is told with the first one."""
+        """Values by name at a step of a series; `config` is sent with the first one."""
         if not self.guards:
             return
         if series not in self.begun:

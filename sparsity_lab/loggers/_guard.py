@@ -1,4 +1,4 @@
-"""One logger in a process of its own: handed points, watched, told of once when it fails, and never waited for long.
+"""One logger in its own process: it gets points and is watched; a failure is reported once, and no wait for it is long.
 
 The libraries write in threads of their own, which is not enough: they may hang while they start or close, end the whole
 process, or die with a run that is killed before its points are written. Only a process of its own keeps these from

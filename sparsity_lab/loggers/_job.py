@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What a logger is told of the run.
+    """What a logger knows about the run.
 
     Attributes:
         kind: the command.

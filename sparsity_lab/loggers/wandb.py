@@ -2,7 +2,7 @@
 
 Without a key at hand, or under `--offline`, runs are kept in `OUTPUT/wandb/` and can be uploaded later; nobody is ever
 asked for a key. `WANDB_MODE`, `WANDB_PROJECT`, `WANDB_ENTITY` and the other variables of W&B count as always. A
-series' id is kept in `OUTPUT/wandb/SERIES.id`: taken up again, it is sent anew under it, and W&B shows the newer one.
+series' id is kept in `OUTPUT/wandb/SERIES.id`: a resumed run is sent again under it, and W&B shows the newer one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many cores this process may use: the cores it may run on, less what a container's quota leaves of them.
 
 A container is often given all cores of its host and a quota of their time. A thread a core then spends the
-quota early and stands still for the rest of each period. cgroup v2 keeps it in `cpu.max` ("200000 100000":
+quota early and is idle for the rest of each period. cgroup v2 keeps it in `cpu.max` ("200000 100000":
 two cores' worth), v1 in `cpu.cfs_quota_us` and `cpu.cfs_period_us`; every group above this one counts too.
 """
 

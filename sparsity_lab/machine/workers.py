@@ -37,7 +37,7 @@ class Workers:
 
     Args:
         jobs: processes at most; they start with the first calls.
-        torch_too: they will use torch, which is then told its threads.
+        torch_too: they will use torch, whose number of threads is then set.
     """
 
     def __init__(self, jobs: int, *, torch_too: bool = True) -> None:
@@ -64,7 +64,7 @@ class Workers:
                 number, call = left.popleft()
                 pipe = self.idle.pop() if self.idle else self._start()
                 at[pipe] = number
-                with suppress(OSError):  # it ended: told by the pipe's other end
+                with suppress(OSError):  # it ended: the pipe's other end reports it
                     pipe.send(call)
             ready = connection.wait(list(at))
             for pipe in [one for one in at if one in ready]:
@@ -184,7 +184,7 @@ def _outcome(call: Callable[[], Any]) -> tuple[bool, Any]:
         return True, call()
     except SparsityLabError as error:
         return False, error
-    except Exception as error:  # a fault of ours: told with the lines that led to it
+    except Exception as error:  # a fault of ours: reported with the lines that led to it
         return False, _WithCause(error, format_exc())
 
 

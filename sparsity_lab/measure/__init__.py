@@ -6,7 +6,7 @@ setting), and `table.csv` and `table.md` of all cells. `checkpoints.py` runs the
     1 spec         spec.py expands the names to checkpoints, in series, and holds every setting; checks.py refuses
                    settings that no model could be measured with
     2 checkpoint   checkpoint/ finds the files, identifies them by hash, loads and verifies the weights
-    3 windows      model/windows.py tokenises the text and cuts it into windows of equal length, without padding
+    3 windows      model/windows.py tokenizes the text and cuts it into windows of equal length, without padding
     4 passes       architectures/ says where the feed-forward parts are, model/ proves it on a few tokens, hooks them
                    and passes batches of windows through the model
     5 calibration  criteria/ turns the knob into a rule for dropping neurons; where it needs thresholds, a pass of the

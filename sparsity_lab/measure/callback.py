@@ -52,7 +52,7 @@ class MeasureCallback(TrainerCallback):
         text: validation text: a UTF-8 file, JSON lines, a parquet file, or a folder of one kind of these.
         dataset: in its place, a dataset as `--dataset` names it: "wikitext", "allenai/c4:en:validation".
         output: gets `records/`, `table.csv` and `table.md`, as `sparsity-lab measure` writes them.
-        every_steps: measure after every so many optimiser steps.
+        every_steps: measure after every so many optimizer steps.
         at_saves: measure whenever the Trainer saves a checkpoint.
         tokenizer: reads the text; by default the Trainer's own `processing_class`.
         tokens_per_step: trained tokens of one step, where the Trainer does not count `num_input_tokens_seen`.
@@ -196,7 +196,7 @@ class MeasureCallback(TrainerCallback):
     def _guarded(
         self, work: Callable[[], None], *, step: int, refused: type[Exception] | tuple[()] = ()
     ) -> None:
-        """Training is worth more than its measurement: what fails here is told once and left out, but for `refused`."""
+        """Training matters more than measuring: a failure here is logged once and skipped, except for `refused`."""
         try:
             work()
         except refused:

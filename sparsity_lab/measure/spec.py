@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MeasureSpec(MeasureSettings):
-    """Everything the numbers of a run depend on besides the checkpoints.
+    """Everything the numbers of a run depend on other than the checkpoints.
 
     Attributes:
         text: a file or folder of texts, or the name of a dataset.
@@ -47,7 +47,7 @@ class MeasureSpec(MeasureSettings):
         knob: fixed knob, or None.
         ppl_increase: p of PPL-p% as a fraction, used where `knob` and `activation_ratio` are None.
         activation_ratio: the share of neurons to keep, or None.
-        further: more values of whichever of these three chooses, each measured beside the first.
+        further: more values of whichever of these three chooses, each measured in addition to the first.
         stabilise_last: with the series rule, how many last checkpoints the one knob is found on; else None.
         tokens: valid tokens to measure on; with `error_share`, to begin with.
         error_share: the text grows until the standard error of the loss rise is below this share of ln(1 + p);
@@ -97,7 +97,7 @@ class Checkpoint:
     Attributes:
         source: where it is.
         series: name of the run it belongs to.
-        in_series: whether others of that run are measured beside it.
+        in_series: whether others of that run are measured along with it.
     """
 
     source: Source
@@ -131,7 +131,7 @@ def expand(
     Args:
         models: the names.
         revisions: of every Hub id.
-        gathered: directories beside one another whose names tell steps or tokens are one run's and in its order, as
+        gathered: directories with one parent whose names give steps or tokens are one run's and in its order, as
             in the glob that a shell has written out. Else the order of the names is kept, for what goes with each.
         tokenizer: a directory or Hub id whose tokenizer is used instead of the checkpoints' own, or None.
 
@@ -167,9 +167,9 @@ def _words(given: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 def _gathered(models: Sequence[str]) -> list[str | list[Path]]:
-    """The names, but several checkpoints of one run together, where the first of them stood.
+    """The names, with the checkpoints of one run grouped at the place of the first of them.
 
-    Of one run are folders beside one another whose names differ in numbers only and tell steps or tokens.
+    Folders belong to one run if they have one parent and their names differ only in numbers that give steps or tokens.
     """
     beside: dict[Path, list[Path]] = {}
     for path in map(Path, models):
@@ -218,7 +218,7 @@ def _is_one(path: Path) -> bool:
 
 
 def _models(paths: Iterable[Path]) -> list[Path]:
-    """The folders among paths that hold a model, beside one that does also those that hold its weights alone.
+    """The folders among paths that hold a model; next to one of these, also folders that hold only its weights.
 
     Of the others it is said that they are left out.
     """

@@ -47,7 +47,7 @@ def write_table(output: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _write_error_parts(output: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write what the rows' errors have in common, beside the table; no file where no row has parts."""
+    """Write what the rows' errors have in common, next to the table; no file if no row has parts."""
     lines = []
     for row in rows:
         parts = row.get("activation_ratio_components_with_knob") or row.get("activation_ratio_components")
@@ -79,7 +79,7 @@ def readable(rows: Sequence[dict[str, Any]], names: dict[Place, str]) -> list[di
 
 
 def place_of(row: dict[str, Any]) -> Place:
-    """What tells checkpoints apart: model, revision and commit."""
+    """What distinguishes checkpoints: model, revision and commit."""
     return row["model"], row["revision"], row.get("commit")
 
 
@@ -102,7 +102,7 @@ def names_of(rows: Sequence[dict[str, Any]]) -> dict[Place, str]:
 def _equals(rows: Sequence[dict[str, Any]], names: dict[Place, str]) -> dict[Place, list[str]]:
     """For each checkpoint, the others that hold the same bytes."""
     content: dict[Place, str | None] = {}
-    for row in rows:  # a checkpoint may have rows that failed beside others
+    for row in rows:  # a checkpoint may have failed rows as well as others
         content[place_of(row)] = content.get(place_of(row)) or row.get("weights_sha256")
     equal = {
         place: [names[other] for other in content if other != place and content[other] == sha256 is not None]

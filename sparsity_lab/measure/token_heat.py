@@ -74,7 +74,7 @@ def token_heat(
         tokens (strings that joined are the text), token_ids, sizes (F of each layer; of a mixture, the neurons of the
         experts that a token goes to, the most there are), active (int [tokens][layers]), of a mixture
         experts_per_token (of each layer, 0 where it has none), activation_ratio, loss_sparse_nats (nats), bos,
-        tokenizer_notes (what tokenising lost or switched off), criterion, thresholds, knob, ppl_increase_target and
+        tokenizer_notes (what tokenizing lost or switched off), criterion, thresholds, knob, ppl_increase_target and
         calibrated_on.
 
     Raises:

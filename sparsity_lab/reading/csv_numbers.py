@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# What spreadsheets and people write where there is no value. `nan` is not among them: programs write it for a failure.
+# What spreadsheets and people write for a missing value. `nan` is not among them: programs write it for a failure.
 MISSING = frozenset({"", "n/a", "na", "#n/a", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "none", "null", "?"})
 _PARTS = re.compile(r"([+-]?)([0-9][0-9., ]*|[.,][0-9]+)((?:[eE][+-]?[0-9]+)?)")
 _GAPS = re.compile(r"(?<=[0-9])[\u00a0\u2007\u202f\u2009'\u2019_ ](?=[0-9])")
@@ -100,9 +100,9 @@ def unclear_point(cells: Sequence[str], *, commas: bool) -> int | None:
 
 
 def plain(cells: Sequence[str]) -> list[str]:
-    """The cells of a column, each number that is clear as Python writes it; all else as it stands.
+    """The cells of a column, each number that is clear as Python writes it; all else unchanged.
 
-    A column of which more than half is no number is one of names, and stays as it is.
+    A column in which more than half of the cells are not numbers is one of names, and is unchanged.
     """
     readings = [_read(text) for text in cells]
     filled = sum(text.lower() not in MISSING for text in cells)
@@ -144,7 +144,7 @@ def _said(readings: Iterable[_Reading | None], mark: str) -> str:
 
 
 def problem(text: str, *, percent: str = "") -> tuple[str, str]:
-    """Why a cell is no number, and how to write it; for errors.
+    """Why a cell is not a number, and how to write it; for errors.
 
     Args:
         text: the cell. percent: what else to do about a percent sign, or empty.

@@ -92,7 +92,7 @@ class CsvCell:
 
 
 def filled(row: CsvRow, column: str) -> CsvCell | None:
-    """A row's cell in a column; None where there is no such column or no value in it."""
+    """A row's cell in a column; None if there is no such column or no value in it."""
     cell = row.get(column)
     return None if cell is None or cell.missing else cell
 

@@ -1,6 +1,6 @@
 """The words of a column's name, its amounts written in one way: `1e9` of `10^9`, `1,000,000,000`, `1B` and `10⁹`.
 
-An amount is a unit where it stands in brackets, `tokens (100M)`, or behind the quantity, `tokens_1e9`, `tokens/1B`.
+An amount is a unit when it is in brackets, `tokens (100M)`, or behind the quantity, `tokens_1e9`, `tokens/1B`.
 Any other number in a name is the name of something else: `tokens.1`, `run-2`.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-UNCLEAR = "?"  # an amount that is no power of ten, or may as well be the size of a model
+UNCLEAR = "?"  # an amount that is not a power of ten, or may as well be the size of a model
 ONE = "count"  # tokens (1)
 _LETTERS = {"k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
@@ -33,7 +33,7 @@ def parts(column: str) -> list[str]:
 
 
 def power_of_ten(amount: str) -> int | None:
-    """9 of `1e9` and `1000000000`; None of what is no power of ten."""
+    """9 of `1e9` and `1000000000`; None for what is not a power of ten."""
     exact = re.fullmatch(r"(10*)(?:\.0*)?(?:e(\d{1,2}))?", amount)
     return exact and len(exact[1]) - 1 + int(exact[2] or 0)
 

@@ -137,7 +137,7 @@ class Asked:
         """`tokens=1e9` and the like.
 
         Raises:
-            SparsityLabError: a word that is no COLUMN=UNIT, or a column twice.
+            SparsityLabError: a word that is not COLUMN=UNIT, or a column twice.
         """
         words: dict[str, str] = {}
         for pair in pairs:
@@ -173,7 +173,7 @@ NOTHING_ASKED = Asked({})
 
 
 def base_of(column: str, scales: Mapping[str, float] = _SCALES) -> tuple[str, ...]:
-    """The words of a column's name that are no unit: (`trained`, `tokens`) for `trained_tokens (1e9)`."""
+    """The words of a column's name that are not a unit: (`trained`, `tokens`) for `trained_tokens (1e9)`."""
     return tuple(word for word in parts(column) if word not in scales and word not in ("in", "x"))
 
 
@@ -182,7 +182,7 @@ def quantity_of(column: str) -> Quantity | None:
     words = {_bare(word) for word in parts(column)}
     if words & _OTHER or _PER.search(column):
         return None
-    # A letter alone is a quantity only beside a unit: N (1e9), D [B].
+    # A letter alone is a quantity only next to a unit: N (1e9), D [B].
     base = set(base_of(column))
     alone = base if len(base) < len(parts(column)) == 2 else set()
     return next(
@@ -195,7 +195,7 @@ def read_unit(column: str, quantity: Quantity, asked: Asked = NOTHING_ASKED) -> 
     """The unit of a column.
 
     Raises:
-        SparsityLabError: a flag's word is no unit of the quantity, or the name has two, or an amount that may be
+        SparsityLabError: a flag's word is not a unit of the quantity, or the name has two, or an amount that may be
             something else.
     """
     if (key := asked.key_of(column, quantity)) is not None:
@@ -215,11 +215,11 @@ def check(unit: Unit, values: Sequence[float], *, table: str, fix: str = "") -> 
     """Refuse values, in the quantity's own unit, that cannot be what the column is said to hold.
 
     What a flag or a name such as `tokens (1)` says is believed, but not beyond the largest there can be, unless the
-    flag says that cells are that as they stand. Values of 0 or below are for whoever reads the table.
+    flag says that cells are that as written. Values of 0 or below are for whoever reads the table.
 
     Args:
         unit: of the column. values: its cells in `unit.quantity.unit`. table: its name.
-        fix: what to do where there is no flag `--unit`.
+        fix: what to do if there is no flag `--unit`.
 
     Raises:
         SparsityLabError: they cannot; names the flag.

@@ -1,4 +1,4 @@
-"""Files that cannot be read, and why: what a tool or a copy made of them is told by name, where it shows."""
+"""Files that cannot be read, and why: what a tool or a copy made of them is named where it can be recognized."""
 
 from __future__ import annotations
 

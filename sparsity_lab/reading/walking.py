@@ -1,4 +1,4 @@
-"""Files by folder or by pattern: links are followed, loops are not, and whatever is left out is told.
+"""Files by folder or by pattern: links are followed, loops are not, and whatever is left out is reported.
 
 A folder is entered once for every place it is linked from, so that files which mean something relative to their
 place are seen at each; a link back to a folder that holds it is left out.
@@ -24,7 +24,7 @@ Skip = Callable[[Path], "str | None"]
 
 
 def matching(pattern: str) -> list[Path]:
-    """What a name or pattern stands for, sorted; a path that is there is itself, whatever signs are in its name.
+    """What a name or pattern matches, sorted; a path that is there is itself, whatever signs are in its name.
 
     So is the part of the pattern that names a folder which is there: `texts [v2]/*.txt` looks into `texts [v2]`.
     """

@@ -1,8 +1,8 @@
 """YAML of a user's as plain values: what `yaml.safe_load` makes of it, less what it lets pass in silence.
 
-A key that is given twice would lose its first value, a few lines of nested aliases can stand for 10^9 values that no
+A key that is given twice would lose its first value, a few lines of nested aliases can expand to 10^9 values that no
 program ever needs, and YAML reads 0100 as the octal 64 and 1:30 as 90 seconds; all are refused, with their line.
-Tags that would make Python objects are no part of the safe loader.
+Tags that would make Python objects are not part of the safe loader.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _check(node: yaml.Node, path: Path) -> None:
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], path: Path) -> int:
-    """How many values a node stands for; each node is looked at once."""
+    """How many values a node expands to; each node is looked at once."""
     if id(node) not in sizes:
         sizes[id(node)] = MOST_VALUES + 1  # of a node inside itself, which has no end
         children: list[yaml.Node] = []

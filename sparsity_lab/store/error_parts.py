@@ -1,4 +1,4 @@
-"""Errors that rows of a table share: the parts of each activation ratio's error, beside the table of `measure`.
+"""Errors that rows of a table share: the parts of each activation ratio's error, next to the table of `measure`.
 
 Checkpoints that were measured on the same windows err together. `error_parts.csv` has one line a row of `table.csv`, by
 content key. The squares of its parts sum to the variance of the row's activation ratio, with the noise of a series'

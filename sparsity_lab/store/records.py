@@ -1,7 +1,7 @@
 """What one measured cell leaves on disk, and how it is written so that no kill can halve it.
 
 A record is one JSON file named by its content key; per-layer curves and per-neuron counts go into a
-`.safetensors` file beside it. How files are written: `whole_files`. Each record carries a hash of itself, so
+`.safetensors` file next to it. How files are written: `whole_files`. Each record carries a hash of itself, so
 that a damaged one is noticed when read.
 `record_keys` documents every key; a test asserts that each record has these and no others.
 """
@@ -121,7 +121,7 @@ def no_empty_folders(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write indented JSON, whole or not at all. NaN and infinity are refused: they are no JSON."""
+    """Write indented JSON, whole or not at all. NaN and infinity are refused: they are not JSON."""
     write_text(path, json.dumps(value, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -183,7 +183,7 @@ def write_and_read(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 def retold(folder: Path, record: dict[str, Any], **known: Any) -> dict[str, Any]:
     """A record with what is known of it now, such as its trained tokens, rewritten where that differs.
 
-    That is no part of the content key, so a record measured before takes it on without being measured again. What is
+    That is not part of the content key, so an earlier record is updated without being measured again. What is
     None is not known.
     """
     changes = {key: value for key, value in known.items() if value is not None and value != record.get(key)}
@@ -249,7 +249,7 @@ def set_aside(path: Path) -> None:
 
 
 def has_weights(path: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the file of score weights that a record speaks of lies beside it, undamaged.
+    """Whether the file of score weights that a record speaks of is next to it, undamaged.
 
     Where the record has just replaced another, its file is put in the place of that one's.
     """

@@ -65,7 +65,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Whatever the disk refuses inside is told as a failure to write a path.
+    """Whatever the disk refuses inside is reported as a failure to write a path.
 
     Raises:
         SparsityLabError: the disk is full, or the folder cannot be written.

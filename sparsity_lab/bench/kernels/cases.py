@@ -1,4 +1,4 @@
-"""What is timed: each kernel at the shapes of real layers, beside the same work written in eager PyTorch.
+"""What is timed: each kernel at the shapes of real layers, compared with the same work in eager PyTorch.
 
 `bytes` is the least the work can move: every input read once, every output written once. `operations` are
 those of the definition: 2 a multiply-add; activation, product, comparison and count 1 each.

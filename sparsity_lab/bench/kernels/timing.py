@@ -1,7 +1,7 @@
 """Seconds of device time, and the device's own ceilings to hold them against.
 
 On a GPU a run is captured in a CUDA graph and replayed, so that gaps between launches do not count; what
-cannot be captured (it waits for the host) is timed between events, which is recorded beside the number. There
+cannot be captured (it waits for the host) is timed between events, which is recorded with the number. There
 the inputs of every case are larger than the last cache. On a CPU the wall clock is read.
 """
 

@@ -1,7 +1,7 @@
-"""What measuring costs beside the model itself: sparse passes against plain forward passes, timed in turn.
+"""What measuring costs in addition to the model itself: sparse passes against plain forward passes, timed in turn.
 
-Counting and masking are worth having only if they are cheap beside the forward pass they ride on. Machines are
-noisy, so plain and sparse passes alternate in one process and the ratio is taken pair by pair.
+Counting and masking are worth having only if they are cheap compared with the forward pass they are part of. Machines
+are noisy, so plain and sparse passes alternate in one process and the ratio is taken pair by pair.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class SampleCells:
         """The rows.
 
         Raises:
-            SparsityLabError: the model cannot be measured on a sample of the text, as where it is no model of it.
+            SparsityLabError: the model cannot be measured on a sample of the text, such as one it does not model.
         """
         setting = bench.setting(self.setting)
         truth = _numbers(bench.measured(bench.long(), setting))
@@ -174,7 +174,7 @@ def _numbers(measured: Measurement) -> Numbers:
 
 
 def _rows(cell: Row, found: Sequence[Numbers], truth: Numbers) -> Iterator[Row]:
-    """How far apart samples are, beside the errors that each gives, and how often intervals hold mean and truth."""
+    """How far apart samples are, compared with the errors of each, and how often intervals hold mean and truth."""
     if len(found) < 2:
         return
     for name, (true_value, true_error, _) in truth.items():

@@ -1,7 +1,7 @@
 """How often are the flags of a search right? Searches along planted curves, and on samples of a text.
 
 The flags are `not_reached`, `off_target` and `not_monotone`. Of a planted curve it is known, without noise, which of
-them are right. Of a model it is not: there the flags of short samples stand beside those of one long sample.
+them are right. Of a model it is not: there the flags of short samples are compared with those of one long sample.
 
 Run it with `python -m sparsity_lab.bench.measure.search_flags FOLDER --models MODEL ... --texts TEXT ...`, a text for
 each model; without these only planted curves are searched. Cells that the folder has from other runs stay in its table.
@@ -98,7 +98,7 @@ def _shares(found: Sequence[Measurement], *, right: dict[str, float], ratios: Se
 def real_rows(
     bench: Bench, *, name: str, targets: Sequence[float], sizes: Sequence[tuple[int, int]], long: int
 ) -> Iterator[Row]:
-    """How often each flag is raised on short samples of a text, beside what a long one says.
+    """How often each flag is raised on short samples of a text, compared with a long one.
 
     Args:
         bench: model and text.

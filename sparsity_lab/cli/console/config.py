@@ -1,6 +1,6 @@
 """`--config FILE`: a YAML mapping of a command's options, weaker than flags on the command line.
 
-What came of file, flags and defaults together is saved as `config.json` beside the results.
+The combination of file, flags and defaults is saved as `config.json` next to the results.
 """
 
 from __future__ import annotations

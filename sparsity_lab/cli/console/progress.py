@@ -1,4 +1,4 @@
-"""Progress bars on stderr; silence where stderr is no terminal that could redraw a line.
+"""Progress bars on stderr; none where stderr is not a terminal that can redraw a line.
 
 Pipes, files, `TERM=dumb` and the cells of a notebook get no bars, as each redrawing would be a line of its own there.
 """

@@ -1,8 +1,8 @@
 """Standard streams whose reader may leave: `sparsity-lab measure ... 2>&1 | head -1` measures to its end.
 
-What is printed is told to whoever listens; the results are on the disk. So where a pipe's reader is gone, or the
-terminal is, the stream goes on into nothing: the descriptor itself, which worker processes and libraries share. So it
-does where it leads to a file on a full disk, and then the command says at its end that its output was lost.
+The printed text is only for readers; the results are on disk. So when a pipe's reader or the terminal is gone, the
+stream discards what it is given: the descriptor itself does, which worker processes and libraries share. The same
+happens when the stream is a file on a full disk; the command then reports at its end that its output was lost.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ GONE = (errno.EPIPE, errno.EIO)  # no reader; no terminal
 
 
 class Unbroken(io.FileIO):
-    """The raw end of a stream that falls silent when nobody is left to read it, or it cannot be written."""
+    """The raw end of a stream that discards its input when nobody is left to read it, or it cannot be written."""
 
     def write(self, data: object) -> int:
-        """Write, or throw away what cannot be written; `lost_output` tells of it where somebody would have read it."""
+        """Write, or discard what cannot be written; `lost_output` reports it if somebody would have read it."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
@@ -33,7 +33,7 @@ class Unbroken(io.FileIO):
 
 
 class NoteStream(logging.StreamHandler):
-    """Log lines to stderr as it is when they are written: a progress bar takes it over to keep them apart from it."""
+    """Log to whatever stderr is at the time: a progress bar replaces it, so that log lines do not mix with the bar."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)

@@ -89,7 +89,7 @@ def row_of(raw: Mapping[str, str], line: int, columns: Resolved, path: Path, nee
     """A row as a point.
 
     Raises:
-        SparsityLabError: a cell is no number, or none that a fit can take.
+        SparsityLabError: a cell is not a number, or not one that a fit can take.
     """
     group = tuple((raw.get(column) or "").strip() for column in columns.group)
     quantity = _quantity(raw, columns)

@@ -131,7 +131,7 @@ def read_series(
         positive_y: why y has to be above 0, such as that ln y is fitted; empty where it has not.
 
     Raises:
-        SparsityLabError: no such file, a missing column, a value that is no number, out of range or twice
+        SparsityLabError: no such file, a missing column, a value that is not a number, out of range or twice
             there, or values that cannot be in the unit the column is read in.
     """
     header, raws = read_csv(path)

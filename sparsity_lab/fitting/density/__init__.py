@@ -15,7 +15,7 @@ date and its growth. Definitions: Densing Law of LLMs (arXiv 2412.04315). `measu
     compare_rulers.py    `density rulers`: the rulers that can place the models, and how far each two disagree
     notes.py, study_notes.py    what a reader must know, said once and kept for the files
     paragraph.py         what was found, in one paragraph that can be quoted, and in sentences
-    options.py, report.py       what a run may be told; the run written out: density.json, tables, figures
+    options.py, report.py       options of a run; the run written out: density.json, tables, figures
 
 How the interval of rho comes about. Four files make it; entry 0 of every array is the point estimate, entries 1 to B
 are draws, and a wrong interval is mended in the one whose part of it is wrong:
@@ -32,7 +32,7 @@ are draws, and a wrong interval is mended in the one whose part of it is wrong:
         the sampling of finitely many questions (or the stated error), and a difference between published sources,
         drawn from those seen.
     densities.py    brings both together
-        `_density` seeds the errors by the model's name, so that a model does not depend on its neighbours, calls the
+        `_density` seeds the errors by the model's name, so that a model does not depend on its neighbors, calls the
         inversion and divides by N.
     inversion.py    the interval
         `invert`: score + error b, inverted on curve b, is draw b of ln N^; the interval is from its 2.5 to its 97.5 %
@@ -43,8 +43,8 @@ The interval of the growth A is made in `trend/trend.py`: the ruler's draws with
 resampled by family. A ruler's file (`rulers/files.py`) changes no interval: a one-step file is refitted from its points
 and seed, a two-step file holds its draws.
 
-What the other rulers of one harness make of a model stands beside its interval and is no part of it: a ruler sets the
-unit of rho, so that most of their difference is one factor for all models (`rulers/disagreement.py`).
+What the other rulers of one harness give for a model is reported next to its interval and is not part of it: a ruler
+sets the unit of rho, so most of their difference is one factor for all models (`rulers/disagreement.py`).
 
 Held fixed, and so not in the interval: the size N, the ruler chosen, its chance level (one step), D0, the tasks, and
 which parameters count. Where the true form is another, the form errors make up for it (`density planted`, worlds

@@ -132,7 +132,7 @@ def _density(
 def is_reference(target: Target, references: Collection[str]) -> bool:
     """Whether a model is one of those a ruler is made of, by all that is known of it or by its name.
 
-    Names are the same whatever their case, and with or without the folder or organisation before them.
+    Names are the same whatever their case, and with or without the folder or organization before them.
     """
     if target.identity and target.identity in references:
         return True

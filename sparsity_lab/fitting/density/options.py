@@ -1,4 +1,4 @@
-"""What a run of `density` may be told, and what it found."""
+"""Options of a run of `density`, and its results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUNDLED_SCORES = "density-scores"
 
 @dataclass(frozen=True, kw_only=True)
 class DensityOptions(InputOptions):
-    """What a run of `density` may be told, besides what `InputOptions` has.
+    """Options of a run of `density` in addition to those of `InputOptions`.
 
     Attributes:
         targets: a table of models or of scores, a folder of lm-eval results, the name of a bundled table, or None for

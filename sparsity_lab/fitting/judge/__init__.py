@@ -13,9 +13,9 @@ In: a solved problem and its profiles. Out: words and numbers for a reader.
     bands.py     the band of the curve, and the x at which a value is reached, from the bootstrap draws
 
 What to know: "identified" takes a profile of the limit that is closed inside the physical range and no wider than the
-data's own range (so too for every other level the curve tends to), coefficients that can be told apart, closed profiles
-of the exponents, a fit away from the edge of the search, a limit that the first 70 % and 85 % of the points agree with
-and that no drift moves, noise that is not too correlated for the number of points, no law without a limit that is as
-good, and no rival that is far better. A law that cannot go the way the points go has no coefficients at all. AICc
-within 2 of the best is a tie; 10 worse puts the form in doubt. First points are those of the smallest models.
+data's own range (so too for every other level the curve tends to), coefficients that can be distinguished, closed
+profiles of the exponents, a fit away from the edge of the search, a limit that the first 70 % and 85 % of the points
+agree with and that no drift moves, noise that is not too correlated for the number of points, no law without a limit
+that is as good, and no rival that is far better. A law that cannot go the way the points go has no coefficients at all.
+AICc within 2 of the best is a tie; 10 worse puts the form in doubt. First points are those of the smallest models.
 """

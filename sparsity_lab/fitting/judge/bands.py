@@ -38,7 +38,7 @@ class Reach:
 
 
 def places(problem: Problem) -> Array:
-    """Inputs along and beyond the points of a series, at which its band is told, shape (m,)."""
+    """Inputs along and beyond the points of a series, at which its band is reported, shape (m,)."""
     low, high = problem.span.low[0], problem.span.high[0]
     if low > 0:
         return np.geomspace(low, AHEAD * high, POINTS)

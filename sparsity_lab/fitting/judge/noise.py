@@ -45,7 +45,7 @@ def spread(
     """Glejser's test, of absolute residuals against the order of the points and against the curve.
 
     The larger of the two correlations is compared with those of simulated even Gaussian noise with the given
-    correlation along the series, taken through the linearised fit: so the leverage of the first points and the two
+    correlation along the series, taken through the linearized fit: so the leverage of the first points and the two
     questions in one test cost nothing (Glejser, J. Am. Stat. Assoc. 64, 1969).
 
     Args:
@@ -80,7 +80,7 @@ def spread(
 
 
 def autoregressive(shocks: Array, rho: float) -> Array:
-    """Noise of unit variance with correlation rho between neighbours, from independent shocks (..., n)."""
+    """Noise of unit variance with correlation rho between neighbors, from independent shocks (..., n)."""
     noise = np.array(shocks)
     for i in range(1, shocks.shape[-1]):
         noise[..., i] = rho * noise[..., i - 1] + math.sqrt(1.0 - rho**2) * shocks[..., i]

@@ -21,7 +21,7 @@ ORIGINS = (0.5, 0.6, 0.7, 0.8, 0.9)
 HELD_OUT = 0.7
 AICC_TIE = 2.0
 AICC_REJECTS = 10.0
-# Two extrapolation errors within this factor are not told apart by a few dozen correlated errors.
+# Two extrapolation errors within this factor are not distinguished by a few dozen correlated errors.
 ERROR_TIE = 1.2
 
 

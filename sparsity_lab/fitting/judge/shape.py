@@ -95,8 +95,8 @@ def turn(problem: Problem, *, below: float) -> str | None:
     """Where the points turn, so that no curve of one direction describes them; None where they do not.
 
     A parabola in ln x has to have an AICc below a bound, slopes at its two ends that differ in sign, each beyond its
-    error (Lind and Mehlum, Oxford Bulletin of Economics and Statistics 72, 2010), and a shorter arm that is no mere
-    warm-up beside the longer one.
+    error (Lind and Mehlum, Oxford Bulletin of Economics and Statistics 72, 2010), and a shorter arm that is not a
+    mere warm-up compared with the longer one.
 
     Args:
         problem: the law and its points, of one input.
@@ -125,7 +125,7 @@ def turn(problem: Problem, *, below: float) -> str | None:
 
 @dataclass(frozen=True)
 class _Parabola:
-    """A parabola in centred ln x: coefficients from the square down, their covariance, Student's quantile, AICc."""
+    """A parabola in centered ln x: coefficients from the square down, their covariance, Student's quantile, AICc."""
 
     bent: Array
     spread: Array
@@ -157,7 +157,7 @@ def trend(x: Array, y: Array) -> Trend:
 
 
 def _one_way_columns(problem: Problem, design: Array) -> list[int]:
-    """Columns whose weight cannot be negative and that are no level and no fixed part: they go one way only."""
+    """Columns whose weight cannot be negative and that are neither a level nor a fixed part: they go one way only."""
     law = problem.law
     levels = np.flatnonzero((design == design[0]).all(axis=0) & (design[0] != 0))
     fixed = {law.asymptote_column, *levels.tolist(), *(column for column, _ in law.offset_columns)}

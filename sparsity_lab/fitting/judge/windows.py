@@ -52,7 +52,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Drift:
-    """An F-test of a term in ln x beside the law; `p` is its probability under the law."""
+    """An F-test of a term in ln x added to the law; `p` is its probability under the law."""
 
     statistic: float
     p: float
@@ -105,13 +105,13 @@ def refitted(
 def drift(
     residuals: Array, jacobian: Array, terms: Array, *, inflation: float = 1.0, runs: np.ndarray | None = None
 ) -> Drift | None:
-    """The score test of further terms beside a fitted law.
+    """The score test of terms added to a fitted law.
 
     Args:
         residuals: of the fit, weighted as fitted, shape (n,). jacobian: of the curve by all coefficients, shape (n, p).
         terms: what may drift, ln of each input, weighted like the residuals, shape (n, k).
         inflation: g, for correlation along the series.
-        runs: the run of each point, shape (n,), where points share runs: what a run shifts together is no drift, so
+        runs: the run of each point, shape (n,), where points share runs: what a run shifts together is not drift, so
             whole runs are counted (Hotelling's test of their sums).
 
     Returns:

@@ -1,7 +1,7 @@
 """Guards locked fits: refits their input and says pass, drift, stale, missing or unidentified.
 
 The predictions at the recorded probe points are the primary gate, because coefficients of one fit can trade
-against each other without moving the curve; the coefficients come second. The files beside a lock that readers see are
+against each other without moving the curve; the coefficients come second. The files next to a lock that readers see are
 compared with it as well.
 """
 
@@ -74,7 +74,7 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
 
 
 def check_one(path: Path, read: Read | None = None) -> Finding:
-    """Check one lock: input, verdict, predictions, coefficients, and the files beside it.
+    """Check one lock: input, verdict, predictions, coefficients, and the files next to it.
 
     Args:
         path: of the lock. read: reads its table, once for many locks; None to read it for this one.
@@ -92,7 +92,7 @@ def check_one(path: Path, read: Read | None = None) -> Finding:
 
 
 def update(path: Path, *, reason: str) -> tuple[Lock, Lock]:
-    """Refit the input of a lock and write the lock anew, its tolerances kept; returns the old and the new one.
+    """Refit the input of a lock and rewrite the lock, keeping its tolerances; returns the old and the new one.
 
     Raises:
         SparsityLabError: no reason, or the input is not there.
@@ -149,7 +149,7 @@ def _judged(lock: Lock, path: Path, read: Read) -> tuple[str, list[str]]:
     ]
     word = now.verdict.word
     lost = word == NOT and lock.verdict != NOT
-    # Noise alone may move the verdict of a table that is measured anew, between identified and weakly identified.
+    # Noise alone may move the verdict of a table that is measured again, between identified and weakly identified.
     if word != lock.verdict and (lock.pinned or lost):
         details.insert(0, f"the verdict was {lock.verdict}, now it is {word}: {now.verdict.reason}")
     return UNIDENTIFIED if lost else DRIFT if details else PASS, details
@@ -214,7 +214,7 @@ def _worst_prediction(lock: Lock, now: Judged) -> str:
 
 def _coefficients(lock: Lock, now: Judged) -> Iterator[str]:
     if lock.verdict == NOT:
-        return  # coefficients of such a fit are no numbers; its predictions are
+        return  # coefficients of such a fit are not numbers; its predictions are
     values = {**now.values, **{name: each.value for name, each in _derived(now).items()}}
     for name, number in lock.numbers.items():
         value, allowed = values.get(name), lock.coefficient_tolerance.of(number.value, number.se)

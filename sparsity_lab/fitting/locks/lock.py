@@ -60,7 +60,7 @@ class Lock:
         spec: how it is fitted; the law's id among it, and the rivals the verdict was reached against.
         table: `bundled:NAME`, or a path relative to the study's folder. points_sha256: of the series' points;
             se_sha256: of their standard errors, where they are weights.
-        pinned: another hash is stale; otherwise the table may be measured anew and only drift counts.
+        pinned: another hash is stale; otherwise the table may be measured again and only drift counts.
         last_x: the x of the largest models; NaN for several inputs.
         noise_sd: standard deviation of the residuals; freedom: points less coefficients; inflation: g, which the
             standard errors contain. noise_power: k, where the noise goes with a power of the curve, whose standard
@@ -107,12 +107,12 @@ class Lock:
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a lock says beside its numbers: who agreed to what.
+    """What a lock says in addition to its numbers: who agreed to what.
 
     Attributes:
         table: the input, as `toml.table_entry` writes it.
         reason: why these numbers hold.
-        follow: whether the table may be measured anew.
+        follow: whether the table may be measured again.
         columns: how the table is read.
     """
 

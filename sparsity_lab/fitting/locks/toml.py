@@ -49,7 +49,7 @@ class Tolerance:
         )
 
 
-# A refit of the same points differs by rounding alone; one of a table that is measured anew by the noise of both. Of
+# A refit of the same points differs by rounding alone; one of a table that is measured again by the noise of both. Of
 # two independent tables the largest difference of all predictions and coefficients is beyond 5 standard errors in 1 to
 # 6 of 100 (power law, 12 to 40 points, noise correlated up to 0.3).
 PINNED = (Tolerance(1e-7, 1e-5, 0.01), Tolerance(0.0, 1e-3, 0.02))

@@ -8,7 +8,7 @@ network; or only the tables, as Markdown or LaTeX.
     layout.py      what the parts share: the section of one run of a command, its tables and sentences
     blocks.py      what a section is made of: tables, facts, prose, figures, folds
     cells.py       CSV cells as values, and values as readers want to see them
-    heat_html.py   texts whose tokens are coloured, and strips in tables
+    heat_html.py   texts whose tokens are colored, and strips in tables
     html.py        blocks -> page, with page.html, page.css and page.js
     export.py      tables -> Markdown, or LaTeX with booktabs
     write.py       the whole way, from a folder to a file

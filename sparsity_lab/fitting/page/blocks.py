@@ -78,7 +78,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks behind a line that opens them; `badge` is a word or two beside the line."""
+    """Blocks behind a line that opens them; `badge` is a word or two next to the line."""
 
     title: str
     blocks: tuple[Block, ...]

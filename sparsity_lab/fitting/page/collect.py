@@ -170,7 +170,7 @@ def _document(path: Path) -> object:
     """What a file of a command holds.
 
     Raises:
-        SparsityLabError: it is no JSON, or not in the shape in which a command writes it.
+        SparsityLabError: it is not JSON, or not in the shape in which a command writes it.
     """
     if path.name != "fits.json":
         return read_object(path, fix=WRITE_AGAIN)

@@ -59,7 +59,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def _clean(value: object, kind: str) -> object:
-    """A value as it may stand in Markdown: numbers as they are, text without markup of its own."""
+    """A value as Markdown allows it: numbers as they are, text without markup of its own."""
     if kind == "ratio":
         return shown(value, kind)
     if value is None or isinstance(value, bool) or is_number(value):

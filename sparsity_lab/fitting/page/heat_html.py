@@ -1,4 +1,4 @@
-"""Heat maps as HTML: a text whose tokens are coloured, a map of layers and tokens, and strips in tables."""
+"""Heat maps as HTML: a text whose tokens are colored, a map of layers and tokens, and strips in tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROW_HEIGHT = 10  # of the map, in its own units; tokens are one unit wide
 
 
 def strip(values: Sequence[float], top: float) -> str:
-    """Layers as a strip of colours; the values as its label."""
+    """Layers as a strip of colors; the values as its label."""
     if not values:
         return ""
     cells = _cells([[value] for value in values], low=0.0, high=top, height=1)
@@ -58,7 +58,7 @@ def _legend(low: float, high: float, low_class: str = "", high_class: str = "") 
 
 
 def _map(data: Mapping[str, Any]) -> str:
-    """Layers downwards, tokens across; one path a colour keeps it small."""
+    """Layers downward, tokens across; one path a color keeps it small."""
     rows = ratios(data)
     flat = [value for row in rows for value in row]
     low, high = min(flat), max(flat)
@@ -76,7 +76,7 @@ def _map(data: Mapping[str, Any]) -> str:
 
 
 def _cells(rows: Sequence[Sequence[float]], *, low: float, high: float, height: int) -> str:
-    """Squares of a map, one path a colour: values [across][down]."""
+    """Squares of a map, one path a color: values [across][down]."""
     paths: list[list[str]] = [[] for _ in range(STEPS)]
     for across, row in enumerate(rows):
         for down, value in enumerate(row):

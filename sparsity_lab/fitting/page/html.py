@@ -76,7 +76,7 @@ def _rendered(report: Report, renderer: _Page) -> str:
 
 
 def json_in_html(value: object) -> str:
-    """JSON that may stand inside a script element: no character of it can end the element or open a comment."""
+    """JSON that is safe inside a script element: no character of it can end the element or open a comment."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     marks = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
     return re.sub("[<>&\u2028\u2029]", lambda mark: marks[mark[0]], text)
@@ -110,7 +110,7 @@ class _Page:
         return f'<section id="s{number}"><h2>{escape(title)}</h2>{self.blocks(blocks)}</section>'
 
     def blocks(self, blocks: Sequence[Block]) -> str:
-        """Blocks one after another; figures that follow each other stand side by side where there is room."""
+        """Blocks one after another; consecutive figures are placed side by side where there is room."""
         parts = []
         for is_figure, group in groupby(blocks, key=lambda block: isinstance(block, Figure)):
             inside = "".join(self.block(block) for block in group)

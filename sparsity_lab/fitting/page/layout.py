@@ -145,7 +145,7 @@ def reader_table(
     note: str = "",
     source: str = "",
 ) -> list[Block]:
-    """A table of the columns that any row has something in; none where there are no rows."""
+    """A table of the columns that any row has something in; none if there are no rows."""
     used = tuple(c for c in columns if any(row.get(c.key) not in (None, "") for row in rows))
     return [without_constants(Table(title, used, tuple(rows), note=note, source=source))] if used else []
 

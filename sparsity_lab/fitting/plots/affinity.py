@@ -40,10 +40,10 @@ STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw_affinity(folder: Path) -> list[Path]:
-    """Draw the figures that the tables of a folder allow, as PNG and SVG beside them.
+    """Draw the figures that the tables of a folder allow, as PNG and SVG next to them.
 
     affinity             ideal speed-ups by convention, and the timed one of decoding
-    affinity_products    timed speed-up of W_d a against the activation ratio, beside the ideal
+    affinity_products    timed speed-up of W_d a against the activation ratio, with the ideal
     """
     frame = read_frame(folder / "affinity.csv")
     timed, products = folder / "affinity_decode.csv", folder / "affinity_products.csv"

@@ -20,7 +20,7 @@ from sparsity_lab.fitting.plots.canvas.style import (
     undrawn,
 )
 
-SPREAD = 0.16  # of a row: how far apart the models' points stand
+SPREAD = 0.16  # of a row: how far apart the models' points are
 
 
 def draw_criteria(table: Path, *, output: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def draw_criteria(table: Path, *, output: Path) -> list[Path]:
         return undrawn(output / "criteria")
     frame["criterion"] = frame["criterion"].astype(str)
     given = (frame["rule"] == "activation-ratio").any()
-    if given:  # the exact zeros alone are no ratio one can ask for
+    if given:  # the exact zeros alone do not give a ratio that can be requested
         frame = frame[frame["rule"] == "activation-ratio"].copy()
     frame["value"] = 100 * (frame["ppl_ratio"] - 1) if given else frame["activation_ratio"]
     frame["error"] = 100 * frame["loss_delta_se_nats"] if given else frame["activation_ratio_se"]
@@ -99,7 +99,7 @@ def draw_sweep(table: Path, *, output: Path) -> list[Path]:
 def _panel(axes: Axes, frame: pd.DataFrame, *, title: str) -> None:
     for index, (criterion, rows) in enumerate(frame.groupby("criterion", sort=True)):
         rows = rows.sort_values("activation_ratio")
-        again = index >= len(COLOURS)  # a colour's second line is dashed, its marks are open
+        again = index >= len(COLOURS)  # a color's second line is dashed, its marks are open
         axes.errorbar(
             rows["activation_ratio"],
             100 * (rows["ppl_ratio"] - 1),

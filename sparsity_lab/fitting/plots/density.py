@@ -166,10 +166,10 @@ LARGEST_EXPONENT = 5
 
 
 def plot_heat(report: DensityReport, stem: Path) -> list[Path]:
-    """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the colour of the bound.
+    """Write `stem.png` and `stem.svg`; bounds are printed as `>` and `<` in the color of the bound.
 
     Cells in italics lie outside the ruler's sizes, means in brackets are of some of the tasks, the ruler's own models
-    have names in their colour, and models without a date stand below a line.
+    have names in their color, and models without a date stand below a line.
     """
     ordered = report.by_date
     columns = [("mean", {d.target.model: d for d in report.densities})]

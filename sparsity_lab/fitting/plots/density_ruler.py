@@ -75,7 +75,7 @@ def _two_step(ruler: TwoStepRuler, stem: Path, ladder: Ladder | None) -> list[Pa
 
 
 def _coloured(ladder: Ladder) -> list[tuple[Run, str, str, str]]:
-    """Runs with the colour, marker and label of their size; only a size's first run carries the label."""
+    """Runs with the color, marker and label of their size; only a size's first run carries the label."""
     sizes = sorted({run.params for run in ladder.references})
     seen: set[float] = set()
     coloured = []

@@ -18,7 +18,7 @@ from sparsity_lab.fitting.plots.canvas.axes import BARS, HALF, look, plain_ticks
 from sparsity_lab.fitting.plots.canvas.panels import by_model_and_text
 
 SHADES = "Blues"  # one hue, pale to strong
-MOST_LABELLED = 1e4  # ratio up to which 1, 2 and 5 of each decade have room beside a bar
+MOST_LABELLED = 1e4  # ratio up to which 1, 2 and 5 of each decade have room next to a bar
 CURVES = {"srp": "SRP", "sch": "SCH, a cache of twice the chosen experts"}
 
 
@@ -50,7 +50,7 @@ def expert_figures(read: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[Path
 def _map(
     axes: Axes, rows: pd.DataFrame, *, column: str, words: str, scale: Callable[[np.ndarray], Normalize]
 ) -> None:
-    """Layers downwards, experts across; a cross where no token came to an expert."""
+    """Layers downward, experts across; a cross where no token came to an expert."""
     grid = rows.pivot(index="layer", columns="expert", values=column)
     came = rows.pivot(index="layer", columns="expert", values="tokens").to_numpy()
     values = np.where(came > 0, grid.to_numpy(), np.nan)

@@ -64,7 +64,7 @@ def overview(results: Sequence[FitResult], stem: Path) -> list[Path]:
     groups = [[result for result in results if result.drawn[0].name == law] for law in laws]
     with style.styled(name for result in results for name in _names(result)):
         columns = [_columns([style.label(result.series.name) for result in group]) for group in groups]
-        # A long legend stands below its panel, which grows by its lines.
+        # A long legend is placed below its panel, which grows by its lines.
         extra = [
             LEGEND_LINE_INCHES * (len(group) / count + 2) if len(group) > MANY else 0.0
             for group, count in zip(groups, columns, strict=True)
@@ -107,7 +107,7 @@ def _clear_legend(axes: Axes) -> None:
 
 
 def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
-    # After a round of colours the markers move on by one, so that no two series look alike.
+    # After a round of colors the markers move on by one, so that no two series look alike.
     colour, marker = look(i)["color"], look(i + i // len(style.COLOURS))["marker"]
     name = style.label(result.series.name)
     panels.points(

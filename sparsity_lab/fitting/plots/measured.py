@@ -24,7 +24,7 @@ RULES = {
 WITH_KNOB = "activation_ratio_se_with_knob"
 MOST_NAMED = 60  # rows that have a line of their own
 MOST_INSIDE = 2  # curves whose legend finds room among them
-MOST_CURVES = 16  # that are told apart; of more, only those of a rule from those of another
+MOST_CURVES = 16  # that can be distinguished; of more, only those of a rule from those of another
 # By rule: the column of what it is given, and how a legend says that.
 GIVEN = {
     "fixed": ("knob", 1, " {:g}"),

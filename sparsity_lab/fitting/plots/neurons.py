@@ -1,4 +1,4 @@
-"""Figures of what neurons do, from the tables of `sparsity-lab neurons`: one panel a model, one colour a text."""
+"""Figures of what neurons do, from the tables of `sparsity-lab neurons`: one panel a model, one color a text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Panel = Callable[[Axes, pd.DataFrame, int], None]  # axes, rows of one model and
 
 
 def draw_neurons(folder: Path) -> list[Path]:
-    """Draw every figure that the tables of a folder allow, as PNG and SVG beside them.
+    """Draw every figure that the tables of a folder allow, as PNG and SVG next to them.
 
     frequency    neurons by how often they fire, per text (figure 9 of Sparsing Law)
     token_pairs  activation ratio of each token id in one model against another (its figure 10)
@@ -67,7 +67,7 @@ def draw_neurons(folder: Path) -> list[Path]:
 def _by_model(
     frame: pd.DataFrame, panel: Panel, stem: Path, *, extra: Sequence[tuple[str, str]] = ()
 ) -> list[Path]:
-    """One panel a model, the first `MOST_PANELS` of them, one colour a text; one legend above."""
+    """One panel a model, the first `MOST_PANELS` of them, one color a text; one legend above."""
     models, texts = _shown(list(frame["name"].unique())), list(frame["text"].unique())
     drawn, panels = figure(len(models), 1, height=0.5 + PANEL_INCHES * len(models))
     for axes, model in zip(panels, models, strict=True):

@@ -24,9 +24,9 @@ RANK_COLOURS = (COLOURS[4], COLOURS[0], COLOURS[6], COLOURS[3], COLOURS[5])
 
 
 def draw_predictors(folder: Path) -> list[Path]:
-    """Draw both figures as PNG and SVG beside the tables.
+    """Draw both figures as PNG and SVG next to the tables.
 
-    recall    recall against the neurons named, by rank, beside the guesses that need no training
+    recall    recall against the neurons named, by rank, with the guesses that need no training
     layers    recall by layer at the middle budget
     """
     frame = measured_rows(folder / "predictors.csv")

@@ -1,7 +1,7 @@
 """A device's roofline with the timed kernels on it.
 
 The roof is min(matmul rate, intensity x copy bandwidth), both measured on the device itself (Williams,
-Waterman and Patterson, Communications of the ACM 52, 2009). A kernel stands at the operations and least
+Waterman and Patterson, Communications of the ACM 52, 2009). A kernel is plotted at the operations and least
 bytes of its definition, so its distance to the roof is what a perfect implementation could still gain.
 """
 

@@ -23,7 +23,7 @@ from sparsity_lab.fitting.plots.canvas.panels import (
 )
 from sparsity_lab.fitting.plots.canvas.style import COLOURS, figure, label, save, styled, width_for
 
-# Column of a table, what to call it, colour, line.
+# Column of a table, what to call it, color, line.
 PARTITIONS = (
     ("found", "clusters found", COLOURS[0], "-"),
     ("by_frequency", "by frequency", COLOURS[2], "--"),
@@ -34,9 +34,9 @@ MEASURES = ("frequency", "importance", "coactivation")
 
 
 def draw_structure(folder: Path) -> list[Path]:
-    """Draw every figure that the tables of a folder allow, as PNG and SVG beside them.
+    """Draw every figure that the tables of a folder allow, as PNG and SVG next to them.
 
-    clusters     share of activity inside the best m clusters, beside what chance gives
+    clusters     share of activity inside the best m clusters, compared with chance
     routing      segment cache best hit rate against the segment
     coactivation cosine with the best partner, by layer
     specialised  share of neurons and clusters that prefer a text
@@ -116,7 +116,7 @@ def _partners(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _specialised(frame: pd.DataFrame, stem: Path) -> list[Path]:
-    """One row a model: above its neurons, below its clusters; grey goes to the most that permuted labels gave."""
+    """One row a model: above its neurons, below its clusters; gray goes to the most that permuted labels gave."""
     names = list(frame["name"].unique())
     drawn, (axes,) = figure(width=width_for(names), height=1.15 + 0.4 * len(names))
     for index, what in enumerate(("neurons", "clusters")):

@@ -20,7 +20,7 @@ ALL_WIDTH_INCHES = 7.0
 
 
 def two_rules(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) -> list[Path]:
-    """ReLU above SiLU (or whatever the activations with most sizes are); colour is size, filled the series rule."""
+    """ReLU above SiLU (or whatever the activations with most sizes are); color is size, filled the series rule."""
     both = [curve for curve in curves if curve.rule in (SERIES, OWN)]
     kinds = _most_sizes(both)
     with styled():
@@ -43,7 +43,7 @@ def two_rules(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) ->
 
 
 def all_runs(curves: Sequence[RunCurve], stem: Path, *, ppl_increase: float) -> list[Path]:
-    """Every run, one panel a rule; colour is the activation."""
+    """Every run, one panel a rule; color is the activation."""
     rules, kinds = selection.rules(curves), selection.activations(curves)
     with styled():
         drawn, panels = figure(1, len(rules), width=ALL_WIDTH_INCHES, height=2.8)

@@ -1,4 +1,4 @@
-"""The figure of a token heat map: the text coloured by how many neurons each token needs, above layers by tokens."""
+"""The figure of a token heat map: the text colored by how many neurons each token needs, above layers by tokens."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def draw_heat(data: Mapping[str, Any], *, output: Path) -> list[Path]:
 def _places(tokens: Sequence[str], width_inches: float) -> tuple[list[tuple[float, float, int]], int]:
     """Left end and width of each token in inches, and its line; a line end in the text ends the line."""
     renderer = style.renderer()
-    room = width_inches - 0.95  # beside the colour bar
+    room = width_inches - 0.95  # next to the color bar
     places, x, line = [], 0.0, 0
     widths = [_width(renderer, _shown(token)) for token in tokens]
     for t, (token, wide) in enumerate(zip(tokens, widths, strict=True)):
@@ -101,7 +101,7 @@ def _text(
     axes: Axes, tokens: Sequence[str], places: Sequence[tuple[float, float, int]], *, lines: int,
     values: Sequence[float], shades: Colormap,
 ) -> Normalize:  # fmt: skip
-    """The text; each token on its colour, letters white where the colour is dark."""
+    """The text; each token on its color, letters white where the color is dark."""
     scale, renderer = Normalize(min(values), max(values)), style.renderer()
     for token, (x, wide, line), value in zip(tokens, places, values, strict=True):
         colour = shades(float(scale(value)))
@@ -119,11 +119,11 @@ def _text(
 
 
 def _layers(axes: Axes, rows: Sequence[Sequence[float]], *, shades: Colormap) -> Normalize:
-    """Layers downwards, tokens across."""
+    """Layers downward, tokens across."""
     values = np.array(rows).T
     scale = Normalize(float(values.min()), float(values.max()))
     layers, tokens = values.shape
-    edges = np.arange(tokens + 1) - 0.5, np.arange(layers + 1) - 0.5  # a layer's tick stands at its middle
+    edges = np.arange(tokens + 1) - 0.5, np.arange(layers + 1) - 0.5  # a layer's tick is at its middle
     axes.pcolormesh(*edges, values, cmap=shades, norm=scale, linewidth=0, rasterized=True)
     axes.set_ylim(layers - 0.5, -0.5)
     axes.grid(visible=False)

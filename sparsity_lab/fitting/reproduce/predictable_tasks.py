@@ -4,10 +4,10 @@ Lourie et al. (arXiv 2507.00885) sort 46 tasks of 104 runs (Gadre et al., arXiv 
 a close fit to y = a exp(c x) + b, with y a task's score and x the validation loss. They state no bound on the fit. Here
 the same form is fitted to the error of each task, a curve for each of the three corpora, and the share is given for
 five bounds on R^2. R^2 is of all curves together, about each corpus's own mean, and negative where the error rises as
-the loss falls: inverse scaling is no prediction. Its interval resamples runs within each corpus.
+the loss falls: inverse scaling is not a prediction. Its interval resamples runs within each corpus.
 
 A fit is not yet a prediction, so that the same curves are also fitted without the two largest sizes, and asked for
-their errors; beside them stands the mean error of the largest size kept.
+their errors; next to them is the mean error of the largest size kept.
 
 `python -m sparsity_lab.fitting.reproduce.predictable_tasks FOLDER` writes `predictable.{csv,md,json}`.
 """
@@ -53,7 +53,7 @@ class CorpusRuns:
 
 
 def run_predictable(*, output: Path, seed: int = 0) -> dict[str, object]:
-    """Judge every task; the document of `predictable.json`, written beside the tables."""
+    """Judge every task; the document of `predictable.json`, written next to the tables."""
     prepare_output(output)
     behaviours = {row["task"]: row["behaviour"] for row in bundled.rows(PUBLISHED)}
     corpora = corpora_of(bundled.rows(RUNS))

@@ -14,7 +14,7 @@ CORRELATIONS = np.linspace(-0.6, 0.98, 41)  # of noise, between which that of th
 
 
 def lag1(residuals: Array) -> float:
-    """Correlation of neighbouring residuals; 0 where there are none."""
+    """Correlation of neighboring residuals; 0 where there are none."""
     total = float(residuals @ residuals)
     return float(residuals[1:] @ residuals[:-1]) / total if total > 0 else 0.0
 
@@ -40,7 +40,7 @@ def corrected_lag1(residuals: Array, jacobian: Array, *, errors: float = 0.0) ->
 
     A fit takes part of the noise, so its residuals' own correlation is too low on average. Noise of covariance S(rho)
     leaves residuals M e with M = 1 - Q Q^T, Q a basis of the Jacobian, and of these the lag-1 correlation is about
-    tr(M D M S)/tr(M S), D having 1/2 beside its diagonal; the rho is returned at which that is what is seen.
+    tr(M D M S)/tr(M S), D having 1/2 next to its diagonal; the rho at which that equals the one seen is returned.
 
     Args:
         residuals, jacobian: as of `variance_inflation`.

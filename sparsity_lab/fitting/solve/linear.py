@@ -17,7 +17,7 @@ import numpy as np
 
 from sparsity_lab.laws._law import Array
 
-NEGLIGIBLE = 1e-14  # of a column's length: what is left of it beside the others is rounding
+NEGLIGIBLE = 1e-14  # of a column's length: below this, what the others leave of it is rounding
 NONE: Mapping[int, float] = MappingProxyType({})
 SLACK = 1e-12  # of the largest coefficient: a violation of a bound that is rounding
 

@@ -2,7 +2,7 @@
 
 Objective sum_i c_i huber_delta(ln y_i - ln f(x_i)), huber_delta(r) = r^2/2 for |r| <= delta and delta |r| -
 delta^2/2 beyond (Hoffmann et al., arXiv 2203.15556, approach 3, delta = 1e-3); or sum_i c_i (ln y_i - ln f(x_i))^2;
-c_i is 1, or how often a resample has the point. The sum, not the mean: a mean over 240 points stops optimisers two
+c_i is 1, or how often a resample has the point. The sum, not the mean: a mean over 240 points stops optimizers two
 digits early. The logarithm of a sum is not linear in its terms, so variable projection supplies the starts only
 (weights 1/y), and `newton` moves everything: the search coordinates, and ln of each linear coefficient that cannot be
 negative.

@@ -1,6 +1,6 @@
 """Noise whose variance is a power of the curve: var_i = s^2 |f_i|^(2k), with k found from the points.
 
-The curve and k are found in turn until neither moves (generalised least squares: Carroll and Ruppert, Transformation
+The curve and k are found in turn until neither moves (generalized least squares: Carroll and Ruppert, Transformation
 and Weighting in Regression, 1988, chapter 2). k has the largest likelihood of the residuals, each over what a fit of
 these weights leaves of its noise (Davidian and Carroll, J. Am. Stat. Assoc. 82, 1987).
 """

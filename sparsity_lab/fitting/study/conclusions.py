@@ -58,7 +58,7 @@ def slope_words(slope: Trend) -> str:
 def summary(
     outcome: StudyOutcome, shape_fits: Mapping[str, Mapping[str, Any]], *, ppl_increase: float
 ) -> Rows:
-    """The paper's findings beside this study's, rule by rule, and whether they agree over all rules.
+    """The paper's findings compared with this study's, rule by rule, and whether they agree over all rules.
 
     Args:
         outcome: of the study.
@@ -200,7 +200,7 @@ def standards(outcome: StudyOutcome, activations: Sequence[str]) -> Rows:
 
 
 def _apart(outcome: StudyOutcome, run: str) -> str:
-    """From where on the slopes of the two rules are no longer told apart, in tokens per parameter."""
+    """Tokens per parameter beyond which the slopes of the two rules can no longer be distinguished."""
     parts = sorted((part for part in outcome.segments if part.run == run), key=lambda part: part.low)
     apart = [segment for segment in parts if segment.difference.way in (RISES, FALLS)]
     if not apart:

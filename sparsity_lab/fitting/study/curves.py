@@ -92,7 +92,7 @@ class RunCurve:
     def _between(self, x: Array, at: float) -> Between | None:
         """The ratio between points, with a last digit's slack.
 
-        Where the errors' parts are not known, those of neighbours are taken as fully correlated, the larger bound.
+        Where the errors' parts are not known, those of neighbors are taken as fully correlated, the larger bound.
         """
         order = np.argsort(x, kind="stable")
         x = x[order]

@@ -54,7 +54,7 @@ class Versus:
 
     @property
     def verdict(self) -> str:
-        """What the reference is beside the other."""
+        """The reference relative to the other."""
         return SPARSER if self.low > 0 else DENSER if self.high < 0 else TIED
 
 

@@ -1,7 +1,7 @@
 """Copies what a study leaves to be committed: report, tables, locks and main figures, but no checkpoint or record.
 
 The copy keeps the study's layout, so that every lock finds its table. Sheets of single fits stay behind: they
-are many and are drawn anew by the commands the study prints.
+are many and can be drawn again by the commands the study prints.
 """
 
 from __future__ import annotations

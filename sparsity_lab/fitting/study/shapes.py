@@ -17,7 +17,7 @@ from sparsity_lab.fitting.study import selection
 from sparsity_lab.fitting.study.curves import RunCurve
 from sparsity_lab.reading.csv_file import read_csv
 
-FEWEST = 5  # shapes, below which a bend cannot be told from a line
+FEWEST = 5  # shapes, below which a bend cannot be distinguished from a line
 
 
 @dataclass(frozen=True)

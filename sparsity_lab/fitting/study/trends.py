@@ -3,7 +3,7 @@
 A straight line in ln D by weighted least squares; weights 1/se^2. Its half-width is Student's quantile times the error
 that the scatter about the line gives, curvature included. Checkpoints of one run are measured on one text, whose
 errors move them together: what that does to the slope is put to it in squares, from the parts of the errors that
-`measure` keeps beside its table. Without these the errors are taken as independent, and the larger of the two
+`measure` keeps next to its table. Without these the errors are taken as independent, and the larger of the two
 half-widths holds: the slope's true error was then 1.1 to 1.3 times the one given at a knob held, and 2.4 times with the
 noise of the one knob of a series (two runs of the demo).
 """

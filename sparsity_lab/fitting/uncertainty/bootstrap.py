@@ -1,6 +1,6 @@
 """Refits to resampled points: blocks of residuals of a series, or whole runs of a ladder.
 
-A second opinion beside the intervals of `intervals`, which hold more often (`bench.coverage`). Residuals, rescaled for
+A second opinion to the intervals of `intervals`, which hold more often (`bench.coverage`). Residuals, rescaled for
 the coefficients they were fitted with, are drawn in blocks along the series (circular, so that each point is drawn
 equally often) and put back on the fitted curve. All refits are polished at once.
 """

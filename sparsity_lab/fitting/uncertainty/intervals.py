@@ -81,7 +81,7 @@ class Wanted:
 
     Attributes:
         names: coefficients, and levels that y tends to; all where None.
-        box: the physical range of those levels; infinite ends stand for a thousand ranges of the data.
+        box: the physical range of those levels; infinite ends mean a thousand ranges of the data.
         x: inputs of predictions, shape (m,) or (m, inputs), or None.
         reach: values of y whose x is asked for, of a law of one input.
         curves: whether the objective along the intervals of limits and exponents is wanted as well, and one-sided
@@ -156,8 +156,8 @@ def _stopped(
 ) -> np.ndarray:
     """Which ends (lower, upper) of coefficients are set by how far other coordinates are searched, shape (2, K).
 
-    Where an exponent may as well be zero, the rate beside it has no largest value, and the one that belongs to the
-    smallest exponent searched is no end. Limits and exponents have ends of their own there: the curves tend to a
+    Where an exponent may as well be zero, its rate has no largest value, and the one that belongs to the
+    smallest exponent searched is not an end. Limits and exponents have ends of their own there: the curves tend to a
     family in which they are bounded.
 
     Args:

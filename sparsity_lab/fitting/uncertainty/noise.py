@@ -103,7 +103,7 @@ def over_runs(jacobian: Array, residuals: Array, runs: np.ndarray, *, variance: 
 def scale_of(problem: Problem, solution: Solution) -> NoiseScale:
     """The scale of a fit: noise, degrees of freedom, and what correlation adds.
 
-    A sum of Huber losses is no log likelihood: near its least value its rise in one number is distributed as A/(2B)
+    A sum of Huber losses is not a log likelihood: near its least value its rise in one number is distributed as A/(2B)
     times an F(1, f) variable, with A the mean square of the clipped residuals psi and B the mean of psi's derivative
     (the tau test: Ronchetti, Statistics and Probability Letters 1, 1982). For a delta beyond all residuals that is the
     level of least squares.

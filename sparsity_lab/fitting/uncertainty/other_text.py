@@ -1,9 +1,9 @@
 """What other text of the corpus would do to a number, where all points were measured on the same text.
 
-A text that happens to be easy moves the points of a run together (errors correlate at .7 to .99). Their scatter about
+A text that happens to be easy moves the points of a run together (errors correlate at 0.7 to 0.99). Their scatter about
 the curve does not show that, so no interval from the scatter holds it. The parts of the points' errors, each e_j of
 shape (n,), say how: to first order a fit of weighted Jacobian J moves by (J^T J)^-1 J^T e_j, and the squares of what a
-number moves by, summed over j, are its variance. What e_j leaves beside the curve is in the scatter already, and its
+number moves by, summed over j, are its variance. What e_j leaves as residuals is in the scatter already, and its
 share in the number's variance is taken off, so that errors which are a point's own do not count twice.
 """
 

@@ -14,7 +14,7 @@ MOST_STEPS = 80
 MOST_ROOTS = 40
 MOST_RESUMED = 3
 ONWARDS = 0.25  # of the way so far: the first step of a walk that is resumed
-JUMP = 0.9  # of the level's rise: less than that next to the crossing is no crossing
+JUMP = 0.9  # of the level's rise: less than that next to the crossing is not a crossing
 ROOT = 1e-6  # of the way from the best value to the end
 
 

@@ -78,7 +78,7 @@ def load_config(name: str | Path) -> LadderConfig:
 
 
 def read_config(name: str | Path, parse: Callable[..., Parsed]) -> Parsed:
-    """Read a YAML file, or a bundled config by name, and parse it; mistakes are told with the file's name.
+    """Read a YAML file, or a bundled config by name, and parse it; errors state the file's name.
 
     Raises:
         SparsityLabError: no such file, no YAML, or what `parse` refuses.

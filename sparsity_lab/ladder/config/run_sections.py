@@ -8,7 +8,7 @@ Learning rate at width d, from the rate eta_0 that was found good at width d_0:
     constant        eta_0 for all parameters
     inverse-width   eta_0 d_0 / d for all parameters
     mup             eta_0 d_0 / d for the hidden matrices, eta_0 for embeddings and norms: the part of the
-                    maximal-update parametrisation that carries Adam's rate from width to width
+                    maximal-update parametrization that carries Adam's rate from width to width
                     (Tensor Programs V, arXiv 2203.03466, table 3); the initial weights stay the model's own
 """
 

@@ -117,7 +117,7 @@ def _python_files(root: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> str:
-    """The file's text, or nothing where it is no UTF-8, too small or generated."""
+    """The file's text, or nothing where it is not UTF-8, too small or generated."""
     try:
         if not _SMALLEST_BYTES <= path.stat().st_size <= _LARGEST_BYTES:
             return ""

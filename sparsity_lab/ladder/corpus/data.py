@@ -4,7 +4,7 @@
     data/train.bin         token ids, see `tokens.py`
     data/validation.bin
     data/validation.txt    the held-out text, for `sparsity-lab measure --text`
-    data/manifest.json     settings, sizes and hashes of the text read and of these files, licence note; written last
+    data/manifest.json     settings, sizes and hashes of the text read and of these files, license note; written last
 
 A folder with a manifest is whole and is used again; the manifest is the last file written.
 """
@@ -53,7 +53,7 @@ def prepare_data(
         output: the folder.
         seed: of the split.
         replace: prepare again what other settings made there; the caller knows that nothing was trained on it.
-        progress: told the bytes read.
+        progress: receives the bytes read.
 
     Raises:
         SparsityLabError: the folder holds other data (`existing_data`), or the corpus is too small.

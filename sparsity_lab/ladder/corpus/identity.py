@@ -2,7 +2,7 @@
 
 Text is known by the size and the hash of its files, never by their names; a dataset of the Hub by its commit; the
 Python sources of an environment by their places and sizes. What does not change the data, such as `max_epochs`,
-`license_note` or the name of a file, is no part of it.
+`license_note` or the name of a file, is not part of it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def commit_of(dataset: str) -> str | None:
 
 
 def settings_of(data: DataSpec, tokenizer: TokenizerSpec, *, seed: int) -> dict[str, Any]:
-    """The settings that the data depend on besides the text and a given tokenizer."""
+    """The settings that the data depend on, other than the text and a given tokenizer."""
     trained = tokenizer.path is None
     return {
         "max_bytes": data.max_bytes,

@@ -32,7 +32,7 @@ class TokenWriter:
     """Writes documents to a token file and its `.json`, a batch at a time.
 
     The ids go to a temporary name that is renamed when all are written, then the `.json` is written: a file
-    with a `.json` beside it is whole. Use as a context manager; an error inside leaves no file.
+    with a `.json` next to it is whole. Use as a context manager; an error inside leaves no file.
     """
 
     def __init__(self, path: Path, *, tokenizer: PreTrainedTokenizerFast) -> None:

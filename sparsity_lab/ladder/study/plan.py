@@ -53,7 +53,7 @@ class Study:
 
     @property
     def text(self) -> Path | None:
-        """The text measured on, where it is no dataset."""
+        """The text measured on, where it is not a dataset."""
         given = self.config.measure.text
         if self.config.measure.dataset is not None:
             return None

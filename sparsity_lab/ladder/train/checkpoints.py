@@ -43,7 +43,7 @@ def finished(run: Path) -> dict[int, Path]:
 
 
 def resume_point(run: Path) -> Path | None:
-    """The newest directory a killed run can take up again from, or None where it starts anew."""
+    """The newest directory from which a killed run can resume, or None where it starts over."""
     points = {**_numbered(run, _STEP), **_numbered(run, _RESUME)}
     able = [step for step, path in points.items() if (path / "scheduler.pt").exists()]
     return points[max(able)] if able else None

@@ -36,7 +36,7 @@ def write_loss_log(path: Path, history: Sequence[Mapping[str, Any]], *, tokens_p
 
 
 def read_loss_log(path: Path) -> list[dict[str, str]]:
-    """Rows of a loss log as they stand in the file; none where there is no file."""
+    """Rows of a loss log as they are in the file; none if there is no file."""
     return [row for _, row in read_csv(path)[1]] if path.exists() else []
 
 

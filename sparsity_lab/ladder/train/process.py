@@ -1,7 +1,7 @@
 """What a process that trains asks of its machine: all its cores, and memory that stays once it is there.
 
 A training step frees some hundred megabytes of activations and wants them again a moment later. glibc hands the
-free end of its heap back to the system in between, and each page that comes again is cleared anew: on two cores a
+free end of its heap back to the system in between, and each page that comes back is cleared again: on two cores a
 fifth of the time of a step of 0.2M parameters.
 """
 

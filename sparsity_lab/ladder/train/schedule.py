@@ -1,6 +1,6 @@
 """When checkpoints are taken, and how the learning rate goes.
 
-Laws are fitted against log D, so checkpoints stand at equal ratios of tokens, rounded to whole steps:
+Laws are fitted against log D, so checkpoints are at equal ratios of tokens, rounded to whole steps:
 
     D_k = D_1 (D_n / D_1)^(k / (n - 1)),  k = 0 .. n - 1
 """

@@ -1,4 +1,4 @@
-"""transformers' own Trainer, told when to log and to save, with windows in a fixed order.
+"""transformers' own Trainer with prescribed steps for logs and saves, and with windows in a fixed order.
 
 Nothing of the training step is ours: accelerate, torchrun and FSDP work as their users know them. What is
 added: a sampler that keeps the dataset's order, log rows and checkpoints at planned steps, progress

@@ -64,7 +64,7 @@ def train_run(
         spec: shape, training and seed.
         data: tokenizer and token files.
         output: the run's own directory.
-        progress: told the trained tokens.
+        progress: receives the trained tokens.
         log: loggers to show the loss log in. log_folder: they write below it; `output` where left out.
 
     Raises:

@@ -107,7 +107,7 @@ def activation_name(config: Any, architecture: ModuleType) -> str | None:
 
 
 def outside_sites(model: Any, found: Sequence[FfnSite], *, refuse: bool) -> dict[str, int]:
-    """The feed-forward networks of a model that are no sites, by the names of their last matrices, with their neurons.
+    """The feed-forward networks of a model that are not sites, by the names of their last matrices, with their neurons.
 
     Args:
         model: the causal LM, in evaluation mode.

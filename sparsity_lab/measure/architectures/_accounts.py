@@ -74,7 +74,7 @@ class Upstream:
 
 
 def side_paths(model: Any, found: Sequence[FfnSite], *, refuse: bool = True) -> dict[str, int]:
-    """The feed-forward networks that are no sites, by the names of their last matrices, with their neurons.
+    """The feed-forward networks that are not sites, by the names of their last matrices, with their neurons.
 
     Numbers of blocks in a name are given as `*`.
 

@@ -82,8 +82,8 @@ def refuse_inner(passing: Passing, site: FfnSite) -> None:
     """Refuse a network that is part of a norm, of which it makes weights.
 
     Raises:
-        SparsityLabError: it lies beside or within what has a weight for each element of the hidden state, and which
-            gives something else than the network does, alone or added to what came in.
+        SparsityLabError: it lies parallel to or within a module that has a weight for each element of the hidden state,
+            and that gives something other than the network does, alone or added to what came in.
     """
     path, model = site.name.split("."), passing.model
     for end in range(len(block_of(site.name)) + 1, len(path)):

@@ -1,6 +1,6 @@
 """Bamboo and TurboSparse-Mistral (arXiv 2406.05955): Mistral with dReLU, y = W_d (relu(W_g x) * relu(W_u x)).
 
-A TurboSparse checkpoint with weights of predictors is refused: they are no part of this model.
+A TurboSparse checkpoint with weights of predictors is refused: they are not part of this model.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def _refuse_other_class(source: Source, config: Any, classes: Sequence[str]) -> 
 
 
 def _refuse_quantised(source: Source, config: Any) -> None:
-    """Refuse what some machines could load and others not, and whose W_d is no matrix of numbers."""
+    """Refuse what only some machines could load, and a W_d that is not a matrix of numbers."""
     quantised = getattr(config, "quantization_config", None)
     if not source.is_gguf and quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None

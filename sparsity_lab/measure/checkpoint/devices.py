@@ -1,4 +1,4 @@
-"""Which device a model runs on and in which dtype: as asked, or chosen and the reason told."""
+"""Which device a model runs on and in which dtype: as requested, or chosen, with the reason reported."""
 
 from __future__ import annotations
 

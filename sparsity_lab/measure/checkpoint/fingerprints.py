@@ -2,7 +2,7 @@
 
 Whole files are hashed, at about 1.3 GB/s: a change of one neuron counts. What was hashed once is remembered under
 the user's cache directory, by the file's path, size, inode and times, so that hundreds of large checkpoints are
-recognised at once.
+recognized at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fingerprint(source: Source) -> str:
     """A hash that changes when the checkpoint does.
 
     Of a local checkpoint, its config and weight files are hashed; a Hub id is identified by its name and commit,
-    so that nothing need be loaded to recognise it. An adapter is its own files and its base model.
+    so that nothing need be loaded to recognize it. An adapter is its own files and its base model.
     """
     folder = source.folder
     if folder is None and source.base is None:

@@ -47,12 +47,12 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model, and what its checkpoint's files hold besides it.
+    """A model, and what else its checkpoint's files hold.
 
     Attributes:
         model: in evaluation mode.
         unused_tensors: names of tensors that have no say in its numbers, digits as *, and how many of each there are.
-        unused_files: weight files beside those that were loaded.
+        unused_files: weight files other than those that were loaded.
         read_from: what a record says of the files that its weights were read from.
     """
 
@@ -83,7 +83,7 @@ def load_text_tokenizer(source: Source) -> TextTokenizer:
     place, about = tokenizer_source(source), source.base or source
     kept: dict[str, Any] = {}
     with explained(source if place is source else place, "tokenizer"):
-        if place is not about:  # as if its files lay beside the weights: the model's config has a say
+        if place is not about:  # as if its files were next to the weights: the model's config has a say
             kept["config"] = AutoConfig.from_pretrained(**about.options(), trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(**place.options(), **kept, trust_remote_code=False)
         where = (
@@ -125,7 +125,7 @@ def load(source: Source, *, dtype: torch.dtype, device: str) -> LoadedModel:
     if source.folder is None and not source.here:
         with explained(source, "weights"):
             hub.bring_weights(source.model, source.commit, pickles_allowed=source.allow_pickle_weights)
-    files, stored = _stored(source)  # a mistake is told before gigabytes are read
+    files, stored = _stored(source)  # a mistake is reported before gigabytes are read
     model, report = _from_pretrained(source, files, dtype=dtype, device=device)
     if source.is_gguf:
         report = {

@@ -39,7 +39,7 @@ class Ready:
 
         Args:
             command: the words of the command line.
-            notes: what tokenising lost or switched off.
+            notes: what tokenizing lost or switched off.
         """
         return provenance(
             command,

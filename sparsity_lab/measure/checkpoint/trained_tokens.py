@@ -3,7 +3,7 @@
 The first of these that knows it says so:
 
 1. a CSV of the user's, with columns `checkpoint` and `trained_tokens`;
-2. `sparsity_lab.json` beside the weights, key `trained_tokens`;
+2. `sparsity_lab.json` next to the weights, key `trained_tokens`;
 3. `trainer_state.json` of transformers, key `num_input_tokens_seen` (0 where the Trainer did not count);
 4. steps times the tokens of a step, where the latter are given; steps from `trainer_state.json`
    (`global_step`), else from the name: `step143000`, `checkpoint-500`, `stage1-step1000-tokens5B`;
@@ -56,7 +56,7 @@ class Origin(Enum):
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Where trained tokens may be read from besides the checkpoints' own files.
+    """Sources of trained tokens other than the checkpoints' own files.
 
     Attributes:
         table: of the user's CSV, tokens by checkpoint name; empty without one.
@@ -70,7 +70,7 @@ class TokenCounts:
         """Trained tokens of a checkpoint, or None, and where they were found.
 
         Raises:
-            SparsityLabError: a file beside the weights that cannot be read.
+            SparsityLabError: a file next to the weights cannot be read.
         """
         names = [name for name in names_of(source) if name in self.table]
         if names:
@@ -249,10 +249,10 @@ def _row(path: Path, line: int, row: Mapping[str, str], unit: Unit) -> tuple[str
 
 
 def _count(value: object, where: str) -> int | None:
-    """A count of tokens in a file beside the weights; None where there is none.
+    """A count of tokens in a file next to the weights; None if the file has none.
 
     Raises:
-        SparsityLabError: it is no whole number, such as `"5B"`, or 4.2 for billions.
+        SparsityLabError: it is not a whole number, such as `"5B"`, or 4.2 for billions.
     """
     if value is None:
         return None
@@ -270,7 +270,7 @@ def _count(value: object, where: str) -> int | None:
 
 
 def _beside(source: Source, name: str) -> Mapping[str, Any]:
-    """The JSON object of a file beside the weights; empty where there is none."""
+    """The JSON object of a file next to the weights; empty if there is no such file."""
     if source.folder is None or not (source.folder / name).is_file():
         return {}
     return read_object(source.folder / name, fix=MEND_BESIDE)

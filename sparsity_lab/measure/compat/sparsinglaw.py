@@ -59,7 +59,7 @@ class Reproduced:
     Attributes:
         measurement: the numbers, in the form of every measurement.
         layers: the last evaluation's search in each layer.
-        products: float32 down projections of one layer over all tokens, besides those of the forward passes.
+        products: float32 down projections of one layer over all tokens, in addition to those of the forward passes.
         syncs: times the host waited for a mean ratio.
     """
 

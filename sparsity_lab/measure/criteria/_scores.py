@@ -44,7 +44,7 @@ class Score:
         """Refuse a model whose parts this score needs and does not have.
 
         Raises:
-            InapplicableError: a score of s on a model whose activation function is no module, or of u on a
+            InapplicableError: a score of s on a model whose activation function is not a module, or of u on a
                 model without a gate.
         """
         for site in sites:

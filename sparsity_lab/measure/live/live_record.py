@@ -107,7 +107,7 @@ def saved_fingerprint(model: Any, folder: Path) -> str | None:
     live = model.state_dict()
     for path in files:
         with safe_open(path, framework="pt") as stored:
-            for name in stored.keys():  # noqa: SIM118 - it is no mapping
+            for name in stored.keys():  # noqa: SIM118 - it is not a mapping
                 weight = live.get(name)
                 if weight is None or not _is_same(weight, stored.get_tensor(name)):
                     return None

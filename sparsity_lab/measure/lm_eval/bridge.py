@@ -1,4 +1,4 @@
-"""What stands between us and lm-eval: its tasks, its noise, its failures and its files."""
+"""Adapter for lm-eval: its tasks, its log output, its failures and its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder_name(setting: str) -> str:
 
 
 def save(results: dict[str, Any], *, model: str, goal: Path) -> list[Path]:
-    """Let lm-eval write its files beside the output, check that it did, and move them in whole."""
+    """Let lm-eval write its files next to the output, check that it did, and move them into place whole."""
     from lm_eval.loggers import EvaluationTracker
 
     samples = results.pop("samples", {})

@@ -1,4 +1,4 @@
-"""A live model for lm-eval: one BOS in front of a text at most, and a note of what tokenising loses."""
+"""A live model for lm-eval: one BOS in front of a text at most, and a note of what tokenizing loses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _one_bos_class(reader: TextTokenizer, notes: dict[str, None]) -> Any:
     cuts = _Cuts(notes)
 
     class OneBos(HFLM):
-        """HFLM, told when a document is rolling."""
+        """HFLM that knows when a document is scored by a rolling log-likelihood."""
 
         rolling = False
 
@@ -91,7 +91,7 @@ def _one_bos_class(reader: TextTokenizer, notes: dict[str, None]) -> Any:
 
 
 def _first_token(reader: TextTokenizer, bos_id: int | None) -> int:
-    """What stands in front of a text without a context: the BOS, else the end of text, as in lm-eval."""
+    """The token in front of a text without a context: the BOS, else the end of text, as in lm-eval."""
     for token in (bos_id, reader.hf.bos_token_id, reader.hf.eos_token_id):
         if token is not None:
             return int(token)

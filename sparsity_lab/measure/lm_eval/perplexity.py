@@ -1,5 +1,5 @@
-"""Perplexity on a text beside the scores of tasks, over the windows that `measure` takes: its `ppl_dense` dense, and
-its `ppl_sparse` under thresholds."""
+"""Perplexity on a text, reported along with the scores of tasks, over the windows that `measure` takes: its
+`ppl_dense` without thresholds, its `ppl_sparse` with them."""
 
 from __future__ import annotations
 

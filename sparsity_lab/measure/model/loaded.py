@@ -29,7 +29,7 @@ class Loaded:
 
     Attributes:
         source: which one.
-        loading: the causal LM, and what its files hold besides it.
+        loading: the causal LM, and what else its files hold.
         content: hash of its config and weights, see `fingerprints`.
         found: its FFN sites.
     """

@@ -37,7 +37,10 @@ SCORE_FLOATS = (
 CALIBRATION_TOKENS = 256  # of a window that the kernel of the CETT curve looks at together
 NEAR_SHARE = 0.02  # of the activations, the most that lie between two thresholds 1 % apart on either side
 EVENT_FLOATS = 10  # times d, of one activation: its column gathered and multiplied, then summed in float64
-COUNTS, COUNTS_BYTES = 8, 8  # of a window and layer besides its CETT; of one int64 count or float64 sum
+COUNTS, COUNTS_BYTES = (
+    8,
+    8,
+)  # of a window and layer in addition to its CETT; of one int64 count or float64 sum
 DRAWN_COPIES = 3  # of the weights of replicates, while they are made
 FIRST_RUN_BYTES = 24 << 20  # code of the kernels and of the libraries behind them, touched by the first batch
 DRAWING_BYTES = 100 << 20  # pandas and matplotlib, imported for the figures once the weights are gone

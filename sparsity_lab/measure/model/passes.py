@@ -126,7 +126,7 @@ class Subject:
 
 
 class BatchVisitor(Visitor):
-    """A visitor that is told which windows pass by."""
+    """A visitor that is informed which windows are being processed."""
 
     def begin(self, rows: NDArray[np.int64]) -> None:
         """The windows `rows` are about to pass."""

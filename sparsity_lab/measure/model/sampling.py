@@ -1,7 +1,7 @@
 """Where in a text its windows lie: spread over all of it, or at its head.
 
-What is measured on the first tokens of a text tells of these alone, however many there are: neighbouring windows
-are of one document or one subject. Windows spread over the whole of it tell of the corpus, at the same cost and with
+A measurement on the first tokens of a text describes only these, however many there are: neighboring windows
+are of one document or one subject. Windows spread over the whole text describe the corpus, at the same cost and with
 a smaller error. A spread sample cuts the text into as many stretches as there are windows and takes one window from
 each, at a place that the seed draws (stratified sampling). Of a large file only the bytes around these places are
 read. A text with no more tokens than are wanted is taken as a whole.
@@ -33,9 +33,9 @@ from sparsity_lab.settings import HEAD, SPREAD, WHOLE, Sampling
 
 logger = logging.getLogger(__name__)
 
-LEAST_REPEATED = 0.01  # share of windows that is told of
+LEAST_REPEATED = 0.01  # share of repeated windows from which they are reported
 LEAST_WINDOWS = 4  # of a spread sample: fewer have no error worth the name
-WHOLE_BYTES_PER_TOKEN = 16  # a text no longer than this for each token wanted is tokenised as a whole
+WHOLE_BYTES_PER_TOKEN = 16  # a text no longer than this for each token wanted is tokenized as a whole
 MOST_NOTES = 3  # of what single documents lose on their way to ids
 MOST_RANGES = 1000  # of documents' numbers in a record
 
@@ -49,7 +49,7 @@ def sampled(tokenizer: TextTokenizer, text: TextSource, asked: Sampling) -> Wind
         asked: how many, and how.
 
     Raises:
-        RunError: a text that is no text where it was read, or too short for the window.
+        RunError: a text that is not text where it was read, or too short for the window.
         SparsityLabError: the tokenizer cannot write the text.
     """
     found = _sampled(tokenizer, text, asked)

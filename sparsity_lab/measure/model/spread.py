@@ -1,8 +1,8 @@
 """A spread sample of a large text, passage by passage: where its windows begin, and what is read around there.
 
 Of a list of documents the stretches are of equal bytes where there are at most 16 documents for each window. Where
-there are more, they are of equally many documents; 16 neighbours of each are drawn, and a place in their bytes: a
-document weighs as its bytes do, a little more where its neighbours happen to be short. So the windows depend on the
+there are more, they are of equally many documents; 16 neighbors of each are drawn, and a place in their bytes: a
+document weighs as its bytes do, a little more where its neighbors happen to be short. So the windows depend on the
 documents alone, not on the form of the file, and no more than 16 documents are read for each window.
 """
 
@@ -98,7 +98,7 @@ class _Taken:
 
     Attributes:
         ids: int64 [window].
-        covered: the characters it stands for.
+        covered: the characters it represents.
         line_ends: line ends CR LF or CR in the passage.
         begin: where it begins.
         end: the place at or behind its last character.
@@ -233,7 +233,7 @@ class Passages:
 
 
 def _word_begin(passage: Passage) -> int:
-    """Where to begin tokenising: at the first white space, all before which may be a part of a word."""
+    """Where to begin tokenizing: at the first white space, all before which may be a part of a word."""
     return next((i for i, letter in enumerate(passage.text[: passage.at]) if letter.isspace()), 0)
 
 

@@ -26,7 +26,7 @@ class TextTokenizer:
     Attributes:
         name: of the checkpoint, for what is said.
         hf: the tokenizer of transformers, giving the ids of tokenizer.json.
-        alone: tokenizer.json read by the `tokenizers` library, or None where there is no such file.
+        alone: tokenizer.json read by the `tokenizers` library, or None if there is no such file.
         as_built: what transformers loaded, where that is not tokenizer.json.
         switched_off: truncation, padding and the like that the files ask for.
         adds_bos: `add_bos_token` of tokenizer_config.json, or None where it says nothing.

@@ -1,6 +1,6 @@
 """One token stream, cut into windows of fixed length: no padding, ever.
 
-A text is tokenised without special tokens (`tokenizers`); where the tokenizer uses a BOS, one goes in front of
+A text is tokenized without special tokens (`tokenizers`); where the tokenizer uses a BOS, one goes in front of
 each window and is not counted. Loss is taken over every next-token prediction inside a window.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WHOLE_TEXT_BYTES = 64 * 1024 * 1024
-BYTES_PER_TOKEN = 32  # generous: only this much of a larger file is tokenised for each wanted token
+BYTES_PER_TOKEN = 32  # generous: only this much of a larger file is tokenized for each wanted token
 DEFAULT_WINDOW = 1024
 
 
@@ -41,7 +41,7 @@ class Windows:
         ids: int64 [windows, window], the valid tokens.
         bos_id: token put in front of each window, or None.
         sha256: hash of `ids` as little-endian int64.
-        notes: what tokenising lost or switched off, in words.
+        notes: what tokenizing lost or switched off, in words.
         sample: `spread` over a text, its `head`, or the `whole` of it.
         units: of each window the number of its document, where that is known; else windows are units of their own.
         source: what the text is and which documents the windows come from; no part of what determines the numbers.
@@ -189,7 +189,7 @@ def tokenize(
         text: the whole text; of a `FileText` the notes are kept.
         tokens: how many ids at most; None for all.
         bos: ask for a BOS; False never gives one.
-        spans: find which characters each id stands for.
+        spans: find which characters each id represents.
         say: log the notes.
 
     Raises:
@@ -212,7 +212,7 @@ def tokenize(
 
 
 def tell(notes: Iterable[str]) -> None:
-    """Log what tokenising lost or switched off."""
+    """Log what tokenizing lost or switched off."""
     for note in notes:
         logger.warning("%s", note)
 
@@ -224,7 +224,7 @@ def whole_or_head(tokenizer: Any, text: TextFile | Packed, *, tokens: int, windo
 
 
 def _covered(reader: TextTokenizer, text: str, whole: tokenization.Encoded, count: int) -> tuple[int, str]:
-    """How many of a text's first `count` ids end where a character does, and the part of it that they stand for."""
+    """How many of a text's first `count` ids end where a character does, and the part of it that they represent."""
     if count == len(whole.ids):
         return count, text
     while count and whole.cuts(count):

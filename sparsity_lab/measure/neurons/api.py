@@ -74,8 +74,8 @@ def report_of(
     """The report of a model and text at hand.
 
     Raises:
-        SparsityLabError: a loss that is no number, a decoding plan beyond the window, or a mixture whose routes cannot
-            be seen.
+        SparsityLabError: a loss that is not a number, a decoding plan beyond the window, or a mixture whose routes
+            cannot be seen.
     """
     if decode is not None:
         decode.check(window=subject.windows.window)

@@ -24,7 +24,7 @@ Number = TypeVar("Number", np.int64, np.float64)
 class NeuronCounts(Additive):
     """What one pass over some windows counted, over valid tokens.
 
-    N is the number of neurons of all layers side by side, V the vocabulary, T the window; level n stands for
+    N is the number of neurons of all layers side by side, V the vocabulary, T the window; level n means
     2^n tokens. Of a mixture a layer is one of the model, with the neurons of all its experts side by side.
 
     Attributes:
@@ -86,5 +86,5 @@ def groups_of(rows: Ints, *, windows: int) -> Ints:
 
 
 def levels_of(window: int) -> int:
-    """How many powers of two, 1 among them, are no longer than the window."""
+    """How many powers of two, including 1, are at most as long as the window."""
     return window.bit_length()

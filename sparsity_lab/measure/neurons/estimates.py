@@ -10,7 +10,8 @@ Of a mixture of experts a layer has the neurons of all its experts, and those of
 active on it. Ratios and shares of tokens are of the tokens that came: active neurons over those of the experts a token
 went to, firings over the tokens that came to a neuron's expert. Reuse, unions and chance are of all tokens and neurons.
 
-Reuse and unions by chance are what neurons would give that fire at their own frequencies, each token anew.
+Reuse and unions by chance are their expected values if neurons fired at their own frequencies, independently at each
+token.
 """
 
 from __future__ import annotations

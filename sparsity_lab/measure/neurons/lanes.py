@@ -1,7 +1,7 @@
 """Masks as words: eight neurons in one int64, a byte each, so that sums and unions take an eighth of the steps.
 
 A mask holds 0 or 1 in each byte. Words are or-ed and and-ed bytewise, and up to 255 of them can be added before
-a byte overflows into its neighbour; the eight bytes of such a sum are eight counts. All sums are exact integers.
+a byte overflows into its neighbor; the eight bytes of such a sum are eight counts. All sums are exact integers.
 """
 
 from __future__ import annotations

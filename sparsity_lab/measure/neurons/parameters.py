@@ -7,7 +7,7 @@ of W_d; d). A weakly contributing neuron's weights are skipped
     input-side     W_g and W_u rows only
     oracle         both: what a perfect predictor of the active neurons would read
 
-Biases are no weights of a neuron here; they, attention and embeddings are always counted in the whole model. Of a
+Biases are not weights of a neuron here; they, attention and embeddings are always counted in the whole model. Of a
 mixture of experts the weights of experts that a token does not go to are not read under any convention.
 """
 

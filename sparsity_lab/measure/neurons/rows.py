@@ -1,4 +1,4 @@
-"""Every scalar of one report as rows of tables, each number beside its standard error."""
+"""Every scalar of one report as rows of tables, each number with its standard error."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from sparsity_lab.store import records
 
 @dataclass(frozen=True)
 class NeuronSpec(WritingSettings, RecordSettings, WindowSettings):
-    """Everything the numbers depend on besides checkpoints and thresholds.
+    """Everything the numbers depend on other than checkpoints and thresholds.
 
     Attributes:
         texts: one or more, each a domain.

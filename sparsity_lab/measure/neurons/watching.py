@@ -54,7 +54,7 @@ class PlaceRecipe(Recipe[Prepared, Sealed]):
 
     @abstractmethod
     def made(self, place: Place, desk: Desk) -> Made:
-        """What the record says besides its place, and its arrays."""
+        """What the record says other than its place, and its arrays."""
 
     def loaded(self, place: Place, desk: Desk) -> tuple[dict[str, Any], Subject]:
         """The shape of a place's model, and the model with its text."""
@@ -116,7 +116,7 @@ class PlaceCommand:
         write: writes the tables to a folder, and gives what the summary holds of all records together.
         values: of a record's body, by names for loggers.
         summary: name of the JSON summary.
-        keys: of records that the summary repeats, besides `SUMMARY_KEYS`.
+        keys: of records that the summary repeats, in addition to `SUMMARY_KEYS`.
         settings: what else it says of the run.
     """
 

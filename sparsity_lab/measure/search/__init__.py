@@ -23,7 +23,7 @@ rise L_sparse - L_dense in nats, the target ln(1 + p).
 3. Root. Sparse runs over the whole text, each at the next x of the secant. It ends when the rise is within a quarter
    of its own standard error of the target (at least 0.2 % and at most 10 % of the target), from the third run on when
    two runs bracket the target closely, and after eight runs at the latest.
-4. Crossing. Neurons flip at their thresholds, so the rise jitters and the last run is no better than its neighbours. A
+4. Crossing. Neurons flip at their thresholds, so the rise jitters and the last run is no better than its neighbors. A
    monotone curve through all runs near the best one gives x*; one more sparse run is made there if the best run is too
    far off. If thresholds at the answer are interpolated and doubtful, steps 3 and 4 are repeated with thresholds
    refined at every run.

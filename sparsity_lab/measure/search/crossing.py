@@ -70,7 +70,7 @@ class Together(NamedTuple):
     Attributes:
         xs: float64 [n], coordinates of the knob.
         values: float64 [n], a number at each.
-        weight: what they count beside others, the share of the text that the windows are.
+        weight: their weight relative to other sets: the share of the text that the windows are.
     """
 
     xs: Floats
@@ -103,7 +103,7 @@ def seen_slope(below: Sequence[Together], above: Sequence[Together], *, slope: S
     of both variances, 1 / s^2, is what samples scatter by.
 
     Args:
-        below: evaluations from a little above the answer downwards.
+        below: evaluations from a little above the answer downward.
         above: evaluations from a little below it upwards.
         slope: what is known beforehand.
     """

@@ -2,7 +2,7 @@
 
 At a fixed knob each replicate finds the thresholds of that knob for itself; at a knob that was searched for each moves
 the knob to a crossing of its own. What moves x, the coordinate of the knob, moves ratio and rise along with it, by
-their slopes, and these are told by whatever was evaluated around the answer.
+their slopes, and these are estimated from whatever was evaluated around the answer.
 """
 
 from __future__ import annotations

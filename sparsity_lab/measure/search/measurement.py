@@ -78,7 +78,7 @@ class Measurement(Shown):
         thresholds: on the score, per layer, or None for rules without.
         dense: counts of the dense run.
         sparse: counts of the sparse run at `knob`.
-        sums: what the dense run summed besides.
+        sums: what the dense run summed in addition.
         sizes: F of each layer, int64 [layers].
         errors: standard errors.
         flags: findings, each a word.

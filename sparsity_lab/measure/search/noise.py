@@ -1,14 +1,14 @@
 """How far a measured number is from noise: replicates of the sample, dense and sparse run paired.
 
 A replicate weighs every unit of the sample a little more or less, as half a resample would. Under a spread sample
-the units are windows (or groups of neighbours), and each difference between one and the next is put in with a sign:
+the units are windows (or groups of neighbors), and each difference between one and the next is put in with a sign:
 successive difference replication (Fay and Train 1995, Proc. Section on Government Statistics, ASA, 154-159), whose
 standard error of a mean is
 
     sqrt(sum (x_{i+1} - x_i)^2 / (2 n (n - 1)))
 
 and leaves out what the order of a text explains, which a stratified sample holds fixed. At the head of a text, or on
-the whole of it, neighbouring windows are alike and only long stretches tell something: four blocks, whose signs are
+the whole of it, neighboring windows are alike and only long stretches tell something: four blocks, whose signs are
 balanced (Fay's method of balanced repeated replication). The signs are the columns of a Hadamard matrix, so that
 errors of sums are exact and nothing is drawn. The sparse and the dense loss of a window always go together: their
 difference is far less noisy than either.
@@ -107,7 +107,7 @@ def replicates(rows: Ints, *, sample: str, documents: Sequence[int] | None = Non
     """Replicates of the windows seen.
 
     Args:
-        rows: indices of the windows, or of groups of neighbours, in the order of the text.
+        rows: indices of the windows, or of groups of neighbors, in the order of the text.
         sample: how they were taken from it; see `settings`.
         documents: which one each of all windows is of, where that is known: then they are the units.
     """
@@ -133,7 +133,7 @@ def replicates(rows: Ints, *, sample: str, documents: Sequence[int] | None = Non
 
 
 def freedom_of(units: int, *, sample: str) -> float:
-    """Degrees of freedom of a variance from so many units; differences of neighbours overlap."""
+    """Degrees of freedom of a variance from so many units; differences of neighbors overlap."""
     return 2 * (units - 1) ** 2 / (3 * units - 4) if sample == SPREAD and units > 1 else max(units - 1.0, 1.0)
 
 

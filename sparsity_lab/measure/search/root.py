@@ -75,7 +75,7 @@ class RootSearch:
         slope: what is known beforehand of d ln(value) / dx.
         most: evaluations at which to give up.
         enough: evaluations at which to stop where the target lies between two of them that are `TIGHT`: a noisy
-            value that has not met it by then is told better by a fit to them all.
+            value that has not met it by then is estimated better by a fit to them all.
     """
 
     target: float
@@ -128,7 +128,7 @@ def _tight(below: Point | None, above: Point | None) -> bool:
 
 
 def local_slope(points: list[Point], *, target: float, prior: Slope) -> float:
-    """d ln(value) / dx around the target: least squares through the usable points, drawn towards the guess.
+    """d ln(value) / dx around the target: least squares through the usable points, drawn toward the guess.
 
     A loss rise is noisy, and two near points say more of the noise than of the slope: hence the prior.
     """

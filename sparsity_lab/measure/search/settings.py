@@ -68,7 +68,7 @@ class Setting:
         activation_ratio: given for `activation-ratio`.
         calibration: given for `thresholds`.
         flags: findings of the search on a series that gave the knob.
-        knob_noise: of that knob, which is no part of what it is and of no content key.
+        knob_noise: of that knob; not part of the setting's identity or of any content key.
     """
 
     rule: str
@@ -92,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class CellIdentity:
-    """What determines a cell's numbers beside its setting.
+    """What determines a cell's numbers in addition to its setting.
 
     Attributes:
         windows: the text.
@@ -115,7 +115,7 @@ class CellIdentity:
     compat: str | None = None
 
     def key(self, setting: Setting) -> str:
-        """Content key of the cell in one setting; what is not given is no part of it."""
+        """Content key of the cell in one setting; what is not given is not part of it."""
         given: dict[str, Any] = {}
         if setting.calibration is not None:
             given["calibration"] = setting.calibration.identity()

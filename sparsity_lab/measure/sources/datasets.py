@@ -84,7 +84,7 @@ def _loadable(name: DatasetName, said: dict[str, Any]) -> Documents:
 
     parts = name.parts
     local = Path(parts.dataset).exists()
-    # A folder called csv or text is no loader of the library's.
+    # A folder called csv or text is not a loader of the library.
     place = os.path.join(os.curdir, parts.dataset) if local and os.sep not in parts.dataset else parts.dataset
     asked = {"path": place, "revision": _pinned(name)}
     if parts.config is not None and (local or not config.HF_HUB_OFFLINE):  # a cache does not list them

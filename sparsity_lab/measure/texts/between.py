@@ -1,8 +1,8 @@
-"""How texts differ, beside the errors within them: the rows of `texts.csv`, and what `transfer.md` says of them.
+"""How texts differ, compared with the errors within them: the rows of `texts.csv`, and what `transfer.md` says of them.
 
 For each checkpoint there is a row on the activation ratios that the texts find, each with its own thresholds. The
 calibrations' errors count here, which hold the noise of the knob found; those of the matrix hold at fixed thresholds.
-A further row is on the loss rises with own thresholds. What was asked for is no finding: at PPL-p% there is no row on
+A further row is on the loss rises with own thresholds. A requested value is not a finding: at PPL-p% there is no row on
 the rise, at an activation ratio none on the ratio. With four texts or more, a row for each calibration is on the loss
 rises that its thresholds cause on the others, with errors at these thresholds. Two others would give intervals of
 Student's t of 12.7, and nothing that the matrix does not show.

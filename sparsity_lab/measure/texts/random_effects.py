@@ -18,8 +18,8 @@ m = sum(y_i / v_i) / sum(1 / v_i), and Q(tau^2) = sum((y_i - m)^2 / v_i) is chi^
                 text is the mixture of N(m, tau^2 + 1 / sum(1 / v_i)) over it. Where errors within texts are small, this
                 is m +- t sd sqrt(1 + 1 / k) with t of k - 1 degrees: one is spent on the mean.
 
-How many of 2,000 simulated sets have the truth in their 95 % intervals, in per cent, for tau of 0, 1 and 3 times the
-median s (ln s_i has a standard deviation of .5); beside them the usual forms, with max(1, q) and t of k - 1:
+How many of 2,000 simulated sets have the truth in their 95 % intervals, in percent, for tau of 0, 1 and 3 times the
+median s (ln s_i has a standard deviation of 0.5), next to those of the usual forms, with max(1, q) and t of k - 1:
 
      k   mean                 with max(1, q)        new text             with tau^2 fixed
      2   99.1  97.2  95.0   100.0 100.0  99.9      99.7  97.0  95.3    100.0 100.0  98.7

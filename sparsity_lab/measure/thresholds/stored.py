@@ -1,7 +1,7 @@
 """Thresholds found on one text, ready to be applied to another: calibrate on A, measure on B.
 
 A record of `measure` holds one threshold a layer on its criterion's score. Where a weight of that score was
-itself measured on the text (per-channel: mean |u_i|) it lies in a `.safetensors` beside the record, named and
+itself measured on the text (per-channel: mean |u_i|) it is in a `.safetensors` file next to the record, named and
 hashed by it. Applied, a neuron is dropped where its score lies at or below the threshold, as when calibrating.
 """
 
@@ -161,7 +161,7 @@ def checked(thresholds: Sequence[float]) -> tuple[float, ...]:
     """Thresholds as floats; a tensor or an array of them will do.
 
     Raises:
-        SparsityLabError: one of them is negative or no number, or they are no sequence.
+        SparsityLabError: one of them is negative or not a number, or they are not a sequence.
     """
     listed: Any = thresholds.tolist() if hasattr(thresholds, "tolist") else thresholds
     if not isinstance(listed, Sequence) or isinstance(listed, str):
@@ -215,7 +215,7 @@ def refuse_other_models(
 
 
 def write_weights(folder: Path, key: str, weights: Sequence[Tensor]) -> str:
-    """Write score weights beside the record of a content key; the file's hash."""
+    """Write score weights next to the record of a content key; the file's hash."""
     named = {f"score_weights.{layer}": weight.cpu().numpy() for layer, weight in enumerate(weights)}
     data = packed(named, content_key=key, layers=json.dumps(len(weights)))
     return records.write_weights(folder, key, data)

@@ -22,7 +22,7 @@ def tau(eps: float, weights: Tensor) -> Tensor:
         float32 [F]: the largest x with fp32(x * w_i) <= eps; infinity where w_i = 0.
     """
     infinity = torch.full_like(weights, float("inf"))
-    if eps == 0.0:  # products that underflow are no zeros
+    if eps == 0.0:  # products that underflow are not zeros
         return torch.where(weights == 0, infinity, torch.zeros_like(weights))
     limit = torch.tensor(eps, dtype=torch.float32, device=weights.device)
     # Halving over bit patterns, which order positive floats: exact for subnormal products too.

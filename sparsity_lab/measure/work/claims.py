@@ -1,4 +1,4 @@
-"""Who measures a cell: a claim beside the place of its record, so that two drivers on one output share the work.
+"""Who measures a cell: a claim next to the place of its record, so that two drivers on one output share the work.
 
 A claim is a file `<key>.claim-<n>`, made with O_EXCL, which exactly one process can do, and touched every few
 seconds while the work lasts. It has run out where its process is gone (seen from the same machine), or where an
@@ -47,7 +47,7 @@ class Sign:
 
 
 class ClaimWatch:
-    """Tells which claims have run out, by watching them.
+    """Finds which claims have expired, by watching them.
 
     Args:
         limit_s: how long a claim may go without a heartbeat.
@@ -163,10 +163,10 @@ def _release_whole(claim: Path, key: str) -> None:
 
 
 def _release(claim: Path, key: str) -> None:
-    """Remove a claim and those before it; where a later one stands, all are its holder's to remove.
+    """Remove a claim and those before it; if there is a later one, its holder removes them all.
 
-    It first takes the place of the one at 0, and that one goes last: whenever a kill comes, claims without a gap are
-    left, for one behind a gap nobody would see, and nobody could claim the cell beside it.
+    It first replaces the claim at 0, and that one is removed last: so a kill at any moment leaves claims without a gap.
+    A claim after a gap would go unseen, and nobody could claim the cell.
     """
     folder, number = claim.parent, int(claim.name.rpartition("-")[2])
     if _look(folder / _name(key, number + 1)) is None:

@@ -130,7 +130,7 @@ def refuse_unhalved(windows: Windows, *, text: str = "") -> None:
         text: its name, where it has one.
 
     Raises:
-        SparsityLabError: fewer than two windows in the second half: no error could be told of what is judged there.
+        SparsityLabError: fewer than two windows in the second half, too few to estimate an error there.
     """
     if windows.count < 3:
         raise SparsityLabError(

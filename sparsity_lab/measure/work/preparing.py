@@ -119,7 +119,7 @@ class Preparer(ModelPreparer):
         return attempted(self.prepare, checkpoint, fail_fast=self.spec.fail_fast)
 
     def prepare(self, checkpoint: Checkpoint) -> Prepared:
-        """Read a checkpoint's config and tokenise the text for it.
+        """Read a checkpoint's config and tokenize the text for it.
 
         Raises:
             SparsityLabError: a checkpoint, text or window that cannot be measured.

@@ -38,7 +38,7 @@ class Means:
     """By which means a run is carried out; its numbers do not depend on them.
 
     Attributes:
-        options: the launcher that hands cells to processes, and what it is told.
+        options: the launcher that hands cells to processes, and its options.
         loggers: get the values of each record.
         progress: where to report.
     """

@@ -5,8 +5,8 @@ that it calibrates nothing. A part holds the dense and the sparse run over its w
 over the whole text would have counted, and the cell's record is made of them as it always is. Parts begin where a
 batch begins, so that not even the last digit of a loss depends on how many there are.
 
-A part lies beside the records as `<key>.part-<n>of<count>.arrays` until its cell has its record: a SHA-256, which shows
-damage, then safetensors. Whoever merges measures the whole text himself where a part is not to be had.
+Until its cell has a record, a part is stored next to the records as `<key>.part-<n>of<count>.arrays`: a SHA-256, which
+shows damage, then safetensors. If a part is missing, the process that merges measures the whole text itself.
 """
 
 from __future__ import annotations

@@ -9,5 +9,5 @@
     dataset_name.py  datasets as users name them, and the short names
 
 A place in a list is a document's number and a byte of its text, so that windows lie the same in every form. A passage
-is what stands around a place, as far as its document goes: a sample of a large corpus costs what its windows cost.
+is what surrounds a place, as far as its document goes: a sample of a large corpus costs what its windows cost.
 """

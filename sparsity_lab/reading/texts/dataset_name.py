@@ -23,7 +23,7 @@ from sparsity_lab.errors import SparsityLabError
 
 
 class ShortName(NamedTuple):
-    """What a short name stands for."""
+    """The dataset that a short name means."""
 
     dataset: str
     config: str | None

@@ -29,7 +29,7 @@ class ParquetFile(Documents):
 
     Raises:
         OSError: it cannot be read.
-        RunError: it is no parquet, has no such column, or the column holds something other than text.
+        RunError: it is not a parquet file, has no such column, or the column holds something other than text.
         MissingPackageError: pyarrow is not installed.
     """
 

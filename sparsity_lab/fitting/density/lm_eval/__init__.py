@@ -9,7 +9,7 @@ In: a folder with `results_*.json` and perhaps `samples_*.jsonl` files, and perh
     models.py        the row of a table that is about each model, and its size
     results.py       all files of a folder together: the newest result per model and task
     rulers.py        chance levels, settings and incomplete groups, for a ruler made of these models
-    options.py       what a run may be told of what it reads
+    options.py       options for what a run reads
 
 Everything a result says about its model is part of its identity unless it is known not to change a score. Runs under
 thresholds are models of their own.

@@ -2,7 +2,7 @@
 
 L = -ln p(answer | question), per answer token in nats and per answer byte in bits (the loss of the Densing
 Law, arXiv 2412.04315, and of the OLMo ladder, arXiv 2412.04403). lm-eval logs log-likelihoods as strings
-and no token counts, so continuations are tokenised again, the way it does: question and answer together,
+and no token counts, so continuations are tokenized again, the way it does: question and answer together,
 less the question alone. Bytes are those of the answer without the blank that joins it to the question.
 """
 
@@ -57,7 +57,7 @@ def answer_loss(
         notes: takes why there is no loss, where the task has log-likelihoods.
 
     Raises:
-        SparsityLabError: unreadable, or a line that is no sample.
+        SparsityLabError: unreadable, or a line that is not a sample.
     """
     try:
         return _mean_loss(samples, count_tokens)
@@ -176,7 +176,7 @@ def tokenizer_of(folder: Path) -> CountTokens | None:
         return len(encoded(exact, text).ids)
 
     def count(question: str, answer: str) -> int:
-        # lm-eval moves blanks at the question's end to the answer before it tokenises.
+        # lm-eval moves blanks at the question's end to the answer before it tokenizes.
         kept = question.rstrip()
         return tokens(question + answer) - tokens(kept)
 

@@ -61,7 +61,7 @@ class Identity:
 
     @property
     def quantised(self) -> tuple[str, ...]:
-        """Keys of arguments that quantise the weights."""
+        """Keys of arguments that quantize the weights."""
         return tuple(key for key, _ in self.parts if key in QUANTISED)
 
     @property

@@ -1,4 +1,4 @@
-"""What a run may be told of what it reads: tasks, sizes, and the metrics and chance levels of lm-eval's results."""
+"""Options for what a run reads: tasks, sizes, and the metrics and chance levels of lm-eval's results."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def ladder_of(
     """The dense models as runs with losses, or None where training tokens or losses are missing.
 
     The unit is nats per token where every task has them, and bits per byte otherwise. `loss_tasks` names for some
-    tasks another one, whose loss stands for theirs and which is no task of the ladder itself.
+    tasks another one, whose loss is used for theirs and which is not itself a task of the ladder.
     """
     elsewhere = loss_tasks or {}
 

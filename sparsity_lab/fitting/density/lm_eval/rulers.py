@@ -32,7 +32,7 @@ def shared_questions(evaluations: Sequence[LmEvalScores]) -> SharedQuestions:
 
 
 def loss_tasks(words: Sequence[str], evaluations: Sequence[LmEvalScores], notes: Notes) -> dict[str, str]:
-    """`--loss` as the tasks whose loss stands for that of others, by the names of the results.
+    """`--loss` as the tasks whose loss is used for that of others, by the names of the results.
 
     Raises:
         SparsityLabError: not TASK=TASK, or a task that is not there.

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RulerOptions(InputOptions):
-    """What `density ruler` may be told, besides what `InputOptions` has.
+    """Options of `density ruler` in addition to those of `InputOptions`.
 
     Attributes:
         name: of the ruler and of its file.
@@ -86,7 +86,7 @@ def build_ruler(
     """Build a ruler and write `NAME.json` and its figure to `output`.
 
     Raises:
-        SparsityLabError: the input cannot be read or holds too few sizes, or a name that is no file's.
+        SparsityLabError: the input cannot be read or holds too few sizes, or the name is not valid for a file.
     """
     if not is_portable(options.name):
         raise SparsityLabError(
@@ -266,7 +266,7 @@ def _that_rule(ruler: OneStepRuler, tasks: Sequence[str], notes: Notes) -> tuple
 
 
 def _refuse_variants(models: Sequence[tuple[str, str, float | None]], inputs: Path) -> None:
-    """Refuse two results of one model as two reference models: revisions, adapters, quantised or otherwise scored.
+    """Refuse two results of one model as two reference models: revisions, adapters, quantized or otherwise scored.
 
     Args:
         models: label, identity and, where they make another run, training tokens.

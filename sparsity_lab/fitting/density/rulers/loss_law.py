@@ -2,8 +2,8 @@
 
 The first step of the two-step ruler (Densing Law of LLMs, arXiv 2412.04315, equation 2, with the
 irreducible loss E of Chinchilla). Objective: the sum of Huber losses (delta 1e-3) of ln L, as the OLMo
-ladder (arXiv 2412.04403) and the Chinchilla replication (arXiv 2404.10102) minimise it, by L-BFGS-B on (ln
-A, ln B, alpha, beta, E), all at least zero. `fitting.solve.packed` minimises the same objective for the law
+ladder (arXiv 2412.04403) and the Chinchilla replication (arXiv 2404.10102) minimize it, by L-BFGS-B on (ln
+A, ln B, alpha, beta, E), all at least zero. `fitting.solve.packed` minimizes the same objective for the law
 `loss-power` from a grid of starts; the ladder's published predictions come out of its own start and bounds alone.
 """
 

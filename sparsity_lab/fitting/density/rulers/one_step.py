@@ -126,7 +126,7 @@ def held_out_errors(
     Args:
         point: the sigmoid through all points, coefficients of shape (1,).
         x, scores: ln sizes and scores of the points, shape (n,).
-        scatter: standard deviation of the scores about the sigmoid, which is no error of its form.
+        scatter: standard deviation of the scores about the sigmoid, which is not an error of its form.
     """
     sizes = np.unique(x)
     cuts = range(1, max(2, len(sizes) - FEWEST_SIZES + 1))

@@ -3,7 +3,7 @@
 The OLMo ladder's own recipe is followed step by step, so that its published 13B predictions come out. Loss step: the
 last five checkpoints' mean, one start. Score step: least-squares sigmoid a / (1 + exp(-k (L - L0))) + b on all
 checkpoints after the first tenth, running means of five, with one artificial point: a perfect score at zero loss. That
-point drives the extrapolation: ARC-C comes out at .603 with it and .473 without; the model scores .638. So it is an
+point drives the extrapolation: ARC-C comes out at 0.603 with it and 0.473 without; the model scores 0.638. So it is an
 option by name, and not what our own choice does.
 """
 
@@ -208,7 +208,7 @@ def fit_score_curve(losses: Array, scores: Array) -> Array:
     """(a, L0, k, b) of the least-squares sigmoid, a in [-1, 0], b in [0, 1].
 
     Raises:
-        SparsityLabError: the optimiser finds no minimum.
+        SparsityLabError: the optimizer finds no minimum.
     """
     start = [max(scores.min() - 1, -1.0), 0.9, 3.0, 1.0]
     box = ([-1.0, -np.inf, -np.inf, 0.0], [0.0, np.inf, np.inf, 1.0])

@@ -1,7 +1,7 @@
 """Two-step rulers: size and data to loss, loss to score (Densing Law of LLMs, arXiv 2412.04315).
 
 Our own choice where the published recipe of the ladder has another: no artificial point; the sigmoid's
-floor is free within .1 of the chance level (models favour some answers before they know any), its ceiling 1
+floor is free within 0.1 of the chance level (models favor some answers before they know any), its ceiling 1
 unless a free one predicts held-out sizes better by a tenth; draws resample whole runs, for checkpoints of
 one run are not independent; and beyond the largest reference size the curve gets a form error, measured on
 held-out sizes: fits to the smaller sizes predict the larger ones, and the score error per unit of ln size
@@ -46,7 +46,7 @@ GRID_REACH = np.log(100.0)
 
 
 def check_d0(tokens: float) -> None:
-    """Refuse a D0 that is no count of tokens.
+    """Refuse a D0 that is not a count of tokens.
 
     Raises:
         SparsityLabError: zero, negative, infinite or NaN.

@@ -1,7 +1,7 @@
 """How far a score may be from the truth: finitely many questions, and sources that disagree.
 
 Two published numbers for one model and task differ by little or by a lot (another prompt, another number of
-shots), so the second part is no Gaussian: it is drawn from the differences actually seen between a cell's
+shots), so the second part is not Gaussian: it is drawn from the differences actually seen between a cell's
 sources and the one that is used, with either sign, and for a cell with one source from those of all cells
 of its task. Where a table states a standard error, that is used instead of the count of questions.
 """

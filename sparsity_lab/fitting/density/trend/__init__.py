@@ -12,7 +12,7 @@ intervals, checks, and what follows.
     forecasts.py      the densest model of a coming quarter as foreseen by the trend and by its rivals
     hindcast.py       the trend tried on the past: what it foresaw at each quarter's end, and what came
     sensitivity.py    A under other rulers, D0, tasks, models and conventions
-    published.py      the published doubling times, to stand beside
+    published.py      the published doubling times, for comparison
     corollaries.py    compressed models, parameters needed over time, falling prices, chips: the commands of `density`
 
 What to know: the first model is always a record, whatever its rho, so the published line is too steep. The headline is

@@ -2,7 +2,7 @@
 
 To drop them is to drop the densest models, which flattens the line; to take the bound for the value flattens it too.
 Here the line is fitted by maximum likelihood (Tobin 1958): residuals are normal with one spread, a number has its
-density and a bound the probability of lying above it. The fit is by expectation and maximisation: a bound stands for
+density and a bound the probability of lying above it. The fit is by expectation and maximization: a bound represents
 the mean of what lies above it under the line so far. A bound far below the line therefore pulls at nothing, and a bound
 above the line lifts it. What is unknown above a bound goes into the interval of A: each draw takes a value from there.
 

@@ -99,7 +99,8 @@ def compare_pairs(pairs: Path, measured: Sequence[Density], yardstick: Yardstick
     """Density of each compressed model over that of its source, from a file with `model`, `source`, `method`.
 
     The ratio's interval uses the same ruler draws for both. Where one of the two has a bound instead of a number, so
-    has the ratio. Two models are compared on the tasks that both have, where these are fewer by the yardstick anew.
+    has the ratio. Two models are compared on the tasks that both have; if these are fewer, their
+    densities are computed again for these tasks.
 
     Raises:
         SparsityLabError: a model of the file has no density, or the two share no task.

@@ -74,7 +74,7 @@ class Known:
 
     Attributes:
         last: the quarter.
-        points: the n models released by its end, by date, less lower bounds that are no records.
+        points: the n models released by its end, by date, without lower bounds that are not records.
         records: which of them set a new maximum, shape (n,).
         trend: fitted to them, with the ruler held.
     """

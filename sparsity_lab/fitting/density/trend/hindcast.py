@@ -106,7 +106,7 @@ def _origins(
 
 
 def _from(known: Known, by_quarter: dict[Quarter, list[TrendPoint]], *, seed: int) -> list[Row]:
-    """The forecasts made at the end of one quarter, beside what came."""
+    """The forecasts made at the end of one quarter, with what was then observed."""
     reach = known.last.number - min(by_quarter).number + 1
     until = max(by_quarter[max(by_quarter)], key=lambda p: p.released).released
     rows = []

@@ -1,4 +1,4 @@
-"""The growth of density as published, to stand beside what is found here.
+"""The growth of density as published, for comparison with the results here.
 
 Both figures are slopes of the least-squares line through records, not corrected for the records' bias, of the
 publication's own rulers and models.
@@ -15,7 +15,7 @@ DAYS_A_MONTH = 365.25 / 12
 
 @dataclass(frozen=True)
 class PublishedGrowth:
-    """A doubling time in months, and where it stands."""
+    """A doubling time in months, and where it is published."""
 
     months: float
     source: str

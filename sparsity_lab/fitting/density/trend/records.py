@@ -40,8 +40,8 @@ def record_lines(days: Array, values: Array, lift: Array | float = 0.0) -> Array
 
     Args:
         days: shape (worlds, n), or (n,) where all worlds have the same dates.
-        values: ln rho, shape (worlds, n); infinite ones are no records.
-        lift: what lies above a value that is only a lower bound. Records are told by the values alone.
+        values: ln rho, shape (worlds, n); infinite ones are not records.
+        lift: what lies above a value that is only a lower bound. Records are determined by the values alone.
     """
     days = np.broadcast_to(days, values.shape)
     return np.stack(line_through(days, values + lift, frontier_mask(days, values)), axis=1)

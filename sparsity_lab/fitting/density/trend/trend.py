@@ -154,7 +154,7 @@ def try_trend(
 
 
 def frontier(points: Sequence[TrendPoint]) -> tuple[list[TrendPoint], NDArray[np.bool_]]:
-    """The points by date, less the bounds that are no records, and which of them are records.
+    """The points by date, without the bounds that are not records, and which of them are records.
 
     Raises:
         SparsityLabError: fewer than three models with a number set a new maximum.

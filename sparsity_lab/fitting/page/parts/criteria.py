@@ -39,7 +39,7 @@ def sections(contents: Contents) -> list[Section]:
 
 
 def tables(contents: Contents) -> list[Path]:
-    """The tables that this part shows: of several criteria, and the sweeps beside them."""
+    """The tables that this part shows: of several criteria, and their sweeps."""
     several = [path for path in contents.csvs if path.name == "table.csv" and _compares(rows_of(path))]
     return [path for table in several for path in (table, table.parent / SWEEP) if path in contents.csvs]
 
@@ -62,7 +62,7 @@ def _blocks(contents: Contents, path: Path) -> list[Block]:
     rows.sort(key=lambda row: (str(row["series"]), row[answer] if is_number(row[answer]) else float("inf")))
     blocks = listed([_best(group, answer) for group in groups(rows, "series").values()])
     blocks += reader_table("Criteria side by side", rows, COLUMNS, source=contents.relative(path))
-    if path.parent / "records" not in contents.record_folders:  # else they stand with the records
+    if path.parent / "records" not in contents.record_folders:  # else they are shown with the records
         blocks += [figure(contents, drawn) for drawn in contents.figures if drawn.parent == path.parent]
     sweep = rows_of(path.parent / SWEEP)
     if sweep:
@@ -72,7 +72,7 @@ def _blocks(contents: Contents, path: Path) -> list[Block]:
 
 
 def _best(rows: Sequence[Row], answer: str) -> str:
-    """Who comes first, and where CETT stands."""
+    """Which criterion ranks first, and the rank of CETT."""
     usable = [row for row in rows if is_number(row[answer])]
     if not usable:
         return f"**{rows[0]['series']}**: no criterion has a number."

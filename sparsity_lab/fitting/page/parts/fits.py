@@ -87,7 +87,7 @@ def _summary(contents: Contents, sets: Sequence[tuple[Path, list[Entry]]]) -> Bl
 
 
 def _sheet(contents: Contents, folder: Path, entry: Entry) -> Fold:
-    """One fit behind its name; its verdict beside it."""
+    """One fit behind its name, with its verdict."""
     bound = f" All the data say: {entry['bound']}." if entry.get("bound") else ""
     lock = _lock(folder, entry)
     blocks: list[Block] = [Prose((f"**{entry.get('verdict')}**: {entry.get('reason')}.{bound}",))]

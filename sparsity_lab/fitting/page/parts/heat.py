@@ -14,7 +14,7 @@ from sparsity_lab.fitting.page.blocks import Facts, Fold, Prose, Section, TokenH
 from sparsity_lab.fitting.page.cells import shown, whole
 from sparsity_lab.fitting.page.collect import Contents
 
-STEPS = 9  # colours of the scale
+STEPS = 9  # colors of the scale
 MAKE_ANEW = "Write it again with `sparsity-lab heat`"
 HEAT_KEYS: dict[str, str] = {
     "model": "directory or Hub id of the model, as given",
@@ -94,7 +94,7 @@ def means(data: Mapping[str, Any]) -> list[float]:
 
 
 def step(value: float, low: float, high: float) -> int:
-    """Which of the scale's colours a value has, 0 to STEPS - 1."""
+    """Which of the scale's colors a value has, 0 to STEPS - 1."""
     return min(max(int(STEPS * (value - low) / (high - low)), 0), STEPS - 1) if high > low else 0
 
 

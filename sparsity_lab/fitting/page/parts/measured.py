@@ -62,7 +62,7 @@ NOTE = (
 
 
 def section(contents: Contents) -> Section | None:
-    """Records, their provenance and the figures beside them; None where nothing was measured."""
+    """Records, their provenance and their figures; None if nothing was measured."""
     failed = _failed(contents)
     if not contents.records:
         return Section("Measured", tuple(failed)) if failed else None

@@ -65,7 +65,7 @@ def _rank(row: Row) -> str:
 
 
 def _best(rows: list[Row]) -> str:
-    """The predictor that finds most at the smallest budget, beside its rivals there."""
+    """The predictor that finds most at the smallest budget, compared with its rivals there."""
     least = min(float(row["budget"]) for row in rows)
     here = [row for row in rows if row["budget"] == least]
     trained = [row for row in here if row.get("method") == "predictor"]

@@ -22,7 +22,7 @@ from sparsity_lab.store.tables import is_number
 
 MOST_CHECKPOINTS = 3  # that have a sentence each
 P_VALUES, LEVEL = ("p_random", "p_matched"), 0.05
-QUARTER = 0.25  # of the neurons: the case that is told in words
+QUARTER = 0.25  # of the neurons: the case that is stated in words
 OF_CLUSTERS = CLUSTERS.pick(
     "name text clusters best neurons_share inside inside_se random p_random matched p_matched by_frequency",
     clusters="clusters",

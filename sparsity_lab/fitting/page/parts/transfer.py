@@ -51,7 +51,7 @@ def _blocks(contents: Contents, path: Path) -> list[Block]:
 
 
 def _worst(rows: Sequence[Row], name: str) -> list[str]:
-    """The largest perplexity ratio of thresholds from another text, beside that text's own."""
+    """The largest perplexity ratio of thresholds from another text, compared with the text's own thresholds."""
     usable = [row for row in rows if is_number(row["ppl_ratio"]) and is_number(row["activation_ratio"])]
     foreign = [row for row in usable if row["calibrated_on"] != row["measured_on"]]
     if not foreign:

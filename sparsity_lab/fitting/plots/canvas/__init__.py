@@ -3,7 +3,7 @@
 In: a table or results, from a file of `plots/`. Out: axes in the house style, saved as PNG and SVG.
 
     library.py   imports matplotlib apart from the user's environment
-    style.py     the style, sizes, colours; `label` for every name in a figure; `save`
+    style.py     the style, sizes, colors; `label` for every name in a figure; `save`
     fonts.py     which fonts can draw a text
     labels.py    names next to points, without overlaps
     frames.py    our own CSV tables as pandas frames

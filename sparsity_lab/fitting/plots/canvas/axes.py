@@ -24,7 +24,7 @@ CHANCE: dict[str, Any] = {
 }  # a line that others are compared with
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# In letters, as in "tokens (10⁹)": matplotlib sets a formula anew for each figure, which takes as long as a panel.
+# In letters, as in "tokens (10⁹)": matplotlib typesets a formula again for each figure, which takes as long as a panel.
 POWERS = FuncFormatter(lambda value, _: f"10{f'{math.log10(value):.0f}'.translate(RAISED)}")
 
 

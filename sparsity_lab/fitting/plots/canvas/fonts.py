@@ -42,7 +42,7 @@ def is_drawn(character: str, chosen: Sequence[str]) -> bool:
 
 
 def is_usual(character: str) -> bool:
-    """Whether a character can stand beside mathematics, which are set in the usual font, from left to right."""
+    """Whether a character can be set next to mathematics, which are set in the usual font, from left to right."""
     return ord(character) in _characters(USUAL) and unicodedata.bidirectional(character) not in RIGHT_TO_LEFT
 
 

@@ -1,4 +1,4 @@
-"""Tables of our own as pandas frames: an empty cell alone is no value, and names stay words."""
+"""Tables of our own as pandas frames: only an empty cell is a missing value, and names stay words."""
 
 from __future__ import annotations
 

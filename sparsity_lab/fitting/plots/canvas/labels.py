@@ -1,4 +1,4 @@
-"""Puts names beside points so that they overlap neither each other, nor other points, nor the frame."""
+"""Puts names next to points so that they overlap neither each other, nor other points, nor the frame."""
 
 from __future__ import annotations
 

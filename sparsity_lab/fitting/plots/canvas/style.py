@@ -1,4 +1,4 @@
-"""One look for all figures: column width, colour-blind safe, units on axes, PNG and SVG.
+"""One look for all figures: column width, color-blind safe, units on axes, PNG and SVG.
 
 Figures are made with the object interface, never with pyplot's global state, so that plotting is safe in
 threads and needs no display. Any name in a figure goes through `label`.
@@ -30,7 +30,7 @@ from sparsity_lab.store.records import write_bytes
 COLUMN_WIDTH_INCHES = 3.5
 PAGE_WIDTH_INCHES = 7.0
 GOLDEN = 0.68
-LONG_NAME = 24  # columns: with longer names beside its rows, a figure takes the page's width
+LONG_NAME = 24  # columns: with longer names next to its rows, a figure takes the page's width
 UNSEEN = "\N{ZERO WIDTH SPACE}"
 # Okabe and Ito's palette, black last; yellow is left out because it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -67,7 +67,7 @@ def styled(names: Iterable[object] = ()) -> Iterator[None]:
     """The house style for figures made and saved inside, whatever the user's configuration of matplotlib.
 
     Args:
-        names: those that the figures show by `label`; fonts are chosen for them, and cut ones are told apart.
+        names: those that the figures show by `label`; fonts are chosen for them, and shortened ones stay distinct.
     """
     texts = [str(name) for name in names]
     chosen = fonts.families(texts)
@@ -112,13 +112,13 @@ def figure(
 
 
 def width_for(names: Sequence[str]) -> float:
-    """Inches of a figure with such labels beside its rows: a column, or the page where they are long."""
+    """Inches of a figure with such labels next to its rows: a column, or the page where they are long."""
     longest = max((len(name) for name in names), default=0)
     return COLUMN_WIDTH_INCHES if longest <= LONG_NAME else PAGE_WIDTH_INCHES
 
 
 def columns_for(names: Iterable[str], *, most: int, inches: float, size: float = 7) -> int:
-    """Columns of a legend whose entries have these labels, so that it is no wider than its figure."""
+    """Columns of a legend whose entries have these labels, so that it is not wider than its figure."""
     widest = (
         max((inches_of(name, size=size) for name in names), default=0.0) + 0.4
     )  # the line before it, and a gap
@@ -148,7 +148,7 @@ def renderer() -> RendererAgg:
 
 
 def undrawn(stem: Path) -> list[Path]:
-    """No figure: one of an earlier run is removed, whose rows are no more in the table."""
+    """Draw no figure; remove that of an earlier run, whose rows are no longer in the table."""
     for suffix in (".png", ".svg"):
         stem.with_suffix(suffix).unlink(missing_ok=True)
     return []

@@ -1,7 +1,7 @@
-"""A LoRA or another adapter of peft, merged into the weights of its base model and proved to do what it did before.
+"""A LoRA or another adapter of peft, merged into its base model's weights and checked to give the same outputs.
 
 An adapter's folder holds adapter_config.json and its weights, adapter_model.safetensors. peft merges it; the logits of
-a few tokens must be the same with the adapter at work beside the weights and merged into them.
+a few tokens must be the same with the adapter applied separately and with it merged into the weights.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Adapter:
 
     @property
     def files(self) -> tuple[Path, Path]:
-        """All that defines it beside its base."""
+        """The files that define it, apart from its base model."""
         return self.folder / ADAPTER_CONFIG, self.weights
 
 

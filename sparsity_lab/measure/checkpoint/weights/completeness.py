@@ -160,7 +160,7 @@ def _refuse_doubled(names: _Names, stored: Mapping[str, Stored], *, source: obje
 
 
 def _refuse_codes(model: Any, names: _Names, stored: Mapping[str, Stored], *, source: object) -> None:
-    """Refuse weights that are stored as whole numbers: codes of a quantisation, taken for the numbers themselves."""
+    """Refuse weights that are stored as whole numbers: codes of a quantization, taken for the numbers themselves."""
     real = {
         name for name, weight in model.named_parameters(remove_duplicate=False) if weight.is_floating_point()
     }
@@ -198,7 +198,7 @@ def _layer(name: str) -> int | None:
 
 
 def _is_harmless(name: str, tensor: Stored, model: Any) -> bool:
-    """Whether a stored tensor has no say in next-token losses: masks, positions, heads and towers beside the text's."""
+    """Whether a tensor does not affect next-token losses: masks, positions, heads and towers other than the text's."""
     size = math.prod(tensor.shape)
     if size == 0 or NEXT_TOKENS.search(name):
         return True

@@ -1,4 +1,4 @@
-"""What a GGUF file says: family, quantisation, activation function, and which of its tensors transformers reads."""
+"""What a GGUF file says: family, quantization, activation function, and which of its tensors transformers reads."""
 
 from __future__ import annotations
 

@@ -102,6 +102,6 @@ def _headers(files: Sequence[Path]) -> Iterator[tuple[str, Stored]]:
                 yield name, Stored(path, tuple(value.shape), DTYPES.get(str(value.dtype), str(value.dtype)))
             continue
         with safe_open(path, framework="pt") as content:
-            for name in content.keys():  # noqa: SIM118 - it is no mapping
+            for name in content.keys():  # noqa: SIM118 - it is not a mapping
                 view = content.get_slice(name)
                 yield name, Stored(path, tuple(view.get_shape()), str(view.get_dtype()))

@@ -43,7 +43,7 @@ class WeightFiles:
 
     Attributes:
         used: those that are loaded, in order.
-        beside: names of those that lie there and are not loaded.
+        beside: names of the other files there, which are not loaded.
         form: which form those that are loaded have.
     """
 

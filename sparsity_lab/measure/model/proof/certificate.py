@@ -16,7 +16,7 @@ class Certificate(NamedTuple):
         tokens: that passed.
         dtype: of the model, without `torch.`.
         activation: transformers' name of sigma that the config gives and that was compared; None where it gives none.
-        side_paths: neurons of the networks that are no sites, by the name of each one's last matrix.
+        side_paths: neurons of the networks that are not sites, by the name of each one's last matrix.
         experts: how many of the sites are experts of mixtures.
         experts_compared: those of them that tokens came to.
     """

@@ -100,7 +100,7 @@ def overflow(source: object, dtype: torch.dtype, where: str) -> SparsityLabError
 
 
 def refuse_dtype(model: Any) -> None:
-    """Refuse weights that are no floating-point numbers to compute with.
+    """Refuse weights that are not floating-point numbers to compute with.
 
     Raises:
         SparsityLabError: they are of another dtype.
@@ -162,7 +162,7 @@ class _Proof(BatchVisitor):
             named = self._with_weights(module, what)
             self._same(named(taken), s, what)
             if next(self.named.parameters(), None) is None:
-                # In low precision the exact GELU and the one by tanh cannot be told apart.
+                # In low precision the exact GELU and its tanh approximation cannot be distinguished.
                 few = torch.linspace(-REACH, REACH, FEW, device=taken.device).unsqueeze(0)
                 self._same(named(few), function(few), what, tolerance=SAME_FUNCTION)
 

@@ -1,6 +1,6 @@
 """What estimates need of a record of `neurons` or `predict`; one without it is refused before anything is computed.
 
-A hash tells that a record is as it was written, not that it was written by a version that meant the same.
+A hash shows that a record is as it was written, not that it was written by a version that meant the same.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _odd(row: Row, keys: Sequence[str], right: Callable[[Any], bool]) -> Iterato
 
 
 def _within(key: str, row: Row, *, shares: Sequence[str] = (), counts: Sequence[str] = ()) -> Iterator[str]:
-    """The key, once for each column that is no share with an error, or no count."""
+    """The key, once for each column that is not a share with an error, or not a count."""
     wrong = [
         *_odd(row, shares, _is_share),
         *_odd(row, [f"{name}_se" for name in shares], _is_number),
@@ -104,7 +104,7 @@ def _within(key: str, row: Row, *, shares: Sequence[str] = (), counts: Sequence[
 
 
 def _rows(body: Row, key: str, *columns: str) -> list[Row]:
-    """Rows of a table that all have these columns, those of all layers together; of what is no such table, none."""
+    """Rows of a table that all have these columns, those of all layers together; empty if it is not such a table."""
     rows = body[key] if isinstance(body[key], list) else []
     if not all(isinstance(row, dict) and row.keys() >= set(columns) for row in rows):
         return []

@@ -131,7 +131,7 @@ def _refuse_unused(spec: AffinitySpec, cases: Sequence[TimedCase]) -> None:
 
 
 def _text_of(path: Path, body: Mapping[str, Any], given: Sequence[NamedText]) -> TextPlace:
-    """Where a record's text is: the one given under its name, or as `neurons.json` beside the records says."""
+    """Where a record's text is: the one given under its name, or as `neurons.json` next to the records says."""
     for text in given:
         if text.name == body["text"]:
             return text.path

@@ -181,7 +181,7 @@ def _subject(
 
 
 def _decoded(case: TimedCase, subject: Subject, calibration: Calibration, plan: TimingPlan) -> Row:
-    """Decoding, dense and sparse, beside the bytes' ideal at this context and dtype."""
+    """Decoding, dense and sparse, with the ideal speed-up by bytes at this context and dtype."""
     windows = subject.windows
     ids = windows.inputs(np.array([0], np.int64))
     bos = int(windows.bos_id is not None)

@@ -1,8 +1,8 @@
 """Reading against writing: activation ratios over a prompt, over the text that follows, and over the model's own words.
 
 A prompt is the beginning of a window. Under the thresholds the model reads it (prefill), reads on in the text, and
-from the same prompt writes by itself: one token at a time from the KV cache, drawn from its own distribution. Tokens
-written stand at the positions of the text that was read, so that the two differ by who wrote and not by where.
+from the same prompt writes by itself: one token at a time from the KV cache, drawn from its own distribution. Written
+tokens are at the positions of the text that was read, so that the two differ in who wrote them and not in where.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class DecodePlan:
 
 
 def auto_plan(*, window: int, prompts: int, written_tokens: int) -> DecodePlan:
-    """Prompts of half a window, or of what is left beside the tokens to be written."""
+    """Prompts of half a window, or of what the tokens to be written leave of it."""
     return DecodePlan(prompts, max(1, min(window // 2, window - written_tokens)), written_tokens)
 
 

@@ -1,8 +1,8 @@
-"""What one model on one text leaves on disk: a JSON file named by its content key, and arrays beside it.
+"""What one model on one text leaves on disk: a JSON file named by its content key, and arrays next to it.
 
 The JSON holds every scalar with its standard error, as rows of the tables; a `.safetensors` of the same name holds
 counts by neuron, by token id and by position. `NEURON_KEYS` documents every key, `ARRAYS` every array; what mixtures of
-experts have besides is in `EXPERT_KEYS` and `EXPERT_ARRAYS`.
+experts have in addition is in `EXPERT_KEYS` and `EXPERT_ARRAYS`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ARRAYS: dict[str, str] = {
     "position_ratio_se": "float64 [window], its standard error over windows",
 }
 
-# What records of mixtures of experts have besides.
+# What records of mixtures of experts have in addition.
 EXPERT_KEYS: dict[str, str] = {
     "expert_rows": "rows of experts.csv; see `table_columns.frequency`",
     "expert_layer_rows": "rows of expert_layers.csv, likewise",

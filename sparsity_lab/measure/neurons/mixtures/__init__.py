@@ -1,7 +1,7 @@
 """Mixtures of experts: where their routers send tokens, and what the neurons of each expert do.
 
-In: the sites of a model, each expert one, and the choices of its routers as they pass. Out: counts by expert beside
-those of `neurons/counts.py`, and the rows of `experts.csv`, `expert_layers.csv`, `expert_chunks.csv` and
+In: the sites of a model, each expert one, and the choices of its routers as they pass. Out: counts by expert in
+addition to those of `neurons/counts.py`, and the rows of `experts.csv`, `expert_layers.csv`, `expert_chunks.csv` and
 `expert_routing.csv`.
 
     layers.py     which sites are one layer of the model: its routed experts and its shared ones together

@@ -23,7 +23,7 @@ class Largest:
 class ExpertCounts(Additive):
     """What one sparse pass over some windows counted of a mixture, over valid tokens.
 
-    A site is an expert, a shared expert, or a network that all tokens pass; level n stands for 2^n tokens. Groups are
+    A site is an expert, a shared expert, or a network that all tokens pass; level n means 2^n tokens. Groups are
     those of `NeuronCounts`. Sequences of an expert are the tokens of a window that came to it, in order.
 
     Attributes:

@@ -8,7 +8,7 @@
 Super experts, Su et al. (arXiv 2507.23279), section 3.2.1, equation 6: with a_le the maximum output magnitude of the
 down projection of expert e in layer l and A all of them, e is one where a_le > P99.5(A), a_le > max A / 10, and l is a
 layer in which massive activations form. The first two conditions make a candidate here; the third is not examined, so
-that every model has a candidate (a maximum that stands alone is beyond the percentile). The authors run the dense
+that every model has a candidate (an isolated maximum is beyond the percentile). The authors run the dense
 model.
 """
 

@@ -84,7 +84,7 @@ class ModelLayers:
         return np.asarray(np.add.reduceat(values, np.flatnonzero(np.diff(self.of_site, prepend=-1)), axis=-1))
 
     def kinds(self) -> dict[int, str]:
-        """`routed` or `shared` by index of each site that is an expert: shared ones are those beside routed ones.
+        """`routed` or `shared` by index of each site that is an expert; shared ones accompany routed ones.
 
         An expert is shared where all tokens pass it in a block in which a router sends them to others as well.
         """

@@ -117,7 +117,7 @@ class JudgeVisitor(InputVisitor):
 
 
 def learned(active: Tensor, predictors: tuple[LowRank, ...]) -> Trained:
-    """What the active sets of the training part, bool [tokens, F], say besides the predictors."""
+    """What the active sets of the training part, bool [tokens, F], say, apart from the predictors."""
     fired = active.sum(dim=0)
     order = torch.argsort(fired, descending=True, stable=True)
     return Trained(predictors, order, float(fired.sum()) / len(active))

@@ -11,7 +11,7 @@ from sparsity_lab.settings import TrainSettings
 
 @dataclass(frozen=True)
 class PredictorSettings(TrainSettings):
-    """Everything the numbers depend on besides model, text and thresholds.
+    """Everything the numbers depend on other than model, text and thresholds.
 
     Attributes:
         batch_tokens: tokens of one step.

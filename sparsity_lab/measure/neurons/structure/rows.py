@@ -1,4 +1,4 @@
-"""What a report says, as rows of tables: each measured number beside its standard error, each comparison with its p."""
+"""What a report says, as rows of tables: each measured number with its standard error, each comparison with its p."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pair_rows(report: StructureReport) -> list[Row]:
 
 
 def quality_rows(report: StructureReport) -> list[Row]:
-    """Share of activity inside the best m clusters, beside partitions that chance or frequency gives."""
+    """Share of activity inside the best m clusters, compared with random and frequency-matched partitions."""
     assert report.quality is not None
     ask, quality = report.settings.questions(), report.quality
     rows = []
@@ -100,14 +100,14 @@ def _expert_rows(report: StructureReport) -> list[Row]:
 
 
 def _compared(name: str, above: Ints, below: Ints, report: StructureReport, *, matched: bool) -> Row:
-    """A share of the partition found, beside those of other partitions.
+    """A share of the partition found, compared with those of other partitions.
 
     Args:
         name: of the share.
         above: int64 [units, P], by partition.
         below: int64 [units], or [units, P].
         report: replicates, and how many partitions are random.
-        matched: whether frequency-matched partitions stand behind the random ones.
+        matched: whether frequency-matched partitions follow the random ones.
     """
     under = below if below.ndim == 2 else np.broadcast_to(below[:, None], above.shape)
     total = under.sum(axis=0)

@@ -13,7 +13,7 @@ from sparsity_lab.settings import BASES, GroupSettings
 
 @dataclass(frozen=True)
 class StructureSettings(GroupSettings):
-    """Everything the numbers depend on besides model, text and thresholds.
+    """Everything the numbers depend on other than model, text and thresholds.
 
     Attributes:
         best: numbers of best clusters to look into; those beyond the clusters are left out.
@@ -61,5 +61,5 @@ class StructureSettings(GroupSettings):
         )
 
     def identity(self) -> dict[str, Any]:
-        """For a content key; what is computed afterwards from records is no part of it."""
+        """For a content key; what is computed afterwards from records is not part of it."""
         return {name: value for name, value in asdict(self).items() if name != "permutations"}

@@ -24,7 +24,7 @@ from sparsity_lab.settings import LaunchSettings
 
 @dataclass(frozen=True)
 class Options(LaunchSettings):
-    """What a launcher may be told; each heeds its own part and refuses the rest.
+    """Options for launchers; each launcher uses its own and refuses the rest.
 
     Attributes:
         slurm: further parameters of the jobs, as submitit names them; `cluster` is slurm, local or debug.

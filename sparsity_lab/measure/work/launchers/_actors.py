@@ -1,7 +1,7 @@
 """Workers of a Ray cluster, each an actor that takes one group of cells after another.
 
 A Ray task gives its lease back every half second and asks for a new one; after a node's death such requests go to
-the dead node until the cluster notices, and for that long (some ten seconds) every worker stands still. An actor
+the dead node until the cluster notices, and for that long (some ten seconds) every worker is idle. An actor
 keeps its process, so a death costs the work of the dead alone. A few more actors are asked for than run: they wait
 for room, and begin where a node joins.
 
@@ -27,7 +27,7 @@ from sparsity_lab.measure.work.launchers._measurer import Measurer
 logger = logging.getLogger(__name__)
 
 SPARE = 8  # actors asked for beyond those that run, and as many again as run
-PATIENCE_S = 30.0  # until a cluster without room is told of, and a worker without work let go
+PATIENCE_S = 30.0  # until a cluster without room is reported, and a worker without work let go
 QUICK_S = 1.0  # a worker whose last group took less gets the next one while it is at the last but one
 STARTS = 10  # lost in a row before it is taken for a fault
 
@@ -158,7 +158,7 @@ class ActorWorkers:
         return any(all(node.get(name, 0) >= need for name, need in wanted.items()) for node in nodes)
 
     def _heard(self, reference: Any, left: deque[_Work]) -> WorkOutcome | None:
-        """An answer: that an actor stands, a group's outcome, or that a worker was lost (None)."""
+        """An answer: that an actor is running, a group's outcome, or that a worker was lost (None)."""
         if reference in self.starting:
             self._arrived(reference)
             return None

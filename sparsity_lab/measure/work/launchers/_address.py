@@ -19,7 +19,7 @@ def hindrance(address: str) -> str | None:
     """Why no cluster can be at an address; None where one may be, or where only Ray knows which machine is meant.
 
     Args:
-        address: HOST:PORT, ray://HOST:PORT, or `auto` and what else Ray takes; `auto` stands for `RAY_ADDRESS`, or for
+        address: HOST:PORT, ray://HOST:PORT, or `auto` and what else Ray takes; `auto` means `RAY_ADDRESS`, or
             the cluster that was last started on this machine, which may have died without leaving word.
     """
     named = os.environ.get("RAY_ADDRESS") or _last_started() if address == "auto" else address

@@ -25,7 +25,7 @@ class Measurer:
         self.threads = threads
 
     def ready(self) -> None:
-        """Nothing; its answer says that the process stands."""
+        """Do nothing; the answer shows that the process is running."""
 
     def perform(self, task: Task) -> WorkOutcome | SparsityLabError:
         """See `dispatch.perform_with`."""

@@ -1,8 +1,8 @@
 """On a Ray cluster: one that runs already, or one on this machine that starts and stops with us.
 
-Each worker has its needs in cores, GPUs and memory and takes one checkpoint's cells after another. What a worker
-was at that died, with its node or alone, is begun again by another; nodes that join get workers. Cells whose claim
-a lost machine left behind are handed out anew when the claim has run out.
+Each worker has its needs in cores, GPUs and memory and takes one checkpoint's cells after another. If a
+worker dies, alone or with its node, another repeats its cells; nodes that join get workers. Cells whose claim was left
+behind by a lost machine are assigned again once the claim has expired.
 """
 
 from __future__ import annotations

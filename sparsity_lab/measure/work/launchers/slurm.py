@@ -144,7 +144,7 @@ class Array:
 
 
 def parameters(options: Options) -> dict[str, Any]:
-    """What submitit is told of the jobs; names it knows only of SLURM get their prefix."""
+    """Job parameters for submitit; names it knows only as SLURM's get their prefix."""
     own = {
         key if key in GENERIC or key.startswith("slurm_") else f"slurm_{key}": int(word)
         if word.isdigit()

@@ -1,11 +1,11 @@
 """Neurons grouped into experts of equal size, and the partitions that such a grouping must beat.
 
 Two things neurons can be grouped by, as MoEfication (arXiv 2110.01786) does: how they fire, and where their input
-weights point. Both end in balanced k-means, sum over neurons of ||x_i - centre of its cluster||^2 with cluster
+weights point. Both end in balanced k-means, sum over neurons of ||x_i - center of its cluster||^2 with cluster
 sizes that differ by one at most; the assignment step is solved exactly, as a linear assignment problem.
 
     coactivation     x_i = the firing vector of neuron i over tokens, scaled to length one: their inner products
-                     are cosines c_ij / sqrt(f_i f_j), so the leading eigenvectors of that matrix stand for them
+                     are cosines c_ij / sqrt(f_i f_j), so the leading eigenvectors of that matrix represent them
     input-weights    x_i = neuron i's rows of W_g and W_u, scaled to length one
 """
 
@@ -118,7 +118,7 @@ def _assigned(distance: Floats) -> Ints:
 
 
 def _spread(places: Floats, clusters: int, generator: np.random.Generator) -> Floats:
-    """First centres, each drawn with a chance that grows with the square of its distance (k-means++)."""
+    """First centers, each drawn with a chance that grows with the square of its distance (k-means++)."""
     chosen = [int(generator.integers(len(places)))]
     nearest = ((places - places[chosen[0]]) ** 2).sum(axis=1)
     while len(chosen) < clusters:

@@ -3,7 +3,7 @@
     cosine(i, j) = c_ij / sqrt(f_i f_j)        Jaccard(i, j) = c_ij / (f_i + f_j - c_ij)
 
 with c_ij the tokens both fire on and f their own. The largest of many noisy numbers is too large, so a partner is
-looked for on the first part of a text and its cosine is told on the second; *by chance* it would be
+looked for on the first part of a text and its cosine is measured on the second; *by chance* it would be
 sqrt(f_i f_j) / T there, for neurons that fire at their own frequencies, independently.
 """
 

@@ -70,7 +70,7 @@ def _before(
 
 
 def _oriented(module: nn.Module, site: FfnSite) -> Tensor | None:
-    """The weight as [F or 2F, d], or None where it is no such matrix."""
+    """The weight as [F or 2F, d], or None if it is not such a matrix."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 2:
         return None

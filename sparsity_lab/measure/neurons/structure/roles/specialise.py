@@ -4,9 +4,9 @@ Emergent Modularity (arXiv 2305.18390) asks which neurons serve which function. 
 texts given, and the unit is a stretch of consecutive windows, never a token: tokens of one document are alike, and
 shuffling them would call almost any neuron a specialist. The statistic of a neuron is the spread of its firing rate
 between domains, sum_d n_d (rate_d - rate)^2; labels are permuted across stretches; p = (1 + #>=) / (1 + R); those
-called *specialised* are found by Benjamini and Hochberg's rule, so that at most a share q of them is false.
+called *specialized* are found by Benjamini and Hochberg's rule, so that at most a share q of them is false.
 
-The same is done with permuted labels in the place of the true ones: what a share of specialised neurons looks like
+The same is done with permuted labels in the place of the true ones: what a share of specialized neurons looks like
 where there are no domains.
 """
 
@@ -22,7 +22,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.measure.search.counts import Floats, Ints
 
 FALSE_SHARE = 0.05
-PRETENDED = 199  # permuted labellings that stand in for the true one
+PRETENDED = 199  # permuted labelings that stand in for the true one
 AT_ONCE = 4_000_000  # statistics held at once
 LEAST_UNITS = 4
 Bools = NDArray[np.bool_]
@@ -34,11 +34,11 @@ class Specialised:
 
     Attributes:
         p: float64 [features].
-        chosen: bool [features], specialised at the false discovery rate.
+        chosen: bool [features], specialized at the false discovery rate.
         preferred: int64 [features], domain of the highest rate.
         rates: float64 [domains, features].
         contrast: as the function of that name says, over all features.
-        share_if_permuted: float64 [labellings], share chosen under permuted labels.
+        share_if_permuted: float64 [labelings], share chosen under permuted labels.
     """
 
     p: Floats
@@ -50,7 +50,7 @@ class Specialised:
 
     @property
     def share(self) -> float:
-        """Share of features that are specialised."""
+        """Share of features that are specialized."""
         return float(self.chosen.mean())
 
     @property
@@ -124,7 +124,7 @@ def _labellings(domains: Ints, *, permutations: int, seed: int) -> Floats:
 
 
 def _tested(rates: Floats, weights: Floats, counts: Ints) -> Floats:
-    """p of the true labelling and of the first `PRETENDED` others, float64 [1 + pretended, features]."""
+    """p of the true labeling and of the first `PRETENDED` others, float64 [1 + pretended, features]."""
     labellings, domains, units = weights.shape
     middle = rates - rates.mean(axis=0)
     sums = (weights.reshape(-1, units) @ middle).reshape(labellings, domains, -1)
@@ -132,7 +132,7 @@ def _tested(rates: Floats, weights: Floats, counts: Ints) -> Floats:
     scale = spread.max(axis=0, initial=0.0)
     spread = np.round(
         spread / np.where(scale > 0, scale, 1.0), 9
-    )  # equal labellings tie, whatever the order of sums
+    )  # equal labelings tie, whatever the order of sums
     rank = rankdata(-spread, method="max", axis=0)
     return np.asarray(rank[: 1 + PRETENDED] / labellings)
 
