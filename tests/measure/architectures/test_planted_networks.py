@@ -76,7 +76,7 @@ def plant(model, form, width=F):
 def test_a_hidden_second_network_is_refused_by_name(model_type, form):
     model = small(model_type)
     name = plant(model, form)
-    assert name in refused(model).what
+    assert name in refused(model).paragraph()
 
 
 @pytest.mark.thorough(3)
