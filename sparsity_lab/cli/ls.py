@@ -25,5 +25,5 @@ def command(room: Annotated[Room, typer.Argument(help="Which room to list.")]) -
     from sparsity_lab import registry
     from sparsity_lab.store import bundled
 
-    found = bundled.names() if room is Room.data else registry.names(room.value)
+    found = sorted([*bundled.names(), *bundled.texts()]) if room is Room.data else registry.names(room.value)
     typer.echo("\n".join(found))
