@@ -20,7 +20,11 @@ class Room(str, Enum):
     data = "data"
 
 
-def command(room: Annotated[Room, typer.Argument(help="Which room to list.")]) -> None:
+def command(
+    room: Annotated[
+        Room, typer.Argument(help=f"One of {', '.join(each.value for each in Room)}.", metavar="ROOM")
+    ],
+) -> None:
     """List the laws, criteria, architectures, kernels, launchers, loggers or bundled data."""
     from sparsity_lab import registry
     from sparsity_lab.store import bundled
