@@ -7,7 +7,13 @@ VENV   ?= .venv
 # The exact pin takes a CPU build where one is to be had; a looser one pulls the CUDA packages.
 TORCH  ?= torch==2.13.0
 BIN    := $(VENV)/bin
+# What the demo needs, and on top of it what the tests need: each stamp says that its part is installed.
+DEMO   := $(VENV)/.demo
 READY  := $(VENV)/.ready
+
+# uv where there is one, else pip; neither compiles all modules beforehand, of which the demo imports few.
+UV     := $(shell command -v uv 2>/dev/null)
+PIP    := $(if $(UV),$(UV) pip install --python $(BIN)/python --quiet,$(BIN)/python -m pip install --quiet --no-compile)
 
 # Where they are, the light base is tested on these too.
 PYTHONS ?= 3.10 3.12 3.13 3.14
@@ -17,7 +23,7 @@ PYTEST  = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/p
 
 .PHONY: demo test long test-all lint types unit every soak light lowest clean
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/sparsity-lab demo --output runs/demo
 
 # The types are checked while the tests run, and the environments are made and tested two at a time: each takes one core.
@@ -59,12 +65,17 @@ lowest: $(READY)
 	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest
 	PYTHON=$(abspath $(BIN)/python) .ci/apart lowest measure
 
-$(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" --constraint constraints.txt
-	touch $(READY)
+$(DEMO): pyproject.toml constraints.txt
+	@echo "Installing PyTorch, transformers and the plotting packages in $(VENV): 1.2 GB with a CPU build of PyTorch, several GB with CUDA. This is done once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) "$(TORCH)" --constraint constraints.txt
+	@$(PIP) --editable ".[demo]" --constraint constraints.txt
+	@touch $(DEMO)
+
+$(READY): $(DEMO)
+	@echo "Installing what the tests need in $(VENV): 2 GB more. This is done once."
+	@$(PIP) --editable ".[measure,cluster,loggers,adapters,dev]" --constraint constraints.txt
+	@touch $(READY)
 
 clean:
 	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build
