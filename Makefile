@@ -9,7 +9,11 @@ TORCH  ?= torch==2.13.0
 # Empty for the newest versions that pyproject.toml allows.
 CONSTRAINTS ?= --constraint constraints.txt
 BIN    := $(VENV)/bin
+# What the demo needs, and on top of it what the tests need: each stamp says that its part is installed.
+DEMO   := $(VENV)/.demo
 READY  := $(VENV)/.ready
+
+PIP    ?= $(BIN)/python -m pip install --quiet
 
 # Where they are, the light base is tested on these too.
 PYTHONS ?= 3.10 3.12 3.13 3.14
@@ -19,7 +23,7 @@ PYTEST  = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 TRITON_INTERPRET=1 $(BIN)/p
 
 .PHONY: demo test long test-all lint types unit every soak light lowest docs clean
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/sparsity-lab demo --output runs/demo
 
 # The types are checked while the tests run, and the environments are made and tested two at a time: each takes one core.
@@ -66,15 +70,22 @@ docs: $(READY) $(VENV)/.ready-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 $(VENV)/.ready-docs: pyproject.toml constraints.txt | $(READY)
-	$(BIN)/python -m pip install --quiet --editable ".[docs]" $(CONSTRAINTS)
+	$(PIP) --editable ".[docs]" $(CONSTRAINTS)
 	touch $@
 
-$(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" $(CONSTRAINTS)
-	$(BIN)/python -m pip install --quiet --editable ".[measure,cluster,loggers,adapters,dev]" $(CONSTRAINTS)
-	touch $(READY)
+# The demo imports few of the modules that it installs: they are compiled when they are first used.
+$(DEMO): pyproject.toml constraints.txt
+	@echo "Installing PyTorch, transformers, and the plotting packages in $(VENV): 1.2 GB with a CPU build of PyTorch, several GB with CUDA. This is done once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(PIP) --no-compile "$(TORCH)" $(CONSTRAINTS)
+	@$(PIP) --no-compile --editable ".[demo]" $(CONSTRAINTS)
+	@touch $(DEMO)
+
+$(READY): $(DEMO)
+	@echo "Installing what the tests need in $(VENV): 2 GB more. This is done once."
+	@$(PIP) --editable ".[measure,cluster,loggers,adapters,dev]" $(CONSTRAINTS)
+	@touch $(READY)
 
 clean:
 	rm -rf $(VENV) .venv-light-* .venv-lowest-* runs dist build docs/_build docs/reference/generated

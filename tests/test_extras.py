@@ -221,3 +221,13 @@ def test_every_command_that_has_needs_is_one():
     names |= {f"{name}.{info.name}" for name, group in groups.items() for info in group.registered_commands}
     assert set(needs.NEEDED) <= names
     assert names - set(needs.NEEDED) >= {"fit", "check", "report", "ls"}
+
+
+def test_the_extra_of_the_demo_is_what_the_demo_needs():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    assert set(declared["demo"]) < {line.split("  #")[0] for line in declared["measure"]}
+    names = {line.split(">")[0] for line in declared["demo"]}
+    assert set(needs.NEEDED["demo"]) - {"tokenizers"} <= names  # tokenizers comes with transformers
+    assert not names & {"triton", "lm-eval", "datasets", "gguf", "zstandard"}

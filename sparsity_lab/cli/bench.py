@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sparsity_lab.cli.console.options import PanelCommand, fill, of_fields, refuse_idle
+from sparsity_lab.cli.console.options import PanelCommand, PanelGroup, fill, of_fields, refuse_idle
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.shared_options import Output, TextOptions
 from sparsity_lab.settings import (
@@ -24,7 +24,9 @@ from sparsity_lab.settings import (
     WeightSettings,
 )
 
-app = typer.Typer(help="Benchmark kernels, measurement and training on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Benchmark kernels, measurement and training on this machine.", cls=PanelGroup, no_args_is_help=True
+)
 WINDOW, PAIRS, DTYPE = 1024, 5, "bfloat16"
 AGAINST_TOKENS, AGAINST_WINDOW, AGAINST_DTYPE = 2048, 256, "float32"
 

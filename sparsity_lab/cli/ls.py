@@ -20,10 +20,14 @@ class Room(str, Enum):
     data = "data"
 
 
-def command(room: Annotated[Room, typer.Argument(help="Which room to list.")]) -> None:
+def command(
+    room: Annotated[
+        Room, typer.Argument(help=f"One of {', '.join(each.value for each in Room)}.", metavar="ROOM")
+    ],
+) -> None:
     """List the laws, criteria, architectures, kernels, launchers, loggers or bundled data."""
     from sparsity_lab import registry
     from sparsity_lab.store import bundled
 
-    found = bundled.names() if room is Room.data else registry.names(room.value)
+    found = sorted([*bundled.names(), *bundled.texts()]) if room is Room.data else registry.names(room.value)
     typer.echo("\n".join(found))

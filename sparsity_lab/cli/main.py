@@ -35,8 +35,8 @@ from sparsity_lab.cli import (
     study,
     train,
 )
-from sparsity_lab.cli.console import absent
-from sparsity_lab.cli.console.options import PanelCommand
+from sparsity_lab.cli.console import absent, examples
+from sparsity_lab.cli.console.options import PanelCommand, PanelGroup
 from sparsity_lab.cli.console.progress import redraws
 from sparsity_lab.cli.console.ranges import hold, refuse_empty_paths
 from sparsity_lab.cli.console.streams import NoteStream, lost_output, settle
@@ -56,9 +56,10 @@ except ImportError:
 app = typer.Typer(
     name=PROGRAM,
     help="Empirical sparsity and density laws of language models.",
+    epilog="Where to begin:\n\nsparsity-lab demo\n\nsparsity-lab measure MODEL\n\nsparsity-lab COMMAND --help",
+    cls=PanelGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = {
@@ -71,6 +72,7 @@ for name, module in COMMANDS.items():
 bench.app.command("train", cls=PanelCommand)(bench_train.command)
 app.add_typer(bench.app, name="bench")
 app.add_typer(density.app, name="density")
+examples.show(app)
 hold(app)
 
 

@@ -102,8 +102,8 @@ class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions, TextOpti
         increases = tuple(map(percent, self.ppl_increase)) or (PPL_INCREASE,)
         tokens, error_share = tokens_of(self.tokens)
         return fill(
-            MeasureSpec, self, text=self.place(), criterion=self._criterion(), knob=next(iter(self.knob), None),
-            activation_ratio=next(iter(ratios), None), ppl_increase=increases[0],
+            MeasureSpec, self, text=self.place_or_bundled(), criterion=self._criterion(),
+            knob=next(iter(self.knob), None), activation_ratio=next(iter(ratios), None), ppl_increase=increases[0],
             further=(self.knob or ratios or increases)[1:], stabilise_last=last_of(self.stabilise), tokens=tokens,
             error_share=error_share,
         )  # fmt: skip

@@ -24,6 +24,7 @@ from sparsity_lab.settings import (
     RecordSettings,
     WindowSettings,
 )
+from sparsity_lab.store.bundled import TEXT as TEXT_OF_NONE
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.neurons.spec import NeuronSpec
@@ -72,6 +73,7 @@ Config = Annotated[
 
 
 TEXT_HELP = "a UTF-8 file, JSON lines, a parquet file, or a folder of one kind of these."
+BUNDLED = f"the bundled novel {TEXT_OF_NONE}"
 DATASET_HELP = (
     "a dataset of the datasets library: a Hub id, a folder, or a short name: wikitext, c4, fineweb-edu, pile."
 )
@@ -82,7 +84,9 @@ DATASET_FORM = "NAME[@REVISION][:CONFIG[:SPLIT]]"
 class TextOptions:
     """The one text of a command; with the settings of `TextSettings`, all words about texts."""
 
-    text: Annotated[Path | None, Flag(f"The text: {TEXT_HELP}", TEXT)] = None
+    text: Annotated[
+        Path | None, Flag(f"The text: {TEXT_HELP}", TEXT, shown=f"{BUNDLED}, in measure alone")
+    ] = None
     dataset: Annotated[
         str | None, Flag(f"In place of --text, {DATASET_HELP}", TEXT, metavar=DATASET_FORM)
     ] = None
@@ -97,6 +101,16 @@ class TextOptions:
 
         return the_text(self.text, self.dataset)
 
+    def place_or_bundled(self) -> TextPlace:
+        """The text, or the bundled one where none was given.
+
+        Raises:
+            SparsityLabError: as `the_text`, except where there is no text.
+        """
+        from sparsity_lab.measure.sources.named import bundled_text
+
+        return bundled_text() if self.text is None and self.dataset is None else self.place()
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextsOptions:
@@ -108,6 +122,7 @@ class TextsOptions:
             f"A text: {TEXT_HELP} Each is a domain. Repeatable.",
             TEXT,
             flags=("--text",),
+            shown=f"{BUNDLED}; in affinity the texts of the records",
             metavar="[NAME=]FILE",
         ),
     ] = ()
@@ -122,14 +137,14 @@ class TextsOptions:
     ] = ()
 
     def named(self) -> tuple[NamedText, ...]:
-        """The texts.
+        """The texts, or the bundled one where none was given.
 
         Raises:
-            SparsityLabError: as `texts_of`, or there is none.
+            SparsityLabError: as `texts_of`.
         """
-        from sparsity_lab.measure.sources.named import texts_of, the_text
+        from sparsity_lab.measure.sources.named import NamedText, bundled_text, texts_of
 
-        return texts_of(self.texts, self.datasets) or (the_text(None, None),)  # type: ignore[return-value]
+        return texts_of(self.texts, self.datasets) or (NamedText(TEXT_OF_NONE, bundled_text()),)
 
 
 @dataclass(frozen=True, kw_only=True)

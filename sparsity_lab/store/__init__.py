@@ -9,7 +9,7 @@
     error_parts.py   what samples of one text have in common: covariances of the rows of a table
     tables.py        CSV with every digit, Markdown rounded for readers
     file_names.py    a name as a file name: distinct names, distinct files, on every disk
-    bundled.py       the tables in `data/`, by name
+    bundled.py       the tables and the text in `data/`, by name
 
 What to know: `records.content_key` hashes everything that determines a cell's numbers, and the key names the file. So
 a record that exists is the answer, and nothing is measured twice. A record that does not match its own hash is set

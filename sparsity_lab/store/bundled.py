@@ -1,4 +1,4 @@
-"""The published figures carried in the package, by name; `data/README.md` gives the source of each."""
+"""The published figures and the text carried in the package, by name; `data/README.md` gives the source of each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sparsity_lab import registry
 from sparsity_lab.errors import UnknownNameError
 
 FOLDER = Path(__file__).parents[1] / "data"
+TEXT = "news-from-nowhere"  # what a command reads that was given no text
 
 
 def names() -> list[str]:
@@ -47,6 +48,18 @@ def table(name: str | Path) -> Path:
         fix=f"Give a CSV in UTF-8 with a header, or the name of a bundled table. {among.fix}",
         nearest=among.nearest,
     )
+
+
+def texts() -> list[str]:
+    """Names of the bundled texts, `-` for `_`."""
+    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.txt"))
+
+
+def text(place: Path) -> Path | None:
+    """The file of the bundled text of that name; None where a file has it, or no text does."""
+    if os.path.lexists(place) or str(place) not in texts():
+        return None
+    return FOLDER / f"{str(place).replace('-', '_')}.txt"
 
 
 def rows(name: str) -> list[dict[str, str]]:

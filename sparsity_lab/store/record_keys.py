@@ -172,7 +172,8 @@ class Record(TypedDict):
     ]
     text_source: Annotated[
         dict[str, Any] | None,
-        "what the windows come from, or null for token ids given from Python: form; path and bytes, or dataset, "
+        "what the windows come from, or null for token ids given from Python: form; path and bytes (and bundled, its "
+        "name, where it is the text that the package carries), or dataset, "
         "config, split and revision (hash of the commit) or fingerprint; column; packed, where documents are joined; "
         "and of documents how many there are (unless the head alone was read), how many the windows come from, the "
         "first, the last and the ranges of their numbers, counted from 0",

@@ -3,6 +3,7 @@
     options.py    a command out of a dataclass of options; which of them are given
     config.py     `--config FILE`: options from YAML, weaker than flags; writes what a command ran with
     ranges.py     wraps every command: packages installed, numbers in range, output a folder
+    examples.py   examples of every command, shown in its --help
     needs.py      which optional packages each command needs
     progress.py   progress bars on stderr, on a terminal that can redraw
     streams.py    stdout and stderr that survive a reader who leaves, and a full disk

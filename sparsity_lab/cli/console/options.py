@@ -9,9 +9,11 @@ A field says what it is by a `settings.Flag`, or where it needs more of typer by
 from __future__ import annotations
 
 import inspect
+import shutil
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, Field, fields
 from enum import Enum
 from typing import Annotated, Any, TypeVar
@@ -25,10 +27,26 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.settings import PANELS, Flag
 
 Kind = TypeVar("Kind")
+NARROWEST_PANELS = 80  # columns of a terminal
 ALTERNATIVES = (("text", "dataset"),)  # names of options of which one is given
 
 
+@contextmanager
+def _without_panels(command: Any) -> Iterator[None]:
+    mode, command.rich_markup_mode = command.rich_markup_mode, None
+    try:
+        yield
+    finally:
+        command.rich_markup_mode = mode
+
+
 class _HelpInPanel:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help in panels, or where these would cut names off as plain lines."""
+        wide = shutil.get_terminal_size().columns >= NARROWEST_PANELS
+        with nullcontext() if wide else _without_panels(self):
+            super().format_help(ctx, formatter)  # type: ignore[misc]
+
     def get_help_option(self, ctx: Any) -> Any:
         """The option as click makes it, in the last panel."""
         option = super().get_help_option(ctx)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The one page at the end of `sparsity-lab demo`: what was measured, fitted and found, with every plot.
+"""The summary at the end of `sparsity-lab demo`: what was measured, fitted and found, with its plots.
 
 It reads what the other commands wrote and adds what a model of this size can and cannot show.
 """
@@ -24,7 +24,7 @@ CAVEATS = """\
   and SiLU more. The table above says whether they did so here.
 - They can show that **the rule matters**: one CETT for a whole series and a CETT of each checkpoint's own are
   different quantities, and along one run they can move in opposite directions.
-- They cannot show **limits**. Ten checkpoints over about one decade of tokens seldom pin an asymptote, and *not
+- They cannot show **limits**. Ten checkpoints over less than one decade of tokens seldom pin an asymptote, and *not
   identified* is then the right answer. Where a fit is called identified, it is the law's limit on this short run,
   not what the model would come to.
 - The errors of the series rule are those at its CETT. The CETT itself is found on five checkpoints and is uncertain
@@ -47,7 +47,7 @@ def write_report(folder: Path) -> Path:
         _fitted(folder / "fit" / "rules", "Laws fitted to these runs", at=folder),
         CAVEATS,
         _fitted(
-            folder / "fit-sparsing-law", "The published series of the Sparsing Law, fitted anew", at=folder
+            folder / "fit-sparsing-law", "The published series of the Sparsing Law, fitted again", at=folder
         ),
         _density(folder / "density", at=folder),
     ]
@@ -122,8 +122,8 @@ def _fitted(folder: Path, title: str, *, at: Path) -> str:
     where = (folder / "fits.md").relative_to(at).as_posix()
     lines = [f"## {title}\n", tables.to_markdown(rows, columns)]
     lines.append(
-        "Intervals are 95 %. All rivals with their held-out errors, profiles and warm-up points: "
-        f"[{where}]({where}).\n"
+        "Intervals are 95 %, from likelihood profiles. All rivals with their held-out errors, profiles and warm-up "
+        f"points: [{where}]({where}).\n"
     )
     pictures = sorted(folder.glob("**/all*.png"))[:1] or sorted(folder.glob("**/*.png"))
     lines += [_picture(path, title, at=at) for path in pictures]
@@ -168,7 +168,7 @@ def _trend(trend: dict[str, Any] | None) -> str:
         f"{len(trend['frontier'])} of {trend['models']} models set a new maximum of density when released. Along them "
         f"density doubles {days} (95 %: {ends}), corrected for the bias of records; by least squares over the records, "
         f"uncorrected, {uncorrected}; R² {tables.number(trend['r2'], 3)}; published: {published} days. "
-        "Other rulers, tasks and models move this: `sensitivity.md`.\n"
+        "Other rulers, tasks and models move this: `sparsity-lab density` tabulates by how much.\n"
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.reading.texts.dataset_name import FORM, DatasetName, TextPlace
+from sparsity_lab.store import bundled
 
 TEXT, DATASET = "--text", "--dataset"
+
+logger = logging.getLogger("sparsity_lab.measure")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,15 @@ def the_text(text: Path | None, dataset: str | None) -> TextPlace:
             "There is no text to read", fix=f"Name a file or folder with --text, or --dataset {FORM}"
         )
     return text if dataset is None else dataset_of(dataset)  # type: ignore[return-value]
+
+
+def bundled_text() -> Path:
+    """The bundled text, for a command that was given none; said in a note."""
+    logger.info(
+        f"No text was given, so the bundled novel {bundled.TEXT} is read. The numbers depend on the text: for results "
+        f"that you report, name a text of the domain you study with {TEXT} or {DATASET}."
+    )
+    return Path(bundled.TEXT)
 
 
 def dataset_of(word: str) -> DatasetName:

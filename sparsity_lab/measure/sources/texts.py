@@ -17,6 +17,7 @@ from sparsity_lab.reading.texts.passages import FileText
 from sparsity_lab.reading.texts.tables import ParquetFile
 from sparsity_lab.reading.texts.text_file import TextFile
 from sparsity_lab.reading.texts.text_folder import TextFolder, files_in, tell_left_out
+from sparsity_lab.store import bundled
 
 COLUMN = "text"
 PARQUET = (".parquet",)
@@ -26,7 +27,8 @@ def open_text(text: TextPlace, *, column: str | None = None, pack: bool = False)
     """A text to take windows from.
 
     Args:
-        text: a UTF-8 file, JSON lines, a parquet file, a folder of one kind of these, or the name of a dataset.
+        text: a UTF-8 file, JSON lines, a parquet file, a folder of one kind of these, the name of a bundled text (where
+            no file has that name), or the name of a dataset.
         column: key or column of the text where it has several; by default `text`, or that of a short name.
         pack: take documents as one text.
 
@@ -65,10 +67,15 @@ def _file_or_folder(path: Path, column: str) -> TextFile | Documents:
                 why="A pipe or device has no end",
                 fix="Name a UTF-8 file",
             )
+        if (carried := bundled.text(path)) is not None:
+            return TextFile(carried, bundled=str(path))
         return _folder(path, column) if path.is_dir() else _file(path, column)
     except OSError as error:
+        carried_texts = ", ".join(bundled.texts())
         raise SparsityLabError(
-            f"Cannot read the text {path}", why=error.strerror or str(error), fix="Name a UTF-8 file"
+            f"Cannot read the text {path}",
+            why=error.strerror or str(error),
+            fix=f"Name a UTF-8 file, or a bundled text: {carried_texts}",
         ) from error
 
 

@@ -58,6 +58,7 @@ class TextFile(Utf8Text):
 
     Args:
         path: which file.
+        more: what a record says of it besides its form, path and size.
 
     Raises:
         OSError: it cannot be read.
@@ -66,8 +67,8 @@ class TextFile(Utf8Text):
 
     has_documents = False
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, **more: str) -> None:
+        self.path, self.more = path, more
         with path.open("rb") as stream:
             first = stream.read(8)
         _refuse_other_kinds(path, first, otherwise="")
@@ -76,7 +77,7 @@ class TextFile(Utf8Text):
 
     def described(self) -> dict[str, Any]:
         """What a record says of it."""
-        return {"form": "text", "path": str(self.path), "bytes": self.size}
+        return {"form": "text", "path": str(self.path), "bytes": self.size, **self.more}
 
     def is_blank(self) -> bool:
         """Whether it holds nothing but white space; raises as `read_text_file` does."""
