@@ -83,4 +83,3 @@ def test_the_shell_completes_commands_options_and_values(typed, offered):
     found = run(_SPARSITY_LAB_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(number))
     assert found.returncode == 0, found.stderr
     assert offered in found.stdout.split()
-    assert "_SPARSITY_LAB_COMPLETE" in run("--show-completion", "bash").stdout

@@ -19,6 +19,7 @@ from sparsity_lab.measure.neurons.spec import thresholds_of
 from sparsity_lab.measure.neurons.structure import record as structure
 from sparsity_lab.measure.spec import expand
 from sparsity_lab.measure.thresholds.stored import read_calibration
+from sparsity_lab.settings import WeightSettings
 from sparsity_lab.store.records import seal
 from tests.hostile.made_up import BRIEF, VALUES, attempt, changed
 
@@ -92,7 +93,7 @@ def test_any_folder_of_thresholds(written, trained, measured, data):
     path, _ = written["neurons"]
     put(path, data.draw(changed(json.loads(measured.read_text(encoding="utf-8")))))
     checkpoints = expand([str(trained)])
-    for one in attempt(thresholds_of, [path.parent], checkpoints) or ():
+    for one in attempt(thresholds_of, [path.parent], checkpoints, WeightSettings()) or ():
         found = None if isinstance(one, SparsityLabError) else attempt(read_calibration, one)
         assert found is None or all(value >= 0 for value in found.thresholds)
 

@@ -58,7 +58,6 @@ def with_nan(world):
 
 FLAGS = battery(
     Case("structure without thresholds", "structure {trained}" + TEXT, "--thresholds"),
-    Case("structure without a text", STRUCTURE, "--text"),
     Case("structure one cluster", STRUCTURE + TEXT + " --clusters 1", "--clusters"),
     Case("structure clusters in superscript", STRUCTURE + TEXT + " --clusters ²", "--clusters"),
     Case("structure more clusters than neurons", STRUCTURE + TEXT + " --clusters 30", "30 clusters", "2 to 24"),

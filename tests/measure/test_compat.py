@@ -356,7 +356,7 @@ def test_the_bench_writes_what_it_compared(trained, source_text, tmp_path, capfd
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--against", "sparsinglaw"), "--against takes a text"),
+        (("--against", "sparsinglaw"), "There is no text to read"),
         (("--against", "sparsinglaw", "--text", "TEXT"), "Random weights have no perplexity"),
         (("--against", "sparsinglow", "--text", "TEXT"), "Did you mean 'sparsinglaw'"),
         (("--against", "sparsinglaw", "--text", "TEXT", "--pairs", 2), "--pairs does nothing with --against"),

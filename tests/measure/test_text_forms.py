@@ -298,7 +298,6 @@ def test_columns_that_hold_no_text_are_refused(column, tmp_path, trained):
         ("--dataset :", "not understood"),
         ("--text {place}/saved", "--dataset"),
         ("--text {place}/lines.jsonl --dataset {place}/saved", "Both"),
-        ("", "--text"),
         ("--dataset {place}/saved --text-column body", "'text'"),
     ],
 )
