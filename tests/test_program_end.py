@@ -90,4 +90,4 @@ def test_the_command_ends_so():
         timeout=300,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: ")
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
