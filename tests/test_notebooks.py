@@ -65,7 +65,8 @@ def test_a_notebook_shows_bars_and_tables():
     sources = [
         "from sparsity_lab.progress import chosen, SILENT\nchosen(None) is not SILENT",
         # The kernel sends what is written a fifth of a second later.
-        "import time\nwith chosen(None).track('work', 3) as advance:\n    time.sleep(0.5)\n    advance(3)\ntime.sleep(0.5)",
+        "import time\nwith chosen(None).track('work', 3) as advance:\n    time.sleep(0.5)\n    advance(3)\n"
+        "time.sleep(0.5)",
         "import pandas as pd\nfrom sparsity_lab import fit\n"
         "fit(pd.DataFrame({'x': [1, 2, 4, 8, 16, 32], 'y': [.9, .7, .6, .55, .5, .49], 'series': '<script>'}),\n"
         "    law='power', rivals=[], draws=0)",
