@@ -204,6 +204,7 @@ class _Proof(BatchVisitor):
         self.up[site.layer] = u
 
     def visit(self, site: FfnSite, a: Tensor, s: Tensor | None) -> None:
+        """Compare what a site hands to its down projection: a and, where it is at hand, s, (1, tokens, F) each."""
         if not self.is_trial:
             self.reached.append(site.layer)
         if site.routed and a.any():
