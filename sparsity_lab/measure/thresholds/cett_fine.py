@@ -16,8 +16,8 @@ from sparsity_lab.measure.search.counts import Floats, Ints
 from sparsity_lab.measure.thresholds.cett_curves import CettCurves
 from sparsity_lab.measure.thresholds.cett_passes import cett_of, output_norms
 
-FINE_BINS = 1024
-FINE = 3e-5  # relative width of a bin that is narrow enough
+FINE_BINS = 4096
+FINE = 7.5e-6  # relative width of a bin that is narrow enough
 MOST_PASSES = 4
 EVENTS_AT_ONCE = 8192
 
