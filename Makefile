@@ -13,7 +13,10 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.demo
 READY  := $(VENV)/.ready
 
-PIP    ?= $(BIN)/python -m pip install --quiet
+# uv where there is one, for all but PyTorch: only pip knows the index that pip was configured to take PyTorch from.
+PIP    := $(BIN)/python -m pip install --quiet
+UV     ?= $(shell command -v uv 2> /dev/null)
+ADD    := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(PIP))
 
 # Where they are, the light base is tested on these too.
 PYTHONS ?= 3.10 3.12 3.13 3.14
@@ -70,7 +73,7 @@ docs: $(READY) $(VENV)/.ready-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
 $(VENV)/.ready-docs: pyproject.toml constraints.txt | $(READY)
-	$(PIP) --editable ".[docs]" $(CONSTRAINTS)
+	$(ADD) --editable ".[docs]" $(CONSTRAINTS)
 	touch $@
 
 # The demo imports few of the modules that it installs: they are compiled when they are first used.
@@ -79,12 +82,12 @@ $(DEMO): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(PIP) --no-compile "$(TORCH)" $(CONSTRAINTS)
-	@$(PIP) --no-compile --editable ".[demo]" $(CONSTRAINTS)
+	@$(ADD) --no-compile --editable ".[demo]" $(CONSTRAINTS)
 	@touch $(DEMO)
 
 $(READY): $(DEMO)
 	@echo "Installing what the tests need in $(VENV): 2 GB more. This is done once."
-	@$(PIP) --editable ".[measure,cluster,loggers,adapters,dev]" $(CONSTRAINTS)
+	@$(ADD) --editable ".[measure,cluster,loggers,adapters,dev]" $(CONSTRAINTS)
 	@touch $(READY)
 
 clean:

@@ -20,7 +20,7 @@ from sparsity_lab.ladder.corpus.identity import places_and_sizes
 
 PYTHON_LICENSE_NOTE = (
     "Sources of the Python standard library (PSF License) and of the packages installed beside it, each "
-    "under the licence in its own metadata. They are read where they lie and are not redistributed; a model "
+    "under the license in its own metadata. They are read where they lie and are not redistributed; a model "
     "trained on them is for measurement, not for publication."
 )
 _SMALLEST_BYTES = 256  # below this a file is an empty `__init__.py` or a re-export

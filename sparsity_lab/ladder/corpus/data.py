@@ -153,7 +153,7 @@ def _say(manifest: dict[str, Any]) -> None:
     logger.info(
         "corpus: %s, %s training and %s validation tokens", manifest["source"], f"{train:,}", f"{held:,}"
     )
-    logger.info("licence: %s", manifest["license_note"])
+    logger.info("license: %s", manifest["license_note"])
     inside = sum(manifest[part]["end_of_text_inside_documents"] for part in ("train", "validation"))
     if inside:
         logger.warning(
