@@ -150,6 +150,7 @@ def test_a_gguf_file_names_itself_and_the_package(monkeypatch, tmp_path):
         ("raise OSError('libbar.so: undefined symbol')", "undefined symbol"),
     ],
 )
+@pytest.mark.long
 def test_a_broken_package_shows_what_broke_it(content, cause, tmp_path):
     """A package of torch's name that fails as a broken installation does, before the real one on the path."""
     (tmp_path / "torch").mkdir()

@@ -57,6 +57,7 @@ def test_workers_search_for_garbage_as_seldom_as_their_parent():
         gc.set_threshold(*before)
 
 
+@pytest.mark.long
 def test_a_failure_lets_the_begun_end_and_leaves_the_rest(tmp_path):
     later = [partial(write, tmp_path / f"later-{n}") for n in range(3)]
     with pytest.raises(SparsityLabError) as error:

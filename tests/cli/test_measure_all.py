@@ -23,6 +23,7 @@ def compared(trained, source_text, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 def test_every_criterion_has_a_row_at_the_same_perplexity(compared):
     table = pd.read_csv(compared / "table.csv")
     assert sorted(table["criterion"]) == sorted(registry.names("criteria"))

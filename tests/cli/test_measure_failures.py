@@ -278,6 +278,7 @@ def output_with_one(series, source_text, tmp_path):
     return tmp_path / "out"
 
 
+@pytest.mark.long
 def test_tables_are_read_without_the_row_which_is_counted(output_with_one, caplog):
     (found,) = read_series(output_with_one / "table.csv")
     assert len(found.x) == 6

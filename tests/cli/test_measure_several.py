@@ -68,6 +68,7 @@ def test_each_is_what_a_run_of_its_own_finds(steps, source_text, tmp_path, monke
     assert json.loads((both / "config.json").read_text(encoding="utf-8"))["further"] == [0.1]
 
 
+@pytest.mark.long
 def test_a_fit_takes_each_knob_as_a_series_of_its_own(steps, source_text, tmp_path):
     words = ("--tokens-per-step", 100, "--knob", 0.1, "--knob", 0.3, "--output", tmp_path / "out")
     assert run(steps, "--text", source_text, *PART, *words) == 0

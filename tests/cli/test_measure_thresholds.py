@@ -157,6 +157,7 @@ def test_transfers_that_cannot_be_made(
     assert_mistake(code, capfd.readouterr(), output, told)
 
 
+@pytest.mark.long
 def test_records_take_on_trained_tokens_without_being_measured_again(
     checkpoints, source_text, tmp_path, output, caplog
 ):
@@ -183,6 +184,7 @@ def test_records_take_on_trained_tokens_without_being_measured_again(
     ]
 
 
+@pytest.mark.long
 def test_steps_in_folder_names_give_tokens(checkpoints, source_text, output, capfd, caplog, tmp_path):
     series = shutil.copytree(checkpoints, tmp_path / "run")
     for folder in series.iterdir():

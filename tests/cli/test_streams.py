@@ -156,6 +156,7 @@ def test_a_terminal_shows_both_bars_and_keeps_notes_whole():
 @pytest.mark.parametrize(
     "env", [{"TERM": "dumb"}, {"TERM": "xterm", "JPY_PARENT_PID": "1"}], ids=["dumb", "notebook"]
 )
+@pytest.mark.long
 def test_what_cannot_redraw_gets_no_bars(env):
     sent = on_a_terminal(**env)
     assert sent.replace("\r\n", "\n") == "a note of ours\n" * 4 + "done\n"

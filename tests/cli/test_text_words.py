@@ -121,6 +121,7 @@ def measured(corpus, trained, tmp_path_factory):
     return next((output / "records").glob("*.json"))
 
 
+@pytest.mark.long
 def test_the_perplexity_of_eval_is_that_of_measure(corpus, trained, measured, tmp_path):
     pytest.importorskip("lm_eval")
     record = json.loads(measured.read_text())
@@ -186,6 +187,7 @@ def test_a_transfer_takes_datasets(corpus, trained, source_text, tmp_path):
     assert "saved" in (tmp_path / "transfer.csv").read_text()
 
 
+@pytest.mark.long
 def test_heat_shows_the_first_document_or_one_that_is_drawn(corpus, trained, measured, tmp_path):
     rows = parquet.read_table(corpus / "rows.parquet").column("body").to_pylist()
     for words, seed in ((["--dataset", corpus / "saved"], None), (["--text", corpus / "rows.parquet"], 3)):

@@ -74,6 +74,7 @@ def test_the_others_are_watched_and_logged(places, source_text, tmp_path, comman
     assert all(reading.tensorboard(sound, name)[0] for name in series)
 
 
+@pytest.mark.long
 def test_a_folder_without_a_record_of_one_of_them_is_its_failure(places, source_text, tmp_path):
     models, record = places
     words = ("neurons", "--thresholds", record.parent, "--text", source_text, *PART, "--written-tokens", 0)

@@ -111,6 +111,7 @@ D = np.geomspace(1, 50, 12)
     ids=["constant", "zero", "step", "without noise", "the wrong way for relu", "six points"],
 )
 @pytest.mark.filterwarnings("error")
+@pytest.mark.long
 def test_odd_series_get_a_verdict_and_files_without_a_warning(tmp_path, values, words):
     (result,) = fit_table(table_of(tmp_path, values), output=tmp_path / "out", spec=FitSpec(draws=25))
     assert result.verdict.word in words

@@ -251,6 +251,7 @@ LETTERS = st.sampled_from("abcdefgh")
 @settings(max_examples=300, deadline=None)
 @given(groups=st.dictionaries(LETTERS, st.lists(LETTERS, max_size=4), max_size=6),
        tasks=st.lists(LETTERS, min_size=1, max_size=6, unique=True))  # fmt: skip
+@pytest.mark.long
 def test_no_question_counts_twice_and_none_is_lost(groups, tasks):
     kept, left_out = without_parts(tasks, groups)
     questions = [leaves(task, groups) for task in kept]

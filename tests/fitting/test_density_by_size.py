@@ -104,6 +104,7 @@ def bundled():
 
 
 @pytest.mark.parametrize("extrapolated", [False, True])
+@pytest.mark.long
 def test_the_bundled_table(bundled, extrapolated):
     entering = Entering(extrapolated=extrapolated)
     rows = size_rows(bundled.densities, entering, sizes=bundled.ruler.sizes, seed=0)

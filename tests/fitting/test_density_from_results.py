@@ -64,6 +64,7 @@ CHANCES = tuple(f"{task}=0.2" for task in ("mine", "mine_a", "mine_b", "outer", 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", GROUPS)
+@pytest.mark.long
 def test_groups_count_once_in_own_rulers_and_in_targets(kind, tmp_path):
     tasks, parts, expected, _ = GROUPS[kind]
     folder = write_results(tmp_path / "r", *family(*tasks, parts=parts))

@@ -129,6 +129,7 @@ def test_a_harness_is_measured_by_its_own_family(ruler, no_network):
     assert report.trend.frontier[-1].startswith("Qwen3")
 
 
+@pytest.mark.long
 def test_newer_models_are_denser_than_those_before_them_under_one_harness():
     report = measure_density(
         options=DensityOptions(harness=("qwen3-report",), ruler="Qwen2.5", sensitivity=False)

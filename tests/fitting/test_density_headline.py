@@ -37,6 +37,7 @@ def bundled():
     return measure_density(options=DensityOptions(project_to=(date(2025, 6, 1),), sensitivity=False))
 
 
+@pytest.mark.long
 def test_the_corrected_growth_is_the_headline_everywhere(bundled):
     trend, found = bundled.trend, trend_json(bundled.trend)
     assert found["A_corrected"] < found["A_per_day"]  # records start late: the uncorrected line is too steep

@@ -110,6 +110,7 @@ def test_a_forecast_knows_nothing_of_what_comes(bundled):
     assert hindcast(points, seed=1).rows != before.rows
 
 
+@pytest.mark.long
 def test_what_is_foreseen_is_the_densest_model_of_each_quarter(bundled):
     by_name = {d.target.model: d for d in bundled.densities}
     entered = {p.model for p in trend_points(bundled.densities)}

@@ -78,6 +78,7 @@ def test_the_ends_are_where_a_dense_grid_crosses_the_level(name, law, what):
     assert level < least_on(grid, problem, weights, high + 0.02 * width)
 
 
+@pytest.mark.long
 def test_the_rate_of_a_curved_valley_is_followed_to_its_end():
     """A search from the best fit alone stops in another valley, at twice the true lower end of c."""
     problem, solution = solved("2.4B-relu", "logspace-power")
@@ -113,6 +114,7 @@ def test_a_higher_level_gives_a_wider_interval(name, law, levels):
     ("name", "law", "number"), [("0.1B-silu", "power", "c"), ("0.1B-relu", "logspace-power", "c")]
 )
 @pytest.mark.parametrize("objective", [SQUARES, Objective(log=True)])
+@pytest.mark.long
 def test_a_rate_is_open_where_its_end_is_that_of_the_search(name, law, number, objective):
     """Where alpha may be zero, c is as large as one likes: the smallest alpha searched does not bound it."""
     problem = replace(solved(name, law)[0], objective=objective)

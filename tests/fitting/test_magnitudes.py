@@ -117,6 +117,7 @@ def test_a_fit_that_crashes_names_its_series(tmp_path, monkeypatch, jobs):
         batch.fit_all(series, FitSpec(draws=0), jobs=jobs)
 
 
+@pytest.mark.long
 def test_a_long_series_is_fitted_without_a_few_counts_of_leading_points(tmp_path):
     path = table(tmp_path, [(n, 1 + n**-0.5 + 1e-3 * math.sin(n), 0.1) for n in range(1, 6001)])
     (one,) = read_series(path, mapping=MAPPED)

@@ -51,6 +51,7 @@ SEVERAL = FitSpec(draws=0)
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.long
 def test_excluded_rows_are_left_out_and_a_column_that_is_not_there_is_refused(tmp_path, several):
     if several:
         n, d, y = ladder()

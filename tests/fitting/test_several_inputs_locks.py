@@ -69,6 +69,7 @@ def test_a_lock_reads_back_and_passes(study):
     assert only(study).status == check.PASS
 
 
+@pytest.mark.long
 def test_one_number_moved_by_a_percent_is_stale(study, rows):
     moved = list(rows)
     moved[3] = (*moved[3][:2], moved[3][2] * 1.01)
@@ -170,6 +171,7 @@ def test_since_asks_for_series_of_checkpoints(study):
         since([study / "out"], study / "t.csv")
 
 
+@pytest.mark.long
 def test_the_command_locks_and_exits_1_on_drift(study, rows):
     made = CliRunner().invoke(app, [
         "fit", str(study / "t.csv"), "--x", "n,d", "--y", "l", "--bootstrap", "0", "--no-plots",

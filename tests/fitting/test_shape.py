@@ -115,6 +115,7 @@ def test_a_warm_up_is_no_turn_and_a_fall_is_described(tmp_path):
 
 @pytest.mark.thorough(1)
 @pytest.mark.parametrize("activation", ["silu", "swish", "gelu"])
+@pytest.mark.long
 def test_a_law_that_goes_both_ways_describes_both(tmp_path, activation):
     for values in (FALLING, SERIES["rises"]):
         result = fitted(tmp_path, values, activation=activation, draws=0)
@@ -187,6 +188,7 @@ def ladder(folder, loss):
         ("N", lambda n, d: 1.7 + 900 * d**-0.34 + 0.1 * np.log10(n / 1e7)),
     ],
 )
+@pytest.mark.long
 def test_a_loss_that_rises_with_an_input_is_no_loss_law(tmp_path, name, loss, huber):
     out = tmp_path / "out"
     (result,) = fit_table(

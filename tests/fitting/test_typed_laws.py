@@ -159,6 +159,7 @@ def test_a_table_of_runs_has_the_same_fit_and_verdict(huber):
         assert (other.low, other.high) == pytest.approx((profile.low, profile.high), rel=1e-4)
 
 
+@pytest.mark.long
 def test_sums_of_exponentials_of_logarithms_are_powers_with_a_limit():
     """exp(a - al log N) is a N^-al: the same optimum, limit, exponents and verdict."""
     n, d = (grid.ravel() for grid in np.meshgrid([1e7, 3e7, 1e8, 3e8], [1e9, 3e9, 1e10, 3e10]))
@@ -184,6 +185,7 @@ def test_sums_of_exponentials_of_logarithms_are_powers_with_a_limit():
     assert (sums.verdict.word, sums.verdict.reason.replace("exp(c)", "E")) == (powers.verdict.word, expected)
 
 
+@pytest.mark.long
 def test_a_limit_that_is_given_is_kept_in_a_robust_fit():
     """The optimum with E = 1.69 by an optimiser of its own: 1.1436968e-3."""
     fit = of_chinchilla("E + a*N^-al + b*D^-be; inputs N, D; E=1.69", robust=True)

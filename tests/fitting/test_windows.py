@@ -71,6 +71,7 @@ def test_a_power_laws_own_points_drift_once_in_forty(rho):
 
 
 @pytest.mark.thorough(1)
+@pytest.mark.long
 def test_a_power_law_stays_identified_and_says_that_the_windows_agree():
     x, sets = noisy(power, 20, sets=4)
     verdicts = [solve_and_judge(series(x, y), load_law("power"), comparison=None).verdict for y in sets]

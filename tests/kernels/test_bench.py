@@ -103,6 +103,7 @@ def test_bars_are_held_against_what_was_reached():
     assert [bar["holds"] for bar in dense] == [True, False]
 
 
+@pytest.mark.long
 def test_the_roofline_draws_every_kernel(tmp_path):
     names = ("gated-threshold", "score-histogram", "tail-norms", "topk-threshold", "sparse-down")
     found = {

@@ -9,6 +9,7 @@ from sparsity_lab.bench.train import bench_ladder, compare_throughput
 from sparsity_lab.errors import SparsityLabError
 
 
+@pytest.mark.long
 def test_both_take_the_same_steps_and_the_ratio_is_of_pairs(tiny, tiny_data):
     found = compare_throughput(tiny.runs[0], data=tiny_data, pairs=6)
     assert len(found.trainer_seconds) == len(found.loop_seconds) == 6

@@ -59,6 +59,7 @@ def test_an_id_beyond_the_vocabulary_is_refused_before_work_begins(largest, tiny
         corpus_size(replace(tiny, tokenizer=spec), prepared=tmp_path / "none")
 
 
+@pytest.mark.long
 def test_ids_with_a_gap_keep_their_values(tiny, tiny_data, given, tmp_path):
     spec = given(moved(70_000), vocabulary=70_001)
     data = prepare_data(tiny.data, tokenizer=spec, output=tmp_path / "data", seed=tiny.seed)
@@ -110,6 +111,7 @@ def test_training_reads_text_alone_and_so_does_its_tokenizer(
     assert estimate == pytest.approx(tiny_data.train_tokens, rel=0.02)
 
 
+@pytest.mark.long
 def test_a_class_does_not_override_tokenizer_json(tiny, given, tmp_path):
     def change(content):
         content["normalizer"] = {"type": "Lowercase"}

@@ -63,6 +63,7 @@ def replace_by_the_other(path):
 
 @pytest.mark.parametrize("change", [append, change_a_bit, replace_by_the_other])
 @pytest.mark.parametrize("names", [("a.txt",), ("a.txt", "b.txt"), ("*.txt",)])
+@pytest.mark.long
 def test_a_text_that_changed_under_its_name_is_refused(texts, tmp_path, change, names):
     prepare(of_files(texts, *names), tmp_path / "data")
     change(texts / "a.txt")
@@ -130,6 +131,7 @@ def test_the_same_text_under_another_name_is_the_same_data(texts, tmp_path):
      ({}, {"tokenizer": TokenizerSpec(vocabulary=280, train_bytes=50_000)}),
      ({}, {"tokenizer": TokenizerSpec(vocabulary=270, train_bytes=9_000)})],
 )  # fmt: skip
+@pytest.mark.long
 def test_what_changes_the_data_is_refused_by_name_and_prepared_again_where_nothing_was_trained(
     texts, tmp_path, changed, options
 ):

@@ -56,6 +56,7 @@ def test_every_stage_has_commands(content_of_a_study, tmp_path):
         assert all(line.startswith("sparsity-lab ") and str(tmp_path) in line for line in lines)
 
 
+@pytest.mark.long
 def test_standing_counts_what_is_there_and_refuses_another_run(content_of_a_study, tiny_data, tmp_path):
     study = Study(parse_study(content_of_a_study), "tiny.yaml", tmp_path)
     (run,) = study.config.ladder.runs

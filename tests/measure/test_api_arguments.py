@@ -67,6 +67,7 @@ def test_ids_of_any_form_are_the_same_text(call, form, model, ids):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("form", OTHER)
+@pytest.mark.long
 def test_ids_that_are_no_text_are_refused(call, form, model, ids):
     change, said = OTHER[form]
     with pytest.raises(SparsityLabError, match=said):
@@ -126,6 +127,7 @@ def test_a_callback_takes_whole_numbers(changes, source_text, tmp_path):
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.long
 def test_experts_that_no_token_came_to_are_no_trouble():
     model = tiny("mixtral", num_local_experts=40)
     options = {"do_sample": False, "pad_token_id": 5, "eos_token_id": None, "max_new_tokens": 8}

@@ -147,6 +147,7 @@ def test_a_clock_that_jumps_does_not_end_a_living_claim(tmp_path, elsewhere, mon
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.long
 def test_the_heartbeat_keeps_a_claim(tmp_path):
     watch = claims.ClaimWatch()
     with claims.claimed(tmp_path, KEY):

@@ -203,6 +203,7 @@ def test_one_evaluation_costs_two_passes_seventeen_products_and_sixteen_waits_a_
     assert calls.names.count("__bool__") == 16
 
 
+@pytest.mark.long
 def test_a_search_is_twenty_bisections_of_c_and_costs_what_is_said_of_it(subject):
     subject = subject()
     layers = len(subject.sites)
@@ -225,6 +226,7 @@ def test_a_search_is_twenty_bisections_of_c_and_costs_what_is_said_of_it(subject
     assert "not_reached" not in found.measurement.flags
 
 
+@pytest.mark.long
 def test_a_rise_that_never_comes_is_flagged(subject):
     found = sparsinglaw.at_ppl_increase(subject(), ppl_increase=10.0)
     assert found.knob > 0.999

@@ -231,6 +231,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.long
 def test_a_difference_is_refused_by_name(folder, name, monkeypatch):
     change, said = REFUSED[name]
     change(folder)

@@ -87,6 +87,7 @@ def test_short_documents_are_left_out_and_counted(reader, text, documents):
     assert windows.count == sum(length // 1024 for length in lengths)
 
 
+@pytest.mark.long
 def test_packed_documents_are_one_text(reader, tmp_path, documents):
     lines = open_text(as_lines(tmp_path / "text.jsonl", documents), pack=True)
     folder = open_text(as_folder(tmp_path / "folder", documents), pack=True)

@@ -329,6 +329,7 @@ def evaluated_alone(folder):
     return Path(shutil.copy(record, folder / "one" / "records")).parents[1]
 
 
+@pytest.mark.long
 def test_thresholds_of_another_model(tasks, family, tmp_path):
     record = next(measured_records(tmp_path))
     done = run("eval", family / "tiny-3", "--tasks", "stories_ll", "--include-path", tasks, "--offline",

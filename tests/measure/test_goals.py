@@ -62,6 +62,7 @@ def test_a_ratio_above_the_share_of_activations_that_are_not_zero_is_refused(lla
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.2, float("nan"), 30.0])
+@pytest.mark.long
 def test_a_ratio_outside_its_range_is_refused(llama, own_text, ratio):
     model = llama()
     with pytest.raises(SparsityLabError, match="is not between 0 and 1"):

@@ -156,6 +156,7 @@ def test_a_revision_is_another_commit(hub, ask, trained, tmp_path):
         ("acme/none:en", "acme/none"),
     ],
 )
+@pytest.mark.long
 def test_what_the_hub_does_not_give_is_refused(dataset, told, hub, ask, trained, tmp_path):
     words = ["measure", str(trained), "--dataset", dataset, *HOW, "--output", str(tmp_path)]
     code, said = ask(words, tmp_path / "home")

@@ -250,6 +250,7 @@ def test_a_hub_that_falls_silent_in_the_middle_does_not_hold_a_run(hub, ask):
         over.set()
 
 
+@pytest.mark.long
 def test_of_a_download_that_was_cut_only_the_rest_is_brought(hub, ask, tmp_path):
     hub.trouble = cutting(1, after=AFTER)
     ask()
@@ -319,6 +320,7 @@ def test_a_repository_without_a_config_is_told_as_that(hub, ask, tmp_path):
     assert brought(hub) == []
 
 
+@pytest.mark.long
 def test_a_tokenizer_of_another_repository_at_its_revision(hub, ask, tmp_path):
     ask("--tokenizer", "acme/tok")
     assert "measured before" not in ask("--tokenizer", "acme/tok@v2"), "it may read the text otherwise"

@@ -182,6 +182,7 @@ def test_trained_models_count_the_same_for_every_batch_size(name):
 @pytest.mark.thorough(3)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @ACTIVATIONS
+@pytest.mark.long
 def test_the_mask_when_applying_is_the_mask_when_calibrating(llama, own_text, activation, dtype):
     """In the first layer, whose input nothing has changed yet, kept are exactly the scores above eps."""
     model = llama(activation=activation).to(dtype)

@@ -98,6 +98,7 @@ def is_of(value, kind):
     return kind is Any or isinstance(value, kind or NoneType)
 
 
+@pytest.mark.long
 def test_the_values_of_a_record_are_of_the_types_that_are_documented(undisturbed):
     kinds = get_type_hints(Record)
     for path in record_files(undisturbed):

@@ -43,6 +43,7 @@ def test_a_target_beyond_the_curve_is_not_reached_and_one_within_is():
 
 
 @pytest.mark.parametrize("sample", [SPREAD, HEAD])
+@pytest.mark.long
 def test_a_flat_curve_that_jumps_is_off_target_and_does_not_fall(sample):
     """With two standard errors for the limit of every pair, 18 % of spread samples and 33 % of heads fell."""
     row = searched("jumps from 0.3 to 3", level=0.1, sample=sample)

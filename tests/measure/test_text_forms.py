@@ -181,6 +181,7 @@ def test_every_form_gives_the_same_numbers(forms, trained, tmp_path):
     assert len({json.dumps(each) for each in numbers.values()}) == 1
 
 
+@pytest.mark.long
 def test_documents_weigh_as_their_bytes_do(reader, forms, documents):
     """Over many seeds, the share of windows of each document is its share of the text that holds windows."""
     text, window = open_text(forms["table.parquet"]), 32

@@ -147,6 +147,7 @@ def test_at_a_knob_only_the_pilot_is_saved(spec, trained, tmp_path):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("damage", ["missing", "cut short", "flipped", "none"])
+@pytest.mark.long
 def test_parts_of_a_run_that_was_killed_are_used_unless_damaged(
     spec, trained, calibrated, tmp_path, damage, subject
 ):

@@ -26,6 +26,7 @@ def dropped_when_calibrating(a, weights, eps):
 @given(POSITIVE, st.lists(POSITIVE, min_size=1, max_size=8))
 @example(1.401298464324817e-45, [0.0625, 3.0, 1e-30])
 @settings(max_examples=400, deadline=None, derandomize=True)
+@pytest.mark.long
 def test_tau_is_the_largest_activation_that_is_dropped(eps, weights):
     weights = torch.tensor(weights, dtype=torch.float32)
     found = tau(eps, weights)

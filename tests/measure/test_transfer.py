@@ -112,6 +112,7 @@ def test_thresholds_on_another_text_are_counted_as_a_slow_loop_counts(
 
 
 @pytest.mark.parametrize("criterion", KNOBS)
+@pytest.mark.long
 def test_on_their_own_text_thresholds_give_their_own_numbers(trained, texts, calibrated, tmp_path, criterion):
     record = read_record(calibrated[criterion])
     row = applied(trained, texts[0], calibrated[criterion], tmp_path)

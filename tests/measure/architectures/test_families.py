@@ -91,6 +91,7 @@ def test_the_proof_holds_in_bfloat16(model_type):
 
 @pytest.mark.thorough(10)
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.long
 def test_a_is_s_times_u_and_positions_stay_apart(models, model_type):
     """Exactly, for two windows at once; and window by window the activations are the same."""
     model = models[model_type]

@@ -31,6 +31,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.long
 def test_a_pass_takes_at_most_the_stated_multiple_of_the_sparse_forward():
     model = random_llama("tiny", device="cpu", dtype=torch.float32)
     ids = torch.randint(0, 512, (4096,), generator=torch.Generator().manual_seed(0))

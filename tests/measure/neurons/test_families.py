@@ -29,6 +29,7 @@ def subject_of(model, *, batch_size=2):
 
 @pytest.mark.thorough(5)
 @pytest.mark.parametrize("model_type", sorted(CONFIGS))
+@pytest.mark.long
 def test_totals_and_prompts_are_those_of_a_sparse_pass(model_type):
     subject = subject_of(tiny(model_type))
     thresholds = [0.1] * len(subject.sites)
