@@ -310,6 +310,6 @@ def _drops(words: tuple[str, ...], data: str | None) -> tuple[int | str | dict[s
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise SparsityLabError(
-            f"--drop {text!r} is no count of points", fix="Give N, SERIES=N, auto or published"
+            f"--drop {text!r} is not a number of points", fix="Give N, SERIES=N, auto or published"
         )
     return int(text)

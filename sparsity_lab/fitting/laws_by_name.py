@@ -215,14 +215,14 @@ def _range(text: str) -> tuple[str, Edges]:
         return found
 
     return _named(
-        text, edges, what=f"--range {text!r} is no range of a coefficient", fix="Write alpha=0.01:10"
+        text, edges, what=f"--range {text!r} is not a range of a coefficient", fix="Write alpha=0.01:10"
     )
 
 
 def _bound(text: str) -> tuple[str, Edges]:
     """`a=0:`, `a=:5` or `a=0:5` as a name and its bounds."""
     return _named(
-        text, _ends, what=f"--bound {text!r} is no bound of a coefficient", fix="Write a=0:, a=:5 or a=0:5"
+        text, _ends, what=f"--bound {text!r} is not a bound of a coefficient", fix="Write a=0:, a=:5 or a=0:5"
     )
 
 

@@ -69,7 +69,7 @@ FIT_KEYS: dict[str, str] = {
     "noise": "where its variance is taken for a power |f|^(2k) of the curve: k as power, with low and high (95 %); "
     "else null",
     "windows": "the limit by the first 70 % and 85 % of the points, and whether the limit by all lies in its interval",
-    "drift": "test of a term in ln x beside the law: F and its probability",
+    "drift": "test of a term in ln x added to the law: F and its probability",
     "spread": "test of uneven noise: its probability, along x or the curve, and last over first third",
     "aicc": "Akaike's criterion, corrected",
     "bootstrap": "draws, and interval of every coefficient; block is the length of blocks of residuals, null where "

@@ -120,6 +120,6 @@ def refuse_symbols(symbols: tuple[str, ...]) -> None:
         if not symbol.isidentifier() or symbol in {*CONSTANTS, *FUNCTIONS} or symbol in symbols[:at]:
             raise SparsityLabError(
                 f"An input of a formula cannot be called {symbol!r}",
-                why="It is a function or a constant of formulas, is there twice, or is no name",
+                why="It is a function or a constant of formulas, is there twice, or is not a name",
                 fix="Write --inputs N=params,D=tokens",
             )

@@ -260,7 +260,7 @@ def _check_objects(*, text: object, output: object, tokenizer: object) -> None:
 def _check_times(every_steps: int | None, *, at_saves: bool) -> None:
     if every_steps is None and not at_saves:
         raise SparsityLabError(
-            "MeasureCallback is told no time to measure", fix="Give every_steps=500, or at_saves=True"
+            "MeasureCallback has no time at which to measure", fix="Give every_steps=500, or at_saves=True"
         )
     ranges.check("every_steps", every_steps, flag="every_steps", whole=True)
 

@@ -87,7 +87,7 @@ def _check_thresholds(spec: MeasureSpec, path: Path) -> None:
     ):
         if value is not None:
             raise SparsityLabError(
-                f"{option} does nothing beside --thresholds",
+                f"{option} does nothing with --thresholds",
                 why="They are applied as they are",
                 fix="Leave one of them out",
             )

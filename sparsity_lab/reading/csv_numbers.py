@@ -156,11 +156,11 @@ def problem(text: str, *, percent: str = "") -> tuple[str, str]:
     if text.endswith(("%", "\u2030")):
         return "It has a percent sign", f"Write the number alone{percent}"
     if text.lower() in ("true", "false", "yes", "no"):
-        return "That is no number", "Name a column of numbers, or write 1 and 0"
+        return "That is not a number", "Name a column of numbers, or write 1 and 0"
     if _DATE.fullmatch(text):
-        return "That is no number but a date", "Name a column of numbers"
+        return "That is not a number but a date", "Name a column of numbers"
     if _WITH_UNIT.fullmatch(text) and not re.fullmatch(r"0[xX].*", text):
         return "It has a unit or a word behind the number", (
             "Write the number alone, and the unit into the column's name, as in tokens (1e9)"
         )
-    return "That is no number", "Correct the cell, or remove its row"
+    return "That is not a number", "Correct the cell, or remove its row"

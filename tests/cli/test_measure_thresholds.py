@@ -79,10 +79,10 @@ def test_thresholds_bring_their_criterion_along(trained, second_text, records, o
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--knob", 0.1), "--knob does nothing beside --thresholds"),
-        (("--ppl-increase", "1%"), "--ppl-increase does nothing beside --thresholds"),
-        (("--activation-ratio", "0.3"), "--activation-ratio does nothing beside --thresholds"),
-        (("--stabilise", "last:1"), "--stabilise does nothing beside --thresholds"),
+        (("--knob", 0.1), "--knob does nothing with --thresholds"),
+        (("--ppl-increase", "1%"), "--ppl-increase does nothing with --thresholds"),
+        (("--activation-ratio", "0.3"), "--activation-ratio does nothing with --thresholds"),
+        (("--stabilise", "last:1"), "--stabilise does nothing with --thresholds"),
         (("--compat", "sparsinglaw"), "--compat sparsinglaw finds its own thresholds"),
         (("--criterion", "all"), "--thresholds does nothing beside --criterion all"),
         (("--criterion", "fat"), "are of cett, not of fat. Leave --criterion out"),

@@ -177,6 +177,6 @@ def test_another_corpus_stands_over_the_config_s(tiny):
 
 @pytest.mark.parametrize("name", [None, [], [1], {}, float("nan"), 1.5, False, "", "a/b", "..", "con"])
 def test_what_is_no_name_of_a_folder_is_refused(content, name):
-    with pytest.raises(SparsityLabError, match="is no name of a folder"):
+    with pytest.raises(SparsityLabError, match="is not the name of a folder"):
         parse_config({**content, "name": name})
     assert parse_config({**content, "name": 2024}).name == "2024"

@@ -240,7 +240,7 @@ def _is_true(raw: Mapping[str, str], column: str, line: int, path: Path) -> bool
     word = (raw[column] or "").strip().lower()
     if word not in TRUE and word not in FALSE:
         fix = "Write true in rows to leave out and false in the others"
-        raise _bad(path, line, column, raw[column], "It says neither true nor false", fix=fix)
+        raise _bad(path, line, column, raw[column], "It is neither true nor false", fix=fix)
     return word in TRUE
 
 

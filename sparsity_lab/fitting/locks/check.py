@@ -67,7 +67,7 @@ def check(paths: Sequence[Path], *, progress: Progress = SILENT) -> list[Finding
         for path in located.paths:
             findings.append(check_one(path, read))
             advance(1)
-    why = f"{toml.MANIFEST} beside it names this lock, and it is not there"
+    why = f"{toml.MANIFEST} next to it names this lock, and it is not there"
     gone = [Finding(str(path), path.stem, MISSING, (why,)) for path in located.gone]
     unsearched = [Finding(str(entry.path), "", UNSEARCHED, (entry.why,)) for entry in located.unsearched]
     return findings + gone + unsearched

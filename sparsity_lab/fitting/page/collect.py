@@ -176,7 +176,7 @@ def _document(path: Path) -> object:
         return read_object(path, fix=WRITE_AGAIN)
     entries = read_json(path, fix=WRITE_AGAIN, finite=False)
     if not (isinstance(entries, list) and all(map(_is_fit, entries))):
-        raise SparsityLabError(f"Cannot read {path}", why="it is no list of fits", fix=WRITE_AGAIN)
+        raise SparsityLabError(f"Cannot read {path}", why="it is not a list of fits", fix=WRITE_AGAIN)
     return entries
 
 

@@ -22,7 +22,7 @@ NUMBERS = (
     "hidden_size", "layers",
 )  # fmt: skip
 MAY_BE_ZERO = ("activation_ratio", "knob")
-MEASURE_ANEW = "Run the study again with --only measure, which writes the table anew"
+MEASURE_ANEW = "Run the study again with --only measure, which writes the table again"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if missing := [name for name in wanted if name not in header]:
         raise SparsityLabError(
             f"{path}: row 1 has no column {missing[0]!r}",
-            why="It is no table of `sparsity-lab measure`",
+            why="It is not a table of `sparsity-lab measure`",
             fix=MEASURE_ANEW,
         )
     for line, row in rows:
@@ -143,7 +143,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             if not _sound(row[name], zero=name in MAY_BE_ZERO):
                 raise SparsityLabError(
                     f"{path}: row {line}, column {name!r}: {row[name]!r}",
-                    why="That is no number, or none that is possible there",
+                    why="That is not a number, or none that is possible there",
                     fix=MEASURE_ANEW,
                 )
     return [row for _, row in rows]

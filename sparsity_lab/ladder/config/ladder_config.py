@@ -129,7 +129,7 @@ def _name(given: object) -> str:
     name = str(given)
     if not isinstance(given, (str, int)) or isinstance(given, bool) or not is_portable(name):
         raise MistakenKeyError(
-            f"The name {name!r} is no name of a folder"[:200],
+            f"The name {name!r} is not the name of a folder"[:200],
             key="name",
             fix="Write `name` in letters, digits, dashes and underscores, 100 at most",
         )

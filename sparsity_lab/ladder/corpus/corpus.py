@@ -19,7 +19,7 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.ladder.corpus.identity import places_and_sizes
 
 PYTHON_LICENSE_NOTE = (
-    "Sources of the Python standard library (PSF License) and of the packages installed beside it, each "
+    "Sources of the Python standard library (PSF License) and of the packages installed with it, each "
     "under the license in its own metadata. They are read where they lie and are not redistributed; a model "
     "trained on them is for measurement, not for publication."
 )

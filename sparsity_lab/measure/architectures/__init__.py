@@ -152,7 +152,7 @@ def load_file(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise RunError(
-            f"The architecture file {file} is no Python file", fix="Give it a name that ends in .py"
+            f"The architecture file {file} is not a Python file", fix="Give it a name that ends in .py"
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before execution, as imports do: dataclasses in the file look it up

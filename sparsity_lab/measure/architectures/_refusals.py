@@ -98,7 +98,7 @@ def refuse_inner(passing: Passing, site: FfnSite) -> None:
             raise SparsityLabError(
                 f"{site.name} of {type(model).__name__} is a network within another module",
                 why=f"{'.'.join(path[:end])} scales the hidden state by weights of its own and by that network, which "
-                "is no feed-forward network of a block",
+                "is not the feed-forward network of a block",
                 fix="Describe the model in a Python file of your own and name it with --architecture-file",
             )
 

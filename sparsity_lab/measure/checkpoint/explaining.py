@@ -70,7 +70,7 @@ def _advice(source: Source, error: Exception, *, part: str) -> str:
 
     if isinstance(error, SafetensorError):
         again = (
-            "copy it again" if source.folder is not None else f"download it anew: remove {source.snapshot}"
+            "copy it again" if source.folder is not None else f"download it again: remove {source.snapshot}"
         )
         return f"The safetensors file is broken or cut short; {again}"
     if source.folder is None:

@@ -165,7 +165,7 @@ def refuse_ids_beyond(vocabulary: int | None, *, largest: int, source: object) -
     if vocabulary is not None and largest >= vocabulary:
         raise SparsityLabError(
             f"The tokenizer of {source} gives token {largest}, the model knows {vocabulary}",
-            fix="Put the model's own tokenizer beside its weights, or name it with --tokenizer",
+            fix="Put the model's own tokenizer next to its weights, or name it with --tokenizer",
         )
 
 

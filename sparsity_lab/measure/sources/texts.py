@@ -63,7 +63,7 @@ def _file_or_folder(path: Path, column: str) -> TextFile | Documents:
     try:
         if path.exists() and not (path.is_file() or path.is_dir() or path.samefile(os.devnull)):
             raise SparsityLabError(
-                f"The text {path} is no regular file",
+                f"The text {path} is not a regular file",
                 why="A pipe or device has no end",
                 fix="Name a UTF-8 file",
             )

@@ -137,7 +137,7 @@ def of_record(
     if found.score.weight == "mean-up" and score_weights is None:
         raise SparsityLabError(
             f"{name} does not come with the weights of its score, mean |u_i|",
-            fix="Give the path of the record, with its .safetensors file beside it",
+            fix="Give the path of the record, with its .safetensors file next to it",
         )
     return found
 

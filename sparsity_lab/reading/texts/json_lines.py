@@ -121,7 +121,7 @@ class JsonLines(Documents):
         return held(row[self.column], name=f"A line of {self.path}", column=self.column)
 
     def _refuse(self, row: object, begin: int) -> None:
-        why = "It is no object with keys"
+        why = "It is not an object with keys"
         if isinstance(row, dict):
             why = f"Its keys are {', '.join(map(repr, row))}"
             if self.column in row:

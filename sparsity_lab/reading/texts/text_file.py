@@ -180,7 +180,7 @@ def _decoded(raw: bytes, path: Path, *, cut: bool, otherwise: str, begin: int = 
     if "\0" in text:
         raise _refused(
             f"The text {path} holds NUL bytes",
-            "It is no text, or UTF-16 without a byte order mark",
+            "It is not text, or it is UTF-16 without a byte order mark",
             f"Convert it: {_iconv(path, 'utf-16le')}",
             otherwise,
         )

@@ -139,7 +139,7 @@ def _shaped(where: str) -> Iterator[None]:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise SparsityLabError(
-            f"{where} is no logged sample of lm-eval with log-likelihoods",
+            f"{where} is not a logged sample of lm-eval with log-likelihoods",
             why=f"{type(error).__name__}: {error}"[:300],
             fix=LOG_AGAIN,
         ) from error

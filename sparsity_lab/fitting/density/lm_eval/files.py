@@ -175,8 +175,8 @@ def _parts(document: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     shaped = isinstance(results, dict) and all(isinstance(values, dict) for values in results.values())
     if results is None or not shaped or not isinstance(config, dict):
         raise SparsityLabError(
-            f"{path} is no lm-eval result of a known version",
-            why="It has no mapping `results` from tasks to their scores, or its `config` is no mapping",
+            f"{path} is not an lm-eval result of a known version",
+            why="It has no mapping `results` from tasks to their scores, or its `config` is not a mapping",
             fix=RUN_AGAIN,
         )
     return results, config

@@ -90,7 +90,7 @@ def build_ruler(
     """
     if not is_portable(options.name):
         raise SparsityLabError(
-            f"--name {options.name!r} is no name of a file",
+            f"--name {options.name!r} is not the name of a file",
             fix="Use letters, digits, dashes, underscores, and dots between them",
         )
     check_d0(options.d0_tokens)

@@ -72,7 +72,7 @@ def read_ruler(path: Path) -> Ruler:
     document = read_json(path, kind="ruler", fix=MAKE_ONE)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise SparsityLabError(
-            f"{path} is no ruler of this version", why=f"Its format is not {FORMAT!r}",
+            f"{path} is not a ruler of this version", why=f"Its format is not {FORMAT!r}",
             fix=MAKE_ONE,
         )  # fmt: skip
     try:

@@ -52,7 +52,7 @@ def check_d0(tokens: float) -> None:
         SparsityLabError: zero, negative, infinite or NaN.
     """
     if not 0 < tokens < np.inf:
-        raise SparsityLabError(f"--d0 {tokens:g} is no count of training tokens", fix="Write 1e12")
+        raise SparsityLabError(f"--d0 {tokens:g} is not a number of training tokens", fix="Write 1e12")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ def two_step_ruler(
     runs, draws = ladder.references, recipe.draws
     if why := why_too_small(runs):
         raise SparsityLabError(
-            f"The ladder {name} is no two-step ruler", why=why, fix="Add runs of further sizes to the ladder"
+            f"The ladder {name} is not a two-step ruler",
+            why=why,
+            fix="Add runs of further sizes to the ladder",
         )
     resampled = _resampled_runs(runs, seed=recipe.seed, draws=draws)
     curves: dict[str, TwoStepCurve] = {}

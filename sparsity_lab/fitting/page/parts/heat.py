@@ -31,7 +31,7 @@ HEAT_KEYS: dict[str, str] = {
     "active": "neurons kept, token by token and layer by layer, counted in the sparse run",
     "activation_ratio": "all kept over all neurons, 0 to 1",
     "loss_sparse_nats": "loss of each token in the sparse run given those before it, nats; null for the first one "
-    "where no BOS stands before it",
+    "where no BOS comes before it",
     "bos": "true where a BOS token stood before the text; it is not counted",
     "provenance": "versions, device, dtype with its reason, tokenizer (what tokenising lost or its files disagree "
     "about), command, time, git revision",
@@ -63,7 +63,7 @@ def checked(value: object, *, name: str) -> Mapping[str, Any]:
     missing = [key for key in HEAT_KEYS if not isinstance(value, Mapping) or key not in value]
     if not isinstance(value, Mapping) or missing:
         raise SparsityLabError(
-            f"{name} is no token_heat.json", why=f"It has no {missing[0]!r}", fix=MAKE_ANEW
+            f"{name} is not a token_heat.json", why=f"It has no {missing[0]!r}", fix=MAKE_ANEW
         )
     tokens, sizes, active = value["tokens"], value["sizes"], value["active"]
     if not (tokens and sizes and len(tokens) == len(active) == len(value["loss_sparse_nats"])):
@@ -73,7 +73,7 @@ def checked(value: object, *, name: str) -> Mapping[str, Any]:
     for t, row in enumerate(active):
         if len(row) != len(sizes) or not all(map(_is_count, row, sizes)):
             raise SparsityLabError(
-                f"{name}: active of token {t} is no count for each of {len(sizes)} layers", fix=MAKE_ANEW
+                f"{name}: active of token {t} is not a count for each of {len(sizes)} layers", fix=MAKE_ANEW
             )
     return value
 

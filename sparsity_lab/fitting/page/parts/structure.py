@@ -45,7 +45,7 @@ TABLES = {
     DRIFT.name: ("Checkpoints compared", DRIFT.for_readers()),
 }
 CAPTIONS = {
-    "clusters": "Share of a token's active neurons inside its best m clusters, beside clusters made by frequency "
+    "clusters": "Share of a token's active neurons inside its best m clusters, next to clusters made by frequency "
     "alone, random ones matched in frequency, and random ones",
     "coactivation": "Cosine of a neuron with the best partner found on the other half of the text, layer by layer",
     "routing": "Best hit rate of a segment cache of clusters",

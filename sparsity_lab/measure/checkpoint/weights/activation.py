@@ -100,6 +100,6 @@ def _refuse_unknown(name: str, path: Path) -> None:
     if name not in ACT2FN:
         raise SparsityLabError(
             f"There is no activation function {name!r} for {path}",
-            why="A gate that is no function of one number, as FATReLU with its threshold or dReLU, needs a config",
+            why="A gate that is not a function of one number, as FATReLU with its threshold or dReLU, needs a config",
             fix=f"Give {OPTION} one of {', '.join(sorted(ACT2FN))}; for others measure the model that it was made of",
         )

@@ -120,7 +120,7 @@ def merged(model: Any, adapter: Adapter, *, pickles_allowed: bool) -> tuple[Any,
     if not difference <= MOST_DIFFERENCE.get(whole.dtype, IN_HALF_PRECISION):
         raise _refused(
             adapter.folder,
-            f"Merged, the logits differ by {difference:.2g} (relative) from those with the adapter beside the weights",
+            f"Merged, the logits differ by {difference:.2g} (relative) from those with the adapter next to the weights",
             fix="Merge it with peft's merge_and_unload() and look at what it does",
         )
     return whole, difference

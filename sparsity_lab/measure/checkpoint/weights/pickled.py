@@ -73,7 +73,7 @@ def _refuse_other_file(path: Path) -> None:
         )
     if begins[8:9] == b"{":
         _refuse(path, "It is a safetensors file by another name", fix="Rename it to model.safetensors")
-    unlike = "It is no file of torch.save, or its beginning is damaged" if begins else "It is empty"
+    unlike = "It is not a file of torch.save, or its beginning is damaged" if begins else "It is empty"
     _refuse(path, stand_in(begins) or unlike)
 
 
@@ -104,7 +104,7 @@ def _refuse_globals(path: Path) -> None:
         more = f" and {len(asked) - MOST_NAMES} more" if len(asked) > MOST_NAMES else ""
         _refuse(
             path,
-            f"It asks for {', '.join(asked[:MOST_NAMES])}{more}, which is no part of weights, and may be code that "
+            f"It asks for {', '.join(asked[:MOST_NAMES])}{more}, which is not part of weights, and may be code that "
             "does harm",
             fix="Do not load it elsewhere either unless you trust whoever made it; take the model's safetensors",
         )

@@ -43,7 +43,7 @@ SHARED_ASSUMPTIONS = (
     "Time is proportional to bytes read from one memory; computing is free.",
     "The output head, attention, norms and biases are read whole for every pass, an embedding table by one row a "
     "token; the KV cache is read whole.",
-    "Activations, thresholds and indices are small beside the weights and not counted.",
+    "Activations, thresholds and indices are small compared with the weights and not counted.",
 )
 
 

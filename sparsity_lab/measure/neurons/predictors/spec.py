@@ -56,7 +56,7 @@ class PredictorSettings(TrainSettings):
         for rank in self.ranks:
             if rank > full and rank not in usual.ranks:
                 raise SparsityLabError(
-                    f"--rank {rank} is no low rank: layers take {inputs} inputs to {neurons} neurons",
+                    f"--rank {rank} is not a low rank: layers take {inputs} inputs to {neurons} neurons",
                     why=f"At {full} a predictor can be any linear map of them",
                     fix=f"Write --rank {full} or less",
                 )
