@@ -42,6 +42,18 @@ def test_limits_that_are_not_identified_do_not_enter():
     assert families.against_scale(wild[:2]) == []
 
 
+@pytest.mark.parametrize("sizes", [(1e9,) * 5, (2.2e8,) * 5, (1e9, 1e9, 1e9, 2e9, 2e9)])
+def test_seeds_of_one_or_two_sizes_have_no_slope_in_size(sizes):
+    assert families.against_scale(limits([0.07, 0.071, 0.0725, 0.07, 0.071], sizes=sizes)) == []
+
+
+def test_limits_are_drawn_where_an_activation_has_them_at_two_sizes():
+    seeds = limits([0.07, 0.071], sizes=[1e9, 1e9])
+    several = limits([0.38, 0.39, 0.4], sizes=[1e9, 2e9, 4e9], kind="silu")
+    assert families.with_sizes([*seeds, *several]) == several
+    assert families.with_sizes(seeds) == []
+
+
 def shape(law, *, noise=5e-4, seed=0, points=14):
     r = np.linspace(10, 200, points)
     return r, law(r) + np.random.default_rng(seed).normal(0, noise, points)

@@ -124,10 +124,11 @@ def goal(folder: Path, *, output: Path | None, form: str) -> Path:
 def report_of(contents: Contents) -> Report:
     """The report of what was found, part by part."""
     parts = [
-        *study.sections(contents), *study.families(contents), measured.section(contents), *criteria.sections(contents),
-        *transfer.sections(contents), fits.section(contents), *others.density(contents), *others.scores(contents),
+        *study.sections(contents), measured.section(contents), *criteria.sections(contents),
+        *transfer.sections(contents), fits.section(contents), *study.families(contents),
+        *others.density(contents), *others.scores(contents),
         *others.neurons(contents), *structure.sections(contents), *predictors.sections(contents),
-        *affinity.sections(contents), heat.section(contents),
+        *affinity.sections(contents), heat.section(contents), *study.reports(contents),
     ]  # fmt: skip
     sections = [section for section in parts if section is not None]
     shown_tables = [*criteria.tables(contents), *transfer.tables(contents), *study.tables(contents)]

@@ -125,12 +125,21 @@ def limits(results: Sequence[FitResult]) -> list[Limit]:
     return known
 
 
+def with_sizes(limits: Sequence[Limit]) -> list[Limit]:
+    """The limits of activations that have an error bar at two sizes or more: what there is to draw against size."""
+    sizes: dict[str | None, set[float]] = {}
+    for limit in limits:
+        if math.isfinite(limit.se):
+            sizes.setdefault(limit.activation, set()).add(limit.parameters)
+    return [limit for limit in limits if len(sizes.get(limit.activation, ())) >= 2]
+
+
 def against_scale(limits: Sequence[Limit]) -> list[ScaleFit]:
-    """The `scale` law over identified limits, activation by activation; needs three runs each."""
+    """The `scale` law over limits bounded on both sides, activation by activation; needs three sizes each."""
     scales = []
     for activation in dict.fromkeys(limit.activation for limit in limits):
         bounded = [limit for limit in limits if limit.activation == activation and limit.bounded]
-        if len(bounded) >= 3:
+        if len({limit.parameters for limit in bounded}) >= 3:
             scales.append(_scale(activation, bounded))
     return scales
 

@@ -42,12 +42,11 @@ def write(results: Sequence[FitResult], folder: Path) -> None:
 
 
 def shown(results: Sequence[FitResult], folder: Path) -> dict[Path, list[Limit]]:
-    """The figures to draw, each by its files without their endings: the limits of a quantity."""
+    """The figures to draw, each by its files without their endings: the limits of a quantity at several sizes."""
     known = _quantities(results)
     names = (limits_name("-".join(_named(quantity, list(known)))) for quantity in known)
-    return {
-        folder / "plots" / name: families.limits(own) for name, own in zip(names, known.values(), strict=True)
-    }
+    limits = map(families.with_sizes, map(families.limits, known.values()))
+    return {folder / "plots" / name: own for name, own in zip(names, limits, strict=True) if own}
 
 
 def _quantities(results: Sequence[FitResult]) -> dict[tuple[str, ...], list[FitResult]]:
@@ -109,7 +108,7 @@ def _markdown(
         "# What the runs say together" + (f": {title}" if title else ""), "",
         "## Limits against parameters", "",
         "A0 = a + s ln N over limits bounded on both sides; N in parameters/1e9.", "",
-        to_markdown([asdict(fit) for fit in scale], SCALE) if scale else "Fewer than three runs.",
+        to_markdown([asdict(fit) for fit in scale], SCALE) if scale else "Fewer than three sizes have such a limit.",
     ]  # fmt: skip
     if shape is not None:
         table = to_markdown([asdict(shape)], list(asdict(shape)))

@@ -31,13 +31,24 @@ PAIR = ("parameters", "first", "second", "difference", "low", "high", "ratio")
 
 
 def sections(contents: Contents) -> list[Section]:
-    """Each study with its figures and tables, and each report that a command wrote, as it was written."""
+    """Each study with its figures and tables, and its report as it was written."""
     studies = {path.parent: value for path, value in contents.named("study.json")}
-    folders = dict.fromkeys([*studies, *(path.parent for path in contents.texts)])
     return [
-        Section(_title(contents, folder, studies.get(folder)), inside)
-        for folder in folders if (inside := tuple(_blocks(contents, folder, is_study=folder in studies)))
-    ]  # fmt: skip
+        Section(name_of(study) or f"Study ({contents.place(folder)})", inside)
+        for folder, study in studies.items()
+        if (inside := (*_compared(contents, folder), *_written(contents, folder)))
+    ]
+
+
+def reports(contents: Contents) -> list[Section]:
+    """Each report that a command other than `study` wrote, as it was written."""
+    studies = {path.parent for path, _ in contents.named("study.json")}
+    others = dict.fromkeys(path.parent for path in contents.texts if path.parent not in studies)
+    return [
+        Section(f"Report ({contents.place(folder)})", inside)
+        for folder in others
+        if (inside := tuple(_written(contents, folder)))
+    ]
 
 
 def tables(contents: Contents) -> list[Path]:
@@ -54,23 +65,23 @@ def name_of(study: Mapping[str, Any] | None) -> str | None:
     return f"Study {ladder['name']}" if isinstance(ladder, dict) and "name" in ladder else None
 
 
-def _title(contents: Contents, folder: Path, study: Mapping[str, Any] | None) -> str:
-    return name_of(study) or f"{'Report' if study is None else 'Study'} ({contents.place(folder)})"
+def _compared(contents: Contents, folder: Path) -> Iterator[Block]:
+    """Figures of a study, and what it compared."""
+    for path in contents.figures:
+        if path.parent == folder / "plots" and path.stem in CAPTIONS:
+            yield figure(contents, path, CAPTIONS[path.stem])
+    for name, (title, note) in TABLES.items():
+        path = folder / "compare" / f"{name}.csv"
+        if rows := rows_of(path) if path in contents.csvs else []:
+            whole = table(title, rows, note=note, source=contents.relative(path))
+            yield whole if max(len(rows), len(whole.columns)) <= FEW else fold(whole)
 
 
-def _blocks(contents: Contents, folder: Path, *, is_study: bool) -> Iterator[Block]:
-    if is_study:
-        for path in contents.figures:
-            if path.parent == folder / "plots" and path.stem in CAPTIONS:
-                yield figure(contents, path, CAPTIONS[path.stem])
-        for name, (title, note) in TABLES.items():
-            path = folder / "compare" / f"{name}.csv"
-            if rows := rows_of(path) if path in contents.csvs else []:
-                whole = table(title, rows, note=note, source=contents.relative(path))
-                yield whole if max(len(rows), len(whole.columns)) <= FEW else fold(whole)
+def _written(contents: Contents, folder: Path) -> Iterator[Block]:
+    """Texts of a folder, each behind a line: what they say in tables and figures is on the page as well."""
     for path in contents.texts:
         if path.parent == folder and (text := _text(contents, path)):
-            yield Fold(f"{path.name}, as it was written", (Verbatim(text),), open=not is_study)
+            yield Fold(f"{path.name}, as it was written", (Verbatim(text),))
 
 
 def _text(contents: Contents, path: Path) -> str | None:
