@@ -295,7 +295,9 @@ def _drops(words: tuple[str, ...], data: str | None) -> tuple[int | str | dict[s
     from sparsity_lab.fitting.reproduce import published
 
     if not words:
-        words = (PUBLISHED,) if "drop" in published.usual(data or "") else ("0",)
+        if "drop" not in published.usual(data or ""):
+            return 0, "the default"
+        words = (PUBLISHED,)
     if words == (PUBLISHED,):
         usual = published.usual(published.SPARSING_LAW)
         return usual["drop"], usual["drop_rule"]
