@@ -296,7 +296,7 @@ def _drops(words: tuple[str, ...], data: str | None) -> tuple[int | str | dict[s
 
     if not words:
         if "drop" not in published.usual(data or ""):
-            return 0, "the default"
+            return 0, FitSpec().drop_rule
         words = (PUBLISHED,)
     if words == (PUBLISHED,):
         usual = published.usual(published.SPARSING_LAW)
