@@ -114,7 +114,9 @@ def _family(family: Mapping[str, Any]) -> Iterator[Block]:
         note = (
             "Change of the activation ratio per doubling of data, by the law; empty where there are no data."
         )
-        yield table("Convergence", list(map(_speed, family["convergence"])), note=note)
+        rows = list(map(_speed, family["convergence"]))
+        used = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+        yield table("Convergence", rows, used, note=note)
     if family["activations"]:
         yield table("Activations at equal parameters", family["activations"], PAIR, note="Second less first.")
 
