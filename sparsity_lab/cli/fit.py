@@ -293,6 +293,7 @@ def _source(table: Path | None, data: str | None) -> Path | str:
 def _drops(words: tuple[str, ...], data: str | None) -> tuple[int | str | dict[str, int], str]:
     """Leading points to drop, and why."""
     from sparsity_lab.fitting.reproduce import published
+    from sparsity_lab.fitting.spec import FitSpec
 
     if not words:
         if "drop" not in published.usual(data or ""):
