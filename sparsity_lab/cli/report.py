@@ -50,7 +50,8 @@ def command(options: ReportOptions) -> None:
     from sparsity_lab.fitting.page.write import write_report
 
     written = write_report(options.folder, output=options.output, form=options.form)
-    typer.echo(f"Written to {written.path} ({written.bytes:,} bytes, {written.records} records)")
+    records = f"{written.records} record{'' if written.records == 1 else 's'}"
+    typer.echo(f"Written to {written.path} ({written.bytes:,} bytes, {records})")
     if written.unread:
         typer.echo(f"{len(written.unread)} file(s) could not be read; the report names them")
         raise typer.Exit(1)
