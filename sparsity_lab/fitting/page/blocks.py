@@ -128,9 +128,7 @@ def without_constants(wide: Table) -> Table:
         for c in wide.columns
         if c.format in ("value", "ratio") and len({str(r.get(c.key)) for r in wide.rows}) == 1
     ]
-    constants = [
-        f"{c.heading} {shown(wide.rows[0].get(c.key))}" for c in same if wide.rows[0].get(c.key) is not None
-    ]
+    constants = [f"{c.heading} {text}" for c in same if (text := shown(wide.rows[0].get(c.key)))]
     kept = tuple(c for c in wide.columns if c not in same)
     note = f"{wide.note} The same in every row: {'; '.join(constants)}.".strip() if constants else wide.note
     return replace(wide, columns=kept, note=note)

@@ -12,6 +12,7 @@ from sparsity_lab.fitting.page.blocks import (
     Report,
     Section,
     Table,
+    table,
     without_constants,
 )
 from sparsity_lab.fitting.page.cells import read_csv, shown
@@ -104,3 +105,10 @@ def test_latex_compiles_and_no_table_leaves_the_page(studied, tmp_path, write_re
     assert [
         float(width) for width in re.findall(r"Overfull .hbox .([0-9.]+)pt", done.stdout) if float(width) > 15
     ] == []
+
+
+def test_a_column_without_a_value_is_not_said_to_be_the_same_in_every_row():
+    rows = [
+        {"row": i, "flags": [], "kind": "cett", **{f"c{j}": i * j for j in range(1, 8)}} for i in range(3)
+    ]
+    assert without_constants(table("Records", rows)).note == "The same in every row: kind cett."
