@@ -115,7 +115,7 @@ class MeasureOptions(MeasureSettings, LaunchOptions, CheckpointOptions, TextOpti
             SparsityLabError: there is one.
         """
         names = given(self) | ({"criterion_all"} if self.criterion == ALL else set())
-        idle = [(name, "beside", other) for name, other in NOTHING_BESIDE if {name, other} <= names]
+        idle = [(name, "with", other) for name, other in NOTHING_BESIDE if {name, other} <= names]
         idle += [
             (name, "without", other)
             for name, other in NOTHING_WITHOUT

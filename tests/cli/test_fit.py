@@ -97,7 +97,7 @@ def test_a_faulty_table_is_one_paragraph_and_exit_2(table, tmp_path):
         (("--data", "sparsing-lwa"), "Did you mean 'sparsing-law'"),
         (("none.csv",), "Cannot read the table"),
         (("TABLE", "--law", "sigmod"), "Did you mean 'sigmoid'"),
-        (("TABLE", "--drop", "many"), "no count of points"),
+        (("TABLE", "--drop", "many"), "not a number of points"),
         (("TABLE", "--drop", "rnu=2"), "Did you mean 'run'"),
     ],
 )
@@ -206,7 +206,7 @@ def test_a_law_by_name_with_a_range_stays_that_law(table, tmp_path):
         (("--law", "A0 - c*D^-al", "--inputs", "D"), "--inputs 'D' does not name the columns"),
         (("--law", "A0 - c*D^-al", "--inputs", "D=tokens", "--x", "tokens"), "--x names them as well"),
         (("--fix", "A0=0.4"), "The law is auto"),
-        (("--law", "A0 - c*x^-al", "--bound", "c=1"), "no bound of a coefficient"),
+        (("--law", "A0 - c*x^-al", "--bound", "c=1"), "not a bound of a coefficient"),
         (("--law", "A0 - c*x^-al", "--asymptote", "al"), "cannot be its asymptote"),
     ],
 )

@@ -154,7 +154,7 @@ def test_no_results(tmp_path):
     with pytest.raises(SparsityLabError, match="no lm-eval results"):
         read_evaluations(tmp_path)
     (tmp_path / "results_x.json").write_text("{}")
-    with pytest.raises(SparsityLabError, match="no lm-eval result"):
+    with pytest.raises(SparsityLabError, match="not an lm-eval result"):
         read_evaluations(tmp_path)
 
 

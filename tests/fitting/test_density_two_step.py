@@ -197,7 +197,7 @@ def test_shipped_rulers_read_and_write(name, tmp_path):
 def test_a_damaged_ruler(tmp_path):
     path = tmp_path / "r.json"
     path.write_text("{}")
-    with pytest.raises(SparsityLabError, match="no ruler"):
+    with pytest.raises(SparsityLabError, match="not a ruler"):
         read_ruler(path)
     document = json.loads(shipped()["obs-qwen15"].read_text())
     del document["points"]

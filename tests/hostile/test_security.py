@@ -141,7 +141,7 @@ def test_names_of_series_stay_in_their_folder(name, tmp_path):
 def test_names_of_ladders_stay_in_their_folder(name):
     content = {"model": {"hidden_size": 64, "layers": 2, "head_dim": 16, "activation": "relu"},
                "training": {"tokens": 4_000_000}, "data": {"corpus": "python"}, "name": name}  # fmt: skip
-    with pytest.raises(SparsityLabError, match="no name of a folder"):
+    with pytest.raises(SparsityLabError, match="not the name of a folder"):
         parse_config(content)
 
 

@@ -42,7 +42,7 @@ TEXTS = battery(
     Case("a link to nowhere", MEASURE, "bad.txt", "No such file", a_dangling_link),
     Case("a ring of links", MEASURE, "bad.txt", "", a_ring_of_links),
     Case("the null device", MEASURE.replace("bad.txt", "/dev/null"), "/dev/null", "is empty"),
-    Case("a device without end", MEASURE.replace("bad.txt", "/dev/zero"), "/dev/zero", "no regular file"),
+    Case("a device without end", MEASURE.replace("bad.txt", "/dev/zero"), "/dev/zero", "not a regular file"),
     Case("empty", MEASURE, "bad.txt", "is empty", holding(b"")),
     Case("only blanks", MEASURE, "bad.txt", "is empty", holding(b" \n\t\r\n \x0c")),
     Case("only a byte order mark", MEASURE, "bad.txt", "is empty", holding(b"\xef\xbb\xbf")),
@@ -95,7 +95,7 @@ def test_texts(case, world, capfd):
 def test_a_pipe_that_nobody_writes_to(world, capfd):
     """It would wait for ever."""
     os.mkfifo(world.folder / "bad.txt")
-    run_case(Case("pipe", MEASURE, "bad.txt", "no regular file"), world, capfd)
+    run_case(Case("pipe", MEASURE, "bad.txt", "not a regular file"), world, capfd)
 
 
 def test_a_text_that_may_not_be_read(world, capfd):

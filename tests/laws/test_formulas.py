@@ -289,7 +289,7 @@ def test_a_law_by_name_with_a_range_is_that_law():
         ("a*x + 'b'", "holds"),
         ("a*x + 1e999", "holds"),
         ("+".join(["x"] * 300), "too long"),
-        ("a + b*x; a", "no range of a coefficient"),
+        ("a + b*x; a", "not a range of a coefficient"),
         ("a + b*x^q; q=1:2; q=1:3", "Two things are said"),
         ("a + b*x^-q; forward up", "--forward 'up' is no way"),
         ("a + b*x^-q; output 1:0", "--y-range '1:0' is no range"),

@@ -262,7 +262,7 @@ def test_what_cannot_work_is_refused_before_the_first_step(train, trained, sourc
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({}, "no time to measure"),
+        ({}, "no time at which to measure"),
         ({"every_steps": 0}, "every_steps is 0"),
         ({"every_steps": 1, "criterion": "cet"}, "Did you mean 'cett'"),
         ({"every_steps": 1, "log": ["tensorbord"]}, "Did you mean 'tensorboard'"),
