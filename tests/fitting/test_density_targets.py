@@ -5,7 +5,9 @@ from datetime import date
 import pytest
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.fitting.density.measure import measure_density
 from sparsity_lab.fitting.density.notes import Notes
+from sparsity_lab.fitting.density.options import DensityOptions
 from sparsity_lab.fitting.density.rulers.ladder import is_ladder, read_ladder
 from sparsity_lab.fitting.density.scores.sizes import SizeConvention, size_of
 from sparsity_lab.fitting.density.scores.targets import (
@@ -309,3 +311,11 @@ def test_what_no_model_has_is_refused(tmp_path, column, cell, words):
 def test_active_parameters_are_never_the_total_of_a_mixture(moe, active, embeddings, size):
     target = Target("m", "F", 7e9, {}, active_params=active, nonembedding_params=6e9, moe=moe)
     assert size_of(target, SizeConvention(active=True, embeddings=embeddings)) == size
+
+
+def test_a_task_that_no_model_has_is_refused(tmp_path):
+    """A mean over two tasks of which nobody has one would be the other alone."""
+    table = tmp_path / "models.csv"
+    table.write_text("model,params_b,release_date,MMLU\nmine,7,2025-03-01,0.6\n")
+    with pytest.raises(SparsityLabError, match="--tasks names the task 'GSM8K'"):
+        measure_density(options=DensityOptions(ruler="Qwen2.5", targets=table, tasks=("MMLU", "GSM8K")))
