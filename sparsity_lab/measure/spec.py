@@ -245,13 +245,16 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def percent(text: str) -> float:
-    """`1%` or `0.01` as a fraction.
+    """`1%` or `0.01` as a fraction; a bare number from 1 on, which may be meant as a percentage, is told.
 
     Raises:
         SparsityLabError: neither.
     """
     bare = text.strip()
     try:
-        return float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
+        share = float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
     except ValueError as error:
         raise SparsityLabError(f"{text!r} is not a share", fix="Write 1% or 0.01") from error
+    if share >= 1 and not bare.endswith("%"):
+        logger.warning("%s is read as %g %%. One percent is 1%% or 0.01.", bare, 100 * share)
+    return share

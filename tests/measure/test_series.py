@@ -244,3 +244,12 @@ def test_shares(text, share):
 def test_what_is_no_share(text):
     with pytest.raises(SparsityLabError, match="is not a share"):
         percent(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "told"), [("1%", 0.01, False), ("0.01", 0.01, False), ("1", 1.0, True)]
+)
+def test_a_bare_number_that_may_be_meant_as_a_percentage_is_told(text, share, told, caplog):
+    with caplog.at_level("WARNING"):
+        assert percent(text) == share
+    assert ("100 %" in caplog.text) == told
