@@ -364,11 +364,17 @@ def test_labels_of_experts_lie_within_the_figure_and_apart(panels, layers, sprea
         (figure,) = drawn
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
+        beyond = [  # ticks past the end of an axis, which are never drawn
+            label for axes in figure.axes for label in axes.get_xticklabels()
+            if not axes.get_xlim()[0] <= label.get_position()[0] <= axes.get_xlim()[1]
+        ]  # fmt: skip
         texts = [
-            text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text()
-        ]
+            text for text in figure.findobj(matplotlib.text.Text)
+            if text.get_visible() and text.get_text() and text not in beyond
+        ]  # fmt: skip
+        assert len(texts) > 5 * panels
         places = [text.get_window_extent(canvas.get_renderer()) for text in texts]
-        assert all(place.x0 >= 1 and place.x1 <= figure.bbox.x1 - 1 for place in places)
+        assert all(place.x0 >= 2 and place.x1 <= figure.bbox.x1 - 2 for place in places)
         for axes in figure.axes[panels:]:
             heights = sorted((place.y0, place.y1) for place in (
                 label.get_window_extent(canvas.get_renderer()) for label in axes.get_yticklabels()

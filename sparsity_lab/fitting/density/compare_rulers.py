@@ -22,11 +22,11 @@ from sparsity_lab.fitting.density.rulers.disagreement import (
 )
 from sparsity_lab.fitting.density.rulers.two_step import TwoStepRuler
 from sparsity_lab.fitting.density.scores.benchmarks import called, without_parts
+from sparsity_lab.fitting.density.scores.metrics import refuse_unknown_words
 from sparsity_lab.fitting.density.scores.targets import Target
 from sparsity_lab.fitting.density.scores.task_names import in_words_of, tasks_of
 from sparsity_lab.progress import SILENT, Progress
 from sparsity_lab.provenance import provenance
-from sparsity_lab.registry import unknown
 from sparsity_lab.store.records import prepare_output, write_json
 from sparsity_lab.store.table_columns.density import RULER_PAIRS, RULERS
 
@@ -79,9 +79,7 @@ def _tasks(options: DensityOptions, targets: Sequence[Target]) -> list[str]:
     had = tasks_of(targets)
     if options.tasks is None:
         return list(without_parts(had, {})[0])
-    for task in options.tasks:
-        if called(task, had) is None:
-            raise unknown(task, kind="task", known=had)
+    refuse_unknown_words(options.tasks, had, flag="--tasks")
     return [name for task in options.tasks if (name := called(task, had))]
 
 

@@ -102,7 +102,7 @@ def given_chances(words: Sequence[str]) -> dict[str, float]:
 
 
 def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: str) -> None:
-    """Refuse a task of `--metric` or `--chance` that is not there: it would change nothing.
+    """Refuse a task of `--metric`, `--chance` or `--tasks` that is not there: it would change nothing.
 
     Raises:
         SparsityLabError: names the task and the nearest one.
