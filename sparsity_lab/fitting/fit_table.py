@@ -19,7 +19,7 @@ from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import fit_series, forward_of, rivals_of
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.locks import lock_file, toml
-from sparsity_lab.fitting.locks.lock import Agreed, lock_of
+from sparsity_lab.fitting.locks.lock import Agreed, lock_of, tell_of_room
 from sparsity_lab.fitting.parts import KeptParts
 from sparsity_lab.fitting.report import files
 from sparsity_lab.fitting.result import FitResult
@@ -222,7 +222,9 @@ def _lock(results: Sequence[FitResult], folder: Path, *, agreed: Agreed) -> None
         if not result.describes or not all(map(math.isfinite, result.values.values())):
             logger.warning("%s is not locked: %s.", result.series.name, result.verdict.reason)
             continue
-        lock_file.write(lock_of(result, agreed), toml.path_of(folder, result.name))
+        lock, place = lock_of(result, agreed), toml.path_of(folder, result.name)
+        lock_file.write(lock, place)
+        tell_of_room(lock, place)
     toml.note_locks(folder, toml.remove_renamed(folder, [result.name for result in results]))
 
 

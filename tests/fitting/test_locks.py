@@ -234,6 +234,20 @@ def test_a_lock_that_follows_its_table_passes_noise_and_finds_drift(tmp_path, se
     assert only(tmp_path).status == check.DRIFT
 
 
+def test_a_lock_that_follows_with_more_room_than_its_curve_has_is_told(tmp_path, caplog):
+    x = np.geomspace(1, 5, 7)
+    noise = [0.0, 0.05, -0.05, -0.03, 0.05, 0.03, -0.05]
+    rows = [f"a,{t!r},{0.1 + 0.08 / t + e!r}" for t, e in zip(x.tolist(), noise, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["series,t,y", *rows]) + "\n")
+    words = ["fit", str(tmp_path / "t.csv"), "--x", "t", "--y", "y", "--law", "power", "--rivals", "constant",
+             "--bootstrap", "0", "--no-plots", "--output", str(tmp_path / "out"), "--lock", "so"]  # fmt: skip
+    for follow in ([], ["--follow"]):
+        caplog.clear()
+        assert CliRunner().invoke(app, [*words, *follow]).exit_code == 0
+        assert "a is locked in" in caplog.text
+        assert ("guards little" in caplog.text) == bool(follow)
+
+
 def test_following_is_asked_for_with_a_lock(tmp_path):
     path = table(tmp_path / "t.csv")
     words = ["fit", str(path), "--x", "t", "--y", "y", "--law", "power", "--rivals", "constant", "--bootstrap", "0",

@@ -21,7 +21,7 @@ from sparsity_lab.fitting.data.series import Series, read_series
 from sparsity_lab.fitting.fit import compared, fit_series, forward_of
 from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.locks import lock_file, toml
-from sparsity_lab.fitting.locks.lock import Agreed, Lock, lock_of, xs_of
+from sparsity_lab.fitting.locks.lock import Agreed, Lock, lock_of, tell_of_room, xs_of
 from sparsity_lab.fitting.locks.written import disagreements
 from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.solved import Judged, noise_of, solve_and_judge
@@ -111,6 +111,7 @@ def update(path: Path, *, reason: str) -> tuple[Lock, Lock]:
         prediction_tolerance=old.prediction_tolerance, coefficient_tolerance=old.coefficient_tolerance,
     )  # fmt: skip
     lock_file.write(new, path)
+    tell_of_room(new, path)
     return old, new
 
 

@@ -6,6 +6,7 @@ A difference is tolerated up to the largest of an absolute, a relative and a sta
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.solved import curve_errors, point_errors, problem_of
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.laws._law import FALLING, RISING, Array
+
+logger = logging.getLogger(__name__)
 
 PROBES_INSIDE = 7
 PROBES_AHEAD = (1.5, 2.0, 3.0)  # times the largest x of the fit
@@ -174,6 +177,19 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
             if math.isfinite(result.derived[each.name].value)
         },
     )
+
+
+def tell_of_room(lock: Lock, place: object) -> None:
+    """Say where a lock is, and whether it follows its table so loosely that it can miss any change of the curve."""
+    logger.info("%s is locked in %s.", lock.series, place)
+    room = min(lock.prediction_tolerance.of(probe.y, probe.se) for probe in lock.probes)
+    span = max(probe.y for probe in lock.probes) - min(probe.y for probe in lock.probes)
+    if not lock.pinned and room > span:
+        logger.warning(
+            "The lock of %s guards little: each prediction may move by %.2g or more before `check` calls it drift, and "
+            "all of them lie within %.2g (%s). Lock more points, or leave out --follow.",
+            lock.series, room, span, lock.verdict,
+        )  # fmt: skip
 
 
 def _noise_sd(result: FitResult) -> float:
