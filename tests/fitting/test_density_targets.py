@@ -317,5 +317,5 @@ def test_a_task_that_no_model_has_is_refused(tmp_path):
     """A mean over two tasks of which nobody has one would be the other alone."""
     table = tmp_path / "models.csv"
     table.write_text("model,params_b,release_date,MMLU\nmine,7,2025-03-01,0.6\n")
-    with pytest.raises(SparsityLabError, match="--tasks names the task 'GSM8K'"):
+    with pytest.raises(SparsityLabError, match="no task named 'GSM8K'"):
         measure_density(options=DensityOptions(ruler="Qwen2.5", targets=table, tasks=("MMLU", "GSM8K")))

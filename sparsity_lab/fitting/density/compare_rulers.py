@@ -79,7 +79,7 @@ def _tasks(options: DensityOptions, targets: Sequence[Target]) -> list[str]:
     had = tasks_of(targets)
     if options.tasks is None:
         return list(without_parts(had, {})[0])
-    refuse_unknown_words(options.tasks, had, flag="--tasks")
+    refuse_unknown_words(options.tasks, had)
     return [name for task in options.tasks if (name := called(task, had))]
 
 

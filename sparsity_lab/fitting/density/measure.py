@@ -130,7 +130,7 @@ def _chosen(
     targets = task_names.renamed(targets, words, notes)
     tasks_of_targets = task_names.tasks_of(targets)
     asked = _asked(options, (*words, *tasks_of_targets), base=base)
-    refuse_unknown_words(options.tasks or (), tasks_of_targets, flag="--tasks")
+    refuse_unknown_words(options.tasks or (), tasks_of_targets)
     shared = shared_questions(evaluations)
     shared = replace(shared, lacking=task_names.keys_in(words, shared.lacking))
     if named is not None and options.chances:

@@ -101,15 +101,15 @@ def given_chances(words: Sequence[str]) -> dict[str, float]:
     return chances
 
 
-def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: str) -> None:
-    """Refuse a task of `--metric`, `--chance` or `--tasks` that is not there: it would change nothing.
+def refuse_unknown_words(words: Iterable[str], tasks: Sequence[str], *, flag: str = "") -> None:
+    """Refuse a task of `--tasks`, or of the flag that is named, that is not there: it would change nothing.
 
     Raises:
         SparsityLabError: names the task and the nearest one.
     """
     for word in words:
         if called(word, tasks) is None:
-            what = f"{flag} names the task {word!r}, which is not there"
+            what = flag and f"{flag} names the task {word!r}, which is not there"
             raise unknown(word, kind="task", known=tasks, what=what)
 
 
