@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,12 @@ class FitOptions:
             show_default=False,
         ),
     ] = None
-    data: Annotated[str | None, Flag("A bundled table instead: sparsing-law or chinchilla.", TABLE)] = None
+    data: Annotated[
+        str | None,
+        Flag(
+            "A bundled table instead, fitted as its publication did, such as routed (see `ls data`).", TABLE
+        ),
+    ] = None
     law: Annotated[
         str, Flag("Id of a law (see `ls laws`), auto, or a formula in x or in the --inputs.", WHAT)
     ] = AUTO
@@ -155,39 +160,43 @@ class FitOptions:
 
     def spec(self) -> FitSpec:
         """What to fit to each series, and how."""
-        from sparsity_lab.fitting.reproduce import published
         from sparsity_lab.fitting.spec import FitSpec
 
-        usual = published.usual(self.data or "")
-        drops, rule = _drops(self.drop, self.data)
-        rivals = None if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
-        if not self.robust and not usual.get("robust"):
+        settings = self._settings()
+        if not settings.get("robust"):
             refuse_idle(self, "delta", because="without --robust", fix="Leave it out, or add --robust")
-        # The published fit of these points is robust.
-        robust = self.robust or (
-            usual.get("robust", False) and self.noise == EVEN and not (self.log_y or self.weighted)
-        )
-        return FitSpec(
-            law=self.law_text(), rivals=rivals, drop=drops, drop_rule=rule,
-            weighted=self.weighted, robust=robust, delta=self.delta, log=self.log_y, noise=self.noise,
-            draws=self.bootstrap, reach=self.reach, seed=self.seed,
-        )  # fmt: skip
+        return FitSpec(**{name: value for name, value in settings.items() if name in _names(FitSpec)})
 
     def columns(self) -> Columns:
         """Which columns of the table are read."""
         from sparsity_lab.fitting.data.columns import Columns
-        from sparsity_lab.fitting.reproduce import published
 
-        usual = published.usual(self.data or "")
-        x, y, exclude = self._inputs() or usual.get("x", ()), self.y, self.exclude
-        if "x" in usual:
-            y, exclude = y or usual["y"], exclude or usual["exclude"]
-        elif len(x) > 1:
-            y = y or "loss"
-        idle = ("reach",) if len(x) > 1 else ("by",)
-        inputs = "several inputs" if len(x) > 1 else "one input, whose series --group tells apart"
+        columns = Columns(
+            **{name: value for name, value in self._settings().items() if name in _names(Columns)}
+        )
+        if columns.several and columns.y is None:
+            columns = replace(columns, y="loss")
+        idle = ("reach",) if columns.several else ("by",)
+        inputs = "several inputs" if columns.several else "one input, whose series --group tells apart"
         refuse_idle(self, *idle, because=f"for a law of {inputs}", fix="Leave it out")
-        return Columns(x, y, self.group, self.se, exclude, self.by, self.unit, self.holdout)
+        return columns
+
+    def _settings(self) -> dict[str, Any]:
+        """Settings of `FitSpec` and `Columns` by name: those asked for, and those of a bundled table's publication."""
+        from sparsity_lab.fitting.data.columns import Columns
+        from sparsity_lab.fitting.reproduce import published
+        from sparsity_lab.fitting.spec import FitSpec
+
+        rivals = None if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
+        said = {
+            "law": self.law_text(), "rivals": rivals, "weighted": self.weighted, "robust": self.robust,
+            "delta": self.delta, "log": self.log_y, "noise": self.noise, "draws": self.bootstrap, "reach": self.reach,
+            "seed": self.seed, "x": self._inputs(), "y": self.y, "group": self.group, "se": self.se,
+            "exclude": self.exclude, "by": self.by, "unit": self.unit, "holdout": self.holdout,
+        }  # fmt: skip
+        usual = {field.name: field.default for field in (*fields(FitSpec), *fields(Columns))}
+        asked = {name: value for name, value in said.items() if value != usual[name]}
+        return published.as_published(self.data or "", {**asked, **_drops(self.drop)})
 
     def law_text(self) -> str:
         """The law and all that is said of it."""
@@ -267,6 +276,7 @@ def _sentence(result: FitResult) -> str:
 
 
 def _source(table: Path | None, data: str | None) -> Path | str:
+    from sparsity_lab.fitting.reproduce import published
     from sparsity_lab.store import bundled
 
     if (table is None) == (data is None):
@@ -276,8 +286,7 @@ def _source(table: Path | None, data: str | None) -> Path | str:
             fix="Write fit TABLE, or fit --data sparsing-law",
         )
     if data is not None:
-        bundled.path(data)
-        return data
+        return published.points_of(data)
     assert table is not None
     if bundled.table(table) != table:
         return str(table)
@@ -290,24 +299,24 @@ def _source(table: Path | None, data: str | None) -> Path | str:
     return table
 
 
-def _drops(words: tuple[str, ...], data: str | None) -> tuple[int | str | dict[str, int], str]:
-    """Leading points to drop, and why."""
+def _drops(words: tuple[str, ...]) -> dict[str, Any]:
+    """Leading points to drop, and why, as settings; none where nothing is said of them."""
     from sparsity_lab.fitting.reproduce import published
-    from sparsity_lab.fitting.spec import FitSpec
 
     if not words:
-        if "drop" not in published.usual(data or ""):
-            return 0, FitSpec().drop_rule
-        words = (PUBLISHED,)
+        return {}
     if words == (PUBLISHED,):
-        usual = published.usual(published.SPARSING_LAW)
-        return usual["drop"], usual["drop_rule"]
+        return {"drop": published.drops(), "drop_rule": published.DROP_RULE}
     if words == (AUTO,):
-        return AUTO, ""
+        return {"drop": AUTO}
     if len(words) == 1 and "=" not in words[0]:
-        return _count(words[0]), "as asked for"
+        return {"drop": _count(words[0])}
     pairs = [word.rpartition("=") for word in words]
-    return {name: _count(count) for name, _, count in pairs}, "as asked for"
+    return {"drop": {name: _count(count) for name, _, count in pairs}}
+
+
+def _names(of: type) -> set[str]:
+    return {field.name for field in fields(of)}
 
 
 def _count(text: str) -> int:

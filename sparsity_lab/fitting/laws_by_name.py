@@ -27,7 +27,8 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.laws._coordinates import OVER_DATA, Edges, range_text
 from sparsity_lab.laws._expression import Expression
 from sparsity_lab.laws._law import ANY, FALLING, RISING, Array, Law, Span
-from sparsity_lab.laws._terms import ASYMPTOTE, FORWARD, INPUTS, OUTPUT, ends_text, refuse_symbols
+from sparsity_lab.laws._published import Published
+from sparsity_lab.laws._terms import ASYMPTOTE, FORWARD, INPUTS, OUTPUT, Terms, ends_text, refuse_symbols
 from sparsity_lab.settings import AUTO
 
 FARTHEST = 1e30  # edge of the search range of a formula's coefficient
@@ -113,7 +114,19 @@ def load_law(name: str) -> Law:
         return Expression(head, **{**given, "symbols": said.symbols or Expression.symbols})
     law = registry.load("laws", head).LAW
     assert isinstance(law, Law)
-    return _with_ranges(law, said) if clauses else law
+    if not said.words:
+        return law
+    if isinstance(law, Published) and (left := _terms_of(law, said)) is not None:
+        return law.with_terms(left, tuple(said.words))
+    return _with_ranges(law, said)
+
+
+def _terms_of(law: Published, said: _Said) -> Terms | None:
+    """What is said of the coefficients of a published formula; None where something else is said."""
+    given = {name: getattr(said, name) for name in ("ranges", "relative", "fixed", "ties", "bounds")}
+    if len(said.words) > sum(len(each) for each in given.values()):
+        return None
+    return Terms(law.text, symbols=law.symbols, **given)
 
 
 def _with_ranges(law: Law, said: _Said) -> Law:

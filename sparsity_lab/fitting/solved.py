@@ -119,6 +119,7 @@ def solve_and_judge(
             better_rival=_better(comparison, law),
             misfit=misfit,
             ends=tuple(profiles[name] for name in law.other_ends if name in profiles),
+            scales=tuple(profiles[name] for name in law.scales if name in profiles),
             others=tuple(profiles[p.name] for p in law.parameters if p.name in profiles),
             bend=shape.bend(problem, solution, rejects=AICC_REJECTS),
             checks=tests,

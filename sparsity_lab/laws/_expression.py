@@ -70,6 +70,13 @@ class Expression(Terms, Law):
             "asymptote": parts.asymptote,
             "asymptote_column": None if parts.asymptote is None else linear.index(parts.asymptote),
             "exponents": {name: nonlinear.index(name) for name in parts.exponents},
+            "scales": tuple(
+                name
+                for name in nonlinear
+                if name not in parts.exponents
+                and (place := parts.coordinates[name]).measure == _coordinates.VALUE
+                and place.edges[0] > 0
+            ),
             "positive_inputs": parts.positive_inputs,
         }
         for name, value in derived.items():
@@ -108,7 +115,7 @@ class Expression(Terms, Law):
                 weight = linear[..., j] * self.parts.signs[j]
                 if name in self.parts.logarithms:
                     logarithm = np.log(np.where(weight > 0, weight, math.nan))
-                    values[name] = self.parts.logarithms[name] * (logarithm - size)
+                    values[name] = (logarithm - size) / self.parts.logarithms[name]
                 else:
                     values[name] = weight * np.exp(-size)
         return values
@@ -215,4 +222,6 @@ class Expression(Terms, Law):
     def _parameter_of(self, name: str, parts: FormulaParts) -> Parameter:
         kind = LOG_LINEAR if name in parts.logarithms else LINEAR if name in parts.columns else NONLINEAR
         box = self.bounds.get(name, ANY)
-        return Parameter(name, "as the formula", name, box, like_output=name == parts.asymptote, kind=kind)
+        power = parts.logarithms.get(name, 1.0)
+        like_output = name == parts.asymptote
+        return Parameter(name, "as the formula", name, box, like_output=like_output, kind=kind, power=power)

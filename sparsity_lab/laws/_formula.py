@@ -22,6 +22,8 @@ CONSTANTS = {"pi": math.pi, "e": math.e}
 FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "exp": (np.exp, np.exp),
     "log": (np.log, lambda v: 1.0 / v),
+    "log10": (np.log10, lambda v: 1.0 / (math.log(10.0) * v)),
+    "log2": (np.log2, lambda v: 1.0 / (math.log(2.0) * v)),
     "sqrt": (np.sqrt, lambda v: 0.5 / np.sqrt(v)),
     "tanh": (np.tanh, lambda v: 1.0 - np.tanh(v) ** 2),
     "arctan": (np.arctan, lambda v: 1.0 / (1.0 + v**2)),

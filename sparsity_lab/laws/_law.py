@@ -33,11 +33,16 @@ RISING, FALLING = "rising", "falling"
 
 @dataclass(frozen=True)
 class Variable:
-    """A quantity on an axis, with its unit said aloud."""
+    """A quantity on an axis, with its unit said aloud.
+
+    Attributes:
+        studied: smallest and largest value in studies of its kind, above zero; says nothing of what is allowed.
+    """
 
     symbol: str
     meaning: str
     unit: str
+    studied: tuple[float, float] = (0.8, 250.0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Parameter:
         box: the physically possible range; an optimum outside it is a finding, not an error.
         like_output: the coefficient has the unit and the physical range of y (an asymptote).
         kind: NONLINEAR, LINEAR or LOG_LINEAR.
+        power: of a LOG_LINEAR coefficient v: exp(power v) is what is linear.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Parameter:
     box: tuple[float, float] = ANY
     like_output: bool = False
     kind: str = NONLINEAR
+    power: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ class Law(ABC):
         output_box: the range that y can have by its nature, whatever the table.
         forward: RISING, or FALLING where the largest models have the smallest input (a loss).
         exponents: parameter name -> search coordinate that is its logarithm.
+        scales: nonlinear coefficients above zero that are not exponents, such as the size at which a curve turns.
         offset_columns: (column, value) of columns whose coefficient is a fixed number and not a parameter.
         positive_inputs: indices of the inputs that must be above zero.
         derived: numbers that follow from one coefficient each.
@@ -127,6 +135,7 @@ class Law(ABC):
     output_box: tuple[float, float] = ANY
     forward: str = RISING
     exponents: Mapping[str, int] = {}
+    scales: tuple[str, ...] = ()
     offset_columns: tuple[tuple[int, float], ...] = ()
     positive_inputs: tuple[int, ...] = ()
     derived: tuple[Derived, ...] = ()
@@ -201,9 +210,18 @@ class Law(ABC):
         span = Span.of(x)
         axes = [np.linspace(low, high, 9)[1:-1] for low, high in self.search_box(span)]
         trials = [np.array(theta, dtype=float) for theta in itertools.product(*axes)]
-        solved = [(theta, np.linalg.lstsq(self.design(theta, x, span), y, rcond=None)[0]) for theta in trials]
+        solved = [(theta, self._least_squares(self.design(theta, x, span), y)) for theta in trials]
         theta, linear = min(solved, key=lambda s: float(np.sum((y - self.design(s[0], x, span) @ s[1]) ** 2)))
         return numbers(self.assemble(theta, np.maximum(linear, self.linear_lower), span))
+
+    def _least_squares(self, design: Array, y: Array) -> Array:
+        """Linear coefficients of a design (n, p), those that are numbers as they are; shape (p,)."""
+        linear = np.zeros(design.shape[1])
+        for column, weight in self.offset_columns:
+            linear[column] = weight
+        free = [j for j in range(len(linear)) if j not in dict(self.offset_columns)]
+        linear[free] = np.linalg.lstsq(design[:, free], y - design @ linear, rcond=None)[0]
+        return linear
 
     def kind_of(self, name: str) -> str:
         """How a parameter, or a level that y tends to, depends on what is solved for."""

@@ -105,9 +105,14 @@ def _term(name: str, weight: float | None, linear: _structure.LinearPart) -> str
     """A part of a limit, such as `a`, `2*a`, `exp(b)` or a number."""
     if not name:
         return f"{weight:g}"
-    sign = linear.logarithms.get(name)
-    text = name if sign is None else f"exp({name})" if sign > 0 else f"exp(-{name})"
+    power = linear.logarithms.get(name)
+    text = name if power is None else f"exp({_times(power)}{name})"
     return f"{weight:g}*{text}" if weight not in (1.0, -1.0) else text if weight == 1.0 else f"-{text}"
+
+
+def _times(power: float) -> str:
+    """A factor as it is written in front of a name."""
+    return {1.0: "", -1.0: "-"}.get(power, f"{power:g}*")
 
 
 def positive_inputs_of(

@@ -17,7 +17,7 @@ from sparsity_lab.laws._limits import limit_of, positive_inputs_of, refuse_limit
 from sparsity_lab.laws._roles import EXPONENT, FREE, Role
 from sparsity_lab.laws._terms import Terms
 
-MOST_SEARCHED = 4  # nonlinear coefficients; a grid over more has too many points
+MOST_SEARCHED = 6  # nonlinear coefficients; a grid over more has too many points
 WITHOUT_LOGARITHM = "Fit exp(y) by what is within the outer logarithm, with --log-y"
 
 
@@ -29,7 +29,7 @@ class FormulaParts:
         tree: the formula, with fixed and tied coefficients in place.
         columns: linear coefficient -> its column. signs: 1, or -1 of a column that is turned, so that an upper bound
             of its coefficient is a lower one. lower: bounds of the turned coefficients.
-        logarithms: linear coefficients that are logarithms of a weight -> 1, or -1 of its inverse.
+        logarithms: linear coefficients v that are logarithms of a weight exp(power v) -> power.
         rest: the part without linear coefficients, or None.
         coordinates: nonlinear coefficient -> how it is searched; those that depend on others come behind them.
         exponents: nonlinear coefficients that are exponents of an input, searched in the logarithm.
@@ -60,7 +60,8 @@ def parts_of(terms: Terms) -> FormulaParts:
     Raises:
         SparsityLabError: it cannot be read, or what is said of it cannot be kept.
     """
-    tree = _structure.with_powers(terms.whole_tree(), terms.symbols)
+    tree = _structure.with_natural_logarithms(terms.whole_tree())
+    tree = _structure.with_powers(tree, terms.symbols)
     coefficients = names(tree) - set(terms.symbols)
     bounded = {name for name in terms.bounds if not _linear_in(tree, name)}
     linear = _structure.linear_part(tree, coefficients - {*terms.ranges, *terms.relative, *bounded})

@@ -15,6 +15,8 @@ from functools import reduce
 from sparsity_lab.laws._formula import called_by, names
 
 ONE = ast.Constant(1.0)
+EXACT = 1e-12  # nearer to 1 is 1
+_BASES = {"log10": 10.0, "log2": 2.0}
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class LinearPart:
 
     Attributes:
         columns: what each linear coefficient is multiplied by.
-        logarithms: names of the coefficients that are logarithms of a weight -> 1, or -1 of its inverse.
+        logarithms: coefficients v that are logarithms of a weight exp(power v) -> power.
         rest: the part without linear coefficients, or None.
     """
 
@@ -37,6 +39,48 @@ def with_names(tree: ast.expr, parts: Mapping[str, ast.expr]) -> ast.expr:
     if isinstance(tree, ast.Name):
         return parts.get(tree.id, tree)
     return _with_inner(tree, lambda part: with_names(part, parts))
+
+
+def with_natural_logarithms(tree: ast.expr) -> ast.expr:
+    """The tree with `log10(x)` and `log2(x)` as multiples of `log(x)`, and `10^(a + b)` as `exp(2.3*a + 2.3*b)`."""
+    changed = _with_inner(tree, with_natural_logarithms)
+    if isinstance(changed, ast.Call) and called_by(changed) in _BASES:
+        logarithm = ast.Call(ast.Name("log", ast.Load()), changed.args, [])
+        return ast.BinOp(ast.Constant(1.0 / math.log(_BASES[called_by(changed)])), ast.Mult(), logarithm)
+    if not (isinstance(changed, ast.BinOp) and isinstance(changed.op, ast.Pow)):
+        return changed
+    base, exponent = changed.left, changed.right
+    if not (isinstance(base, ast.Constant) and base.value > 0 and names(exponent)):  # type: ignore[operator]
+        return changed
+    rate = ast.Constant(math.log(base.value))  # type: ignore[arg-type]
+    total: ast.expr | None = None
+    for term, sign in terms(exponent):
+        total = _joined(
+            total, ast.Add() if sign > 0 else ast.Sub(), _without_numbers(ast.BinOp(rate, ast.Mult(), term))
+        )
+    assert total is not None
+    return ast.Call(ast.Name("exp", ast.Load()), [total], [])
+
+
+def _without_numbers(product: ast.expr) -> ast.expr:
+    """A product with its numbers multiplied, and left out where they are 1."""
+    factor, others = 1.0, []
+    for part, power in factors(product):
+        if isinstance(part, ast.Constant):
+            factor *= float(part.value) ** power  # type: ignore[arg-type]
+        else:
+            others.append((part, power))
+    whole: ast.expr = ONE if abs(factor - 1.0) < EXACT else ast.Constant(factor)
+    for part, power in others:
+        whole = _times(whole, part, power)
+    return whole
+
+
+def _times(whole: ast.expr, part: ast.expr, power: int) -> ast.expr:
+    """A product with one more factor, or divided by it."""
+    if whole is ONE and power > 0:
+        return part
+    return ast.BinOp(whole, ast.Mult() if power > 0 else ast.Div(), part)
 
 
 def with_powers(tree: ast.expr, inputs: Collection[str]) -> ast.expr:
@@ -74,10 +118,7 @@ def _as_power(term: ast.expr, sign: float, inputs: Collection[str]) -> ast.expr 
         return None
     exponent: ast.expr = ONE
     for part, power in others:
-        if exponent is ONE and power > 0:
-            exponent = part
-        else:
-            exponent = ast.BinOp(exponent, ast.Mult() if power > 0 else ast.Div(), part)
+        exponent = _times(exponent, part, power)
     if sign < 0:
         exponent = ast.UnaryOp(ast.USub(), exponent)
     return ast.BinOp(logarithms[0].args[0], ast.Pow(), exponent)
@@ -188,18 +229,29 @@ def _product(left: ast.expr | None, right: ast.expr) -> ast.expr | None:
 
 
 def _as_weight(tree: ast.expr, name: str) -> tuple[ast.expr, float] | None:
-    """The tree with `exp(name + ...)` written as `name * exp(...)`, and the sign of the name within it; or None."""
+    """The tree with `exp(2*name + ...)` written as `name * exp(...)`, and the name's factor within it; or None."""
     if sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree)) != 1:
         return None
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and called_by(node) == "exp"):
         for term, sign in terms(call.args[0]):
-            if isinstance(term, ast.Name) and term.id == name:
-                left = _without(call.args[0], {name})
-                weight = (
-                    term if left is None else ast.BinOp(term, ast.Mult(), ast.Call(call.func, [left], []))
-                )
-                return _exchanged(tree, call, weight), sign
+            if name in names(term) and (factor := _factor_of(term, name)) is not None:
+                left, itself = _without(call.args[0], {name}), ast.Name(name, ast.Load())
+                weight: ast.expr = itself
+                if left is not None:
+                    weight = ast.BinOp(itself, ast.Mult(), ast.Call(call.func, [left], []))
+                return _exchanged(tree, call, weight), sign * factor
     return None
+
+
+def _factor_of(term: ast.expr, name: str) -> float | None:
+    """The number that a name is multiplied by in a product of the two; None of any other term."""
+    factor = 1.0
+    for part, power in factors(term):
+        if isinstance(part, ast.Constant):
+            factor *= float(part.value) ** power  # type: ignore[arg-type]
+        elif not (isinstance(part, ast.Name) and part.id == name and power > 0):
+            return None
+    return factor or None
 
 
 def _exchanged(tree: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:

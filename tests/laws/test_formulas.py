@@ -11,7 +11,9 @@ from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.laws_by_name import LawWords, load_law
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solved import solve_and_judge
 from sparsity_lab.laws._law import LOG_LINEAR, Span
+from tests.fitting.points import series_of
 
 ONE = np.geomspace(0.8, 250, 25)
 TWO = np.stack([np.geomspace(1e8, 1e10, 25), np.geomspace(1e9, 1e12, 25)[::-1]], axis=1)
@@ -256,6 +258,37 @@ def test_fixed_and_tied_coefficients_are_no_coefficients():
     assert solved == pytest.approx(values, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("text", "factor"),
+    [("exp(-b - c*x^al)", -1.0), ("exp(2*b - c*x^al)", 0.5), ("10^(b - c*log10(e)*x^al)", 1 / math.log(10))],
+)
+def test_a_logarithm_of_a_weight_has_the_interval_of_the_weight(text, factor):
+    y = 0.06 + np.exp(-2.0 - 0.3 * ONE**0.5) + 1e-3 * np.sin(7 * np.arange(len(ONE)))
+    plain, other = (
+        solve_and_judge(series_of(law, ONE, y), law, comparison=None).profiles["b"]
+        for law in (load_law("A0 + exp(b - c*x^al)"), load_law(f"A0 + {text}"))
+    )
+    assert other.value == pytest.approx(factor * plain.value, rel=1e-4)
+    assert plain.closed
+    assert (other.low, other.high) == pytest.approx(
+        sorted((factor * plain.low, factor * plain.high)), rel=1e-4
+    )
+
+
+def test_powers_of_ten_and_their_logarithms_are_those_of_e():
+    law = load_law("10^(d + a*log10(N) + b*log2(D)); inputs N, D; a=-1:1; b=-1:1")
+    kinds = {parameter.name: parameter.kind for parameter in law.parameters}
+    assert kinds["d"] == "log-linear"
+    values, x = (
+        {"d": 1.1, "a": -0.1, "b": -0.05},
+        np.array([[1e7, 1e9], [1e9, 1e10], [1e8, 1e12], [3e8, 4e9]]),
+    )
+    y = 10 ** (1.1 - 0.1 * np.log10(x[:, 0]) - 0.05 * np.log2(x[:, 1]))
+    np.testing.assert_allclose(law.predict(values, x), y)
+    problem = Problem.of(law, x, y)
+    assert problem.coefficients(engine.solve(problem).theta) == pytest.approx(values, rel=1e-6)
+
+
 def test_a_law_by_name_with_a_range_is_that_law():
     law, named = load_law("power; alpha=0.2:0.4"), load_law("power")
     assert (type(law), law.name) == (type(named), "power; alpha=0.2:0.4")
@@ -283,8 +316,11 @@ def test_a_law_by_name_with_a_range_is_that_law():
         ("a + b*x^-al; asymptote al", "cannot be its asymptote"),
         ("a + b*x; a<=1; asymptote a", "upper bound"),
         ("a + exp(-c*x); c>=2", "--bound c=LOW:HIGH"),
-        ("a + p*x^q*sin(r*x)*cos(s*x)*exp(t*x + u*x^2)", "At most 4 are searched"),
-        ("log(exp(a - al*log(N)) + exp(b - be*log(D)) + exp(c)); inputs N, D", "with --log-y"),
+        ("a + p*x^q*sin(r*x)*cos(s*x)*exp(t*x + u*x^2)*tanh(v*x)*arctan(w*x)", "At most 6 are searched"),
+        (
+            "log(exp(a - al*log(N)) + exp(b - be*log(D)) + exp(c + d*N) + exp(f*D)); inputs N, D",
+            "with --log-y",
+        ),
         ("exp*x", "without brackets"),
         ("a*x + 'b'", "holds"),
         ("a*x + 1e999", "holds"),

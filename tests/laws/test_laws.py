@@ -14,17 +14,23 @@ LAWS = [registry.load("laws", name).LAW for name in registry.names("laws")]
 def points(law):
     """Inputs in the law's usual range, one column an input."""
     generator = np.random.default_rng(5)
-    one = np.sort(np.exp(generator.uniform(math.log(0.8), math.log(250), size=25)))
+    usual = [variable.studied for variable in law.inputs]
+    one = np.sort(np.exp(generator.uniform(math.log(usual[0][0]), math.log(usual[0][1]), size=25)))
     if len(law.inputs) == 1:
         return one
-    return np.stack([one * generator.uniform(0.5, 2, size=25) ** i for i in range(len(law.inputs))], axis=1)
+    if len(set(usual)) == 1:
+        return np.stack([one * generator.uniform(0.5, 2, size=25) ** i for i in range(len(usual))], axis=1)
+    return np.exp(np.stack([generator.uniform(*np.log(ends), size=25) for ends in usual], axis=1))
 
 
 def drawn(law, generator):
-    """A random place in the middle of the search box, with positive linear coefficients."""
+    """A random place in the middle of the search box, with positive linear coefficients; numbers as they are."""
     box = law.search_box(Span.of(points(law)))
     theta = box[:, 0] + generator.uniform(0.35, 0.65, size=len(box)) * (box[:, 1] - box[:, 0])
-    return theta, generator.uniform(0.1, 0.5, size=len(law.linear_lower))
+    linear = generator.uniform(0.1, 0.5, size=len(law.linear_lower))
+    for column, weight in law.offset_columns:
+        linear[column] = weight
+    return theta, linear
 
 
 @pytest.fixture(params=LAWS, ids=[law.name for law in LAWS])

@@ -16,7 +16,6 @@ from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.progress import Progress, chosen
 from sparsity_lab.reading.frames import FramePath, named_table
-from sparsity_lab.settings import AUTO, EVEN
 from sparsity_lab.store.results import Shown, Table, wrapped
 from sparsity_lab.store.tables import Row
 
@@ -92,6 +91,8 @@ def fit(
     if columns.several and columns.y is None:
         columns = replace(columns, y="loss")
     _refuse_idle(settings, spec, columns)
+    if named in published.tables():
+        named = published.points_of(str(named))
     if output is not None:
         return Fits(fit_table(named, output=output, spec=spec, mapping=columns, jobs=jobs, progress=bars))
     series, _ = series_of(source_of(named), spec, columns)
@@ -100,14 +101,9 @@ def fit(
 
 def _with_usual(table: Path | str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, and those that go without saying for this table."""
-    usual = dict(published.usual(table)) if isinstance(table, str) else {}
     if isinstance(table, FramePath) and called(TOKENS, table.header) is None:
-        usual = {name: column for name, column in PLAIN.items() if name in table.header}
-    if settings.get("log") or settings.get("weighted") or settings.get("noise", EVEN) != EVEN:
-        usual.pop("robust", None)
-    if "drop" in settings:
-        usual["drop_rule"] = "" if settings["drop"] == AUTO else "as asked for"  # `auto` names its rule
-    return {**usual, **settings}
+        settings = {**{name: column for name, column in PLAIN.items() if name in table.header}, **settings}
+    return published.as_published(table if isinstance(table, str) else "", settings)
 
 
 def _refuse_idle(settings: Mapping[str, Any], spec: FitSpec, columns: Columns) -> None:

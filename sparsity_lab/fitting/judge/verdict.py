@@ -15,6 +15,7 @@ from sparsity_lab.fitting.uncertainty.intervals import Profile
 
 IDENTIFIED, WEAK, NOT = "identified", "weakly identified", "not identified"
 WORST_CONDITION = 1e8
+LOOSE = 5.0  # ratio of an interval's ends from which on a scale is known to its order of magnitude alone
 NO_CHECKS = Checks()
 
 
@@ -46,6 +47,7 @@ class Evidence:
         better_rival: a law that fits far better and by how much, or None.
         misfit: why the law cannot describe the points (`shape`), or None.
         others: of all coefficients, which count where a law has neither a limit nor exponents.
+        scales: profiles of coefficients above zero that are not exponents, which count where a law has no level.
         bend: how the points bend where the law cannot (`shape`), or None.
         ends: profiles of further levels that the curve tends to, such as the score of a perfect model.
         checks: tests of the limit and the noise.
@@ -62,6 +64,7 @@ class Evidence:
     misfit: str | None = None
     ends: tuple[Profile, ...] = ()
     others: tuple[Profile, ...] = ()
+    scales: tuple[Profile, ...] = ()
     bend: str | None = None
     checks: Checks = field(default=NO_CHECKS, compare=False)
 
@@ -142,6 +145,12 @@ def _weaknesses(evidence: Evidence) -> list[str]:
         if not profile.closed:
             side = "below" if profile.open_low else "above"
             reasons.append(f"the profile of {profile.name} is open {side}")
+    for profile in () if evidence.levels else evidence.scales:
+        if profile.closed and profile.high > LOOSE * profile.low:
+            ends = f"{profile.low:.3g} to {profile.high:.3g}"
+            reasons.append(
+                f"{profile.name} is known to a factor of {profile.high / profile.low:.1f} only, {ends}"
+            )
     if not evidence.levels and not evidence.shape:
         reasons.append("no coefficient of the law has a profile, so nothing says how far the points bound it")
     if evidence.at_edge:

@@ -8,31 +8,69 @@ with H = J^T J of the law at the printed values. A sum of squares alone would le
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from sparsity_lab.fitting.data.series import read_series
+from sparsity_lab.fitting.data.columns import Columns
+from sparsity_lab.fitting.data.series import Series, read_series
+from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import diagnostics
+from sparsity_lab.fitting.spec import SEVERAL_INPUTS
 from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.settings import AUTO, EVEN
 from sparsity_lab.store import bundled
 
-BUNDLED = "sparsing-law-published"
-SPARSING_LAW, CHINCHILLA = "sparsing-law", "chinchilla"
+TABLES = "published_fits.json"
+SPARSING_LAW = "sparsing-law"
+DROP_RULE = "the number with which the published row reproduces"
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published fit; coefficients as the texts printed."""
+    """A published fit; coefficients as the texts printed.
+
+    Attributes:
+        predicted: predictions as printed, each with its inputs.
+        dropped: leading points to leave out so that it reproduces. reproduces: whether a fit to the public points does.
+    """
 
     series: str
     law: str
-    dropped: int
     printed: Mapping[str, str]
-    reproduces: bool
+    predicted: tuple[tuple[tuple[float, ...], str], ...] = ()
+    dropped: int = 0
+    reproduces: bool = True
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A bundled table whose fit was published.
+
+    Attributes:
+        points: the bundled table.
+        settings: of `FitSpec` and `Columns`, with which the publication fitted it.
+        source: where the coefficients were read. rows: by name of series.
+    """
+
+    points: str
+    settings: Mapping[str, Any]
+    source: str
+    rows: Mapping[str, PublishedRow]
+
+    def series(self) -> list[Series]:
+        """The points, as the publication read them."""
+        names = {field.name for field in fields(Columns)}
+        columns = Columns(**{name: value for name, value in self.settings.items() if name in names})
+        usual = SEVERAL_INPUTS if columns.several else None
+        name = self.settings.get("law", usual)
+        law = None if name is None else load_law(name)
+        return read_series(bundled.path(self.points), mapping=columns, law=law)
 
 
 @dataclass(frozen=True)
@@ -48,15 +86,50 @@ class Agreement:
     within: bool
 
 
-def published_rows() -> dict[str, PublishedRow]:
-    """The published fits of the bundled series, by series."""
-    return {row["series"]: _published(row) for row in bundled.rows(BUNDLED)}
+@lru_cache(maxsize=1)
+def tables() -> dict[str, PublishedTable]:
+    """Every bundled table whose fit was published, by name."""
+    with (bundled.FOLDER / TABLES).open(encoding="utf-8") as stream:
+        return {name: _table(name, entry) for name, entry in json.load(stream).items()}
 
 
-def _published(row: Mapping[str, str]) -> PublishedRow:
-    printed = {name: row[name] for name in ("alpha", "b", "c", "A0") if row[name]}
-    reproduces = row["reproduces"] == "yes"
-    return PublishedRow(row["series"], row["law"], int(row["dropped_points"]), printed, reproduces)
+def _table(name: str, entry: Mapping[str, Any]) -> PublishedTable:
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in entry["settings"].items()
+    }
+    rows = {
+        name: PublishedRow(
+            name, row["law"], row["printed"],
+            tuple((tuple(each["x"]), each["printed"]) for each in row.get("predicted", ())),
+            row.get("drop", 0), row.get("reproduces", True),
+        )
+        for name, row in entry["series"].items()
+    }  # fmt: skip
+    if any(row.dropped for row in rows.values()):
+        settings |= {"drop": {name: row.dropped for name, row in rows.items()}, "drop_rule": DROP_RULE}
+    return PublishedTable(entry.get("table", name), settings, entry["source"], rows)
+
+
+def names() -> list[str]:
+    """What `fit --data` takes: bundled tables, and published fits of them."""
+    return sorted({*bundled.names(), *tables()})
+
+
+def points_of(name: str) -> str:
+    """The bundled table behind what `fit --data` takes.
+
+    Raises:
+        UnknownNameError: there is none; names the nearest one.
+    """
+    if name in tables():
+        return tables()[name].points
+    bundled.path(name)
+    return name
+
+
+def published_rows(table: str = SPARSING_LAW) -> Mapping[str, PublishedRow]:
+    """The published fits of a bundled table, by series."""
+    return tables()[table].rows
 
 
 def compare(result: FitResult, row: PublishedRow) -> list[Agreement]:
@@ -88,27 +161,36 @@ def implied_tolerance(law: Law, values: Mapping[str, float], halves: Array, x: A
 
 def agreements(results: Sequence[FitResult]) -> list[Agreement]:
     """All coefficients of fits whose points, law and drops are those of a published row."""
-    known = published_rows()
-    ours = {series.name: series.sha256 for series in read_series(bundled.path("sparsing-law"))}
     found = []
-    for result in results:
-        row = known.get(result.series.name)
-        if row is None or ours.get(result.series.name) != result.series.sha256 or row.law != result.law.name:
+    for table in tables().values():
+        named = [result for result in results if result.series.name in table.rows and result.describes]
+        if not named:
             continue
-        if result.series.dropped == row.dropped and result.describes:
-            found += compare(result, row)
+        ours = {series.name: series.sha256 for series in table.series()}
+        for result in named:
+            row = table.rows[result.series.name]
+            same = ours.get(row.series) == result.series.sha256 and row.law == result.law.name
+            if same and result.series.dropped == row.dropped:
+                found += compare(result, row)
     return found
 
 
-def usual(table: str) -> dict[str, Any]:
-    """Settings of `FitSpec` and `Columns` that fit a bundled table as its publication did; none for other tables."""
-    if table == SPARSING_LAW:
-        return {"drop": drops(), "drop_rule": "the number with which the published row reproduces"}
-    if table == CHINCHILLA:
-        return {"x": ("params", "tokens"), "y": "loss", "exclude": "epoch_excluded", "robust": True}
-    return {}
+def as_published(table: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `FitSpec` and `Columns` for a bundled table: those asked for, else those of its publication.
+
+    Args:
+        table: its name; any other has no settings of its own. asked: settings that a user named.
+    """
+    usual = dict(tables()[table].settings) if table in tables() else {}
+    if asked.get("robust") or asked.get("log") or asked.get("weighted") or asked.get("noise", EVEN) != EVEN:
+        usual = {name: value for name, value in usual.items() if name not in ("robust", "log")}
+    if "x" in asked and asked["x"] != usual.get("x"):
+        usual.pop("law", None)
+    if "drop" in asked and "drop_rule" not in asked:
+        usual["drop_rule"] = "" if asked["drop"] == AUTO else "as asked for"  # `auto` names its rule
+    return {**usual, **asked}
 
 
 def drops() -> dict[str, int]:
-    """Leading points to leave out of each bundled series so that its published row reproduces."""
+    """Leading points to leave out of each series of the Sparsing Law so that its published row reproduces."""
     return {name: row.dropped for name, row in published_rows().items()}

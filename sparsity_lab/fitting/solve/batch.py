@@ -28,7 +28,7 @@ class Held:
     Attributes:
         names: coefficients that lanes hold. points: inputs at which lanes hold predictions, shape (m,) or (m, inputs).
         which: shape (B,); an index into names, or len(names) + an index into points.
-        value: shape (B,); a coefficient that is LOG_LINEAR is held by its exponential.
+        value: shape (B,); a coefficient that is LOG_LINEAR is held by the exponential that is linear.
     """
 
     names: tuple[str, ...]
@@ -85,7 +85,7 @@ def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         parts = law.assemble(np.array([theta] * count), units, span)[name]
         if law.parameter(name).kind == LOG_LINEAR:
-            parts = np.nan_to_num(np.exp(parts), nan=0.0)
+            parts = np.nan_to_num(np.exp(law.parameter(name).power * parts), nan=0.0)
     whole = parts if parts.shape == (count, *lanes) else np.broadcast_to(parts, (count, *lanes))
     return whole.transpose(*range(1, whole.ndim), 0)
 

@@ -205,7 +205,9 @@ def _coefficients(
     steps, rises = _sizes(scale, slopes, problem.y_range)
     edges = np.empty((len(names), 2))
     for i, name in enumerate(names):
-        far = FARTHEST_LN if law.kind_of(name) == LOG_LINEAR else FARTHEST * max(problem.y_range, steps[i])
+        far = FARTHEST * max(problem.y_range, steps[i])
+        if law.kind_of(name) == LOG_LINEAR:
+            far = FARTHEST_LN / abs(law.parameter(name).power)
         physical = box if name in levels else law.parameter(name).box
         edges[i] = sorted(
             end if math.isfinite(end) else best[i] + math.copysign(far, end) for end in physical

@@ -61,7 +61,7 @@ class Sought:
         for i, name in enumerate(self.names):
             if law.kind_of(name) == LOG_LINEAR:
                 with np.errstate(over="ignore"):
-                    value[rows == i] = np.exp(value[rows == i])
+                    value[rows == i] = np.exp(law.parameter(name).power * value[rows == i])
         predicted, walked = (rows >= names) & (rows < first), rows >= first
         own, each = np.unique(rows[predicted] - names, return_inverse=True)
         points, which[predicted] = self.points[own], names + each
