@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
 FEWEST_PLACES = 3  # different x, for a curve
-FEWEST_SPARE = 2  # points beyond the coefficients, below which a fit says nothing
+FEWEST_SPARE = 1  # points beyond the coefficients, below which a fit says nothing
 NO_PARTS = KeptParts(None)
 
 Perform = Callable[[Sequence[Callable[[], Any]]], Iterator[tuple[int, Any]]]

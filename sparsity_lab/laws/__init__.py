@@ -1,4 +1,4 @@
-"""Closed-form curves: formula, parameters with units and bounds, start guess. numpy only, no optimizer.
+"""Closed-form curves: formula, parameters with units and bounds. numpy only, no optimizer.
 
 One file per law; the file's name is its id, and it holds the law as `LAW`. Files with an underscore are what they are
 made of. `_law.py` says what a law is: which coefficients are linear, the search coordinates of the others, and the way
@@ -13,6 +13,7 @@ to the coefficients that papers print. A law from a formula as text takes these 
     _limits.py       what it settles at, far away
     _parts.py        all of this for one formula
     _expression.py   the law
+    _published.py    such a law of the literature, with what its coefficients mean: routed.py is one
 
 `average_parameters.py` also holds the mean parameter count of a run that prunes while it trains. x is in the unit that
 `inputs` states, such as tokens/1e9. The bounds of a parameter are the physically possible range: an optimum outside

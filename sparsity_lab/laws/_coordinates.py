@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class Coordinate:
     measure: str = VALUE
     against: ast.expr | None = None
     power: int = 1
+
+    @property
+    def relative(self) -> bool:
+        """Whether it is measured by the data."""
+        return self.measure != VALUE
 
     @property
     def in_ln(self) -> bool:
@@ -146,8 +151,9 @@ def range_text(name: str, edges: Edges) -> str:
     return f"{name}={edges[0]!r}:{edges[1]!r}"
 
 
-def corners_of(span: Span, symbols: Sequence[str]) -> list[dict[str, Dual]]:
-    """The inputs at every corner of the data."""
+@lru_cache(maxsize=256)
+def corners_of(span: Span, symbols: tuple[str, ...]) -> list[dict[str, Dual]]:
+    """The inputs at every corner of the data; shared and not to be changed."""
     ends = [(number(low), number(high)) for low, high in zip(span.low, span.high, strict=True)]
     return [dict(zip(symbols, corner, strict=True)) for corner in itertools.product(*ends)]
 

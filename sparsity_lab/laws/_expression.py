@@ -120,6 +120,17 @@ class Expression(Terms, Law):
                     values[name] = weight * np.exp(-size)
         return values
 
+    def weights_of(self, name: str, theta: Array, span: Span) -> Array | None:
+        """Each linear coefficient is one weight over the size of its column."""
+        at = self.linear.index(name)
+        weights = np.zeros((*theta.shape[:-1], len(self.linear_lower)))
+        with np.errstate(all="ignore"):
+            size = self.parts.columns[name].log_size(self._corners(self._searched(theta, span), span))
+            weights[..., at] = self.parts.signs[at] * np.exp(
+                -np.broadcast_to(size, (*theta.shape[:-1], 1))[..., 0]
+            )
+        return np.nan_to_num(weights, nan=0.0)
+
     def locate(self, coefficients: Coefficients, span: Span) -> Array:
         """Coordinates of given coefficients."""
         values = {name: np.asarray(coefficients[name], dtype=float)[..., None] for name in self.nonlinear}
@@ -201,7 +212,8 @@ class Expression(Terms, Law):
         for name, coordinate in self.parts.coordinates.items():
             place = theta[..., self.nonlinear.index(name), None]
             at = Dual(place, {name: np.ones_like(place)} if slopes else {})
-            found[name] = coordinate.value(at, self._corners(found, span))
+            corners = self._corners(found, span) if coordinate.relative else ()
+            found[name] = coordinate.value(at, corners)
         return found
 
     def _corners(self, searched: Known, span: Span) -> list[dict[str, Dual]]:

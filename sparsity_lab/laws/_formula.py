@@ -30,12 +30,13 @@ FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] 
     "sin": (np.sin, np.cos),
     "cos": (np.cos, lambda v: -np.sin(v)),
 }
-LONGEST = 200  # terms and factors, counted with what joins them
+LONGEST = 400  # terms and factors, counted with what joins them
 _ALLOWED = (
     ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant, ast.Load, ast.Add, ast.Sub, ast.Mult, ast.Div,
     ast.Pow, ast.USub, ast.UAdd,
 )  # fmt: skip
-_HELP = f"Use + - * / ^, numbers, names and {', '.join(FUNCTIONS)}"
+PAIRS = ("min", "max")  # of two arguments
+_HELP = f"Use + - * / ^, numbers, names and {', '.join([*FUNCTIONS, *PAIRS])}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +136,9 @@ def parse(text: str) -> ast.expr:
             raise SparsityLabError(f"The formula {text!r} holds {ast.unparse(node)!r}", fix=_HELP)
         if isinstance(node, ast.Call) and not _is_plain_call(node):
             raise SparsityLabError(f"The formula {text!r} calls {ast.unparse(node)!r}", fix=_HELP)
-    if unknown := called(tree) - set(FUNCTIONS):
+    if unknown := called(tree) - {*FUNCTIONS, *PAIRS}:
         raise SparsityLabError(f"The formula {text!r} calls {', '.join(sorted(unknown))}", fix=_HELP)
-    if bare := names(tree) & set(FUNCTIONS):
+    if bare := names(tree) & {*FUNCTIONS, *PAIRS}:
         raise SparsityLabError(
             f"The formula {text!r} uses {', '.join(sorted(bare))} without brackets", fix=_HELP
         )
@@ -154,7 +155,10 @@ def walk(node: ast.expr, known: Mapping[str, Dual]) -> Dual:
         inner = walk(node.operand, known)
         return -inner if isinstance(node.op, ast.USub) else inner
     if isinstance(node, ast.Call):
-        return walk(node.args[0], known).through(called_by(node))
+        arguments = [walk(part, known) for part in node.args]
+        if called_by(node) in PAIRS:
+            return (smaller if called_by(node) == "min" else larger)(*arguments)
+        return arguments[0].through(called_by(node))
     assert isinstance(node, ast.BinOp)
     left, right = walk(node.left, known), walk(node.right, known)
     if isinstance(node.op, ast.Add):
@@ -185,7 +189,9 @@ def called_by(node: ast.Call) -> str:
 
 
 def _is_plain_call(node: ast.Call) -> bool:
-    return isinstance(node.func, ast.Name) and len(node.args) == 1 and not node.keywords
+    if not isinstance(node.func, ast.Name) or node.keywords:
+        return False
+    return len(node.args) == (2 if node.func.id in PAIRS else 1)
 
 
 def _is_number(node: ast.Constant) -> bool:

@@ -8,7 +8,6 @@ scaled by the span of the data: tokens and tokens/1e9 then give the same fit, di
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -205,23 +204,12 @@ class Law(ABC):
         ends = self.other_ends if self.asymptote is None else (self.asymptote, *self.other_ends)
         return next(iter(ends[:: -1 if self.forward == FALLING else 1]), None)
 
-    def guess(self, x: Array, y: Array) -> dict[str, float]:
-        """A rough start: the best of seven values a coordinate, beta by least squares."""
-        span = Span.of(x)
-        axes = [np.linspace(low, high, 9)[1:-1] for low, high in self.search_box(span)]
-        trials = [np.array(theta, dtype=float) for theta in itertools.product(*axes)]
-        solved = [(theta, self._least_squares(self.design(theta, x, span), y)) for theta in trials]
-        theta, linear = min(solved, key=lambda s: float(np.sum((y - self.design(s[0], x, span) @ s[1]) ** 2)))
-        return numbers(self.assemble(theta, np.maximum(linear, self.linear_lower), span))
+    def weights_of(self, name: str, theta: Array, span: Span) -> Array | None:
+        """Weights of beta, shape (..., p), that make a linear coefficient, or the exponential of a log-linear one.
 
-    def _least_squares(self, design: Array, y: Array) -> Array:
-        """Linear coefficients of a design (n, p), those that are numbers as they are; shape (p,)."""
-        linear = np.zeros(design.shape[1])
-        for column, weight in self.offset_columns:
-            linear[column] = weight
-        free = [j for j in range(len(linear)) if j not in dict(self.offset_columns)]
-        linear[free] = np.linalg.lstsq(design[:, free], y - design @ linear, rcond=None)[0]
-        return linear
+        None where they are to be found from `assemble`.
+        """
+        return None
 
     def kind_of(self, name: str) -> str:
         """How a parameter, or a level that y tends to, depends on what is solved for."""

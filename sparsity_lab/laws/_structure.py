@@ -162,7 +162,7 @@ def _degree(node: ast.expr, of: set[str]) -> float:
     if isinstance(node, ast.UnaryOp):
         return _degree(node.operand, of)
     if isinstance(node, ast.Call):
-        return math.inf if _degree(node.args[0], of) else 0.0
+        return math.inf if any(_degree(part, of) for part in node.args) else 0.0
     assert isinstance(node, ast.BinOp)
     left, right = _degree(node.left, of), _degree(node.right, of)
     if isinstance(node.op, (ast.Add, ast.Sub)):
@@ -265,7 +265,9 @@ def _with_inner(tree: ast.expr, change: Callable[[ast.expr], ast.expr]) -> ast.e
         return ast.BinOp(change(tree.left), tree.op, change(tree.right))
     if isinstance(tree, ast.UnaryOp):
         return ast.UnaryOp(tree.op, change(tree.operand))
-    return ast.Call(tree.func, [change(tree.args[0])], []) if isinstance(tree, ast.Call) else tree
+    return (
+        ast.Call(tree.func, [change(part) for part in tree.args], []) if isinstance(tree, ast.Call) else tree
+    )
 
 
 def terms(node: ast.expr, sign: float = 1.0) -> Iterator[tuple[ast.expr, float]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.laws._coordinates import OVER_DATA, Edges, range_text
-from sparsity_lab.laws._formula import CONSTANTS, FUNCTIONS, names, parse
+from sparsity_lab.laws._formula import CONSTANTS, FUNCTIONS, PAIRS, names, parse
 from sparsity_lab.laws._law import ANY, RISING
 from sparsity_lab.laws._structure import with_names
 
@@ -117,7 +117,7 @@ def refuse_symbols(symbols: tuple[str, ...]) -> None:
         SparsityLabError: one is not a name, means something else in formulas, or is there twice.
     """
     for at, symbol in enumerate(symbols):
-        if not symbol.isidentifier() or symbol in {*CONSTANTS, *FUNCTIONS} or symbol in symbols[:at]:
+        if not symbol.isidentifier() or symbol in {*CONSTANTS, *FUNCTIONS, *PAIRS} or symbol in symbols[:at]:
             raise SparsityLabError(
                 f"An input of a formula cannot be called {symbol!r}",
                 why="It is a function or a constant of formulas, is there twice, or is not a name",

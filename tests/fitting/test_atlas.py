@@ -29,7 +29,11 @@ def table(name):
     entry = published.tables()[name]
     names = {field.name for field in fields(FitSpec)}
     spec = FitSpec(**{key: value for key, value in entry.settings.items() if key in names})
-    return {series.name: series for series in entry.series()}, load_law(entry.settings.get("law", "loss-power")), spec
+    return (
+        {series.name: series for series in entry.series()},
+        load_law(entry.settings.get("law", "loss-power")),
+        spec,
+    )
 
 
 @lru_cache

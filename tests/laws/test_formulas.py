@@ -41,7 +41,12 @@ def law_of(text):
 
 
 def points(law):
-    return ONE if len(law.inputs) == 1 else TWO
+    if len(law.inputs) < 3:
+        return ONE if len(law.inputs) == 1 else TWO
+    generator = np.random.default_rng(0)
+    return np.stack(
+        [np.geomspace(*each.studied, 25)[generator.permutation(25)] for each in law.inputs], axis=1
+    )
 
 
 def places(law, count=7, seed=0):

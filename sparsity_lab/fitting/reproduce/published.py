@@ -133,15 +133,16 @@ def published_rows(table: str = SPARSING_LAW) -> Mapping[str, PublishedRow]:
 
 
 def compare(result: FitResult, row: PublishedRow) -> list[Agreement]:
-    """Each coefficient of a fit against the printed one."""
-    values = {name: float(text) for name, text in row.printed.items()}
-    halves = np.array([half_unit(text) for text in row.printed.values()])
-    tolerances = implied_tolerance(result.law, values, halves, result.series.x)
+    """Each coefficient of a fit against the printed one; those that are not printed are as fitted."""
     fitted = result.values
+    others = {name: value for name, value in fitted.items() if name not in row.printed}
+    values = {**{name: float(text) for name, text in row.printed.items()}, **others}
+    halves = np.array([half_unit(row.printed[name]) if name in row.printed else 0.0 for name in values])
+    tolerances = implied_tolerance(result.law, values, halves, result.series.x)
     return [
         Agreement(row.series, row.law, name, text, fitted[name], float(tolerance),
                   bool(abs(fitted[name] - values[name]) <= tolerance))
-        for (name, text), tolerance in zip(row.printed.items(), tolerances, strict=True)
+        for (name, text), tolerance in zip(row.printed.items(), tolerances, strict=False)
     ]  # fmt: skip
 
 

@@ -78,6 +78,8 @@ class Held:
 
 def coefficient_weights(law: Law, span: Span, name: str, theta: Array) -> Array:
     """How a coefficient of the paper (or its exponential) is made of the linear ones at theta (..., q), (..., p)."""
+    if (known := law.weights_of(name, theta, span)) is not None:
+        return known
     count, lanes = len(law.linear_lower), theta.shape[:-1]
     units = np.zeros((count, *lanes, count))
     for j in range(count):
