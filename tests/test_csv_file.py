@@ -141,7 +141,7 @@ def test_what_is_not_plain_is_said(tmp_path, caplog):
     ],
 )
 def test_spellings_of_numbers(cells, plain):
-    assert csv_numbers.plain(cells) == plain
+    assert csv_numbers.CellNumbers(cells).plain() == plain
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sparsity_lab.fitting.result import Coefficient, FitResult
 from sparsity_lab.fitting.solve import diagnostics
 from sparsity_lab.fitting.solve.variance import PowerNoise
 from sparsity_lab.fitting.solved import (
+    IntervalsAsked,
     Judged,
     can_describe,
     draws_of,
@@ -41,7 +42,7 @@ def fit_series(full: Series, spec: FitSpec) -> FitResult:
     law, law_rule, noise, comparison = _chosen(series, spec)
     series = series if noise is None else replace(series, noise=noise.sizes)
     targets = partial(_targets, series, law, spec) if series.inputs == 1 else None
-    judged = solve_and_judge(series, law, spec, comparison=comparison, targets=targets)
+    judged = solve_and_judge(series, law, spec, comparison=comparison, asked=IntervalsAsked(targets=targets))
     problem, solution = judged.problem, judged.solution
     residuals = problem.residuals(solution)
     names = [law.name, *(rival.law for rival in comparison.rivals if rival.law != law.name)]

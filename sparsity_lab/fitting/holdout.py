@@ -18,7 +18,7 @@ from sparsity_lab.fitting.data.series import Series
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.quantiles import t_quantile
 from sparsity_lab.fitting.solve.variance import PowerNoise
-from sparsity_lab.fitting.solved import curve_errors, noise_of, point_errors, solve_and_judge
+from sparsity_lab.fitting.solved import IntervalsAsked, curve_errors, noise_of, point_errors, solve_and_judge
 from sparsity_lab.fitting.spec import FitSpec
 from sparsity_lab.laws._law import Array
 
@@ -103,7 +103,7 @@ def _by_law(
     law = load_law(name)
     if len(kept.y) <= len(law.parameters) or len(np.unique(kept.x, axis=0)) < 2:
         return None
-    judged = solve_and_judge(kept, law, spec, comparison=None, profiled=False)
+    judged = solve_and_judge(kept, law, spec, comparison=None, asked=IntervalsAsked(profiled=False))
     if not judged.values:
         return None
     problem, solution, scale = judged.problem, judged.solution, judged.scale

@@ -31,6 +31,36 @@ PLAIN = FitSpec()
 
 
 @dataclass(frozen=True)
+class IntervalsAsked:
+    """What is asked of a fit besides its coefficients and a verdict.
+
+    Attributes:
+        profiled: whether to profile at all; a verdict without profiles says no more than whether the law fits.
+        names: coefficients that are profiled, and levels; all where None.
+        targets: of the coefficients: values of y whose x is reported, with a band, for a law of one input; None for
+            neither. Their intervals are walked with the profiles.
+        known: ends of intervals by name that are known beforehand (`Wanted.known`); then no curves, and of windows
+            that agree no more than that.
+    """
+
+    profiled: bool = True
+    names: tuple[str, ...] | None = None
+    targets: Callable[[Mapping[str, float]], Sequence[float]] | None = None
+    known: Mapping[str, tuple[float, float]] | None = None
+
+    def wanted(self, problem: Problem, solution: Solution, box: tuple[float, float]) -> Wanted:
+        """The intervals of a fit that are asked for, with levels of a physical range."""
+        wanted = Wanted(self.names, box, curves=self.known is None, known=self.known)
+        if self.targets is None:
+            return wanted
+        reach = self.targets(problem.coefficients_of(solution))
+        return replace(wanted, x=bands.places(problem), reach=reach)
+
+
+ALL_INTERVALS = IntervalsAsked()
+
+
+@dataclass(frozen=True)
 class Judged:
     """A solved law with the evidence its verdict rests on.
 
@@ -71,18 +101,18 @@ def noise_of(law: Law, series: Series, spec: FitSpec) -> PowerNoise | None:
 
 
 def solve_and_judge(
-    series: Series, law: Law, spec: FitSpec = PLAIN, *, comparison: Comparison | None, profiled: bool = True,
-    targets: Callable[[Mapping[str, float]], Sequence[float]] | None = None,
-) -> Judged:  # fmt: skip
+    series: Series,
+    law: Law,
+    spec: FitSpec = PLAIN,
+    *,
+    comparison: Comparison | None,
+    asked: IntervalsAsked = ALL_INTERVALS,
+) -> Judged:
     """Fit one law to points as they are, profile it and judge it.
 
     Args:
         series: the points, with the model of their noise that `spec` asks for. law: of as many inputs.
-        spec: how to fit. comparison: rivals on these points, or None.
-        profiled: whether to profile at all; a verdict without profiles says no more than whether the law fits.
-        targets: of the coefficients: values of y whose x is reported, with a band, for a law of one input; None for
-            neither.
-            Their intervals are walked with the profiles.
+        spec: how to fit. comparison: rivals on these points, or None. asked: which intervals, and how.
     """
     problem = problem_of(law, series, spec)
     solution = engine.solve(problem, seed=spec.seed)
@@ -94,11 +124,9 @@ def solve_and_judge(
     profiles: dict[str, Profile] = {}
     band: Band | None = None
     reaches: tuple[Reach, ...] = ()
-    if misfit is None and profiled:
-        wanted = Wanted(box=box)
-        if targets is not None:
-            reach = targets(problem.coefficients_of(solution))
-            wanted = replace(wanted, x=bands.places(problem), reach=reach)
+    wanted = Wanted(box=box)
+    if misfit is None and asked.profiled:
+        wanted = asked.wanted(problem, solution, box)
         found = intervals(problem, solution, scale, wanted)
         profiles = found.profiles
         band, reaches = bands.told(found, wanted)
@@ -106,7 +134,7 @@ def solve_and_judge(
     tests = Checks()
     if profiles:
         limit = profiles.get(law.far_end or "")
-        tests = checks.of(problem, solution, limit, scale, box=box, seed=spec.seed)
+        tests = checks.of(problem, solution, limit, scale, wanted=wanted, seed=spec.seed)
     verdict = judge(
         Evidence(
             asymptote=profiles.get(law.asymptote or ""),

@@ -199,10 +199,14 @@ class Law(ABC):
         return tuple(name for name, _ in self.limits if name != self.asymptote)
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """The asymptote and the other ends: names of all levels that y tends to."""
+        return self.other_ends if self.asymptote is None else (self.asymptote, *self.other_ends)
+
+    @property
     def far_end(self) -> str | None:
         """The name of the limit that y nears as models grow without end; None where there is none."""
-        ends = self.other_ends if self.asymptote is None else (self.asymptote, *self.other_ends)
-        return next(iter(ends[:: -1 if self.forward == FALLING else 1]), None)
+        return next(iter(self.levels[:: -1 if self.forward == FALLING else 1]), None)
 
     def weights_of(self, name: str, theta: Array, span: Span) -> Array | None:
         """Weights of beta, shape (..., p), that make a linear coefficient, or the exponential of a log-linear one.

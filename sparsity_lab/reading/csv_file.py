@@ -280,14 +280,15 @@ def _plain_numbers(
     Raises:
         SparsityLabError: the table has decimal commas, and a number with a point that may separate thousands.
     """
-    commas = [name for name, cells in columns.items() if csv_numbers.decimal_commas(cells)]
+    read = {name: csv_numbers.CellNumbers(cells) for name, cells in columns.items()}
+    commas = [name for name, column in read.items() if column.decimal_commas]
     if commas:
         logger.info("%s: numbers such as 0,5 are read as 0.5 (column %s).", path.name, ", ".join(commas))
     for name, cells in columns.items():
-        if (at := csv_numbers.unclear_point(cells, commas=bool(commas))) is not None:
+        if (at := read[name].unclear_point(commas=bool(commas))) is not None:
             raise SparsityLabError(
                 f"{path}: row {lines[at]}, column {name!r}: {cells[at]} may be {cells[at].replace('.', '')} as well",
                 why="The table has decimal commas, or points that separate thousands",
                 fix="Write all its numbers with decimal points and without separators of thousands",
             )
-    return {name: csv_numbers.plain(cells) for name, cells in columns.items()}
+    return {name: column.plain() for name, column in read.items()}

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 # What spreadsheets and people write for a missing value. `nan` is not among them: programs write it for a failure.
 MISSING = frozenset({"", "n/a", "na", "#n/a", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "none", "null", "?"})
 _PARTS = re.compile(r"([+-]?)([0-9][0-9., ]*|[.,][0-9]+)((?:[eE][+-]?[0-9]+)?)")
+_PLAIN = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?((?:[eE][+-]?[0-9]+)?)")
 _GAPS = re.compile(r"(?<=[0-9])[\u00a0\u2007\u202f\u2009'\u2019_ ](?=[0-9])")
+_DIGIT = re.compile("[0-9]")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
 _UNCLEAR = re.compile(r"[1-9][0-9]{0,2}([.,])[0-9]{3}")
 _WITH_UNIT = re.compile(r"[+-]?[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?\s*[A-Za-z\u00b5][\w/ ]{0,20}")
@@ -50,6 +52,12 @@ class _Reading:
 
 def _read(text: str) -> _Reading | None:
     """What a cell says as a number; None where it is none."""
+    if (usual := _PLAIN.fullmatch(text)) is not None:
+        sign, whole, fraction, exponent = usual.groups(default="")
+        if exponent or len(fraction) != 3 or len(whole) > 3 or whole[0] == "0":  # else 1.234 is not clear
+            return _Reading(sign, whole, fraction, exponent, decimal="." if fraction else "")
+    if _DIGIT.search(text) is None:
+        return None
     parts = _PARTS.fullmatch(_GAPS.sub(" ", text.replace("\N{MINUS SIGN}", "-")))
     if parts is None:
         return None
@@ -81,35 +89,41 @@ def is_number(text: str) -> bool:
     return _read(text) is not None
 
 
-def decimal_commas(cells: Iterable[str]) -> bool:
-    """Whether a cell of a column has a comma that can only be a decimal one."""
-    return any(reading is not None and reading.decimal == "," for reading in map(_read, cells))
+class CellNumbers:
+    """The cells of a column, each read as a number once."""
 
+    def __init__(self, cells: Sequence[str]) -> None:
+        """Read them."""
+        self.cells = cells
+        self._readings = [_read(text) for text in cells]
 
-def unclear_point(cells: Sequence[str], *, commas: bool) -> int | None:
-    """The place of a number whose point may separate thousands, which no other cell of its column decides.
+    @property
+    def decimal_commas(self) -> bool:
+        """Whether a cell has a comma that can only be a decimal one."""
+        return any(reading is not None and reading.decimal == "," for reading in self._readings)
 
-    Args:
-        cells: of one column. commas: the table has decimal commas.
-    """
-    readings = [_read(text) for text in cells]
-    said = _said(readings, ".")
-    if said in (DECIMAL, THOUSANDS) or (said == "" and not commas):
-        return None
-    return next((at for at, one in enumerate(readings) if one is not None and one.unclear == "."), None)
+    def unclear_point(self, *, commas: bool) -> int | None:
+        """The place of a number whose point may separate thousands, which no other cell decides.
 
+        Args:
+            commas: the table has decimal commas.
+        """
+        said = _said(self._readings, ".")
+        if said in (DECIMAL, THOUSANDS) or (said == "" and not commas):
+            return None
+        unclear = (at for at, one in enumerate(self._readings) if one is not None and one.unclear == ".")
+        return next(unclear, None)
 
-def plain(cells: Sequence[str]) -> list[str]:
-    """The cells of a column, each number that is clear as Python writes it; all else unchanged.
+    def plain(self) -> list[str]:
+        """The cells, each number that is clear as Python writes it; all else unchanged.
 
-    A column in which more than half of the cells are not numbers is one of names, and is unchanged.
-    """
-    readings = [_read(text) for text in cells]
-    filled = sum(text.lower() not in MISSING for text in cells)
-    if 2 * sum(one is not None for one in readings) < filled:
-        return list(cells)
-    said = {mark: _said(readings, mark) for mark in ".,"}
-    return [_plain(text, one, said) for text, one in zip(cells, readings, strict=True)]
+        A column in which more than half of the cells are not numbers is one of names, and is unchanged.
+        """
+        filled = sum(text.lower() not in MISSING for text in self.cells)
+        if 2 * sum(one is not None for one in self._readings) < filled:
+            return list(self.cells)
+        said = {mark: _said(self._readings, mark) for mark in ".,"}
+        return [_plain(text, one, said) for text, one in zip(self.cells, self._readings, strict=True)]
 
 
 def number(text: str) -> float:

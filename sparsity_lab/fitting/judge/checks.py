@@ -11,7 +11,7 @@ from sparsity_lab.fitting.judge.noise import NoiseSpread
 from sparsity_lab.fitting.judge.windows import Drift, Window
 from sparsity_lab.fitting.solve import diagnostics, gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
-from sparsity_lab.fitting.uncertainty.intervals import Profile
+from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import Array, Law
 from sparsity_lab.store.tables import interval
@@ -74,14 +74,13 @@ class Checks:
 
 
 def of(
-    problem: Problem, solution: Solution, limit: Profile | None, scale: NoiseScale, *, box: tuple[float, float],
-    seed: int = 0,
+    problem: Problem, solution: Solution, limit: Profile | None, scale: NoiseScale, *, wanted: Wanted, seed: int = 0
 ) -> Checks:  # fmt: skip
     """All tests of a fit.
 
     Args:
         problem: the law and its points. solution: the best fit. limit: the profile of its far end, or None.
-        scale: of the noise. box: the physical range of y. seed: of the search grid.
+        scale: of the noise. wanted: which intervals were, with the physical range of y. seed: of the search grid.
     """
     residuals, count = problem.residuals(solution), len(problem.law.parameters)
     size = float(np.ptp(np.log(problem.y) if problem.objective.log else problem.targets))
@@ -100,7 +99,10 @@ def of(
     # By the estimate itself: half a standard error more would hide a drift, which looks like correlation.
     inflation = (1.0 + rho) / (1.0 - rho)
     drift = windows.drift(clipped, jacobian, _terms(problem), inflation=inflation, runs=runs)
-    refitted = windows.refitted(problem, limit, scale, box=box, seed=seed) if limit.closed else ()
+    refitted: tuple[Window, ...] = ()
+    if limit.closed:
+        ends = wanted.known is None
+        refitted = windows.refitted(problem, limit, scale, box=wanted.box, seed=seed, ends=ends)
     return Checks(refitted, drift, spread, correlation, weighted, on_log)
 
 

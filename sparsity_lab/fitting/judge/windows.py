@@ -16,7 +16,7 @@ import numpy as np
 
 from sparsity_lab.fitting.quantiles import f_tail
 from sparsity_lab.fitting.solve import diagnostics, engine
-from sparsity_lab.fitting.solve.problem import Problem
+from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.uncertainty import noise
 from sparsity_lab.fitting.uncertainty.intervals import Profile, Wanted, intervals
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
@@ -34,7 +34,8 @@ class Window:
 
     Attributes:
         share: of the points. points: how many. value, low, high: the limit and its 95 % interval, at an open side the
-            edge of the physical range. agrees: whether the limit by all points lies in it.
+            edge of the physical range; or the part of the interval up to the limit by all points, where more is not
+            asked for. agrees: whether the limit by all points lies in it.
     """
 
     share: float
@@ -75,7 +76,13 @@ def forward(x: Array, way: str) -> np.ndarray:
 
 
 def refitted(
-    problem: Problem, limit: Profile, scale: NoiseScale, *, box: tuple[float, float], seed: int = 0
+    problem: Problem,
+    limit: Profile,
+    scale: NoiseScale,
+    *,
+    box: tuple[float, float],
+    seed: int = 0,
+    ends: bool = True,
 ) -> tuple[Window, ...]:
     """The limit by the first shares of the points, in the order of `forward`.
 
@@ -83,6 +90,7 @@ def refitted(
         problem: the law and all of its points. limit: the profile of the law's far end by them.
         scale: of the noise of all points; their correlation is taken for that of a part, whose own residuals are too
             few to say it. box: the physical range of the limit. seed: of the search grid.
+        ends: whether the ends of intervals are wanted of parts that agree as well.
     """
     order = forward(problem.x, problem.law.forward)
     parts = [order[: math.ceil(share * len(order))] for share in SHARES]
@@ -96,10 +104,25 @@ def refitted(
     for share, (part, solution) in zip(enough, solved, strict=True):
         own = replace(noise.scale_of(part, solution), inflation=scale.inflation)
         wanted = Wanted(names=(limit.name,), box=box, curves=False)
-        there = intervals(part, solution, own, wanted).profiles[limit.name]
+        there = None if ends else _up_to(limit, part, solution, own, wanted)
+        if there is None:
+            there = intervals(part, solution, own, wanted).profiles[limit.name]
         agrees = there.low <= limit.value <= there.high
         windows.append(Window(share, len(part.y), there.value, there.low, there.high, agrees))
     return tuple(windows)
+
+
+def _up_to(
+    limit: Profile, part: Problem, solution: Solution, scale: NoiseScale, wanted: Wanted
+) -> Profile | None:
+    """The part of the limit's interval from its best value to that by all points; None where it ends before."""
+    if (weights := dict(part.law.limits).get(limit.name)) is None:
+        return None
+    best = float(np.dot(weights, solution.linear))
+    low, high = sorted(np.clip([best, limit.value], *wanted.box).tolist())
+    between = replace(wanted, box=(low, high), known={limit.name: (math.nan, math.nan)})
+    there = intervals(part, solution, scale, between).profiles[limit.name]
+    return there if there.open_low and there.open_high and low <= limit.value <= high else None
 
 
 def drift(

@@ -15,6 +15,8 @@ read).
 A lock holds predictions at fixed probe points, along the data and, unless the law is not identified, beyond them.
 These are compared first, because coefficients can trade against each other without moving the curve; coefficients come
 second, then intervals and bounds, and then what the files next to the locks say. A difference may be as large as the
-largest of an absolute, a relative and a standard-error part of the tolerance. The tolerance of a lock that pins its
-points leaves room for rounding alone; that of one that follows its table (`--follow`) leaves room for noise.
+largest of an absolute, a relative and a standard-error part of the tolerance. The ends of intervals that a lock says
+are confirmed rather than walked to (`uncertainty.known_ends`); those of a fit that is not identified are not compared.
+The tolerance of a lock that pins its points leaves room for rounding alone; that of one that follows its table
+(`--follow`) leaves room for noise.
 """

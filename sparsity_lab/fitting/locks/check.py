@@ -24,7 +24,7 @@ from sparsity_lab.fitting.locks import lock_file, toml
 from sparsity_lab.fitting.locks.lock import Agreed, Lock, lock_of, tell_of_room, xs_of
 from sparsity_lab.fitting.locks.written import disagreements
 from sparsity_lab.fitting.solve.variance import PowerNoise
-from sparsity_lab.fitting.solved import Judged, noise_of, solve_and_judge
+from sparsity_lab.fitting.solved import IntervalsAsked, Judged, noise_of, solve_and_judge
 from sparsity_lab.fitting.spec import law_of
 from sparsity_lab.fitting.uncertainty.intervals import Interval, derived
 from sparsity_lab.laws._law import Array
@@ -183,7 +183,22 @@ def _refit(lock: Lock, series: Series) -> tuple[Judged, PowerNoise | None]:
     noise = noise_of(law, series, lock.spec)
     series = series if noise is None else replace(series, noise=noise.sizes)
     comparison = compared(series, lock.spec, extrapolate=False)
-    return solve_and_judge(series, law, lock.spec, comparison=comparison), noise
+    asked = IntervalsAsked(known=_ends_of(lock))
+    if lock.verdict == NOT and law.levels:
+        few = replace(asked, names=law.levels)
+        now = solve_and_judge(series, law, lock.spec, comparison=comparison, asked=few)
+        if now.verdict.word == NOT:
+            return now, noise  # the levels alone say so, and nothing else is compared
+    return solve_and_judge(series, law, lock.spec, comparison=comparison, asked=asked), noise
+
+
+def _ends_of(lock: Lock) -> dict[str, tuple[float, float]]:
+    """The ends of intervals that a lock says, NaN where open."""
+    return {
+        name: (number.low, number.high)
+        for name, number in lock.numbers.items()
+        if number.low is not None and number.high is not None
+    }
 
 
 def _gaps(lock: Lock, now: Judged) -> Array:

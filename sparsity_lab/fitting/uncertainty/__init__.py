@@ -6,6 +6,7 @@ In: a `Problem` and its `Solution` from solve/. Out: `Intervals`.
     coordinates.py   a law whose coordinates are the paper's coefficients, so that one can be held
     lanes.py         how well a problem can be met with one number held
     walk.py          from the best value outwards until the objective crosses a level
+    known_ends.py    confirms ends that are known beforehand, such as those of a lock
     both_ends.py     both ends of many numbers, one-sided bounds, the objective in between
     intervals.py     the interval of everything that is wanted, walked together
     other_text.py    what other text would do to a number, where points were measured on one text

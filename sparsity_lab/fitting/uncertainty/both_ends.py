@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsity_lab.fitting.uncertainty.known_ends import KnownEnds, confirmed
 from sparsity_lab.fitting.uncertainty.lanes import Lanes
 from sparsity_lab.fitting.uncertainty.walk import Ends, OutwardWalk
 from sparsity_lab.laws._law import Array
@@ -67,10 +68,10 @@ class Walked:
         high = np.where(self.high.is_open, math.inf, self.high.value)
         return np.where(self.inside[:, None], np.stack([low, high], axis=1), math.nan)
 
-    def one_sided(self, count: int) -> dict[int, float]:
-        """The 95 % bounds on the closed sides of those of the first numbers that are open on the other side."""
+    def one_sided(self, rows: np.ndarray) -> dict[int, float]:
+        """The 95 % bounds on the closed sides of those of some numbers that are open on the other side."""
         numbers, half_open = self.numbers, (self.low.is_open != self.high.is_open) & self.inside
-        rows = np.flatnonzero(half_open[:count])
+        rows = rows[half_open[rows]]
         if len(rows) == 0:
             return {}
         level = self.least + numbers.rises[1, rows]
@@ -114,11 +115,12 @@ class Walked:
         return found
 
 
-def both_ends(numbers: Numbers, lanes: Lanes, *, least: float) -> Walked:
+def both_ends(numbers: Numbers, lanes: Lanes, *, least: float, known: KnownEnds | None = None) -> Walked:
     """Walk all numbers down and up.
 
     Args:
         numbers: what is walked. lanes: along which. least: the objective of the best fit.
+        known: ends that are confirmed where they hold, and not walked to.
     """
     start = np.clip(numbers.best, numbers.edges[:, 0], numbers.edges[:, 1])
     level = least + numbers.rises[0]
@@ -135,11 +137,21 @@ def both_ends(numbers: Numbers, lanes: Lanes, *, least: float) -> Walked:
         both, start[both], theta[both], objective[both], numbers.tangent[both], signs * numbers.step[both], edge,
         level[both], least,
     )  # fmt: skip
-    found = walk.ends(lanes)
+    found = walk.ends(lanes) if known is None else _with_known(walk, lanes, known)
     low, high = (
         _placed(found, part, rows, start, theta) for part in (slice(0, len(rows)), slice(len(rows), None))
     )
     return Walked(numbers, lanes, least, low, high, start, inside, level)
+
+
+def _with_known(walk: OutwardWalk, lanes: Lanes, known: KnownEnds) -> Ends:
+    """The ends of all lanes of a walk, down and up; what cannot be confirmed is walked."""
+    count = len(walk.lane)
+    ends = known.ends[np.repeat([0, 1], count // 2), walk.lane]
+    found, settled = confirmed(walk, lanes, ends, known.edges)
+    if len(left := np.flatnonzero(~settled)):
+        found.take(walk.at(left).ends(lanes), left)
+    return found
 
 
 def _placed(found: Ends, part: slice, rows: np.ndarray, start: Array, theta: Array) -> Ends:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -41,6 +41,19 @@ class InCoefficients(Law):
     def places(self, theta: Array, span: Span) -> Array:
         """These coordinates of the law's own, shape (..., q)."""
         return self._places(self._named(theta, span))
+
+    def places_of_ends(self, names: Sequence[str], ends: Array) -> Array:
+        """These coordinates of the lower and upper ends of coefficients, NaN where open; shape (2, K).
+
+        Infinite, as nothing is known there, where an end has another sign than the coefficient.
+        """
+        places = np.array(ends, dtype=float)
+        for i, name in enumerate(names):
+            if sign := self.signs[name]:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    turned = sign * places[::sign, i]
+                    places[:, i] = np.where(turned <= 0, np.inf, np.log(turned))
+        return places
 
     def own(self, places: Array, span: Span) -> Array:
         """The law's own coordinates of these, shape (..., q)."""

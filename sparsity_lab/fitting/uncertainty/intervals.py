@@ -18,12 +18,12 @@ from sparsity_lab.fitting.solve import gradients
 from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.fitting.uncertainty.both_ends import Numbers, Walked, both_ends
 from sparsity_lab.fitting.uncertainty.coordinates import InCoefficients
+from sparsity_lab.fitting.uncertainty.known_ends import UNKNOWN, KnownEnds, SearchEdges
 from sparsity_lab.fitting.uncertainty.lanes import CoordinateLanes, HeldLanes, Lanes, PackedLanes, Sought
 from sparsity_lab.fitting.uncertainty.noise import NoiseScale
 from sparsity_lab.laws._law import FALLING, LOG_LINEAR, NONLINEAR, Array, Law
 
 FIRST_STEP = 1.05  # of the half width that the curvature at the best fit promises
-EDGE = 1e-4  # of a coordinate's range: as near is at its edge
 FARTHEST = 1e3  # ranges of y: how far a number without a physical range is followed
 FARTHEST_LN = 30.0  # how far a logarithm is followed
 REACH_BEFORE, REACH_BEYOND = 1e3, 1e6  # times the smallest and largest x: how far a reach is followed
@@ -86,6 +86,8 @@ class Wanted:
         reach: values of y whose x is asked for, of a law of one input.
         curves: whether the objective along the intervals of limits and exponents is wanted as well, and one-sided
             bounds of all.
+        known: ends by name, NaN where open, that are confirmed where they hold rather than walked to; with them come
+            one-sided bounds of the levels. None where nothing is known.
     """
 
     names: Sequence[str] | None = None
@@ -93,6 +95,23 @@ class Wanted:
     x: Array | None = None
     reach: Sequence[float] = ()
     curves: bool = True
+    known: Mapping[str, tuple[float, float]] | None = None
+
+    def extras(self, law: Law) -> tuple[Collection[str], Collection[str]]:
+        """Names of a law whose objective is wanted along the interval, and of those whose one-sided bounds are."""
+        if self.curves:
+            limits = {*dict(law.limits)}
+            return {*limits, *law.exponents}, {*limits, *(parameter.name for parameter in law.parameters)}
+        return (), () if self.known is None else law.levels
+
+    def known_ends(
+        self, names: Sequence[str], edges: SearchEdges, law: InCoefficients | None = None
+    ) -> KnownEnds | None:
+        """What is known of the ends of coefficients, in the coordinates of a law of such; None where nothing is."""
+        if self.known is None:
+            return None
+        ends = np.array([self.known.get(name, (UNKNOWN, UNKNOWN)) for name in names]).reshape(-1, 2).T
+        return KnownEnds(ends if law is None else law.places_of_ends(names, ends), edges)
 
 
 @dataclass(frozen=True)
@@ -115,8 +134,7 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
     names = [name for name in every if wanted.names is None or name in wanted.names]
     linear = [name for name in names if law.kind_of(name) != NONLINEAR]
     nonlinear = [name for name in names if law.kind_of(name) == NONLINEAR]
-    shown = {*dict(law.limits), *law.exponents} if wanted.curves else None
-    found = _nonlinear(problem, solution, scale, nonlinear, shown) if nonlinear else {}
+    found = _nonlinear(problem, solution, scale, nonlinear, wanted) if nonlinear else {}
     x = problem.x[:0] if wanted.x is None else wanted.x
     sought = Sought(tuple(linear), x, np.asarray(wanted.reach, dtype=float), in_ln=problem.span.low[0] > 0)
     if len(sought) == 0:
@@ -127,8 +145,10 @@ def intervals(problem: Problem, solution: Solution, scale: NoiseScale, wanted: W
         *([_reaches(problem, solution, scale, sought)] if len(sought.targets) else []),
     ]
     lanes: Lanes = PackedLanes(problem, sought) if problem.objective.log else HeldLanes(problem, sought)
-    walked = both_ends(Numbers.together(parts), lanes, least=solution.objective)
-    found |= _profiles(walked, linear, shown, _stopped(walked, law, linear, law.search_box(problem.span)))
+    edges = SearchEdges(law.search_box(problem.span), _open_at_edges(law, linear))
+    known = wanted.known_ends(linear, edges)
+    walked = both_ends(Numbers.together(parts), lanes, least=solution.objective, known=known)
+    found |= _profiles(walked, linear, wanted.extras(law), edges)
     ends, best = walked.ranges(), walked.numbers.best
     first, last = len(linear), len(linear) + len(x)
     if sought.in_ln:
@@ -151,38 +171,23 @@ def derived(law: Law, profiles: Mapping[str, Profile]) -> dict[str, Interval]:
     return found
 
 
-def _stopped(
-    walked: Walked, law: Law, names: Sequence[str], box: Array, which: np.ndarray | None = None
-) -> np.ndarray:
-    """Which ends (lower, upper) of coefficients are set by how far other coordinates are searched, shape (2, K).
-
-    Where an exponent may as well be zero, its rate has no largest value, and the one that belongs to the
-    smallest exponent searched is not an end. Limits and exponents have ends of their own there: the curves tend to a
-    family in which they are bounded.
-
-    Args:
-        box: ranges of the search coordinates, shape (q, 2). which: the coordinate that each number is, shape (K,), or
-            None.
-    """
-    theta = np.stack([ends.theta[: len(names), : len(box)] for ends in (walked.low, walked.high)])
-    slack = EDGE * np.ptp(box, axis=1)
-    at_edge = (theta <= box[:, 0] + slack) | (theta >= box[:, 1] - slack)
-    if which is not None:
-        at_edge[:, np.arange(len(names)), which] = False
-    free = [name not in law.exponents and name not in dict(law.limits) for name in names]
-    return np.asarray(at_edge.any(axis=2) & np.array(free, dtype=bool))
+def _open_at_edges(law: Law, names: Sequence[str]) -> np.ndarray:
+    """Which coefficients are open where another search coordinate is at its edge, shape (K,)."""
+    return np.array(
+        [name not in law.exponents and name not in dict(law.limits) for name in names], dtype=bool
+    )
 
 
 def _profiles(
-    walked: Walked, names: Sequence[str], shown: Collection[str] | None, stopped: np.ndarray
+    walked: Walked, names: Sequence[str], extras: tuple[Collection[str], Collection[str]], edges: SearchEdges
 ) -> dict[str, Profile]:
-    """The profiles of the first numbers of a walk, with the objective along those that are shown.
-
-    Ends alone, without curves and one-sided bounds, where `shown` is None.
-    """
-    rows = [i for i, name in enumerate(names) if name in (shown or ())]
-    bounds = {} if shown is None else walked.one_sided(len(names))
-    curves = dict(zip(rows, walked.curve(rows), strict=True)) if rows else {}
+    """The profiles of the first numbers of a walk, with the objective and one-sided bounds of those of `extras`."""
+    every = np.arange(len(names))
+    shown, bounded = ([i for i in every.tolist() if names[i] in wanted] for wanted in extras)
+    theta = (walked.low.theta[every], walked.high.theta[every])
+    stopped = np.array([edges.reached(every, each).any(axis=(1, 2)) for each in theta])
+    bounds = walked.one_sided(np.array(bounded, dtype=int)) if bounded else {}
+    curves = dict(zip(shown, walked.curve(shown), strict=True)) if shown else {}
     return {
         name: Profile(
             name, float(walked.numbers.best[i]), float(walked.low.value[i]), float(walked.high.value[i]),
@@ -251,7 +256,7 @@ def _nonlinear(
     solution: Solution,
     scale: NoiseScale,
     names: Sequence[str],
-    shown: Collection[str] | None,
+    wanted: Wanted,
 ) -> dict[str, Profile]:
     """Profiles of nonlinear coefficients, walked in coordinates of the coefficients themselves."""
     law = InCoefficients(problem.law, problem.span)
@@ -272,8 +277,10 @@ def _nonlinear(
     nearby = law.places(solution.theta + small * tangents[:, :count], problem.span)
     starts[:, :count], tangents[:, :count] = theta, (nearby - theta) / small
     numbers = Numbers(theta[which], starts, tangents, steps, rises, law.box[which])
-    walked = both_ends(numbers, lanes, least=solution.objective)
-    found = _profiles(walked, names, shown, _stopped(walked, problem.law, names, law.box, which))
+    edges = SearchEdges(law.box, _open_at_edges(problem.law, names), which)
+    known = wanted.known_ends(names, edges, law)
+    walked = both_ends(numbers, lanes, least=solution.objective, known=known)
+    found = _profiles(walked, names, wanted.extras(problem.law), edges)
     return {name: _of_coefficient(one, law) for name, one in found.items()}
 
 

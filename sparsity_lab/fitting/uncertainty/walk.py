@@ -31,6 +31,10 @@ class Ends:
     is_open: np.ndarray
     theta: Array
 
+    def take(self, other: Ends, rows: np.ndarray) -> None:
+        """Put some lanes where another has them."""
+        self.value[rows], self.is_open[rows], self.theta[rows] = other.value, other.is_open, other.theta
+
 
 @dataclass(frozen=True)
 class OutwardWalk:
@@ -53,6 +57,11 @@ class OutwardWalk:
     edge: Array
     level: Array
     least: float
+
+    def at(self, rows: np.ndarray) -> OutwardWalk:
+        """That of some lanes."""
+        lanes = {name: value[rows] for name, value in vars(self).items() if name != "least"}
+        return OutwardWalk(**lanes, least=self.least)
 
     def ends(self, lanes: Lanes, *, resumed: int = 0) -> Ends:
         """Walk all lanes to their ends.
