@@ -17,7 +17,7 @@ from sparsity_lab.laws._limits import limit_of, positive_inputs_of, refuse_limit
 from sparsity_lab.laws._roles import EXPONENT, FREE, Role
 from sparsity_lab.laws._terms import Terms
 
-MOST_SEARCHED = 6  # nonlinear coefficients; a grid over more has too many points
+MOST_SEARCHED = 8  # nonlinear coefficients; a grid over more has too many points
 WITHOUT_LOGARITHM = "Fit exp(y) by what is within the outer logarithm, with --log-y"
 
 

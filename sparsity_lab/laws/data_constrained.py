@@ -1,9 +1,9 @@
 """Loss of models that see their tokens several times: repeated tokens and surplus parameters are worth less and less.
 
-Source: Muennighoff et al., Scaling Data-Constrained Language Models (arXiv 2305.16264, section 3.1): Chinchilla's law of
-effective tokens D' and effective parameters N'. U_D unique tokens are seen R_D = D / U_D - 1 times more, and U_N, the
-parameters that are optimal for U_D, are exceeded R_N = max(N / U_N - 1, 0) times. The paper takes A, B, E, alpha and beta
-from runs of one epoch (`--fix`) and fits R_D* and R_N* alone.
+Source: Muennighoff et al., Scaling Data-Constrained Language Models (arXiv 2305.16264, section 3.1): Chinchilla's law
+of effective tokens D' and effective parameters N'. U_D unique tokens are seen R_D = D / U_D - 1 times more, and U_N,
+the parameters that are optimal for U_D, are exceeded R_N = max(N / U_N - 1, 0) times. The paper takes A, B, E, alpha
+and beta from runs of one epoch (`--fix`) and fits R_D* and R_N* alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Loss of mixtures of experts against parameters, tokens and granularity: L = c + (g G^-gamma + a) N^-alpha + b D^-beta.
+"""Loss of mixtures of experts against parameters, tokens and granularity.
 
-Source: Krajewski et al., Scaling Laws for Fine-Grained Mixture of Experts (arXiv 2402.07871).
+Source: Krajewski et al., Scaling Laws for Fine-Grained Mixture of Experts (arXiv 2402.07871):
+L = c + (g G^-gamma + a) N^-alpha + b D^-beta.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One loss against another, of models trained or tested on other data: L_1 = K (L_0 - E_0)^kappa + E_1.
 
-Source: Brandfonbrener et al., Loss-to-loss prediction (arXiv 2411.12925), as in the authors' notebooks, where E_0 and E_1
-are often taken from laws of the single losses (`--fix`).
+Source: Brandfonbrener et al., Loss-to-loss prediction (arXiv 2411.12925), as in the authors' notebooks, where E_0 and
+E_1 are often taken from laws of the single losses (`--fix`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Loss of routed (mixture-of-experts) models against dense parameters and experts.
 
-Source: Clark et al., Unified Scaling Laws for Routed Language Models (arXiv 2202.01169, equations 1 and 7).
+Source: Clark et al., Unified Scaling Laws for Routed Language Models (arXiv 2202.01169).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loss against width, depth, parameters and tokens: a power of each, L = E + A w^-alpha + B d^-beta + C p^-gamma + G T^-zeta.
+"""Loss against width, depth, parameters and tokens: a power of each.
 
 Source: McLeish et al., Gemstones (arXiv 2502.06857); equation 1 has parameters and tokens, and `depth_width.py` of
 mcleish7/gemstone-scaling-laws fits width and depth with them.

@@ -321,9 +321,12 @@ def test_a_law_by_name_with_a_range_is_that_law():
         ("a + b*x^-al; asymptote al", "cannot be its asymptote"),
         ("a + b*x; a<=1; asymptote a", "upper bound"),
         ("a + exp(-c*x); c>=2", "--bound c=LOW:HIGH"),
-        ("a + p*x^q*sin(r*x)*cos(s*x)*exp(t*x + u*x^2)*tanh(v*x)*arctan(w*x)", "At most 6 are searched"),
         (
-            "log(exp(a - al*log(N)) + exp(b - be*log(D)) + exp(c + d*N) + exp(f*D)); inputs N, D",
+            "a + p*x^q*sin(r*x)*cos(s*x)*exp(t*x + u*x^2)*tanh(v*x)*arctan(w*x)*log(y + x)*sqrt(z + x)",
+            "At most 8 are searched",
+        ),
+        (
+            "log(exp(a - al*log(N)) + exp(b - be*log(D)) + exp(c + d*N) + exp(f*D) + exp(g*N + h*D)); inputs N, D",
             "with --log-y",
         ),
         ("exp*x", "without brackets"),
