@@ -1,4 +1,4 @@
-"""Laws of the literature: the fit finds the curve that points were made of, by name and typed, fixed coefficients too."""
+"""Laws of the literature: the fit finds the curve that points were made of, by name and typed, and with some fixed."""
 
 import numpy as np
 import pytest
