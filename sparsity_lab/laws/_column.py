@@ -104,4 +104,6 @@ def _positive(dual: Dual) -> Dual:
 
 
 def _or(dual: Dual, kept: np.ndarray, other: float) -> Dual:
+    if kept.ndim == 0:  # of one number, as the corners of inputs are
+        return dual if kept else number(other)
     return where(kept, dual, number(other))

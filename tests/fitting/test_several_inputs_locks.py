@@ -182,3 +182,18 @@ def test_the_command_locks_and_exits_1_on_drift(study, rows):
     assert CliRunner().invoke(app, ["check", str(study / "by-hand")]).exit_code == 0
     table(study / "t.csv", [(n, d, loss * 1.01) for n, d, loss in rows])
     assert CliRunner().invoke(app, ["check", str(study / "by-hand")]).exit_code == 1
+
+
+def test_a_lock_holds_no_prediction_where_the_law_has_none(tmp_path):
+    generator = np.random.default_rng(2)
+    shares, sizes = generator.uniform(0.1, 0.9, 40), np.exp(generator.uniform(11, 18, 40))
+    losses = 1.5 + 30.0 * (1 - shares) ** 0.7 * sizes**-0.3 + generator.normal(0, 1e-3, 40)
+    table(tmp_path / "t.csv", zip(sizes.tolist(), shares.tolist(), losses.tolist(), strict=True))
+    spec = FitSpec(law="c + a*(1 - S)^p*N^-q; inputs N, S; p=0.1:3", draws=0)
+    fit_table(
+        tmp_path / "t.csv", mapping=COLUMNS, spec=spec, output=tmp_path / "out", lock="planted", plots=False
+    )
+    (path,) = (tmp_path / "out" / "locks").glob("*.toml")
+    assert all(np.isfinite(probe.y) for probe in lock_file.read(path).probes)
+    (finding,) = check.check([path])
+    assert finding.status == check.PASS

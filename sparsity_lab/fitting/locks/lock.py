@@ -137,6 +137,7 @@ def lock_of(result: FitResult, agreed: Agreed) -> Lock:
     problem = problem_of(law, series, result.spec)
     prediction, coefficient = FOLLOWED if agreed.follow else PINNED
     xs = probe_points(series.x, ahead=result.verdict.word != NOT, forward=law.forward)
+    xs = xs[np.isfinite(law.predict(values, xs))]  # beyond the data, a share may lie above 1
     errors = curve_errors(problem, result.solution, scale, xs)
     probes = zip(xs, law.predict(values, xs), errors, strict=True)
     coefficients = {
