@@ -18,6 +18,7 @@ from typing import Any
 
 from sparsity_lab.errors import SparsityLabError, UnknownNameError
 
+ALIKE = 0.6  # share of letters in common from which on a name may have been meant
 ROOMS = {
     "laws": "sparsity_lab.laws",
     "criteria": "sparsity_lab.measure.criteria",
@@ -55,9 +56,14 @@ def load(room: str, name: str) -> ModuleType:
     raise unknown(name, kind=f"{room.rstrip('s')}" if room != "criteria" else "criterion", known=names(room))
 
 
+def near(name: str, known: Sequence[str]) -> str | None:
+    """The known name that was meant, as far as its letters tell; None where none is like it."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)), None)
+
+
 def unknown(name: str, *, kind: str, known: Sequence[str], what: str = "") -> UnknownNameError:
     """The error for an unknown name, with the nearest known one suggested; `what` replaces its first sentence."""
-    nearest = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.4)), None)
+    nearest = near(name, known)
     hint = f"Did you mean {nearest!r}? " if nearest is not None else ""
     return UnknownNameError(
         what or f"There is no {kind} named {name!r}",

@@ -36,6 +36,13 @@ def test_an_unknown_table_names_those_there_are(asked, meant, tmp_path):
     assert "Errno" not in failed.value.paragraph()
 
 
+def test_a_misspelt_file_names_the_one_next_to_it(tmp_path):
+    (tmp_path / "models.csv").write_text("tokens,activation_ratio\n")
+    with pytest.raises(UnknownNameError) as failed:
+        bundled.table(tmp_path / "modles.csv")
+    assert failed.value.nearest == str(tmp_path / "models.csv")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -41,6 +41,13 @@ def table(name: str | Path) -> Path:
         return Path(name)
     if str(name) in names():
         return path(str(name))
+    if (file := _near_file(Path(name))) is not None:
+        raise UnknownNameError(
+            f"Cannot read the table {name}",
+            why="No such file is there",
+            fix=f"Did you mean {str(file)!r}? Bundled tables are {', '.join(names())}",
+            nearest=str(file),
+        )
     among = registry.unknown(str(name), kind="bundled table", known=names())
     raise UnknownNameError(
         f"Cannot read the table {name}",
@@ -48,6 +55,14 @@ def table(name: str | Path) -> Path:
         fix=f"Give a CSV in UTF-8 with a header, or the name of a bundled table. {among.fix}",
         nearest=among.nearest,
     )
+
+
+def _near_file(path: Path) -> Path | None:
+    """A file next to where one was sought, of nearly its name."""
+    if not path.suffix or not path.parent.is_dir():
+        return None
+    near = registry.near(path.name, [each.name for each in path.parent.iterdir() if each.is_file()])
+    return None if near is None else path.parent / near
 
 
 def texts() -> list[str]:
