@@ -8,6 +8,7 @@ underscore are the room's own furniture. Third parties add entries by the entry-
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 from collections.abc import Sequence
@@ -32,6 +33,14 @@ ROOMS = {
 def names(room: str) -> list[str]:
     """Sorted ids of a room, ours and third parties'; imports nothing."""
     return sorted({*_own_stems(room), *_third_party(room)})
+
+
+def summary(room: str, name: str) -> str:
+    """What an id is, the first line of its file's docstring; empty for one of a third party. Imports nothing."""
+    if name not in _own_stems(room):
+        return ""
+    text = _folder(room).joinpath(f"{_own_stems(room)[name]}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
 
 def load(room: str, name: str) -> ModuleType:
@@ -74,9 +83,12 @@ def unknown(name: str, *, kind: str, known: Sequence[str], what: str = "") -> Un
 
 @cache
 def _own_stems(room: str) -> dict[str, str]:
-    folder = Path(__file__).parent.joinpath(*ROOMS[room].split(".")[1:])
-    stems = (path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    stems = (path.stem for path in _folder(room).glob("*.py") if not path.stem.startswith("_"))
     return {stem.replace("_", "-"): stem for stem in stems}
+
+
+def _folder(room: str) -> Path:
+    return Path(__file__).parent.joinpath(*ROOMS[room].split(".")[1:])
 
 
 @cache

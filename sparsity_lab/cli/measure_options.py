@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -152,6 +153,10 @@ def last_of(stabilise: str | None) -> int | None:
     return ranges.whole("stabilise_last", count)
 
 
+_COUNT = re.compile(r"(\d+(?:\.\d*)?)\s*([km])", re.IGNORECASE)
+_THOUSANDS = {"k": 1e3, "m": 1e6}
+
+
 def tokens_of(text: str) -> tuple[int, float | None]:
     """Tokens, and the share of the rise its error may have where the text is to grow."""
     from sparsity_lab.measure.spec import percent
@@ -161,5 +166,7 @@ def tokens_of(text: str) -> tuple[int, float | None]:
     if word == "auto":
         return START_TOKENS, percent(share) if colon else ERROR_SHARE
     if not text.isdecimal():
-        raise SparsityLabError(f"--tokens {text} is neither a positive number nor auto", fix="Write auto:10%")
+        count = _COUNT.fullmatch(text)
+        meant = "auto:10%" if count is None else f"{float(count[1]) * _THOUSANDS[count[2].lower()]:.0f}"
+        raise SparsityLabError(f"--tokens {text} is neither a whole number nor auto", fix=f"Write {meant}")
     return ranges.whole("tokens", text), None

@@ -196,11 +196,12 @@ def _expand_one(model: str, revisions: Sequence[str]) -> list[Placed]:
     if revisions and (is_glob or path.exists()):
         raise SparsityLabError(f"{model} is local and has no revisions", fix="Leave --revisions out")
     if is_glob:
-        folders = _models(matching(model))
+        matches = matching(model)
+        folders = _models(matches)
         if not folders:
             raise SparsityLabError(
                 f"No checkpoint matches {model}",
-                why="None of its matches holds a config.json",
+                why="None of its matches holds a config.json" if matches else "Nothing there has such a name",
                 fix="Check the pattern, and quote it so that the shell leaves it alone",
             )
         return _series(folders)

@@ -170,7 +170,7 @@ def closing_sentences(report: DensityReport) -> list[str]:
     """What a run found, one sentence a finding."""
     if report.trend is None:
         rulers = one_ruler_sentence(report)
-        return [s for s in (rulers, f"No trend: {report.trend_note}", size_sentence(report.by_size)) if s]
+        return [s for s in (rulers, size_sentence(report.by_size)) if s]
     sentences = [
         trend_sentence(report.trend),
         spread_sentence(report),

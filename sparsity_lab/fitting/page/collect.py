@@ -101,7 +101,10 @@ def find(root: Path) -> Contents:
     """
     if not os.path.isdir(root):
         raise SparsityLabError(
-            f"There is no folder {root}", fix="Name one that measure, fit, study or density wrote"
+            f"{root} is a file, and a report is of a folder"
+            if os.path.isfile(root)
+            else f"There is no folder {root}",
+            fix="Name one that measure, fit, study or density wrote",
         )
     contents = Contents(root)
     walk = Walk(root, skip=_not_ours)

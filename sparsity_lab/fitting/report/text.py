@@ -11,6 +11,7 @@ from sparsity_lab.fitting.judge.bands import Reach
 from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.reproduce import published
 from sparsity_lab.fitting.result import Coefficient, FitResult
+from sparsity_lab.fitting.solve.diagnostics import MOST_LAG1
 from sparsity_lab.laws._law import AS_IN_TABLE
 from sparsity_lab.store.results import plain
 from sparsity_lab.store.tables import interval, number, to_markdown
@@ -62,7 +63,7 @@ def _published(results: Sequence[FitResult]) -> list[str]:
     )
     return [
         "", "## Against the published coefficients", "",
-        "The tolerance is what three printed digits of all coefficients imply for each.", "", table,
+        "The tolerance is what the printed digits of all coefficients imply for each.", "", table,
     ]  # fmt: skip
 
 
@@ -166,7 +167,9 @@ def _widened(result: FitResult) -> str:
     """What correlation does to the intervals."""
     if result.scale.sandwich is not None:
         return "intervals by the scatter of whole runs"
-    return f"intervals widened by {result.scale.inflation:.2f} in variance"
+    widened, most = result.scale.inflation, (1 + MOST_LAG1) / (1 - MOST_LAG1)
+    at_most = f", the most there is: correlation is taken for at most {MOST_LAG1:g}, and here it is as strong"
+    return f"intervals widened by {widened:.2f} in variance{at_most * (widened > 0.999 * most)}"
 
 
 def _unlike(coefficient: Coefficient, ends: tuple[float, float]) -> str:
@@ -187,7 +190,12 @@ def _reading(series: Series) -> list[str]:
 
 def _reaches(result: FitResult) -> list[str]:
     unit = _unit(result.series.x_variable.unit).removeprefix("in ")
-    return [f"- Reaches {number(place.y)} at {_x(place.x)}{_ends(place)} {unit}" for place in result.reaches]
+    return [
+        f"- Reaches {number(place.y)} at {_x(place.x)}{_ends(place)} {unit}"
+        if math.isfinite(place.x)
+        else f"- The best curve never reaches {number(place.y)}{_ends(place)}{f' {unit}' * bool(_ends(place))}"
+        for place in result.reaches
+    ]
 
 
 def _ends(place: Reach) -> str:

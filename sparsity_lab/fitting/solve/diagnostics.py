@@ -11,6 +11,7 @@ from sparsity_lab.fitting.solve.problem import Problem, Solution
 from sparsity_lab.laws._law import Array, Coefficients, Law
 
 CORRELATIONS = np.linspace(-0.6, 0.98, 41)  # of noise, between which that of the residuals is interpolated
+MOST_LAG1 = 0.95  # of the correlation that is taken for that of noise; variances are then 39 times as large
 
 
 def lag1(residuals: Array) -> float:
@@ -56,7 +57,7 @@ def corrected_lag1(residuals: Array, jacobian: Array, *, errors: float = 0.0) ->
     shifted += np.sum(basis.T @ beside * taken, axis=(1, 2))
     expected = shifted / np.maximum(n - np.trace(taken, axis1=1, axis2=2), 1e-9)
     rho = float(np.interp(lag1(residuals), np.maximum.accumulate(expected), CORRELATIONS))
-    return min(max(rho + errors * math.sqrt((1.0 - rho**2) / n), 0.0), 0.95)
+    return min(max(rho + errors * math.sqrt((1.0 - rho**2) / n), 0.0), MOST_LAG1)
 
 
 def _correlated(basis: Array) -> Array:
@@ -76,7 +77,7 @@ def block_length(residuals: Array) -> int:
     (2 rho / (1 - rho^2))^(2/3) n^(1/3), the best length for the variance of a mean of first-order
     autoregressive noise (Politis and White, Econometric Reviews 23, 2004), at most a third of the series.
     """
-    n, rho = len(residuals), min(lag1(residuals), 0.95)
+    n, rho = len(residuals), min(lag1(residuals), MOST_LAG1)
     if rho <= 1.0 / math.sqrt(n):
         return 1
     best = (2.0 * rho / (1.0 - rho**2)) ** (2.0 / 3.0) * n ** (1.0 / 3.0)

@@ -88,7 +88,8 @@ def family_of_choice(
         reason = f"it was asked for{few if bundled_family and among_targets else ''}"
     members = [t for t in pool if t.family == name]
     if not members:
-        raise unknown(name, kind="ruler", known=sorted({t.family for t in pool} | set(shipped())))
+        able = {t.family for t in pool if _are_enough(t.family, pool, recipe.convention)}
+        raise unknown(name, kind="ruler", known=sorted(able | set(shipped())))
     if tasks is None:
         wanted = _had_by_all(members, wanted) or wanted
     ruler = family_ruler(name, members, tasks=wanted, recipe=recipe)

@@ -163,7 +163,7 @@ def family_ruler(
     sizes = sorted({point.size for point in points})
     if len(sizes) < FEWEST_SIZES:
         raise SparsityLabError(
-            f"The family {family} is no ruler",
+            f"The family {family} cannot be a ruler",
             why=f"It has {len(sizes)} sizes with {', '.join(tasks)}; a ruler has three coefficients and "
             f"needs at least {FEWEST_SIZES}",
             fix="Name a family with more sizes, or fewer tasks",

@@ -13,7 +13,6 @@ beyond the ruler are lower bounds (`beyond.py`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,8 +27,6 @@ from sparsity_lab.fitting.density.trend.entering import Entering, TrendPoint, le
 from sparsity_lab.fitting.density.trend.families import Families, deficit_worlds
 from sparsity_lab.fitting.density.trend.records import frontier_mask, record_lines
 from sparsity_lab.laws._law import Array
-
-log = logging.getLogger(__name__)
 
 Interval = tuple[float, float]
 
@@ -139,7 +136,6 @@ def try_trend(
     try:
         trend = fit_trend(points, seed=seed)
     except SparsityLabError as error:
-        log.info("no trend: %s", error.paragraph())
         return None, error.paragraph() + (f" Not in it: {out}." if out else "")
     bounds = f"Records known by a lower bound alone: {', '.join(trend.bounded)}" if trend.bounded else ""
     alone = "All models are of one family, and the interval takes them as independent" * (trend.families == 1)
