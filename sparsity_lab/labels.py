@@ -1,4 +1,4 @@
-"""Names for readers: the shortest that tell places apart, and the form in which a figure shows any name."""
+"""Names and counts for readers: the shortest that tell places apart, the form in which a figure shows any name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ NO_NAME = "(no name)"
 _BLANK = "\N{OPEN BOX}"
 _ESCAPES = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 _HASH_DIGITS = 4
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, as `1 row` and `2 rows`; of nouns whose plural has an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def shortest(paths: Iterable[PurePath], *, taken: Collection[str] = ()) -> dict[PurePath, str]:

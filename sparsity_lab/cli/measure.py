@@ -11,6 +11,7 @@ from sparsity_lab.cli.console.options import of_fields
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.console.watching import echo_lost
 from sparsity_lab.cli.measure_options import ALL, MeasureOptions
+from sparsity_lab.labels import counted
 
 if TYPE_CHECKING:
     from sparsity_lab.loggers import Loggers
@@ -152,5 +153,5 @@ def _print_plan(spec: MeasureSpec, plan: MeasurePlan) -> bool:
     ]
     if rows:
         typer.echo(to_markdown(rows, list(rows[0])))
-    typer.echo(f"{plan.cells} cell(s), {plan.done} of them measured already")
+    typer.echo(f"{counted(plan.cells, 'cell')}, {plan.done} of them measured already")
     return echo_lost(plan.lost)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sparsity_lab.cli.console.options import of_fields
+from sparsity_lab.labels import counted
 from sparsity_lab.settings import OUTPUT, Flag
 
 
@@ -53,5 +54,5 @@ def command(options: ReportOptions) -> None:
     records = f"{written.records} record{'' if written.records == 1 else 's'}"
     typer.echo(f"Written to {written.path} ({written.bytes:,} bytes, {records})")
     if written.unread:
-        typer.echo(f"{len(written.unread)} file(s) could not be read; the report names them")
+        typer.echo(f"{counted(len(written.unread), 'file')} could not be read; the report names them")
         raise typer.Exit(1)

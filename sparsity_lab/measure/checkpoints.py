@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.measure.checkpoint.prepared import Prepared
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.model.plausible import UNTRAINED
@@ -95,7 +96,9 @@ def measure_checkpoints(
     write_table(output, rows)
     for row in failures.measured(rows) if tell is None else ():
         loggers.record(row)
-    logger.info("%d cell(s) measured in this run, %d row(s) in the table", len(run.made), len(rows))
+    logger.info(
+        "%s measured in this run, %s in the table", counted(len(run.made), "cell"), counted(len(rows), "row")
+    )
     _tell_untrained(rows)
     failures.tell(rows, total=len(checkpoints), table="table.csv")
     return rows
@@ -119,7 +122,7 @@ def _wanted(
     for group in series:
         if len(group) < last and any(isinstance(each, Prepared) for each in group):
             raise SparsityLabError(
-                f"The series {group[0].checkpoint.series} has {len(group)} checkpoint(s), "
+                f"The series {group[0].checkpoint.series} has {counted(len(group), 'checkpoint')}, "
                 f"the rule asks for the last {last}",
                 fix=f"Give more checkpoints, or --stabilise last:{len(group)}",
             )

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.reading import csv_numbers
 from sparsity_lab.reading.texts.text_file import other_kind
 from sparsity_lab.reading.unreadable import conflict, stand_in
@@ -81,15 +82,16 @@ def _noted(path: Path, rows: Rows) -> Rows:
     kept = [(line, row) for line, row in rows if not has_failed(row)]
     if left_out := [line for line, row in rows if has_failed(row)]:
         logger.warning(
-            "%s: %d row(s) of checkpoints that failed are left out (line %s).",
-            path.name, len(left_out), ", ".join(map(str, left_out)),
+            "%s: left out %s of checkpoints that failed (line %s).",
+            path.name, counted(len(left_out), "row"), ", ".join(map(str, left_out)),
         )  # fmt: skip
     flagged = [row[FLAGS].split() for _, row in kept if row.get(FLAGS)]
     if flagged:
         counts = Counter(flag for flags in flagged for flag in flags)
         logger.warning(
-            "%s: %d of %d row(s) have flags, and their numbers are used: %s.",
-            path.name, len(flagged), len(kept), ", ".join(f"{n} {flag}" for flag, n in sorted(counts.items())),
+            "%s: %d of %s with flags, whose numbers are used: %s.",
+            path.name, len(flagged), counted(len(kept), "row"),
+            ", ".join(f"{n} {flag}" for flag, n in sorted(counts.items())),
         )  # fmt: skip
     return kept
 
@@ -134,7 +136,7 @@ def _below_comments(text: str, path: Path) -> tuple[str, int]:
         comments += bool(match[0].strip())
         at, count = match.end(), count + 1
     if comments:
-        logger.info("%s: %d comment line(s) above the header are left out.", path.name, comments)
+        logger.info("%s: left out %s above the header.", path.name, counted(comments, "comment line"))
     return text[at:], count
 
 

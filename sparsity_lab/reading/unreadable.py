@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def why_unread(path: Path, error: Exception) -> str:
         return why
     if isinstance(error, RecursionError):
         return "It is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return (
+            f"It is no longer JSON at line {error.lineno}, column {error.colno}"
+            if error.pos
+            else "It is not JSON"
+        )
     if isinstance(error, (OSError, ValueError)):
         return str(error)
     return f"It is in another shape: {type(error).__name__}: {error}"

@@ -232,7 +232,7 @@ def test_settings_that_cannot_be_measured(trained, source_text, output, capfd, w
 def test_a_series_shorter_than_its_rule(trained, source_text, output, capfd):
     words = ("--tokens", 512, "--window", 64, "--stabilise", "last:5", "--output", output)
     code = run(trained, "--text", source_text, *words)
-    assert_mistake(code, capfd.readouterr(), output, "has 1 checkpoint(s), the rule asks for the last 5")
+    assert_mistake(code, capfd.readouterr(), output, "has 1 checkpoint, the rule asks for the last 5")
 
 
 @pytest.mark.parametrize("name", ["nowhere/near/this", "./missing", "/no/such/model", "~/none"])

@@ -282,8 +282,8 @@ def output_with_one(series, source_text, tmp_path):
 def test_tables_are_read_without_the_row_which_is_counted(output_with_one, caplog):
     (found,) = read_series(output_with_one / "table.csv")
     assert len(found.x) == 6
-    assert caplog.text.count("table.csv: 1 row(s) of checkpoints that failed are left out (line 3).") == 1
-    assert "1 of 6 row(s) have flags, and their numbers are used: 1 untrained." in caplog.text
+    assert caplog.text.count("table.csv: left out 1 row of checkpoints that failed (line 3).") == 1
+    assert "1 of 6 rows with flags, whose numbers are used: 1 untrained." in caplog.text
     several = Columns(("trained_tokens", "params_total"), "loss_dense_nats")
     (runs,) = read_series(output_with_one / "table.csv", mapping=several)
     assert len(runs.y) == 6
@@ -298,7 +298,7 @@ def test_a_fit_and_its_check_leave_the_row_out(output_with_one, tmp_path, caplog
     fits = tmp_path / "fits"
     words = ("--output", fits, "--lock", "as measured", "--bootstrap", 20)
     assert exit_code("fit", output_with_one / "table.csv", *words) == 0
-    assert caplog.text.count("1 row(s) of checkpoints that failed are left out") == 1
+    assert caplog.text.count("left out 1 row of checkpoints that failed") == 1
     (lock,) = (fits / "locks").glob("*.toml")
     assert "points = 6" in lock.read_text(encoding="utf-8")
     assert exit_code("check", fits) == 0
@@ -349,12 +349,12 @@ def test_again_measures_anew_and_replaces_a_record_by_a_whole_one(series, source
     before = {path: (path.stat().st_ino, path.read_bytes()) for path in (output / "records").iterdir()}
     rows = table(output)
     assert exit_code(*words, "--again") == 0
-    assert caplog.text.count("1 cell(s) measured in this run") == 2
+    assert caplog.text.count("1 cell measured in this run") == 2
     assert all(path.stat().st_ino != inode for path, (inode, _) in before.items())
     assert table(output) == rows
     assert {path for path in (output / "records").iterdir()} == set(before)
     assert exit_code(*words) == 0
-    assert "0 cell(s) measured in this run" in caplog.text
+    assert "0 cells measured in this run" in caplog.text
 
 
 @pytest.mark.slow

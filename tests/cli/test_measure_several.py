@@ -80,7 +80,7 @@ def test_a_fit_takes_each_knob_as_a_series_of_its_own(steps, source_text, tmp_pa
 def test_the_table_says_what_each_row_was_asked(trained, source_text, tmp_path, capsys):
     words = ("--text", source_text, *PART, "--output", tmp_path / "out")
     assert run(trained, *words, "--activation-ratio", "10%", "--activation-ratio", 0.2, "--dry-run") == 0
-    assert "2 cell(s), 0 of them measured already" in capsys.readouterr().out
+    assert "2 cells, 0 of them measured already" in capsys.readouterr().out
     assert run(trained, *words, "--activation-ratio", "10%", "--activation-ratio", 0.2) == 0
     lines = (tmp_path / "out" / "table.md").read_text(encoding="utf-8").splitlines()
     place = [word.strip() for word in lines[0].split("|")].index("ratio asked for")

@@ -72,7 +72,7 @@ def test_thresholds_bring_their_criterion_along(trained, second_text, records, o
     config = json.loads((output / "config.json").read_text(encoding="utf-8"))
     assert config["thresholds"] == str(records[criterion])
     assert run(*words, "--dry-run") == 0
-    assert "1 cell(s), 1 of them measured already" in capfd.readouterr().out
+    assert "1 cell, 1 of them measured already" in capfd.readouterr().out
     assert run(*words, "--criterion", criterion) == 0
 
 
@@ -124,7 +124,7 @@ def test_files_that_are_no_thresholds(trained, second_text, records, tmp_path, o
 def test_a_transfer_prints_its_matrices(trained, source_text, second_text, output, capfd):
     words = (trained, "--text", source_text, "--transfer", f"end={second_text}", *SMALL, "--knob", 0.2)
     assert run(*words, "--output", output, "--dry-run") == 0
-    assert "6 cell(s), 0 of them measured already" in capfd.readouterr().out
+    assert "6 cells, 0 of them measured already" in capfd.readouterr().out
     assert not output.exists()
     assert run(*words, "--output", output) == 0
     printed = capfd.readouterr().out
@@ -132,7 +132,7 @@ def test_a_transfer_prints_its_matrices(trained, source_text, second_text, outpu
     assert "| calibrated on \\ measured on | sources" in printed
     assert printed.count("±") == 2 + 2 * 4 + 2 * 2
     assert run(*words, "--output", output, "--dry-run") == 0
-    assert "6 cell(s), 6 of them measured already" in capfd.readouterr().out
+    assert "6 cells, 6 of them measured already" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_records_take_on_trained_tokens_without_being_measured_again(
     tokens.write_text("checkpoint,trained_tokens\nstep-2,5e9\nstep-3,6000000000\n", encoding="utf-8")
     assert run(*words, "--trained-tokens", tokens) == 0
     assert "trained tokens: 2 from sparsity_lab.json, 2 from the CSV" in caplog.text
-    assert "0 cell(s) measured in this run" in caplog.text
+    assert "0 cells measured in this run" in caplog.text
     assert [row["trained_tokens"] for row in table(output)] == ["1000", "5000000000", "6000000000", "10000"]
     assert sorted((output / "records").glob("*.json")) == paths
     for path in paths:

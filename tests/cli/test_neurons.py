@@ -149,7 +149,7 @@ def test_what_was_counted_is_not_counted_again(
     texts = ("--text", f"source={source_text}", "--text", other_text)
     words = (checkpoints, "--limit", 2, "--thresholds", measured, *texts, *QUICK, "--output", output)
     assert run(*words, "--dry-run") == 0
-    assert "4 cell(s), 2 of them done already" in capfd.readouterr().out
+    assert "4 cells, 2 of them done already" in capfd.readouterr().out
     spec = NeuronSpec(texts_of([f"source={source_text}", str(other_text)]), tokens=1024, window=64, batch_size=3,
                       written_tokens=4, prompts=8)  # fmt: skip
     watch_checkpoints(neurons_command(spec, [measured]), expand([str(checkpoints)])[:2], output=output)

@@ -107,7 +107,7 @@ def test_what_was_examined_is_not_examined_again(examined, checkpoints, measured
     )
     words = (checkpoints, "--limit", 3, "--thresholds", measured, *texts, *FEW, "--output", output)
     assert exit_code("structure", *words, "--dry-run") == 0
-    assert "6 cell(s), 5 of them done already" in capfd.readouterr().out
+    assert "6 cells, 5 of them done already" in capfd.readouterr().out
     times = {path: path.stat().st_mtime_ns for path in (output / "structure_records").glob("*.json")}
     named = [word for word in texts if word != "--text"]
     watch = NeuronSpec(
@@ -143,7 +143,7 @@ def test_predict_writes_tables_and_figures_and_resumes(checkpoints, measured, te
     before = (output / "predictors.csv").read_bytes()
     capfd.readouterr()
     assert exit_code("predict", *words, "--dry-run") == 0
-    assert "2 cell(s), 2 of them done already" in capfd.readouterr().out
+    assert "2 cells, 2 of them done already" in capfd.readouterr().out
     assert exit_code("predict", *words) == 0
     assert (output / "predictors.csv").read_bytes() == before
 

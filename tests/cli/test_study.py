@@ -116,7 +116,7 @@ def test_the_commands_it_prints_do_what_it_did(whole):
         again = run(*words[1:], cwd=folder)
         assert again.returncode == 0, again.stderr
         if words is measure:
-            assert "0 cell(s) measured in this run" in again.stderr
+            assert "0 cells measured in this run" in again.stderr
     assert tables(folder / "study") == kept
 
 
@@ -237,7 +237,7 @@ def test_a_stage_alone_does_what_is_its_own(config, tmp_path):
     for stage, words in (
         ("train", "] train\n"),
         ("measure", "] measure\n"),
-        ("measure", "0 cell(s) measured"),
+        ("measure", "0 cells measured"),
     ):
         ended = study(path, "--output", "study", "--only", stage, cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr

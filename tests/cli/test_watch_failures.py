@@ -82,6 +82,6 @@ def test_a_folder_without_a_record_of_one_of_them_is_its_failure(places, source_
     done = run(*words, own, models[2], "-o", tmp_path / "out")
     assert (done.returncode, "holds no record of" in done.stderr) == (1, True)
     plan = run(*words, own, models[2], "--dry-run", "-o", tmp_path / "out")
-    assert (plan.returncode, "1 cell(s), 1 of them done already" in plan.stdout) == (1, True)
+    assert (plan.returncode, "1 cell, 1 of them done already" in plan.stdout) == (1, True)
     assert "cannot be measured" in plan.stderr
     assert run(*words, models[2], "-o", tmp_path / "out").returncode == 2, "alone"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from sparsity_lab.labels import counted
 from tests.command import run
 from tests.faults import commands
 
@@ -140,7 +141,7 @@ def test_measure_keeps_what_was_finished_and_goes_on(started, checkpoints, sourc
     ]
     again = run(*words, "--output", job.folder / "out")
     assert again.returncode == 0, again.stderr
-    assert f"{4 - len(kept)} cell(s) measured in this run" in again.stderr
+    assert f"{counted(4 - len(kept), 'cell')} measured in this run" in again.stderr
 
 
 @pytest.mark.slow

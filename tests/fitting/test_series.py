@@ -5,6 +5,7 @@ import pytest
 
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data.series import Columns, read_series
+from sparsity_lab.labels import counted
 
 HEADER = "series,tokens,activation_ratio\n"
 
@@ -123,7 +124,7 @@ def test_rows_of_measure_without_trained_tokens_are_left_out_and_counted(tmp_pat
     assert len(one.x) == 5, "a table of measure counts tokens, however few"
     assert one.left_out == blanks
     assert ("--tokens-per-step" in caplog.text) == bool(blanks)
-    assert (f"{blanks} row(s) are left out (line 7" in caplog.text) == bool(blanks)
+    assert (f"left out {counted(blanks, 'row')} (line 7" in caplog.text) == bool(blanks)
 
 
 def test_a_table_of_measure_without_any_trained_tokens_names_the_flags(tmp_path):
@@ -145,7 +146,7 @@ def test_rows_of_an_export_without_a_value_of_the_named_column_are_left_out_and_
     text += '"0","5","5",""\n"1","4","4","3"\n"2","","",""\n"3","3","3",""\n'
     (one,) = read_series(table(tmp_path, text), mapping=Columns(("Step",), "a - loss"))
     assert (one.x.tolist(), one.y.tolist(), one.left_out) == ([1, 3], [4, 3], 2)
-    assert "2 row(s) are left out (line 2, 4): 1 have no a - loss; Step is 0 there" in caplog.text
+    assert "left out 2 rows (line 2, 4): 1 have no a - loss; Step is 0 there" in caplog.text
     with pytest.raises(SparsityLabError, match="row 3, column 'a - loss': 'NaN'"):
         read_series(
             table(tmp_path, text.replace('"4","4"', '"NaN","4"')), mapping=Columns(("Step",), "a - loss")

@@ -171,7 +171,7 @@ def test_both_spellings_of_a_revision_are_one_cell(measure, tmp_path):
     before = (tmp_path / "out" / "table.csv").read_text()
     ended, said = measure(model=f"{ID}@step1")
     assert ended == 0
-    assert "0 cell(s) measured in this run" in said
+    assert "0 cells measured in this run" in said
     assert (tmp_path / "out" / "table.csv").read_text() == before
     assert f"| {ID}@step1 " in said
     for revision in ("refs/pr/1", COMMIT):
@@ -179,7 +179,7 @@ def test_both_spellings_of_a_revision_are_one_cell(measure, tmp_path):
             ended, said = measure("--dry-run", *words, model=model)
             assert ended == 0, said
             assert f"| {ID}@{revision} " in said
-            assert "1 cell(s), 1 of them measured already" in said
+            assert "1 cell, 1 of them measured already" in said
     (record,) = (tmp_path / "out" / "records").glob("*.json")
     ended, said = measure("--thresholds", record, model=f"{ID}@step1", command="heat")
     assert ended == 0, said

@@ -214,14 +214,14 @@ def test_a_dry_run_prints_cells_and_writes_nothing(
     printed = capfd.readouterr().out
     for step in ("step-1", "step-2", "step-3", "step-10"):
         assert f"{step} " in printed
-    assert "4 cell(s), 0 of them measured already" in printed
+    assert "4 cells, 0 of them measured already" in printed
     assert files(tmp_path) == []
 
 
 def test_a_dry_run_knows_what_is_done(undisturbed, checkpoints, source_text, capfd):
     before = {name: (undisturbed / name).stat().st_mtime_ns for name in files(undisturbed)}
     assert run(checkpoints, "--text", source_text, *SMALL, "--output", undisturbed, "--dry-run") == 0
-    assert "4 cell(s), 4 of them measured already" in capfd.readouterr().out
+    assert "4 cells, 4 of them measured already" in capfd.readouterr().out
     assert {name: (undisturbed / name).stat().st_mtime_ns for name in files(undisturbed)} == before
 
 

@@ -10,6 +10,7 @@ import typer
 
 from sparsity_lab.cli.console.progress import progress
 from sparsity_lab.cli.shared_options import WatchOptions
+from sparsity_lab.labels import counted
 
 if TYPE_CHECKING:
     from sparsity_lab.measure.neurons.watching import PlaceCommand
@@ -86,7 +87,7 @@ def _echo_plan(command: PlaceCommand, checkpoints: Sequence[Checkpoint], *, outp
     if rows:
         typer.echo(to_markdown(rows, list(rows[0])))
     done = sum(cell.find(output / command.kind.folder) is not None for _, cell in cells)
-    typer.echo(f"{len(cells)} cell(s), {done} of them done already")
+    typer.echo(f"{counted(len(cells), 'cell')}, {done} of them done already")
     if echo_lost(each for each in planned if isinstance(each, Lost)):
         raise typer.Exit(1)
 

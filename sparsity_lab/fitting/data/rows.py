@@ -12,6 +12,7 @@ from pathlib import Path
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.fitting.data import magnitudes
 from sparsity_lab.fitting.data.columns import ACTIVATIONS, QUANTITIES, Resolved, first
+from sparsity_lab.labels import counted
 from sparsity_lab.reading import csv_numbers
 from sparsity_lab.reading.csv_file import MEASURED, Rows
 
@@ -78,7 +79,7 @@ def sorted_out(raws: Rows, columns: Resolved, path: Path, needs: Needs) -> tuple
         or (columns.asked.y is not None and not raw[columns.y])
     ]
     if excluded:
-        logger.info("%s: %d row(s) are left out by the column %s.", path.name, len(excluded), exclude)
+        logger.info("%s: left out %s by the column %s.", path.name, counted(len(excluded), "row"), exclude)
     if bare:
         _note(bare, columns, path)
     gone = {line for line, _ in bare} | set(excluded)
@@ -229,8 +230,8 @@ def _note(bare: Rows, columns: Resolved, path: Path) -> None:
     if len(bare) > blank + without_y:
         reasons.append(f"{x} is 0 there, and the laws start above 0")
     logger.warning(
-        "%s: %d row(s) are left out (line %s): %s.%s",
-        path.name, len(bare), lines, "; ".join(reasons),
+        "%s: left out %s (line %s): %s.%s",
+        path.name, counted(len(bare), "row"), lines, "; ".join(reasons),
         f" {FROM_MEASURE}." if blank and columns.measured else "",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.ladder.config.spec import RunSpec, TrainingSpec
 from sparsity_lab.ladder.corpus.prepared import PreparedData
 from sparsity_lab.ladder.corpus.tokenizer import load_tokenizer, refuse_ids_beyond
@@ -119,7 +120,7 @@ def _micro_batches(training: TrainingSpec) -> tuple[int, int]:
     if training.batch_size % (micro * devices):
         raise SparsityLabError(
             f"A batch of {training.batch_size} windows does not split into passes of {micro} on "
-            f"{devices} device(s)",
+            f"{counted(devices, 'device')}",
             fix=f"Take a batch_size that is a multiple of {micro * devices}",
         )
     return micro, training.batch_size // (micro * devices)

@@ -177,7 +177,7 @@ def _checked(module: ModuleType, *, file: Path, model_type: str) -> ModuleType:
         )
     if model_type not in types:
         raise SparsityLabError(
-            f"The architecture file {file} is for the model type(s) {', '.join(map(repr, types))}, "
+            f"The architecture file {file} is for model_type {' or '.join(map(repr, types))}, "
             f"the model is a {model_type!r}",
             fix="Add the model's type to MODEL_TYPES, or leave --architecture-file out",
         )

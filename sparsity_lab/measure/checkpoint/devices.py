@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.registry import unknown
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ def choose_device(wanted: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
         chosen = "cpu" if count == 0 else "cuda" if count == 1 else "auto"
-        _say_once(f"device {'all GPUs' if chosen == 'auto' else chosen}: {count} CUDA device(s) found")
+        _say_once(
+            f"device {'all GPUs' if chosen == 'auto' else chosen}: {counted(count, 'CUDA device')} found"
+        )
         return chosen
     try:
         device = torch.device(wanted)
@@ -35,7 +38,8 @@ def choose_device(wanted: str) -> str:
         ) from error
     if device.type == "cuda" and (device.index or 0) >= count:
         raise SparsityLabError(
-            f"There is no device {wanted}: {count} CUDA device(s) found", fix="Use --device cpu or auto"
+            f"There is no device {wanted}: {counted(count, 'CUDA device')} found",
+            fix="Use --device cpu or auto",
         )
     try:  # mps, xpu and meta are torch devices everywhere, usable only where they are
         torch.zeros(1, device=device).item()

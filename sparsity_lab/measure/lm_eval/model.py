@@ -8,6 +8,7 @@ from typing import Any
 
 from sparsity_lab import tokenization
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.measure.model.tokenizers import TextTokenizer, as_text_tokenizer, bos_of, refuse_ids_beyond
 from sparsity_lab.measure.model.windows import tokenize
 
@@ -109,7 +110,8 @@ def _with_one_bos(reader: TextTokenizer, bos_id: int | None, said: list[str]) ->
         return reader.hf
     if tokenization.backend_of(reader.hf) is None:
         raise SparsityLabError(
-            f"The tokenizer of {reader.name} adds {len(before)} token(s) before a text and {len(after)} after it",
+            f"The tokenizer of {reader.name} adds {counted(len(before), 'token')} before a text "
+            f"and {len(after)} after it",
             why="lm-eval would take those after a question for a part of the answer",
             fix="Save the tokenizer as tokenizer.json with at most one BOS in its post_processor",
         )
@@ -117,8 +119,8 @@ def _with_one_bos(reader: TextTokenizer, bos_id: int | None, said: list[str]) ->
 
     if after:
         said.append(
-            f"The tokenizer of {reader.name} adds {len(after)} token(s) after a text: left out, they would part "
-            "question and answer"
+            f"The tokenizer of {reader.name} adds {counted(len(after), 'token')} after a text: left out, "
+            "they would part question and answer"
         )
     start = [] if bos_id is None else ["BOS"]
     special = (
@@ -151,8 +153,8 @@ class _Cuts:
     @staticmethod
     def _note(kind: str, room: int, count: int) -> str:
         return (
-            f"{count} time(s) a {kind} has more than {room} tokens, and lm-eval leaves out its beginning: give fewer "
-            "--num-fewshot examples, or a model of a longer context"
+            f"{counted(count, 'time')} a {kind} has more than {room} tokens, and lm-eval leaves out its beginning: "
+            "give fewer --num-fewshot examples, or a model of a longer context"
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from sparsity_lab.errors import RunError
+from sparsity_lab.labels import counted
 from sparsity_lab.measure.model.spread import MOST_SHORT, Passages, short_notes, too_short
 from sparsity_lab.measure.model.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
 from sparsity_lab.measure.model.windows import (
@@ -60,7 +61,7 @@ def sampled(tokenizer: TextTokenizer, text: TextSource, asked: Sampling) -> Wind
     found = replace(found, source=source, notes=(*found.notes, *repeated))
     if found.units is not None and asked.sample == SPREAD and len(set(found.units)) < LEAST_WINDOWS:
         raise RunError(
-            f"The windows come from {len(set(found.units))} document(s) of {text.path}",
+            f"The windows come from {counted(len(set(found.units)), 'document')} of {text.path}",
             why=f"The error of a number comes from the spread between documents, {LEAST_WINDOWS} or more",
             fix="Use more --tokens, a smaller --window, or --pack, which joins documents",
         )
@@ -171,7 +172,8 @@ def refuse_few(asked: Sampling) -> None:
     """
     if asked.windows < LEAST_WINDOWS:
         raise RunError(
-            f"{asked.tokens} tokens are {asked.windows} window(s) of {asked.window}: too few to be spread over a text",
+            f"{asked.tokens} tokens are {counted(asked.windows, 'window')} of {asked.window}: "
+            "too few to be spread over a text",
             why=f"The error of a number comes from the spread between windows, {LEAST_WINDOWS} or more",
             fix=f"Use --tokens {LEAST_WINDOWS * asked.window} or more, a smaller --window, or --sample head",
         )

@@ -18,6 +18,7 @@ import torch
 
 from sparsity_lab import tokenization
 from sparsity_lab.errors import RunError, SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.measure.model.tokenizers import TextTokenizer, as_text_tokenizer, bos_of
 from sparsity_lab.reading.texts.documents import Packed
 from sparsity_lab.reading.texts.text_file import TextFile
@@ -154,7 +155,9 @@ def refuse_no_prediction(window: int) -> None:
         RunError: it is.
     """
     if window < 2:
-        raise RunError(f"A window of {window} token(s) has nothing to predict", fix="Use --window 2 or more")
+        raise RunError(
+            f"A window of {counted(window, 'token')} has nothing to predict", fix="Use --window 2 or more"
+        )
 
 
 def of_rows(rows: torch.Tensor, *, bos_id: int | None) -> Windows:

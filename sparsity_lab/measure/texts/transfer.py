@@ -16,6 +16,7 @@ from typing import Any
 
 from sparsity_lab import registry
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.measure.checkpoint.prepared import name_of
 from sparsity_lab.measure.checks import check_spec
 from sparsity_lab.measure.search.settings import given, setting_of
@@ -81,7 +82,9 @@ def measure_transfer(
     records.write_text(output / "texts.csv", TEXTS.csv(between_rows(rows)))
     records.write_text(output / "transfer.md", transfer_markdown(rows, [text.name for text in texts]))
     logger.info(
-        "%d cell(s) measured in this run, calibrations among them; %d in the table", len(run.made), len(rows)
+        "%s measured in this run, calibrations among them; %d in the table",
+        counted(len(run.made), "cell"),
+        len(rows),
     )
     failures.tell(rows, total=len(checkpoints), table="transfer.csv")
     return rows

@@ -313,7 +313,7 @@ def test_the_command_exits_1_where_a_file_could_not_be_read(tmp_path, write_reco
         done = run(*words, "report", tmp_path)
         assert done.returncode == 1, done.stderr
         assert ("fits.json" in done.stderr) is named
-        assert "1 file(s) could not be read" in done.stdout
+        assert "1 file could not be read" in done.stdout
 
 
 @pytest.mark.filterwarnings("error")

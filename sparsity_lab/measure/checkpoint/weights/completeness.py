@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sparsity_lab.errors import SparsityLabError
+from sparsity_lab.labels import counted
 from sparsity_lab.measure.checkpoint.weights.stored import Stored, read
 from sparsity_lab.measure.checkpoint.weights.weight_files import MOST_NAMES
 from sparsity_lab.measure.work.record import text_parts
@@ -124,7 +125,7 @@ def _refuse_incomplete(
         lost.append(f"{name} is stored as {list(shape)}, the config says {list(expected)}")
     lost += [str(message) for message in report.get("error_msgs") or ()]
     if lost:
-        more = f", and {len(lost) - 1} more tensor(s) like it" if len(lost) > 1 else ""
+        more = f", and {counted(len(lost) - 1, 'more tensor')} like it" if len(lost) > 1 else ""
         raise SparsityLabError(
             f"The weights of {source} do not fit its config: {lost[0]}{more}",
             why="Such weights would be filled with random numbers",
