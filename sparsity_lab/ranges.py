@@ -71,7 +71,7 @@ RANGES: dict[str, Range] = {
     "error_share": Range(0, 1, above=True), "score": Range(0, 1),
     "bench.measure.knob": ANY, "reach": ANY,
     "delta": Range(1e-9, 10**3), "bootstrap": Range(0, 10**6),
-    "draws": Range(0, 10**6), "structure.draws": Range(19, 10**6),
+    "draws": Range(0, 10**6), "spare": Range(1, 10**3), "structure.draws": Range(19, 10**6),
     "permutations": Range(19, 10**7), "worlds": Range(20, 10**6),
     "pairs": Range(1, 10**6), "affinity.pairs": Range(6, 10**6), "bench.train.pairs": Range(2, 10**6),
     "clusters": Range(2, 10**6), "routed": COUNT, "cache_ratio": Range(1, 10**6), "most_neurons": Range(4, 10**8),

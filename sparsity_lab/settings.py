@@ -15,6 +15,7 @@ CRITERION = "cett"
 PPL_INCREASE = 0.01
 AUTO = "auto"
 BOOTSTRAP = 400
+SPARE = 2  # points beyond the coefficients, below which a fit says nothing
 DELTA = 1e-3
 SPREAD, HEAD, WHOLE = "spread", "head", "whole"  # where in a text its windows lie
 THE_CORPUS, THIS_TEXT = "the corpus", "this text"  # what errors hold for

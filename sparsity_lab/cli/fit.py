@@ -12,7 +12,7 @@ from sparsity_lab.cli.console.config import save_resolved
 from sparsity_lab.cli.console.options import of_fields, refuse_idle
 from sparsity_lab.cli.shared_options import FOLDER_HELP, Config
 from sparsity_lab.errors import SparsityLabError
-from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, EVEN, NOISES, OUTPUT, TABLE, WHAT, Flag, Seed
+from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, EVEN, NOISES, OUTPUT, SPARE, TABLE, WHAT, Flag, Seed
 
 if TYPE_CHECKING:
     from sparsity_lab.fitting.data.columns import Columns
@@ -105,6 +105,9 @@ class FitOptions:
         ),
     ] = ()
     bootstrap: Annotated[int, Flag("Number of bootstrap refits; 0 for none.")] = BOOTSTRAP
+    spare: Annotated[
+        int, Flag("Fewest points beyond the coefficients of the law; series with fewer are left out.")
+    ] = SPARE
     seed: Seed = 0
     output: Annotated[
         Path | None, Flag(FOLDER_HELP, OUTPUT, flags=("--output", "-o"), shown="runs/fit-NAME")
@@ -190,8 +193,8 @@ class FitOptions:
         rivals = None if self.rivals is None else tuple(word.strip() for word in self.rivals.split(","))
         said = {
             "law": self.law_text(), "rivals": rivals, "weighted": self.weighted, "robust": self.robust,
-            "delta": self.delta, "log": self.log_y, "noise": self.noise, "draws": self.bootstrap, "reach": self.reach,
-            "seed": self.seed, "x": self._inputs(), "y": self.y, "group": self.group, "se": self.se,
+            "delta": self.delta, "log": self.log_y, "noise": self.noise, "draws": self.bootstrap,
+            "spare": self.spare, "reach": self.reach, "seed": self.seed, "x": self._inputs(), "y": self.y, "group": self.group, "se": self.se,
             "exclude": self.exclude, "by": self.by, "unit": self.unit, "holdout": self.holdout,
         }  # fmt: skip
         usual = {field.name: field.default for field in (*fields(FitSpec), *fields(Columns))}

@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 SERIES_PER_WORKER = 4  # fewer are fitted in the time a worker takes to start
 FEWEST_PLACES = 3  # different x, for a curve
-FEWEST_SPARE = 1  # points beyond the coefficients, below which a fit says nothing
 NO_PARTS = KeptParts(None)
 
 Perform = Callable[[Sequence[Callable[[], Any]]], Iterator[tuple[int, Any]]]
@@ -145,7 +144,7 @@ def _checked(series: Sequence[Series], spec: FitSpec, jobs: int) -> list[Series]
             why="Some of their points have no standard error above 0",
             fix="Name the column of standard errors with --se, or fit without --weighted",
         )
-    needed = FEWEST_SPARE + max(
+    needed = spec.spare + max(
         len(each.parameters)
         for each in ([laws[-1]] if law != AUTO else [load_law("power"), load_law("logspace-power")])
     )

@@ -14,7 +14,7 @@ from sparsity_lab.fitting.judge.rivals import Comparison
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.solve.objective import SQUARES, Objective
 from sparsity_lab.laws._law import Array, Law
-from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, EVEN, NOISES, POWER
+from sparsity_lab.settings import AUTO, BOOTSTRAP, DELTA, EVEN, NOISES, POWER, SPARE
 
 RIVALS = ("power", "logspace-power", "rising-exponential", "sigmoid", "logarithmic", "constant")
 SEVERAL_INPUTS = "loss-power"  # the usual law of two inputs
@@ -37,6 +37,7 @@ class FitSpec:
         log: least squares on ln y.
         noise: even, or POWER: with a variance that is a power of the curve (`solve.variance`).
         draws: bootstrap refits; 0 for none.
+        spare: fewest points beyond the coefficients; a series with fewer is left out.
         reach: values of y whose x is asked for, besides those between the last point and the limit.
         seed: of the search grid and the bootstrap.
     """
@@ -51,6 +52,7 @@ class FitSpec:
     log: bool = False
     noise: str = EVEN
     draws: int = BOOTSTRAP
+    spare: int = SPARE
     reach: tuple[float, ...] = ()
     seed: int = 0
 

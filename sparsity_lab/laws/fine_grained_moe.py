@@ -1,6 +1,6 @@
 """Loss of mixtures of experts against parameters, tokens and granularity.
 
-Source: Krajewski et al., Scaling Laws for Fine-Grained Mixture of Experts (arXiv 2402.07871):
+Source: Krajewski et al., Scaling Laws for Fine-Grained Mixture of Experts (arXiv 2402.07871, equation 9):
 L = c + (g G^-gamma + a) N^-alpha + b D^-beta.
 """
 
@@ -24,9 +24,9 @@ LAW = Published(
         "c": ("nats per token", "irreducible loss"),
     },
     printed=r"L(N, D, G) = c + \left(\frac{g}{G^{\gamma}} + a\right) \frac{1}{N^{\alpha}} + \frac{b}{D^{\beta}}",
-    where="Krajewski et al., arXiv 2402.07871",
+    where="Krajewski et al., arXiv 2402.07871, equation 9",
     inputs_are=(
-        Variable("N", "parameters without embeddings, of all experts", "parameters", (1e8, 4e9)),
+        Variable("N", "parameters without embeddings", "parameters", (1e8, 4e9)),
         Variable("D", "training tokens", "tokens", (1e9, 1e11)),
         Variable(
             "G", "granularity: hidden size of the dense network over that of an expert", "ratio", (1.0, 16.0)

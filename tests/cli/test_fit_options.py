@@ -28,6 +28,7 @@ WORDS = {
     "rivals": ("linear", "power"),
     "drop": "2",
     "bootstrap": "25",
+    "spare": "4",
     "seed": "7",
     "output": "elsewhere",
     "jobs": "2",
@@ -59,7 +60,10 @@ REFUSED_AS = {
 }
 # Of these the other kind of table is tried in the quick run.
 COSTLY = {("robust", "one"), ("log_y", "one"), ("plots", "one"), ("noise", "one")}
-SAME_NUMBERS = {"jobs": "it shares the same work among processes"}
+SAME_NUMBERS = {
+    "jobs": "it shares the same work among processes",
+    "spare": "it leaves out series that have too few points, and these have enough",
+}
 
 
 def point(i, n, d):

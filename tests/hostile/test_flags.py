@@ -112,7 +112,7 @@ FLAGS = battery(
          output=False),
     Case("check update without a reason", "check --update", "--reason", output=False),
     Case("report in a form of nobody", "report . --format pdf", "--format"),
-    Case("ls of nothing", "ls", "ROOM", output=False),
+    Case("ls of nothing", "ls", "WHAT", output=False),
     Case("ls of nobody", "ls lows", "lows", output=False),
     Case("bench of nothing known", "bench kernel", "'kernel'", "Did you mean 'kernels'", output=False),
     Case("bench kernels on an abacus", "bench kernels --device abacus", "abacus"),

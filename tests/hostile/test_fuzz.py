@@ -59,7 +59,7 @@ def test_words_of_flags(text):
     assert tokens is None or tokens[0] >= 1
     assert (attempt(last_of, text) or 1) >= 1
     assert (attempt(whole_or_auto, "batch_size", text) or 1) >= 1
-    attempt(_drops, (text,), None)
+    attempt(_drops, (text,))
     attempt(named_text, text, option="--text")
     attempt(load_law, text)
     attempt(load_law, f"A0 - c*x^-alpha; alpha={text}")

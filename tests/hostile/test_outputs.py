@@ -81,7 +81,7 @@ OUTPUTS = battery(
     Case("report into a file below", "report some --output taken/page.html", "taken", "--output", something,
          output=False),
     Case("report of nowhere", "report nowhere", "nowhere", "no folder"),
-    Case("report of a file", "report taken", "taken", "no folder", a_file),
+    Case("report of a file", "report taken", "taken", "is a file", a_file),
     Case("report of nothing", "report none", "none", "nothing to report", nothing),
     Case("report by another ending", "report some --output page.tex", "--output page.tex", ".html", something,
          output=False),

@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsity_lab.fitting.solve.problem import Problem
 from sparsity_lab.fitting.uncertainty.intervals import Intervals, Wanted
-from sparsity_lab.laws._law import Array
+from sparsity_lab.laws._law import FALLING, Array
 
 AHEAD = 3.0  # times the largest x: how far the band of a curve is followed
 POINTS = 25
@@ -40,9 +40,11 @@ class Reach:
 def places(problem: Problem) -> Array:
     """Inputs along and beyond the points of a series, at which its band is reported, shape (m,)."""
     low, high = problem.span.low[0], problem.span.high[0]
+    back = problem.law.forward == FALLING  # to the small losses of large models
     if low > 0:
-        return np.geomspace(low, AHEAD * high, POINTS)
-    return np.linspace(low, high + problem.span.width(), POINTS)
+        return np.geomspace(low / AHEAD, high, POINTS) if back else np.geomspace(low, AHEAD * high, POINTS)
+    width = problem.span.width()
+    return np.linspace(low - width, high, POINTS) if back else np.linspace(low, high + width, POINTS)
 
 
 def told(found: Intervals, wanted: Wanted) -> tuple[Band | None, tuple[Reach, ...]]:

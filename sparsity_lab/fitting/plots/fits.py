@@ -117,8 +117,8 @@ def _one_of_many(axes: Axes, result: FitResult, i: int) -> None:
     if result.series.inputs > 1:
         axes.plot(panels.places_of(result), law.predict(values, result.series.x), color=colour, linewidth=0.7)
         return
-    inside = panels.grid(result.series.x, 1.0)
+    inside = panels.grid(result, 1.0)
     axes.plot(inside, law.predict(values, inside), color=colour)
-    ahead = panels.grid(result.series.x, panels.AHEAD)
-    ahead = ahead[ahead >= result.series.x[-1]]
+    ahead = panels.grid(result, panels.AHEAD)
+    ahead = ahead[panels.is_beyond(result, ahead)]
     axes.plot(ahead, panels.possible(result, law.predict(values, ahead)), color=colour, linestyle=":")

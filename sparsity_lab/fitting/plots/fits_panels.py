@@ -16,12 +16,12 @@ from sparsity_lab.fitting.judge.verdict import NOT
 from sparsity_lab.fitting.judge.windows import forward
 from sparsity_lab.fitting.laws_by_name import load_law
 from sparsity_lab.fitting.plots.canvas import style
-from sparsity_lab.fitting.plots.canvas.axes import POWERS
+from sparsity_lab.fitting.plots.canvas.axes import POWERS, plain_ticks
 from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import engine
 from sparsity_lab.fitting.solved import problem_of
 from sparsity_lab.fitting.uncertainty.intervals import Profile
-from sparsity_lab.laws._law import AS_IN_TABLE, Array, Law, Variable
+from sparsity_lab.laws._law import AS_IN_TABLE, FALLING, RISING, Array, Law, Variable
 
 SMALL: dict[str, Any] = {"fontsize": 6, "handlelength": 1.2, "labelspacing": 0.3}
 MOST_MARKS = 5000
@@ -43,7 +43,7 @@ def formula_of(law: Law) -> str:
 
 def possible(result: FitResult, y: Array) -> Array:
     """A curve where it is within the physical range of y, nan elsewhere."""
-    low, high = result.series.y_box
+    low, high = np.clip(result.series.y_box, *result.law.output_box)
     return np.where((y >= low) & (y <= high), y, math.nan)
 
 
@@ -73,18 +73,31 @@ def log_x(axes: Axes, result: FitResult) -> None:
         axes.set_xlabel(axis_label(result.series.x_variable))
         return
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator())
-    axes.xaxis.set_major_formatter(POWERS)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    if result.series.x.max() < 10 * result.series.x.min():
+        plain_ticks(axes.xaxis)
+    else:
+        axes.xaxis.set_major_locator(LogLocator())
+        axes.xaxis.set_major_formatter(POWERS)
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(axis="x", which="minor", labelbottom=False)  # nor is the place of an empty label sought
     axes.set_xlabel(axis_label(result.series.x_variable))
 
 
-def grid(x: Array, ahead: float) -> Array:
-    """Places for a curve over the points and beyond, evenly in ln x; in x where that begins at 0 or below."""
-    if x[0] > 0:
-        return np.geomspace(x[0], ahead * x[-1], 200)
-    return np.linspace(x[0], x[-1] + (ahead - 1.0) / AHEAD * (x[-1] - x[0]), 200)
+def grid(result: FitResult, ahead: float) -> Array:
+    """Places for a curve over the points and on to larger models, evenly in ln x; in x where that is not above 0."""
+    low, high = float(result.series.x.min()), float(result.series.x.max())
+    back = result.law.forward == FALLING  # larger models have the smaller losses
+    if low > 0:
+        return np.geomspace(low / ahead, high, 200) if back else np.geomspace(low, ahead * high, 200)
+    beyond = (ahead - 1.0) / AHEAD * (high - low)
+    return np.linspace(low - beyond, high, 200) if back else np.linspace(low, high + beyond, 200)
+
+
+def is_beyond(result: FitResult, x: Array) -> np.ndarray:
+    """Which places lie beyond the points, where larger models are."""
+    return np.asarray(
+        x < result.series.x.min() if result.law.forward == FALLING else x > result.series.x.max()
+    )
 
 
 def short_name(law: str) -> str:
@@ -111,14 +124,15 @@ def against_panel(axes: Axes, result: FitResult) -> None:
 
 def curve_panel(axes: Axes, result: FitResult) -> None:
     """Points, curve, band and limit."""
-    x = grid(result.series.x, AHEAD)
+    x = grid(result, AHEAD)
     if (shade := result.band) is not None:
-        low, high = (np.clip(edge, *result.series.y_box) for edge in (shade.low, shade.high))
+        box = np.clip(result.series.y_box, *result.law.output_box)
+        low, high = (np.clip(edge, *box) for edge in (shade.low, shade.high))
         axes.fill_between(shade.x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % band")
     points(axes, result, result.series.y, color=BLACK, markersize=2, label="data")
     law, values = result.drawn
     curve = law.predict(values, x)
-    curve = np.where(x > result.series.x[-1], possible(result, curve), curve)
+    curve = np.where(is_beyond(result, x), possible(result, curve), curve)
     axes.plot(x, curve, color=BLUE, label=drawn_name(result))
     limit = result.limit
     if result.verdict.word != NOT and math.isfinite(limit):
@@ -201,7 +215,9 @@ def extrapolation_panel(axes: Axes, result: FitResult, curves: Mapping[str, Arra
         }
         points(axes, result, 1e3 * (curve - series.y), **how)
     places = places_of(result)
-    axes.axvspan(places[first - 1], places[-1], color=BLACK, alpha=0.07, linewidth=0, label="held out")
+    order = forward(series.x, way_of(result))
+    held = places[order[first - 1 :]]
+    axes.axvspan(held.min(), held.max(), color=BLACK, alpha=0.07, linewidth=0, label="held out")
     axes.set_title("Fitted to the first 70 %")
     log_x(axes, result)
     axes.set_ylabel("law less data (10⁻³)")
@@ -213,12 +229,18 @@ def extrapolated(result: FitResult) -> dict[str, Array]:
     series, first = result.series, math.ceil(HELD_OUT * len(result.series.y))
     shown = [load_law(r.law) for r in result.comparison.rivals if r.law != "constant" and r.describes]
     enough = [law for law in shown if first > len(law.parameters)][:3]
-    curves = {}
+    curves, kept = {}, forward(series.x, way_of(result))[:first]
     for law in enough:
         whole = problem_of(law, series, result.spec)
-        ((part, solution),) = engine.solve_parts(whole, [forward(series.x, law.forward)[:first]])
+        ((part, solution),) = engine.solve_parts(whole, [kept])
         curves[law.name] = part.curve(solution, series.x)
     return curves
+
+
+def way_of(result: FitResult) -> str:
+    """Which way x goes as models grow, by the law or any of its rivals, as `rivals.compare` takes it."""
+    laws = [result.law, *(load_law(rival.law) for rival in result.comparison.rivals)]
+    return FALLING if any(law.forward == FALLING for law in laws) else RISING
 
 
 def words_panel(axes: Axes, result: FitResult) -> None:

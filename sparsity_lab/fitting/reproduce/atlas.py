@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -20,8 +19,10 @@ from sparsity_lab.fitting.reproduce.printed_digits import least_within
 from sparsity_lab.fitting.reproduce.published import PublishedRow, PublishedTable
 from sparsity_lab.fitting.solved import problem_of
 from sparsity_lab.fitting.spec import FitSpec
+from sparsity_lab.reading.json_file import read_json
 from sparsity_lab.store.tables import to_markdown
 
+FIX = "Fit that table again: sparsity-lab fit --data NAME"
 Row = dict[str, object]
 Entry = Mapping[str, Any]
 SERIES = {
@@ -51,7 +52,7 @@ def index(folder: Path) -> str:
             continue
         points = {each.name: each for each in table.series()}
         link = f"[{name}]({'' if place.parent == folder else '../'}{name}/fits.md)"
-        for entry in json.loads((place / "fits.json").read_text(encoding="utf-8")):
+        for entry in read_json(place / "fits.json", fix=FIX):
             row = table.rows.get(entry["series"])
             series.append(_series(link, entry, _digits(table, row, points, entry)))
             numbers += _numbers(name, entry, row)

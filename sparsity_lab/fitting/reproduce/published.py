@@ -8,7 +8,6 @@ with H = J^T J of the law at the printed values. A sum of squares alone would le
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -23,6 +22,7 @@ from sparsity_lab.fitting.result import FitResult
 from sparsity_lab.fitting.solve import diagnostics
 from sparsity_lab.fitting.spec import SEVERAL_INPUTS
 from sparsity_lab.laws._law import Array, Law
+from sparsity_lab.reading.json_file import read_object
 from sparsity_lab.settings import AUTO, EVEN
 from sparsity_lab.store import bundled
 
@@ -89,8 +89,8 @@ class Agreement:
 @lru_cache(maxsize=1)
 def tables() -> dict[str, PublishedTable]:
     """Every bundled table whose fit was published, by name."""
-    with (bundled.FOLDER / TABLES).open(encoding="utf-8") as stream:
-        return {name: _table(name, entry) for name, entry in json.load(stream).items()}
+    entries = read_object(bundled.FOLDER / TABLES, fix="Install sparsity-lab again")
+    return {name: _table(name, entry) for name, entry in entries.items()}
 
 
 def _table(name: str, entry: Mapping[str, Any]) -> PublishedTable:
