@@ -195,7 +195,8 @@ class FitOptions:
             "law": self.law_text(), "rivals": rivals, "weighted": self.weighted, "robust": self.robust,
             "delta": self.delta, "log": self.log_y, "noise": self.noise, "draws": self.bootstrap,
             "spare": self.spare, "reach": self.reach, "seed": self.seed, "x": self._inputs(), "y": self.y,
-            "group": self.group, "se": self.se, "exclude": self.exclude, "by": self.by, "unit": self.unit, "holdout": self.holdout,
+            "group": self.group, "se": self.se, "exclude": self.exclude, "by": self.by,
+            "unit": self.unit, "holdout": self.holdout,
         }  # fmt: skip
         usual = {field.name: field.default for field in (*fields(FitSpec), *fields(Columns))}
         asked = {name: value for name, value in said.items() if value != usual[name]}

@@ -167,3 +167,9 @@ def test_fits_are_copied_and_pickled(fits, clone):
         assert type(other) is type(value)
         assert other.to_dict() == value.to_dict()
     assert copy.copy(fits) == fits
+
+
+def test_a_published_fit_of_a_bundled_table_is_found_by_its_name():
+    fits = fit("over-training", draws=0)
+    assert [each.name for each in fits] == ["c4", "redpajama", "refinedweb"]
+    assert fits[0].values["beta"] == pytest.approx(0.24247, rel=1e-4)
