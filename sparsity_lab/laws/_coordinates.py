@@ -34,6 +34,7 @@ _MEASURES = {
 }  # fmt: skip
 LEAST_EXPONENT = EXPONENT_OF_ONE[0]
 ANY_SCALE = (1e-3, 1e3)  # of a coefficient that nothing in the formula gives a scale
+FAR_SCALE = (-4.0, 5.0)  # places of a scale among several inputs, such as Nc of (Nc/N)^a, far from all N
 SMALLEST_SHARE = 1e-6  # of the largest value that a scale is compared with, as the smallest one
 OVER_DATA = "over the data"  # behind a range that is relative to them
 Edges = tuple[float, float]
@@ -174,7 +175,7 @@ def usual(role: Role, name: str, *, several: bool, against: ast.expr | None) -> 
         return Coordinate(name, (-FALL_RANGE[1], FALL_RANGE[1]))
     if role.kind == _roles.FREE or against is None:
         return Coordinate(name, ANY_SCALE)
-    edges = MIDPOINT_RANGE
+    edges = FAR_SCALE if several and role.kind == _roles.SCALE else MIDPOINT_RANGE
     if role.kind == _roles.RATE:
         edges = (-FALL_RANGE[1], FALL_RANGE[1]) if role.either_sign else FALL_RANGE
     power = -1 if role.kind == _roles.SHIFT else role.power
