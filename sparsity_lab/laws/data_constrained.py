@@ -1,6 +1,6 @@
 """Loss of models that see their tokens several times: repeated tokens and surplus parameters are worth less and less.
 
-Source: Muennighoff et al., Scaling Data-Constrained Language Models (arXiv 2305.16264, section 3.1): Chinchilla's law
+Source: Muennighoff et al., Scaling Data-Constrained Language Models (arXiv 2305.16264): Chinchilla's law
 of effective tokens D' and effective parameters N'. U_D unique tokens are seen R_D = D / U_D - 1 times more, and U_N,
 the parameters that are optimal for U_D, are exceeded R_N = max(N / U_N - 1, 0) times. The paper takes A, B, E, alpha
 and beta from runs of one epoch (`--fix`) and fits R_D* and R_N* alone.
@@ -39,7 +39,7 @@ LAW = Published(
     },
     printed=r"L = E + \frac{A}{N'^{\alpha}} + \frac{B}{D'^{\beta}},\quad"
     r" D' = U_D + U_D R_D^* \left(1 - e^{-R_D / R_D^*}\right)",
-    where="Muennighoff et al., arXiv 2305.16264, section 3.1",
+    where="Muennighoff et al., arXiv 2305.16264",
     inputs_are=(
         Variable("N", "parameters", "parameters", (1e7, 1e10)),
         Variable("D", "training tokens, repeated ones counted each time", "tokens", (1e9, 1e12)),

@@ -1,6 +1,6 @@
 """Mean error of downstream tasks against loss: eps - k exp(-gamma L).
 
-Source: Gadre et al., Language models scale reliably with over-training (arXiv 2403.08540, equation 5).
+Source: Gadre et al., Language models scale reliably with over-training (arXiv 2403.08540).
 """
 
 from __future__ import annotations

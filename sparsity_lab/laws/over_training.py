@@ -1,6 +1,6 @@
 """Loss of models trained on more or fewer tokens than is optimal: one exponent for parameters and tokens.
 
-Source: Gadre et al., Language models scale reliably with over-training (arXiv 2403.08540, equation 4): with M = D/N the
+Source: Gadre et al., Language models scale reliably with over-training (arXiv 2403.08540): with M = D/N the
 compute is C = 6 N D, and E + (a M^eta + b M^-eta) C^-eta is E + a' N^-2eta + b' D^-2eta.
 """
 

@@ -1,6 +1,6 @@
 """Loss of a model that runs P parallel streams: L = E + (A / (N (k ln P + 1)))^alpha.
 
-Source: Chen et al., Parallel Scaling Law for Language Models (arXiv 2505.10475, equation 5).
+Source: Chen et al., Parallel Scaling Law for Language Models (arXiv 2505.10475).
 """
 
 from __future__ import annotations
