@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsity_lab import labels
 from sparsity_lab.errors import SparsityLabError
 from sparsity_lab.reading.json_file import json_or_none
 
@@ -254,7 +255,7 @@ def _special_notes(tokenizer: Any, text: str, ids: Sequence[int]) -> list[str]:
     counted = {name: times for name in names if (times := text.count(name))}
     if not counted:
         return []
-    listed = ", ".join(f"{name} {times:,} time(s)" for name, times in counted.items())
+    listed = ", ".join(f"{name} {labels.counted(times, 'time')}" for name, times in counted.items())
     way = "as ordinary text, as split_special_tokens asks" if split else "as one token each"
     return [f"Special tokens are written out in the text and read {way}: {listed}"]
 

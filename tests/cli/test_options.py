@@ -35,7 +35,7 @@ PAIRS = [
 ]  # fmt: skip
 WORDS = {
     "knob", "ppl_increase", "activation_ratio", "criterion", "tokens",  # of measure
-    "shapes", "rivals", "drop", "seed", "law", "weighted", "reach", "delta", "noise",
+    "shapes", "rivals", "drop", "seed", "law", "weighted", "reach", "delta", "noise", "spare",
 }  # fmt: skip
 
 

@@ -150,7 +150,7 @@ def test_weights_that_are_no_matrix_of_numbers_are_refused():
         ("import nothing_of_this_name", "fails. ModuleNotFoundError"),
         ("MODEL_TYPES = ('llama',)", "does not hold both MODEL_TYPES and sites(model)"),
         ("MODEL_TYPES = ('llama')\ndef sites(model): return []", "with its comma"),
-        ("MODEL_TYPES = ('opt',)\ndef sites(model): return []", "for the model type(s) 'opt', the model is a 'llama'"),
+        ("MODEL_TYPES = ('opt',)\ndef sites(model): return []", "for model_type 'opt', the model is a 'llama'"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_architecture_are_refused(tmp_path, text, words):
