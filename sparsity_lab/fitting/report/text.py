@@ -168,7 +168,7 @@ def _widened(result: FitResult) -> str:
     if result.scale.sandwich is not None:
         return "intervals by the scatter of whole runs"
     widened, most = result.scale.inflation, (1 + MOST_LAG1) / (1 - MOST_LAG1)
-    at_most = f", the most there is: correlation is taken for at most {MOST_LAG1:g}, and here it is as strong"
+    at_most = f", the most there is: the residuals do not rule out that noise is correlated by {MOST_LAG1:g}"
     return f"intervals widened by {widened:.2f} in variance{at_most * (widened > 0.999 * most)}"
 
 
